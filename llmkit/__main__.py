@@ -1,0 +1,5 @@
+"""`python -m llmkit`."""
+
+from llmkit.cli.app import main
+
+main()

@@ -1,0 +1,33 @@
+"""Prompt texts: one file each in prompts/, rendered by Jinja in its sandbox. Questions are data, never templates."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llmkit.registry import unknown
+from llmkit.resources import shipped
+
+
+@cache
+def _template(name: str) -> Any:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    folder = shipped("prompts")
+    path = folder / f"{name}.md"
+    if not path.is_file():
+        raise unknown("prompt", name, names())
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    return environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
+
+
+def names() -> list[str]:
+    """Every shipped prompt, as `folder/name-vN`."""
+    folder = shipped("prompts")
+    return sorted(str(p.relative_to(folder).with_suffix("")).replace("\\", "/") for p in folder.rglob("*.md"))
+
+
+def render(name: str, **values: Any) -> str:
+    """The prompt `name` with its values filled in. A value is inserted as it is: it is never itself a template."""
+    return _template(name).render(**values)

@@ -1,0 +1,69 @@
+"""Named things that users choose by name: operators, tasks, arms, engines. Packages add more by entry points."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from llmkit.errors import UsageError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """At most three of `names` that look like `name`, best first."""
+    known = {n.lower(): n for n in names}
+    return [known[m] for m in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)]
+
+
+def unknown(noun: str, name: str, names: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist, with the nearest valid ones."""
+    names = sorted(names)
+    close = nearest(name, names)
+    hint = f"did you mean {' or '.join(f'`{n}`' for n in close)}?" if close else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {noun} `{name}`", hint)
+
+
+class Registry(Generic[T]):
+    """Names to things. `group` is the entry-point group from which installed packages add theirs."""
+
+    def __init__(self, noun: str, group: str) -> None:
+        self.noun = noun
+        self.group = group
+        self._items: dict[str, T] = {}
+        self._asked_packages = False
+
+    def add(self, name: str) -> Callable[[T], T]:
+        def register(item: T) -> T:
+            if name in self._items:
+                raise ValueError(f"{self.noun} {name!r} is registered twice")
+            self._items[name] = item
+            return item
+
+        return register
+
+    def __getitem__(self, name: str) -> T:
+        self._ask_packages()
+        try:
+            return self._items[name]
+        except KeyError:
+            raise unknown(self.noun, name, self._items) from None
+
+    def __contains__(self, name: str) -> bool:
+        self._ask_packages()
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        self._ask_packages()
+        return iter(list(self._items))
+
+    def _ask_packages(self) -> None:
+        if self._asked_packages:
+            return
+        self._asked_packages = True
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=self.group):
+            if point.name not in self._items:
+                self._items[point.name] = point.load()

@@ -1,0 +1,26 @@
+"""Where llmkit's own files are: prompts and recipes (in a wheel or a checkout) and the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(kind: str) -> Path:
+    """The folder of shipped `prompts` or `recipes`: inside the package in a wheel, beside it in a checkout."""
+    inside = _PACKAGE / f"_{kind}"
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def cache_dir() -> Path:
+    """The user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
+    if given := os.environ.get("LLMKIT_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "llmkit"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "llmkit" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llmkit"

@@ -1,0 +1,172 @@
+"""The values that flow through llmkit, from question to outcome. Plain, frozen, picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["numeric", "choice", "boolean", "text"]
+Role = Literal["answerer", "corrector", "optimizer"]
+
+CLEAN = "clean"  # the condition that is always present
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question with its gold answer.
+
+    `text` is what is put to the model: for `choice` it ends with the block "Answer Choices: (A) … (B) …".
+    `gold` is canonical: a plain decimal ("18", "0.5"), an option label ("B"), "yes" or "no", or free text.
+    `cluster` names what sampling treats as one unit: the question itself, or the template it was generated from.
+    """
+
+    id: str
+    text: str
+    gold: str
+    kind: Kind
+    options: tuple[str, ...] = ()
+    split: str = "test"
+    cluster: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cluster_id(self) -> str:
+        return self.cluster or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`text[start:end] == new` in the final text stood as `old` in the original. Offsets count code points."""
+
+    start: int
+    end: int
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """How much a text was changed: `words` is 1 - LCS/words in [0, 1], `chars` the character error rate (>= 0)."""
+
+    words: float = 0.0
+    chars: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A question as it is asked under one condition; `condition` "clean" carries the text unchanged.
+
+    `draw` numbers independent noisy copies; `rejected` says why a copy was left unchanged.
+    """
+
+    question: Question
+    condition: str
+    text: str
+    edits: tuple[Edit, ...] = ()
+    strength: Strength = Strength()
+    seed: int = 0
+    draw: int = 0
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Decoding settings. `seed` matters only where `temperature` is above 0."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to a model.
+
+    With `continuation` set, nothing is generated: the reply's `logprobs` are those of the continuation's tokens, in
+    nats, given the messages. `replicate` tells deliberate repeats of the same call apart in the cache.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    purpose: str = "answer"
+    role: Role = "answerer"
+    continuation: str | None = None
+    replicate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, or of several added up. `cached` counts prompt tokens served from a prefix cache."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said. `text` never holds reasoning; `finish_reason` "length" means cut by the token limit."""
+
+    text: str
+    reasoning: str = ""
+    usage: Usage = Usage()
+    finish_reason: str = "stop"
+    logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an arm returns. `fallback` says why a correction was not used, where it was not."""
+
+    reply: Reply
+    corrected_text: str | None = None
+    fallback: str | None = None
+
+
+Steps = Generator["Request | list[Request]", Any, Any]
+"""A generator that yields one request, or a list of independent ones, and is sent the reply, or the list of replies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request with its reply, as journalled. `cached` means the response cache answered, not the model."""
+
+    request: Request
+    reply: Reply
+    cached: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong."""
+
+    question_id: str
+    cluster_id: str
+    condition: str
+    arm: str
+    draw: int
+    parsed: str | None
+    correct: bool
+    gold: str
+    calls: int = 0
+    usage: Usage = Usage()
+    cut: bool = False
+    corrected_text: str | None = None
+    fallback: str | None = None
+    error: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
