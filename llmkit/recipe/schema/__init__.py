@@ -1,0 +1,51 @@
+"""The recipe: one strict model, the only source of defaults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.data import DataSection, PerturbSection
+from llmkit.recipe.schema.finetune import FinetuneSection
+from llmkit.recipe.schema.model import EngineSection, ModelSection
+from llmkit.recipe.schema.rop import (
+    EvalSection,
+    Gate,
+    IntervalSection,
+    OutputSection,
+    RopSection,
+    SearchSection,
+)
+
+__all__ = [
+    "DataSection",
+    "EngineSection",
+    "EvalSection",
+    "FinetuneSection",
+    "Gate",
+    "IntervalSection",
+    "ModelSection",
+    "OutputSection",
+    "PerturbSection",
+    "Recipe",
+    "RopSection",
+    "SearchSection",
+    "Section",
+]
+
+
+class Recipe(Section):
+    """Everything that one run needs. A command asks only for its own sections."""
+
+    version: Literal[1] = 1
+    seed: int = Field(7, ge=0)
+    model: ModelSection = ModelSection()
+    engine: EngineSection = EngineSection()
+    data: DataSection = DataSection()
+    perturb: PerturbSection = PerturbSection()
+    rop: RopSection = RopSection()
+    finetune: FinetuneSection = FinetuneSection()
+    eval: EvalSection = EvalSection()
+    output: OutputSection = OutputSection()

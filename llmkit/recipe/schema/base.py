@@ -1,0 +1,11 @@
+"""What every section of a recipe has in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """Strict, closed and frozen. The string under a field is its documentation, in the schema and in the docs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,49 @@
+"""`data`: the questions. `perturb`: the noise on them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from llmkit.recipe.schema.base import Section
+
+
+class DataSection(Section):
+    """A known task by name, or a file of your own by `path`."""
+
+    task: str | None = None
+    """A name from `llmkit data ls`."""
+    split: Literal["train", "dev", "test"] = "test"
+    limit: int | None = Field(None, ge=1)
+    """At most this many questions, in a seeded order that keeps smaller limits inside larger ones."""
+    data_dir: str | None = None
+    """A folder with the sets in their official layout. Default: `LLMKIT_DATA_DIR`, else the hub."""
+    path: str | None = None
+    """Your own JSONL, CSV or Parquet file."""
+    question: str = "question"
+    """The field that holds the question, in your own file."""
+    answer: str = "answer"
+    kind: Literal["numeric", "choice", "boolean", "text"] = "numeric"
+    id: str | None = None
+    options: str | None = None
+    """The field that holds the list of options of a `choice` question."""
+    levels: tuple[int, ...] = (1, 2)
+    """Numbers of steps (1 to 4) drawn by the generated task `arithmetic`."""
+    size: int = Field(1000, ge=10)
+    """Questions in each split of a generated task."""
+    skip_bad_lines: bool = False
+
+
+class PerturbSection(Section):
+    """The noisy conditions; `clean` is always there."""
+
+    conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
+    """Operators, compositions (`ec+uic`), weighted mixtures (`0.7*ec,0.3*sc` written `mix(ec:0.7,sc:0.3)`) or `file:PATH`."""
+    rate: float | Literal["paper"] | tuple[float, ...] = "paper"
+    """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
+    protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
+    """What noise never touches. Anything else is taken as a regular expression."""
+    target: Literal["question", "instruction", "fewshot"] = "question"
+    retries: int = Field(4, ge=0)
+    """Fresh seeds tried when a noisy copy fails the validity gate."""

@@ -1,0 +1,55 @@
+"""`model` and `engine`: what answers, and what runs it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from llmkit.recipe.schema.base import Section
+
+
+class ModelSection(Section):
+    """The model that is asked."""
+
+    path: str | None = None
+    """A hub name, a local folder, `smollm2-135m`, or the name a server knows it by."""
+    revision: str | None = None
+    """A hub commit or tag; for a server, the revision that its operator states."""
+    adapter: str | None = None
+    """A PEFT adapter: a folder or a hub name."""
+    chat_template: str | None = None
+    """A file with a Jinja chat template, or `none` to send plain text. Default: the tokenizer's own."""
+    system_prompt: str | None = None
+    """A text file that stands before every conversation as the system message."""
+
+
+class EngineSection(Section):
+    """What runs the model. `auto`: a server if `base_url` is given, else vLLM if it imports, else transformers."""
+
+    kind: Literal["auto", "vllm", "openai", "transformers"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_model_len: int | None = Field(None, ge=16)
+    """Longest prompt plus reply, in tokens. Default: the model's own limit, at most 4096."""
+    max_num_seqs: int = Field(64, ge=1)
+    """Requests in flight at once: vLLM's batch, or a server's concurrency."""
+    batch_size: int = Field(16, ge=1)
+    """Rows of one transformers batch."""
+    kv_cache_gib: float | None = Field(None, gt=0)
+    """vLLM's cache for keys and values. Default: 1 GiB on a CPU, vLLM's own choice on a GPU."""
+    enforce_eager: bool | None = None
+    """Skip compilation. Default: true on a CPU, false on a GPU."""
+    tensor_parallel: int = Field(1, ge=1)
+    prefix_caching: bool = True
+    batch_invariant: bool = False
+    """vLLM's batch-invariant kernels, where the GPU has them: slower, and the same answer in any batch."""
+    trust_remote_code: bool = False
+    """Run code that comes with a model. Off unless you have read that code."""
+    base_url: tuple[str, ...] = ()
+    """Addresses of OpenAI-compatible servers; several share the load."""
+    replicas: bool = False
+    """Declare that all `base_url` serve the same model, so that their answers may be shared."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. The key itself never stands in a recipe."""
+    timeout_s: float = Field(120.0, gt=0)
+    retries: int = Field(4, ge=0)

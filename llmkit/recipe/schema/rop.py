@@ -1,0 +1,104 @@
+"""`rop`: the arms and the instruction search. `eval`: intervals and gates. `output`: where runs go."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from llmkit.recipe.schema.base import Section
+
+
+class SearchSection(Section):
+    """The automatic search for instructions (arXiv 2506.03627, 3.3 and 3.4; APE, arXiv 2211.01910)."""
+
+    budget: int = Field(60, ge=0)
+    """Scored sequences a search may spend. 0: take the first hand-written instruction."""
+    strategy: Literal["halving", "ucb"] = "halving"
+    score: Literal["execution", "likelihood"] = "execution"
+    queries: int = Field(2, ge=0)
+    """Prompts that ask the model for candidates."""
+    completions: int = Field(4, ge=1)
+    """Candidates asked for by each prompt."""
+    demos: int = Field(5, ge=1)
+    """Input and output pairs shown in each prompt."""
+    pool: int = Field(40, ge=2)
+    """Train questions the pairs come from; dev questions the scores come from."""
+    max_tokens: int = Field(50, ge=8)
+    temperature: float = Field(0.9, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    rounds: int = Field(20, ge=1)
+    """Rounds of `ucb`."""
+    fraction: float = Field(0.334, gt=0, le=1)
+    """Share of the candidates scored in each round of `ucb`."""
+    items: int = Field(5, ge=1)
+    """Questions a candidate is scored on in each round."""
+    exploration: float = Field(1.0, ge=0)
+    """The constant c of `ucb`."""
+
+
+class RopSection(Section):
+    """Ways to put a question, and how their instructions are found."""
+
+    arms: tuple[str, ...] = ("stand", "zero_shot_cot", "correct_only", "guide_only", "rop")
+    scope: Literal["pooled", "per_type"] = "pooled"
+    """One instruction for all kinds of noise, or one for each (the paper's; it needs to know the kind at run time)."""
+    search: SearchSection = SearchSection()
+    instructions: str | None = None
+    """An instructions.json of an earlier run, to use instead of a search."""
+    optimizer: str | None = None
+    """The model that writes candidate instructions. Default: the answering model."""
+    corrector: str | None = None
+    """The model that corrects. Default: the answering model."""
+    correction_shots: int = Field(0, ge=0)
+    guidance_shots: int = Field(0, ge=0)
+    few_shot: int = Field(4, ge=0)
+    """Worked examples of the arm `few_shot_cot`."""
+    votes: int = Field(2, ge=1)
+    """Votes of the arm `self_consistency`."""
+    max_tokens: int = Field(256, ge=1)
+    """Longest answer, in tokens."""
+    correction_max_tokens: int = Field(256, ge=1)
+    holdout: Literal["none", "one-out"] = "none"
+    """`one-out`: instructions tuned on all kinds of noise but one, tested on each."""
+    search_seeds: int = Field(1, ge=1)
+
+
+class IntervalSection(Section):
+    level: float = Field(0.95, gt=0, lt=1)
+    draws: int = Field(10_000, ge=100)
+    """Bootstrap draws."""
+
+
+class Gate(Section):
+    """A measured value that must clear a limit. `bound` says which end of its interval must clear it."""
+
+    metric: str
+    """`accuracy`, `drop`, `gain` … with an arm before it: `rop.accuracy`, `rop.gain`, `rop.clean_drop`."""
+    condition: str | None = None
+    min: float | None = None
+    max: float | None = None
+    bound: Literal["low", "point", "high"] = "point"
+
+
+class EvalSection(Section):
+    interval: IntervalSection = IntervalSection()
+    gates: tuple[Gate, ...] = ()
+    draws: int = Field(1, ge=1)
+    """Independent noisy copies of each question."""
+    family: tuple[str, ...] = ("gain",)
+    """Comparisons that Holm's correction is taken over: `gain` (each arm against stand), `drop` (noise against clean)."""
+    replicate_clean: bool = False
+    """Ask the clean questions twice, so that the engine's own noise is known."""
+    baseline: str | None = None
+    """A run folder that gates compare against."""
+    max_tokens_total: int | None = Field(None, ge=1)
+    """Stop cleanly, exit 4, once this many tokens were used."""
+    price_prompt: float = Field(0.0, ge=0)
+    """Price of a million prompt tokens, for the cost table."""
+    price_completion: float = Field(0.0, ge=0)
+
+
+class OutputSection(Section):
+    dir: str = "runs"
+    name: str | None = None
