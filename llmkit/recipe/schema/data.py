@@ -39,7 +39,7 @@ class PerturbSection(Section):
     """The noisy conditions; `clean` is always there."""
 
     conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
-    """Operators, compositions (`ec+uic`), weighted mixtures (`0.7*ec,0.3*sc` written `mix(ec:0.7,sc:0.3)`) or `file:PATH`."""
+    """Operators, compositions (`ec+uic`), mixtures (`mix(ec:0.7,sc:0.3)`) or pairs from a file (`file:PATH`)."""
     rate: float | Literal["paper"] | tuple[float, ...] = "paper"
     """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")

@@ -87,7 +87,7 @@ class EvalSection(Section):
     draws: int = Field(1, ge=1)
     """Independent noisy copies of each question."""
     family: tuple[str, ...] = ("gain",)
-    """Comparisons that Holm's correction is taken over: `gain` (each arm against stand), `drop` (noise against clean)."""
+    """Comparisons in Holm's correction: `gain` (each arm against stand), `drop` (noise against clean)."""
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: str | None = None
