@@ -1,1 +1,24 @@
-"""recipe"""
+"""The recipe: one YAML format for every command, checked as a whole, with one source of defaults."""
+
+from llmkit.recipe.digest import digest
+from llmkit.recipe.document import Fault, Origin
+from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_recipes
+from llmkit.recipe.schema import Recipe
+from llmkit.recipe.show import schema, starter, to_yaml, with_origins
+
+__all__ = [
+    "Fault",
+    "Loaded",
+    "Origin",
+    "Override",
+    "Recipe",
+    "digest",
+    "examine",
+    "load",
+    "refuse",
+    "schema",
+    "shipped_recipes",
+    "starter",
+    "to_yaml",
+    "with_origins",
+]

@@ -9,3 +9,10 @@ class Section(BaseModel):
     """Strict, closed and frozen. The string under a field is its documentation, in the schema and in the docs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Neutral:
+    """Marks a field that changes how a run is carried out, never what comes out: it is no part of a digest."""
+
+
+NEUTRAL = Neutral()

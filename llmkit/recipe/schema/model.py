@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.base import NEUTRAL, Section
 
 
 class ModelSection(Section):
@@ -31,9 +31,9 @@ class EngineSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     """Longest prompt plus reply, in tokens. Default: the model's own limit, at most 4096."""
-    max_num_seqs: int = Field(64, ge=1)
+    max_num_seqs: Annotated[int, NEUTRAL] = Field(64, ge=1)
     """Requests in flight at once: vLLM's batch, or a server's concurrency."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: Annotated[int, NEUTRAL] = Field(16, ge=1)
     """Rows of one transformers batch."""
     kv_cache_gib: float | None = Field(None, gt=0)
     """vLLM's cache for keys and values. Default: 1 GiB on a CPU, vLLM's own choice on a GPU."""
@@ -49,7 +49,7 @@ class EngineSection(Section):
     """Addresses of OpenAI-compatible servers; several share the load."""
     replicas: bool = False
     """Declare that all `base_url` serve the same model, so that their answers may be shared."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, NEUTRAL] = "OPENAI_API_KEY"
     """The environment variable that holds the key. The key itself never stands in a recipe."""
-    timeout_s: float = Field(120.0, gt=0)
-    retries: int = Field(4, ge=0)
+    timeout_s: Annotated[float, NEUTRAL] = Field(120.0, gt=0)
+    retries: Annotated[int, NEUTRAL] = Field(4, ge=0)

@@ -82,6 +82,12 @@ class Gate(Section):
 
 
 class EvalSection(Section):
+    """What is measured, how sure one can be of it, and what it must clear."""
+
+    arms: tuple[str, ...] = ("stand",)
+    """Ways to put the question that `llmkit eval` measures; `llmkit rop` takes `rop.arms`."""
+    answer: Literal["generate", "likelihood"] = "generate"
+    """How `choice` and `boolean` questions are answered: by generating, or by the likeliest option."""
     interval: IntervalSection = IntervalSection()
     gates: tuple[Gate, ...] = ()
     draws: int = Field(1, ge=1)

@@ -1,0 +1,168 @@
+"""The command line. `COMMANDS` names every command; its module is imported only when it is called.
+
+To add a command: write `llmkit/cli/NAME.py` with a function (or a `typer.Typer` for a group of commands) and give it
+one line in `COMMANDS`. Flags that set a recipe key come from `common.py`. Raise an `LlmkitError` for what a user can
+cause; `main` prints it and exits with its code. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from llmkit import __version__
+from llmkit.cli import common
+from llmkit.errors import LlmkitError, UsageError
+
+# name: (module and function or Typer, help, does the same command resume what was interrupted)
+COMMANDS = {
+    "perturb": ("llmkit.cli.perturb:perturb", "Make noisy copies of questions without changing their answers.", False),
+    "rop": ("llmkit.cli.rop:rop", "Repair at prompt time: correct the question, then guide.", True),
+    "eval": ("llmkit.cli.eval:app", "Measure a model on clean and noisy questions.", True),
+    "finetune": (
+        "llmkit.cli.finetune:finetune",
+        "Repair in the weights: train an adapter on noisy text.",
+        True,
+    ),
+    "recipe": ("llmkit.cli.recipe:app", "Check, show and start recipes.", False),
+    "data": ("llmkit.cli.data:app", "List question sets and look into them.", False),
+    "runs": ("llmkit.cli.runs:app", "List finished runs and look into them.", False),
+    "cache": ("llmkit.cli.cache:app", "Size and clearing of the cache folder.", False),
+    "env": ("llmkit.cli.env:env", "Versions and hardware, for a bug report.", False),
+}
+
+_ANYWHERE = {"--debug", "--quiet"}  # understood behind the command too
+
+
+class Interrupted(LlmkitError):
+    """Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
+class _Commands(TyperGroup):
+    """Lists commands from the table and imports the one that is called."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands = {name: TyperCommand(name, help=text) for name, (_, text, _) in COMMANDS.items()}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        early = [a for a in args[:end] if a in _ANYWHERE]
+        return super().parse_args(ctx, early + [a for i, a in enumerate(args) if i >= end or a not in _ANYWHERE])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            self.commands[args[0]] = _command(args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        common.settings.debug, common.settings.quiet = ctx.params["debug"], ctx.params["quiet"]
+        common.set_up_logs()
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            resumes = COMMANDS.get(ctx.invoked_subcommand or "", ("", "", False))[2]
+            hint = "what finished is saved: the same command goes on from there" if resumes else None
+            raise Interrupted("interrupted", hint) from None
+
+
+def _command(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    target = getattr(import_module(module), attribute)
+    if isinstance(target, typer.Typer):
+        target.info.name = name
+    else:
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
+        target.command(name)(function)
+    return typer.main.get_command(target)
+
+
+app = typer.Typer(
+    name="llmkit",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"llmkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library logs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notes, only results and errors.")] = False,
+) -> None:
+    """Does a language model survive the text that people really write, and what can be done about it?"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """The console script: runs one command and exits with its code (errors.py)."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:] if args is None else args))
+
+
+def run(args: list[str]) -> int:
+    """Runs one command and returns its exit code; whatever goes wrong is printed, never raised."""
+    try:
+        code = app(args, prog_name="llmkit", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except LlmkitError as error:
+        return _fail(error, error.message, error.hint, error.exit_code)
+    except typer.TyperException as error:
+        return _bad_usage(error)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail(Interrupted("interrupted"), "interrupted", None, Interrupted.exit_code)
+    except Exception as error:
+        if _stdout_is_gone():
+            return 141  # as a shell reports it for any program that its reader left
+        if common.settings.debug:
+            return _fail(error, f"internal: {type(error).__name__}: {error}", None, 1)
+        first = (str(error).splitlines() or [""])[0]
+        return _fail(error, f"internal: {type(error).__name__}: {first}", "--debug shows the traceback", 1)
+
+
+def _fail(error: BaseException, message: str, hint: str | None, code: int) -> int:
+    if common.settings.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    common.complain(message, hint)
+    return code
+
+
+def _bad_usage(error: typer.TyperException) -> int:
+    """A flag or command that does not exist, or a value that does not fit."""
+    context = getattr(error, "ctx", None)
+    text = error.format_message()
+    if context is not None and not text.strip():
+        print(context.get_help(), file=sys.stderr)  # a group that was called without a command
+        return UsageError.exit_code
+    path = context.command_path if context is not None else "llmkit"
+    return _fail(error, text.rstrip("."), f"see `{path} --help`", UsageError.exit_code)
+
+
+def _stdout_is_gone() -> bool:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -1,0 +1,193 @@
+"""What commands share: flags that set recipe keys, and where output goes.
+
+A flag has no default of its own. `recipe_from(source, sets, limit=limit, ...)` turns each given flag into the recipe
+key of `KEYS`, so that `--limit 50` and `--set data.limit=50` are the same thing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from llmkit.recipe import Loaded
+
+# parameter: (flag, recipe key)
+KEYS = {
+    "adapter": ("--adapter", "model.adapter"),
+    "arms": ("--arms", "rop.arms"),
+    "base_url": ("--base-url", "engine.base_url"),
+    "budget": ("--budget", "rop.search.budget"),
+    "conditions": ("--conditions", "perturb.conditions"),
+    "corrector": ("--corrector", "rop.corrector"),
+    "data_dir": ("--data-dir", "data.data_dir"),
+    "dtype": ("--dtype", "engine.dtype"),
+    "engine": ("--engine", "engine.kind"),
+    "instructions": ("--instructions", "rop.instructions"),
+    "limit": ("--limit", "data.limit"),
+    "model": ("--model", "model.path"),
+    "model_id": ("--model-id", "model.revision"),
+    "name": ("--name", "output.name"),
+    "optimizer": ("--optimizer", "rop.optimizer"),
+    "out": ("--out", "output.dir"),
+    "rate": ("--rate", "perturb.rate"),
+    "seed": ("--seed", "seed"),
+    "skip_bad_lines": ("--skip-bad-lines", "data.skip_bad_lines"),
+    "split": ("--split", "data.split"),
+    "task": ("--task", "data.task"),
+}
+
+_RECIPE = "Recipe"  # the panel of flags that set recipe keys
+
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="[RECIPE]", help="A file, a shipped recipe (`llmkit recipe ls`), or `-`."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any recipe key. May be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached answers.")]
+
+Adapter = Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter: folder or hub name.")]
+Arms = Annotated[str | None, typer.Option("--arms", metavar="A,B", help="Ways to put a question.")]
+BaseUrl = Annotated[
+    list[str] | None, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server. May be repeated.")
+]
+Budget = Annotated[int | None, typer.Option("--budget", metavar="N", help="Sequences a search may score.")]
+Conditions = Annotated[str | None, typer.Option("--conditions", metavar="A,B", help="Noise, e.g. ec,sc,ec+uic.")]
+Corrector = Annotated[str | None, typer.Option("--corrector", metavar="MODEL", help="Corrects the questions.")]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", metavar="DIR", help="Question sets in their official file layout.")
+]
+Dtype = Annotated[str | None, typer.Option("--dtype", metavar="TYPE", help="auto, float32, bfloat16 or float16.")]
+EngineKind = Annotated[str | None, typer.Option("--engine", metavar="KIND", help="auto, vllm, openai or transformers.")]
+Instructions = Annotated[
+    str | None, typer.Option("--instructions", metavar="FILE", help="Instructions of an earlier run: no search.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most this many questions.")]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="A hub name, a local folder, or smollm2-135m (bundled).")
+]
+ModelId = Annotated[
+    str | None, typer.Option("--model-id", metavar="REV", help="The model's revision; for a server, the one it states.")
+]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The run's name.")]
+Optimizer = Annotated[str | None, typer.Option("--optimizer", metavar="MODEL", help="Writes the instructions.")]
+Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="The folder for run folders.")]
+Rate = Annotated[str | None, typer.Option("--rate", metavar="R", help="Share of words changed, or paper.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")]
+SkipBadLines = Annotated[
+    bool | None, typer.Option("--skip-bad-lines", help="Count malformed rows instead of stopping at the first.")
+]
+Split = Annotated[str | None, typer.Option("--split", metavar="SPLIT", help="train, dev or test.")]
+Task = Annotated[str | None, typer.Option("--task", metavar="NAME", help="A question set (`llmkit data ls`).")]
+
+
+@dataclass
+class Settings:
+    """The flags of `llmkit` itself."""
+
+    debug: bool = False
+    quiet: bool = False
+
+
+settings = Settings()
+
+
+def recipe_from(source: str | None, sets: list[str] | None = None, **flags: Any) -> Loaded:
+    """The recipe in `source` with `--set` pairs and then the given flags over it. `flags` are named as in `KEYS`."""
+    from llmkit.recipe import load
+
+    return load(source, overrides(sets, **flags))
+
+
+def overrides(sets: list[str] | None = None, **flags: Any) -> list[Any]:
+    """`--set` pairs and given flags as overrides for `recipe.load`; a flag not given (None, empty) makes none."""
+    from llmkit.recipe import Override
+
+    made: list[Any] = list(sets or [])
+    for name, value in flags.items():
+        flag, key = KEYS[name]
+        if value is None or value == []:
+            continue
+        shown = f"{flag} {value}" if isinstance(value, str | int | float) and not isinstance(value, bool) else flag
+        made.append(Override(key, _value(name, value), shown))
+    return made
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in ("arms", "conditions"):
+        return split_list(value)
+    if name == "rate":
+        rates = [_number(part) for part in split_list(value)]
+        return rates[0] if len(rates) == 1 else rates
+    return value
+
+
+def split_list(text: str) -> list[str]:
+    """Splits at commas, but not inside brackets.
+
+    >>> split_list("ec, mix(sc:0.5,uic:0.5)")
+    ['ec', 'mix(sc:0.5,uic:0.5)']
+    """
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [p.strip() for p in parts if p.strip()]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def set_up_logs() -> None:
+    """Library logs go to stderr: warnings by default, errors only with --quiet, notes with --debug."""
+    level = logging.INFO if settings.debug else logging.ERROR if settings.quiet else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal, on stderr; silent with --quiet."""
+    if not settings.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def complain(message: str, hint: str | None = None) -> None:
+    """`error:` and `hint:` on stderr, in colour only on a terminal."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    red, blue, plain = ("\x1b[1;31m", "\x1b[1;34m", "\x1b[0m") if colour else ("", "", "")
+    lines = f"{red}error:{plain} {message}" + (f"\n{blue}hint:{plain} {hint}" if hint else "")
+    print(lines, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, readable on a terminal, strict for programs (no NaN)."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
+    """A plain table on stdout. Columns in `right` are aligned right. Piped, it is never cut to a width."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False).print(table)

@@ -1,0 +1,35 @@
+"""A short name for what a run computes: equal digests, equal results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from llmkit.recipe.schema import Recipe, Section
+from llmkit.recipe.schema.base import Neutral
+
+
+def digest(recipe: Recipe, *sections: str) -> str:
+    """12 hex digits of version, seed and the named `sections` (all by default).
+
+    Where results go and how many requests are in flight never change it: `output` and every `Neutral` field stay out.
+    """
+    names = sections or [n for n in Recipe.model_fields if n not in ("version", "seed")]
+    content = {name: _identity(getattr(recipe, name)) for name in names if name != "output"}
+    text = json.dumps(
+        {"version": recipe.version, "seed": recipe.seed, **content}, sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _identity(value: Any) -> Any:
+    if isinstance(value, Section):
+        return {
+            name: _identity(getattr(value, name))
+            for name, info in type(value).model_fields.items()
+            if not any(isinstance(m, Neutral) for m in info.metadata)
+        }
+    if isinstance(value, tuple | list):
+        return [_identity(v) for v in value]
+    return value

@@ -1,0 +1,297 @@
+"""From a file, `extends` and overrides to one checked recipe. Every fault is found in one go, each with its line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from llmkit.errors import RecipeError
+from llmkit.recipe.document import Document, Fault, Origin, Path, dotted, parse
+from llmkit.recipe.faults import faults_of
+from llmkit.recipe.schema import Recipe, Section
+from llmkit.registry import nearest
+from llmkit.resources import shipped
+
+_OVERRIDES = 1_000_000  # the rank of the first override: flags are named after all files
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value given outside the file; `label` is how the user typed it."""
+
+    key: str
+    value: Any
+    label: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe with what it was made of. `origins` maps the dotted key of every value that was given to its place."""
+
+    recipe: Recipe
+    text: str | None = None
+    source: str | None = None
+    tree: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+
+
+Overrides = Iterable["str | Override"] | Mapping[str, Any]
+
+
+def load(source: str | FilePath | None = None, overrides: Overrides = ()) -> Loaded:
+    """The recipe in `source`: a path, `-`, the name of a shipped recipe, or None for the defaults alone.
+
+    `overrides` are "a.b=c" strings with YAML values, or a mapping of dotted keys to values; they win over the file.
+    Raises RecipeError with all faults, sorted, one a line, each with file and line.
+    """
+    loaded, faults = examine(source, overrides)
+    if loaded is None:
+        raise refuse(faults)
+    return loaded
+
+
+def refuse(faults: list[Fault]) -> RecipeError:
+    """All `faults` as the one error a user sees."""
+    lines = [str(f) for f in faults]
+    message = lines[0] if len(lines) == 1 else f"{len(lines)} faults in the recipe\n" + "\n".join(lines)
+    return RecipeError(message, "`llmkit recipe schema` and `llmkit recipe show` list every key with its default")
+
+
+def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> tuple[Loaded | None, list[Fault]]:
+    """As `load`, but returns the faults instead of raising. RecipeError only if `source` itself cannot be read."""
+    builder = _Builder()
+    text = None
+    if source is not None:
+        file, label = _locate(str(source))
+        text = _read(file, label)
+        builder.add_file(text, file, label)
+    for override in _each(overrides):
+        builder.add_override(override)
+    tree = _without_empty_sections(builder.tree, Recipe)
+    recipe, faults = faults_of(tree, builder.origins)
+    faults = sorted({*builder.faults, *faults})
+    if faults or recipe is None:
+        return None, faults
+    origins = {dotted(path): origin for path, origin in builder.origins.items() if path}
+    return Loaded(recipe, text, None if source is None else str(source), tree, origins), []
+
+
+def shipped_recipes() -> list[str]:
+    """The names of the recipes that come with llmkit, `base/...` included."""
+    folder = shipped("recipes")
+    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+
+
+def _locate(source: str) -> tuple[FilePath | None, str]:
+    """The file that `source` means, and its name in messages. None stands for standard input."""
+    if source == "-":
+        return None, "<stdin>"
+    path = FilePath(source).expanduser()
+    if path.is_file():
+        return path, source
+    name = source.removesuffix(".yaml")
+    if name in shipped_recipes():
+        return shipped("recipes") / f"{name}.yaml", f"recipes/{name}.yaml"
+    if path.is_dir():
+        raise RecipeError(f"{source}: is a folder, not a recipe", "name the YAML file in it")
+    here = [p.name for p in FilePath.cwd().glob("*.y*ml")]
+    close = nearest(source, [*shipped_recipes(), *here])
+    raise RecipeError(
+        f"no recipe `{source}`: no such file, and none shipped under that name",
+        f"did you mean {' or '.join(f'`{c}`' for c in close)}?"
+        if close
+        else f"shipped: {', '.join(shipped_recipes())}",
+    )
+
+
+def _read(path: FilePath | None, label: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RecipeError(f"{label}:{line}: is not UTF-8 (byte {error.object[error.start]:#04x})") from None
+    except OSError as error:
+        raise RecipeError(f"{label}: cannot be read: {error.strerror}") from None
+
+
+class _Builder:
+    """Lays texts and overrides over one another; the later wins."""
+
+    def __init__(self) -> None:
+        self.tree: dict[str, Any] = {}
+        self.origins: dict[Path, Origin] = {}
+        self.faults: list[Fault] = []
+        self.rank = 0
+
+    def add_file(self, text: str, file: FilePath | None, label: str, above: tuple[FilePath | None, ...] = ()) -> None:
+        """Lays the files that this one extends, in order, then the file itself."""
+        self.rank += 1
+        document = parse(text, label, self.rank)
+        self.faults += document.faults
+        if document.tree is None:
+            return
+        if not isinstance(document.tree, dict):
+            origin = document.origins[()]
+            self.faults.append(Fault(origin, "", "a recipe is a map of sections, such as `data:` and `model:`"))
+            return
+        for path, name in _extended(document):
+            try:
+                base, base_label = _locate_base(name, file)
+                if base.resolve() in (*above, file and file.resolve()):
+                    raise RecipeError(f"extends itself by way of {base_label}")
+                base_text = _read(base, base_label)
+            except RecipeError as error:
+                message = f"{error.message} ({error.hint})" if error.hint else error.message
+                self.faults.append(Fault(document.origins[path], "extends", message))
+            else:
+                self.add_file(base_text, base, base_label, (*above, file and file.resolve()))
+        document.tree.pop("extends", None)
+        self.lay(document.tree, (), document)
+
+    def lay(self, new: dict[str, Any], path: Path, document: Document) -> None:
+        """Maps merge; anything else replaces."""
+        here = _get(self.tree, path)
+        for key, value in new.items():
+            at = (*path, key)
+            old = here.get(key)
+            if isinstance(old, dict) and (isinstance(value, dict) or value is None):
+                self.origins[at] = document.origins[at]
+                self.lay(value or {}, at, document)
+            else:
+                self.forget(at)
+                here[key] = value
+                self.origins |= {p: o for p, o in document.origins.items() if p[: len(at)] == at}
+
+    def forget(self, path: Path) -> None:
+        for known in [p for p in self.origins if p[: len(path)] == path]:
+            del self.origins[known]
+
+    def add_override(self, override: Override | str) -> None:
+        self.rank += 1
+        label = f"--set {override}" if isinstance(override, str) else override.label
+        origin = Origin(_OVERRIDES + self.rank, label)
+        if isinstance(override, str):
+            key, equals, text = override.partition("=")
+            if not equals or not all(key.split(".")):
+                self.faults.append(Fault(origin, "", "should be KEY=VALUE, such as `data.limit=50`"))
+                return
+            document = parse(text, label)
+            if document.faults:
+                problem = document.faults[0].message
+                self.faults.append(Fault(origin, key, f"{problem} (put quotes around a text that is not plain)"))
+                return
+            value = document.tree
+        else:
+            key, value = override.key, override.value
+        if problem := self.set(key, value, origin):
+            self.faults.append(Fault(origin, key, problem))
+
+    def set(self, key: str, value: Any, origin: Origin) -> str | None:
+        """Sets one dotted key; a number in it is an index into a list. Returns what is wrong, if anything."""
+        if key == "extends" or key.startswith("extends."):
+            return "can only stand in a file"
+        steps = tuple(int(s) if s.isdecimal() else s for s in key.split("."))
+        node: Any = self.tree
+        for depth, step in enumerate(steps):
+            above = dotted(steps[:depth])
+            if isinstance(node, list):
+                if not isinstance(step, int):
+                    return f"`{above}` is a list: give an index, such as `{above}.0`"
+                if step > len(node):
+                    return f"`{above}` has {len(node)} items: the next index is {len(node)}"
+                if step == len(node):
+                    node.append({})
+            elif not isinstance(node, dict):
+                return f"`{above}` is a single value, not a section"
+            else:
+                step = str(step)
+                if node.get(step) is None:
+                    node[step] = _default(steps[: depth + 1])
+            if depth == len(steps) - 1:
+                node[step] = value
+            node = node[step]
+        path = tuple(str(s) if isinstance(_get(self.tree, steps[:i]), dict) else s for i, s in enumerate(steps))
+        self.forget(path)
+        for end in range(1, len(path) + 1):
+            self.origins.setdefault(path[:end], origin)
+        return None
+
+
+def _each(overrides: Overrides) -> list[str | Override]:
+    if isinstance(overrides, Mapping):
+        return [Override(k, _plain(v), f"{k}={_shown(v)}") for k, v in overrides.items()]
+    return [o if isinstance(o, str) else Override(o.key, _plain(o.value), o.label) for o in overrides]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _extended(document: Document) -> list[tuple[Path, str]]:
+    """The names under `extends`, each with its path in the document."""
+    names = document.tree.get("extends")
+    if names is None:
+        return []
+    if isinstance(names, str):
+        return [(("extends",), names)]
+    if isinstance(names, list) and all(isinstance(n, str) for n in names):
+        return [(("extends", i), n) for i, n in enumerate(names)]
+    document.faults.append(Fault(document.origins["extends",], "extends", "should be a file name or a list of them"))
+    return []
+
+
+def _locate_base(name: str, file: FilePath | None) -> tuple[FilePath, str]:
+    """A file beside the one that extends it, else a shipped recipe."""
+    folder = file.parent if file else FilePath()
+    for candidate in (folder / FilePath(name).expanduser(), folder / f"{name}.yaml"):
+        if candidate.is_file():
+            home = shipped("recipes")
+            inside = candidate.is_relative_to(home)
+            return candidate, f"recipes/{candidate.relative_to(home).as_posix()}" if inside else str(candidate)
+    stem = name.removesuffix(".yaml")
+    if stem in shipped_recipes():
+        return shipped("recipes") / f"{stem}.yaml", f"recipes/{stem}.yaml"
+    close = nearest(stem, [*shipped_recipes(), *(p.name for p in folder.glob("*.y*ml"))])
+    raise RecipeError(
+        f"no file `{name}` in {folder.resolve() if str(folder) == '.' else folder}, and no shipped recipe of that name",
+        f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else None,
+    )
+
+
+def _get(tree: Any, path: Path) -> Any:
+    for step in path:
+        tree = tree[str(step) if isinstance(tree, dict) else step]
+    return tree
+
+
+def _default(path: Path) -> Any:
+    """A copy of the default at `path`, so that one item of a default list can be set; an empty section elsewhere."""
+    try:
+        value = _get(Recipe().model_dump(mode="json"), path)
+    except (KeyError, IndexError, TypeError):
+        return {}
+    return value if isinstance(value, list) else {}
+
+
+def _without_empty_sections(tree: dict[str, Any], model: type[Section]) -> dict[str, Any]:
+    """A section whose keys are all commented out reads as null: nothing was said, so the defaults hold."""
+    cleaned = {}
+    for key, value in tree.items():
+        info = model.model_fields.get(key)
+        inner = info.annotation if info else None
+        if isinstance(inner, type) and issubclass(inner, Section):
+            if value is None:
+                continue
+            if isinstance(value, dict):
+                value = _without_empty_sections(value, inner)
+        cleaned[key] = value
+    return cleaned

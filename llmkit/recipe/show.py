@@ -1,0 +1,117 @@
+"""The recipe written out: resolved YAML, JSON Schema, and a commented file to start from."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from llmkit.recipe.load import Loaded
+from llmkit.recipe.schema import Recipe, Section
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Every value of `recipe`, defaults included, as YAML that `load` reads back to an equal recipe."""
+    return _dump(recipe.model_dump(mode="json"))
+
+
+def with_origins(loaded: Loaded) -> str:
+    """As `to_yaml`, with a comment behind each value that says where it comes from."""
+    return _dump(loaded.recipe.model_dump(mode="json"), {k: str(o) for k, o in loaded.origins.items()})
+
+
+def origin_of(loaded: Loaded, key: str) -> str:
+    """Where the value of a dotted `key` comes from: `file:line`, a flag, or `default`."""
+    parts = key.split(".")
+    for end in range(len(parts), 1, -1):
+        if (found := loaded.origins.get(".".join(parts[:end]))) is not None:
+            return str(found)
+    return str(loaded.origins[key]) if key in loaded.origins else "default"
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe file, for editors and checkers. It also allows `extends`."""
+    made = Recipe.model_json_schema()
+    names = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    extends = {"description": "Recipes that this one starts from: beside this file, or shipped. Later ones win."}
+    properties = {"version": made["properties"].pop("version"), "extends": extends | names, **made["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "properties": properties}
+
+
+def starter(extends: str | None = None) -> str:
+    """A recipe in which every key stands, with its default and what it means, commented out until it is needed."""
+    lines = [
+        "# A recipe for llmkit. Remove the # before a key to change its value; what stands here is the default.",
+        "",
+    ]
+    lines += ["version: 1"]
+    if extends:
+        lines += [f"extends: {extends}"]
+    for name, info in Recipe.model_fields.items():
+        if name == "version":
+            continue
+        value = info.get_default()
+        if isinstance(value, Section):
+            lines += ["", *_comment(type(value).__doc__, 0), f"{name}:", *_keys(value, 2)]
+        else:
+            lines += _key(name, info, value, 0)
+    return "\n".join(lines) + "\n"
+
+
+def _keys(section: Section, indent: int) -> list[str]:
+    lines: list[str] = []
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            lines += [*_comment(type(value).__doc__, indent), f"{' ' * indent}{name}:", *_keys(value, indent + 2)]
+        else:
+            lines += _key(name, info, value, indent)
+    return lines
+
+
+def _key(name: str, info: Any, value: Any, indent: int) -> list[str]:
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    written = _dump({name: list(value) if isinstance(value, tuple) else value}).strip()
+    return [*_comment(info.description, indent), f"{' ' * indent}# {written}"]
+
+
+def _comment(text: str | None, indent: int) -> list[str]:
+    return [f"{' ' * indent}## {line.strip()}" for line in (text or "").strip().splitlines()]
+
+
+def _dump(tree: Any, origins: dict[str, str] | None = None) -> str:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    stream = StringIO()
+    yaml.dump(_styled(tree, origins, ""), stream)
+    return stream.getvalue()
+
+
+def _styled(value: Any, origins: dict[str, str] | None, key: str, inherited: str = "default") -> Any:
+    """Lists of plain values on one line; origins as comments at the end of a line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, dict):
+        made = CommentedMap()
+        for name, inner in value.items():
+            at = f"{key}.{name}" if key else name
+            # a whole item of a list comes from one place; a section's keys come from wherever each was set
+            origin = (origins or {}).get(at, inherited)
+            made[name] = _styled(inner, origins, at, origin if isinstance(inner, list) else inherited)
+            if origins is not None and not (isinstance(inner, dict) or (made[name] and _nested(inner))):
+                made.yaml_add_eol_comment(origin, name, column=46)
+        return made
+    if isinstance(value, list):
+        items = CommentedSeq([_styled(v, origins, f"{key}.{i}", inherited) for i, v in enumerate(value)])
+        if not _nested(value):
+            items.fa.set_flow_style()
+        return items
+    return value
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(v, dict | list) for v in value)
