@@ -1,0 +1,155 @@
+"""The tuner: finds the layers, adapts them, and owns what they share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTuner
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from torch import Tensor, nn
+
+from llmkit.talklora.config import TalkLoraConfig
+from llmkit.talklora.layer import BASE, TalkLoraLayer, TokenMask, up_projection
+
+_SHARED = "talklora_B_"
+
+
+def share_group(module_path: str, in_features: int, out_features: int) -> str:
+    """The projection type of a module: all modules of one type share one B.
+
+    >>> share_group("model.layers.3.self_attn.q_proj", 576, 576)
+    'model_layers_self_attn_q_proj_576x576'
+    """
+    words = [word for word in module_path.split(".") if not word.isdigit()]
+    return re.sub(r"\W", "_", "_".join(words)) + f"_{in_features}x{out_features}"
+
+
+class TalkLoraModel(BaseTuner):
+    """A model with TalkLoRA adapters. Made by `peft.get_peft_model(model, TalkLoraConfig(...))`.
+
+    B, shared across layers, is held here as `talklora_B_<group>`, one ModuleDict of adapters for each projection type.
+    """
+
+    prefix = "talklora_"
+    tuner_layer_cls = TalkLoraLayer
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    uses_shared_state = True
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
+        flags = [(p, p.requires_grad) for name, p in self._shared_parameters() if name != adapter_name]
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        if self.peft_config[adapter_name].balance_coef:
+            self.watch_mask()
+
+    def _create_and_replace(
+        self,
+        config: TalkLoraConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **unused: Any,
+    ) -> None:
+        layer = target if isinstance(target, TalkLoraLayer) else TalkLoraLayer(target, self.mask)
+        shared_B = self._shared(config, adapter_name, current_key, layer) if config.share_B else None
+        layer.update_layer(adapter_name, config, shared_B)
+        if layer is not target:
+            if adapter_name not in self.active_adapters:
+                layer.requires_grad_(False)
+            self._replace_module(parent, target_name, layer, target)
+
+    @property
+    def mask(self) -> TokenMask:
+        """The attention mask of the pass under way, for load balancing and telemetry."""
+        if "_token_mask" not in self.__dict__:
+            self.__dict__["_token_mask"] = TokenMask()
+        return self.__dict__["_token_mask"]
+
+    def watch_mask(self) -> None:
+        """From now on notes the attention mask of every forward pass."""
+        if "_mask_hook" not in self.__dict__:
+            hook = partial(_note_mask, self.mask)
+            self.__dict__["_mask_hook"] = self.model.register_forward_pre_hook(hook, with_kwargs=True)
+
+    # ---- B, shared by the layers of one projection type
+
+    def _shared(self, config: TalkLoraConfig, adapter_name: str, key: str, layer: TalkLoraLayer) -> nn.Linear:
+        attribute = _SHARED + share_group(key, layer.in_features, layer.out_features)
+        if attribute not in self._modules:
+            setattr(self, attribute, nn.ModuleDict())
+        modules = getattr(self, attribute)
+        if adapter_name not in modules:
+            device, dtype = layer._get_base_layer_device_and_dtype(layer.get_base_layer())
+            module = up_projection(config, layer.out_features)
+            if dtype is not None and not dtype.is_floating_point:
+                dtype = None
+            modules[adapter_name] = module if module.weight.is_meta else module.to(device, dtype)
+        return modules[adapter_name]
+
+    def _shared_modules(self) -> Iterator[nn.ModuleDict]:
+        return (module for name, module in self._modules.items() if name.startswith(_SHARED))
+
+    def _shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, module.weight) for modules in self._shared_modules() for name, module in modules.items())
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
+        if autocast_adapter_dtype:
+            for name, parameter in self._shared_parameters():
+                if name == adapter_name and parameter.dtype in (torch.float16, torch.bfloat16):
+                    parameter.data = parameter.data.float()
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        super().delete_adapter(adapter_name)
+        for modules in self._shared_modules():
+            if adapter_name in modules:
+                del modules[adapter_name]
+
+    # ---- several adapters in one batch
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Passes `adapter_names`, one for each row ("__base__": none), to every adapted layer of this call."""
+        names = kwargs.get("adapter_names")
+        if names is None:
+            yield
+            return
+        if self.training:
+            raise ValueError("adapter_names works in evaluation mode only: call model.eval() first")
+        unknown = sorted(set(names) - set(self.peft_config) - {BASE})
+        if unknown:
+            raise ValueError(f"unknown adapters {', '.join(unknown)}: loaded are {', '.join(self.peft_config)}")
+        beams = kwargs.get("num_beams") or 1
+        layers = [module for module in self.modules() if isinstance(module, TalkLoraLayer)]
+        hooks = [
+            layer.register_forward_pre_hook(partial(_pass_names, list(names), beams), with_kwargs=True)
+            for layer in layers
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _note_mask(mask: TokenMask, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    value = kwargs.get("attention_mask")
+    mask.value = value if isinstance(value, Tensor) else None
+
+
+def _pass_names(names: list[str], beams: int, layer: TalkLoraLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    rows = args[0].shape[0]
+    if rows == len(names) * beams:  # beam search repeats each row
+        names = [name for name in names for _ in range(beams)]
+    if rows != len(names):
+        raise ValueError(f"adapter_names has {len(names)} entries for a batch of {rows} rows")
+    return args, {**kwargs, "adapter_names": names}

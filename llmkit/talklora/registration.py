@@ -1,0 +1,32 @@
+"""Makes the name TALKLORA known to PEFT, which has no official way in for a method of another package."""
+
+from __future__ import annotations
+
+from peft.utils import PeftType
+
+NAME = "TALKLORA"
+
+
+def peft_type() -> PeftType:
+    """The member `TALKLORA` of PEFT's enumeration, added at the first call unless PEFT has it already."""
+    if NAME not in PeftType.__members__:
+        member = str.__new__(PeftType, NAME)
+        member._name_, member._value_ = NAME, NAME
+        member._sort_order_ = len(PeftType)
+        PeftType._member_names_.append(NAME)
+        PeftType._member_map_[NAME] = member
+        PeftType._value2member_map_[NAME] = member
+        type.__setattr__(PeftType, NAME, member)
+    return PeftType[NAME]
+
+
+def register() -> None:
+    """Registers the tuner with PEFT. Safe to call again, and when the module is imported twice."""
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.utils import register_peft_method
+
+    from llmkit.talklora.config import TalkLoraConfig
+    from llmkit.talklora.model import TalkLoraModel
+
+    if peft_type() not in PEFT_TYPE_TO_TUNER_MAPPING:
+        register_peft_method(name=NAME.lower(), config_cls=TalkLoraConfig, model_cls=TalkLoraModel)
