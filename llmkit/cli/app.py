@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
 from llmkit import __version__
 from llmkit.cli import common
@@ -79,10 +80,10 @@ def _command(name: str) -> Any:
     target = getattr(import_module(module), attribute)
     if isinstance(target, typer.Typer):
         target.info.name = name
-    else:
-        function, target = target, typer.Typer(add_completion=False, rich_markup_mode=None)
-        target.command(name)(function)
-    return typer.main.get_command(target)
+        return get_group(target)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(target)
+    return get_command(alone)
 
 
 app = typer.Typer(
@@ -150,13 +151,12 @@ def _fail(error: BaseException, message: str, hint: str | None, code: int) -> in
 
 def _bad_usage(error: typer.TyperException) -> int:
     """A flag or command that does not exist, or a value that does not fit."""
-    context = getattr(error, "ctx", None)
-    text = error.format_message()
-    if context is not None and not text.strip():
-        print(context.get_help(), file=sys.stderr)  # a group that was called without a command
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: the message is its help
+        print(error.message, file=sys.stderr)
         return UsageError.exit_code
+    context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "llmkit"
-    return _fail(error, text.rstrip("."), f"see `{path} --help`", UsageError.exit_code)
+    return _fail(error, error.format_message().rstrip("."), f"see `{path} --help`", UsageError.exit_code)
 
 
 def _stdout_is_gone() -> bool:

@@ -29,6 +29,7 @@ KEYS = {
     "data_dir": ("--data-dir", "data.data_dir"),
     "dtype": ("--dtype", "engine.dtype"),
     "engine": ("--engine", "engine.kind"),
+    "eval_arms": ("--arms", "eval.arms"),
     "instructions": ("--instructions", "rop.instructions"),
     "limit": ("--limit", "data.limit"),
     "model": ("--model", "model.path"),
@@ -47,7 +48,7 @@ _RECIPE = "Recipe"  # the panel of flags that set recipe keys
 
 Source = Annotated[
     str | None,
-    typer.Argument(metavar="[RECIPE]", help="A file, a shipped recipe (`llmkit recipe ls`), or `-`."),
+    typer.Argument(metavar="RECIPE", help="A file, a shipped recipe (`llmkit recipe ls`), or `-`."),
 ]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any recipe key. May be repeated.")
@@ -123,7 +124,7 @@ def overrides(sets: list[str] | None = None, **flags: Any) -> list[Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name in ("arms", "conditions"):
+    if name in ("arms", "conditions", "eval_arms"):
         return split_list(value)
     if name == "rate":
         rates = [_number(part) for part in split_list(value)]

@@ -30,6 +30,8 @@ def _identity(value: Any) -> Any:
             for name, info in type(value).model_fields.items()
             if not any(isinstance(m, Neutral) for m in info.metadata)
         }
+    if isinstance(value, dict):
+        return {key: _identity(v) for key, v in value.items()}
     if isinstance(value, tuple | list):
         return [_identity(v) for v in value]
     return value

@@ -120,7 +120,7 @@ def _keys_like(path: Path) -> list[str]:
     word = str(path[-1])
     fields = _fields_at(path[:-1])
     if close := nearest(word, fields):
-        return close[:1] if close[0].lower() == word.lower() else close
+        return close[:1]
     return [key for key in all_keys() if key.rpartition(".")[2] == word][:2]
 
 

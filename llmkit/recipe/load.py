@@ -99,13 +99,8 @@ def _locate(source: str) -> tuple[FilePath | None, str]:
     if path.is_dir():
         raise RecipeError(f"{source}: is a folder, not a recipe", "name the YAML file in it")
     here = [p.name for p in FilePath.cwd().glob("*.y*ml")]
-    close = nearest(source, [*shipped_recipes(), *here])
-    raise RecipeError(
-        f"no recipe `{source}`: no such file, and none shipped under that name",
-        f"did you mean {' or '.join(f'`{c}`' for c in close)}?"
-        if close
-        else f"shipped: {', '.join(shipped_recipes())}",
-    )
+    hint = _meant(source, here) or f"shipped: {', '.join(shipped_recipes())}"
+    raise RecipeError(f"no recipe `{source}`: no such file, and none shipped under that name", hint)
 
 
 def _read(path: FilePath | None, label: str) -> str:
@@ -132,16 +127,15 @@ class _Builder:
         """Lays the files that this one extends, in order, then the file itself."""
         self.rank += 1
         document = parse(text, label, self.rank)
-        self.faults += document.faults
-        if document.tree is None:
-            return
-        if not isinstance(document.tree, dict):
+        if document.tree is not None and not isinstance(document.tree, dict):
             origin = document.origins[()]
-            self.faults.append(Fault(origin, "", "a recipe is a map of sections, such as `data:` and `model:`"))
-            return
-        for path, name in _extended(document):
+            document.faults.append(Fault(origin, "", "a recipe is a map of sections, such as `data:` and `model:`"))
+            document.tree = None
+        names = _extended(document)
+        self.faults += document.faults
+        for path, name in names:
             try:
-                base, base_label = _locate_base(name, file)
+                base, base_label = base_named(name, file.parent if file else FilePath())
                 if base.resolve() in (*above, file and file.resolve()):
                     raise RecipeError(f"extends itself by way of {base_label}")
                 base_text = _read(base, base_label)
@@ -150,8 +144,9 @@ class _Builder:
                 self.faults.append(Fault(document.origins[path], "extends", message))
             else:
                 self.add_file(base_text, base, base_label, (*above, file and file.resolve()))
-        document.tree.pop("extends", None)
-        self.lay(document.tree, (), document)
+        if document.tree is not None:
+            document.tree.pop("extends", None)
+            self.lay(document.tree, (), document)
 
     def lay(self, new: dict[str, Any], path: Path, document: Document) -> None:
         """Maps merge; anything else replaces."""
@@ -195,7 +190,7 @@ class _Builder:
         """Sets one dotted key; a number in it is an index into a list. Returns what is wrong, if anything."""
         if key == "extends" or key.startswith("extends."):
             return "can only stand in a file"
-        steps = tuple(int(s) if s.isdecimal() else s for s in key.split("."))
+        steps = tuple(int(s) if s.isdecimal() and len(s) < 6 else s for s in key.split("."))
         node: Any = self.tree
         for depth, step in enumerate(steps):
             above = dotted(steps[:depth])
@@ -238,7 +233,7 @@ def _shown(value: Any) -> str:
 
 def _extended(document: Document) -> list[tuple[Path, str]]:
     """The names under `extends`, each with its path in the document."""
-    names = document.tree.get("extends")
+    names = (document.tree or {}).get("extends")
     if names is None:
         return []
     if isinstance(names, str):
@@ -249,9 +244,8 @@ def _extended(document: Document) -> list[tuple[Path, str]]:
     return []
 
 
-def _locate_base(name: str, file: FilePath | None) -> tuple[FilePath, str]:
-    """A file beside the one that extends it, else a shipped recipe."""
-    folder = file.parent if file else FilePath()
+def base_named(name: str, folder: FilePath) -> tuple[FilePath, str]:
+    """What `extends: name` means in `folder`: a file there, else a shipped recipe; with its name in messages."""
     for candidate in (folder / FilePath(name).expanduser(), folder / f"{name}.yaml"):
         if candidate.is_file():
             home = shipped("recipes")
@@ -260,11 +254,14 @@ def _locate_base(name: str, file: FilePath | None) -> tuple[FilePath, str]:
     stem = name.removesuffix(".yaml")
     if stem in shipped_recipes():
         return shipped("recipes") / f"{stem}.yaml", f"recipes/{stem}.yaml"
-    close = nearest(stem, [*shipped_recipes(), *(p.name for p in folder.glob("*.y*ml"))])
-    raise RecipeError(
-        f"no file `{name}` in {folder.resolve() if str(folder) == '.' else folder}, and no shipped recipe of that name",
-        f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else None,
-    )
+    where = "here" if str(folder) == "." else f"in {folder}"
+    hint = _meant(stem, [p.name for p in folder.glob("*.y*ml")])
+    raise RecipeError(f"no file `{name}` {where}, and no shipped recipe of that name", hint)
+
+
+def _meant(name: str, files: list[str]) -> str | None:
+    close = nearest(name, [*shipped_recipes(), *files])
+    return f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else None
 
 
 def _get(tree: Any, path: Path) -> Any:

@@ -1,0 +1,122 @@
+"""`llmkit cache`: what is kept between runs, and how to be rid of it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli.common import Json, note, print_json, print_table
+from llmkit.errors import LlmkitError, UsageError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Size and clearing of the cache folder.")
+
+# kind: (file patterns in the cache folder, what it is)
+KINDS = {
+    "responses": (("responses.sqlite*",), "answers of models: a question is not asked twice"),
+    "data": (("data",), "question sets, read and normalised"),
+    "models": (("models", "digests.json"), "bundled models, converted"),
+}
+
+
+@app.command()
+def info(as_json: Json = False) -> None:
+    """Show the cache folder and the size of what is in it."""
+    from llmkit.resources import cache_dir
+
+    rows = [_row(kind) for kind in KINDS]
+    if as_json:
+        print_json({"folder": str(cache_dir()), "kinds": rows})
+        return
+    note(f"{cache_dir()} (LLMKIT_CACHE chooses another)")
+    table = [[r["kind"], _human(r["bytes"]), r["items"], r["about"]] for r in rows]
+    print_table(["kind", "size", "items", "what"], table, right=("size", "items"))
+
+
+@app.command()
+def clear(
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="KIND", help="responses, data or models; all by default.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete cached answers, question sets or models. Run folders are never touched."""
+    from llmkit.registry import unknown
+
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise unknown("kind of cache", kind, KINDS)
+    rows = [r for r in map(_row, kinds or KINDS) if r["bytes"]]
+    total = _human(sum(r["bytes"] for r in rows))
+    if rows and not yes:
+        what = ", ".join(f"{r['kind']} ({_human(r['bytes'])})" for r in rows)
+        if not sys.stdin.isatty():
+            raise UsageError(f"this deletes {what}", "add --yes to do it without being asked")
+        if not typer.confirm(f"Delete {what}?", err=True):
+            raise typer.Exit(LlmkitError.exit_code)
+    for row in rows:
+        _delete(row["kind"])
+    if as_json:
+        print_json({"cleared": [r["kind"] for r in rows], "bytes": sum(r["bytes"] for r in rows)})
+    else:
+        note(f"cleared {total}" if rows else "nothing to clear")
+
+
+def _row(kind: str) -> dict[str, Any]:
+    files = [f for path in _paths(kind) for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
+    folders = [path for path in _paths(kind) if path.is_dir()]
+    items = _replies() if kind == "responses" else sum(1 for folder in folders for _ in folder.iterdir())
+    return {"kind": kind, "bytes": sum(f.stat().st_size for f in files), "items": items, "about": KINDS[kind][1]}
+
+
+def _paths(kind: str) -> list[Path]:
+    from llmkit.resources import cache_dir
+
+    return sorted(path for pattern in KINDS[kind][0] for path in cache_dir().glob(pattern))
+
+
+def _replies() -> int | None:
+    """How many answers are cached; None if the cache cannot be read."""
+    if not _paths("responses"):
+        return 0
+    from llmkit.engines import ResponseCache
+
+    try:
+        with ResponseCache() as cache:
+            return cache.info().replies
+    except LlmkitError:
+        return None
+
+
+def _delete(kind: str) -> None:
+    if kind == "responses" and _replies() is not None:
+        from llmkit.engines import ResponseCache
+
+        with ResponseCache() as cache:  # emptied, not deleted: a run in another process may be using it
+            cache.clear()
+        return
+    try:
+        for path in _paths(kind):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise LlmkitError(f"{error.filename}: cannot be deleted: {error.strerror}") from None
+
+
+def _human(size: int) -> str:
+    """
+    >>> _human(1536)
+    '1.5 KiB'
+    """
+    value = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

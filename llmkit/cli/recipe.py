@@ -1,0 +1,118 @@
+"""`llmkit recipe`: check, show, start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli.common import Json, Set, Source, note, print_json, print_table
+from llmkit.errors import RecipeError, UsageError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show and start recipes.")
+
+
+@app.command()
+def ls(as_json: Json = False) -> None:
+    """List the recipes that come with llmkit."""
+    from llmkit.recipe import shipped_recipes
+    from llmkit.resources import shipped
+
+    rows = [{"name": name, "about": _about(shipped("recipes") / f"{name}.yaml")} for name in shipped_recipes()]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(["recipe", "about"], [[r["name"], r["about"]] for r in rows])
+
+
+@app.command()
+def check(
+    sources: Annotated[list[str], typer.Argument(metavar="RECIPE", help="Files, shipped recipes, or `-`.")],
+    sets: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Find every fault: file, line and key. Exit 2 if there is any."""
+    from llmkit.recipe import digest, examine, refuse
+
+    results, faults = [], []
+    for source in sources:
+        loaded, found = examine(source, sets or ())
+        faults += found
+        results.append({"recipe": source, "ok": not found, "digest": digest(loaded.recipe) if loaded else None})
+        if not (found or as_json):
+            print(f"{source}: ok ({results[-1]['digest']})")
+    if as_json:
+        as_rows = [{"file": f.origin.source, "line": f.origin.line, "key": f.key, "message": f.message} for f in faults]
+        print_json({"recipes": results, "faults": as_rows})
+        if faults:
+            raise typer.Exit(RecipeError.exit_code)
+    elif faults:
+        raise refuse(faults)
+
+
+@app.command()
+def show(
+    source: Source = None,
+    sets: Set = None,
+    origins: Annotated[bool, typer.Option("--origins", help="Say where each value comes from.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a recipe with all defaults filled in."""
+    from llmkit.recipe import digest, load, to_yaml, with_origins
+
+    loaded = load(source, sets or ())
+    if as_json:
+        given = {key: str(origin) for key, origin in loaded.origins.items()}
+        print_json({"recipe": loaded.recipe.model_dump(mode="json"), "digest": digest(loaded.recipe), "origins": given})
+    else:
+        print(with_origins(loaded) if origins else to_yaml(loaded.recipe), end="")
+
+
+@app.command()
+def schema(as_json: Json = True) -> None:  # --json changes nothing: a schema is JSON anyway
+    """Print the JSON Schema of recipes, for editors."""
+    from llmkit.recipe import schema as make
+
+    print_json(make())
+
+
+@app.command()
+def init(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="Where to write; `-` for stdout.")] = "recipe.yaml",
+    extends: Annotated[
+        str | None, typer.Option("--extends", metavar="RECIPE", help="Start from this one (`llmkit recipe ls`).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a recipe with every key, its default and its meaning."""
+    from llmkit.recipe import examine, refuse, starter
+    from llmkit.recipe.load import base_named
+
+    if extends is not None:
+        base_named(extends, Path(path).parent)
+    text = starter(extends)
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with open(path, "w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} exists", "choose another name, or --force to overwrite it") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    if extends is not None and (faults := examine(path)[1]):
+        raise refuse(faults)
+    if as_json:
+        print_json({"path": path})
+    else:
+        note(f"wrote {path}: every key with its default. Next: edit it, then `llmkit recipe check {path}`")
+
+
+def _about(path: Path) -> str:
+    """The first comment line of a recipe."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ") if first.startswith("#") else ""

@@ -1,0 +1,131 @@
+"""`llmkit runs`: what was run, and what came out."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli.common import Json, note, print_json, print_table
+from llmkit.errors import DataError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
+
+Folder = Annotated[str, typer.Option("--dir", metavar="DIR", help="The folder that holds the run folders.")]
+
+
+@app.command()
+def ls(folder: Folder = "runs", as_json: Json = False) -> None:
+    """List the runs in a folder, the newest last."""
+    home = Path(folder)
+    if not home.is_dir():
+        raise DataError(f"no folder `{folder}`", "runs are written to `output.dir` of a recipe: name it with --dir")
+    found = [_summary(path) for path in home.iterdir() if _is_run(path)]
+    found.sort(key=lambda run: (run["changed"], run["run"]))
+    if as_json:
+        print_json(found)
+    elif found:
+        columns = ["run", "state", "outcomes", "model", "task", "changed"]
+        print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
+    else:
+        note(f"no runs in {folder}")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")],
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
+    """Show one run: its recipe, its state and its measurements."""
+    path = _find(run, Path(folder))
+    summary = _summary(path)
+    metrics = _json(path / "metrics.json")
+    if as_json:
+        print_json({**summary, "recipe": _recipe(path), "environment": _json(path / "env.json"), "metrics": metrics})
+        return
+    for key in ("run", "path", "state", "outcomes", "model", "task", "changed"):
+        print(f"{key:<10}{summary[key] if summary[key] is not None else '-'}")
+    print(f"{'files':<10}{', '.join(sorted(p.name for p in path.iterdir() if not p.name.startswith('.')))}")
+    if metrics:
+        print()
+        rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
+        print_table(["metric", "value"], rows, right=("value",))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "recipe.resolved.yaml").is_file()
+
+
+def _find(run: str, folder: Path) -> Path:
+    if _is_run(Path(run)):
+        return Path(run)
+    from llmkit.registry import unknown
+
+    runs = [p for p in folder.iterdir() if _is_run(p)] if folder.is_dir() else []
+    matches = [p for p in runs if p.name == run] or [p for p in runs if p.name.startswith(run)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise DataError(f"`{run}` is the start of several runs: {', '.join(sorted(p.name for p in matches))}")
+    if not runs:
+        raise DataError(f"no run `{run}`: there are none in {folder}", "name their folder with --dir")
+    raise unknown("run", run, [p.name for p in runs])
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    recipe = _recipe(path)
+    return {
+        "run": path.name,
+        "path": str(path),
+        "state": "finished" if (path / "metrics.json").is_file() else "unfinished",
+        "outcomes": _outcomes(path / "samples.jsonl"),
+        "model": (recipe.get("model") or {}).get("path"),
+        "task": (recipe.get("data") or {}).get("task") or (recipe.get("data") or {}).get("path"),
+        "changed": _changed(path),
+    }
+
+
+def _changed(path: Path) -> str:
+    latest = max(p.stat().st_mtime for p in [path, *path.iterdir()])
+    return datetime.fromtimestamp(latest).isoformat(" ", "seconds")
+
+
+def _outcomes(path: Path) -> int:
+    """Outcome lines in a journal; search calls have no `outcome`."""
+    try:
+        with open(path, "rb") as file:
+            return sum(b'"outcome"' in line for line in file)
+    except OSError:
+        return 0
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    from llmkit.recipe.document import parse
+
+    tree = parse((path / "recipe.resolved.yaml").read_text(encoding="utf-8"), str(path)).tree
+    return tree if isinstance(tree, dict) else {}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
+
+
+def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for k, v in value.items() for pair in _flat(v, f"{key}.{k}" if key else k)]
+    if isinstance(value, list):
+        return [pair for i, v in enumerate(value) for pair in _flat(v, f"{key}.{i}")]
+    return [(key, value)]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
