@@ -1,1 +1,1 @@
-"""serving"""
+"""Serving: the vLLM plugin that runs TalkLoRA adapters, and `llmkit serve`."""

@@ -1,0 +1,206 @@
+"""An adapter folder as PEFT writes it: what is in it, whether it fits a base model, and its folded form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PICKLES = ("adapter_model.bin", "adapter_model.pt")
+
+_KEY = {
+    "LORA": re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(embedding_)?[AB](\.weight)?"),
+    "TALKLORA": re.compile(r"base_model\.(model\.(?P<module>.+)\.talklora_[A-Za-z]+|talklora_B_\w+)\.weight"),
+}
+
+
+def fingerprint(folder: str | Path) -> str:
+    """12 hex digits of an adapter's configuration and weights; empty where they are not both there."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        try:
+            with open(Path(folder) / name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError:
+            return ""
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA or TalkLoRA adapter with its weights, by the names of its file."""
+
+    path: Path
+    type: str
+    settings: Any  # PEFT's configuration object
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Adapter:
+        """Raises DataError where the folder is not an adapter that vLLM can load; never opens a pickle."""
+        path = Path(folder)
+        kind = _type(path)
+        if not (path / WEIGHTS).is_file():
+            pickle = next((name for name in PICKLES if (path / name).is_file()), None)
+            if pickle:
+                raise DataError(
+                    f"{path / pickle} is a pickle, which can run code when it is opened: refused",
+                    f"load and save it with PEFT in a place you trust; that writes {WEIGHTS}",
+                )
+            raise DataError(f"no weights in {path}: {WEIGHTS} is missing", "the folder was not saved whole")
+        from peft import PeftConfig
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        import llmkit.talklora  # noqa: F401  (tells PEFT what TALKLORA is)
+
+        try:
+            settings, weights = PeftConfig.from_pretrained(str(path)), load_file(path / WEIGHTS)
+        except (SafetensorError, TypeError, ValueError) as error:
+            raise DataError(f"{path} cannot be read: {error}", "the folder was not saved whole") from error
+        return cls(path, kind, settings, weights)
+
+    @cached_property
+    def folded(self) -> dict[str, Any]:
+        """Module path -> the exact form of a TalkLoRA layer for inference (llmkit.talklora.export)."""
+        from llmkit.talklora.export import fold
+
+        try:
+            return fold(self.settings, self.weights)
+        except ValueError as error:
+            odd = self.settings.top_k is not None or self.settings.talk == "after-softmax"
+            if odd:
+                raise UsageError(
+                    f"{self.path} is not served through vLLM: {error}",
+                    "use the transformers engine, or export it to plain LoRA with a measured error",
+                ) from error
+            raise DataError(f"{self.path / WEIGHTS}: {error}", "the folder was not saved whole") from error
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """Latents that meet B, and gates: (r, n). Plain LoRA has no gates."""
+        if self.type == "TALKLORA":
+            return self.settings.up_rank, self.settings.num_experts
+        return max([self.settings.r, *self.settings.rank_pattern.values()]), 0
+
+    @property
+    def rank(self) -> int:
+        """What the adapter takes of vLLM's `max_lora_rank`: r + n."""
+        return sum(self.layout)
+
+    @cached_property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Module path -> its inputs and outputs, as the adapter sees them."""
+        if self.type == "TALKLORA":
+            return {name: (f.lora_A.shape[1], f.lora_B.shape[0]) for name, f in self.folded.items()}
+        sizes = {}
+        for name in self._modules():
+            stem = f"base_model.model.{name}.lora_"
+            if f"{stem}embedding_A" in self.weights:
+                continue
+            try:
+                sizes[name] = (self.weights[f"{stem}A.weight"].shape[1], self.weights[f"{stem}B.weight"].shape[0])
+            except KeyError as error:
+                raise DataError(
+                    f"{self.path / WEIGHTS}: {error.args[0]} is missing", "it was not saved whole"
+                ) from None
+        return sizes
+
+    def check(self, linears: Mapping[str, tuple[int, int]]) -> None:
+        """Raises DataError unless the weights are complete, no more, and fit a model with these linear modules."""
+        stray = [key for key in self.weights if not _KEY[self.type].fullmatch(key)]
+        if stray:
+            raise DataError(
+                f"{self.path / WEIGHTS} has weights that are not part of a {self.type} adapter: {_some(stray)}",
+                "modules_to_save and biases are not served through vLLM; the transformers engine takes them",
+            )
+        origin = self.settings.base_model_name_or_path
+        made_for = f"adapter {self.path} was made for another base" + (f" ({origin})" if origin else "")
+        strange = [name for name in self.sizes if name not in linears]
+        if strange:
+            raise DataError(
+                f"{made_for}: this model has no {_some(strange)}", "serve it over the base it was trained on"
+            )
+        for name, (d, k) in self.sizes.items():
+            if (d, k) != linears[name]:
+                have = "{} inputs and {} outputs".format(*linears[name])
+                raise DataError(
+                    f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, {have} in this model",
+                    "serve it over the base it was trained on",
+                )
+        absent = [name for name in linears if self._targets(name) and name not in self.sizes]
+        if absent:
+            raise DataError(f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}", "it was not saved whole")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The folded weights under the names that a plain LoRA has in its file."""
+        return {
+            f"base_model.model.{name}.lora_{side}.weight": weight
+            for name, f in self.folded.items()
+            for side, weight in (("A", f.lora_A), ("B", f.lora_B))
+        }
+
+    @property
+    def scale(self) -> float:
+        """What a TalkLoRA adapter's output is multiplied by."""
+        return self.settings.scale
+
+    def _modules(self) -> list[str]:
+        matches = (_KEY[self.type].fullmatch(key) for key in self.weights)
+        return list(dict.fromkeys(match["module"] for match in matches if match and match["module"]))
+
+    def _targets(self, module: str) -> bool:
+        from peft.tuners.tuners_utils import check_target_module_exists
+
+        wanted = self.settings.target_modules
+        return wanted not in (None, "all-linear") and bool(check_target_module_exists(self.settings, module))
+
+
+def _type(path: Path) -> str:
+    if not (path / CONFIG).is_file():
+        raise DataError(
+            f"no adapter in {path}: {CONFIG} is missing", "give a folder that PEFT or llmkit finetune wrote"
+        )
+    try:
+        kind = str(json.loads((path / CONFIG).read_text(encoding="utf-8"))["peft_type"]).upper()
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type") from None
+    if kind not in _KEY:
+        raise DataError(
+            f"{path} is an adapter of type {kind}: vLLM serves LORA and, through llmkit, TALKLORA",
+            "the transformers engine runs any PEFT adapter; merged into its base it is a model that vLLM serves",
+        )
+    return kind
+
+
+def linears(config: Any) -> dict[str, tuple[int, int]]:
+    """Every linear module of a model with this transformers configuration: path -> (inputs, outputs). No weights made."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            sizes[name] = (module.in_features, module.out_features)
+        elif isinstance(module, Conv1D):
+            sizes[name] = (module.nx, module.nf)
+    return sizes
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")

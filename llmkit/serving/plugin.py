@@ -1,0 +1,59 @@
+"""The vLLM plugin: teaches a vLLM that llmkit started to serve TalkLoRA, and mends LoRA on its CPU build."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
+FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # an adapter folder to build into the model itself (fallback.py)
+
+
+def register() -> None:
+    """vLLM calls this in each of its processes, perhaps more than once. Nothing happens in a vLLM of somebody else's
+    unless its command line names a TalkLoRA adapter."""
+    if os.environ.get(STARTED_BY_LLMKIT) != "1" and not names_talklora(sys.argv):
+        return
+    from llmkit.serving import vllm_internals
+
+    init_amx()
+    vllm_internals.install()
+    if os.environ.get(FALLBACK_ADAPTER):
+        vllm_internals.install_fallback(os.environ[FALLBACK_ADAPTER])
+
+
+def names_talklora(arguments: Iterable[str]) -> bool:
+    """Whether a command line names a TalkLoRA folder, as NAME=DIR or as vLLM's JSON form of it."""
+    for argument in arguments:
+        path = argument.partition("=")[2]
+        if argument.startswith("{"):
+            try:
+                path = json.loads(argument).get("path", "")
+            except ValueError:
+                continue
+        if path and peft_type(path) == "TALKLORA":
+            return True
+    return False
+
+
+def peft_type(folder: str | Path) -> str | None:
+    """The PEFT type that an adapter folder states, in upper case; None where there is none to read."""
+    try:
+        config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(config["peft_type"]).upper()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def init_amx() -> None:
+    """Lets this process use the matrix unit of processors that have one (AMX); without it bfloat16 runs at half speed
+    there, or dies with an illegal instruction."""
+    import torch
+
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    start = getattr(torch.cpu, "_init_amx", None)
+    if supported and start and supported():
+        start()

@@ -1,0 +1,108 @@
+"""The arithmetic of adapters in vLLM's LoRA slots: one gate between shrink and expand. Only torch, no vLLM.
+
+A folded TalkLoRA adapter is a LoRA of rank r + n whose last n latents are the router's logits (llmkit.talklora.export).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Gates:
+    """Which slot holds what, as tensors indexed per token: the shapes never change, so CUDA graphs and compilation hold.
+
+    Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
+    """
+
+    def __init__(self, slots: int, rank: int, device: torch.device | str = "cpu") -> None:
+        self.layout = [(rank, 0)] * slots
+        self.mask = torch.zeros(slots + 1, rank, device=device)  # added before the softmax: only the logits take part
+        self.owner = torch.zeros(
+            slots + 1, rank, dtype=torch.long, device=device
+        )  # the logit column that gates a latent
+        self.gated = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
+
+    def set(self, slot: int, r: int, n: int) -> None:
+        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        self.layout[slot] = (r, n)
+        self.gated[slot] = n > 0
+        self.mask[slot] = 0
+        self.owner[slot] = 0
+        if n:
+            self.mask[slot, :r] = self.mask[slot, r + n :] = float("-inf")
+            self.owner[slot, :r] = r + torch.arange(n, device=self.owner.device).repeat_interleave(r // n)
+
+    def apply(self, latents: Tensor, slot: Tensor, summed: Tensor | None = None) -> Tensor:
+        """Scales float32 latents (..., tokens, rank) by their expert's gate; slot (tokens,) is -1 without adapter.
+
+        `summed` holds the latents summed over tensor-parallel ranks, where each rank has only its part of the input: the
+        gate needs all of the logits, and what it scales stays a part, so that the layer's own reduction adds it up once.
+        """
+        logits = latents if summed is None else summed
+        gate = torch.softmax(logits + self.mask[slot], dim=-1)
+        gate = gate.gather(-1, self.owner[slot].expand_as(gate))
+        return latents * torch.where(self.gated[slot], gate, 1.0)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The weights of one slot in one (fused) linear, trimmed to the adapter's rank and laid out for dense products.
+
+    a: (d, pieces * (r + n)) float32; b: for each piece its first output column and its (r, k) weights.
+    """
+
+    a: Tensor
+    b: tuple[tuple[int, Tensor], ...]
+    r: int
+    n: int
+
+    @classmethod
+    def pack(
+        cls, a: tuple[Tensor, ...], b: tuple[Tensor, ...], widths: tuple[int, ...], r: int, n: int
+    ) -> Dense | None:
+        """From one slot's stacked weights, A (rank, d) and B (k, rank) for each piece; None if the adapter leaves all out."""
+        starts = [sum(widths[:i]) for i in range(len(widths))]
+        used = [i for i in range(len(b)) if b[i].any()]
+        if not used:
+            return None
+        down = torch.cat([a[i][: r + n] for i in used]).float().T.contiguous()
+        up = tuple((starts[i], b[i][: widths[i], :r].T.contiguous()) for i in used)
+        return cls(down, up, r, n)
+
+    def add(self, y: Tensor, x: Tensor, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
+        latents = (x.float() @ self.a).unflatten(-1, (len(self.b), self.r + self.n))
+        h = latents[..., : self.r]
+        if self.n:
+            logits = latents[..., self.r :]
+            gate = torch.softmax(logits if reduce is None else reduce(logits.contiguous()), dim=-1)
+            h = (h.unflatten(-1, (self.n, self.r // self.n)) * gate.unsqueeze(-1)).flatten(-2)
+        h = h.to(y.dtype)
+        for i, (start, b) in enumerate(self.b):
+            y[:, start : start + b.shape[1]].addmm_(h[:, i], b)
+
+
+def plan(slot_of_token: Tensor) -> list[tuple[int, slice | Tensor]]:
+    """The slots in a batch and the rows of each: a slice where they stand together, else their indices."""
+    rows_of = []
+    for slot in slot_of_token.unique().tolist():
+        if slot < 0:
+            continue
+        rows = (slot_of_token == slot).nonzero().flatten()
+        first, last = int(rows[0]), int(rows[-1])
+        rows_of.append((slot, slice(first, last + 1) if last - first + 1 == len(rows) else rows))
+    return rows_of
+
+
+def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce=None) -> None:
+    """`Dense.add` for some rows of the batch."""
+    if isinstance(rows, slice):
+        dense.add(y[rows], x[rows], reduce)
+    else:
+        part = y[rows]
+        dense.add(part, x[rows], reduce)
+        y[rows] = part

@@ -1,0 +1,333 @@
+"""Every place where llmkit touches the inside of vLLM. Tried with vLLM 0.32.0, CPU build; older ones are refused.
+
+| what                                              | why                                                           |
+|---------------------------------------------------|---------------------------------------------------------------|
+| WorkerLoRAManager._load_adapter                   | a TalkLoRA folder is folded in memory and loaded as a LoRA    |
+| LoRAModelManager.activate_adapter                 | notes what a slot holds                                       |
+| Platform.get_punica_wrapper                       | our subclass of vLLM's wrapper: the gate, the CPU mends       |
+| RowParallelLinearWithLoRA._apply_lora_to_output   | latents are summed over ranks before the softmax              |
+| kv_cache_utils._gen_lora_extra_hash_keys          | prefix-cache keys hold the adapter's content                  |
+| EngineCore.add_lora                               | ... as it was when it was loaded                              |
+| transformers backend's load_weights (fallback)    | builds the adapter into the model                             |
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from llmkit.errors import EngineError
+from llmkit.serving.plugin import peft_type
+
+FLOOR = (0, 32, 0)
+NEWEST_TRIED = (0, 32, 0)
+
+_installed = False
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version.
+
+    >>> release("0.32.0+cpu")
+    (0, 32, 0)
+    """
+    from packaging.version import Version
+
+    return Version(version).release
+
+
+def problem() -> str | None:
+    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried is checked for what we touch."""
+    import vllm
+
+    version = release(vllm.__version__)
+    if version < FLOOR:
+        return f"vLLM {vllm.__version__} is older than {'.'.join(map(str, FLOOR))}, the first that can serve TalkLoRA"
+    try:
+        from vllm.lora.layers import RowParallelLinearWithLoRA
+        from vllm.lora.lora_model import LoRAModel
+        from vllm.lora.model_manager import LoRAModelManager
+        from vllm.lora.peft_helper import PEFTHelper
+        from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
+        from vllm.lora.worker_manager import WorkerLoRAManager
+        from vllm.platforms import current_platform
+        from vllm.v1.core import kv_cache_utils
+        from vllm.v1.engine.core import EngineCore
+    except ImportError as error:
+        return f"vLLM {vllm.__version__} is laid out differently from {'.'.join(map(str, NEWEST_TRIED))}: {error}"
+    needed = [
+        (RowParallelLinearWithLoRA, "_apply_lora_to_output"),
+        (LoRAModel, "from_lora_tensors"),
+        (LoRAModelManager, "activate_adapter"),
+        (PEFTHelper, "from_dict"),
+        (PunicaWrapperBase, "token_lora_indices"),
+        (WorkerLoRAManager, "_load_adapter"),
+        (current_platform, "get_punica_wrapper"),
+        (kv_cache_utils, "_gen_lora_extra_hash_keys"),
+        (EngineCore, "add_lora"),
+    ]
+    if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
+        return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
+    gone = [f"{getattr(owner, '__name__', owner)}.{name}" for owner, name in needed if not hasattr(owner, name)]
+    return f"vLLM {vllm.__version__} no longer has {', '.join(gone)}" if gone else None
+
+
+def install() -> None:
+    """Puts everything in place, once per process. A vLLM that does not fit starts as it is and refuses TalkLoRA only."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    why = problem()
+    if why:
+        _refuse_talklora(why)
+        return
+    _load_folded()
+    _note_slots()
+    _own_wrapper()
+    _sum_latents()
+    _key_by_content()
+
+
+def _refuse_talklora(why: str) -> None:
+    try:
+        from vllm.lora.worker_manager import WorkerLoRAManager
+
+        load = WorkerLoRAManager._load_adapter
+    except (ImportError, AttributeError):
+        return
+
+    @functools.wraps(load)
+    def refuse(self: Any, lora_request: Any) -> Any:
+        if peft_type(lora_request.lora_path) == "TALKLORA":
+            raise EngineError(why, "use the transformers engine, or export the adapter to plain LoRA")
+        return load(self, lora_request)
+
+    WorkerLoRAManager._load_adapter = refuse
+
+
+def _load_folded() -> None:
+    from vllm.lora.lora_model import LoRAModel
+    from vllm.lora.peft_helper import PEFTHelper
+    from vllm.lora.utils import get_adapter_absolute_path
+    from vllm.lora.worker_manager import WorkerLoRAManager
+
+    from llmkit.serving.adapter import Adapter, linears
+
+    load = WorkerLoRAManager._load_adapter
+
+    @functools.wraps(load)
+    def load_adapter(self: WorkerLoRAManager, lora_request: Any) -> LoRAModel:
+        path = get_adapter_absolute_path(lora_request.lora_path)
+        if peft_type(path) != "TALKLORA":
+            return load(self, lora_request)
+        manager, config = self._adapter_manager, self.lora_config
+        adapter = Adapter.read(path)
+        r, n = adapter.layout
+        if adapter.rank > config.max_lora_rank:
+            raise EngineError(
+                f"TalkLoRA adapter {path} takes rank {r + n} (r {r} and {n} experts), this vLLM holds {config.max_lora_rank}",
+                f"start it with --max-lora-rank {allowed_rank(r + n)}",
+            )
+        if config.fully_sharded_loras:
+            raise EngineError("TalkLoRA does not run with fully sharded LoRA", "leave out --fully-sharded-loras")
+        adapter.check(linears(manager.model.config))
+        helper = PEFTHelper.from_dict(
+            {"r": adapter.rank, "lora_alpha": adapter.rank * adapter.scale, "target_modules": sorted(adapter.sizes)}
+        )
+        mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
+        lora = self._lora_model_cls.from_lora_tensors(
+            lora_model_id=lora_request.lora_int_id,
+            tensors=adapter.tensors(),
+            peft_helper=helper,
+            device="cpu",
+            dtype=config.lora_dtype,
+            model_vocab_size=self.vocab_size,
+            weights_mapper=mapper.get_rename_mapper() if mapper is not None else None,
+            skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
+        )
+        lora.is_3d_lora_weight = False
+        lora.llmkit_layout = (r, n)
+        return lora
+
+    WorkerLoRAManager._load_adapter = load_adapter
+
+
+def allowed_rank(rank: int) -> int:
+    """The smallest `max_lora_rank` of vLLM that holds `rank`."""
+    from typing import get_args
+
+    from vllm.config.lora import MaxLoRARanks
+
+    return min((size for size in get_args(MaxLoRARanks) if size >= rank), default=rank)
+
+
+def _note_slots() -> None:
+    from vllm.lora.model_manager import LoRAModelManager
+
+    activate = LoRAModelManager.activate_adapter
+
+    @functools.wraps(activate)
+    def activate_adapter(self: LoRAModelManager, lora_id: int) -> bool:
+        changed = activate(self, lora_id)
+        if changed:
+            lora = self._registered_adapters[lora_id]
+            layout = getattr(lora, "llmkit_layout", None) or (_widest(lora, self.lora_config.max_lora_rank), 0)
+            for wrapper in set(self.punica_wrapper_mapping.values()):
+                wrapper.note_slot(self.lora_index_to_id.index(lora_id), *layout)
+        return changed
+
+    LoRAModelManager.activate_adapter = activate_adapter
+
+
+def _widest(lora: Any, limit: int) -> int:
+    """The largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
+    ranks = [limit]
+    for weights in lora.loras.values():
+        parts = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
+        ranks += [part.shape[-2] for part in parts if part is not None]
+    return max(ranks[1:], default=limit)
+
+
+def _own_wrapper() -> None:
+    from vllm.platforms import current_platform
+
+    type(current_platform).get_punica_wrapper = classmethod(lambda cls: f"{__name__}.punica_wrapper")
+
+
+def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
+    """vLLM's LoRA wrapper for this platform, with gates; on the CPU also with dense products."""
+    from vllm.platforms import current_platform
+
+    return (_cpu_wrapper() if current_platform.is_cpu() else _gpu_wrapper())(*args, **kwargs)
+
+
+@functools.cache
+def _cpu_wrapper() -> type:
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    from llmkit.serving.slots import Dense, Gates, add_rows, plan
+
+    class DensePunicaCPU(PunicaWrapperCPU):
+        """One pair of dense products per slot present, where vLLM gathers a copy of the weights for every token.
+
+        Also mends index -1 (no adapter), which vLLM's CPU operations read as "the last slot".
+        """
+
+        def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
+            super().__init__(*args, lora_config=lora_config, **kwargs)
+            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank)
+            self.plan: list = []
+            self.packed: dict[tuple[int, int], Dense | None] = {}
+
+        def note_slot(self, slot: int, r: int, n: int) -> None:
+            self.gates.set(slot, r, n)
+            self.packed = {key: dense for key, dense in self.packed.items() if key[1] != slot}
+
+        def update_metadata(self, *args: Any, **kwargs: Any) -> None:
+            super().update_metadata(*args, **kwargs)
+            self.plan = plan(self.token_lora_indices)
+
+        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+            for slot, rows in self.plan:
+                key = (lora_b_stacked[0].data_ptr(), slot)
+                if key not in self.packed:
+                    a, b = ([w[slot, 0] for w in stack] for stack in (lora_a_stacked, lora_b_stacked))
+                    self.packed[key] = Dense.pack(a, b, output_slices, *self.gates.layout[slot])
+                if self.packed[key] is not None:
+                    add_rows(self.packed[key], y, x, rows, reduce)
+
+        def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
+            adapted = (self.token_lora_indices >= 0).unsqueeze(-1)
+            super().add_lora_embedding(y, x * adapted, lora_b_stacked, add_inputs, **kwargs)
+
+        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+            adapted = (self.sampler_indices >= 0).unsqueeze(-1)
+            super().add_lora_logits(y, x * adapted, lora_a_stacked, lora_b_stacked, scale, **kwargs)
+
+    return DensePunicaCPU
+
+
+@functools.cache
+def _gpu_wrapper() -> type:
+    import torch
+    from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
+
+    from llmkit.serving.slots import Gates
+
+    class GatedPunicaGPU(PunicaWrapperGPU):
+        """vLLM's shrink and expand kernels with the gate between them. Torch operations of fixed shape only."""
+
+        def __init__(
+            self, max_num_batched_tokens: int, max_batches: int, device: Any, *, lora_config: Any, **kwargs: Any
+        ):
+            super().__init__(max_num_batched_tokens, max_batches, device, lora_config=lora_config, **kwargs)
+            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, device)
+            self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
+
+        def note_slot(self, slot: int, r: int, n: int) -> None:
+            self.gates.set(slot, r, n)
+
+        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+            add_inputs = kwargs.pop("add_inputs", True)
+            shape = (len(output_slices), x.size(0), lora_b_stacked[0].size(-1))
+            latents = torch.empty(shape, dtype=torch.float32, device=x.device)
+            self.add_shrink(latents, x, lora_a_stacked, scale, **kwargs)
+            slot = self._token_lora_indices[: x.size(0)]
+            latents = self.gates.apply(latents, slot, reduce(latents.clone()) if reduce else None)
+            self.add_expand(y, latents, lora_b_stacked, output_slices, add_inputs=add_inputs, **kwargs)
+
+    return GatedPunicaGPU
+
+
+def _sum_latents() -> None:
+    from vllm.distributed import tensor_model_parallel_all_reduce
+    from vllm.lora.layers import RowParallelLinearWithLoRA
+
+    apply = RowParallelLinearWithLoRA._apply_lora_to_output
+
+    @functools.wraps(apply)
+    def apply_lora_to_output(self: RowParallelLinearWithLoRA, x: Any, output: Any) -> Any:
+        if self.tp_size == 1:
+            return apply(self, x, output)
+        flat = output.flatten(0, -2)
+        self.punica_wrapper.add_lora_linear(
+            flat,
+            x.flatten(0, -2),
+            self.lora_a_stacked,
+            self.lora_b_stacked,
+            1.0,
+            self.output_slices,
+            reduce=tensor_model_parallel_all_reduce,
+        )
+        return flat.view_as(output)
+
+    RowParallelLinearWithLoRA._apply_lora_to_output = apply_lora_to_output
+
+
+def _key_by_content() -> None:
+    from vllm.v1.core import kv_cache_utils
+    from vllm.v1.engine.core import EngineCore
+
+    from llmkit.serving.adapter import fingerprint
+
+    keys, add = kv_cache_utils._gen_lora_extra_hash_keys, EngineCore.add_lora
+    content: dict[int, str] = {}
+
+    @functools.wraps(add)
+    def add_lora(self: EngineCore, lora_request: Any) -> bool:
+        done = add(self, lora_request)
+        content[lora_request.lora_int_id] = fingerprint(lora_request.lora_path)
+        return done
+
+    @functools.wraps(keys)
+    def extra_keys(request: Any) -> list:
+        lora = request.lora_request
+        if not lora:
+            return keys(request)
+        if lora.lora_int_id not in content:
+            content[lora.lora_int_id] = fingerprint(lora.lora_path)
+        return [("lora", lora.lora_name, f"{lora.lora_path}#{content[lora.lora_int_id]}")]
+
+    EngineCore.add_lora = add_lora
+    kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
