@@ -129,15 +129,13 @@ class Adapter:
         made_for = f"adapter {self.path} was made for another base" + (f" ({origin})" if origin else "")
         strange = [name for name in self.sizes if name not in linears]
         if strange:
-            raise DataError(
-                f"{made_for}: this model has no {_some(strange)}", "serve it over the base it was trained on"
-            )
+            raise DataError(f"{made_for}: this model has no {_some(strange)}", "serve it over its own base")
         for name, (d, k) in self.sizes.items():
             if (d, k) != linears[name]:
                 have = "{} inputs and {} outputs".format(*linears[name])
                 raise DataError(
                     f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, {have} in this model",
-                    "serve it over the base it was trained on",
+                    "serve it over its own base",
                 )
         absent = [name for name in linears if self._targets(name) and name not in self.sizes]
         if absent:
@@ -185,7 +183,7 @@ def _type(path: Path) -> str:
 
 
 def linears(config: Any) -> dict[str, tuple[int, int]]:
-    """Every linear module of a model with this transformers configuration: path -> (inputs, outputs). No weights made."""
+    """Every linear module that a transformers configuration describes: path -> (inputs, outputs). Makes no weights."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Gates:
-    """Which slot holds what, as tensors indexed per token: the shapes never change, so CUDA graphs and compilation hold.
+    """Which slot holds what, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation hold.
 
     Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
     """
@@ -39,8 +39,8 @@ class Gates:
     def apply(self, latents: Tensor, slot: Tensor, summed: Tensor | None = None) -> Tensor:
         """Scales float32 latents (..., tokens, rank) by their expert's gate; slot (tokens,) is -1 without adapter.
 
-        `summed` holds the latents summed over tensor-parallel ranks, where each rank has only its part of the input: the
-        gate needs all of the logits, and what it scales stays a part, so that the layer's own reduction adds it up once.
+        `summed` holds the latents summed over tensor-parallel ranks, where each rank has a part of the input: the gate
+        needs the whole logits, and what it scales stays a part, which the layer's own reduction adds up once.
         """
         logits = latents if summed is None else summed
         gate = torch.softmax(logits + self.mask[slot], dim=-1)
@@ -61,10 +61,8 @@ class Dense:
     n: int
 
     @classmethod
-    def pack(
-        cls, a: tuple[Tensor, ...], b: tuple[Tensor, ...], widths: tuple[int, ...], r: int, n: int
-    ) -> Dense | None:
-        """From one slot's stacked weights, A (rank, d) and B (k, rank) for each piece; None if the adapter leaves all out."""
+    def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
+        """From a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted here."""
         starts = [sum(widths[:i]) for i in range(len(widths))]
         used = [i for i in range(len(b)) if b[i].any()]
         if not used:

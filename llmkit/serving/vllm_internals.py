@@ -37,7 +37,7 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def problem() -> str | None:
-    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried is checked for what we touch."""
+    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried must have all that we touch."""
     import vllm
 
     version = release(vllm.__version__)
@@ -73,7 +73,7 @@ def problem() -> str | None:
 
 
 def install() -> None:
-    """Puts everything in place, once per process. A vLLM that does not fit starts as it is and refuses TalkLoRA only."""
+    """Puts everything in place, once per process. A vLLM that does not fit starts unchanged and refuses TalkLoRA."""
     global _installed
     if _installed:
         return
@@ -126,7 +126,7 @@ def _load_folded() -> None:
         r, n = adapter.layout
         if adapter.rank > config.max_lora_rank:
             raise EngineError(
-                f"TalkLoRA adapter {path} takes rank {r + n} (r {r} and {n} experts), this vLLM holds {config.max_lora_rank}",
+                f"adapter {path} takes rank {r + n} (r {r} and {n} experts), this vLLM holds {config.max_lora_rank}",
                 f"start it with --max-lora-rank {allowed_rank(r + n)}",
             )
         if config.fully_sharded_loras:
@@ -258,11 +258,9 @@ def _gpu_wrapper() -> type:
     class GatedPunicaGPU(PunicaWrapperGPU):
         """vLLM's shrink and expand kernels with the gate between them. Torch operations of fixed shape only."""
 
-        def __init__(
-            self, max_num_batched_tokens: int, max_batches: int, device: Any, *, lora_config: Any, **kwargs: Any
-        ):
-            super().__init__(max_num_batched_tokens, max_batches, device, lora_config=lora_config, **kwargs)
-            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, device)
+        def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
+            super().__init__(*args, lora_config=lora_config, **kwargs)
+            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
             self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
 
         def note_slot(self, slot: int, r: int, n: int) -> None:
