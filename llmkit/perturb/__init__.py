@@ -1,1 +1,27 @@
-"""perturb"""
+"""Noisy copies of questions that keep their answers: operators, protected spans, seeds, checks, records."""
+
+from importlib import import_module
+
+from llmkit.perturb.base import OPERATORS, Operator, TextEdit, WordEdit, operator
+from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.text import PROTECT, Change, Source, strength, undo
+from llmkit.perturb.variants import make_variants
+
+for _module in ("chars", "lookalikes", "sentences", "words"):  # registers the operators
+    import_module(f"llmkit.perturb.{_module}")
+
+__all__ = [
+    "OPERATORS",
+    "PROTECT",
+    "Change",
+    "Operator",
+    "Perturbed",
+    "Perturber",
+    "Source",
+    "TextEdit",
+    "WordEdit",
+    "make_variants",
+    "operator",
+    "strength",
+    "undo",
+]

@@ -1,0 +1,145 @@
+"""What an operator is: a name, a level, a default strength, and the changes it makes to one text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import ClassVar, Literal, TypeVar
+
+from llmkit.errors import UsageError
+from llmkit.perturb.text import Change, Source
+from llmkit.registry import Registry
+
+Level = Literal["character", "word", "sentence", "model", "file"]
+T = TypeVar("T")
+
+OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
+"""Every operator by name. A package adds its own through the entry-point group `llmkit.operators`."""
+
+
+def operator(
+    name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data."""
+
+    def register(cls: type[T]) -> type[T]:
+        cls.name, cls.level, cls.default_rate = name, level, default_rate
+        cls.paper_rate = default_rate if paper_rate is None else paper_rate
+        return OPERATORS.add(name)(cls)
+
+    return register
+
+
+class Operator:
+    """Makes changes to one text. Seeds, protection, records, checks and retries are the engine's."""
+
+    name: ClassVar[str]
+    level: ClassVar[Level]
+    default_rate: ClassVar[float]
+    paper_rate: ClassVar[float]
+    argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
+    adds_numbers: ClassVar[bool] = False
+    changes_numbers: ClassVar[bool] = False
+    nothing: ClassVar[str] = "no eligible word"  # why a text could not be changed
+
+    def __init__(self, argument: str | None = None) -> None:
+        if argument is not None and self.argument is None:
+            raise UsageError(f"operator `{self.name}` takes no argument, but was given `{argument}`")
+        if argument is None and self.argument is not None:
+            raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
+
+    def rate(self, asked: float | str | None) -> float:
+        """The rate to use: what was asked for, the paper's, or this operator's own default."""
+        if asked is None:
+            return self.default_rate
+        return self.paper_rate if isinstance(asked, str) else asked
+
+    def wanted(self, source: Source, rate: float) -> int:
+        """How many changes are asked for: max(1, round(rate x words)) for a rate above 0."""
+        return max(1, round(rate * source.words))
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        """At most `wanted` changes, sorted, not overlapping, none inside a protected span."""
+        raise TypeError(f"{type(self).__name__} does not say what it changes")
+
+
+class WordEdit(Operator):
+    """Edits words one at a time. A word is handed over as its longest run of letters, without punctuation.
+
+    Words with digits, underscores or combining marks, addresses and protected spans are never offered.
+    """
+
+    min_letters: ClassVar[int] = 1
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        """The edited word, or None where this word cannot be edited."""
+        raise TypeError(f"{type(self).__name__} does not say how it edits a word")
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        parts, starts, guarded = source.parts, source.starts, source.spans
+        edit, least, random, digits = self.edit, self.min_letters, rng.random, not source.numbers
+        order = list(range(0, len(parts), 2))
+        left, done = len(order), []
+        while left and len(done) < wanted:
+            place = int(random() * left)  # a shuffle that stops as soon as enough words were found
+            i, left = order[place], left - 1
+            order[place] = order[left]
+            token, start = parts[i], starts[i]
+            if token.isalpha():
+                word = token
+            elif token.isascii() and token[:-1].isalpha() and not token[-1].isalnum():
+                word = token[:-1]
+            else:
+                word, offset = _letters(token, digits)
+                start += offset
+            if len(word) < least or (guarded and not source.free_word(start, start + len(word))):
+                continue
+            new = edit(word, rng)
+            if new is not None and new != word:
+                done.append(Change(start, start + len(word), new))
+        done.sort()
+        return done
+
+
+class TextEdit(Operator):
+    """Changes a text as a whole: adds sentences, moves words, alters spaces. Sees the protected spans."""
+
+
+_RUN = re.compile(r"[^\W\d_]+")
+_RUN_WITH_DIGITS = re.compile(r"[^\W_]+")
+_ADDRESS = re.compile(r"[_@/\\]")
+_DIGIT = re.compile(r"\d")
+
+
+def _letters(token: str, digits: bool = False) -> tuple[str, int]:
+    """The longest run of letters in a token and its offset; an empty one where noise should leave the token alone.
+
+    >>> _letters('"twenty-one."'), _letters("7.5"), _letters("it's")
+    (('twenty', 1), ('', 0), ('it', 0))
+    """
+    if _ADDRESS.search(token) or (not digits and _DIGIT.search(token)):
+        return "", 0
+    if not token.isascii() and any(unicodedata.category(c)[0] == "M" for c in token):
+        return "", 0
+    best = max((_RUN_WITH_DIGITS if digits else _RUN).finditer(token), key=lambda m: len(m.group()), default=None)
+    return (best.group(), best.start()) if best else ("", 0)
+
+
+def pick(items: Sequence[T], rng: Random) -> T:
+    """One of `items`: `Random.choice`, three times as fast, and the same in every Python."""
+    return items[int(rng.random() * len(items))]
+
+
+def like(new: str, old: str) -> str:
+    """`new` in the case of `old`.
+
+    >>> like("bee", "Be"), like("bee", "BE"), like("bee", "be"), like("eye", "I")
+    ('Bee', 'BEE', 'bee', 'Eye')
+    """
+    if old.islower():
+        return new
+    if len(old) > 1 and old.isupper():
+        return new.upper()
+    return new[:1].upper() + new[1:] if old[:1].isupper() else new

@@ -1,0 +1,151 @@
+"""Perturber: one spec at one rate, applied to one text after the other. Seeds, records, checks, retries."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from llmkit.errors import UsageError
+from llmkit.perturb.base import Operator
+from llmkit.perturb.spec import parse
+from llmkit.perturb.text import PROTECT, Protection, Source, Span, apply, compose, moved, numbers, strength
+from llmkit.seeds import derive
+from llmkit.types import Edit, Strength
+
+UNCHANGED = Strength()
+Rate = float | Literal["paper"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbed:
+    """One noisy copy. Where `rejected`, the text is unchanged and `reason` says why; else it tells of a shortfall.
+
+    `seed` made this text; it is that of the last attempt.
+    """
+
+    text: str
+    edits: tuple[Edit, ...] = ()
+    strength: Strength = UNCHANGED
+    seed: int = 0
+    rejected: bool = False
+    reason: str | None = None
+
+
+class Perturber:
+    """Applies one spec (`ec`, `ec+uic`, `mix(ec:0.7,sc:0.3)`) at one rate. Cheap to pickle; holds no random state.
+
+    `rate` is the share of words to change, "paper", or None for each operator's own default.
+
+    >>> p = Perturber("ec", rate=0.2, seed=1)
+    >>> p.apply("Janet sells 16 eggs at the market every day.", "q1").text
+    'Janet slels 16 eggs at the maekrt every day.'
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        rate: Rate = None,
+        seed: int = 7,
+        protect: Sequence[str] = PROTECT,
+        retries: int = 4,
+    ) -> None:
+        self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
+        self.mixture = parse(spec)
+        self.protection = Protection(protect)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.spec, self.rate, self.seed, self.protection.names, self.retries)
+
+    def apply(
+        self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
+    ) -> Perturbed:
+        """A noisy copy of `text`; the same for the same arguments, always and everywhere."""
+        spans = self.protection.spans(text, options)
+        reason = None
+        for attempt in range(self.retries + 1):
+            seed = derive(self.seed, id, self.spec, self.rate, copy, attempt)
+            rng = Random(seed)
+            chain = self.mixture.draw(rng)
+            if self.rate == 0 or not text or text.isspace():
+                empty = self.rate != 0
+                return Perturbed(text, seed=seed, rejected=empty, reason="the text is empty" if empty else None)
+            new, edits, shortfall = self._once(text, spans, chain, rng)
+            reason = self._fault(text, new, chain, spans, edits, gold)
+            if reason is None:
+                return Perturbed(new, edits, strength(text, new), seed, reason=shortfall)
+            if new == text:
+                reason = shortfall or reason
+        return Perturbed(text, seed=seed, rejected=True, reason=reason)
+
+    def _once(
+        self, text: str, spans: Sequence[Span], chain: Sequence[Operator], rng: Random
+    ) -> tuple[str, tuple[Edit, ...], str | None]:
+        """One attempt: the text, its edits, and what was missing of the number asked for."""
+        new, edits, shortfalls = text, (), []
+        for op in chain:
+            rate = op.rate(self.rate)
+            if rate == 0:
+                continue
+            source = Source(new, spans, self.protection.numbers)
+            wanted = op.wanted(source, rate)
+            changes = op.changes(source, wanted, rng)
+            if not changes:
+                shortfalls.append(f"{op.name}: {op.nothing}")
+                continue
+            if len(changes) < wanted:
+                shortfalls.append(f"{op.name}: {len(changes)} of {wanted} changes were possible")
+            after, done = apply(new, changes)
+            if len(chain) > 1:
+                spans = moved(spans, done)
+                changes = compose(text, edits, new, done)
+                done = apply(text, changes)[1]
+            new, edits = after, done
+        return new, edits, "; ".join(shortfalls) or None
+
+    def _fault(
+        self,
+        text: str,
+        new: str,
+        chain: Sequence[Operator],
+        spans: Sequence[Span],
+        edits: Sequence[Edit],
+        gold: str | None,
+    ) -> str | None:
+        """Why a copy must not be used, or None."""
+        if new == text:
+            return "nothing changed"
+        if self.protection.numbers and not any(op.changes_numbers for op in chain):
+            before, after = numbers(text), numbers(new)
+            if before - after:
+                return "a number was lost"
+            if after - before and not any(op.adds_numbers for op in chain):
+                return "a number was added"
+        if spans and any(text[a:b] != new[c:d] for (a, b), (c, d) in zip(spans, moved(spans, edits), strict=True)):
+            return "a protected span was changed"
+        if gold and len(gold) > 1 - gold.isdigit() and _count(gold, new) > _count(gold, text):
+            return "the answer was introduced"
+        return None
+
+
+def _count(gold: str, text: str) -> int:
+    """How often the answer stands in a text as a word or number of its own."""
+    if gold.casefold() not in text.casefold().replace(",", ""):
+        return 0
+    return len(re.findall(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
+
+
+def checked_rate(rate: Rate) -> Rate:
+    """The rate, or an error where it is neither a number in 0..1 nor "paper"."""
+    if rate is None or rate == "paper":
+        return rate
+    try:
+        value = float(rate)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UsageError(f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, or `paper`")
+    return value

@@ -1,0 +1,118 @@
+"""Operators that add sentences."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from random import Random
+from typing import NamedTuple
+
+from llmkit.perturb.base import TextEdit, operator, pick
+from llmkit.perturb.text import NUMBER, Change, Source
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?=\s)")
+_ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc|approx|No|a\.m|p\.m|e\.g|i\.e)\.$")
+_CAPITALISED = re.compile(r"(?<![\w'])[A-Z][a-z]+(?!\w)")
+_OPENERS = (
+    "A After All Although An And Another Answer April As Assuming At August Before Both But By Calculate Choices "
+    "Compute Consider December Determine During Each Every February Find First For Four Friday From Given Half He Her "
+    "Here His How However If In It Its January July June Last Let March May Monday Next November Now October On Once "
+    "One Only Options Or Our Saturday September She Since Six So Some Sunday Ten The Their Then There These They This "
+    "Three Thursday Today Tomorrow To Tuesday Two We Wednesday What When Where Which While Who Why With Yesterday Yet "
+    "You Your"
+)
+
+
+_NOT_A_NAME = frozenset(_OPENERS.split())
+_NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande", "Kenji")
+
+
+class Distractor(NamedTuple):
+    """An irrelevant sentence with {name} and {n}, the range of n, and words that make it unfit for a question."""
+
+    text: str
+    low: int
+    high: int
+    topics: tuple[str, ...]
+
+
+@cache
+def distractors() -> tuple[Distractor, ...]:
+    """The bank that `uic` draws from. Nothing in it can be shared with what a question asks about."""
+    lines = (files("llmkit.perturb") / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
+    rows = (line.split("\t") for line in lines[1:])
+    return tuple(Distractor(text, int(low), int(high), tuple(topics.split())) for text, low, high, topics in rows)
+
+
+@operator("uic", level="sentence", default_rate=0.1, paper_rate=0.1)
+class Uic(TextEdit):
+    """Unaffected interference conditions: a true but irrelevant sentence before the final question (RoP,
+    arXiv 2506.03627). Its name comes from the question, its number is none that the question leads to.
+
+    One sentence, of 23 words on average as in the paper's data, and one more for every 23 words that the rate asks
+    for beyond.
+    """
+
+    adds_numbers = True
+    nothing = "no sentence to add"
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return max(1, round(rate * source.words / 23))
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        text = source.text
+        at = question_start(source)
+        name, avoid = main_name(text) or pick(_NAMES, rng), reachable(text)
+        lowered = text.lower()
+        bank = [d for d in distractors() if not any(topic in lowered for topic in d.topics)] or list(distractors())
+        said = []
+        while bank and len(said) < wanted:
+            chosen = bank.pop(int(rng.random() * len(bank)))
+            said.append(chosen.text.format(name=name, n=_unrelated(chosen.low, chosen.high, avoid, rng)))
+        new = " ".join(said)
+        return [Change(at, at, f"{new} " if at < len(text) else f" {new}" if text else new)]
+
+
+def question_start(source: Source) -> int:
+    """Where the last question sentence begins (the last sentence, where none asks); before any protected span there."""
+    text, bounds = source.text, [0]
+    for match in _SENTENCE_END.finditer(text):
+        after = re.compile(r"\s+").match(text, match.end())
+        if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(text, 0, match.end()):
+            bounds.append(after.end())
+    bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
+    bounds = sorted({b for b in bounds if b < len(text) and source.free(b, b)})
+    ends = [*bounds[1:], len(text)]
+    asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
+    return (asking or bounds or [0])[-1]
+
+
+def main_name(text: str) -> str | None:
+    """The capitalised word that looks most like the name of someone in the text, or None."""
+    seen: dict[str, int] = {}
+    for match in _CAPITALISED.finditer(text):
+        word = match.group()
+        if word not in _NOT_A_NAME:
+            opens = text[: match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
+            acts = re.match(r"(?:'s)? (?:and [A-Z]|is|was|has|had|can|wants|[a-z]+(?:s|ed)\b)", text[match.end() :])
+            seen[word] = seen.get(word, 0) + 2 * bool(acts) + (not opens)
+    best = max(seen, key=lambda w: seen[w], default=None)
+    return best if best and seen[best] else None
+
+
+def reachable(text: str) -> set[int]:
+    """The numbers of a text and the sums, differences, products and quotients of any two of them."""
+    given = {float(n.replace(",", "")) for n in NUMBER.findall(text) if re.fullmatch(r"[\d,]+(?:\.\d+)?", n)}
+    given |= {x / 100 for x in given}
+    given = set(sorted(given)[:64])
+    found = set(given)
+    for a in given:
+        for b in given:
+            found |= {a + b, a - b, a * b, a / b if b else a}
+    return {int(x) for x in found if abs(x) < 1e12 and x == int(x)}
+
+
+def _unrelated(low: int, high: int, avoid: set[int], rng: Random) -> int:
+    free = [n for n in range(low, high + 1) if n not in avoid]
+    return pick(free, rng) if free else high + 1 + max(avoid)

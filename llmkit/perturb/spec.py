@@ -1,0 +1,85 @@
+"""What is asked for by name: `ec`, `chars(4)`, `file:PATH`, compositions `ec+uic`, mixtures `mix(ec:0.7,sc:0.3)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from llmkit.errors import UsageError
+from llmkit.perturb.base import OPERATORS, Operator
+
+_TAKES_A_PATH = ("file:", "natural:")  # "+" and brackets may be part of a path
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One of several chains of operators per item, drawn by weight."""
+
+    chains: tuple[tuple[Operator, ...], ...]
+    weights: tuple[float, ...]
+
+    def draw(self, rng: Random) -> tuple[Operator, ...]:
+        """The chain for one item; a single one costs no random number."""
+        if len(self.chains) == 1:
+            return self.chains[0]
+        point = rng.random() * sum(self.weights)
+        for chain, weight in zip(self.chains, self.weights, strict=True):
+            point -= weight
+            if point < 0:
+                return chain
+        return self.chains[-1]
+
+
+def split(specs: str, at: str = ",") -> list[str]:
+    """A list of specs, parted at commas outside brackets.
+
+    >>> split("ec, mix(ec:0.7,sc:0.3), chars(4)")
+    ['ec', 'mix(ec:0.7,sc:0.3)', 'chars(4)']
+    """
+    parts, depth = [""], 0
+    for char in specs:
+        depth += (char == "(") - (char == ")")
+        if char == at and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse(spec: str) -> Mixture:
+    """The operators of a spec, ready to use."""
+    spec = spec.strip()
+    if not (spec.startswith("mix(") and spec.endswith(")")):
+        return Mixture((_chain(spec),), (1.0,))
+    chains, weights = [], []
+    for part in split(spec[4:-1]):
+        name, colon, weight = part.rpartition(":")
+        try:
+            weights.append(float(weight) if colon else 1.0)
+        except ValueError:
+            name, colon = part, ""
+            weights.append(1.0)
+        chains.append(_chain(name if colon else part))
+    if not chains or min(weights) < 0 or sum(weights) <= 0:
+        raise UsageError(f"`{spec}` mixes nothing", "write e.g. `mix(ec:0.7,sc:0.3)`, weights not below 0")
+    return Mixture(tuple(chains), tuple(weights))
+
+
+def _chain(spec: str) -> tuple[Operator, ...]:
+    parts = [spec] if spec.startswith(_TAKES_A_PATH) else split(spec, "+")
+    if not parts:
+        raise UsageError("an empty operator", "`llmkit perturb --list` names them")
+    return tuple(map(_operator, parts))
+
+
+def _operator(spec: str) -> Operator:
+    name, colon, argument = spec.partition(":")
+    if not colon and spec.endswith(")"):
+        name, _, argument = spec[:-1].partition("(")
+    return OPERATORS[name.strip()](argument.strip() or None)
+
+
+def names(specs: str | Sequence[str]) -> list[str]:
+    """Specs as given on a command line or in a recipe, one per condition."""
+    return [name for given in ([specs] if isinstance(specs, str) else specs) for name in split(given)]

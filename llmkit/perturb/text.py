@@ -1,0 +1,221 @@
+"""A text taken apart: its words, the spans that noise must not touch, and edits that can be undone."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from llmkit.errors import UsageError
+from llmkit.types import Edit, Strength
+
+Span = tuple[int, int]
+
+
+class Change(NamedTuple):
+    """Put `new` where `text[start:end]` stands in the source."""
+
+    start: int
+    end: int
+    new: str
+
+
+NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
+_SPACES = re.compile(r"(\s+)")
+
+# What noise never touches: for each kind, substrings one of which must be there (a cheap test), and its pattern.
+_KINDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "options": (
+        ("hoices", "ptions", "(A)", "A)", "A.", "A:"),
+        r"(?:Answer Choices|Answer Options|Choices|Options)\s*:.*\Z"
+        r"|\(A\)\s.*?\(B\)\s.*?(?=\n\n|\Z)"
+        r"|(?m:^[ \t]*\(?[A-J][).:][ \t][^\n]*$)",
+    ),
+    "code": (("`",), r"```.*?(?:```|\Z)|`[^`\n]+`"),
+    "latex": (
+        ("\\", "$"),
+        r"\$\$.+?\$\$|\\\(.+?\\\)|\\\[.+?\\\]|\\begin\{.*?\\end\{[^}]*\}|\\[A-Za-z]+(?:\{[^{}]*\})*"
+        r"|\$(?!\s)(?:[A-Za-z]|[^$\n]*[\\^_{}=+*<>])[^$\n]*(?<!\s)\$(?!\d)",
+    ),
+    "urls": (("://", "www.", "@"), r"[A-Za-z][A-Za-z0-9+.-]*://\S+|www\.\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "placeholders": (
+        ("{", "<", "[", "%"),
+        r"\{\{.*?\}\}|\{[^{}\s]*\}|<[A-Za-z_/][^<>\s]*>|\[[A-Z][A-Z0-9_]*\]|%\([^)\s]*\)[a-z]|%[sdif]\b",
+    ),
+}
+PROTECT = ("numbers", *_KINDS)
+
+
+class Protection:
+    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own.
+
+    >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
+    [(6, 11)]
+    """
+
+    def __init__(self, names: Iterable[str] = PROTECT) -> None:
+        self.names = tuple(names)
+        self.numbers = "numbers" in self.names
+        self._kinds = [(_KINDS[n][0], re.compile(_KINDS[n][1], re.DOTALL)) for n in self.names if n in _KINDS]
+        self._own = [_user_pattern(n) for n in self.names if n not in PROTECT]
+        self._options = "options" in self.names
+
+    def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
+        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
+        found = [
+            match.span()
+            for signs, pattern in self._kinds
+            if any(sign in text for sign in signs)
+            for match in pattern.finditer(text)
+        ]
+        found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
+        if self._options:
+            for option in filter(str.strip, options):
+                found += [m.span() for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
+        return _merged(found) if found else found
+
+
+def _user_pattern(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        kinds = ", ".join(PROTECT)
+        raise UsageError(
+            f"`{pattern}` is no regular expression: {error}", f"protect takes {kinds}, or a regex"
+        ) from None
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+class Source:
+    """A text and its words: `parts` alternates words (even places) and white space, `starts` are their offsets.
+
+    A word is what stands between white space, as in `str.split`. `spans` are protected; `numbers` says whether
+    words that hold a digit are, too.
+    """
+
+    __slots__ = ("_ends", "_spans", "numbers", "parts", "spans", "starts", "text", "words")
+
+    def __init__(self, text: str, spans: Sequence[Span] = (), numbers: bool = True) -> None:
+        self.text = text
+        self.spans = spans
+        self.numbers = numbers
+        self.parts = parts = _SPACES.split(text)
+        self.starts = list(accumulate(map(len, parts), initial=0))
+        self.words = len(parts) // 2 + 1 - (not parts[0]) - (len(parts) > 1 and not parts[-1])
+        self._spans: Sequence[Span] | None = None
+        self._ends: list[int] | None = None
+
+    def free(self, start: int, end: int) -> bool:
+        """Whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one inside."""
+        if self._spans is None:
+            amounts = [m.span() for m in _AMOUNT.finditer(self.text)] if self.numbers else []
+            self._spans = _merged([*self.spans, *amounts])
+            self._ends = [e for _, e in self._spans]
+        i = bisect_right(self._ends, start)
+        return i == len(self._spans) or self._spans[i][0] >= end
+
+    def free_word(self, start: int, end: int) -> bool:
+        """As `free`, for a word without digits: numbers need not be looked up."""
+        return all(e <= start or s >= end for s, e in self.spans)
+
+
+def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
+    """The text after sorted, non-overlapping changes, and the edits that undo them."""
+    pieces, edits, at, shift = [], [], 0, 0
+    for start, end, new in changes:
+        old = text[start:end]
+        pieces += (text[at:start], new)
+        edits.append(Edit(start + shift, start + shift + len(new), old, new))
+        shift += len(new) - (end - start)
+        at = end
+    pieces.append(text[at:])
+    return "".join(pieces), tuple(edits)
+
+
+def undo(text: str, edits: Iterable[Edit]) -> str:
+    """The original, from the final text and its edits alone.
+
+    >>> undo("the owl sat", [Edit(4, 7, "cat", "owl")])
+    'the cat sat'
+    """
+    pieces, at = [], 0
+    for edit in edits:
+        pieces += (text[at : edit.start], edit.old)
+        at = edit.end
+    return "".join([*pieces, text[at:]])
+
+
+def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[Edit]) -> list[Change]:
+    """Changes of `original` that do what `first` (original to middle) and then `second` (middle to final) did.
+
+    Where spans of the two overlap or touch in the middle text, they become one.
+    """
+    spans, shift = [(e.start, e.end) for e in first], 0
+    ahead: list[Change] = []
+    for edit in second:
+        start = edit.start - shift
+        ahead.append(Change(start, start + len(edit.old), edit.new))
+        shift += len(edit.new) - len(edit.old)
+    spans += [(c.start, c.end) for c in ahead]
+    changes, i, j, shift = [], 0, 0, 0  # shift: original offset minus middle offset
+    for start, end in _merged(spans):
+        begin, old, at = start + shift, "", start
+        while i < len(first) and first[i].end <= end and first[i].start >= start:
+            old += middle[at : first[i].start] + first[i].old
+            at = first[i].end
+            shift += len(first[i].old) - len(first[i].new)
+            i += 1
+        old += middle[at:end]
+        new, at = "", start
+        while j < len(ahead) and ahead[j].end <= end and ahead[j].start >= start:
+            new += middle[at : ahead[j].start] + ahead[j].new
+            at = ahead[j].end
+            j += 1
+        new += middle[at:end]
+        if old != new:
+            changes.append(Change(begin, begin + len(old), new))
+    return changes
+
+
+def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
+    """Where protected spans of the text before `edits` stand after them. No edit overlaps a span."""
+    out, shift, i = [], 0, 0
+    for start, end in spans:
+        while i < len(edits) and edits[i].start - shift + len(edits[i].old) <= start:
+            shift += len(edits[i].new) - len(edits[i].old)
+            i += 1
+        out.append((start + shift, end + shift))
+    return out
+
+
+def strength(original: str, text: str) -> Strength:
+    """Realised strength: share of words lost by longest common subsequence, and character error rate.
+
+    >>> strength("one two three four", "one owt three four")
+    Strength(words=0.25, chars=0.1111)
+    """
+    from rapidfuzz.distance import LCSseq, Levenshtein
+
+    if original == text:
+        return Strength()
+    before, after = original.split(), text.split()
+    lost = 1 - LCSseq.similarity(before, after) / len(before) if before else 0.0
+    return Strength(round(lost, 4), round(Levenshtein.distance(original, text) / max(1, len(original)), 4))
+
+
+def numbers(text: str) -> Counter[str]:
+    """The numbers of a text as written, with how often each occurs."""
+    return Counter(NUMBER.findall(text))
