@@ -65,6 +65,8 @@ class RopSection(Section):
 
 
 class IntervalSection(Section):
+    """How sure one can be: the intervals around every rate and difference."""
+
     level: float = Field(0.95, gt=0, lt=1)
     draws: int = Field(10_000, ge=100)
     """Bootstrap draws."""
@@ -106,5 +108,8 @@ class EvalSection(Section):
 
 
 class OutputSection(Section):
+    """Where results go: `<dir>/<name>-<digest>/`."""
+
     dir: str = "runs"
     name: str | None = None
+    """Default: the command and the question set."""

@@ -1,0 +1,218 @@
+"""Accuracy of every question in every cell (an arm under a condition), and differences of cells, each by question."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from llmkit.evaluate import statistics
+from llmkit.evaluate.samples import Sample
+from llmkit.evaluate.statistics import Estimate
+from llmkit.types import CLEAN
+
+NOISY = "noisy"  # the average over all noisy conditions, question by question
+STAND = "stand"  # the arm that every other one is compared with
+
+# The order of tables and files: from nothing to everything, the ceiling last. Names that are not here stand before it.
+ARMS = (
+    STAND, "zero_shot_cot", "few_shot_cot", "self_consistency", "unicode_fold", "spell_fix", "atf",
+    "correct_only", "guide_only", "rop_one_call", "rop_selfcorrect", "rop", "oracle",
+)  # fmt: skip
+PAPER = ("ec", "sc", "woo", "hw", "uic")
+
+Cell = tuple[str, str]  # arm, condition
+Weights = Mapping[Cell, float]
+
+_STRENGTH = re.compile(r"(.+)[@:](\d+(?:\.\d+)?)")
+
+
+def is_clean(condition: str) -> bool:
+    """Clean, or a replicate of it ("clean#2")."""
+    return condition.partition("#")[0] == CLEAN
+
+
+def strength(condition: str) -> tuple[str, float] | None:
+    """("ec", 0.1) for "ec@0.1", ("chars", 4.0) for "chars:4"; None for a condition without a stated strength."""
+    found = _STRENGTH.fullmatch(condition)
+    return (found[1], float(found[2])) if found else None
+
+
+def is_noisy(condition: str) -> bool:
+    """Neither clean nor at strength 0."""
+    stated = strength(condition)
+    return not is_clean(condition) and not (stated and stated[1] == 0)
+
+
+class Cells:
+    """(Q, cells) mean correctness over draws and search seeds, NaN where a question was not asked.
+
+    Arms tuned with one kind of noise held out (`meta["holdout"]`) stay out of the main cells where the arm also ran
+    tuned on all kinds; where it did not, each kind's cell holds the arm that never saw it.
+    """
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        import numpy as np
+
+        first: dict[str, Sample] = {}
+        for sample in samples:
+            first.setdefault(sample.outcome.question_id, sample)
+        self.questions = sorted(first)
+        self.row = {q: i for i, q in enumerate(self.questions)}
+        self.clusters = np.array([first[q].outcome.cluster_id for q in self.questions], dtype=object)
+        if len(self.questions):
+            self.clusters = np.unique(self.clusters.astype(str), return_inverse=True)[1]
+        self.samples: dict[Cell, list[Sample]] = defaultdict(list)
+        self.held: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
+        complete = {s.outcome.arm for s in samples if s.outcome.meta.get("holdout") is None}
+        for sample in samples:
+            o = sample.outcome
+            out = o.meta.get("holdout")
+            if out is not None:
+                self.held[o.arm, o.condition, str(out)].append(sample)
+            if out is None or (o.arm not in complete and (out == o.condition or is_clean(o.condition))):
+                self.samples[o.arm, o.condition].append(sample)
+        self.arms = sorted({arm for arm, _ in self.samples}, key=_arm_order)
+        self.conditions = sorted({c for _, c in self.samples}, key=_condition_order)
+        self.noisy = [c for c in self.conditions if is_noisy(c)]
+        self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
+
+    def mean_of(self, samples: Iterable[Sample]) -> Any:
+        """(Q,) share of right answers of each question."""
+        import numpy as np
+
+        right, asked = np.zeros(len(self.questions)), np.zeros(len(self.questions))
+        for sample in samples:
+            i = self.row[sample.outcome.question_id]
+            right[i] += sample.outcome.correct
+            asked[i] += 1
+        return np.where(asked > 0, right / np.maximum(asked, 1), np.nan)
+
+    def noisy_of(self, arm: str) -> list[str]:
+        """The noisy conditions that this arm was asked under."""
+        return [c for c in self.noisy if (arm, c) in self._means]
+
+    def spread(self, weights: Weights) -> dict[Cell, float] | None:
+        """`noisy` written out as its conditions; None where a cell is missing."""
+        out: dict[Cell, float] = defaultdict(float)
+        for (arm, condition), weight in weights.items():
+            if condition == NOISY:
+                conditions = self.noisy_of(arm)
+                if len(conditions) < len(self.noisy) or not conditions:
+                    return None
+                for c in conditions:
+                    out[arm, c] += weight / len(conditions)
+            elif (arm, condition) in self._means:
+                out[arm, condition] += weight
+            else:
+                return None
+        return dict(out)
+
+    def contrast(self, weights: Weights) -> Any | None:
+        """(Q,) weighted sum of cells, NaN where a question lacks one of them; None where a cell is missing."""
+        cells = self.spread(weights)
+        return None if cells is None else sum(w * self._means[cell] for cell, w in cells.items())
+
+    def accuracy(self, arm: str, condition: str, level: float) -> dict[str, float] | None:
+        """Share of right answers with Wilson's interval."""
+        import numpy as np
+
+        values = self.contrast({(arm, condition): 1.0})
+        if values is None or np.isnan(values).all():
+            return None
+        here = ~np.isnan(values)
+        asked = sum(len(self.samples[arm, c]) for c in (self.noisy_of(arm) if condition == NOISY else [condition]))
+        value, low, high = statistics.rate(np.where(here, values, 0), here.astype(float), self.clusters, asked, level)
+        return interval(value, low, high)
+
+    def pairs(self, plus: Cell, minus: Cell) -> tuple[int, int, bool]:
+        """Pairs of answers right only in `plus`, only in `minus`, and whether every question has just one such pair.
+
+        What was asked fewer times is paired with every repeat: clean has one draw, `stand` has no search seeds.
+        """
+        left, right = ({pair_key(s): s.outcome.correct for s in self.samples[cell]} for cell in (plus, minus))
+        better = worse = 0
+        asked: list[str] = []
+        for q, draw, seed in sorted(left.keys() | right.keys()):
+            nearest = ((q, draw, seed), (q, draw, 0), (q, 0, seed), (q, 0, 0))
+            a, b = (next((side[k] for k in nearest if k in side), None) for side in (left, right))
+            if a is None or b is None:
+                continue
+            better += a and not b
+            worse += b and not a
+            asked.append(q)
+        return better, worse, len(asked) == len(set(asked))
+
+
+class Plan:
+    """Named contrasts, all solved on the same resamples in one pass."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.columns: dict[Hashable, Any] = {}
+        self.bounds: list[tuple[float, float]] = []
+
+    def add(self, name: Hashable, weights: Weights) -> bool:
+        """Ask for a contrast; False where one of its cells is missing."""
+        column = self.cells.contrast(weights)
+        if column is None:
+            return False
+        least, greatest = (sum(pick(w, 0) for w in weights.values()) for pick in (min, max))
+        self.add_column(name, column, (least, greatest))
+        return True
+
+    def add_column(self, name: Hashable, column: Any, bounds: tuple[float, float]) -> None:
+        """Ask for the mean of (Q,) values that lie within `bounds`."""
+        self.columns[name] = column
+        self.bounds.append(bounds)
+
+    def solve(self, level: float, draws: int, seed: int) -> dict[Hashable, Estimate | None]:
+        """Every contrast's estimate, None where no question has all its cells."""
+        import numpy as np
+
+        if not self.columns:
+            return {}
+        values = np.stack(list(self.columns.values()), axis=1)
+        found = statistics.contrasts(values, self.cells.clusters, self.bounds, level=level, draws=draws, seed=seed)
+        return dict(zip(self.columns, found, strict=True))
+
+    def flip_p(self, names: Sequence[Hashable], draws: int, seed: int) -> dict[Hashable, float]:
+        """Sign-flip p-values of some of the contrasts."""
+        import numpy as np
+
+        if not names:
+            return {}
+        values = np.nan_to_num(np.stack([self.columns[name] for name in names], axis=1))
+        sums = np.zeros((int(self.cells.clusters.max()) + 1, len(names)))
+        np.add.at(sums, self.cells.clusters, values)
+        return dict(zip(names, map(float, statistics.sign_flip(sums, draws, seed)), strict=True))
+
+
+def pair_key(sample: Sample) -> tuple[str, int, int]:
+    """What makes two answers a pair: the same question, noise draw and search seed."""
+    return sample.outcome.question_id, sample.outcome.draw, int(sample.outcome.meta.get("search_seed") or 0)
+
+
+def number(x: float | None) -> float | None:
+    """Rounded to six places, so that files are the same on every machine; None for what is not a number."""
+    return None if x is None or not math.isfinite(x) else round(float(x), 6) + 0.0
+
+
+def interval(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": number(value), "low": number(low), "high": number(high)}
+
+
+def null(reason: str) -> dict[str, Any]:
+    """A metric without a value, and why."""
+    return {"value": None, "low": None, "high": None, "reason": reason}
+
+
+def _arm_order(arm: str) -> tuple[int, str]:
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS) - 1, arm)
+
+
+def _condition_order(condition: str) -> tuple:
+    operator, rate = strength(condition) or (condition, 0.0)
+    return not is_clean(condition), PAPER.index(operator) if operator in PAPER else len(PAPER), operator, rate

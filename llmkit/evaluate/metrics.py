@@ -1,0 +1,403 @@
+"""From outcomes to metrics.json: every number that tables, gates and the report show. docs/report.md names the keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from llmkit.evaluate import correction, statistics
+from llmkit.evaluate.cells import (
+    NOISY,
+    STAND,
+    Cell,
+    Cells,
+    Plan,
+    Weights,
+    interval,
+    null,
+    number,
+    pair_key,
+    strength,
+)
+from llmkit.evaluate.samples import Sample, as_samples
+from llmkit.evaluate.statistics import Estimate
+from llmkit.recipe.schema import EvalSection
+from llmkit.seeds import derive
+from llmkit.types import CLEAN, Outcome
+
+REPLICATE = f"{CLEAN}#2"
+CEILING = "oracle"  # knows the clean text, so it is no competitor and no part of Holm's family
+
+
+def metrics(outcomes: Sequence[Outcome | Sample], section: EvalSection, seed: int) -> dict[str, Any]:
+    """Every number of a run, ready for JSON, keys in a fixed order, rates and differences as fractions.
+
+    Bare outcomes do; with samples, which carry the texts and calls, the correction itself is measured too. The order of
+    `outcomes` does not matter. All that may differ between two equal runs (times, cache hits) stands under "timing".
+    """
+    samples = sorted(as_samples(outcomes), key=_order)
+    cells = Cells(samples)
+    level, draws = section.interval.level, section.interval.draws
+    solved = _Solved(cells, level, draws, derive(seed, "bootstrap"))
+    guess = _chance(cells)
+    arms = {arm: _arm(cells, solved, arm, guess, section) for arm in cells.arms}
+    return {
+        "version": 1,
+        "level": level,
+        "questions": len(cells.questions),
+        "clusters": len(set(cells.clusters.tolist())),
+        "outcomes": len(samples),
+        "chance": number(guess),
+        "conditions": cells.conditions,
+        "minimum_detectable_effect": _detectable(cells, solved, level),
+        "arms": arms,
+        "holm": _holm(cells, solved, section.family, 1 - level),
+        "noise_floor": {arm: floor for arm in cells.arms if (floor := _noise_floor(cells, arm, level))},
+        "timing": {arm: _timing(cells, arm) for arm in cells.arms},
+    }
+
+
+class _Solved:
+    """All contrasts of a run, on the same resamples, and their p-values."""
+
+    def __init__(self, cells: Cells, level: float, draws: int, seed: int) -> None:
+        self.cells = cells
+        plan = Plan(cells)
+        tested: dict[Hashable, tuple[Cell, Cell]] = {}
+        for arm in cells.arms:
+            for condition in [CLEAN, *cells.noisy, NOISY]:
+                here = (arm, condition)
+                if condition != CLEAN:
+                    tested["drop", arm, condition] = ((arm, CLEAN), here)
+                if arm != STAND:
+                    tested["gain", arm, condition] = (here, (STAND, condition))
+            for name, weights in _areas(cells, arm).items():
+                plan.add(("area", arm, name), weights)
+            for (out, condition), gain in _holdout_gains(cells, arm).items():
+                plan.add_column(("holdout", arm, out, condition), gain, (-1.0, 1.0))
+        tested = {name: ends for name, ends in tested.items() if plan.add(name, {ends[0]: 1.0, ends[1]: -1.0})}
+        self.estimates = plan.solve(level, draws, seed)
+        lone = len(set(cells.clusters.tolist())) == len(cells.questions)
+        self.tests: dict[Hashable, dict[str, Any]] = {}
+        flipped: list[Hashable] = []
+        for name, (plus, minus) in tested.items():
+            if NOISY in (plus[1], minus[1]):
+                flipped.append(name)
+                self.tests[name] = {}
+                continue
+            better, worse, single = cells.pairs(plus, minus)
+            self.tests[name] = {"better": better, "worse": worse}
+            if single and lone:
+                self.tests[name] |= {"p": statistics.mcnemar(better, worse), "test": "mcnemar"}
+            else:
+                flipped.append(name)
+        for name, p in plan.flip_p(flipped, draws, derive(seed, "sign_flip")).items():
+            self.tests[name] |= {"p": p, "test": "sign_flip"}
+
+    def difference(self, name: Hashable) -> dict[str, Any] | None:
+        """A contrast's value, interval, size, standard error and test."""
+        found = self.estimates.get(name)
+        if found is None:
+            return None
+        test = self.tests.get(name, {})
+        return estimate(found) | test | ({"p": _p(test["p"])} if "p" in test else {})
+
+
+def estimate(found: Estimate) -> dict[str, Any]:
+    """An estimate as JSON."""
+    return interval(found.value, found.low, found.high) | {
+        "se": number(found.se),
+        "n": found.n,
+        "clusters": found.clusters,
+        "method": found.method,
+    }
+
+
+def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSection) -> dict[str, Any]:
+    level = section.interval.level
+    conditions = [*cells.noisy_of(arm), NOISY]
+    asked = [c for c in [*cells.conditions, NOISY] if cells.spread({(arm, c): 1.0})]
+    found: dict[str, Any] = {
+        "conditions": {c: _cell(cells, arm, c, section) for c in asked},
+        "drop": _present({c: _drop(cells, solved, arm, c, guess, level) for c in conditions}),
+        "flips": _present({c: _flips(cells, arm, c, level) for c in conditions}),
+    }
+    if arm != STAND:
+        harm = solved.difference(("gain", arm, CLEAN))
+        found |= {
+            "gain": _present({c: solved.difference(("gain", arm, c)) for c in conditions}),
+            "recovery": _present({c: _recovery(cells, solved, arm, c, guess, level) for c in conditions}),
+            "clean_drop": harm and _negated(harm),
+        }
+    texts = {c: cells.samples.get((arm, c), []) for c in [CLEAN, *cells.noisy_of(arm)]}
+    found |= {
+        "over_correction": correction.over_correction(cells, texts.pop(CLEAN), level),
+        "correction": _present({c: correction.quality(cells, group, level) for c, group in texts.items()}),
+        "curves": _curves(cells, solved, arm, level),
+        "holdout": _holdout(cells, solved, arm, level),
+        "repeats": _repeats(cells, solved, arm),
+    }
+    return {key: value for key, value in found.items() if value not in (None, {})}
+
+
+def _cell(cells: Cells, arm: str, condition: str, section: EvalSection) -> dict[str, Any]:
+    group = [s for c in (cells.noisy_of(arm) if condition == NOISY else [condition]) for s in cells.samples[arm, c]]
+    outcomes = [s.outcome for s in group]
+    prompt, completion = sum(o.usage.prompt for o in outcomes), sum(o.usage.completion for o in outcomes)
+    price = (prompt * section.price_prompt + completion * section.price_completion) / 1e6
+    strengths = [s.strength for s in group if s.strength is not None]
+    return {
+        "n": len({o.question_id for o in outcomes}),
+        "outcomes": len(outcomes),
+        "accuracy": cells.accuracy(arm, condition, section.interval.level),
+        "unparsed": sum(o.parsed is None and o.error is None for o in outcomes),
+        "cut": sum(o.cut for o in outcomes),
+        "errors": sum(o.error is not None for o in outcomes),
+        "fallbacks": sum(o.fallback is not None for o in outcomes),
+        "calls": sum(o.calls for o in outcomes),
+        "tokens": {"prompt": prompt, "completion": completion},
+        "price": number(price) if section.price_prompt or section.price_completion else None,
+        "strength": number(sum(strengths) / len(strengths)) if strengths else None,
+        "rejected": sum(s.rejected is not None for s in group),
+    }
+
+
+def _no_loss(cells: Cells, solved: _Solved, arm: str, condition: str, guess: float, level: float) -> str | None:
+    """Why a loss from noise cannot be divided by, if so."""
+    clean = cells.accuracy(arm, CLEAN, level)
+    loss = solved.estimates.get(("drop", arm, condition))
+    if clean is None or loss is None:
+        return f"`{arm}` was not asked clean and under `{condition}`"
+    if clean["low"] <= guess:
+        return f"`{arm}` is at {'chance' if guess else 'the floor'} on clean questions"
+    if loss.low <= 0:
+        return f"the loss of `{arm}` has an interval that includes 0"
+    return None
+
+
+def _drop(cells: Cells, solved: _Solved, arm: str, condition: str, guess: float, level: float) -> dict[str, Any] | None:
+    found = solved.difference(("drop", arm, condition))
+    if found is None:
+        return None
+    reason = _no_loss(cells, solved, arm, condition, guess, level)
+    weights = {(arm, CLEAN): 1.0, (arm, condition): -1.0}
+    return found | {"relative": null(reason) if reason else _ratio(cells, weights, {(arm, CLEAN): 1.0}, level)}
+
+
+def _recovery(
+    cells: Cells, solved: _Solved, arm: str, condition: str, guess: float, level: float
+) -> dict[str, Any] | None:
+    """The share of what noise took from `stand` that this arm wins back."""
+    if ("gain", arm, condition) not in solved.estimates:
+        return None
+    if reason := _no_loss(cells, solved, STAND, condition, guess, level):
+        return null(reason)
+    won = {(arm, condition): 1.0, (STAND, condition): -1.0}
+    return _ratio(cells, won, {(STAND, CLEAN): 1.0, (STAND, condition): -1.0}, level)
+
+
+def _ratio(cells: Cells, above: Weights, below: Weights, level: float) -> dict[str, Any]:
+    found = statistics.ratio(cells.contrast(above), cells.contrast(below), cells.clusters, level)
+    return interval(*found) if found else null("what it divides by is not clearly different from 0")
+
+
+def _flips(cells: Cells, arm: str, condition: str, level: float) -> dict[str, Any] | None:
+    """How often a right clean answer turns wrong, and a wrong one right, each among the questions where it can."""
+    import numpy as np
+
+    clean, noisy = cells.contrast({(arm, CLEAN): 1.0}), cells.contrast({(arm, condition): 1.0})
+    if clean is None or noisy is None:
+        return None
+    both = ~np.isnan(clean) & ~np.isnan(noisy)
+    clean, noisy = np.where(both, clean, 0), np.where(both, noisy, 0)
+    conditions = cells.noisy_of(arm) if condition == NOISY else [condition]
+    most = sum(len(cells.samples[arm, c]) for c in conditions)
+
+    def among(hits: Any, of: Any) -> dict[str, Any]:
+        value, low, high = statistics.rate(hits, of, cells.clusters, most, level)
+        return {"of": number(float(of.sum()))} | interval(value, low, high)
+
+    wrong = np.where(both, 1 - clean, 0)
+    return {"right_to_wrong": among(clean * (1 - noisy), clean), "wrong_to_right": among(wrong * noisy, wrong)}
+
+
+def _areas(cells: Cells, arm: str) -> dict[str, Weights]:
+    """operator -> the weights of the area under its accuracy curve, divided by the range of strengths."""
+    found = {}
+    for operator, points in _points(cells, arm).items():
+        rates = [rate for rate, _ in points]
+        weights: dict[Cell, float] = {}
+        for i, (_, condition) in enumerate(points):
+            left = rates[i] - rates[i - 1] if i else 0.0
+            right = rates[i + 1] - rates[i] if i + 1 < len(rates) else 0.0
+            weights[arm, condition] = (left + right) / 2 / (rates[-1] - rates[0])
+        found[operator] = weights
+    return found
+
+
+def _points(cells: Cells, arm: str) -> dict[str, list[tuple[float, str]]]:
+    """operator -> [(strength, condition)], from clean at 0 upward; operators with one strength are no curve."""
+    curves: dict[str, dict[float, str]] = {}
+    for condition in cells.conditions:
+        if (stated := strength(condition)) and (arm, condition) in cells.samples:
+            curves.setdefault(stated[0], {})[stated[1]] = condition
+    for points in curves.values():
+        if (arm, CLEAN) in cells.samples:
+            points.setdefault(0.0, CLEAN)
+    return {op: sorted(points.items()) for op, points in curves.items() if len(set(points.values()) - {CLEAN}) > 1}
+
+
+def _curves(cells: Cells, solved: _Solved, arm: str, level: float) -> dict[str, Any]:
+    found = {}
+    for operator, points in _points(cells, arm).items():
+        area = solved.estimates.get(("area", arm, operator))
+        line = [{"strength": rate, "accuracy": cells.accuracy(arm, c, level)} for rate, c in points]
+        found[operator] = {"points": line, "area": area and estimate(area)}
+    return found
+
+
+def _holdout_gains(cells: Cells, arm: str) -> dict[tuple[str, str], Any]:
+    """(kind held out, condition) -> (Q,) this arm minus `stand`."""
+    found = {}
+    for (name, condition, out), group in cells.held.items():
+        stand = cells.contrast({(STAND, condition): 1.0})
+        if name == arm and stand is not None and condition in cells.noisy:
+            found[out, condition] = cells.mean_of(group) - stand
+    return found
+
+
+def _holdout(cells: Cells, solved: _Solved, arm: str, level: float) -> dict[str, Any]:
+    """Rows: the kind of noise that tuning never saw. Columns: the kind asked. Gain over `stand`."""
+    rows: dict[str, Any] = {}
+    for name, found in solved.estimates.items():
+        if name[0] == "holdout" and name[1] == arm and found is not None:
+            rows.setdefault(name[2], {})[name[3]] = interval(found.value, found.low, found.high)
+    return rows
+
+
+def _repeats(cells: Cells, solved: _Solved, arm: str) -> dict[str, Any]:
+    """Accuracy of each noise draw and each search seed, and the standard deviation between them.
+
+    The questions are the same in each, so this is variation of its own, apart from the sampling of questions.
+    """
+    found: dict[str, Any] = {}
+    for condition in cells.noisy_of(arm):
+        kinds = {}
+        for kind, place in (("draws", 1), ("search_seeds", 2)):
+            runs: dict[int, list[bool]] = {}
+            for sample in cells.samples[arm, condition]:
+                runs.setdefault(int(pair_key(sample)[place]), []).append(sample.outcome.correct)
+            if len(runs) > 1:
+                rates = [sum(runs[r]) / len(runs[r]) for r in sorted(runs)]
+                kinds[kind] = {"accuracy": [number(r) for r in rates], "sd": number(_sd(rates))}
+        if kinds:
+            drop = solved.estimates.get(("drop", arm, condition))
+            found[condition] = kinds | {"sampling_se_of_drop": number(drop.se) if drop else None}
+    return found
+
+
+def _noise_floor(cells: Cells, arm: str, level: float) -> dict[str, Any] | None:
+    """How often the same clean question, asked twice, is answered or judged differently: the engine's own noise."""
+    import numpy as np
+
+    once, again = ({pair_key(s): s.outcome for s in cells.samples.get((arm, c), ())} for c in (CLEAN, REPLICATE))
+    both = sorted(once.keys() & again.keys())
+    if not both:
+        return None
+    rows = [cells.row[q] for q, _, _ in both]
+
+    def share(flags: list[bool]) -> dict[str, Any]:
+        hits, of = np.zeros(len(cells.questions)), np.zeros(len(cells.questions))
+        np.add.at(hits, rows, flags)
+        np.add.at(of, rows, 1)
+        return interval(*statistics.rate(hits, of, cells.clusters, len(both), level))
+
+    return {
+        "n": len(both),
+        "verdict_differs": share([once[q].correct != again[q].correct for q in both]),
+        "answer_differs": share([once[q].parsed != again[q].parsed for q in both]),
+    }
+
+
+def _holm(cells: Cells, solved: _Solved, family: Sequence[str], alpha: float) -> list[dict[str, Any]]:
+    """Adjusted p-values over every comparison of the declared family."""
+    tests = {}
+    for (metric, arm, condition), test in solved.tests.items():
+        if arm == CEILING or condition == NOISY or "p" not in test:
+            continue
+        kind = "clean_drop" if metric == "gain" and condition == CLEAN else metric
+        if kind in family and (kind == "clean_drop" or condition in cells.noisy):
+            tests[kind, arm, condition] = test["p"]
+    adjusted = statistics.holm(tests)
+    return [
+        {"metric": m, "arm": a, "condition": c, "p": _p(tests[m, a, c]), "adjusted": _p(p), "significant": p <= alpha}
+        for (m, a, c), p in adjusted.items()
+    ]
+
+
+def _detectable(cells: Cells, solved: _Solved, level: float) -> dict[str, Any] | None:
+    """The smallest gain that this many questions show with power 0.8, at the disagreement that was seen."""
+    shares = sorted(
+        (test["better"] + test["worse"]) / len(cells.samples[name[1], name[2]])
+        for name, test in solved.tests.items()
+        if name[0] == "gain" and name[2] in cells.noisy and "better" in test and cells.samples.get((name[1], name[2]))
+    )
+    if not shares:
+        return None
+    discordance = shares[len(shares) // 2]
+    clusters = len(set(cells.clusters.tolist()))
+    effect = statistics.minimum_detectable_effect(clusters, discordance, 1 - level) if discordance else None
+    return {"n": clusters, "discordance": number(discordance), "power": 0.8, "value": number(effect)}
+
+
+def _timing(cells: Cells, arm: str) -> dict[str, Any]:
+    found = {}
+    for condition in cells.conditions:
+        group = cells.samples.get((arm, condition), ())
+        if group:
+            found[condition] = {
+                "seconds": number(sum(s.seconds for s in group)),
+                "prefix_cached_tokens": sum(s.outcome.usage.cached for s in group),
+                "cached_calls": sum(s.cached_calls for s in group),
+            }
+    return found
+
+
+def _chance(cells: Cells) -> float:
+    """Chance level, averaged over the questions."""
+    first = {s.outcome.question_id: s for group in cells.samples.values() for s in group}
+    return sum(statistics.chance(s.outcome.gold, s.options) for s in first.values()) / max(len(first), 1)
+
+
+def _order(sample: Sample) -> tuple:
+    o = sample.outcome
+    return (
+        o.question_id,
+        o.condition,
+        o.arm,
+        o.draw,
+        str(o.meta.get("search_seed") or 0),
+        str(o.meta.get("holdout") or ""),
+    )
+
+
+def _present(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _negated(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A difference the other way round: a gain on clean questions as the harm done to them."""
+    turned = {key: None if found[key] is None else -found[key] + 0.0 for key in ("value", "low", "high")}
+    swapped = {"better": found.get("worse"), "worse": found.get("better")} if "better" in found else {}
+    return {**found, "value": turned["value"], "low": turned["high"], "high": turned["low"], **swapped}
+
+
+def _p(p: float) -> float:
+    """Four significant figures: small p-values stay apart from 0."""
+    return float(f"{p:.4g}")
+
+
+def _sd(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))

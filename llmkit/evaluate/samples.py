@@ -1,0 +1,99 @@
+"""One line of samples.jsonl: an outcome with the texts and the calls behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError
+from llmkit.types import Outcome, Usage
+
+_FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("usage", "calls"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An outcome with `question` (clean), `text` (as asked) and its calls: purpose, messages, reply, cached, seconds.
+
+    `strength` is the share of words that noise changed; `rejected` says why a noisy copy was left as it was.
+    """
+
+    outcome: Outcome
+    question: str = ""
+    text: str = ""
+    options: tuple[str, ...] = ()
+    edits: tuple[Any, ...] = ()
+    calls: tuple[Mapping[str, Any], ...] = ()
+    kind: str = ""
+    strength: float | None = None
+    rejected: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Sample:
+        """The sample that a journal line holds; keys it does not know are left alone."""
+        calls = row.get("calls") or ()
+        outcome = Outcome(
+            **{name: row[name] for name in _FIELDS if name in row},
+            usage=Usage(**(row.get("usage") or {})),
+            calls=len(calls) if isinstance(calls, Sequence) else int(calls),
+        )
+        return cls(
+            outcome,
+            row.get("question") or "",
+            row.get("text") or "",
+            tuple(row.get("options") or ()),
+            tuple(row.get("edits") or ()),
+            tuple(calls) if isinstance(calls, Sequence) else (),
+            row.get("question_kind") or "",
+            (row.get("strength") or {}).get("words"),
+            row.get("rejected"),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Time that the engine spent on this sample's calls."""
+        return sum(float(call.get("seconds") or 0) for call in self.calls)
+
+    @property
+    def cached_calls(self) -> int:
+        """Calls that the response cache answered."""
+        return sum(bool(call.get("cached")) for call in self.calls)
+
+    def said(self, purpose: str) -> str | None:
+        """The reply of the last call whose purpose contains `purpose`."""
+        for call in reversed(self.calls):
+            if purpose in str(call.get("purpose", "")):
+                reply = call.get("reply")
+                return reply.get("text", "") if isinstance(reply, Mapping) else reply
+        return None
+
+
+def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
+    """Bare outcomes become samples without texts."""
+    return [item if isinstance(item, Sample) else Sample(item) for item in items]
+
+
+def read_samples(run: Path | str) -> Iterator[Sample]:
+    """The outcomes in a run folder's samples.jsonl, the last one where a key stands twice.
+
+    A torn last line is left out. Raises DataError where there is no such file, or a line in its middle is broken.
+    """
+    path = Path(run) / "samples.jsonl" if Path(run).is_dir() else Path(run)
+    if not path.is_file():
+        raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
+    rows: dict[str, Mapping[str, Any]] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                if not line.endswith("\n"):
+                    break
+                raise DataError(f"{path}:{number}: not JSON", "the file was changed by something else") from None
+            if row.get("kind", "outcome") == "outcome":
+                rows[json.dumps(row.get("key") or number)] = row
+    return (Sample.from_row(row) for row in rows.values())
