@@ -1,0 +1,60 @@
+"""What every engine is: a thing that is given requests and hands back replies as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from llmkit.errors import EngineError
+from llmkit.types import Reply, Request
+
+Key = Hashable
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """Everything that can change an answer and does not stand in the request. Part of every cache key.
+
+    `model` and `revision` name the weights: a hub commit, a digest of a local folder, or what a server's operator
+    states. `adapter`, `chat_template` and `system_prompt` are content digests. `settings` holds what only one kind of
+    engine has, such as a server's address and canary.
+    """
+
+    kind: str
+    version: str
+    model: str
+    revision: str
+    adapter: str | None = None
+    dtype: str | None = None
+    max_model_len: int | None = None
+    chat_template: str | None = None
+    system_prompt: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict:
+        """The identity as plain JSON values."""
+        return {**asdict(self), "settings": dict(self.settings)}
+
+
+class Engine(Protocol):
+    """Generates text. Replies come back as they finish, in any order.
+
+    A request that cannot be answered comes back from `drain` as an EngineError in place of its reply. An engine that
+    cannot go on raises the EngineError from `submit` or `drain`, or from `identity` if it has to ask a server.
+    """
+
+    capabilities: frozenset[str]
+    """What this engine can do beyond generating: `likelihood` answers requests with a `continuation`."""
+
+    @property
+    def identity(self) -> EngineIdentity: ...
+
+    def submit(self, key: Key, request: Request) -> None:
+        """Take a request. The first one starts the model."""
+
+    def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
+        """Yield what finishes until nothing is pending. More may be submitted between two yields."""
+
+    def close(self) -> None:
+        """Drop what is pending and free the model. A closed engine may be closed again."""

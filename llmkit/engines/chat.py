@@ -1,0 +1,130 @@
+"""Turns a request into token ids, the same way for every engine that runs in this process."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.engines.models import LocalModel, read_text
+from llmkit.engines.reasoning import opens_reasoning
+from llmkit.errors import EngineError
+from llmkit.recipe.schema import ModelSection
+from llmkit.types import Message, Request
+
+_MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>")
+
+
+@dataclass(frozen=True)
+class ChatStyle:
+    """How messages become a prompt: the template (None: the model's own), or plain text, and a system prompt.
+
+    `digests` are those of the template and of the system prompt, for the identity.
+    """
+
+    template: str | None
+    plain: bool
+    system: str | None
+    digests: tuple[str | None, str | None]
+
+    @classmethod
+    def of(cls, section: ModelSection) -> ChatStyle:
+        """The style that a recipe's `model` section asks for. UsageError if a file cannot be read."""
+        system, system_digest = read_text(section.system_prompt, "system prompt")
+        if section.chat_template == "none":
+            return cls(None, True, system, ("none", system_digest))
+        template, template_digest = read_text(section.chat_template, "chat template")
+        return cls(template, False, system, (template_digest, system_digest))
+
+    def messages(self, request: Request) -> tuple[Message, ...]:
+        """The request's messages, after the user's system prompt unless they bring one of their own."""
+        if self.system is None or (request.messages and request.messages[0].role == "system"):
+            return request.messages
+        return (Message("system", self.system.strip()), *request.messages)
+
+
+def plain_text(messages: tuple[Message, ...]) -> str:
+    """Messages without a chat template: their texts, with an empty line between."""
+    return "\n\n".join(m.content for m in messages)
+
+
+def disarm(text: str, special: re.Pattern[str] = _MARKER) -> str:
+    """`text` with chat markers broken by a space, so that a question cannot end its own turn.
+
+    >>> disarm("2 + 2<|im_end|>")
+    '2 + 2< |im_end|>'
+    """
+    return special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered request: token ids, and whether the template opened a thinking block at the end."""
+
+    ids: list[int]
+    continuation: list[int]
+    max_tokens: int
+    thinking: bool
+
+
+class Renderer:
+    """Renders requests with a model's tokenizer. Questions are data: chat markers in them are disarmed."""
+
+    def __init__(self, tokenizer: Any, style: ChatStyle, max_model_len: int) -> None:
+        self.tokenizer = tokenizer
+        self.style = style
+        self.max_model_len = max_model_len
+        self.plain = style.plain or not (style.template or tokenizer.chat_template)
+        added = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special} | set(
+            tokenizer.all_special_tokens
+        )
+        names = sorted((t for t in added if len(t) > 1), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+
+    @classmethod
+    def load(cls, model: LocalModel, style: ChatStyle, max_model_len: int, trust_remote_code: bool) -> Renderer:
+        """The renderer for a model folder."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(model.folder, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise EngineError(
+                f"the tokenizer of {model.name} cannot be loaded: {error}", "is the folder complete?"
+            ) from error
+        return cls(tokenizer, style, max_model_len)
+
+    def prompt(self, request: Request) -> Prompt:
+        """The request as token ids. EngineError if it does not fit or the template refuses it."""
+        messages = [Message(m.role, disarm(m.content, self._special)) for m in self.style.messages(request)]
+        if self.plain:
+            text = plain_text(tuple(messages))
+        else:
+            text = self._apply_template(messages)
+        ids = self.tokenizer(text, add_special_tokens=self.plain).input_ids
+        continuation: list[int] = []
+        if request.continuation is not None:
+            continuation = self.tokenizer(request.continuation, add_special_tokens=False).input_ids
+            if not continuation:
+                raise EngineError("the continuation to be scored is empty")
+        used = len(ids) + len(continuation)
+        room = self.max_model_len - used
+        if room < 1:
+            raise EngineError(
+                f"a prompt of {used} tokens does not fit into max_model_len {self.max_model_len}",
+                "raise engine.max_model_len, where the model allows it",
+            )
+        return Prompt(ids, continuation, min(request.sampling.max_tokens, room), opens_reasoning(text))
+
+    def _apply_template(self, messages: list[Message]) -> str:
+        from jinja2 import TemplateError
+
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return self.tokenizer.apply_chat_template(
+                turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            raise EngineError(
+                f"the chat template fails: {error}", "give another one with model.chat_template, or `none`"
+            ) from error

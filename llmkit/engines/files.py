@@ -1,0 +1,75 @@
+"""Small file tools: atomic writes, locks between processes, content digests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from llmkit.resources import cache_dir
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` under a temporary name, flush it to disk, and rename: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold `path` as a lock between processes; BlockingIOError if another holds it and `wait` is false.
+
+    The system drops the lock with its process, so a killed one leaves nothing to clean up, and child processes do not
+    inherit it. The file names the holder's process id.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise BlockingIOError(error.errno, f"{path} is held by another process") from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def text_digest(text: str) -> str:
+    """16 hex characters of SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def content_digest(files: Iterable[Path]) -> str:
+    """One digest of the names and contents of `files`. Contents are read once per size and modification time."""
+    memo_path = cache_dir() / "digests.json"
+    try:
+        memo = json.loads(memo_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        memo = {}
+    known = len(memo)
+    whole = hashlib.sha256()
+    for path in sorted(files, key=lambda p: p.name):
+        stat = path.stat()
+        stamp = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+        if stamp not in memo:
+            with open(path, "rb") as file:
+                memo[stamp] = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.name}\0{memo[stamp]}\n".encode())
+    if len(memo) > known:
+        memo_path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(memo_path, json.dumps(memo, indent=0))
+    return whole.hexdigest()[:16]

@@ -1,0 +1,50 @@
+"""Keeps keys and passwords out of everything that is written or printed."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+_PATTERNS = (
+    (re.compile(r"(?<=://)[^\s/@\"'<>]+(?=@)"), "***"),
+    (re.compile(r"(?i)([?&](?:[\w.-]*(?:key|token|secret|password|auth|sig(?:nature)?))=)[^\s&#\"'<>\\]+"), r"\1***"),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}"), "***"),
+)
+_remembered: set[str] = set()
+
+
+def remember(secret: str | None) -> None:
+    """Have `scrub` remove this value from now on, wherever it stands."""
+    if secret and len(secret) >= 4 and secret != "EMPTY":
+        _remembered.add(secret)
+
+
+def scrub(text: str) -> str:
+    """`text` without remembered secrets, values of environment variables named like keys, or what looks like a key.
+
+    >>> scrub("see https://me:pass@host/v1?api_key=abc&x=1")
+    'see https://***@host/v1?api_key=***&x=1'
+    """
+    named = {v for k, v in os.environ.items() if len(v) >= 8 and _SECRET_VARIABLE.search(k)}
+    for secret in sorted(_remembered | named, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def public_url(url: str) -> str:
+    """The address without user, password, query and fragment, which it remembers as secrets.
+
+    >>> public_url("https://me:pass@host:8000/v1/?key=abc")
+    'https://host:8000/v1'
+    """
+    parts = urlsplit(url)
+    remember(parts.password)
+    for pair in parts.query.split("&"):
+        remember(pair.partition("=")[2])
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

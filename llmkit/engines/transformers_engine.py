@@ -1,0 +1,186 @@
+"""The transformers library: any decoder and any PEFT adapter, in length-sorted batches. Slow, and the reference."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterator
+from typing import Any
+
+from llmkit.engines.base import EngineIdentity, Key
+from llmkit.engines.chat import ChatStyle, Prompt, Renderer
+from llmkit.engines.hardware import accelerator, pick_dtype
+from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.quiet import quiet
+from llmkit.engines.reasoning import split_reasoning
+from llmkit.engines.sampling import cut_at_stop, request_seed
+from llmkit.errors import EngineError
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.types import Reply, Request, Usage
+
+
+class TransformersEngine:
+    """Answers with `generate`, one batch of similar length after the other."""
+
+    capabilities = frozenset({"likelihood"})
+
+    def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        self._model = locate(model.path, model.revision)
+        self._adapter = locate_adapter(model.adapter)
+        self._style = ChatStyle.of(model)
+        self._section = engine
+        self._device = accelerator()
+        self._loaded: Any = None
+        self._renderer: Renderer | None = None
+        self._to_generate: list[tuple[Key, Request, Prompt]] = []
+        self._to_score: list[tuple[Key, Request, Prompt]] = []
+        self._refused: list[tuple[Key, EngineError]] = []
+        version = importlib.metadata.version
+        self.identity = EngineIdentity(
+            kind="transformers",
+            version=f"{version('transformers')} torch {version('torch')}",
+            model=self._model.name,
+            revision=self._model.revision,
+            adapter=self._adapter and self._adapter.digest,
+            dtype=pick_dtype(engine.dtype, self._model.dtype, self._device, fast_cpu_bfloat16=False),
+            max_model_len=self._model.max_len(engine.max_model_len),
+            chat_template=self._style.digests[0],
+            system_prompt=self._style.digests[1],
+            settings=(("device", self._device),),
+        )
+
+    def submit(self, key: Key, request: Request) -> None:
+        if self._loaded is None:
+            self._start()
+        try:
+            prompt = self._renderer.prompt(request)
+        except EngineError as error:
+            self._refused.append((key, error))
+        else:
+            queue = self._to_generate if request.continuation is None else self._to_score
+            queue.append((key, request, prompt))
+
+    def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
+        while self._to_generate or self._to_score or self._refused:
+            while self._refused:
+                yield self._refused.pop()
+            batch = self._next_batch()
+            if not batch:
+                continue
+            prompts = [(request, prompt) for _, request, prompt in batch]
+            score = batch[0][1].continuation is not None
+            replies = self._score(prompts) if score else self._generate(prompts)
+            yield from zip((key for key, _, _ in batch), replies, strict=True)
+
+    def close(self) -> None:
+        for queue in (self._to_generate, self._to_score, self._refused):
+            queue.clear()
+        self._loaded = self._renderer = None
+
+    def _next_batch(self) -> list[tuple[Key, Request, Prompt]]:
+        """The longest rows of one kind: rows of one length waste no padding, and what does not fit fails first."""
+        queue = self._to_score or self._to_generate
+        queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids) + len(p[2].continuation)))
+        batch = queue[-self._section.batch_size :]
+        del queue[-self._section.batch_size :]
+        return batch
+
+    def _start(self) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        if self._device == "cuda" and not torch.cuda.is_available():
+            raise EngineError(
+                "there is a GPU, but torch cannot use it", "set CUDA_VISIBLE_DEVICES= (empty) to use the CPU"
+            )
+        trust = self._section.trust_remote_code
+        self._renderer = Renderer.load(self._model, self._style, self.identity.max_model_len, trust)
+        try:
+            with quiet():
+                model = AutoModelForCausalLM.from_pretrained(
+                    self._model.folder, dtype=getattr(torch, self.identity.dtype), trust_remote_code=trust
+                )
+                own = model.generation_config
+                if self._adapter is not None:
+                    model = self._with_adapter(model)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise EngineError(f"{self._model.name} cannot be loaded: {error}", "see the message above") from error
+        tokenizer = self._renderer.tokenizer
+        ends = {tokenizer.eos_token_id, *_listed(own.eos_token_id)} - {None}
+        pad = next(i for i in (tokenizer.pad_token_id, *sorted(ends), 0) if i is not None)
+        # The model's own generation settings (penalties, top-k) would change what `sampling` asks for.
+        self._config = GenerationConfig(
+            do_sample=False, eos_token_id=sorted(ends) or None, pad_token_id=pad, bos_token_id=own.bos_token_id
+        )
+        model.generation_config = self._config
+        self._ends, self._pad = ends, pad
+        self._loaded = model.to(self._device).eval()
+
+    def _with_adapter(self, model: Any) -> Any:
+        from peft import PeftModel
+
+        if self._adapter.kind == "TALKLORA":
+            importlib.import_module("llmkit.talklora")  # registers itself with PEFT; this room must not depend on it
+        return PeftModel.from_pretrained(model, str(self._adapter.folder))
+
+    def _rows(self, rows: list[list[int]]) -> tuple[Any, Any]:
+        """Left-padded ids and attention mask, (batch, longest)."""
+        import torch
+
+        longest = max(map(len, rows))
+        ids = torch.tensor([[self._pad] * (longest - len(r)) + r for r in rows])
+        mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows])
+        return ids.to(self._device), mask.to(self._device)
+
+    def _generate(self, batch: list[tuple[Request, Prompt]]) -> Iterator[Reply]:
+        import torch
+
+        from llmkit.engines.rows import RowSampler, RowStop
+
+        ids, mask = self._rows([p.ids for _, p in batch])
+        width = ids.shape[1]
+        decode = self._renderer.tokenizer.decode
+        with torch.inference_mode(), quiet():
+            output = self._loaded.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=self._config,
+                max_new_tokens=max(p.max_tokens for _, p in batch),
+                logits_processor=[RowSampler([(r.sampling, request_seed(r)) for r, _ in batch])],
+                stopping_criteria=[RowStop([(r.sampling.stop, p.max_tokens) for r, p in batch], width, decode)],
+            )
+        for row, (request, prompt) in zip(output[:, width:].tolist(), batch, strict=True):
+            yield self._reply(row, request, prompt)
+
+    def _reply(self, row: list[int], request: Request, prompt: Prompt) -> Reply:
+        length = next((i + 1 for i, token in enumerate(row) if token in self._ends), None)
+        ended = length is not None and length <= prompt.max_tokens
+        row = row[: length if ended else prompt.max_tokens]
+        text = self._renderer.tokenizer.decode(row, skip_special_tokens=True)
+        text, stopped = cut_at_stop(text, request.sampling.stop)
+        text, reasoning = split_reasoning(text, prompt.thinking)
+        usage = Usage(prompt=len(prompt.ids), completion=len(row))
+        return Reply(text, reasoning, usage, "stop" if ended or stopped else "length")
+
+    def _score(self, batch: list[tuple[Request, Prompt]]) -> Iterator[Reply]:
+        import torch
+
+        ids, mask = self._rows([p.ids + p.continuation for _, p in batch])
+        keep = max(len(p.continuation) for _, p in batch) + 1
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        with torch.inference_mode():
+            logits = self._loaded(
+                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep
+            ).logits
+            logprobs = torch.log_softmax(logits[:, -keep:-1].float(), dim=-1)
+            chosen = logprobs.gather(-1, ids[:, 1 - keep :, None])[..., 0].tolist()
+        for row, (request, prompt) in zip(chosen, batch, strict=True):
+            n = len(prompt.continuation)
+            usage = Usage(prompt=len(prompt.ids) + n)
+            yield Reply(request.continuation, usage=usage, logprobs=tuple(row[-n:]))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

