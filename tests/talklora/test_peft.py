@@ -1,0 +1,428 @@
+"""Everything PEFT asks of a tuner, over three architectures and all presets."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+from helpers import models
+from peft import AutoPeftModelForCausalLM, PeftModel, get_peft_model, inject_adapter_in_model
+from safetensors import safe_open
+from torch import nn
+
+from llmkit.talklora import PRESETS, TalkLoraConfig, TalkLoraLayer
+
+LLAMA = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
+TARGETS = {"llama": LLAMA, "gpt2": ["c_attn", "c_proj", "c_fc"], "mlp": ["lin0", "lin1"]}
+VARIANTS = {
+    **PRESETS,
+    "unshared": {"share_B": False},
+    "top-2": {"top_k": 2},
+    "after-softmax": {"talk": "after-softmax"},
+    "frozen": {"talk": "frozen"},
+    "no-router": {"router_input": "none", "talk": "off"},
+}
+matrix = pytest.mark.parametrize("kind", list(TARGETS))
+variants = pytest.mark.parametrize("variant", list(VARIANTS))
+
+
+def config(kind: str = "llama", variant: str = "talklora", **settings) -> TalkLoraConfig:
+    fields = {"r": 8, "num_experts": 4, "alpha": 8, "init_weights": False, "target_modules": TARGETS[kind]}
+    return TalkLoraConfig(**{**fields, **VARIANTS[variant], **settings})
+
+
+def inputs(kind: str, rows: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    if kind == "mlp":
+        return torch.randn(rows, 12, generator=generator)
+    return torch.randint(1, models.VOCABULARY, (rows, 7), generator=generator)
+
+
+def output(model: nn.Module, x: torch.Tensor, **kwargs) -> torch.Tensor:
+    result = model(x, **kwargs)
+    return result if isinstance(result, torch.Tensor) else result.logits
+
+
+def adapted(kind: str = "llama", variant: str = "talklora", **settings) -> PeftModel:
+    torch.manual_seed(5)
+    return get_peft_model(getattr(models, kind)(), config(kind, variant, **settings)).eval()
+
+
+def shared(model: PeftModel, adapter: str = "default") -> dict[str, torch.Tensor]:
+    tuner = model.base_model
+    return {
+        name: module[adapter].weight
+        for name, module in tuner._modules.items()
+        if name.startswith("talklora_B_") and adapter in module
+    }
+
+
+def trainable(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@matrix
+@variants
+def test_saved_and_loaded_it_is_the_same_under_any_name(kind, variant, tmp_path):
+    model, x = adapted(kind, variant), inputs(kind)
+    model.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, low in (("default", False), ("other", True)):
+            loaded = PeftModel.from_pretrained(
+                getattr(models, kind)(), tmp_path, adapter_name=name, low_cpu_mem_usage=low
+            )
+            assert torch.equal(output(loaded, x), output(model, x))
+            assert not trainable(loaded)
+
+
+@matrix
+@variants
+def test_disabled_it_is_the_base_model_and_training_moves_only_the_adapter(kind, variant):
+    model, x = adapted(kind, variant), inputs(kind)
+    base = output(getattr(models, kind)(), x)
+    before, frozen = output(model, x), {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    assert not torch.equal(before, base)
+    with model.disable_adapter():
+        assert torch.equal(output(model, x), base)
+    assert torch.equal(output(model, x), before)
+    assert trainable(model)
+    assert all("talklora_" in name for name in trainable(model))
+
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        output(model, x).float().square().mean().backward()
+        optimizer.step()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert not torch.equal(output(model.eval(), x), before)
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+    with model.disable_adapter():
+        assert torch.equal(output(model, x), base)
+
+
+@matrix
+def test_unloaded_it_is_the_base_model(kind):
+    model, x = adapted(kind), inputs(kind)
+    assert torch.equal(output(model.unload(), x), output(getattr(models, kind)(), x))
+
+
+@matrix
+def test_a_second_adapter_shares_b_as_the_first_does_and_leaves_it_alone(kind):
+    model, x = adapted(kind), inputs(kind)
+    first, flags = output(model, x), trainable(model)
+    model.add_adapter("second", config(kind, r=4, num_experts=2))
+    assert torch.equal(output(model, x), first)
+    assert trainable(model) == flags
+    assert shared(model).keys() == shared(model, "second").keys()
+
+    model.set_adapter("second")
+    assert not torch.equal(output(model, x), first)
+    assert all(".second." in name for name in trainable(model))
+    assert all(weight.requires_grad for weight in shared(model, "second").values())
+    assert not any(weight.requires_grad for weight in shared(model).values())
+
+    model.delete_adapter("second")
+    assert model.active_adapters == ["default"]
+    assert not [name for name, _ in model.named_parameters() if "second" in name]
+    assert torch.equal(output(model, x), first)
+
+
+def test_two_adapters_at_once_add_up():
+    model, x = adapted(), inputs("llama")
+    model.add_adapter("second", config())
+    layer = next(m for m in model.modules() if isinstance(m, TalkLoraLayer))
+    h = torch.randn(2, 3, 32)
+    model.base_model.set_adapter(["default", "second"])
+    expected = layer.base_layer(h) + layer.delta(h, "default") + layer.delta(h, "second")
+    torch.testing.assert_close(layer(h), expected)
+    assert output(model, x).isfinite().all()
+
+
+def test_requires_grad_of_shared_b_follows_every_switch(tmp_path):
+    model = adapted()
+    flags = lambda: {weight.requires_grad for weight in shared(model).values()}  # noqa: E731
+    assert flags() == {True}
+    model.set_requires_grad("default", False)
+    assert flags() == {False}
+    model.set_requires_grad("default", True)
+    assert flags() == {True}
+    model.base_model.disable_adapter_layers()
+    assert flags() == {False}
+    model.base_model.enable_adapter_layers()
+    assert flags() == {True}
+    model.set_adapter("default", inference_mode=True)
+    assert flags() == {False}
+    model.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(models.llama(), tmp_path, is_trainable=True)
+    assert trainable(again) == trainable(adapted())
+    again.load_adapter(tmp_path, "frozen")  # an adapter for inference leaves the one in training alone
+    assert trainable(again) == trainable(adapted())
+
+
+def test_a_frozen_c_stays_frozen_and_is_saved(tmp_path):
+    model = adapted(variant="frozen")
+    model.set_requires_grad("default", True)
+    model.base_model.enable_adapter_layers()
+    assert not any("talklora_C" in name for name in trainable(model))
+    model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
+        assert any("talklora_C" in key for key in file.keys())  # noqa: SIM118
+
+
+def test_b_is_stored_once_on_disk_and_in_memory(tmp_path):
+    model = adapted()
+    assert len(shared(model)) == len(LLAMA)
+    for layers in ([m for n, m in model.named_modules() if n.endswith(name)] for name in LLAMA):
+        assert len({id(layer.up("default")) for layer in layers}) == 1
+    model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
+        keys = [key for key in file.keys() if "talklora_B" in key]  # noqa: SIM118
+    assert sorted(keys) == sorted(f"base_model.{name}.weight" for name in shared(model))
+    assert "base_model.talklora_B_model_layers_self_attn_q_proj_32x32.weight" in keys
+
+
+def test_gradients_of_all_layers_meet_in_b():
+    model, x = adapted(), inputs("llama")
+    output(model, x).square().mean().backward()
+    whole = {name: weight.grad.clone() for name, weight in shared(model).items()}
+    alone = dict.fromkeys(whole, 0)
+    for index in range(2):
+        model.zero_grad()
+        hooks = []
+        for layer in model.base_model.model.model.layers[1 - index].modules():
+            if isinstance(layer, TalkLoraLayer):  # B as a constant in the other layer
+                up = layer.up("default")
+                constant = nn.Linear(up.in_features, up.out_features, bias=False).requires_grad_(False)
+                constant.weight.data = up.weight.data
+                hooks.append((layer, layer.shared_B["default"]))
+                layer.shared_B["default"] = [constant]
+        output(model, x).square().mean().backward()
+        alone = {name: alone[name] + weight.grad for name, weight in shared(model).items()}
+        for layer, original in hooks:
+            layer.shared_B["default"] = original
+    for name, gradient in whole.items():
+        torch.testing.assert_close(alone[name], gradient)
+
+
+def test_a_deep_copy_is_independent_and_still_shares():
+    model, x = adapted(), inputs("llama")
+    twin = copy.deepcopy(model)
+    before = output(model, x)
+    for weight in shared(twin).values():
+        weight.data.zero_()
+    assert torch.equal(output(model, x), before)
+    assert torch.equal(output(twin, x), output(models.llama(), x))
+
+
+def test_moving_and_casting_keep_b_shared():
+    model, x = adapted(), inputs("llama")
+    before = output(model, x)
+    model.to(torch.float64).to(torch.float32)
+    assert torch.equal(output(model, x), before)
+    for layer in model.modules():
+        if isinstance(layer, TalkLoraLayer):
+            assert any(layer.up("default").weight is weight for weight in shared(model).values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("upcast", [True, False])
+def test_a_half_precision_base_carries_a_float32_adapter(dtype, upcast, tmp_path):
+    model = get_peft_model(models.llama().to(dtype), config(), autocast_adapter_dtype=upcast)
+    expected = torch.float32 if upcast else dtype
+    assert {p.dtype for n, p in model.named_parameters() if "talklora_" in n} == {expected}
+    logits = output(model, inputs("llama"))
+    assert logits.dtype == dtype
+    logits.float().square().mean().backward()
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(models.llama().to(dtype), tmp_path, autocast_adapter_dtype=upcast)
+    assert {p.dtype for n, p in loaded.named_parameters() if "talklora_" in n} == {expected}
+    assert torch.equal(output(loaded.eval(), inputs("llama")), output(model.eval(), inputs("llama")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({"target_modules": "all-linear"}, 14),
+        ({"target_modules": r".*layers\.1\..*(q|v)_proj"}, 2),
+        ({"target_modules": LLAMA, "layers_to_transform": [1]}, 5),
+        ({"target_modules": LLAMA, "layers_to_transform": 0, "layers_pattern": "layers"}, 5),
+        ({"target_modules": LLAMA, "exclude_modules": ["up_proj"]}, 8),
+        ({"target_modules": LLAMA, "exclude_modules": r".*layers\.0\..*"}, 5),
+        ({"target_modules": None}, 4),  # PEFT's own default for this architecture: q_proj and v_proj
+    ],
+)
+def test_targets_are_chosen_as_in_peft(settings, count):
+    model = adapted(**settings)
+    found = [name for name, module in model.named_modules() if isinstance(module, TalkLoraLayer)]
+    assert len(found) == count
+    assert not any("lm_head" in name for name in found)
+
+
+def test_targets_that_match_nothing_or_cannot_be_adapted_are_refused():
+    with pytest.raises(ValueError, match="nothing_like_it"):
+        adapted(target_modules=["nothing_like_it"])
+    with pytest.raises(ValueError, match="Embedding is not supported"):
+        adapted(target_modules=["embed_tokens"])
+
+
+def test_modules_to_save_are_trained_and_restored(tmp_path):
+    model, x = adapted(modules_to_save=["lm_head"]), inputs("llama")
+    assert any("lm_head.modules_to_save.default" in name for name in trainable(model))
+    model.base_model.model.lm_head.modules_to_save["default"].weight.data += 1
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path)
+    assert torch.equal(output(loaded, x), output(model, x))
+
+
+def test_auto_peft_model_finds_base_and_adapter(tmp_path):
+    base = models.llama()
+    base.save_pretrained(tmp_path / "base")
+    model = get_peft_model(type(base).from_pretrained(tmp_path / "base"), config(task_type="CAUSAL_LM")).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")
+    assert loaded.peft_config["default"].r == 8
+    assert torch.equal(output(loaded, inputs("llama")), output(model, inputs("llama")))
+
+
+@matrix
+def test_a_mixed_batch_gives_each_row_its_own_adapter(kind):
+    model, x = adapted(kind), inputs(kind, rows=4)
+    model.add_adapter("second", config(kind, r=4, num_experts=2))
+    alone = {}
+    for name in ("default", "second"):
+        model.set_adapter(name)
+        alone[name] = output(model, x)
+    with model.disable_adapter():
+        alone["__base__"] = output(model, x)
+    names = ["second", "__base__", "default", "second"]
+    mixed = output(model, x, adapter_names=names)
+    for i, name in enumerate(names):
+        torch.testing.assert_close(mixed[i], alone[name][i], rtol=1e-5, atol=1e-6)
+    assert torch.equal(output(model, x), alone["second"])  # the hooks are gone
+
+
+def test_a_mixed_batch_can_be_generated_by_beam_search():
+    model, x = adapted(task_type="CAUSAL_LM"), inputs("llama", rows=2)
+    settings = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    mixed = model.generate(input_ids=x, adapter_names=["default", "__base__"], **settings)
+    assert torch.equal(mixed[0], model.generate(input_ids=x, **settings)[0])
+    with model.disable_adapter():
+        assert torch.equal(mixed[1], model.generate(input_ids=x, **settings)[1])
+
+
+def test_mixed_batches_that_cannot_be_are_refused():
+    model, x = adapted(), inputs("llama", rows=2)
+    with pytest.raises(ValueError, match="unknown adapters nobody"):
+        model(x, adapter_names=["default", "nobody"])
+    with pytest.raises(ValueError, match="1 entries for a batch of 2 rows"):
+        model(x, adapter_names=["default"])
+    with pytest.raises(ValueError, match="evaluation mode"):
+        model.train()(x, adapter_names=["default", "default"])
+
+
+@matrix
+@pytest.mark.parametrize("settings", [{"num_experts": 1}, {"router_input": "none", "talk": "off"}])
+def test_constant_gates_merge_exactly(kind, settings):
+    model, x = adapted(kind, **settings), inputs(kind)
+    before, base = output(model, x), output(getattr(models, kind)(), x)
+    model.merge_adapter(safe_merge=True)
+    torch.testing.assert_close(output(model, x), before, rtol=1e-4, atol=1e-5)
+    with model.disable_adapter():  # takes the adapter out again
+        torch.testing.assert_close(output(model, x), base, rtol=1e-4, atol=1e-5)
+    model.merge_adapter()
+    model.unmerge_adapter()
+    torch.testing.assert_close(output(model, x), before, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output(model.merge_and_unload(), x), before, rtol=1e-4, atol=1e-5)
+
+
+def test_merging_is_refused_where_it_is_not_exact_or_not_finite():
+    with pytest.raises(ValueError, match="gates depend on the input"):
+        adapted().merge_adapter()
+    model = adapted(num_experts=1)
+    next(iter(shared(model).values())).data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        model.merge_adapter(safe_merge=True)
+
+
+def test_injection_without_a_model_is_refused():
+    with pytest.raises(ValueError, match="inject_adapter_in_model"):
+        inject_adapter_in_model(config(), models.llama())
+
+
+@pytest.mark.parametrize("variant", ["talklora", "unshared"])
+def test_checkpointing_gives_the_same_gradients(variant):
+    x, gradients = inputs("llama"), []
+    for checkpointing in (False, True):
+        model = adapted(variant=variant, balance_coef=0.1).train()
+        if checkpointing:
+            model.enable_input_require_grads()
+            model.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
+        model(x, labels=x).loss.backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("variant", list(PRESETS))
+@pytest.mark.parametrize("training", [True, False])
+def test_it_compiles_without_graph_breaks(variant, training):
+    layer = next(m for m in adapted(variant=variant).modules() if isinstance(m, TalkLoraLayer)).train(training)
+    h = torch.randn(2, 3, 32)
+    torch.manual_seed(0)
+    expected = layer(h)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.manual_seed(0)
+    torch.testing.assert_close(compiled(h), expected)
+
+
+class Int8Linear(nn.Module):
+    """Stands for a quantised layer: integer weights, its own forward."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.step = linear.weight.detach().abs().max() / 127
+        self.weight = nn.Parameter((linear.weight.detach() / self.step).round().to(torch.int8), requires_grad=False)
+        self.bias = linear.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight * self.step, self.bias)
+
+
+def test_a_quantised_base_is_only_ever_called(monkeypatch):
+    class Backend:
+        backend_name = "int8"
+
+        def maybe_clone_base_result(self, x):
+            return x.clone()
+
+    Int8Linear.__name__ = "Linear"  # how PEFT knows a foreign layer's sizes
+    monkeypatch.setattr("llmkit.talklora.layer.resolve_quantization_backend", lambda layer: Backend())
+    base = models.mlp()
+    base.lin0, base.lin1 = Int8Linear(base.lin0), Int8Linear(base.lin1)
+    x = inputs("mlp")
+    plain = base(x)
+    model = get_peft_model(base, config("mlp", num_experts=1))
+    assert {p.dtype for n, p in model.named_parameters() if "talklora_" in n} == {torch.float32}
+    output(model, x).sum().backward()
+    assert not torch.equal(output(model, x), plain)
+    with model.disable_adapter():
+        assert torch.equal(output(model, x), plain)
+    with pytest.raises(ValueError, match="quantised"):
+        model.merge_adapter()
+
+
+def test_importing_twice_registers_once():
+    import importlib
+
+    import llmkit.talklora.registration as registration
+
+    importlib.reload(registration)
+    registration.register()
+    assert [str(kind.value) for kind in registration.PeftType].count("TALKLORA") == 1
+    assert copy.deepcopy(registration.peft_type()) is registration.peft_type()

@@ -1,0 +1,148 @@
+"""The switches: configuration errors, top-k, load balancing, the spectral bound, dropouts, scale."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import models
+from peft import get_peft_model
+
+from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
+from llmkit.talklora.layer import effective_talk
+
+
+def layer(**settings) -> TalkLoraLayer:
+    torch.manual_seed(2)
+    config = TalkLoraConfig(**{"r": 8, "num_experts": 4, "init_weights": False, "target_modules": ["lin0"], **settings})
+    return get_peft_model(models.mlp(), config).base_model.model.lin0
+
+
+def gates(module: TalkLoraLayer, x: torch.Tensor) -> torch.Tensor:
+    seen = []
+    module.observer = lambda _, gate: seen.append(gate)
+    module.delta(x, "default")
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"r": 10}, "r=10 is not divisible by num_experts=4: choose r from 8, 12 or num_experts from 1, 2, 5, 10"),
+        ({"r": 0}, "must be positive"),
+        ({"talk": "loudly"}, "talk='loudly': choose one of on, off, frozen, after-softmax"),
+        ({"router_input": "input"}, "needs router_input='latent'"),
+        ({"router_input": "none", "talk": "off", "top_k": 2}, "constant gates"),
+        ({"top_k": 5}, "between 1 and num_experts=4"),
+        ({"spectral_bound": 0.0}, "must be positive"),
+        ({"layers_pattern": "layers"}, "give that too"),
+        ({"target_modules": ".*q", "layers_to_transform": 1}, "regular expression"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TalkLoraConfig(**settings)
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(ValueError, match="talklora, talklora-released, moelora, hydralora"):
+        TalkLoraConfig.preset("moe")
+
+
+def test_scales():
+    assert TalkLoraConfig(r=16, alpha=32).scale == 2
+    assert TalkLoraConfig(r=16, alpha=32, use_rslora=True).scale == 8
+    assert TalkLoraConfig.preset("talklora-released", r=16).scale == 1
+
+
+def test_top_k_keeps_the_largest_gates_and_their_ratio():
+    x = torch.randn(6, 12)
+    dense, sparse = gates(layer(), x), gates(layer(top_k=2), x)
+    assert ((sparse > 0).sum(-1) == 2).all()
+    torch.testing.assert_close(sparse.sum(-1), torch.ones(6))
+    expected = torch.where(sparse > 0, dense, 0)
+    torch.testing.assert_close(sparse, expected / expected.sum(-1, keepdim=True))
+
+
+def test_talking_after_the_softmax_keeps_a_distribution_near_the_router():
+    x = torch.randn(6, 12)
+    module = layer(talk="after-softmax")
+    gate = gates(module, x)
+    torch.testing.assert_close(gate.sum(-1), torch.ones(6))
+    C = module.talklora_C["default"].weight
+    torch.testing.assert_close(torch.softmax(C, 0).diagonal(), torch.full((4,), 0.948), rtol=0, atol=1e-3)
+
+
+def balance(module: TalkLoraLayer, gate: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    weight = keep.float() / keep.sum()
+    load = (gate.detach() * weight[..., None]).sum((0, 1))
+    return 4 * (load * (gate * weight[..., None]).sum((0, 1))).sum()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_balancing_gradient_is_that_of_its_loss(masked):
+    keep = torch.ones(2, 5)
+    module, x = layer(balance_coef=0.3).train(), torch.randn(2, 5, 12)
+    if masked:
+        keep[1, :3] = 0
+        module.token_mask.value = keep
+    module.delta(x, "default").mul(0).sum().backward()  # nothing but the balancing loss has a gradient
+    automatic = module.talklora_router["default"].weight.grad.clone()
+    module.zero_grad()
+    other = layer().train()
+    (0.3 * balance(other, gates(other, x), keep)).backward()
+    torch.testing.assert_close(automatic, other.talklora_router["default"].weight.grad)
+    assert automatic.any()
+
+
+def test_balancing_evens_out_the_experts():
+    module = layer(balance_coef=1.0, talk="off").train()
+    with torch.no_grad():
+        module.talklora_router["default"].weight *= 8
+    x = torch.randn(256, 12) + 1
+    load = lambda: gates(module, x).mean(0).max().item()  # noqa: E731
+    before = load()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        module.delta(x, "default").mul(0).sum().backward()
+        optimizer.step()
+    assert load() < 0.3 < 0.34 < before
+
+
+def test_the_mask_of_the_pass_under_way_reaches_the_layers():
+    config = TalkLoraConfig(r=8, num_experts=4, target_modules=["q_proj"], balance_coef=0.1)
+    model = get_peft_model(models.llama(), config)
+    mask = torch.tensor([[0, 1, 1], [1, 1, 1]])
+    model(torch.ones(2, 3, dtype=torch.long), attention_mask=mask)
+    assert torch.equal(model.base_model.mask.value, mask)
+    new = torch.rand(2, 1, 4)  # one new position, with a cache
+    assert torch.equal(model.base_model.mask.of(new), mask[:, -1:])
+    assert torch.equal(model.base_model.mask.of(torch.rand(6, 4)), mask.flatten())
+    model(torch.ones(2, 3, dtype=torch.long))
+    assert model.base_model.mask.value is None
+
+
+def test_t15_the_spectral_bound_holds_after_every_step():
+    module = layer(spectral_bound=1.0).train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=5.0)
+    x = torch.randn(32, 12)
+    norms = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        (gates(module, x)[:, 0].mean()).backward()
+        optimizer.step()
+        C = module.talklora_C["default"].weight
+        norms.append(torch.linalg.matrix_norm(C, 2).item())
+        effective = effective_talk(module.settings["default"], C)
+        assert torch.linalg.matrix_norm(effective, 2) <= 1 + 1e-5
+    assert max(norms) > 1  # the bound was needed
+
+
+def test_released_dropouts_work_in_training_only():
+    module, x = layer(dropout=0.5, gate_dropout=0.5, output_dropout=0.5), torch.randn(64, 12)
+    calm = module.eval().delta(x, "default")
+    assert torch.equal(calm, module.delta(x, "default"))
+    torch.manual_seed(0)
+    noisy = module.train().delta(x, "default")
+    assert (noisy == 0).float().mean() > 0.4
+    assert not torch.equal(noisy, calm)
