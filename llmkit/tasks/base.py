@@ -1,0 +1,136 @@
+"""What a task is: where its rows come from and how one row becomes a question."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+from llmkit.errors import DataError
+from llmkit.registry import Registry
+from llmkit.tasks import numbers
+from llmkit.tasks.text import LABELS, normalise, render_options
+from llmkit.types import Kind, Question
+
+TASKS: Registry[type[Task | GeneratedTask]] = Registry("task", "llmkit.tasks")
+
+
+T = TypeVar("T", bound="type[Task | GeneratedTask]")
+
+
+def task(name: str) -> Callable[[T], T]:
+    """Registers a task under the name that users write."""
+
+    def register(cls: T) -> T:
+        cls.name = name
+        TASKS.add(name)(cls)
+        return cls
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row as its task reads it. `gold` may be raw: "1,200", 39.0, "b", True, or an option's text.
+
+    `group` is what questions about the same story share: they stay in one split and count as one cluster.
+    """
+
+    text: str
+    gold: Any
+    options: Sequence[str] = ()
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parts(**paths: str) -> Mapping[str, str]:
+    """Paths below the data folder, by part."""
+    return MappingProxyType(paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A set on the hub: its name, its configuration, and its splits by the part of the task that they hold."""
+
+    name: str
+    config: str | None = None
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"all": ("train", "test")})
+
+
+class Task(ABC):
+    """A question set. Parts are `pool` and `test` where the set has an official test split, else `all`.
+
+    `pool` is cut into train and dev (`dev_share` of it), `all` into train, dev and test (20/20/60), by a stable hash
+    of the normalised question: the same from files and from the hub, in any order, whatever else is in the set.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = "numeric"
+    files: ClassVar[Mapping[str, str]] = parts()
+    hub: ClassVar[Hub | None] = None
+    dev_share: ClassVar[float] = 0.1
+
+    @abstractmethod
+    def read(self, row: Mapping[str, Any]) -> Item:
+        """One row of the official files."""
+
+    def read_hub(self, row: Mapping[str, Any]) -> Item:
+        """One row of the hub's version; most have the official fields."""
+        return self.read(row)
+
+
+class GeneratedTask(ABC):
+    """A question set that is made, not read: seeded, without a download, with splits that share nothing."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = "numeric"
+
+    @abstractmethod
+    def generate(self, split: str, size: int, levels: Sequence[int], seed: int) -> Iterator[Item]:
+        """`size` different questions of one split; a smaller size is the beginning of a larger one."""
+
+
+def canonical(kind: Kind, gold: Any, options: Sequence[str] = ()) -> str:
+    """The gold answer in the form of its kind (see `Question`), or a DataError that says what is wrong with it."""
+    raw = ("yes" if gold else "no") if isinstance(gold, bool) else str(gold if gold is not None else "").strip()
+    if not raw:
+        raise DataError("the answer is empty")
+    if kind == "numeric":
+        value = numbers.parse(raw)
+        if value is None:
+            raise DataError(f"the answer {raw!r} is not one number", "set `kind` to text, choice or boolean")
+        return numbers.write(value)
+    if kind == "boolean":
+        known = {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
+        if raw.lower() not in known:
+            raise DataError(f"the answer {raw!r} is neither yes nor no")
+        return known[raw.lower()]
+    return _label(raw, options) if kind == "choice" else raw
+
+
+def _label(raw: str, options: Sequence[str]) -> str:
+    if not 2 <= len(options) <= len(LABELS):
+        raise DataError(f"a choice question needs 2 to {len(LABELS)} options, this one has {len(options)}")
+    if raw in options:
+        return LABELS[options.index(raw)]
+    label = raw.strip("().").upper()
+    if len(label) == 1 and label in LABELS[: len(options)]:
+        return label
+    keys = [normalise(option) for option in options]
+    if keys.count(normalise(raw)) == 1:
+        return LABELS[keys.index(normalise(raw))]
+    raise DataError(f"the answer {raw!r} is not among the options {list(options)!r}")
+
+
+def question(item: Item, kind: Kind, *, id: str, split: str, cluster: str = "") -> Question:
+    """A `Question` of an item: gold canonical, options rendered at the end of the text."""
+    text = str(item.text).strip()
+    if not text:
+        raise DataError("the question is empty")
+    options = tuple(str(option).strip() for option in item.options) if kind == "choice" else ()
+    gold = canonical(kind, item.gold, options)
+    block = render_options(options) if options else ""
+    text = text if text.endswith(block) else text + block
+    return Question(id, text, gold, kind, options, split, cluster, dict(item.meta))

@@ -1,0 +1,107 @@
+"""The official sets: files under the data folder, else the hub, normalised, split, and cached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError
+from llmkit.tasks import sources
+from llmkit.tasks.base import Item, Task, question
+from llmkit.tasks.sources import Row
+from llmkit.tasks.splits import digest, number, split_all, split_pool
+from llmkit.tasks.text import normalise
+from llmkit.types import Question
+
+
+def read(task: Task, data_dir: str | None, wanted: str, skip_bad: bool = False) -> tuple[list[Question], int]:
+    """All questions of a set that is at hand, and the count of bad rows left out."""
+    folder = _folder(data_dir)
+    files = {part: folder / path for part, path in task.files.items() if (folder / path).is_file()} if folder else {}
+    needed = {"all"} if "all" in task.files else {"test"} if wanted == "test" else {"pool", "test"}
+    if needed <= set(files):
+        return _from_files(task, files, skip_bad)
+    return _from_hub(task, folder, skip_bad)
+
+
+def _folder(data_dir: str | None) -> Path | None:
+    given = data_dir or os.environ.get("LLMKIT_DATA_DIR")
+    if not given:
+        return None
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        origin = "data.data_dir" if data_dir else "LLMKIT_DATA_DIR"
+        raise DataError(f"{origin}: there is no folder {given}", "give the folder that holds gsm8k/, svamp/, …")
+    return folder
+
+
+def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[list[Question], int]:
+    texts = {part: sources.decode(path.read_bytes(), str(path)) for part, path in files.items()}
+    rows = {part: sources.json_rows(text, str(files[part])) for part, text in texts.items()}
+    return build(task, rows, task.read, skip_bad)
+
+
+def _from_hub(task: Task, folder: Path | None, skip_bad: bool) -> tuple[list[Question], int]:
+    try:
+        rows = {part: list(sources.hub_rows(task.hub, part)) for part in task.hub.parts}
+    except Exception as error:  # the hub's client raises whatever its own layers raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise DataError(_missing(task, folder), f"{_ways(task)}. The hub said: {reason}") from error
+    return build(task, rows, task.read_hub, skip_bad)
+
+
+def _missing(task: Task, folder: Path | None) -> str:
+    return f"`{task.name}` is not at hand: neither in {folder or 'a data folder'} nor on the hub"
+
+
+def _ways(task: Task) -> str:
+    hub = f"{task.hub.name} ({task.hub.config})" if task.hub.config else task.hub.name
+    return (
+        f"put {' and '.join(task.files.values())} in a folder and give it as --data-dir or LLMKIT_DATA_DIR, "
+        f"or go online once: the hub has it as {hub}"
+    )
+
+
+def build(
+    task: Task, parts: Mapping[str, Iterable[Row]], read: Callable[[Any], Item], skip_bad: bool = False
+) -> tuple[list[Question], int]:
+    """Questions of all parts. What stands in `test` is dropped from the pool; the order of rows changes nothing."""
+    found: dict[str, list[tuple[str, str, Question]]] = {}
+    skipped = 0
+    for part, rows in parts.items():
+        found[part] = []
+        for where, row in rows:
+            try:
+                found[part].append(_question(task, row, read))
+            except (DataError, LookupError, TypeError, ValueError, AttributeError) as error:
+                if not skip_bad:
+                    raise _bad_row(task, where, error) from None
+                skipped += 1
+    tested = {group for _, group, _ in found.get("test", ())}
+    questions: list[Question] = []
+    for part, rows in found.items():
+        kept = [row for row in rows if part != "pool" or row[1] not in tested]
+        kept.sort(key=lambda row: (row[0], row[2].gold, row[2].text))
+        for (key, group, blank), count in zip(kept, number([key for key, *_ in kept]), strict=True):
+            split = {"all": split_all(group), "pool": split_pool(group, task.dev_share)}.get(part, "test")
+            id = f"{task.name}-{digest(key)}" + (f"-{count + 1}" if count else "")
+            questions.append(replace(blank, id=id, split=split, cluster=f"{task.name}-{digest(group)}"))
+    return questions, skipped
+
+
+def _question(task: Task, row: Any, read: Callable[[Any], Item]) -> tuple[str, str, Question]:
+    if isinstance(row, DataError):
+        raise row
+    item = read(row)
+    key = normalise(item.text)
+    return key, normalise(item.group) if item.group else key, question(item, task.kind, id="", split="")
+
+
+def _bad_row(task: Task, where: str, error: Exception) -> DataError:
+    reason = error.message if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, KeyError):
+        reason = f"no field {error}"
+    return DataError(f"{where}: {reason}", f"`{task.name}` expects rows as in its official file; see docs/tasks.md")
