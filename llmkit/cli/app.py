@@ -38,6 +38,8 @@ COMMANDS = {
     "env": ("llmkit.cli.env:env", "Versions and hardware, for a bug report.", False),
 }
 
+READER_LEFT = 141  # as a shell reports any program whose reader left, as in `| head`
+
 _ANYWHERE = {"--debug", "--quiet"}  # understood behind the command too
 
 
@@ -73,6 +75,10 @@ class _Commands(TyperGroup):
             resumes = COMMANDS.get(ctx.invoked_subcommand or "", ("", "", False))[2]
             hint = "what finished is saved: the same command goes on from there" if resumes else None
             raise Interrupted("interrupted", hint) from None
+        except BrokenPipeError:  # caught here, as Typer would make it a silent exit 1 whosever pipe it was
+            if _stdout_is_gone():
+                raise typer.Exit(READER_LEFT) from None
+            raise LlmkitError("a connection broke: the other process ended", "--debug shows where") from None
 
 
 def _command(name: str) -> Any:
@@ -133,7 +139,7 @@ def run(args: list[str]) -> int:
         return _fail(Interrupted("interrupted"), "interrupted", None, Interrupted.exit_code)
     except Exception as error:
         if _stdout_is_gone():
-            return 141  # as a shell reports it for any program that its reader left
+            return READER_LEFT
         if common.settings.debug:
             return _fail(error, f"internal: {type(error).__name__}: {error}", None, 1)
         first = (str(error).splitlines() or [""])[0]
@@ -160,9 +166,16 @@ def _bad_usage(error: typer.TyperException) -> int:
 
 
 def _stdout_is_gone() -> bool:
+    """Whether the reader of stdout has left; if so, what is still buffered goes nowhere, without a complaint."""
+    import select
+
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        output = sys.stdout.fileno()
+        poll = select.poll()
+        poll.register(output, 0)  # asks for nothing: an error is reported anyway
+        gone = bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # Windows has no poll; a captured stdout has no number
+        return False
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return gone

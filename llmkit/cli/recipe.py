@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmkit.cli.common import Json, Set, Source, note, print_json, print_table
-from llmkit.errors import RecipeError, UsageError
+from llmkit.errors import LlmkitError, RecipeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmkit.recipe import Fault, Loaded
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show and start recipes.")
 
@@ -39,6 +44,8 @@ def check(
     results, faults = [], []
     for source in sources:
         loaded, found = examine(source, sets or ())
+        if loaded is not None:
+            found = _unknown_names(loaded)
         faults += found
         results.append({"recipe": source, "ok": not found, "digest": digest(loaded.recipe) if loaded else None})
         if not (found or as_json):
@@ -110,6 +117,31 @@ def init(
         print_json({"path": path})
     else:
         note(f"wrote {path}: every key with its default. Next: edit it, then `llmkit recipe check {path}`")
+
+
+def _unknown_names(loaded: Loaded) -> list[Fault]:
+    """Tasks, operators and arms that do not exist; the format alone does not know their names."""
+    from llmkit.perturb import Perturber
+    from llmkit.recipe import Fault, Origin
+    from llmkit.rop import ARMS
+    from llmkit.tasks import TASKS
+
+    recipe = loaded.recipe
+    uses: list[tuple[str, Callable[[Any], Any], Any]] = [
+        *((f"perturb.conditions.{i}", Perturber, name) for i, name in enumerate(recipe.perturb.conditions)),
+        *((f"rop.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.rop.arms)),
+        *((f"eval.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.eval.arms)),
+    ]
+    if recipe.data.task is not None:
+        uses.append(("data.task", TASKS.__getitem__, recipe.data.task))
+    faults = []
+    for key, look_up, name in uses:
+        try:
+            look_up(name)
+        except LlmkitError as error:
+            message = f"{error.message} ({error.hint})" if error.hint else error.message
+            faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, message))
+    return sorted(faults)
 
 
 def _about(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ class Loaded:
     source: str | None = None
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+
+    def origin(self, key: str) -> Origin | None:
+        """Where the value of a dotted key comes from: itself or the list it is in. None for a default."""
+        while key and key not in self.origins:
+            key = key.rpartition(".")[0]
+        return self.origins.get(key)
 
 
 Overrides = Iterable["str | Override"] | Mapping[str, Any]
@@ -90,17 +97,22 @@ def _locate(source: str) -> tuple[FilePath | None, str]:
     """The file that `source` means, and its name in messages. None stands for standard input."""
     if source == "-":
         return None, "<stdin>"
-    path = FilePath(source).expanduser()
-    if path.is_file():
+    path = FilePath(os.path.expanduser(source))
+    if _is_text(path):
         return path, source
     name = source.removesuffix(".yaml")
     if name in shipped_recipes():
         return shipped("recipes") / f"{name}.yaml", f"recipes/{name}.yaml"
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RecipeError(f"{source}: is a folder, not a recipe", "name the YAML file in it")
     here = [p.name for p in FilePath.cwd().glob("*.y*ml")]
     hint = _meant(source, here) or f"shipped: {', '.join(shipped_recipes())}"
     raise RecipeError(f"no recipe `{source}`: no such file, and none shipped under that name", hint)
+
+
+def _is_text(path: FilePath) -> bool:
+    """A file, or a pipe as in `llmkit recipe check <(...)`."""
+    return os.path.exists(path) and not os.path.isdir(path)
 
 
 def _read(path: FilePath | None, label: str) -> str:
@@ -246,8 +258,8 @@ def _extended(document: Document) -> list[tuple[Path, str]]:
 
 def base_named(name: str, folder: FilePath) -> tuple[FilePath, str]:
     """What `extends: name` means in `folder`: a file there, else a shipped recipe; with its name in messages."""
-    for candidate in (folder / FilePath(name).expanduser(), folder / f"{name}.yaml"):
-        if candidate.is_file():
+    for candidate in (folder / os.path.expanduser(name), folder / f"{name}.yaml"):
+        if _is_text(candidate):
             home = shipped("recipes")
             inside = candidate.is_relative_to(home)
             return candidate, f"recipes/{candidate.relative_to(home).as_posix()}" if inside else str(candidate)

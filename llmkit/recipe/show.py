@@ -19,15 +19,6 @@ def with_origins(loaded: Loaded) -> str:
     return _dump(loaded.recipe.model_dump(mode="json"), {k: str(o) for k, o in loaded.origins.items()})
 
 
-def origin_of(loaded: Loaded, key: str) -> str:
-    """Where the value of a dotted `key` comes from: `file:line`, a flag, or `default`."""
-    parts = key.split(".")
-    for end in range(len(parts), 1, -1):
-        if (found := loaded.origins.get(".".join(parts[:end]))) is not None:
-            return str(found)
-    return str(loaded.origins[key]) if key in loaded.origins else "default"
-
-
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe file, for editors and checkers. It also allows `extends`."""
     made = Recipe.model_json_schema()
@@ -40,7 +31,7 @@ def schema() -> dict[str, Any]:
 def starter(extends: str | None = None) -> str:
     """A recipe in which every key stands, with its default and what it means, commented out until it is needed."""
     lines = [
-        "# A recipe for llmkit. Remove the # before a key to change its value; what stands here is the default.",
+        "## A recipe for llmkit. Remove the # before a key to change its value; what stands here is the default.",
         "",
     ]
     lines += ["version: 1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmkit.recipe.schema.base import Section
 
@@ -78,9 +78,19 @@ class Gate(Section):
     metric: str
     """`accuracy`, `drop`, `gain` … with an arm before it: `rop.accuracy`, `rop.gain`, `rop.clean_drop`."""
     condition: str | None = None
+    """A condition, `noisy` (the average over all noisy ones) or `each`. Default: `clean` for accuracy, else `noisy`."""
     min: float | None = None
+    """The value must be at least this; a fraction."""
     max: float | None = None
+    """The value must be at most this."""
     bound: Literal["low", "point", "high"] = "point"
+    """The end of the interval that must clear the limit. `low` with `min`, or `high` with `max`, is the careful way."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Gate:
+        if (self.min is None) == (self.max is None):
+            raise ValueError("a gate has either `min` or `max`")
+        return self
 
 
 class EvalSection(Section):
@@ -94,8 +104,9 @@ class EvalSection(Section):
     gates: tuple[Gate, ...] = ()
     draws: int = Field(1, ge=1)
     """Independent noisy copies of each question."""
-    family: tuple[str, ...] = ("gain",)
-    """Comparisons in Holm's correction: `gain` (each arm against stand), `drop` (noise against clean)."""
+    family: tuple[Literal["gain", "drop", "clean_drop"], ...] = ("gain",)
+    """Comparisons in Holm's correction: `gain` (each arm against stand under noise), `drop` (noise against clean), or
+    `clean_drop` (each arm against stand on clean questions)."""
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: str | None = None
@@ -105,6 +116,7 @@ class EvalSection(Section):
     price_prompt: float = Field(0.0, ge=0)
     """Price of a million prompt tokens, for the cost table."""
     price_completion: float = Field(0.0, ge=0)
+    """Price of a million generated tokens."""
 
 
 class OutputSection(Section):

@@ -1,0 +1,57 @@
+"""Equal digests, equal results; and the other way round."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmkit.recipe import digest, load
+
+
+def of(*overrides: str, sections: tuple[str, ...] = ()) -> str:
+    return digest(load("demo", overrides).recipe, *sections)
+
+
+def test_it_is_twelve_hex_digits_and_the_same_every_time():
+    assert of() == of()
+    assert len(of()) == 12
+    assert int(of(), 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "output.name=other",
+        "output.dir=elsewhere",
+        "engine.max_num_seqs=3",
+        "engine.batch_size=3",
+        "engine.timeout_s=3",
+        "engine.retries=0",
+        "engine.api_key_env=MY_KEY",
+    ],
+)
+def test_where_and_how_fast_do_not_change_it(override):
+    assert of(override) == of()
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=8", "data.limit=7", "model.path=x", "engine.dtype=float32", "perturb.retries=0", "rop.search.budget=1",
+     "perturb.conditions=[sc, ec, woo, hw, uic]", "eval.draws=2"],
+)  # fmt: skip
+def test_what_changes_a_result_changes_it(override):
+    assert of(override) != of()
+
+
+def test_only_the_named_sections_count():
+    sections = ("model", "data")
+    assert of("rop.votes=9", sections=sections) == of(sections=sections)
+    assert of("data.limit=9", sections=sections) != of(sections=sections)
+    assert of("seed=9", sections=sections) != of(sections=sections)
+    assert of(sections=("data", "model")) == of(sections=sections)
+
+
+def test_how_a_value_was_written_or_where_it_came_from_does_not_matter(tmp_path):
+    (tmp_path / "a.yaml").write_text("rop: {search: {temperature: 9e-1}}\nperturb: {rate: 1}\n")
+    (tmp_path / "b.yaml").write_text("extends: a\nperturb:\n  rate: 1.0\n")
+    assert digest(load(tmp_path / "a.yaml").recipe) == digest(load(tmp_path / "b.yaml").recipe)
+    assert digest(load(tmp_path / "a.yaml").recipe) == digest(load(None, {"perturb.rate": 1.0}).recipe)
