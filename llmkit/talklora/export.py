@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.layer import mixing
-from llmkit.talklora.model import share_group
+from llmkit.talklora.layer import TalkLoraLayer, mixing
+from llmkit.talklora.model import TalkLoraModel, share_group
+from llmkit.talklora.registration import NAME
+from llmkit.talklora.telemetry import Telemetry
 
 _ROOT = "base_model.model."
 
@@ -74,3 +83,117 @@ def _up(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str, in_
     if len(found) != 1:
         raise ValueError(f"{'several' if found else 'no'} shared B for {path}: {', '.join(found) or stem + '...'}")
     return state_dict[found[0]]
+
+
+class AdapterError(ValueError):
+    """A folder that is not a TalkLoRA adapter, or not a whole one."""
+
+
+def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]:
+    """Settings and weights of a saved adapter. Refuses pickles, broken files and other methods with AdapterError."""
+    folder = Path(folder)
+    settings, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    if not settings.is_file():
+        raise AdapterError(f"{folder} has no adapter_config.json: it is not a PEFT adapter")
+    if not weights.is_file():
+        pickled = (folder / "adapter_model.bin").exists()
+        raise AdapterError(
+            f"{folder} has no adapter_model.safetensors"
+            + (": adapter_model.bin is a pickle, which can run code, and is not read" if pickled else "")
+        )
+    try:
+        fields = json.loads(settings.read_text(encoding="utf-8"))
+        state_dict = load_file(weights)
+    except Exception as error:
+        raise AdapterError(f"{folder} is damaged: {error}") from error
+    if fields.get("peft_type") != NAME:
+        raise AdapterError(f"{folder} is a {fields.get('peft_type')} adapter, not {NAME}")
+    known = {field.name for field in dataclasses.fields(TalkLoraConfig)}
+    return TalkLoraConfig(**{key: value for key, value in fields.items() if key in known}), state_dict
+
+
+@torch.no_grad()
+def static_lora(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], folder: str | Path, adapter_name: str = "default"
+) -> dict[str, float]:
+    """Writes a plain, mergeable LoRA whose gates are the means over `batches`; returns its relative error by module.
+
+    The error is ||y_static - y|| / ||y|| of the adapter's own output over all real tokens of the batches: what is lost
+    by gates that no longer see the input. It is warned of, and written to `static_lora.json` beside the weights.
+    """
+    tuner = next(module for module in model.modules() if isinstance(module, TalkLoraModel))
+    layers = {
+        path: module
+        for path, module in tuner.model.named_modules()
+        if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
+    }
+    config = tuner.peft_config[adapter_name]
+    batches = list(batches)
+    training = model.training
+    model.eval()
+    with Telemetry(model, adapter_name) as telemetry:
+        for batch in batches:
+            model(**batch)
+    loads = {path: row["load"] for path, row in telemetry.report().items() if "load" in row}
+    static = {path: _static(layer, loads.get(path), adapter_name) for path, layer in layers.items()}
+    errors = _static_errors(model, layers, static, batches, adapter_name)
+    model.train(training)
+    _write_lora(Path(folder), static, config, errors)
+    mean = sum(errors.values()) / len(errors)
+    warnings.warn(
+        f"gates replaced by their means: the adapter's output changes by {mean:.0%} (mean over {len(errors)} modules)",
+        stacklevel=2,
+    )
+    return errors
+
+
+def _static(layer: TalkLoraLayer, load: list[float] | None, name: str) -> tuple[Tensor, Tensor]:
+    """lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
+    config, A, E = layer.settings[name], layer.talklora_A[name].weight, layer.weights(name)["E"]
+    gate = torch.tensor(load or [1 / config.num_experts] * config.num_experts, dtype=A.dtype, device=A.device)
+    rows = mixing(config, E, None, None, like=A) @ A
+    return config.scale * gate.repeat_interleave(config.expert_rank)[:, None] * rows, layer.up(name).weight
+
+
+def _static_errors(
+    model: nn.Module,
+    layers: dict[str, TalkLoraLayer],
+    static: dict[str, tuple[Tensor, Tensor]],
+    batches: list[Mapping[str, Tensor]],
+    name: str,
+) -> dict[str, float]:
+    sums = {path: [0.0, 0.0] for path in layers}
+
+    def measure(path: str, layer: TalkLoraLayer, args: tuple, output: Tensor) -> None:
+        x = args[0].to(static[path][0].dtype)
+        exact, approximate = layer.delta(x, name), x @ static[path][0].T @ static[path][1].T
+        keep = layer.token_mask.of(exact)
+        if keep is not None:
+            exact, approximate = exact * keep[..., None], approximate * keep[..., None]
+        sums[path][0] += (approximate - exact).square().sum().item()
+        sums[path][1] += exact.square().sum().item()
+
+    hooks = [layer.register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
+    for batch in batches:
+        model(**batch)
+    for hook in hooks:
+        hook.remove()
+    return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in sums.items()}
+
+
+def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict[str, float]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for path, (A, B) in static.items():
+        tensors[f"{_ROOT}{path}.lora_A.weight"] = A.detach().cpu().contiguous()
+        tensors[f"{_ROOT}{path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()  # shared B, once for each layer
+    save_file(tensors, folder / "adapter_model.safetensors")
+    LoraConfig(
+        r=config.up_rank,
+        lora_alpha=config.up_rank,
+        target_modules=sorted(static),
+        task_type=config.task_type,
+        base_model_name_or_path=config.base_model_name_or_path,
+        inference_mode=True,
+    ).save_pretrained(folder)
+    (folder / "static_lora.json").write_text(json.dumps({"relative_error": errors}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,237 @@
+"""Speed and memory of TalkLoRA beside LoRA, in one run, side by side.
+
+    python benchmarks/talklora.py                # whole step and adapter branch, SmolLM2-135M sizes
+    python benchmarks/talklora.py --size llama3  # adapter branch and decoding at LLaMA-3-8B layer sizes, for a GPU
+
+Weights are random: speed does not depend on them. Methods take turns step by step, so that a busy machine slows all of
+them alike. What is already in the result file is skipped; `--force` measures again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from peft import LilyConfig, LoraConfig, get_peft_model
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from llmkit.talklora import TalkLoraConfig
+from llmkit.talklora.reference import per_expert
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
+R, N = 16, 4
+SIZES = {
+    "smollm2": {"q": (576, 576), "k": (576, 192), "v": (576, 192), "up": (576, 1536), "down": (1536, 576)},
+    "llama3": {"q": (4096, 4096), "k": (4096, 1024), "v": (4096, 1024), "up": (4096, 14336), "down": (14336, 4096)},
+}
+
+
+class PerExpert(nn.Module):
+    """The equations as they stand around a linear layer; B shared as in TalkLoRA."""
+
+    def __init__(self, base: nn.Linear, B: nn.Parameter, r: int = R) -> None:
+        super().__init__()
+        m, like = r // N, {"device": base.weight.device, "dtype": base.weight.dtype}
+        self.base, self.B = base, B
+        self.A = nn.Parameter(torch.randn(r, base.in_features, **like) / base.in_features**0.5)
+        self.E = nn.Parameter(torch.randn(N, m, m, **like))
+        self.C = nn.Parameter(torch.randn(N, N, **like))
+        self.W = nn.Parameter(torch.randn(N, r, **like))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + per_expert(x, self.A, self.E, self.C, self.W, self.B, 1.0)
+
+
+def wrap_per_expert(model: nn.Module, r: int = R) -> nn.Module:
+    model.requires_grad_(False)
+    shared: dict[str, nn.Parameter] = {}
+    for path, base in [(p, m) for p, m in model.named_modules() if p.split(".")[-1] in TARGETS]:
+        parent, _, name = path.rpartition(".")
+        if name not in shared:
+            shared[name] = nn.Parameter(torch.zeros(base.out_features, r).to(base.weight))
+        setattr(model.get_submodule(parent), name, PerExpert(base, shared[name], r))
+    return model
+
+
+def methods(r: int = R) -> dict:
+    """Name to a function that adapts a model."""
+    talk = TalkLoraConfig(r=r, num_experts=N, alpha=r, target_modules=TARGETS)
+    return {
+        "LoRA (PEFT)": lambda m: get_peft_model(m, LoraConfig(r=r, lora_alpha=r, target_modules=TARGETS)),
+        "TalkLoRA, fused": lambda m: get_peft_model(m, talk),
+        "TalkLoRA, one expert at a time": lambda m: wrap_per_expert(m, r),
+        "Lily (PEFT)": lambda m: get_peft_model(m, LilyConfig(r=r, num_B=N, target_modules=TARGETS)),
+    }
+
+
+def saved_bytes(run, parameters) -> int:
+    """Bytes of distinct storages that autograd keeps between forward and backward, parameters not counted."""
+    owned = {p.untyped_storage().data_ptr() for p in parameters}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(kept.values())
+
+
+def sync() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def timed(run) -> float:
+    sync()
+    start = time.perf_counter()
+    run()
+    sync()
+    return time.perf_counter() - start
+
+
+def whole_step(rounds: int, batch: int, length: int) -> dict[str, dict[str, float]]:
+    """Forward, backward and AdamW of a Llama of SmolLM2-135M's size, float32."""
+    config = LlamaConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152,
+        tie_word_embeddings=True,
+        use_cache=False,
+    )
+    ids = torch.randint(0, 49152, (batch, length))
+    steps, result = {}, {}
+    for name, adapt in methods().items():
+        torch.manual_seed(0)
+        model = adapt(LlamaForCausalLM(config)).train()
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+
+        def step(model=model, optimizer=optimizer) -> None:
+            optimizer.zero_grad()
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+
+        kept = saved_bytes(lambda model=model: model(input_ids=ids, labels=ids).loss, model.parameters())
+        result[name] = {"saved_MiB": kept / 2**20}
+        steps[name] = step
+    return compare(steps, result, rounds)
+
+
+def compare(steps: dict, result: dict, rounds: int) -> dict[str, dict[str, float]]:
+    """Adds the median seconds, and the median of the ratios to LoRA round by round."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for index in range(rounds + 1):
+        for name, step in steps.items():
+            took = timed(step)
+            if index:  # the first round warms up
+                seconds[name].append(took)
+    first = next(iter(steps))
+    for name in steps:
+        result[name]["seconds"] = statistics.median(seconds[name])
+        ratios = [a / b for a, b in zip(seconds[name], seconds[first], strict=True)]
+        result[name]["times_LoRA"] = statistics.median(ratios)
+    gc.collect()
+    return result
+
+
+def branch(size: str, rounds: int, tokens: int, r: int, device: str, dtype: torch.dtype) -> dict:
+    """What the adapter alone costs, forward and backward, summed over the five projections (the base is nothing)."""
+    steps, result = {}, {}
+    for name in methods():
+        runs, kept = [], 0
+        for projection, (d, k) in SIZES[size].items():
+            x = torch.randn(tokens, d, device=device, dtype=dtype, requires_grad=True)
+            module = branch_of(name, d, k, r, device, dtype, projection)
+            kept += saved_bytes(lambda module=module, x=x: module(x), [*module.parameters(), x])
+            runs.append((module, x, torch.randn(tokens, k, device=device, dtype=dtype)))
+
+        def step(runs=runs) -> None:
+            for module, x, gradient in runs:
+                module(x).backward(gradient)
+
+        result[name] = {"saved_MiB": kept / 2**20}
+        steps[name] = step
+    return compare(steps, result, rounds)
+
+
+class Nothing(nn.Linear):
+    """A base layer that costs nothing: zeros of the right shape, expanded, never stored."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(()).expand(*x.shape[:-1], self.out_features)
+
+
+def branch_of(name: str, d: int, k: int, r: int, device: str, dtype: torch.dtype, projection: str) -> nn.Module:
+    base = nn.ModuleDict({f"{projection}_proj": Nothing(d, k, bias=False, device=device, dtype=dtype)})
+    adapted = methods(r)[name](base)
+    found = dict(adapted.named_modules())
+    return next(m for p, m in found.items() if p.endswith(f"{projection}_proj")).train().to(device)
+
+
+def decode(size: str, rounds: int, r: int, device: str, dtype: torch.dtype, batch: int) -> dict:
+    """One token a row through the five adapted projections, without gradients."""
+    steps, result = {}, {}
+    for name in methods():
+        runs = []
+        for projection, (d, k) in SIZES[size].items():
+            module = branch_of(name, d, k, r, device, dtype, projection).eval()
+            runs.append((module, torch.randn(batch, 1, d, device=device, dtype=dtype)))
+
+        @torch.no_grad()
+        def step(runs=runs) -> None:
+            for _ in range(20):
+                for module, x in runs:
+                    module(x)
+
+        result[name], steps[name] = {}, step
+    return compare(steps, result, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="smollm2")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/talklora.json"))
+    parser.add_argument("--force", action="store_true")
+    args = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    rank = 32 if args.size == "llama3" else R
+    done = json.loads(args.out.read_text()) if args.out.exists() else {}
+    parts = {
+        f"whole step, 8 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, 8, 256),
+        f"adapter branch, 2048 tokens, r={rank}, n={N}": lambda: branch(
+            args.size, 4 * args.rounds, 2048, rank, device, dtype
+        ),
+        f"decoding, 1 row, r={rank}, n={N}": lambda: decode(args.size, 4 * args.rounds, rank, device, dtype, 1),
+        f"decoding, 32 rows, r={rank}, n={N}": lambda: decode(args.size, 4 * args.rounds, rank, device, dtype, 32),
+    }
+    if args.size != "smollm2":
+        del parts[next(iter(parts))]
+    for title, run in parts.items():
+        key = f"{args.size}, {device}: {title}"
+        if key not in done or args.force:
+            torch.manual_seed(0)
+            done[key] = {"date": time.strftime("%Y-%m-%d"), "threads": torch.get_num_threads(), "methods": run()}
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(done, indent=1) + "\n")
+        print(f"\n{key}  ({done[key]['date']}, {done[key]['threads']} threads)")
+        for name, row in done[key]["methods"].items():
+            print(f"  {name:32s}" + "".join(f"  {column} {value:10.4f}" for column, value in row.items()))
+
+
+if __name__ == "__main__":
+    main()

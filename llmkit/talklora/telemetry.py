@@ -1,0 +1,168 @@
+"""What the routers do: loads, entropies and how much the gates tell, kept as running sums on the device.
+
+with Telemetry(model) as telemetry:
+    ...train or evaluate...
+telemetry.report()["model"]["information"]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.talklora.layer import TalkLoraLayer, effective_talk, latent_router
+from llmkit.talklora.model import TalkLoraModel
+
+
+class _Sums:
+    """Running sums of one layer over real tokens: nothing is read back before the report."""
+
+    def __init__(self, experts: int, device: torch.device) -> None:
+        self.tokens = torch.zeros((), device=device)
+        self.load = torch.zeros(experts, device=device)  # sum of gates
+        self.entropy = torch.zeros((), device=device)  # sum of each token's entropy, in nats
+        self.switches = torch.zeros((), device=device)  # neighbours with another top expert
+        self.pairs = torch.zeros((), device=device)
+
+    def add(self, gate: Tensor, mask: Tensor | None) -> None:
+        gate = gate.detach().float()
+        keep = torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
+        self.tokens += keep.sum()
+        self.load += (gate * keep[..., None]).flatten(0, -2).sum(0)
+        self.entropy += (torch.special.entr(gate).sum(-1) * keep).sum()
+        if gate.dim() > 2:
+            top, both = gate.argmax(-1), keep[..., 1:] * keep[..., :-1]
+            self.switches += ((top[..., 1:] != top[..., :-1]) * both).sum()
+            self.pairs += both.sum()
+
+
+class Telemetry:
+    """Watches every TalkLoRA layer of a model while it is open. Padding does not count where a mask is given."""
+
+    def __init__(self, model: nn.Module, adapter_name: str | None = None) -> None:
+        tuners = [module for module in model.modules() if isinstance(module, TalkLoraModel)]
+        if not tuners:
+            raise ValueError("this model has no TalkLoRA adapter")
+        self.adapter = adapter_name or tuners[0].active_adapters[0]
+        self._tuner = tuners[0]
+        self._layers = {
+            path: module
+            for path, module in tuners[0].model.named_modules()
+            if isinstance(module, TalkLoraLayer) and self.adapter in module.settings
+        }
+        self._sums: dict[TalkLoraLayer, _Sums] = {}
+
+    def __enter__(self) -> Telemetry:
+        self._tuner.watch_mask()
+        for layer in self._layers.values():
+            layer.observer = self._observe
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for layer in self._layers.values():
+            layer.observer = None
+
+    def reset(self) -> None:
+        """Forgets what was seen."""
+        self._sums.clear()
+
+    @torch.no_grad()
+    def _observe(self, layer: TalkLoraLayer, gate: Tensor) -> None:
+        if layer not in self._sums:
+            self._sums[layer] = _Sums(gate.shape[-1], gate.device)
+        self._sums[layer].add(gate, layer.token_mask.of(gate))
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Numbers of each layer by its path, and their means under `model`.
+
+        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log n.
+        effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load ||
+        uniform) in nats. information: H(load) - mean H(gate) in nats: what a gate tells about its token; uniform gates
+        have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm: ||C||_2.
+        sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share of C's
+        squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces.
+        """
+        layers = {path: self._row(layer) for path, layer in self._layers.items()}
+        numbers = [key for key, value in next(iter(layers.values())).items() if isinstance(value, float)]
+        means = {key: sum(row[key] for row in layers.values() if key in row) / len(layers) for key in numbers}
+        return {**layers, "model": means}
+
+    @torch.no_grad()
+    def _row(self, layer: TalkLoraLayer) -> dict[str, Any]:
+        return {**_routing(self._sums.get(layer)), **_norms(layer, self.adapter)}
+
+    def save(self, folder: str | Path, step: int | None = None) -> None:
+        """Writes `routing.json`, and `routing.png` where matplotlib is at hand."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        report = self.report()
+        text = json.dumps({"step": step, "adapter": self.adapter, "layers": report}, indent=1)
+        (folder / "routing.json").write_text(text + "\n", encoding="utf-8")
+        if any("load" in row for row in report.values()):
+            heat_map(report, folder / "routing.png")
+
+    def scalars(self) -> dict[str, float]:
+        """The model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
+        return {f"routing/{key}": value for key, value in self.report()["model"].items()}
+
+
+def _routing(sums: _Sums | None) -> dict[str, Any]:
+    if sums is None or not sums.tokens.item():
+        return {}
+    load, tokens = sums.load / sums.tokens, sums.tokens
+    n, spread = load.numel(), torch.special.entr(load).sum().item()
+    top = math.log(n) or 1.0
+    mean_entropy = (sums.entropy / tokens).item()
+    row = {
+        "load": load.tolist(),
+        "entropy": mean_entropy / top,
+        "load_entropy": spread / top,
+        "effective_experts": math.exp(spread),
+        "max_load": load.max().item(),
+        "cv2": (load.var(unbiased=False) / load.mean() ** 2).item(),
+        "kl": math.log(n) - spread,
+        "information": spread - mean_entropy,
+    }
+    if sums.pairs.item():
+        row["switch_rate"] = (sums.switches / sums.pairs).item()
+    return row
+
+
+def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
+    config = layer.settings[adapter]
+    weights = {key: None if w is None else w.float().cpu() for key, w in layer.weights(adapter).items()}
+    A, C, W = layer.talklora_A[adapter].weight.float().cpu(), weights["C"], weights["W"]
+    row: dict[str, float] = {}
+    if W is not None:
+        logits = W if config.router_input == "input" else latent_router(config, W, C) @ A
+        row["sensitivity"] = torch.linalg.matrix_norm(logits, 2).item()
+    if C is not None and config.talks_before:
+        C = effective_talk(config, C)
+        row["c_norm"] = torch.linalg.matrix_norm(C, 2).item()
+        row["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
+    if config.num_experts > 1 and not config.share_A:
+        bases = [torch.linalg.qr(block.T)[0] for block in A.chunk(config.num_experts)]  # (d, m) each
+        pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
+        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in pairs]
+        row["overlap"] = (sum(cosines) / len(pairs)).item()
+    return row
+
+
+def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
+    """Loads as a picture: one row for each layer, one column for each expert."""
+    from matplotlib.figure import Figure
+
+    rows = {name: row["load"] for name, row in report.items() if "load" in row}
+    figure = Figure(figsize=(6, max(2.0, 0.16 * len(rows))), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(list(rows.values()), aspect="auto", cmap="viridis", vmin=0)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
+    axes.set_xticks(range(len(next(iter(rows.values())))))
+    axes.set_xlabel("expert")
+    figure.colorbar(image, label="mean gate")
+    figure.savefig(path, dpi=110)

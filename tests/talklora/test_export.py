@@ -1,0 +1,181 @@
+"""Folding, the static LoRA, reading adapters from disk, routing numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from helpers import models
+from peft import PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from llmkit.talklora import PRESETS, TalkLoraConfig, TalkLoraLayer
+from llmkit.talklora.export import AdapterError, fold, read_adapter, static_lora
+from llmkit.talklora.telemetry import Telemetry
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
+IDS = torch.arange(1, 15).view(2, 7)
+
+
+def adapted(**settings) -> PeftModel:
+    torch.manual_seed(4)
+    config = TalkLoraConfig(
+        **{"r": 8, "num_experts": 4, "alpha": 24, "init_weights": False, "target_modules": TARGETS, **settings}
+    )
+    return get_peft_model(models.llama(), config).eval()
+
+
+@pytest.mark.parametrize(
+    "settings", [*PRESETS.values(), {"spectral_bound": 0.4}, {"router_input": "none", "talk": "off"}], ids=str
+)
+def test_a_saved_adapter_folds_exactly(settings, tmp_path):
+    model = adapted(**settings).double()
+    model.save_pretrained(tmp_path)
+    config, state_dict = read_adapter(tmp_path)
+    folded = fold(config, state_dict)
+    layers = {n: m for n, m in model.base_model.model.named_modules() if isinstance(m, TalkLoraLayer)}
+    assert folded.keys() == layers.keys()
+    for path, layer in layers.items():
+        x, q = torch.randn(3, layer.in_features, dtype=torch.float64), config.up_rank
+        A, B, scale = folded[path]
+        assert A.shape == (q + 4, layer.in_features)
+        assert B.shape == (layer.out_features, q + 4)
+        assert not B[:, q:].any()
+        z = x @ A.T
+        gate = torch.softmax(z[:, q:], -1).repeat_interleave(config.expert_rank, -1)
+        torch.testing.assert_close(
+            scale * (gate * z[:, :q]) @ B[:, :q].T, layer.delta(x, "default"), rtol=1e-12, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 2}, {"talk": "after-softmax"}])
+def test_gates_that_are_not_one_softmax_do_not_fold(settings, tmp_path):
+    adapted(**settings).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="one dense softmax"):
+        fold(*read_adapter(tmp_path))
+
+
+def test_weights_that_are_missing_are_named(tmp_path):
+    adapted().save_pretrained(tmp_path)
+    config, state_dict = read_adapter(tmp_path)
+    key = "base_model.model.model.layers.0.self_attn.q_proj.talklora_C.weight"
+    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+        fold(config, {k: v for k, v in state_dict.items() if k != key})
+    with pytest.raises(ValueError, match=r"no shared B for model\.layers\.0"):
+        fold(config, {k: v for k, v in state_dict.items() if "talklora_B" not in k})
+    with pytest.raises(ValueError, match="no TalkLoRA weights"):
+        fold(config, {})
+
+
+def test_static_lora_loads_in_plain_peft_and_is_as_far_off_as_it_says(tmp_path):
+    model = adapted()
+    exact = model(IDS).logits
+    with pytest.warns(UserWarning, match="output changes by"):
+        errors = static_lora(model, [{"input_ids": IDS}], tmp_path)
+    assert len(errors) == 10
+    assert all(0 < error < 0.8 for error in errors.values())
+    assert json.loads((tmp_path / "static_lora.json").read_text())["relative_error"] == errors
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path).eval()
+    assert loaded.peft_config["default"].peft_type == "LORA"
+    base = models.llama()(IDS).logits
+    assert 0 < (loaded(IDS).logits - exact).norm() < 0.5 * (exact - base).norm()
+    torch.testing.assert_close(loaded.merge_and_unload()(IDS).logits, loaded(IDS).logits)
+
+
+def test_static_lora_is_exact_where_gates_are_constant(tmp_path):
+    model = adapted()
+    for name, parameter in model.named_parameters():
+        if "talklora_router" in name:
+            parameter.data.zero_()
+    exact = model(IDS).logits
+    with pytest.warns(UserWarning, match="changes by 0%"):
+        errors = static_lora(model, [{"input_ids": IDS}], tmp_path)
+    assert max(errors.values()) < 1e-5
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path).eval()
+    torch.testing.assert_close(loaded(IDS).logits, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_folders_that_are_no_talklora_adapter_are_refused(tmp_path):
+    with pytest.raises(AdapterError, match=r"no adapter_config\.json"):
+        read_adapter(tmp_path)
+    adapted().save_pretrained(tmp_path)
+    weights = tmp_path / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    with pytest.raises(AdapterError, match="damaged"):
+        read_adapter(tmp_path)
+    weights.unlink()
+    torch.save({}, tmp_path / "adapter_model.bin")
+    with pytest.raises(AdapterError, match="pickle"):
+        read_adapter(tmp_path)
+    save_file({"x": torch.zeros(1)}, weights)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "peft_type": "LORA"}))
+    with pytest.raises(AdapterError, match="LORA adapter, not TALKLORA"):
+        read_adapter(tmp_path)
+    assert load_file(weights)["x"].item() == 0
+
+
+def test_telemetry_counts_real_tokens_only():
+    model = adapted()
+    ids = torch.cat([torch.zeros(2, 3, dtype=torch.long), IDS], dim=1)
+    mask = torch.cat([torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)], dim=1)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    with Telemetry(model) as telemetry:
+        model(IDS)
+    alone = telemetry.report()
+    telemetry.reset()
+    with telemetry:
+        model(ids, attention_mask=mask, position_ids=positions)
+    padded = telemetry.report()
+    for path, row in alone.items():
+        for key, value in row.items():
+            assert padded[path][key] == pytest.approx(value, rel=1e-4, abs=1e-6), (path, key)
+    with Telemetry(model) as telemetry:
+        model(ids)  # the padding as if it were text
+    assert telemetry.report()["model"]["entropy"] != pytest.approx(alone["model"]["entropy"], rel=1e-4)
+
+
+def test_routing_numbers_are_those_of_their_definitions():
+    model = adapted()
+    seen = {}
+    with Telemetry(model) as telemetry:
+        layers = telemetry._layers
+        observe = telemetry._observe
+        for layer in layers.values():
+            layer.observer = lambda l, g: (seen.__setitem__(l, g.detach()), observe(l, g))
+        model(IDS)
+    path, layer = next(iter(layers.items()))
+    gate, row = seen[layer].double(), telemetry.report()[path]
+    load = gate.mean((0, 1))
+    entropy = -(gate * gate.log()).sum(-1).mean().item()
+    spread = -(load * load.log()).sum().item()
+    assert row["load"] == pytest.approx(load.tolist())
+    assert row["entropy"] == pytest.approx(entropy / math.log(4))
+    assert row["effective_experts"] == pytest.approx(math.exp(spread))
+    assert row["information"] == pytest.approx(spread - entropy, abs=1e-6)
+    assert row["kl"] == pytest.approx((load * (load * 4).log()).sum().item(), abs=1e-6)
+    top = gate.argmax(-1)
+    assert row["switch_rate"] == pytest.approx((top[:, 1:] != top[:, :-1]).double().mean().item())
+    C = layer.talklora_C["default"].weight
+    assert row["c_norm"] == pytest.approx(torch.linalg.svdvals(C)[0].item(), rel=1e-5)
+
+
+def test_telemetry_is_written_as_numbers_and_as_a_picture(tmp_path):
+    model = adapted()
+    with Telemetry(model) as telemetry:
+        model(IDS)
+    telemetry.save(tmp_path, step=3)
+    saved = json.loads((tmp_path / "routing.json").read_text())
+    assert saved["step"] == 3
+    assert len(saved["layers"]) == 11
+    assert (tmp_path / "routing.png").read_bytes().startswith(b"\x89PNG")
+    assert telemetry.scalars()["routing/max_load"] > 0.25
+    assert all(layer.observer is None for layer in telemetry._layers.values())
+
+
+def test_a_model_without_the_adapter_cannot_be_watched():
+    with pytest.raises(ValueError, match="no TalkLoRA adapter"):
+        Telemetry(models.llama())
