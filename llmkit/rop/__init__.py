@@ -1,1 +1,18 @@
-"""rop"""
+"""Ways to put a question (arms), and the search for the instructions they use (arXiv 2506.03627)."""
+
+from llmkit.rop.arms import ARMS, Arm, ArmContext, arm
+from llmkit.rop.instructions import Instructions, default_instructions, read, to_json
+from llmkit.rop.search import Pools, search_both
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "ArmContext",
+    "Instructions",
+    "Pools",
+    "arm",
+    "default_instructions",
+    "read",
+    "search_both",
+    "to_json",
+]

@@ -1,0 +1,72 @@
+"""`llmkit eval`: measures a model on clean and noisy questions; `score` and `export` work on a finished run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from llmkit.cli import common
+from llmkit.cli.measure import measure
+
+
+class _RunByDefault(TyperGroup):
+    """`llmkit eval RECIPE` means `llmkit eval run RECIPE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_RunByDefault, add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def run(
+    source: common.Source = None,
+    model: common.Model = None,
+    adapter: common.Adapter = None,
+    task: common.Task = None,
+    data_dir: common.DataDir = None,
+    limit: common.Limit = None,
+    split: common.Split = None,
+    conditions: common.Conditions = None,
+    rate: common.Rate = None,
+    arms: common.Arms = None,
+    instructions: common.Instructions = None,
+    engine: common.EngineKind = None,
+    dtype: common.Dtype = None,
+    base_url: common.BaseUrl = None,
+    model_id: common.ModelId = None,
+    seed: common.Seed = None,
+    out: common.Out = None,
+    name: common.Name = None,
+    set_: common.Set = None,
+    no_cache: common.NoCache = False,
+    json_: common.Json = False,
+) -> None:
+    """Measure a model on clean and noisy questions. This is what `llmkit eval` does without a subcommand."""
+    loaded = common.recipe_from(
+        source,
+        set_,
+        model=model,
+        adapter=adapter,
+        task=task,
+        data_dir=data_dir,
+        limit=limit,
+        split=split,
+        conditions=conditions,
+        rate=rate,
+        eval_arms=arms,
+        instructions=instructions,
+        engine=engine,
+        dtype=dtype,
+        base_url=base_url,
+        model_id=model_id,
+        seed=seed,
+        out=out,
+        name=name,
+    )
+    measure(loaded, "eval", use_cache=not no_cache, json_=json_)

@@ -1,0 +1,117 @@
+"""What one run asks: its questions, the noise on them, its arms, and the pools that instructions are tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+from llmkit.errors import DataError, UsageError
+from llmkit.perturb import make_variants
+from llmkit.recipe.schema import Recipe
+from llmkit.rop import ARMS, Arm, Pools
+from llmkit.seeds import derive
+from llmkit.tasks import gold_text, load, normalise
+from llmkit.types import CLEAN, Question, Strength, Variant
+
+REPLICATE = "clean#2"
+"""The condition that asks every clean question a second time: what differs is the engine's own noise."""
+
+
+def arms_of(names: Sequence[str]) -> list[type[Arm]]:
+    """The arm classes by name, each once."""
+    if not names:
+        raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
+    return [ARMS[name] for name in dict.fromkeys(names)]
+
+
+def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
+    """What must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
+    needs = frozenset().union(*(a.needs for a in arms))
+    if "guidance" in needs and recipe.rop.guidance_shots:
+        needs |= {"examples"}
+    if "correction" in needs and recipe.rop.correction_shots:
+        needs |= {"shots"}
+    return needs
+
+
+def test_questions(recipe: Recipe) -> list[Question]:
+    """The questions that are measured. DataError where there are none."""
+    questions = load(recipe.data, seed=recipe.seed)
+    if not questions:
+        raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
+    return questions
+
+
+def test_variants(questions: Sequence[Question], recipe: Recipe) -> list[Variant]:
+    """Every question clean and under every condition, `eval.draws` noisy copies each."""
+    variants = list(make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws))
+    if recipe.perturb.target != "question":
+        # The noise falls on what stands around the question; the condition only names it.
+        variants = [replace(v, text=v.question.text, edits=(), strength=Strength()) for v in variants]
+    if recipe.eval.replicate_clean:
+        variants += [Variant(q, REPLICATE, q.text) for q in questions]
+    return variants
+
+
+def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """The train and dev pools. DataError where one of their questions is asked in the test as well."""
+    size = recipe.rop.search.pool
+    data = recipe.data.model_copy(update={"limit": None})
+    pools = []
+    for split in ("train", "dev"):
+        pool = load(data, split, recipe.seed)
+        pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
+    refuse_leaks(pools[0] + pools[1], questions)
+    return pools[0], pools[1]
+
+
+def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
+    """DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation, space)."""
+    tested = {normalise(q.text): q.id for q in test}
+    shared = [(q.id, tested[key]) for q in pool if (key := normalise(q.text)) in tested]
+    if shared:
+        names = ", ".join(f"{a} = {b}" for a, b in shared[:5]) + (
+            f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        )
+        raise DataError(
+            f"{len(shared)} tuning questions are test questions too: {names}",
+            "a result on them would be worthless; take the duplicates out of one of the two",
+        )
+
+
+def noisy_pools(train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe) -> Pools:
+    """Each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
+
+    def spread(questions: Sequence[Question], split: str) -> list[Variant]:
+        section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
+        seed = derive(recipe.seed, "tune", split)
+        noisy = {(v.question.id, v.condition): v for v in make_variants(questions, section, seed)}
+        names = list(dict.fromkeys(c for _, c in noisy if c != CLEAN)) or [CLEAN]
+        return [noisy[q.id, names[i % len(names)]] for i, q in enumerate(questions)]
+
+    return Pools(spread(train, "train"), spread(dev, "dev"))
+
+
+def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
+    """The first `count` train questions with their worked solutions where the task has them, else their answers."""
+
+    def answer(q: Question) -> str:
+        solution = q.meta.get("solution")
+        closing = f"The answer is {f'({q.gold})' if q.kind == 'choice' else gold_text(q)}"
+        return f"{solution}\n{closing}" if solution else closing
+
+    return [(q.text, answer(q)) for q in train[:count]]
+
+
+def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
+    """A function that changes a text as the variant's condition asks, for noise on instructions and examples."""
+
+    def change(text: str, variant: Variant) -> str:
+        if variant.condition in (CLEAN, REPLICATE):
+            return text
+        asked = Question(f"{variant.draw}:{text}", text, "", "text")
+        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1)
+        return next(v.text for v in made if v.condition == variant.condition)
+
+    return change

@@ -1,0 +1,71 @@
+"""The lines of samples.jsonl: one for each outcome with its calls inside, one for each call of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
+from llmkit.errors import EngineError
+from llmkit.types import Call, Outcome, Reply, Role, Variant
+
+Row = dict[str, Any]
+Engines = Mapping[Role, Engine]
+
+
+def outcome_row(
+    key: str, outcome: Outcome, variant: Variant, calls: Iterable[Call], engines: Mapping[Role, Engine]
+) -> Row:
+    """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
+    return {
+        "kind": "outcome",
+        "key": key,
+        **asdict(outcome),
+        "question": variant.question.text,
+        "text": variant.text,
+        "question_kind": variant.question.kind,
+        "options": list(variant.question.options),
+        "edits": [asdict(e) for e in variant.edits],
+        "strength": asdict(variant.strength),
+        "rejected": variant.rejected,
+        "calls": [call_row(c, engines) for c in calls],
+    }
+
+
+def search_row(name: str, calls: Iterable[Call], error: EngineError | None, engines: Engines) -> Row:
+    """The calls that one step of an instruction search made."""
+    rows = [call_row(c, engines) for c in calls]
+    return {"kind": "search", "key": name, "error": error and error.message, "calls": rows}
+
+
+def call_row(call: Call, engines: Engines) -> Row:
+    """One request with its reply, under the key that finds it again."""
+    request = call.request
+    return {
+        "id": cache_key(engines[request.role].identity, request),
+        "purpose": request.purpose,
+        "messages": [asdict(m) for m in request.messages],
+        "continuation": request.continuation,
+        "reply": encode_reply(call.reply),
+        "cached": call.cached,
+        "seconds": round(call.seconds, 4),
+    }
+
+
+class KnownReplies:
+    """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
+    also where the cache is off or was cleared."""
+
+    def __init__(self, rows: Iterable[Row], cache: ResponseCache | None) -> None:
+        self._mine = {call["id"]: call["reply"] for row in rows for call in row.get("calls", ())}
+        self._cache = cache
+
+    def get(self, key: str) -> Reply | None:
+        if key in self._mine:
+            return decode_reply(self._mine[key])
+        return self._cache.get(key) if self._cache else None
+
+    def put(self, key: str, reply: Reply) -> None:
+        if self._cache:
+            self._cache.put(key, reply)

@@ -1,0 +1,268 @@
+"""Arms: ways to put a question to a model. Each is a generator that asks and is answered; the runner does the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from llmkit.prompts import render
+from llmkit.recipe.schema import RopSection
+from llmkit.registry import Registry
+from llmkit.rop.instructions import Instructions
+from llmkit.rop.repair import repair
+from llmkit.seeds import derive
+from llmkit.tasks import extract
+from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
+
+ARMS: Registry[type[Arm]] = Registry("arm", "llmkit.arms")
+
+
+@dataclass(frozen=True)
+class ArmContext:
+    """What every arm of one run may use: never the gold answer of the question at hand.
+
+    `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
+    `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
+    """
+
+    section: RopSection
+    instructions: Instructions
+    examples: Sequence[tuple[str, str]] = ()
+    shots: Sequence[tuple[str, str]] = ()
+    likelihood: bool = False
+    seed: int = 0
+    target: str = "question"
+    noise: Callable[[str, Variant], str] | None = None
+
+
+class Arm:
+    """Base of all arms. A subclass says how it asks; `needs` names what must be searched or drawn for it first."""
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, context: ArmContext) -> None:
+        self.context = context
+        self.section = context.section
+
+    def ask(self, variant: Variant) -> Steps:
+        """Yields a request, or a list of independent ones, and is sent the reply or replies. Returns an Answer."""
+        raise TypeError(f"{type(self).__name__} does not say how it asks")
+
+    def request(self, content: str, *, max_tokens: int, purpose: str, role: Role = "answerer", **more: Any) -> Request:
+        sampling = Sampling(max_tokens=max_tokens, **{k: more.pop(k) for k in ("temperature", "seed") if k in more})
+        return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
+
+    def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
+        """The prompt for one question: what all questions share first, byte for byte, and the question last."""
+        if self.context.noise and self.context.target == "instruction":
+            instruction = self.context.noise(instruction, variant)
+        if self.context.noise and self.context.target == "fewshot":
+            demos = [(self.context.noise(q, variant), a) for q, a in demos]
+        return render(
+            "answer-v1",
+            instruction=instruction,
+            format=render(f"format/{variant.question.kind}-v1"),
+            demos=[{"question": q, "answer": a} for q, a in demos],
+            question=text,
+        )
+
+    def answer(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> Steps:
+        """Answers by generating, or for `likelihood` by choosing the option whose text the model finds likeliest."""
+        prompt = self.put(text, variant, instruction, demos)
+        if not self.context.likelihood or variant.question.kind not in ("choice", "boolean"):
+            return (yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer"))
+        options = continuations(variant.question)
+        replies = yield [self.request(prompt, max_tokens=1, purpose="score", continuation=c) for _, c in options]
+        # Mean over characters, so that a long option is not punished for its length.
+        scores = [sum(r.logprobs) / len(c) for r, (_, c) in zip(replies, options, strict=True)]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        usage = sum((r.usage for r in replies), Usage())
+        return Reply(f"The answer is {options[best][0]}", usage=usage, logprobs=tuple(scores))
+
+    def correct(self, variant: Variant, role: Role = "corrector") -> Steps:
+        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable."""
+        content = render(
+            "rop/correct-v1",
+            instruction=self.context.instructions.correction.best,
+            shots=[{"noisy": n, "clean": c} for n, c in self.context.shots[: self.section.correction_shots]],
+            question=variant.text,
+        )
+        reply = yield self.request(content, max_tokens=self.section.correction_max_tokens, purpose="correct", role=role)
+        return repair(reply, variant.text)
+
+
+def continuations(question: Question) -> list[tuple[str, str]]:
+    """Each possible answer of a `choice` or `boolean` question: its name, and the text whose likelihood counts."""
+    if question.kind == "boolean":
+        return [("yes", "The answer is yes"), ("no", "The answer is no")]
+    return [(f"({chr(65 + i)})", option) for i, option in enumerate(question.options)]
+
+
+def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
+    """Registers an arm under the name that users call it by."""
+
+    def register(cls: type[Arm]) -> type[Arm]:
+        cls.name = name
+        return ARMS.add(name)(cls)
+
+    return register
+
+
+@arm("stand")
+class Stand(Arm):
+    """Asks the question as it stands."""
+
+    def ask(self, variant: Variant) -> Steps:
+        return Answer((yield from self.answer(variant.text, variant, render("arms/stand-v1"))))
+
+
+@arm("zero_shot_cot")
+class ZeroShotCot(Arm):
+    """Asks for steps first (Kojima et al. 2022, arXiv 2205.11916)."""
+
+    def ask(self, variant: Variant) -> Steps:
+        return Answer((yield from self.answer(variant.text, variant, render("arms/zero-shot-cot-v1"))))
+
+
+@arm("few_shot_cot")
+class FewShotCot(Arm):
+    """Shows worked examples from the train split first (Wei et al. 2022, arXiv 2201.11903)."""
+
+    needs = frozenset({"examples"})
+
+    def ask(self, variant: Variant) -> Steps:
+        demos = self.context.examples[: self.section.few_shot]
+        return Answer((yield from self.answer(variant.text, variant, render("arms/stand-v1"), demos)))
+
+
+@arm("guide_only")
+class GuideOnly(Arm):
+    """The searched guidance instruction alone: the paper's APE baseline (arXiv 2506.03627, Table 4, "GO")."""
+
+    needs = frozenset({"guidance"})
+
+    def ask(self, variant: Variant) -> Steps:
+        return Answer((yield from self.guided(variant.text, variant)))
+
+    def guided(self, text: str, variant: Variant) -> Steps:
+        demos = self.context.examples[: self.section.guidance_shots]
+        return (yield from self.answer(text, variant, self.context.instructions.guidance.best, demos))
+
+
+@arm("correct_only")
+class CorrectOnly(Arm):
+    """Corrects the question, then asks it plainly: the first stage of RoP alone (arXiv 2506.03627, Table 4, "CO")."""
+
+    needs = frozenset({"correction"})
+
+    def ask(self, variant: Variant) -> Steps:
+        corrected, fallback = yield from self.correct(variant)
+        reply = yield from self.answer(corrected, variant, render("arms/stand-v1"))
+        return Answer(reply, corrected_text=corrected, fallback=fallback)
+
+
+@arm("rop")
+class Rop(GuideOnly):
+    """Corrects the question, then answers it under the guidance instruction (arXiv 2506.03627, 3.5)."""
+
+    needs = frozenset({"correction", "guidance"})
+    corrector: ClassVar[Role] = "corrector"
+
+    def ask(self, variant: Variant) -> Steps:
+        corrected, fallback = yield from self.correct(variant, self.corrector)
+        reply = yield from self.guided(corrected, variant)
+        return Answer(reply, corrected_text=corrected, fallback=fallback)
+
+
+@arm("rop_selfcorrect")
+class RopSelfCorrect(Rop):
+    """RoP in which the answering model corrects by itself, also where a stronger corrector is configured."""
+
+    corrector = "answerer"
+
+
+@arm("rop_one_call")
+class RopOneCall(Arm):
+    """Correction and guided answer in one prompt: RoP at the price of one call."""
+
+    needs = frozenset({"correction", "guidance"})
+
+    def ask(self, variant: Variant) -> Steps:
+        instruction = render("arms/one-call-v1", instruction=self.context.instructions.guidance.best)
+        reply = yield from self.answer(variant.text, variant, instruction)
+        return Answer(reply)
+
+
+@arm("unicode_fold")
+class UnicodeFold(Arm):
+    """Folds look-alike characters to plain letters without a model, then asks (Unicode TR 39, skeletons)."""
+
+    def ask(self, variant: Variant) -> Steps:
+        from llmkit.rop.mend import fold
+
+        text = fold(variant.text)
+        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return Answer(reply, corrected_text=text)
+
+
+@arm("spell_fix")
+class SpellFix(Arm):
+    """Repairs words from a dictionary without a model: anagrams first, then edit distance, then asks."""
+
+    def ask(self, variant: Variant) -> Steps:
+        from llmkit.rop.mend import spell
+
+        text = spell(variant.text)
+        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return Answer(reply, corrected_text=text)
+
+
+@arm("self_consistency")
+class SelfConsistency(Arm):
+    """The majority of several sampled answers (Wang et al. 2023, arXiv 2203.11171): RoP's calls without its method."""
+
+    def ask(self, variant: Variant) -> Steps:
+        prompt = self.put(variant.text, variant, render("arms/zero-shot-cot-v1"))
+        replies = yield [
+            self.request(
+                prompt,
+                max_tokens=self.section.max_tokens,
+                purpose="answer",
+                temperature=0.7,
+                seed=derive(self.context.seed, "vote", i) % 2**31,
+                replicate=i,
+            )
+            for i in range(self.section.votes)
+        ]
+        votes = [extract(r.text, variant.question) for r in replies]
+        counts = Counter(v for v in votes if v is not None)
+        # Ties go to the vote that came first, so that the result does not depend on the order of replies.
+        winner = votes.index(counts.most_common(1)[0][0]) if counts else 0
+        return Answer(replies[winner])
+
+
+@arm("atf")
+class AnalyseThenFilter(Arm):
+    """Names irrelevant information, writes the question without it, then asks (ATF, arXiv 2408.10615)."""
+
+    def ask(self, variant: Variant) -> Steps:
+        longest = self.section.correction_max_tokens
+        content = render("arms/atf-analyse-v1", question=variant.text)
+        analysis = yield self.request(content, max_tokens=longest, purpose="analyse", role="corrector")
+        content = render("arms/atf-filter-v1", question=variant.text, analysis=analysis.text)
+        filtered = yield self.request(content, max_tokens=longest, purpose="filter", role="corrector")
+        text, fallback = repair(filtered, variant.text)
+        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return Answer(reply, corrected_text=text, fallback=fallback)
+
+
+@arm("oracle")
+class Oracle(Arm):
+    """Asks the clean question whatever the noise: the ceiling of every correction."""
+
+    def ask(self, variant: Variant) -> Steps:
+        reply = yield from self.answer(variant.question.text, variant, render("arms/stand-v1"))
+        return Answer(reply, corrected_text=variant.question.text)

@@ -1,0 +1,300 @@
+"""The automatic search for instructions (arXiv 2506.03627, 3.3 and 3.4, by APE: arXiv 2211.01910).
+
+Candidates are written by the model from (input, output) pairs of the train pool, and scored on the dev pool under a
+budget of scored sequences. Hand-written candidates always take part, so a poor writer cannot do worse than they do.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Protocol
+
+from llmkit.prompts import render
+from llmkit.recipe.schema import RopSection, SearchSection
+from llmkit.rop.instructions import Candidate, Instructions, Search, Stage, hand_written
+from llmkit.rop.repair import repair
+from llmkit.seeds import derive
+from llmkit.tasks import extract, gold_text, score
+from llmkit.types import Message, Reply, Request, Role, Sampling, Steps, Variant
+
+Ask = Callable[[Iterable[tuple[str, Steps]]], Iterator[tuple[str, Any]]]
+"""Runs named generators and yields (name, result) as each ends; a result of None means that its call failed."""
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Noisy variants of questions that no test shares: `train` for writing instructions, `dev` for scoring them."""
+
+    train: Sequence[Variant]
+    dev: Sequence[Variant]
+
+
+FAILED_NATS = -50.0
+"""The likelihood score of an item whose call failed: lower than any real mean, and still a number in JSON."""
+
+
+class Scorer(Protocol):
+    """How good an instruction is on one item: higher is better."""
+
+    def __call__(self, instruction: str, variant: Variant) -> Steps: ...
+
+
+def search_both(
+    section: RopSection, pools: Pools, ask: Ask, *, trained_on: str, seed: int, number: int
+) -> Instructions:
+    """Searches the correction first and then, on text that the winner corrected, the guidance: guidance must be tuned
+    on what it will meet. Each of the two may spend the budget."""
+    seed = derive(seed, "search", trained_on, number)
+    correction = search(
+        "correction",
+        section,
+        pools,
+        lambda v: (v.text, v.question.text),
+        correction_scorer(section),
+        ask,
+        seed=derive(seed, "correction"),
+    )
+    corrected = Pools(
+        _correct(correction.best, section, pools.train, ask), _correct(correction.best, section, pools.dev, ask)
+    )
+    guidance = search(
+        "guidance",
+        section,
+        corrected,
+        lambda v: (v.text, gold_text(v.question)),
+        guidance_scorer(section),
+        ask,
+        seed=derive(seed, "guidance"),
+    )
+    return Instructions(correction, guidance, trained_on, number)
+
+
+def search(
+    stage: Stage,
+    section: RopSection,
+    pools: Pools,
+    pair: Callable[[Variant], tuple[str, str]],
+    scorer: Scorer,
+    ask: Ask,
+    *,
+    seed: int,
+) -> Search:
+    """One search: write candidates, score them within the budget, keep the best."""
+    options = section.search
+    if options.budget == 0 or not pools.dev:
+        return Search(stage, hand_written(stage)[0], strategy="hand-written")
+    candidates = [_Arm(text, "hand-written") for text in hand_written(stage)]
+    known = {c.text for c in candidates}
+    for text in propose(stage, options, [pair(v) for v in pools.train], ask, seed):
+        if text not in known:
+            known.add(text)
+            candidates.append(_Arm(text, "generated"))
+    if options.score == "likelihood":
+        scorer = likelihood_scorer(pair)
+    items = {f"{v.question.id}:{v.condition}": v for v in pools.dev}
+    worst = FAILED_NATS if options.score == "likelihood" else 0.0
+
+    def measure(wanted: list[tuple[int, str]]) -> None:
+        jobs = ((f"{stage}/score/{c}/{i}", scorer(candidates[c].text, items[i])) for c, i in wanted)
+        for name, value in ask(jobs):
+            _, _, c, i = name.split("/", 3)
+            candidates[int(c)].scores[i] = worst if value is None else value
+
+    strategy = {"halving": halving, "ucb": ucb}[options.strategy]
+    spent, finalists = strategy(candidates, list(items), options, measure, Random(seed))
+    # Among equals the one tested more wins, then the hand-written one, then the shorter one.
+    best = max(
+        (candidates[c] for c in finalists),
+        key=lambda c: (c.mean, len(c.scores), c.origin == "hand-written", -len(c.text)),
+    )
+    used = {i for c in candidates for i in c.scores}
+    shown = {i: dict(zip(("input", "output"), pair(items[i]), strict=True)) for i in items if i in used}
+    return Search(
+        stage,
+        best.text,
+        tuple(Candidate(c.text, c.origin, c.scores) for c in candidates),
+        options.strategy,
+        options.score,
+        options.budget,
+        spent,
+        seed,
+        shown,
+    )
+
+
+@dataclass
+class _Arm:
+    text: str
+    origin: str
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores.values()) / len(self.scores) if self.scores else float("-inf")
+
+
+# ---------------------------------------------------------------- candidates
+
+
+def propose(stage: Stage, options: SearchSection, pairs: list[tuple[str, str]], ask: Ask, seed: int) -> list[str]:
+    """Instructions that the model writes when shown pairs ("forward" mode of APE), deduplicated, in a fixed order."""
+    if not pairs:
+        return []
+    jobs = []
+    for q in range(options.queries):
+        drawn = Random(derive(seed, "demos", q)).sample(pairs, min(options.demos, len(pairs)))
+        content = render("rop/propose-v1", pairs=[{"input": i, "output": o} for i, o in drawn])
+        for n in range(options.completions):
+            sampling = Sampling(
+                options.max_tokens, options.temperature, options.top_p, seed=derive(seed, "propose", q, n) % 2**31
+            )
+            request = Request((Message("user", content),), sampling, purpose="propose", role="optimizer", replicate=n)
+            jobs.append((f"{stage}/propose/{q:03}/{n:03}", _once(request)))
+    replies = dict(ask(jobs))
+    texts = (_clean(replies[name].text) for name in sorted(replies) if replies[name] is not None)
+    return list(dict.fromkeys(t for t in texts if t))
+
+
+def _once(request: Request) -> Steps:
+    return (yield request)
+
+
+def _clean(text: str) -> str:
+    """One line, without quotation marks or a leading label."""
+    text = " ".join(text.split())
+    for label in ("the instruction was:", "instruction:", "the instruction was"):
+        if text.lower().startswith(label):
+            text = text[len(label) :].strip()
+    return text.strip("\"'\u201c\u201d ").strip()
+
+
+# ---------------------------------------------------------------- scores
+
+
+def correction_scorer(section: RopSection) -> Scorer:
+    """1 - character error rate of the restored question, or 0 where a number changed: in [0, 1]."""
+
+    def run(instruction: str, variant: Variant) -> Steps:
+        content = render("rop/correct-v1", instruction=instruction, shots=[], question=variant.text)
+        reply = yield _greedy(content, section.correction_max_tokens, "correct", "corrector")
+        text, _ = repair(reply, variant.text)
+        return restoration(text, variant.question.text)
+
+    return run
+
+
+def restoration(text: str, clean: str) -> float:
+    """How much of `clean` was restored: max(0, 1 - CER), and 0 where the numbers differ."""
+    from rapidfuzz.distance import Levenshtein
+
+    if numbers(text) != numbers(clean):
+        return 0.0
+    return max(0.0, 1.0 - Levenshtein.distance(text, clean) / max(1, len(clean)))
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of a text, sorted, without thousands separators."""
+    return sorted(n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
+
+
+def guidance_scorer(section: RopSection) -> Scorer:
+    """1 where the answer under the instruction is right, else 0."""
+
+    def run(instruction: str, variant: Variant) -> Steps:
+        content = render(
+            "answer-v1",
+            instruction=instruction,
+            format=render(f"format/{variant.question.kind}-v1"),
+            demos=[],
+            question=variant.text,
+        )
+        reply = yield _greedy(content, section.max_tokens, "answer", "answerer")
+        return float(score(extract(reply.text, variant.question), variant.question))
+
+    return run
+
+
+def likelihood_scorer(pair: Callable[[Variant], tuple[str, str]]) -> Scorer:
+    """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
+
+    def run(instruction: str, variant: Variant) -> Steps:
+        given, wanted = pair(variant)
+        content = render("rop/score-v1", instruction=instruction, input=given)
+        reply = yield Request((Message("user", content),), Sampling(1), purpose="score", continuation=wanted)
+        return math.fsum(reply.logprobs) / max(1, len(reply.logprobs))
+
+    return run
+
+
+def _greedy(content: str, max_tokens: int, purpose: str, role: Role) -> Request:
+    return Request((Message("user", content),), Sampling(max_tokens), purpose=purpose, role=role)
+
+
+def _correct(instruction: str, section: RopSection, variants: Sequence[Variant], ask: Ask) -> list[Variant]:
+    """The same variants with the text that the corrector makes of them."""
+
+    def run(variant: Variant) -> Steps:
+        content = render("rop/correct-v1", instruction=instruction, shots=[], question=variant.text)
+        reply: Reply = yield _greedy(content, section.correction_max_tokens, "correct", "corrector")
+        return repair(reply, variant.text)[0]
+
+    texts = dict(ask((f"guidance/correct/{i:05}", run(v)) for i, v in enumerate(variants)))
+    return [replace(v, text=texts.get(f"guidance/correct/{i:05}") or v.text) for i, v in enumerate(variants)]
+
+
+# ---------------------------------------------------------------- strategies
+
+Measure = Callable[[list[tuple[int, str]]], None]
+Spent = tuple[int, list[int]]
+"""Sequences scored, and the candidates among which the best mean wins."""
+
+
+def halving(arms: list[_Arm], items: list[str], options: SearchSection, measure: Measure, random: Random) -> Spent:
+    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): equal shares of the budget to each round,
+    every survivor on the same fresh items, the better half goes on."""
+    order = random.sample(items, len(items))
+    # With fewer sequences than candidates, the hand-written ones, which stand first, are the ones that stay.
+    alive = list(range(len(arms)))[: options.budget]
+    rounds = max(1, math.ceil(math.log2(len(alive))))
+    spent = used = 0
+    for r in range(rounds):
+        share = (options.budget - spent) // (rounds - r)
+        fresh = order[used : used + max(1, share // len(alive))]
+        fresh = fresh[: (options.budget - spent) // len(alive)]
+        if not fresh:
+            break
+        measure([(c, i) for c in alive for i in fresh])
+        spent += len(alive) * len(fresh)
+        used += len(fresh)
+        alive = sorted(sorted(alive, key=lambda c: -arms[c].mean)[: max(1, math.ceil(len(alive) / 2))])
+    # Only survivors can win: who left early was tested on few items, and may only have been lucky there.
+    return spent, alive
+
+
+def ucb(arms: list[_Arm], items: list[str], options: SearchSection, measure: Measure, random: Random) -> Spent:
+    """The bandit of APE: each round scores the candidates with the highest mean + c sqrt(log t / n) on random items."""
+    spent = 0
+    pulls = [0] * len(arms)
+    for _ in range(options.rounds):
+        per_round = max(1, int(len(arms) * options.fraction))
+        drawn = random.sample(items, min(options.items, len(items)))
+        per_round = min(per_round, (options.budget - spent) // len(drawn))
+        if per_round < 1:
+            break
+        total = max(1, sum(pulls))
+
+        def bound(c: int, total: int = total) -> float:
+            if pulls[c] == 0:
+                return math.inf
+            return arms[c].mean + options.exploration * math.sqrt(math.log(total) / pulls[c])
+
+        chosen = sorted(range(len(arms)), key=lambda c: (-bound(c), c))[:per_round]
+        measure([(c, i) for c in chosen for i in drawn])
+        for c in chosen:
+            pulls[c] += len(drawn)
+        spent += per_round * len(drawn)
+    return spent, list(range(len(arms)))

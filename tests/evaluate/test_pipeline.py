@@ -1,0 +1,232 @@
+"""Whole runs against a scripted model whose right answers are known."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import pytest
+from fakes import FakeEngine
+from rapidfuzz import process
+
+from llmkit.errors import DataError, EngineError, Incomplete, UsageError
+from llmkit.evaluate import conditions, pipeline
+from llmkit.recipe import load as load_recipe
+from llmkit.recipe.schema import DataSection
+from llmkit.rop.search import numbers
+from llmkit.tasks import load
+from llmkit.types import Question
+
+OVERRIDES = {
+    "model.path": "scripted",
+    "data.task": "arithmetic",
+    "data.limit": 6,
+    "data.size": 60,
+    "perturb.conditions": ["ec", "woo"],
+    "perturb.rate": 0.3,
+    "rop.search.budget": 12,
+    "rop.search.pool": 8,
+    "rop.search.queries": 1,
+    "rop.search.completions": 2,
+    "eval.interval.draws": 200,
+}
+
+
+@cache
+def golds():
+    """Clean text to gold answer, of every split."""
+    data = DataSection(task="arithmetic", size=60)
+    return {q.text: q.gold for split in ("train", "dev", "test") for q in load(data, split, 7)}
+
+
+def scholar(request):
+    """Answers a clean question rightly and a noisy one wrongly; restores any noisy question when asked to correct."""
+    content = request.messages[0].content
+    if request.purpose == "correct":
+        noisy = content.rsplit("Text: ", 1)[1]
+        return process.extractOne(noisy, [text for text in golds() if numbers(text) == numbers(noisy)])[0]
+    if request.purpose == "propose":
+        return f"Do it well, in way {request.replicate}."
+    return f"The answer is {golds().get(content.rsplit('Question: ', 1)[1], '-1')}"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a recipe with a scripted engine: run(answer, command, **overrides) -> (Result, engine)."""
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+    def go(answer=scholar, command="rop", *, use_cache=True, shuffle=0, **more):
+        engine = FakeEngine(answer, shuffle=shuffle)
+        monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
+        overrides = (
+            OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}
+        )
+        loaded = load_recipe(None, overrides)
+        return pipeline.run(loaded, command, use_cache=use_cache, quiet=True), engine
+
+    return go
+
+
+def accuracy(result, arm, condition):
+    return result.metrics["arms"][arm]["conditions"][condition]["accuracy"]["value"]
+
+
+def test_rop_recovers_what_noise_takes_when_the_corrector_can_correct(run):
+    result, _ = run()
+    assert accuracy(result, "stand", "clean") == accuracy(result, "rop", "clean") == 1.0
+    assert accuracy(result, "stand", "ec") == accuracy(result, "guide_only", "woo") == 0.0
+    assert accuracy(result, "rop", "ec") == accuracy(result, "correct_only", "woo") == 1.0
+
+
+def test_a_run_leaves_everything_in_its_folder(run):
+    result, _ = run()
+    names = {p.name for p in result.folder.iterdir()}
+    assert {
+        "recipe.yaml",
+        "recipe.resolved.yaml",
+        "env.json",
+        "samples.jsonl",
+        "metrics.json",
+        "instructions.json",
+    } <= names
+    rows = [json.loads(line) for line in (result.folder / "samples.jsonl").read_text().splitlines()]
+    outcomes = [r for r in rows if r["kind"] == "outcome"]
+    assert len(outcomes) == 6 * 3 * 5
+    assert len({r["key"] for r in outcomes}) == len(outcomes)
+    assert all(r["calls"] for r in rows)
+
+
+def test_a_second_run_asks_no_model(run):
+    first, _ = run()
+    second, engine = run()
+    assert second.model_calls == 0
+    assert engine.asked == []
+    assert without_timing(second.metrics) == without_timing(first.metrics)
+
+
+def test_the_cache_alone_answers_a_run_in_another_folder(run, tmp_path):
+    run()
+    _, engine = run(output__name="elsewhere")
+    assert engine.asked == []
+
+
+def test_the_journal_alone_answers_where_the_cache_is_off(run):
+    run(use_cache=False)
+    _, engine = run(use_cache=False)
+    assert engine.asked == []
+
+
+def without_timing(metrics):
+    return {k: v for k, v in metrics.items() if k != "timing"}
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 30, 55])
+def test_an_engine_that_dies_leaves_a_run_that_resumes_and_ends_the_same(run, after):
+    whole, engine = run(output__name="whole", use_cache=False)
+    total = len(engine.asked)
+    said = 0
+
+    def dies(request):
+        nonlocal said
+        said += 1
+        if said > after:
+            raise EngineError("the server is gone")
+        return scholar(request)
+
+    with pytest.raises((Incomplete, EngineError)):
+        run(dies, use_cache=False)
+    resumed, engine = run(use_cache=False, shuffle=5)
+    # What was answered and journalled is not asked again; only a half-done job's calls may be.
+    assert len(engine.asked) >= total - after
+    assert without_timing(resumed.metrics) == without_timing(whole.metrics)
+    assert [s.outcome for s in resumed.samples] == [s.outcome for s in whole.samples]
+
+
+def test_the_order_of_replies_changes_nothing(run):
+    a, _ = run(shuffle=1, output__name="a", use_cache=False)
+    b, _ = run(shuffle=2, output__name="b", use_cache=False)
+    assert without_timing(a.metrics) == without_timing(b.metrics)
+    assert a.instructions == b.instructions
+
+
+def test_a_failed_request_is_a_wrong_answer_with_its_reason(run):
+    def sometimes(request):
+        if request.purpose == "answer" and len(request.messages[0].content) % 3 == 0:
+            return EngineError("too long")
+        return scholar(request)
+
+    result, _ = run(sometimes, use_cache=False)
+    failed = [s.outcome for s in result.samples if s.outcome.error]
+    assert failed
+    assert {o.error for o in failed} == {"too long"}
+    assert not any(o.correct for o in failed)
+    assert len(result.samples) == 6 * 3 * 5
+
+
+def test_a_budget_of_tokens_stops_cleanly_and_the_run_goes_on_later(run):
+    with pytest.raises(Incomplete, match="budget"):
+        run(eval__max_tokens_total=500)
+    result, _ = run()
+    assert len(result.samples) == 6 * 3 * 5
+
+
+def test_per_type_tunes_one_pair_of_instructions_for_each_kind_of_noise(run):
+    result, _ = run(rop__scope="per_type")
+    assert [i.trained_on for i in result.instructions] == ["ec", "woo"]
+    assert len(result.samples) == 6 * 3 * 5
+
+
+def test_held_out_kinds_make_a_matrix(run):
+    result, _ = run(rop__holdout="one-out", rop__arms=["stand", "rop"])
+    assert [i.trained_on for i in result.instructions] == ["all but ec", "all but woo"]
+    held = {(s.outcome.meta.get("holdout"), s.outcome.condition) for s in result.samples if s.outcome.arm == "rop"}
+    assert held == {(h, c) for h in ("ec", "woo") for c in ("clean", "ec", "woo")}
+
+
+def test_several_search_seeds_and_draws_are_kept_apart(run):
+    result, _ = run(rop__search_seeds=2, eval__draws=2, rop__arms=["stand", "rop"])
+    rop = [s.outcome for s in result.samples if s.outcome.arm == "rop"]
+    assert {o.meta.get("search_seed", 0) for o in rop} == {0, 1}
+    assert len(rop) == 6 * (1 + 2 * 2) * 2
+    assert "stand" in result.metrics["arms"]
+
+
+def test_given_instructions_are_used_and_nothing_is_searched(run, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"correction": "Mend it.", "guidance": "Ponder."}')
+    _, engine = run(rop__instructions=str(path), use_cache=False)
+    assert {r.purpose for r in engine.asked} == {"correct", "answer"}
+    assert any("Mend it." in r.messages[0].content for r in engine.asked)
+
+
+def test_eval_asks_only_what_it_is_asked_for(run):
+    result, engine = run(command="eval", eval__arms=["stand"])
+    assert {s.outcome.arm for s in result.samples} == {"stand"}
+    assert {r.purpose for r in engine.asked} == {"answer"}
+
+
+def test_a_replicate_of_clean_is_asked_for_itself(run):
+    result, engine = run(command="eval", eval__replicate_clean=True, perturb__conditions=[], use_cache=False)
+    assert {s.outcome.condition for s in result.samples} == {"clean", conditions.REPLICATE}
+    assert len(engine.asked) == 12
+
+
+def test_noise_on_the_instruction_leaves_the_question_alone(run):
+    result, engine = run(command="eval", perturb__target="instruction", use_cache=False)
+    assert accuracy(result, "stand", "ec") == 1.0
+    asked = {r.messages[0].content.splitlines()[0] for r in engine.asked}
+    assert len(asked) == 3
+
+
+def test_a_leak_is_refused_with_both_ids():
+    test = [Question("t1", "Tom has 3 pens. How many?", "3", "numeric")]
+    pool = [Question("p1", "TOM has 3 pens - how many", "3", "numeric")]
+    with pytest.raises(DataError, match="p1 = t1"):
+        conditions.refuse_leaks(pool, test)
+    conditions.refuse_leaks([Question("p2", "Tom has 4 pens. How many?", "4", "numeric")], test)
+
+
+def test_an_unknown_arm_names_the_nearest(run):
+    with pytest.raises(UsageError, match="unknown arm") as error:
+        run(rop__arms=["correct_onli"])
+    assert "correct_only" in error.value.hint
