@@ -129,6 +129,8 @@ def _unknown_names(loaded: Loaded) -> list[Fault]:
     recipe = loaded.recipe
     uses: list[tuple[str, Callable[[Any], Any], Any]] = [
         *((f"perturb.conditions.{i}", Perturber, name) for i, name in enumerate(recipe.perturb.conditions)),
+        ("perturb.rate", lambda rates: [Perturber("ec", rate=rate) for rate in rates], _each(recipe.perturb.rate)),
+        ("perturb.protect", lambda names: Perturber("ec", protect=names), recipe.perturb.protect),
         *((f"rop.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.rop.arms)),
         *((f"eval.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.eval.arms)),
     ]
@@ -142,6 +144,10 @@ def _unknown_names(loaded: Loaded) -> list[Fault]:
             message = f"{error.message} ({error.hint})" if error.hint else error.message
             faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, message))
     return sorted(faults)
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _about(path: Path) -> str:

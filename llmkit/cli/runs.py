@@ -52,8 +52,7 @@ def show(
     print(f"{'files':<10}{', '.join(sorted(p.name for p in path.iterdir() if not p.name.startswith('.')))}")
     if metrics:
         print()
-        rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
-        print_table(["metric", "value"], rows, right=("value",))
+        _print_metrics(metrics)
 
 
 def _is_run(path: Path) -> bool:
@@ -95,10 +94,10 @@ def _changed(path: Path) -> str:
 
 
 def _outcomes(path: Path) -> int:
-    """Outcome lines in a journal; search calls have no `outcome`."""
+    """Finished questions in a journal, which holds the calls of a search as well."""
     try:
         with open(path, "rb") as file:
-            return sum(b'"outcome"' in line for line in file)
+            return sum(line.startswith(b'{"kind":"outcome"') for line in file)
     except OSError:
         return 0
 
@@ -117,6 +116,25 @@ def _json(path: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    """Accuracy by arm and condition where the run has them, else every number."""
+    if "arms" in metrics:
+        conditions = metrics["conditions"]
+        arms = {arm: found["conditions"] for arm, found in metrics["arms"].items()}
+        rows = [[arm, *(_accuracy(cells.get(c)) for c in conditions)] for arm, cells in arms.items()]
+        print_table(["accuracy", *conditions], rows, right=tuple(conditions))
+    else:
+        rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
+        print_table(["metric", "value"], rows, right=("value",))
+
+
+def _accuracy(cell: dict[str, Any] | None) -> str:
+    if cell is None or cell["accuracy"] is None:
+        return "-"
+    found = cell["accuracy"]
+    return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

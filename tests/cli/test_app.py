@@ -19,19 +19,6 @@ HEAVY = {"torch", "transformers", "vllm", "datasets", "scipy", "pandas", "numpy"
 
 
 @pytest.fixture
-def llmkit(capfd):
-    """Runs a command in this process; returns exit code, stdout and stderr."""
-
-    def run(*args: str) -> tuple[int, str, str]:
-        code = app.run(list(args))
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    yield run
-    common.settings.debug = common.settings.quiet = False
-
-
-@pytest.fixture
 def command(monkeypatch):
     """Puts a function in the place of `llmkit finetune`."""
 

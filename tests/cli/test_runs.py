@@ -1,0 +1,105 @@
+"""`llmkit runs`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmkit.recipe import digest, load, to_yaml
+from llmkit.runs import RunFolder
+
+METRICS = {
+    "conditions": ["clean", "ec"],
+    "arms": {
+        "stand": {
+            "conditions": {
+                "clean": {"accuracy": {"value": 0.5, "low": 0.25, "high": 0.75}},
+                "ec": {"accuracy": {"value": 0.25, "low": 0.1, "high": 0.6}},
+            }
+        },
+        "rop": {"conditions": {"ec": {"accuracy": {"value": 0.375, "low": 0.2, "high": 0.7}}}},
+    },
+}
+
+
+@pytest.fixture
+def runs(llmkit) -> dict[str, Path]:
+    """One finished run, one that was interrupted, and a folder that is no run."""
+    Path("runs/other").mkdir(parents=True)
+    made = {}
+    for name, seed in (("done", 1), ("half", 2)):
+        recipe = load("demo", [f"seed={seed}", "output.name=" + name]).recipe
+        with RunFolder.open("runs", name, digest(recipe), recipe=None, resolved=to_yaml(recipe)) as folder:
+            folder.append({"kind": "search", "key": "s", "calls": []})
+            folder.append({"kind": "outcome", "key": "q"})
+            if name == "done":
+                folder.append({"kind": "outcome", "key": "r"})
+                folder.write_json("metrics.json", METRICS)
+            made[name] = folder.path
+    return made
+
+
+def test_ls(llmkit, runs):
+    found = {row["run"].partition("-")[0]: row for row in json.loads(llmkit("runs", "ls", "--json")[1])}
+    assert {name: (row["state"], row["outcomes"]) for name, row in found.items()} == {
+        "done": ("finished", 2),
+        "half": ("unfinished", 1),
+    }
+    assert found["done"]["model"] == "smollm2-135m"
+    assert found["done"]["task"] == "arithmetic"
+    out = llmkit("runs", "ls")[1]
+    assert runs["done"].name in out
+    assert "other" not in out
+
+
+def test_ls_elsewhere_and_of_nothing(llmkit):
+    code, _, err = llmkit("runs", "ls")
+    assert code == 2
+    assert "no folder `runs`" in err
+    Path("empty").mkdir()
+    assert llmkit("runs", "ls", "--dir", "empty") == (0, "", "no runs in empty\n")
+    assert llmkit("runs", "ls", "--dir", "empty", "--json")[1] == "[]\n"
+
+
+def test_show_prints_the_accuracies(llmkit, runs):
+    code, out, _ = llmkit("runs", "show", "done")
+    assert code == 0
+    assert "0.375 [0.20, 0.70]" in out
+    assert out.index("stand") < out.rindex("rop")
+    assert llmkit("runs", "show", str(runs["done"]))[1] == out
+    assert "unfinished" in llmkit("runs", "show", "half")[1]
+
+
+def test_show_as_json(llmkit, runs):
+    found = json.loads(llmkit("runs", "show", runs["done"].name, "--json")[1])
+    assert found["metrics"] == METRICS
+    assert found["recipe"]["seed"] == 1
+    assert found["environment"]["llmkit"]
+
+
+def test_other_metrics_are_listed(llmkit, runs):
+    (runs["half"] / "metrics.json").write_text('{"loss": {"train": 0.123456}}')
+    out = llmkit("runs", "show", "half")[1]
+    assert "loss.train" in out
+    assert "0.1235" in out
+
+
+def test_names_that_do_not_fit(llmkit, runs):
+    code, _, err = llmkit("runs", "show", "doen")
+    assert code == 2
+    assert "unknown run `doen`" in err
+    twin = runs["done"].with_name("done-0123")
+    twin.mkdir()
+    (twin / "recipe.resolved.yaml").write_text("seed: 1")
+    assert "`done` is the start of several runs: done-0123, " in llmkit("runs", "show", "done")[2]
+    assert llmkit("runs", "show", "done-0123")[0] == 0
+    assert "there are none in nowhere" in llmkit("runs", "show", "x", "--dir", "nowhere")[2]
+
+
+def test_a_damaged_file_is_named(llmkit, runs):
+    (runs["done"] / "metrics.json").write_text("{")
+    code, _, err = llmkit("runs", "show", "done")
+    assert code == 2
+    assert f"{runs['done'].name}/metrics.json: cannot be read" in err
