@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import ClassVar, Literal, TypeVar
 
 from llmkit.errors import UsageError
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import Change, Source, Span
 from llmkit.registry import Registry
 
 Level = Literal["character", "word", "sentence", "model", "file"]
@@ -22,7 +22,10 @@ OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 def operator(
     name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data."""
+    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data.
+
+    The first paragraph of its docstring says what it does and, in its last brackets, where that comes from.
+    """
 
     def register(cls: type[T]) -> type[T]:
         cls.name, cls.level, cls.default_rate = name, level, default_rate
@@ -49,6 +52,13 @@ class Operator:
             raise UsageError(f"operator `{self.name}` takes no argument, but was given `{argument}`")
         if argument is None and self.argument is not None:
             raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
+
+    @classmethod
+    def summary(cls) -> tuple[str, str]:
+        """What it does and where that comes from, as its docstring's first paragraph says."""
+        first = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        text, _, source = first.rpartition(" (")
+        return text, source.partition(")")[0]
 
     def rate(self, asked: float | str | None) -> float:
         """The rate to use: what was asked for, the paper's, or this operator's own default."""
@@ -125,6 +135,35 @@ def _letters(token: str, digits: bool = False) -> tuple[str, int]:
         return "", 0
     best = max((_RUN_WITH_DIGITS if digits else _RUN).finditer(token), key=lambda m: len(m.group()), default=None)
     return (best.group(), best.start()) if best else ("", 0)
+
+
+def letters_of(source: Source) -> list[Span]:
+    """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
+    found = []
+    for i in range(0, len(source.parts), 2):
+        word, offset = _letters(source.parts[i], not source.numbers)
+        start = source.starts[i] + offset
+        if word and source.free_word(start, start + len(word)):
+            found.append((start, start + len(word)))
+    return found
+
+
+def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
+    """At most `count` of `items`, each at most once, in random order."""
+    left, taken = list(items), []
+    while left and len(taken) < count:
+        taken.append(left.pop(int(rng.random() * len(left))))
+    return taken
+
+
+def weighted(weights: Mapping[T, float], rng: Random) -> T:
+    """A key, drawn by its weight."""
+    point, keys = rng.random() * sum(weights.values()), list(weights)
+    for key in keys:
+        point -= weights[key]
+        if point < 0:
+            return key
+    return keys[-1]
 
 
 def pick(items: Sequence[T], rng: Random) -> T:

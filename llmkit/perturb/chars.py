@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from random import Random
 
-from llmkit.perturb.base import WordEdit, operator, pick
+from llmkit.errors import UsageError
+from llmkit.perturb.base import WordEdit, letters_of, operator, pick, weighted
+from llmkit.perturb.text import Change, Source
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-@operator("ec", level="character", default_rate=0.1, paper_rate=0.3)
+@operator("ec", level="character", paper_rate=0.3)
 class Ec(WordEdit):
-    """Error characters: shuffles the inside of a word, or (1 in 5) changes one inner letter (RoP, arXiv 2506.03627).
+    """Error characters: shuffles the inside of a word, or in one of five changes one inner letter (RoP,
+    arXiv 2506.03627).
 
     >>> Ec().edit("times", Random(0))
     'tmies'
@@ -21,10 +26,263 @@ class Ec(WordEdit):
 
     def edit(self, word: str, rng: Random) -> str | None:
         inner = word[1:-1]
-        if rng.random() < 0.2 or len(set(inner)) == 1:
-            i = 1 + int(rng.random() * len(inner))
+        if rng.random() < 0.2 or inner == inner[0] * len(inner):
+            i = inside(word, rng)
             return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
         return word[0] + shuffled(inner, rng) + word[-1]
+
+
+@operator("swap", level="character")
+class Swap(WordEdit):
+    """Swaps two neighbouring, different inner letters of a word (Pruthi et al. 2019, arXiv 1905.11268).
+
+    >>> Swap().edit("times", Random(1))
+    'tmies'
+    """
+
+    min_letters = 4
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        """The edited word, or None where the word has no such pair ("noon" has none)."""
+        i = 1 + int(rng.random() * (len(word) - 3))
+        if word[i] == word[i + 1]:
+            pairs = [i for i in range(1, len(word) - 2) if word[i] != word[i + 1]]
+            if not pairs:
+                return None
+            i = pick(pairs, rng)
+        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+
+
+@operator("delete", level="character")
+class Delete(WordEdit):
+    """Drops an inner letter of a word (DeepWordBug, Gao et al. 2018, arXiv 1801.04354).
+
+    >>> Delete().edit("times", Random(1))
+    'tmes'
+    """
+
+    min_letters = 3
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        i = inside(word, rng)
+        return word[:i] + word[i + 1 :]
+
+
+@operator("insert", level="character")
+class Insert(WordEdit):
+    """Puts a random letter inside a word (DeepWordBug, Gao et al. 2018, arXiv 1801.04354).
+
+    >>> Insert().edit("times", Random(1))
+    'twimes'
+    """
+
+    min_letters = 2
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        i = 1 + int(rng.random() * (len(word) - 1))
+        new = pick(ALPHABET, rng)
+        return word[:i] + (new.upper() if word.isupper() else new) + word[i:]
+
+
+@operator("substitute", level="character")
+class Substitute(WordEdit):
+    """Changes an inner letter of a word to a random other one (DeepWordBug, Gao et al. 2018, arXiv 1801.04354).
+
+    >>> Substitute().edit("times", Random(1))
+    'twmes'
+    """
+
+    min_letters = 3
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        i = inside(word, rng)
+        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
+
+
+@cache
+def neighbour_keys() -> dict[str, str]:
+    """Each letter with the letters whose keys touch its own on a QWERTY keyboard, in both cases.
+
+    >>> neighbour_keys()["g"], neighbour_keys()["A"]
+    ('fhtyvb', 'SQWZ')
+    """
+    rows = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+    table = {}
+    for r, row in enumerate(rows):
+        for i, key in enumerate(row):
+            # each row stands about half a key to the right of the one above
+            touching = [(r, i - 1), (r, i + 1), (r - 1, i), (r - 1, i + 1), (r + 1, i - 1), (r + 1, i)]
+            near = "".join(rows[a][b] for a, b in touching if 0 <= a < 3 and 0 <= b < len(rows[a]))
+            table[key], table[key.upper()] = near, near.upper()
+    return table
+
+
+@operator("keyboard", level="character")
+class Keyboard(WordEdit):
+    """Changes a letter to one whose key touches its own on QWERTY (Belinkov and Bisk 2018, arXiv 1711.02173).
+
+    >>> Keyboard().edit("times", Random(1))
+    'gimes'
+    """
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        near, i = neighbour_keys(), int(rng.random() * len(word))
+        if (keys := near.get(word[i])) is None:
+            places = [i for i, char in enumerate(word) if char in near]
+            if not places:
+                return None
+            i = pick(places, rng)
+            keys = near[word[i]]
+        return word[:i] + pick(keys, rng) + word[i + 1 :]
+
+
+_OCR_PAIRS = (
+    "rn=m cl=d vv=w nn=m ri=n li=h ii=u lc=k e=c o=c h=b n=u f=t i=l I=l a=o s=z g=q B=E C=G O=Q D=O P=F V=Y y=v"
+)
+
+
+@cache
+def _ocr() -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
+    for pair in _OCR_PAIRS.split():
+        a, _, b = pair.partition("=")
+        table[a], table[b] = (*table.get(a, ()), b), (*table.get(b, ()), a)
+    return table
+
+
+@operator("ocr", level="character")
+class Ocr(WordEdit):
+    """Confuses letters as scanned print does: rn and m, cl and d, e and c; never digits (our own table of pairs).
+
+    >>> Ocr().edit("modern", Random(2))
+    'modem'
+    """
+
+    min_letters = 2
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        table = _ocr()
+        places = [(i, i + 1) for i, char in enumerate(word) if char in table]
+        places += [(i, i + 2) for i in range(len(word) - 1) if word[i : i + 2] in table]
+        if not places:
+            return None
+        start, end = pick(places, rng)
+        return word[:start] + pick(table[word[start:end]], rng) + word[end:]
+
+
+_LEET = dict(zip("aeiostbAEIOSTB", "43105784310578", strict=True))
+
+
+@operator("leet", level="character")
+class Leet(WordEdit):
+    """Writes letters as the digits that look like them, up to two in a word (leetspeak, as in RUPBench, Wang and Zhao
+    2024). Digits inside words are no numbers: those of the question stay.
+
+    >>> Leet().edit("times", Random(0))
+    'tim35'
+    """
+
+    adds_numbers = True
+    min_letters = 3
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        places = [i for i, char in enumerate(word) if char in _LEET]
+        if not places:
+            return None
+        chars = list(word)
+        for _ in range(min(2, len(places))):
+            i = places.pop(int(rng.random() * len(places)))
+            chars[i] = _LEET[chars[i]]
+        return "".join(chars)
+
+
+@operator("case", level="character")
+class Case(WordEdit):
+    """Writes a word in another case: all capitals, a stray capital or none at its head (HELM, arXiv 2211.09110, and
+    what phones do).
+
+    >>> Case().edit("times", Random(4))
+    'TIMES'
+    """
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        i = int(rng.random() * len(word))
+        forms = (word.upper(), word[:1].swapcase() + word[1:], word[:i] + word[i].swapcase() + word[i + 1 :])
+        forms = [form for form in forms if form != word]
+        return pick(forms, rng) if forms else None
+
+
+# Dhakal et al. 2018, Table 3: per cent of keystrokes. That study does not tell transpositions and shift slips apart;
+# their shares are ours.
+_SLIPS = {"substitution": 1.65, "omission": 0.80, "insertion": 0.67, "transposition": 0.35, "shift": 0.10}
+
+
+@operator("typing", level="character")
+class Typing(WordEdit):
+    """Mistypes a word as people do: a neighbour key, a letter left out, doubled or added from the next key, at the
+    relative frequencies of 136 million keystrokes, and now and then two letters in the wrong order or a late shift
+    (Dhakal et al. 2018, doi 10.1145/3173574.3174220).
+
+    >>> Typing().edit("times", Random(12))
+    'tims'
+    """
+
+    min_letters = 2
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        slip = weighted(_SLIPS, rng)
+        i, near = int(rng.random() * len(word)), neighbour_keys()
+        if slip == "omission":
+            return word[:i] + word[i + 1 :]
+        if slip == "insertion":
+            extra = word[i] if rng.random() < 0.5 else pick(near.get(word[i], word[i]), rng)
+            return word[: i + 1] + extra + word[i + 1 :]
+        if slip == "transposition":
+            i = min(i, len(word) - 2)
+            if word[i] != word[i + 1]:
+                return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+        if slip == "shift" and word[0].isupper():
+            return word[0] + word[1].upper() + word[2:] if word[1].islower() else word[0].lower() + word[1:]
+        return word[:i] + pick(near.get(word[i]) or word[i] * 2, rng) + word[i + 1 :]
+
+
+@operator("chars", level="character")
+class Chars(WordEdit):
+    """Exactly k letters of the question change to other letters, whatever the rate: the 1, 4 and 7 of the paper's
+    figures (RoP, arXiv 2506.03627, 4.1.5). `chars(4)`.
+
+    >>> Chars("1").edit("times", Random(1))
+    'twmes'
+    """
+
+    argument = "4"
+    nothing = "no eligible letter"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        if not str(argument).isdecimal() or int(str(argument)) < 1:
+            raise UsageError(f"`chars({argument})` does not say how many letters", "write e.g. `chars(4)`")
+        self.k = int(str(argument))
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return self.k
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        i = inside(word, rng)
+        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        words = [(a, b) for a, b in letters_of(source) if b - a >= 3]
+        places = [i for a, b in words for i in range(a, b)]
+        chosen = set()
+        while places and len(chosen) < wanted:
+            chosen.add(places.pop(int(rng.random() * len(places))))
+        return [Change(i, i + 1, other_letter(source.text[i], rng)) for i in sorted(chosen)]
+
+
+def inside(word: str, rng: Random) -> int:
+    """A place in a word that is neither its first nor its last letter."""
+    return 1 + int(rng.random() * (len(word) - 2))
 
 
 def shuffled(letters: str, rng: Random) -> str:
@@ -40,7 +298,7 @@ def shuffled(letters: str, rng: Random) -> str:
 
 def other_letter(letter: str, rng: Random) -> str:
     """A random ASCII letter that differs from `letter` in more than case, in its case."""
-    new = pick(_LETTERS, rng)
+    new = pick(ALPHABET, rng)
     while new == letter.lower():
-        new = pick(_LETTERS, rng)
+        new = pick(ALPHABET, rng)
     return new.upper() if letter.isupper() else new

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import unicodedata
 from functools import cache
-from importlib.resources import files
 from random import Random
 
 from llmkit.perturb.base import WordEdit, operator, pick
+from llmkit.perturb.wordbook import package_file
 
 
 @cache
@@ -18,7 +18,7 @@ def lookalikes() -> dict[str, tuple[str, str, str]]:
     Confusables are single letters that Unicode TR 39 (the data of `confusable_homoglyphs`) takes for this letter and
     no other in its case; accents are the precomposed letters up to U+024F and in U+1E00..U+1EFF.
     """
-    data = json.loads((files("confusable_homoglyphs") / "confusables.json").read_text(encoding="utf-8"))
+    data = json.loads(package_file("confusable_homoglyphs", "confusables.json").read_text(encoding="utf-8"))
     accents: dict[str, str] = {}
     for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
         base, *marks = unicodedata.normalize("NFD", chr(code))
@@ -43,7 +43,7 @@ def _stands_for(char: str, letter: str, data: dict[str, list[dict[str, str]]]) -
     return plain == char and taken_for == {letter}
 
 
-@operator("sc", level="character", default_rate=0.1, paper_rate=0.5)
+@operator("sc", level="character", paper_rate=0.5)
 class Sc(WordEdit):
     """Similar characters: one or two letters become a confusable, an accented or a full-width form (RoP,
     arXiv 2506.03627; Unicode TR 39).

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from llmkit.perturb.base import TextEdit, operator, pick
+from llmkit.perturb.chars import ALPHABET
 from llmkit.perturb.text import NUMBER, Change, Source
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?=\s)")
@@ -25,6 +26,7 @@ _OPENERS = (
 
 
 _NOT_A_NAME = frozenset(_OPENERS.split())
+_BOTH_CASES = ALPHABET + ALPHABET.upper()
 _NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande", "Kenji")
 
 
@@ -40,12 +42,12 @@ class Distractor(NamedTuple):
 @cache
 def distractors() -> tuple[Distractor, ...]:
     """The bank that `uic` draws from. Nothing in it can be shared with what a question asks about."""
-    lines = (files("llmkit.perturb") / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
+    lines = (Path(__file__).parent / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
     rows = (line.split("\t") for line in lines[1:])
     return tuple(Distractor(text, int(low), int(high), tuple(topics.split())) for text, low, high, topics in rows)
 
 
-@operator("uic", level="sentence", default_rate=0.1, paper_rate=0.1)
+@operator("uic", level="sentence", paper_rate=0.1)
 class Uic(TextEdit):
     """Unaffected interference conditions: a true but irrelevant sentence before the final question (RoP,
     arXiv 2506.03627). Its name comes from the question, its number is none that the question leads to.
@@ -70,8 +72,7 @@ class Uic(TextEdit):
         while bank and len(said) < wanted:
             chosen = bank.pop(int(rng.random() * len(bank)))
             said.append(chosen.text.format(name=name, n=_unrelated(chosen.low, chosen.high, avoid, rng)))
-        new = " ".join(said)
-        return [Change(at, at, f"{new} " if at < len(text) else f" {new}" if text else new)]
+        return [Change(at, at, f"{sentence} " if at < len(text) else f" {sentence}") for sentence in said]
 
 
 def question_start(source: Source) -> int:
@@ -116,3 +117,47 @@ def reachable(text: str) -> set[int]:
 def _unrelated(low: int, high: int, avoid: set[int], rng: Random) -> int:
     free = [n for n in range(low, high + 1) if n not in avoid]
     return pick(free, rng) if free else high + 1 + max(avoid)
+
+
+@operator("checklist", level="sentence")
+class Checklist(TextEdit):
+    """Appends random strings of ten letters, as many as the rate asks words for (CheckList, Ribeiro et al. 2020,
+    arXiv 2005.04118, as used by PromptRobust, arXiv 2306.04528).
+
+    >>> [tuple(c) for c in Checklist().changes(Source("How many?"), 1, Random(1))]
+    [(9, 9, ' gSNnzxHPeb')]
+    """
+
+    nothing = "no place to append to"
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        at = stem_end(source)
+        return [Change(at, at, " " + "".join(pick(_BOTH_CASES, rng) for _ in range(10))) for _ in range(wanted)]
+
+
+_TAUTOLOGIES = ("and true is true", "and false is not true")
+
+
+@operator("stress", level="sentence")
+class Stress(TextEdit):
+    """Appends tautologies, one for every four words that the rate asks for, five at most (StressTest, Naik et al. 2018,
+    arXiv 1806.00692).
+
+    >>> [tuple(c) for c in Stress().changes(Source("How many?"), 1, Random(1))]
+    [(9, 9, ' and true is true')]
+    """
+
+    nothing = "no place to append to"
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return min(5, max(1, round(rate * source.words / 4)))
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        at, said = stem_end(source), pick(_TAUTOLOGIES, rng)
+        return [Change(at, at, f" {said}")] * wanted
+
+
+def stem_end(source: Source) -> int:
+    """Where the question ends: before its options, where it has some, else after its last character."""
+    end = source.spans[-1][0] if source.spans and source.spans[-1][1] == len(source.text) else len(source.text)
+    return len(source.text[:end].rstrip()) if source.text[:end].strip() else len(source.text)

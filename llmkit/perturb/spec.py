@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from llmkit.errors import UsageError
-from llmkit.perturb.base import OPERATORS, Operator
+from llmkit.perturb.base import OPERATORS, Operator, weighted
 
 _TAKES_A_PATH = ("file:", "natural:")  # "+" and brackets may be part of a path
 
@@ -23,12 +23,7 @@ class Mixture:
         """The chain for one item; a single one costs no random number."""
         if len(self.chains) == 1:
             return self.chains[0]
-        point = rng.random() * sum(self.weights)
-        for chain, weight in zip(self.chains, self.weights, strict=True):
-            point -= weight
-            if point < 0:
-                return chain
-        return self.chains[-1]
+        return self.chains[weighted(dict(enumerate(self.weights)), rng)]
 
 
 def split(specs: str, at: str = ",") -> list[str]:

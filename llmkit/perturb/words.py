@@ -1,34 +1,47 @@
-"""Operators that move words or put other words in their place."""
+"""Operators that move words, drop or repeat them, or put other words in their place."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from random import Random
 
-from llmkit.perturb.base import TextEdit, WordEdit, operator, pick
+from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import homophones
+from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, misspellings, spelt_by_sound
 
 
-@operator("woo", level="word", default_rate=0.1, paper_rate=0.2)
+@operator("woo", level="word", paper_rate=0.2)
 class Woo(TextEdit):
     """Words out of order: neighbouring words change places, never across punctuation or a line's end (RoP,
     arXiv 2506.03627). The rate counts swaps, each of which costs one word of the longest common subsequence.
+
+    >>> source = Source("How many red apples are left?")
+    >>> [tuple(c) for c in Woo().changes(source, 1, Random(1))]
+    [(0, 8, 'many How')]
     """
 
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
         parts, starts = source.parts, source.starts
-        pairs = [i for i in range(0, len(parts) - 2, 2) if _can_swap(parts[i], parts[i + 1], parts[i + 2])]
-        pairs = [i for i in pairs if source.free(starts[i], starts[i + 2] + len(parts[i + 2]))]
+        pairs = [
+            i
+            for i in range(0, len(parts) - 2, 2)
+            if _can_swap(parts[i], parts[i + 1], parts[i + 2])
+            and (not source.spans or source.free_word(starts[i], starts[i + 2] + len(parts[i + 2])))
+        ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
 
 def _can_swap(left: str, between: str, right: str) -> bool:
-    if not left or not right or "\n" in between or left.lower() == right.lower():
-        return False
-    return left.isalpha() and (right if right.isalpha() else right.rstrip(".,;:!?")).isalpha()
+    return (
+        left.isalpha()
+        and (right.isalpha() or right.rstrip(".,;:!?").isalpha())
+        and "\n" not in between
+        and left.lower() != right.rstrip(".,;:!?").lower()
+    )
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
@@ -43,9 +56,7 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
         for i in pairs:
             if not most or i > most[-1] + 2:
                 most.append(i)
-        while len(most) > wanted:
-            most.pop(int(rng.random() * len(most)))
-        return most
+        return sorted(sample(most, wanted, rng))
     return sorted(taken)
 
 
@@ -56,10 +67,10 @@ def _swap(source: Source, i: int) -> Change:
     return Change(start, start + len(left) + len(between) + len(word), word + between + left)
 
 
-@operator("hw", level="word", default_rate=0.1, paper_rate=0.22)
+@operator("hw", level="word", paper_rate=0.22)
 class Hw(WordEdit):
-    """Homophone words: a word that sounds the same takes a word's place (RoP, arXiv 2506.03627; CMUdict). Takes
-    what is eligible, which is often less than the rate asks for; number words and names stay.
+    """Homophone words: a word that sounds the same takes a word's place (RoP, arXiv 2506.03627; pronunciations from
+    CMUdict). Takes what is eligible, often less than the rate asks for; names and number words stay.
 
     >>> Hw().edit("flour", Random(1))
     'flower'
@@ -70,3 +81,131 @@ class Hw(WordEdit):
     def edit(self, word: str, rng: Random) -> str | None:
         others = homophones().get(word)
         return pick(others, rng) if others else None
+
+
+@operator("hw_spell", level="word", paper_rate=0.22)
+class HwSpell(WordEdit):
+    """Homophones and spellings by sound: "their" for "there", "skool" for "school" (RoP's own homophone data,
+    arXiv 2506.03627, which mixes both; sounds from CMUdict, respelling rules our own).
+
+    >>> HwSpell().edit("school", Random(0))
+    'skool'
+    """
+
+    min_letters = 2
+    nothing = "no word that can be spelt by its sound"
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        lower = word.lower()
+        if lower in NUMBER_WORDS:
+            return None
+        others = homophones().get(word)
+        if others and rng.random() < 0.5:
+            return pick(others, rng)
+        forms = spelt_by_sound(lower) or others
+        return like(pick(forms, rng), word) if forms else None
+
+
+@operator("spelling", level="word")
+class Spelling(WordEdit):
+    """A common misspelling takes a word's place, never another real word (the list that nlpaug carries; Ma 2019).
+
+    >>> Spelling().edit("because", Random(1))
+    'beacouse'
+    """
+
+    nothing = "no word with a known misspelling"
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        table = misspellings()
+        if forms := table.get(word):
+            return pick(forms, rng)
+        forms = table.get(word.lower())
+        return like(pick(forms, rng), word) if forms else None
+
+
+_SMALL = (
+    "a an the of to in on at by for with from as is are was were be been has have had do does did will would can "
+    "could so then that this these those it its her his their my your our and also just very there some"
+)
+_SMALL_WORDS = frozenset(_SMALL.split())
+
+
+@operator("drop", level="word")
+class Drop(TextEdit):
+    """Leaves out small words: articles, prepositions, auxiliaries; never "not", "each" or what carries a number
+    (random deletion of EDA, Wei and Zou 2019, arXiv 1901.11196, held to words that an answer does not hang on).
+
+    >>> source = Source("Tom has the red apples")
+    >>> [tuple(c) for c in Drop().changes(source, 1, Random(1))]
+    [(4, 8, '')]
+    """
+
+    nothing = "no small word to leave out"
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        parts, starts = source.parts, source.starts
+        places = [
+            i for i in range(0, len(parts) - 2, 2) if parts[i].lower() in _SMALL_WORDS and "\n" not in parts[i + 1]
+        ]
+        places = [i for i in places if source.free(starts[i], starts[i + 2])]
+        return sorted(Change(starts[i], starts[i + 2], "") for i in sample(places, wanted, rng))
+
+
+@operator("repeat", level="word")
+class Repeat(TextEdit):
+    """Says a word twice, as in a slip of the pen; never a number word (duplication slips in typing, Grudin 1983).
+
+    >>> source = Source("Tom has red apples")
+    >>> [tuple(c) for c in Repeat().changes(source, 1, Random(1))]
+    [(3, 3, ' Tom')]
+    """
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        parts, starts = source.parts, source.starts
+        places = [
+            i
+            for i in range(0, len(parts), 2)
+            if parts[i].isalpha()
+            and parts[i].lower() not in NUMBER_WORDS
+            and source.free(starts[i], starts[i] + len(parts[i]))
+        ]
+        ends = [(starts[i] + len(parts[i]), parts[i]) for i in sample(places, wanted, rng)]
+        return sorted(Change(end, end, f" {word}") for end, word in ends)
+
+
+_CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did
+not=didn't; has not=hasn't; have not=haven't; had not=hadn't; will not=won't; would not=wouldn't; can not=can't;
+cannot=can't; could not=couldn't; should not=shouldn't; must not=mustn't; I am=I'm; I have=I've; I will=I'll; he
+is=he's; she is=she's; it is=it's; that is=that's; what is=what's; who is=who's; how is=how's; where is=where's; there
+is=there's; here is=here's; you are=you're; we are=we're; they are=they're; you have=you've; we have=we've; they
+have=they've; he will=he'll; she will=she'll; it will=it'll; you will=you'll; we will=we'll; they will=they'll; let
+us=let's; who will=who'll; what will=what'll; that will=that'll; there will=there'll"""
+
+
+@cache
+def _contractions() -> tuple[dict[str, str], re.Pattern[str]]:
+    pairs = [tuple(pair.strip().split("=")) for pair in _CONTRACTIONS.split(";")]
+    table = {long.lower(): short for long, short in pairs} | {short.lower(): long for long, short in reversed(pairs)}
+    forms = sorted(table, key=len, reverse=True)
+    either = "|".join(map(re.escape, forms))
+    return table, re.compile(rf"(?<![\w'])(?:{either})(?![\w'])", re.IGNORECASE)
+
+
+@operator("contraction", level="word")
+class Contraction(TextEdit):
+    """Contracts what is written out and writes out what is contracted: "does not", "doesn't" (HELM,
+    arXiv 2211.09110).
+
+    >>> source = Source("She doesn't know what is left.")
+    >>> [tuple(c) for c in Contraction().changes(source, 2, Random(1))]
+    [(4, 11, 'does not'), (17, 24, "what's")]
+    """
+
+    nothing = "nothing to contract or write out"
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        table, pattern = _contractions()
+        found = [m for m in pattern.finditer(source.text.replace("’", "'")) if source.free(*m.span())]
+        chosen = sample(found, wanted, rng)
+        return sorted(Change(m.start(), m.end(), like(table[m.group().lower()], m.group())) for m in chosen)
