@@ -226,10 +226,10 @@ class TestOverrides:
         assert found == value
 
     def test_they_win_over_the_file_and_the_later_over_the_earlier(self, write):
-        write(a="data: {limit: 1, task: gsm8k}\neval: {gates: [{metric: a, min: 0.1}, {metric: b}]}")
-        loaded = load("a.yaml", ["data.limit=2", "data.limit=3", "eval.gates.0.min=0.2", "eval.gates.1={metric: c}"])
+        write(a="data: {limit: 1, task: gsm8k}\neval: {gates: [{metric: a, min: 0.1}, {metric: b, max: 1}]}")
+        loaded = load("a.yaml", ["data.limit=2", "data.limit=3", "eval.gates.0.min=0.2", "eval.gates.1={metric: c, min: 0}"])
         assert (loaded.recipe.data.limit, loaded.recipe.data.task) == (3, "gsm8k")
-        assert [(g.metric, g.min) for g in loaded.recipe.eval.gates] == [("a", 0.2), ("c", None)]
+        assert [(g.metric, g.min) for g in loaded.recipe.eval.gates] == [("a", 0.2), ("c", 0.0)]
         assert str(loaded.origins["data.limit"]) == "--set data.limit=3"
         assert str(loaded.origins["eval.gates.0.min"]) == "--set eval.gates.0.min=0.2"
         assert str(loaded.origins["data.task"]) == "a.yaml:1"
