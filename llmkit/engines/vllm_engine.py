@@ -1,0 +1,205 @@
+"""vLLM in this process: every request goes to its scheduler at once, and replies are taken as they finish."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from llmkit.engines.base import EngineIdentity, Key
+from llmkit.engines.chat import ChatStyle, Prompt, Renderer
+from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_version
+from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.quiet import quiet
+from llmkit.engines.reasoning import split_reasoning
+from llmkit.engines.sampling import request_seed
+from llmkit.errors import EngineError, UsageError
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.types import Reply, Request, Usage
+
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
+_GIB = 2**30
+
+
+class VllmEngine:
+    """Answers with vLLM's engine, on its CPU and GPU builds. Adapters: LoRA, and TalkLoRA through llmkit's plugin."""
+
+    capabilities = frozenset({"likelihood"})
+
+    def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        self._model = locate(model.path, model.revision)
+        self._adapter = locate_adapter(model.adapter)
+        if self._adapter and not self._adapter.for_vllm:
+            dora = " with DoRA" if self._adapter.config.get("use_dora") else ""
+            raise UsageError(
+                f"vLLM cannot serve this adapter ({self._adapter.kind}{dora})",
+                "use --engine transformers, or merge the adapter into its model",
+            )
+        self._style = ChatStyle.of(model)
+        self._section = engine
+        self._version = vllm_version() or importlib.metadata.version("vllm")
+        self._device = "cpu" if self._version.endswith("+cpu") else accelerator()
+        self._engine: Any = None
+        self._renderer: Renderer | None = None
+        self._pending: dict[str, tuple[Key, Request, Prompt]] = {}
+        self._refused: deque[tuple[Key, EngineError]] = deque()
+        self._count = 0
+        self._eager = self._device == "cpu" if engine.enforce_eager is None else engine.enforce_eager
+        fast = bool(cpu_flags() & {"amx_bf16"})
+        settings = {"device": self._device, "eager": str(self._eager)}
+        if engine.tensor_parallel > 1:
+            settings["tensor_parallel"] = str(engine.tensor_parallel)
+        if engine.batch_invariant:
+            settings["batch_invariant"] = "True"
+        self.identity = EngineIdentity(
+            kind="vllm",
+            version=self._version,
+            model=self._model.name,
+            revision=self._model.revision,
+            adapter=self._adapter and self._adapter.digest,
+            dtype=pick_dtype(engine.dtype, self._model.dtype, self._device, fast_cpu_bfloat16=fast),
+            max_model_len=self._model.max_len(engine.max_model_len),
+            chat_template=self._style.digests[0],
+            system_prompt=self._style.digests[1],
+            settings=tuple(sorted(settings.items())),
+        )
+
+    def submit(self, key: Key, request: Request) -> None:
+        if self._engine is None:
+            self._start()
+        try:
+            prompt = self._renderer.prompt(request)
+        except EngineError as error:
+            self._refused.append((key, error))
+            return
+        self._count += 1
+        number = str(self._count)
+        try:
+            self._engine.add_request(
+                number,
+                {"prompt_token_ids": prompt.ids + prompt.continuation},
+                self._params(request, prompt),
+                lora_request=self._lora,
+            )
+        except ValueError as error:  # vLLM refuses this one request
+            self._refused.append((key, EngineError(f"vLLM refuses the request: {error}")))
+        else:
+            self._pending[number] = (key, request, prompt)
+
+    def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
+        while self._pending or self._refused:
+            while self._refused:
+                yield self._refused.popleft()
+            if not self._pending:
+                return
+            try:
+                outputs = self._engine.step()
+            except Exception as error:
+                raise EngineError(
+                    f"vLLM died: {type(error).__name__}: {error}", "run with --debug to see its log"
+                ) from error
+            for output in outputs:
+                if output.finished and output.request_id in self._pending:
+                    key, request, prompt = self._pending.pop(output.request_id)
+                    yield key, self._reply(output, request, prompt)
+
+    def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        self._pending.clear()
+        self._refused.clear()
+        engine.engine_core.shutdown()
+
+    def _params(self, request: Request, prompt: Prompt) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        if request.continuation is not None:
+            return SamplingParams(
+                max_tokens=1,
+                temperature=0.0,
+                prompt_logprobs=0,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+        sampling = request.sampling
+        return SamplingParams(
+            max_tokens=prompt.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p if sampling.temperature else 1.0,
+            stop=list(sampling.stop) or None,
+            seed=request_seed(request),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _reply(self, output: Any, request: Request, prompt: Prompt) -> Reply | EngineError:
+        cached = output.num_cached_tokens or 0
+        if request.continuation is not None:
+            rows = output.prompt_logprobs[len(prompt.ids) :]
+            logprobs = tuple(row[token].logprob for row, token in zip(rows, prompt.continuation, strict=True))
+            usage = Usage(prompt=len(prompt.ids) + len(prompt.continuation), cached=cached)
+            return Reply(request.continuation, usage=usage, logprobs=logprobs)
+        said = output.outputs[0]
+        if said.finish_reason not in ("stop", "length"):
+            return EngineError(f"vLLM ended the request with `{said.finish_reason}`")
+        text, reasoning = split_reasoning(said.text, prompt.thinking)
+        usage = Usage(prompt=len(prompt.ids), completion=len(said.token_ids), cached=cached)
+        return Reply(text, reasoning, usage, said.finish_reason)
+
+    def _start(self) -> None:
+        section, trust = self._section, self._section.trust_remote_code
+        self._renderer = Renderer.load(self._model, self._style, self.identity.max_model_len, trust)
+        _prepare_environment(self._device, section.batch_invariant)
+        with quiet():
+            from vllm import LLM
+            from vllm.lora.request import LoRARequest
+        options: dict[str, Any] = {}
+        if self._device == "cpu":
+            options |= {"kv_cache_memory_bytes": int((section.kv_cache_gib or 1.0) * _GIB), "block_size": 32}
+        elif section.kv_cache_gib:
+            options["kv_cache_memory_bytes"] = int(section.kv_cache_gib * _GIB)
+        self._lora = None
+        if self._adapter:
+            rank = next((r for r in _RANKS if r >= self._adapter.rank), None)
+            if rank is None:
+                raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}", "use --engine transformers")
+            self._lora = LoRARequest(f"adapter-{self._adapter.digest}", 1, str(self._adapter.folder))
+            # Two spare slots: on vLLM's CPU build a request without an adapter reads the last slot (index -1).
+            options |= {"enable_lora": True, "max_loras": 3, "max_lora_rank": rank}
+        try:
+            with quiet():
+                self._engine = LLM(
+                    model=str(self._model.folder),
+                    dtype=self.identity.dtype,
+                    max_model_len=self.identity.max_model_len,
+                    max_num_seqs=section.max_num_seqs,
+                    enforce_eager=self._eager,
+                    tensor_parallel_size=section.tensor_parallel,
+                    enable_prefix_caching=section.prefix_caching,
+                    trust_remote_code=trust,
+                    disable_log_stats=True,
+                    use_tqdm_on_load=False,
+                    seed=0,
+                    **options,
+                ).llm_engine
+        except Exception as error:
+            raise EngineError(
+                f"vLLM cannot start {self._model.name}: {error}", "run with --debug to see its log"
+            ) from error
+
+
+def _prepare_environment(device: str, batch_invariant: bool) -> None:
+    """Set what vLLM reads at import. What the user has set stays."""
+    os.environ["LLMKIT_VLLM"] = "1"  # llmkit's own plugin acts only in a vLLM that llmkit started
+    wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
+    if os.environ.get("LLMKIT_DEBUG"):
+        wanted["VLLM_LOGGING_LEVEL"] = "INFO"
+    if device == "cpu":
+        wanted["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    if batch_invariant:
+        wanted["VLLM_BATCH_INVARIANT"] = "1"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
