@@ -37,6 +37,7 @@ KEYS = {
     "name": ("--name", "output.name"),
     "optimizer": ("--optimizer", "rop.optimizer"),
     "out": ("--out", "output.dir"),
+    "path": ("--path", "data.path"),
     "rate": ("--rate", "perturb.rate"),
     "seed": ("--seed", "seed"),
     "skip_bad_lines": ("--skip-bad-lines", "data.skip_bad_lines"),
@@ -82,6 +83,9 @@ ModelId = Annotated[
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The run's name.")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", metavar="MODEL", help="Writes the instructions.")]
 Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="The folder for run folders.")]
+Path = Annotated[
+    str | None, typer.Option("--path", metavar="FILE", help="Questions of your own: JSONL, CSV or Parquet.")
+]
 Rate = Annotated[str | None, typer.Option("--rate", metavar="R", help="Share of words changed, or paper.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")]
 SkipBadLines = Annotated[
