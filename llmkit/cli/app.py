@@ -122,6 +122,11 @@ def main(args: list[str] | None = None) -> None:
     """The console script: runs one command and exits with its code (errors.py)."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.stdout is None or sys.stderr is None:  # closed, as by `>&-`
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 open as long as the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    # What is piped is UTF-8 whatever the locale. A lone surrogate becomes \udxxx, which JSON reads back as the same.
+    sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if args is None else args))
 
 
@@ -140,10 +145,11 @@ def run(args: list[str]) -> int:
     except Exception as error:
         if _stdout_is_gone():
             return READER_LEFT
-        if common.settings.debug:
-            return _fail(error, f"internal: {type(error).__name__}: {error}", None, 1)
+        hint = None if common.settings.debug else "--debug shows the traceback"
+        if isinstance(error, OSError) and error.strerror:  # the machine's doing: no space, no permission
+            return _fail(error, f"{error.filename or 'the system'}: {error.strerror}", hint, LlmkitError.exit_code)
         first = (str(error).splitlines() or [""])[0]
-        return _fail(error, f"internal: {type(error).__name__}: {first}", "--debug shows the traceback", 1)
+        return _fail(error, f"internal: {type(error).__name__}: {first}", hint, LlmkitError.exit_code)
 
 
 def _fail(error: BaseException, message: str, hint: str | None, code: int) -> int:

@@ -124,6 +124,13 @@ def test_what_nobody_expected_is_one_line(llmkit, command):
     assert llmkit("finetune") == (1, "", expected)
 
 
+def test_what_the_machine_refuses_is_said_as_it_says_it(llmkit, command):
+    command(raising(PermissionError(13, "Permission denied", "runs/x")))
+    assert llmkit("finetune")[2] == "error: runs/x: Permission denied\nhint: --debug shows the traceback\n"
+    command(raising(OSError(28, "No space left on device")))
+    assert llmkit("--debug", "finetune")[2].endswith("\nerror: the system: No space left on device\n")
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "finetune"], ["finetune", "--debug"]])
 def test_debug_shows_tracebacks_before_or_behind_the_command(llmkit, command, arguments):
     command(raising(DataError("it broke")))
@@ -189,6 +196,21 @@ def test_a_reader_that_leaves_is_no_error():
     err = child.stderr.read()
     assert child.wait(timeout=30) == 141
     assert err == b""
+
+
+def test_what_is_piped_is_utf_8_and_anything_can_be_printed(tmp_path):
+    code = (
+        "import sys\n"
+        "from llmkit.cli import app, common\n"
+        "module = type(sys)('a_command')\n"
+        "module.finetune = lambda: common.print_json(['\\u00e4', '\\ud800'])\n"
+        "sys.modules['llmkit.cli.finetune'] = module\n"
+        "app.main(['finetune'])\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode("utf-8")) == ["\u00e4", "\ud800"]
 
 
 def test_colour_only_on_a_terminal(capsys, monkeypatch):
