@@ -52,11 +52,12 @@ def parts(**paths: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A set on the hub: its name, its configuration, and its splits by the part of the task that they hold."""
+    """A set on the hub: its name, its configuration, and by part of the task the splits that hold it."""
 
     name: str
     config: str | None = None
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"all": ("train", "test")})
+    revision: str | None = None
 
 
 class Task(ABC):
@@ -80,6 +81,10 @@ class Task(ABC):
         """One row of the hub's version; most have the official fields."""
         return self.read(row)
 
+    def wanted(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the hub's version is of this set at all."""
+        return True
+
 
 class GeneratedTask(ABC):
     """A question set that is made, not read: seeded, without a download, with splits that share nothing."""
@@ -94,7 +99,7 @@ class GeneratedTask(ABC):
 
 def canonical(kind: Kind, gold: Any, options: Sequence[str] = ()) -> str:
     """The gold answer in the form of its kind (see `Question`), or a DataError that says what is wrong with it."""
-    raw = ("yes" if gold else "no") if isinstance(gold, bool) else str(gold if gold is not None else "").strip()
+    raw = "" if gold is None else str(gold).strip()
     if not raw:
         raise DataError("the answer is empty")
     if kind == "numeric":
@@ -129,6 +134,8 @@ def question(item: Item, kind: Kind, *, id: str, split: str, cluster: str = "") 
     text = str(item.text).strip()
     if not text:
         raise DataError("the question is empty")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise DataError("the question holds half a character (a lone surrogate)")
     options = tuple(str(option).strip() for option in item.options) if kind == "choice" else ()
     gold = canonical(kind, item.gold, options)
     block = render_options(options) if options else ""

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.schema import DataSection
-from llmkit.tasks import official
+from llmkit.tasks import official, user
 from llmkit.tasks.base import TASKS, GeneratedTask, question
-from llmkit.tasks.splits import digest, ordered
+from llmkit.tasks.splits import SPLITS, digest, ordered
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
 
@@ -28,17 +28,24 @@ def load(data: DataSection, split: str | None = None, seed: int = 7) -> Question
     row, or a split without questions.
     """
     wanted = split or data.split
-    if data.task is None:
-        raise UsageError("no questions are named", "give a task (`--task gsm8k`) or a file (`--path FILE`)")
-    task = TASKS[data.task]()
     skipped = 0
-    if isinstance(task, GeneratedTask):
-        questions = _generated(task, data, wanted, seed)
+    if data.path is not None:
+        if data.task is not None:
+            raise UsageError(f"both a task ({data.task}) and a file ({data.path}) are given", "set one of them to null")
+        questions, skipped = user.read(data)
+    elif data.task is None:
+        raise UsageError("no questions are named", "give a task (`--task gsm8k`) or a file (`--path FILE`)")
+    elif isinstance(task := TASKS[data.task](), GeneratedTask):
+        made = SPLITS if wanted == "all" else (wanted,)
+        questions = [question for part in made for question in _generated(task, data, part, seed)]
     else:
         questions, skipped = official.read(task, data.data_dir, wanted, data.skip_bad_lines)
-    chosen = ordered((q for q in questions if q.split == wanted), seed, data.limit)
+    chosen = ordered((q for q in questions if wanted in ("all", q.split)), seed, data.limit)
     if not chosen:
-        raise DataError(f"`{data.task}` has no questions in its {wanted} split")
+        raise DataError(
+            f"{data.path or f'`{data.task}`'} has no questions in its {wanted} split",
+            f"it has {len(questions)} in all; `data.split: all` takes every one",
+        )
     return Questions(chosen, skipped)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.tasks import sources
+from llmkit.tasks import cache, sources
 from llmkit.tasks.base import Item, Task, question
 from llmkit.tasks.sources import Row
 from llmkit.tasks.splits import digest, number, split_all, split_pool
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
+
+_SMALL = 1 << 20  # bytes of JSON that are read faster than the cache's library is imported
 
 
 def read(task: Task, data_dir: str | None, wanted: str, skip_bad: bool = False) -> tuple[list[Question], int]:
@@ -39,18 +41,34 @@ def _folder(data_dir: str | None) -> Path | None:
 
 
 def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[list[Question], int]:
-    texts = {part: sources.decode(path.read_bytes(), str(path)) for part, path in files.items()}
-    rows = {part: sources.json_rows(text, str(files[part])) for part, text in texts.items()}
-    return build(task, rows, task.read, skip_bad)
+    raw = {part: path.read_bytes() for part, path in files.items()}
+    kept = None if skip_bad or sum(map(len, raw.values())) < _SMALL else cache.folder(task, raw.values())
+    if kept and (questions := cache.read(kept)) is not None:
+        return questions, 0
+    names = {part: str(path) for part, path in files.items()}
+    rows = {part: sources.json_rows(sources.decode(raw[part], names[part]), names[part]) for part in files}
+    questions, skipped = build(task, rows, task.read, skip_bad)
+    if kept:
+        cache.write(kept, questions)
+    return questions, skipped
 
 
 def _from_hub(task: Task, folder: Path | None, skip_bad: bool) -> tuple[list[Question], int]:
+    kept = cache.folder(task, [repr(task.hub).encode()])
+    if (questions := cache.read(kept)) is not None:
+        return questions, 0
     try:
-        rows = {part: list(sources.hub_rows(task.hub, part)) for part in task.hub.parts}
+        rows = {
+            part: [(where, row) for where, row in sources.hub_rows(task.hub, part) if task.wanted(row)]
+            for part in task.hub.parts
+        }
     except Exception as error:  # the hub's client raises whatever its own layers raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(_missing(task, folder), f"{_ways(task)}. The hub said: {reason}") from error
-    return build(task, rows, task.read_hub, skip_bad)
+    questions, skipped = build(task, rows, task.read_hub, skip_bad)
+    if not skipped:
+        cache.write(kept, questions)
+    return questions, skipped
 
 
 def _missing(task: Task, folder: Path | None) -> str:

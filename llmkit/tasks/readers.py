@@ -116,9 +116,9 @@ class Choice:
             r"(?![\w'’]|\s?[=+*/^])"
             r"(?:(?<![AI])|(?=\s*(?:[^\w\s]|$)|\s(?:because|since|as|is|and|or|which)\b))"
         )
-        self._lead = re.compile(
-            rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s)?[(\[*_`\"'{{\s]*(?:\\text\{{)?(?:({either})\s?\)|({known}){alone}|({either})[\W_]*$)"
-        )
+        opening = r"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s)?[(\[*_`\"'{\s]*(?:\\text\{)?"
+        self._sole = re.compile(rf"{opening}({either})(?:\s?\)|[\W_]*$)")
+        self._lead = re.compile(rf"{opening}({known}){alone}")
         self._opens = re.compile(rf"^[\s(*_]{{0,3}}({known})(?:[).:*_]|\s*$)", re.MULTILINE)
         self._marked = re.compile(
             rf"\(\s?({known})\s?\)|\*\*({known})\*\*|\b(?:[Oo]ption|[Cc]hoice)\s({known})(?![\w'’])"
@@ -135,7 +135,8 @@ class Choice:
         line = first_line(content)
         start = line.lstrip(_OPENING)
         return (
-            self._texts.get(normalise(line))
+            self._label(self._sole.match(start))
+            or self._texts.get(normalise(line))
             or self._label(self._lead.match(start))
             or self._name(self._named.match(start))
             or self._text(self._option.match(start.casefold()))

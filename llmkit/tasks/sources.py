@@ -90,5 +90,6 @@ def hub_rows(hub: Hub, part: str) -> Iterator[Row]:
     import datasets
 
     for split in hub.parts[part]:
-        for index, row in enumerate(datasets.load_dataset(hub.name, hub.config, split=split), 1):
+        rows = datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+        for index, row in enumerate(rows, 1):
             yield f"{hub.name}/{split}: row {index}", row

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from llmkit.seeds import derive
 from llmkit.types import Question
 
+SPLITS = ("train", "dev", "test")
+
 
 def digest(key: str, size: int = 6) -> str:
     """A short name for a normalised text."""

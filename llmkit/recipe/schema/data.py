@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,25 +14,33 @@ class DataSection(Section):
 
     task: str | None = None
     """A name from `llmkit data ls`."""
-    split: Literal["train", "dev", "test"] = "test"
+    split: Literal["train", "dev", "test", "all"] = "test"
+    """A set without official splits is cut by a hash of each question, 20/20/60; `all` takes every question."""
     limit: int | None = Field(None, ge=1)
     """At most this many questions, in a seeded order that keeps smaller limits inside larger ones."""
     data_dir: str | None = None
     """A folder with the sets in their official layout. Default: `LLMKIT_DATA_DIR`, else the hub."""
     path: str | None = None
-    """Your own JSONL, CSV or Parquet file."""
+    """Your own JSONL, CSV or Parquet file; `-` reads JSONL from standard input."""
     question: str = "question"
     """The field that holds the question, in your own file."""
     answer: str = "answer"
+    """The field that holds the answer: a number, a label or an option's text, yes or no, or free text."""
     kind: Literal["numeric", "choice", "boolean", "text"] = "numeric"
+    """What the answers of your own file are."""
     id: str | None = None
+    """The field that names a row. Default: the text and how often it stood before."""
     options: str | None = None
-    """The field that holds the list of options of a `choice` question."""
-    levels: tuple[int, ...] = (1, 2)
+    """The field that holds the options of a `choice` question: a list, or in CSV a text with `|` between them."""
+    levels: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field((1, 2), min_length=1)
     """Numbers of steps (1 to 4) drawn by the generated task `arithmetic`."""
     size: int = Field(1000, ge=10)
     """Questions in each split of a generated task."""
     skip_bad_lines: bool = False
+    """Leave out rows that cannot be read, and count them, instead of stopping at the first."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class PerturbSection(Section):
@@ -40,7 +48,7 @@ class PerturbSection(Section):
 
     conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     """Operators, compositions (`ec+uic`), mixtures (`mix(ec:0.7,sc:0.3)`) or pairs from a file (`file:PATH`)."""
-    rate: float | Literal["paper"] | tuple[float, ...] = "paper"
+    rate: Share | Literal["paper"] | tuple[Share, ...] = "paper"
     """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
     """What noise never touches. Anything else is taken as a regular expression."""

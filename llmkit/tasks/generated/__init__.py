@@ -1,5 +1,5 @@
 """Question sets that are made, not read."""
 
-from llmkit.tasks.generated import arithmetic
+from llmkit.tasks.generated import arithmetic, symbolic
 
-__all__ = ["arithmetic"]
+__all__ = ["arithmetic", "symbolic"]

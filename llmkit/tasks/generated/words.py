@@ -21,6 +21,16 @@ MEN = _words(
     Paul Peter Rafael Ravi Rohan Samuel Simon Tariq Theo Tomas Victor Yusuf
     """
 )
+SURNAMES = _words(
+    """
+    Abbott Adeyemi Ahmadi Alvarez Andersson Bakker Baptiste Barnes Becker Bianchi Blake Castillo Chandra Cohen
+    Costa Dang Delgado Dubois Duarte Eklund Farrell Ferrari Fischer Flores Garnier Gupta Haddad Hansen Hernandez
+    Ibrahim Ito Jansen Jimenez Kapoor Keller Kim Kowalski Larsen Lindqvist Lopez Mahmoud Marino Mbeki Medina
+    Moreau Morgan Nakamura Nguyen Novak Okafor Olsen Ortega Osei Papadakis Park Patel Petrov Quinn Ramirez Rao
+    Ricci Rossi Ruiz Sandberg Santos Schmidt Sharma Silva Singh Smirnov Stone Suzuki Takahashi Tanaka Torres
+    Tran Uddin Vargas Vogel Walsh Weber Wong Yilmaz Zhang
+    """
+)
 
 _THINGS = {
     "small": """marble sticker seashell button bead postcard stamp coin badge feather pebble bookmark magnet

@@ -1,5 +1,5 @@
 """Question sets that are read from their official files or from the hub."""
 
-from llmkit.tasks.sets import math
+from llmkit.tasks.sets import commonsense, math, reasoning
 
-__all__ = ["math"]
+__all__ = ["commonsense", "math", "reasoning"]

@@ -1,0 +1,108 @@
+"""A user's own questions: JSONL, CSV or Parquet, by the names of their fields."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError, UsageError
+from llmkit.recipe.schema import DataSection
+from llmkit.registry import nearest
+from llmkit.tasks import sources
+from llmkit.tasks.base import Item, question
+from llmkit.tasks.sources import Row
+from llmkit.tasks.splits import digest, split_all
+from llmkit.tasks.text import normalise
+from llmkit.types import Question
+
+
+def read(data: DataSection) -> tuple[list[Question], int]:
+    """The questions of `data.path` in the order of the file, and the count of bad rows left out."""
+    if data.kind == "choice" and data.options is None:
+        raise UsageError("`data.kind: choice` needs `data.options`", "name the field that holds the list of options")
+    questions: list[Question] = []
+    lines: dict[str, str] = {}  # where each id stood
+    texts: dict[str, int] = {}  # how often each text stood
+    skipped = 0
+    for where, row in _rows(data.path):
+        try:
+            item, name = _item(row, data)
+            if name is None:
+                count = texts[item.text] = texts.get(item.text, 0) + 1
+                name = f"row-{digest(item.text)}" + (f"-{count}" if count > 1 else "")
+            if name in lines:
+                raise DataError(f"the id {name!r} stands already at {lines[name]}")
+            questions.append(question(item, data.kind, id=name, split=split_all(normalise(item.text))))
+            lines[name] = where
+        except DataError as error:
+            if not data.skip_bad_lines:
+                hint = error.hint or "`--skip-bad-lines` counts such rows instead"
+                raise DataError(f"{where}: {error.message}", hint) from None
+            skipped += 1
+    if not questions:
+        raise DataError(f"{data.path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
+    return questions, skipped
+
+
+def _rows(path: str) -> Iterator[Row]:
+    if path == "-":
+        return sources.json_lines(sources.decode(_stdin(), "standard input"), "standard input")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        beside = [p.name for p in file.parent.iterdir() if p.is_file()] if file.parent.is_dir() else []
+        close = nearest(file.name, beside)
+        hint = f"did you mean {' or '.join(f'`{file.parent / name}`' for name in close)}?" if close else None
+        raise DataError(f"there is no file {path}", hint)
+    if file.suffix == ".parquet":
+        return sources.parquet_rows(file)
+    text = sources.decode(file.read_bytes(), path)
+    reader = {".csv": sources.csv_rows, ".json": sources.json_rows}.get(file.suffix, sources.json_lines)
+    return reader(text, path)
+
+
+@cache
+def _stdin() -> bytes:
+    """Standard input can be read once, and is asked for once per split."""
+    return sys.stdin.buffer.read()
+
+
+def _item(row: Any, data: DataSection) -> tuple[Item, str | None]:
+    """The row as an item, with the rest of its fields as `meta`, and its own id if it has one."""
+    if isinstance(row, DataError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise DataError(f"not an object with fields but {json.dumps(row)[:60]}")
+    used = {field: _field(row, field) for field in (data.question, data.answer, data.options, data.id) if field}
+    text = used[data.question]
+    if not isinstance(text, str):
+        raise DataError(f"the field `{data.question}` is no text but {json.dumps(text, default=str)[:60]}")
+    options = _options(used[data.options]) if data.options else ()
+    meta = {key: value for key, value in row.items() if key not in used}
+    return Item(text.strip(), used[data.answer], options, meta=meta), str(used[data.id]) if data.id else None
+
+
+def _field(row: Mapping[str, Any], field: str) -> Any:
+    if field not in row:
+        close = nearest(field, map(str, row))
+        hint = f"did you mean `{close[0]}`? " if close else ""
+        raise DataError(f"no field `{field}`", f"{hint}its fields are {', '.join(map(str, row))}")
+    if row[field] is None or row[field] == "":
+        raise DataError(f"the field `{field}` is empty")
+    return row[field]
+
+
+def _options(value: Any) -> list[str]:
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return [part.strip() for part in value.split("|")]
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            raise DataError("the options start like a JSON list and are none") from None
+    if not isinstance(value, list) or not all(isinstance(option, str | int | float) for option in value):
+        raise DataError("the options are no list of texts")
+    return [str(option) for option in value]
