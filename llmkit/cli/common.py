@@ -160,9 +160,10 @@ def _number(text: str) -> float | str:
 
 
 def set_up_logs() -> None:
-    """Library logs go to stderr: warnings by default, errors only with --quiet, notes with --debug."""
-    level = logging.INFO if settings.debug else logging.ERROR if settings.quiet else logging.WARNING
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
+    """Libraries print their warnings by themselves; --quiet leaves their errors only, --debug adds their notes."""
+    logging.disable(logging.WARNING if settings.quiet else logging.NOTSET)
+    if settings.debug:
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
 def note(text: str) -> None:
@@ -184,8 +185,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))
 
 
-def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
-    """A plain table on stdout. Columns in `right` are aligned right. Piped, it is never cut to a width."""
+def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = (), stderr: bool = False) -> None:
+    """A plain table on stdout (or stderr). Columns in `right` are aligned right. Piped, it is never cut to a width."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -195,4 +196,5 @@ def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...
         table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=False)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 500, markup=False, highlight=False).print(table)
+    sink = sys.stderr if stderr else sys.stdout
+    Console(file=sink, width=None if sink.isatty() else 500, markup=False, highlight=False).print(table)

@@ -53,18 +53,20 @@ def show(
     from llmkit.recipe import Override, load
     from llmkit.tasks import load as load_questions
 
-    key = "data.path" if os.path.exists(task) or "." in task else "data.task"
+    own = os.path.exists(task) or "." in task
+    what = [Override("data.path", task, task), "data.split=all"] if own else [Override("data.task", task, task)]
     flags = overrides(sets, split=split, limit=limit, seed=seed, data_dir=data_dir, skip_bad_lines=skip_bad_lines)
-    recipe = load(None, [Override(key, task, task), *flags]).recipe
-    questions = load_questions(recipe.data, seed=recipe.seed)
-    shown = questions if recipe.data.limit else questions[:3]
+    recipe = load(None, [*what, *flags]).recipe
+    questions = load_questions(recipe.data.model_copy(update={"limit": None}), seed=recipe.seed)
+    shown = questions[: recipe.data.limit or 3]  # a limit takes the first of an order that does not depend on it
     if as_json:
         print_json([{**asdict(q), "meta": dict(q.meta)} for q in shown])
         return
     for question in shown:
         print(f"{question.id}\n{_indented(question.text)}\n  -> {question.gold}\n")
     skipped = f", {questions.skipped} bad lines left out" if questions.skipped else ""
-    note(f"{len(shown)} of {len(questions)} questions in the {recipe.data.split} split{skipped}")
+    where = "" if recipe.data.split == "all" else f" in the {recipe.data.split} split"
+    note(f"{len(shown)} of {len(questions)} questions{where}{skipped}")
 
 
 def _row(name: str, task: Any) -> dict[str, Any]:
