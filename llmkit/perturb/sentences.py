@@ -96,7 +96,7 @@ def main_name(text: str) -> str | None:
         word = match.group()
         if word not in _NOT_A_NAME:
             opens = text[: match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
-            acts = re.match(r"(?:'s)? (?:and [A-Z]|is|was|has|had|can|wants|[a-z]+(?:s|ed)\b)", text[match.end() :])
+            acts = re.match(r"(?:['’]s)? (?:and [A-Z]|is|was|has|had|can|wants|[a-z]+(?:s|ed)\b)", text[match.end() :])
             seen[word] = seen.get(word, 0) + 2 * bool(acts) + (not opens)
     best = max(seen, key=lambda w: seen[w], default=None)
     return best if best and seen[best] else None

@@ -40,15 +40,12 @@ class DataSection(Section):
     """Leave out rows that cannot be read, and count them, instead of stopping at the first."""
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
 class PerturbSection(Section):
     """The noisy conditions; `clean` is always there."""
 
     conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     """Operators, compositions (`ec+uic`), mixtures (`mix(ec:0.7,sc:0.3)`) or pairs from a file (`file:PATH`)."""
-    rate: Share | Literal["paper"] | tuple[Share, ...] = "paper"
+    rate: float | Literal["paper"] | tuple[float, ...] = "paper"
     """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
     """What noise never touches. Anything else is taken as a regular expression."""

@@ -1,0 +1,212 @@
+"""`llmkit perturb`: noisy copies of questions, row by row, from files, pipes, tasks and the hub."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli import common
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.perturb.stream import Job, Stats
+
+Input = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A .jsonl, .csv, .tsv or .parquet file, `-` (JSON lines on stdin), task:NAME, hub:OWNER/NAME, "
+        "or a recipe (.yaml).",
+    ),
+]
+Op = Annotated[
+    str | None,
+    typer.Option(
+        "--op", metavar="A,B", help="Operators (`--list`): ec, ec+uic, chars(4), mix(ec:0.7,sc:0.3), file:PATH."
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="R", help="Share of words changed, several as 0,0.1,0.2, or paper. [0.1]"),
+]
+Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
+Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
+Copies = Annotated[int, typer.Option("--copies", metavar="N", min=1, help="Noisy copies of each row and condition.")]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option("--protect", metavar="REGEX", help="Protect what this matches, too. May be repeated."),
+]
+Retries = Annotated[
+    int | None, typer.Option("--retries", metavar="N", help="Fresh seeds where a copy fails its checks.")
+]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that do the work.")]
+OutFile = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to stdout.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted --out FILE stopped.")]
+Preview = Annotated[
+    int, typer.Option("--preview", metavar="N", min=0, help="Only show N rows with coloured differences.")
+]
+Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write a page of coloured differences.")]
+Stats_ = Annotated[bool, typer.Option("--stats", help="Strength, kinds of edits and rejects by condition, on stderr.")]
+List_ = Annotated[bool, typer.Option("--list", help="Name the operators and what each does.")]
+
+
+def perturb(
+    source: Input = None,
+    op: Op = None,
+    rate: Rate = None,
+    seed: common.Seed = None,
+    field: Field = "question",
+    id_: Id = "id",
+    copies: Copies = 1,
+    protect: Protect = None,
+    retries: Retries = None,
+    workers: Workers = 1,
+    limit: common.Limit = None,
+    split: common.Split = None,
+    data_dir: common.DataDir = None,
+    skip_bad_lines: common.SkipBadLines = None,
+    out: OutFile = None,
+    resume: Resume = False,
+    preview: Preview = 0,
+    html: Html = None,
+    stats: Stats_ = False,
+    list_: List_ = False,
+    set_: common.Set = None,
+    json_: common.Json = False,
+) -> None:
+    """Make noisy copies of questions without changing their answers.
+
+    Writes one JSON line for each row, condition, rate and copy: the row's own fields, the noisy text in its field,
+    and `perturbation`, which says what was done.
+    """
+    from llmkit.perturb import variants
+    from llmkit.perturb.rows import Fields, Rows
+    from llmkit.perturb.stream import Job
+
+    if list_:
+        return _list(json_)
+    if source is None:
+        raise UsageError("no rows are named", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
+    from_recipe = source.endswith((".yaml", ".yml"))
+    loaded = common.recipe_from(
+        source if from_recipe else None,
+        set_,
+        conditions=op,
+        rate=rate if rate or from_recipe else "0.1",
+        seed=seed,
+        limit=limit,
+        split=split,
+        data_dir=data_dir,
+        skip_bad_lines=skip_bad_lines,
+    )
+    recipe = loaded.recipe
+    section = recipe.perturb.model_copy(
+        update={
+            "protect": (*recipe.perturb.protect, *(protect or ())),
+            "retries": recipe.perturb.retries if retries is None else retries,
+        }
+    )
+    if from_recipe:
+        source = recipe.data.path or f"task:{recipe.data.task}"
+    fields = Fields(field, id_)
+    rows = Rows(source, fields, recipe.data, recipe.seed)
+    job = Job(variants.perturbers(section, recipe.seed), fields, copies)
+    if preview:
+        return _preview(job, rows, preview)
+    _write(job, rows, workers, out, resume, html, stats, json_)
+    return None
+
+
+def _list(json_: bool) -> None:
+    from llmkit.perturb.show import listing
+
+    if json_:
+        return common.print_json(listing())
+    columns = ["name", "level", "rate", "paper_rate", "example", "source"]
+    rows = [[o[column] for column in columns] for o in listing()]
+    return common.print_table(["operator", "level", "rate", "paper", "example", "source"], rows)
+
+
+def _preview(job: Job, rows: Any, count: int) -> None:
+    import itertools
+    import os
+
+    from llmkit.perturb.show import coloured
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for row in itertools.islice(rows, count):
+        for made in job.rows(row):
+            record = made["perturbation"]
+            words = record["strength"]["words"]
+            state = record.get("rejected") or record.get("short")
+            print(
+                f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words"
+                + (f"  ({state})" if state else "")
+            )
+            print(coloured(made[job.fields.question], record["edits"], colour) + "\n")
+
+
+def _write(
+    job: Job, rows: Any, workers: int, out: str | None, resuming: bool, html: str | None, stats: bool, json_: bool
+) -> None:
+    from llmkit.perturb.progress import RowProgress
+    from llmkit.perturb.show import Page
+    from llmkit.perturb.stream import Stats, open_output, resume, run
+
+    done, totals = 0, {condition: Stats() for condition in job.perturbers}
+    reading = iter(rows)
+    sink = open_output(out, resuming)
+    if resuming:
+        done = resume(Path(out or ""), job, reading)
+    page = Page(f"{rows.source}: {', '.join(job.perturbers)}", job.fields.question) if html else None
+    try:
+        with RowProgress("perturb", rows, quiet=common.settings.quiet) as progress:
+            progress.advance(done)
+            for size, lines, counted in run(job, reading, workers):
+                sink.write(lines)
+                sink.flush()
+                progress.advance(size)
+                if page:
+                    page.add(lines)
+                for condition, made in counted.items():
+                    totals[condition] += made
+    finally:
+        if out not in (None, "-"):
+            sink.close()
+    if page and html:
+        Path(html).write_text(page.render(*_table(totals)), encoding="utf-8")
+    _report(totals, rows.skipped, done, stats, json_)
+
+
+def _table(totals: dict[str, Stats]) -> tuple[list[str], list[list[Any]]]:
+    rows = []
+    for condition, made in totals.items():
+        facts = made.as_dict()
+        shares = [f"{facts[key]:.1%}" if facts[key] is not None else "-" for key in ("words", "chars")]
+        kinds = ", ".join(f"{count} {kind}" for kind, count in facts["edits"].items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in facts["rejected"].items())
+        rows.append([condition, facts["rows"], *shares, kinds, reasons])
+    return ["condition", "rows", "words", "characters", "edits", "rejected"], rows
+
+
+def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
+    """What a person should know at the end, on stderr: stdout carries the rows."""
+    import json
+
+    if stats and json_:
+        print(json.dumps({condition: made.as_dict() for condition, made in totals.items()}), file=sys.stderr)
+    elif stats:
+        common.print_table(*_table(totals), stderr=True)
+    rejected = sum(sum(made.rejected.values()) for made in totals.values())
+    rows = sum(made.rows for made in totals.values())
+    parts = [f"{rows} rows written"]
+    if done:
+        parts.append(f"{done} inputs were there already")
+    if rejected:
+        parts.append(f"{rejected} unchanged (--stats says why)" if not stats else f"{rejected} unchanged")
+    if skipped:
+        parts.append(f"{skipped} bad lines skipped")
+    common.note("perturb: " + ", ".join(parts))

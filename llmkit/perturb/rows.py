@@ -1,0 +1,231 @@
+"""Rows to perturb: from files, standard input, the hub and tasks; one at a time, each with its place and its id."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from llmkit.errors import DataError, UsageError
+from llmkit.recipe.schema import DataSection
+
+_SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
+
+
+class Row(NamedTuple):
+    """One input: its fields, and the id that its noise is seeded by."""
+
+    fields: dict[str, Any]
+    id: str
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which fields of a row hold what. Where there is no id, the text and how often it was seen before stand in."""
+
+    question: str = "question"
+    id: str = "id"
+    options: str = "options"
+    answer: str = "answer"
+
+
+class Rows:
+    """The rows of one source, in order. `skipped` counts bad ones where those are to be skipped.
+
+    `total` is the number of rows where it is known without reading them all.
+    """
+
+    def __init__(self, source: str, fields: Fields, data: DataSection, seed: int = 7) -> None:
+        self.source, self.fields, self.data, self.seed = source, fields, data, seed
+        self.skipped = 0
+        self.total: int | None = None
+        self._seen: Counter[int] = Counter()
+        self._read = self._reader()
+
+    def __iter__(self) -> Iterator[Row]:
+        given = 0
+        for place, made in self._read():
+            try:
+                row = self._checked(made)
+            except DataError as error:
+                if not self.data.skip_bad_lines:
+                    hint = error.hint or "`--skip-bad-lines` passes over it"
+                    raise DataError(f"{place}: {error.message}", hint) from None
+                self.skipped += 1
+                continue
+            yield row
+            given += 1
+            if given == self.data.limit:
+                return
+
+    def _checked(self, made: Any) -> Row:
+        if isinstance(made, DataError):
+            raise made
+        if not isinstance(made, dict):
+            raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
+        if self.fields.question not in made:
+            known = ", ".join(f"`{name}`" for name in list(made)[:8])
+            raise DataError(f"no field `{self.fields.question}`", f"the row has {known}; name one with `--field`")
+        text = made[self.fields.question]
+        if not isinstance(text, str):
+            raise DataError(f"field `{self.fields.question}` holds {_kind(text)}, not text")
+        given = made.get(self.fields.id)
+        if given is not None and given != "":
+            return Row(made, str(given))
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        key = int.from_bytes(digest, "big")
+        self._seen[key] += 1
+        return Row(made, f"text:{digest.hex()}#{self._seen[key]}")
+
+    def _reader(self) -> Any:
+        kind, colon, name = self.source.partition(":")
+        if self.source == "-":
+            return self._stdin
+        if colon and kind in ("task", "hub"):
+            return lambda: (self._task if kind == "task" else self._hub)(name)
+        path = Path(self.source)
+        if not path.exists():
+            raise DataError(f"{path}: no such file", f"what can be read: {_SOURCES}")
+        suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
+        readers = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
+        if suffix == ".parquet":
+            self.total = _parquet_total(path)
+            return lambda: _parquet(path)
+        if suffix not in readers:
+            raise UsageError(f"{path}: not a kind of file that is known here", f"what can be read: {_SOURCES}")
+        return lambda: self._file(path, readers[suffix])
+
+    def _stdin(self) -> Iterator[tuple[str, Any]]:
+        if sys.stdin.isatty():
+            raise UsageError("nothing comes in on standard input", "pipe JSON lines in, or name a file")
+        yield from _jsonl(sys.stdin.buffer, "<stdin>")
+
+    @staticmethod
+    def _file(path: Path, read: Any) -> Iterator[tuple[str, Any]]:
+        with _opened(path) as file:
+            yield from read(file, str(path))
+
+    def _task(self, name: str) -> Iterator[tuple[str, Any]]:
+        from llmkit.tasks import load
+
+        questions = load(self.data.model_copy(update={"task": name}), seed=self.seed)
+        self.total = len(questions)
+        for question in questions:
+            fields = {self.fields.id: question.id, self.fields.question: question.text, "answer": question.gold}
+            if question.options:
+                fields["options"] = list(question.options)
+            yield question.id, fields
+
+    def _hub(self, name: str) -> Iterator[tuple[str, Any]]:
+        import datasets
+
+        name, _, split = name.partition(":")
+        try:
+            rows = datasets.load_dataset(name, split=split or self.data.split, streaming=True)
+            for number, row in enumerate(rows, 1):
+                yield f"{name}: row {number}", row
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"hub set `{name}` is not at hand: {reason}", "download it and give its file") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"{path}: not gzip ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(file, 1):
+        if line.isspace():
+            continue
+        place = f"{name}:{number}"
+        try:
+            yield place, json.loads(line)
+        except UnicodeDecodeError as error:
+            yield place, DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})")
+        except (ValueError, RecursionError) as error:
+            if number == 1 and line.lstrip()[:1] == b"[":
+                hint = "one object a line is needed: `jq -c '.[]'` makes that"
+                raise DataError(f"{place}: a JSON list", hint) from None
+            yield place, DataError(f"not JSON ({getattr(error, 'msg', error)})")
+
+
+def _csv(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(file, 1):
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+
+    csv.field_size_limit(1 << 27)
+    reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in name else ",", strict=True)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"{name}:{number}", DataError(f"not CSV ({error})")
+            continue
+        if None in row or None in row.values():
+            yield f"{name}:{number}", DataError("the number of columns differs from the first line's")
+        elif any("\udc80" <= char <= "\udcff" for value in row.values() for char in value if char > "\ud7ff"):
+            yield f"{name}:{number}", DataError("not UTF-8")
+        else:
+            yield f"{name}:{number}", row
+
+
+def _parquet_total(path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{path}: row {number}", row
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def gold_of(row: dict[str, Any], fields: Fields) -> str | None:
+    """The answer that noise must not give away: what stands behind "####", else a short answer as it is."""
+    answer = row.get(fields.answer)
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return None
+    text = str(answer).rpartition("####")[2].strip().replace(",", "")
+    return text if len(text) <= 60 else None
+
+
+def options_of(row: dict[str, Any], fields: Fields) -> tuple[str, ...]:
+    """The texts of a row's answer options, if it has a list of them."""
+    options = row.get(fields.options)
+    return tuple(o for o in options if isinstance(o, str)) if isinstance(options, list) else ()

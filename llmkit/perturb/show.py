@@ -1,0 +1,138 @@
+"""Noise for the eye: coloured differences on a terminal and in HTML, and what operators there are."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from llmkit.perturb.base import OPERATORS
+from llmkit.perturb.engine import Perturber
+
+SAMPLE = "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
+
+
+def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """The final text in pieces: (unchanged, "", "") or ("", old, new), in order."""
+    pieces, at = [], 0
+    for edit in edits:
+        if edit["start"] > at:
+            pieces.append((text[at : edit["start"]], "", ""))
+        pieces.append(("", edit["old"], edit["new"]))
+        at = edit["end"]
+    return pieces + ([(text[at:], "", "")] if at < len(text) else [])
+
+
+def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) -> str:
+    """What was taken out in red and what was put in in green; without colour as [-old-]{+new+}, like `git --word-diff`.
+
+    >>> coloured("the owl sat", [{"start": 4, "end": 7, "old": "cat", "new": "owl"}], colour=False)
+    'the [-cat-]{+owl+} sat'
+    """
+    out = []
+    for same, old, new in segments(text, edits):
+        out.append(same)
+        if old:
+            out.append(f"\x1b[9;31m{old}\x1b[0m" if colour else f"[-{old}-]")
+        if new:
+            out.append(f"\x1b[32m{new}\x1b[0m" if colour else f"{{+{new}+}}")
+    return "".join(out)
+
+
+def listing() -> list[dict[str, Any]]:
+    """Every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
+    rows = []
+    for name in OPERATORS:
+        op = OPERATORS[name]
+        spec = name if op.argument is None else f"{name}:{op.argument}"
+        text, source = op.summary()
+        rows.append(
+            {
+                "name": spec,
+                "level": op.level,
+                "rate": op.default_rate,
+                "paper_rate": op.paper_rate,
+                "example": example(spec) if op.shows_example else None,
+                "what": text,
+                "source": source,
+            }
+        )
+    return rows
+
+
+def example(spec: str) -> str:
+    """What an operator makes of the sample sentence: the words around its first edit."""
+    for seed in range(20):
+        made = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE, "sample")
+        if made.edits:
+            edit = made.edits[0]
+            old, new = edit.old, edit.new
+            if not old.strip() or not new.strip():  # show what stands around an insertion or a deletion
+                before = SAMPLE[: edit.start].rpartition(" ")[2]
+                after = made.text[edit.end :].partition(" ")[0]
+                old, new = before + old + after, before + new + after
+            return f"{shortened(old)} -> {shortened(new)}"
+    return ""
+
+
+def shortened(text: str, length: int = 48) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _tagged(tag: str, text: str) -> str:
+    return f"<{tag}>{html.escape(text)}</{tag}>" if text else ""
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; }}
+p {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0 1.2rem; }}
+del {{ background: #fbd9d7; color: #8c1d18; text-decoration-thickness: 1px; }}
+ins {{ background: #d5f0dc; color: #0b5a2a; text-decoration: none; }}
+small {{ color: #5c5c5c; }} .rejected {{ color: #8c1d18; }}
+table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #e8e8e8; }} small {{ color: #a0a0a0; }}
+del {{ background: #4a1512; color: #ffb4ab; }} ins {{ background: #0c3a1e; color: #9be3b0; }} }}
+</style>
+<h1>{title}</h1>
+{table}
+"""
+
+
+class Page:
+    """A self-contained HTML page of differences, written as rows come; at most `limit` rows, to stay readable."""
+
+    def __init__(self, title: str, question: str, limit: int = 500) -> None:
+        self.title, self.question, self.limit = title, question, limit
+        self.items: list[str] = []
+        self.left_out = 0
+
+    def add(self, lines: bytes) -> None:
+        """Takes output lines as they are written."""
+        for line in lines.splitlines():
+            if len(self.items) >= self.limit:
+                self.left_out += 1
+                continue
+            row = json.loads(line)
+            made, text = row["perturbation"], row[self.question]
+            words, chars = made["strength"]["words"], made["strength"]["chars"]
+            facts = f"{made['operator']} at {made['rate']}: {words:.0%} of words, {chars:.0%} of characters"
+            facts = html.escape("; ".join(filter(None, (facts, made.get("rejected"), made.get("short")))))
+            state = " class=rejected" if "rejected" in made else ""
+            marked = "".join(
+                html.escape(same) + _tagged("del", old) + _tagged("ins", new)
+                for same, old, new in segments(text, made["edits"])
+            )
+            self.items.append(f'<small{state}>{facts}</small><p dir="auto">{marked}</p>\n')
+
+    def render(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+        """The page, with a table of statistics at its head."""
+        head = "".join(f"<th>{html.escape(column)}" for column in columns)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)
+        more = f"<p><small>{self.left_out} more rows are not shown.</small></p>" if self.left_out else ""
+        page = _PAGE.format(title=html.escape(self.title), table=f"<table><tr>{head}{body}</table>")
+        return page + "".join(self.items) + more + "</html>\n"

@@ -1,0 +1,216 @@
+"""Rows through perturbers: one output row per input, condition, rate and copy, in input order, on several processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from llmkit.errors import DataError, UsageError
+from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.rows import Fields, Row, gold_of, options_of
+
+_CHUNK = 128  # rows handed to a worker at once
+
+
+@dataclass
+class Stats:
+    """What came of the rows of one condition: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+
+    rows: int = 0
+    words: float = 0.0
+    chars: float = 0.0
+    edits: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    short: int = 0
+
+    def add(self, made: Perturbed) -> None:
+        self.rows += 1
+        if made.rejected:
+            self.rejected[made.reason or ""] += 1
+            return
+        self.words += made.strength.words
+        self.chars += made.strength.chars
+        self.short += made.reason is not None
+        for edit in made.edits:
+            self.edits[edit_kind(edit.old, edit.new)] += 1
+
+    def __iadd__(self, other: Stats) -> Stats:
+        self.rows += other.rows
+        self.words += other.words
+        self.chars += other.chars
+        self.short += other.short
+        self.edits += other.edits
+        self.rejected += other.rejected
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Means over the rows that were changed, and counts; fit for JSON."""
+        changed = self.rows - sum(self.rejected.values())
+        return {
+            "rows": self.rows,
+            "changed": changed,
+            "words": round(self.words / changed, 4) if changed else None,
+            "chars": round(self.chars / changed, 4) if changed else None,
+            "edits": dict(self.edits.most_common()),
+            "rejected": dict(self.rejected.most_common()),
+            "short": self.short,
+        }
+
+
+def edit_kind(old: str, new: str) -> str:
+    """insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
+    if not old or not new:
+        return "deletion" if old else "insertion"
+    if sorted(old) == sorted(new):
+        return "order"
+    return "case" if old.lower() == new.lower() else "substitution"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
+
+    perturbers: Mapping[str, Perturber]
+    fields: Fields = field(default_factory=Fields)
+    copies: int = 1
+
+    @property
+    def per_row(self) -> int:
+        return len(self.perturbers) * self.copies
+
+    def rows(self, row: Row, stats: Mapping[str, Stats] | None = None) -> Iterator[dict[str, Any]]:
+        """The output rows of one input row."""
+        text, gold = row.fields[self.fields.question], gold_of(row.fields, self.fields)
+        options = options_of(row.fields, self.fields)
+        for condition, perturber in self.perturbers.items():
+            for copy in range(self.copies):
+                made = perturber.apply(text, row.id, options=options, gold=gold, copy=copy)
+                if stats is not None:
+                    stats[condition].add(made)
+                record = self._record(row, perturber, copy, made)
+                yield row.fields | {self.fields.question: made.text, "perturbation": record}
+
+    def _record(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+        record: dict[str, Any] = {"operator": perturber.spec, "rate": perturber.rate, "seed": made.seed}
+        if self.copies > 1:
+            record["copy"] = copy
+        record["original"] = row.fields[self.fields.question]
+        record["edits"] = [{"start": e.start, "end": e.end, "old": e.old, "new": e.new} for e in made.edits]
+        record["strength"] = {"words": made.strength.words, "chars": made.strength.chars}
+        if made.rejected:
+            record["rejected"] = made.reason
+        elif made.reason:
+            record["short"] = made.reason
+        if "perturbation" in row.fields:
+            record["previous"] = row.fields["perturbation"]
+        return record
+
+    def lines(self, rows: Sequence[Row]) -> tuple[bytes, dict[str, Stats]]:
+        """The output of several rows as JSON lines, and their statistics by condition."""
+        stats = {condition: Stats() for condition in self.perturbers}
+        return b"".join(encode(made) for row in rows for made in self.rows(row, stats)), stats
+
+
+def encode(row: dict[str, Any]) -> bytes:
+    """One JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
+    try:
+        return _dumps(row).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(row, default=str).encode() + b"\n"
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_job: Job  # of this worker process
+
+
+def _start_worker(job: Job) -> None:
+    global _job
+    _job = job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _work(rows: Sequence[Row]) -> tuple[bytes, dict[str, Stats]]:
+    return _job.lines(rows)
+
+
+def run(job: Job, rows: Iterable[Row], workers: int = 1) -> Iterator[tuple[int, bytes, dict[str, Stats]]]:
+    """Chunks in input order: the number of input rows, their output lines, their statistics.
+
+    At most a few chunks for each worker are in memory at once.
+    """
+    chunks = iter(lambda it=iter(rows): list(islice(it, _CHUNK)), [])
+    if workers == 1:
+        for chunk in chunks:
+            yield len(chunk), *job.lines(chunk)
+        return
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (job,))
+    waiting: deque[tuple[int, Future[tuple[bytes, dict[str, Stats]]]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append((len(chunk), pool.submit(_work, chunk)))
+            if len(waiting) >= 3 * workers:
+                size, made = waiting.popleft()
+                yield size, *made.result()
+        while waiting:
+            size, made = waiting.popleft()
+            yield size, *made.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def resume(path: Path, job: Job, rows: Iterator[Row]) -> int:
+    """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
+
+    UsageError where the output is not what this job would have written.
+    """
+    done, end, last = _whole_inputs(path, job.per_row)
+    if done:
+        row = next(islice(rows, done - 1, None), None)
+        if row is None or b"".join(map(encode, job.rows(row))) != last:
+            raise UsageError(
+                f"{path} was not written by this command: row {done} differs",
+                "give the same source and flags as before, or another --out",
+            )
+    with path.open("r+b") as file:
+        file.truncate(end)
+    return done
+
+
+def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
+    """How many inputs are written out whole, where they end in the file, and the output of the last one."""
+    done, end, at, group, last = 0, 0, 0, [], b""
+    with path.open("rb") as file:
+        for line in file:
+            at += len(line)
+            if not line.endswith(b"\n"):
+                break
+            group.append(line)
+            if len(group) == per_row:
+                done, end, last, group = done + 1, at, b"".join(group), []
+    return done, end, last
+
+
+def open_output(out: str | None, resuming: bool) -> IO[bytes]:
+    """Where the lines go: standard output, or a file that must be new unless an earlier run is resumed."""
+    if out in (None, "-"):
+        if resuming:
+            raise UsageError("only an output file can be resumed", "add --out FILE")
+        return sys.stdout.buffer
+    path = Path(out)
+    if path.exists() and path.stat().st_size and not resuming:
+        raise UsageError(f"{path} exists", "--resume goes on where it stopped; or delete it")
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
