@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KEYS = {
     "adapter": ("--adapter", "model.adapter"),
     "arms": ("--arms", "rop.arms"),
+    "baseline": ("--baseline", "eval.baseline"),
     "base_url": ("--base-url", "engine.base_url"),
     "budget": ("--budget", "rop.search.budget"),
     "conditions": ("--conditions", "perturb.conditions"),
@@ -30,6 +31,7 @@ KEYS = {
     "dtype": ("--dtype", "engine.dtype"),
     "engine": ("--engine", "engine.kind"),
     "eval_arms": ("--arms", "eval.arms"),
+    "gates": ("--gate", "eval.gates"),
     "instructions": ("--instructions", "rop.instructions"),
     "limit": ("--limit", "data.limit"),
     "model": ("--model", "model.path"),

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit.cli import common
-from llmkit.cli.measure import measure
+from llmkit.cli.measure import Baseline, Gates, gate_list, measure
 
 
 class _RunByDefault(TyperGroup):
@@ -43,6 +43,8 @@ def run(
     seed: common.Seed = None,
     out: common.Out = None,
     name: common.Name = None,
+    gate: Gates = None,
+    baseline: Baseline = None,
     set_: common.Set = None,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
@@ -68,5 +70,7 @@ def run(
         seed=seed,
         out=out,
         name=name,
+        gates=gate_list(gate),
+        baseline=baseline,
     )
     measure(loaded, "eval", use_cache=not no_cache, json_=json_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmkit.cli import common
-from llmkit.cli.measure import measure
+from llmkit.cli.measure import Baseline, Gates, gate_list, measure
 
 
 def rop(
@@ -28,6 +28,8 @@ def rop(
     seed: common.Seed = None,
     out: common.Out = None,
     name: common.Name = None,
+    gate: Gates = None,
+    baseline: Baseline = None,
     set_: common.Set = None,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
@@ -59,5 +61,7 @@ def rop(
         seed=seed,
         out=out,
         name=name,
+        gates=gate_list(gate),
+        baseline=baseline,
     )
     measure(loaded, "rop", use_cache=not no_cache, json_=json_)

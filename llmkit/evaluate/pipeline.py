@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.engines import Engine, ResponseCache, open_engine
-from llmkit.evaluate import conditions
+from llmkit.evaluate import compare, conditions, gates, report
+from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.journal import KnownReplies, outcome_row, search_row
 from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.samples import Sample
+from llmkit.evaluate.samples import Sample, read_samples
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, ArmContext, Instructions, default_instructions, read, search_both, to_json
 from llmkit.rop.instructions import POOLED
@@ -31,6 +32,7 @@ class Result:
     samples: list[Sample]
     metrics: dict[str, Any]
     instructions: list[Instructions]
+    gates: list[GateResult]
     model_calls: int
 
 
@@ -90,6 +92,8 @@ def run(loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool
     given = read(recipe.rop.instructions) if recipe.rop.instructions else [default_instructions()]
     questions = conditions.test_questions(recipe)
     variants = conditions.test_variants(questions, recipe)
+    asked = list(dict.fromkeys(v.condition for v in variants))
+    gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     pools = conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
 
     with ExitStack() as stack:
@@ -119,8 +123,14 @@ def run(loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool
                 known[job.key] = Sample.from_row(row)
         samples = [known[job.key] for job in jobs]
         measured = metrics(samples, recipe.eval, recipe.seed)
+        if recipe.eval.baseline:
+            stored = list(read_samples(recipe.eval.baseline))
+            measured["baseline"] = compare.against(samples, stored, recipe.eval.interval, recipe.seed)
+        verdicts = gates.evaluate(recipe.eval.gates, measured)
+        measured["gates"] = [v.row() for v in verdicts]
         folder.write_json("metrics.json", measured)
-        return Result(folder.path, samples, measured, found, runner.asked)
+        report.write(folder.path, samples, measured, verdicts)
+        return Result(folder.path, samples, measured, found, verdicts, runner.asked)
 
 
 def _folder(loaded: Loaded, command: Command) -> RunFolder:
