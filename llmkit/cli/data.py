@@ -64,7 +64,7 @@ def show(
         return
     for question in shown:
         print(f"{question.id}\n{_indented(question.text)}\n  -> {question.gold}\n")
-    skipped = f", {questions.skipped} bad lines left out" if questions.skipped else ""
+    skipped = f"; bad lines left out: {questions.skipped}" if questions.skipped else ""
     where = "" if recipe.data.split == "all" else f" in the {recipe.data.split} split"
     note(f"{len(shown)} of {len(questions)} questions{where}{skipped}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,22 +120,18 @@ def _json(path: Path) -> Any:
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
-    """Accuracy by arm and condition where the run has them, else every number."""
-    if "arms" in metrics:
-        conditions = metrics["conditions"]
-        arms = {arm: found["conditions"] for arm, found in metrics["arms"].items()}
-        rows = [[arm, *(_accuracy(cells.get(c)) for c in conditions)] for arm, cells in arms.items()]
-        print_table(["accuracy", *conditions], rows, right=tuple(conditions))
-    else:
+    """The tables that the run ended with, where it has arms; else every number."""
+    if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
+        return
+    from rich.console import Console
 
+    from llmkit.evaluate.gates import GateResult
+    from llmkit.evaluate.report.terminal import WIDTH, summary
 
-def _accuracy(cell: dict[str, Any] | None) -> str:
-    if cell is None or cell["accuracy"] is None:
-        return "-"
-    found = cell["accuracy"]
-    return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
+    gates = [GateResult(**row) for row in metrics.get("gates", ())]
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(summary(metrics, gates))
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -7,21 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from llmkit.evaluate.gates import GateResult
+from llmkit.evaluate.metrics import metrics as measure
 from llmkit.recipe import digest, load, to_yaml
 from llmkit.runs import RunFolder
+from llmkit.types import Outcome
 
-METRICS = {
-    "conditions": ["clean", "ec"],
-    "arms": {
-        "stand": {
-            "conditions": {
-                "clean": {"accuracy": {"value": 0.5, "low": 0.25, "high": 0.75}},
-                "ec": {"accuracy": {"value": 0.25, "low": 0.1, "high": 0.6}},
-            }
-        },
-        "rop": {"conditions": {"ec": {"accuracy": {"value": 0.375, "low": 0.2, "high": 0.7}}}},
-    },
-}
+GATE = GateResult("stand.accuracy >= 0.9", "stand.accuracy", "clean", "point", "fail", 0.75, 0.3, 0.95)
+
+
+def metrics() -> dict:
+    """Four questions, two arms, clean and under ec: stand loses one of three, rop none."""
+    right = {("stand", "clean"): 3, ("stand", "ec"): 2, ("rop", "clean"): 3, ("rop", "ec"): 3}
+    outcomes = [
+        Outcome(f"q{i}", f"q{i}", condition, arm, 0, "1", i < known, "1", calls=1)
+        for (arm, condition), known in right.items()
+        for i in range(4)
+    ]
+    return measure(outcomes, load().recipe.eval, 7) | {"gates": [GATE.row()]}
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def runs(llmkit) -> dict[str, Path]:
             folder.append({"kind": "outcome", "key": "q"})
             if name == "done":
                 folder.append({"kind": "outcome", "key": "r"})
-                folder.write_json("metrics.json", METRICS)
+                folder.write_json("metrics.json", metrics())
             made[name] = folder.path
     return made
 
@@ -66,15 +69,17 @@ def test_ls_elsewhere_and_of_nothing(llmkit):
 def test_show_prints_the_accuracies(llmkit, runs):
     code, out, _ = llmkit("runs", "show", "done")
     assert code == 0
-    assert "0.375 [0.20, 0.70]" in out
-    assert out.index("stand") < out.rindex("rop")
+    accuracies = next(line for line in out.splitlines() if line.startswith("stand"))
+    assert accuracies.split()[1] == "0.750"
+    assert "stand.accuracy >= 0.9" in out
+    assert "fail" in out
     assert llmkit("runs", "show", str(runs["done"]))[1] == out
     assert "unfinished" in llmkit("runs", "show", "half")[1]
 
 
 def test_show_as_json(llmkit, runs):
     found = json.loads(llmkit("runs", "show", runs["done"].name, "--json")[1])
-    assert found["metrics"] == METRICS
+    assert found["metrics"] == metrics()
     assert found["recipe"]["seed"] == 1
     assert found["environment"]["llmkit"]
 
