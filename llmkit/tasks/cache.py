@@ -45,6 +45,8 @@ def _code(module: str) -> bytes:
 
 def read(path: Path) -> list[Question] | None:
     """The questions kept at `path`, or None where there are none or they are damaged."""
+    if not path.is_dir():
+        return None
     import pyarrow as pa
 
     try:
@@ -52,8 +54,6 @@ def read(path: Path) -> list[Question] | None:
         if (path / _CHECKSUM).read_text() != _checksum(raw):
             raise ValueError("damaged")
         columns = pa.ipc.open_stream(pa.py_buffer(raw)).read_all().select(_COLUMNS).to_pydict()
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, KeyError):
         shutil.rmtree(path, ignore_errors=True)
         return None

@@ -96,7 +96,7 @@ def build(
                 found[part].append(_question(task, row, read))
             except (DataError, LookupError, TypeError, ValueError, AttributeError) as error:
                 if not skip_bad:
-                    raise _bad_row(task, where, error) from None
+                    raise _bad_row(task, where, row, error) from None
                 skipped += 1
     tested = {group for _, group, _ in found.get("test", ())}
     questions: list[Question] = []
@@ -118,8 +118,14 @@ def _question(task: Task, row: Any, read: Callable[[Any], Item]) -> tuple[str, s
     return key, normalise(item.group) if item.group else key, question(item, task.kind, id="", split="")
 
 
-def _bad_row(task: Task, where: str, error: Exception) -> DataError:
-    reason = error.message if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-    if isinstance(error, KeyError):
-        reason = f"no field {error}"
-    return DataError(f"{where}: {reason}", f"`{task.name}` expects rows as in its official file; see docs/tasks.md")
+def _bad_row(task: Task, where: str, row: Any, error: Exception) -> DataError:
+    if isinstance(error, DataError):
+        reason = error.message
+    elif not isinstance(row, Mapping):
+        reason = "not an object with fields"
+    elif isinstance(error, KeyError):
+        reason = f"no field `{error.args[0]}`"
+    else:
+        reason = f"a field is not what it should be ({error})"
+    hint = f"`{task.name}` expects rows as its authors published them (docs/tasks.md); `--skip-bad-lines` counts others"
+    return DataError(f"{where}: {reason}", hint)

@@ -16,6 +16,8 @@ from llmkit.types import Kind
 _OPENING = " \t\r\n*_`\"'“”‘’:$\\([{→>-–"
 _CLOSING = " \t\r\n*_`\"'“”‘’.,;:!$\\)]}<"
 
+_ARTICLE = re.compile(r"^(?:the|an?)\s+")
+
 
 class Reader(Protocol):
     """Each method returns an answer in its canonical form, or None."""
@@ -139,7 +141,9 @@ class Choice:
             or self._texts.get(normalise(line))
             or self._label(self._lead.match(start))
             or self._name(self._named.match(start))
-            or self._text(self._option.match(start.casefold()))
+            or self._text(
+                self._option.match(start.casefold()) or self._option.match(_ARTICLE.sub("", start.casefold()))
+            )
             or self._values.get(Numeric().leading(line))
         )
 
@@ -152,6 +156,9 @@ class Choice:
         )
 
     def anywhere(self, text: str) -> str | None:
+        sole = text.strip(_OPENING + _CLOSING)
+        if len(sole) == 1 and sole.upper() in self._labels:
+            return sole.upper()
         opening = self._opens.match(text)
         if opening and {match[1] for match in self._opens.finditer(text)} == {opening[1]}:
             return opening[1]  # "C. because A and B are wrong"
