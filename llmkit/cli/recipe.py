@@ -45,7 +45,7 @@ def check(
     for source in sources:
         loaded, found = examine(source, sets or ())
         if loaded is not None:
-            found = _unknown_names(loaded)
+            found = _faults_of_meaning(loaded)
         faults += found
         results.append({"recipe": source, "ok": not found, "digest": digest(loaded.recipe) if loaded else None})
         if not (found or as_json):
@@ -119,35 +119,43 @@ def init(
         note(f"wrote {path}: every key with its default. Next: edit it, then `llmkit recipe check {path}`")
 
 
-def _unknown_names(loaded: Loaded) -> list[Fault]:
-    """Tasks, operators and arms that do not exist; the format alone does not know their names."""
+def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
+    """What the format alone does not know: names that do not exist, and gates that could not pass."""
+    from llmkit.evaluate import gates
     from llmkit.perturb import Perturber
+    from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
     from llmkit.rop import ARMS
     from llmkit.tasks import TASKS
 
-    recipe = loaded.recipe
-    uses: list[tuple[str, Callable[[Any], Any], Any]] = [
-        *((f"perturb.conditions.{i}", Perturber, name) for i, name in enumerate(recipe.perturb.conditions)),
-        ("perturb.rate", lambda rates: [Perturber("ec", rate=rate) for rate in rates], _each(recipe.perturb.rate)),
-        ("perturb.protect", lambda names: Perturber("ec", protect=names), recipe.perturb.protect),
-        *((f"rop.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.rop.arms)),
-        *((f"eval.arms.{i}", ARMS.__getitem__, name) for i, name in enumerate(recipe.eval.arms)),
-    ]
-    if recipe.data.task is not None:
-        uses.append(("data.task", TASKS.__getitem__, recipe.data.task))
-    faults = []
-    for key, look_up, name in uses:
+    recipe, faults = loaded.recipe, []
+
+    def attempt(key: str, check: Callable[..., Any], *values: Any) -> None:
         try:
-            look_up(name)
+            check(*values)
         except LlmkitError as error:
             message = f"{error.message} ({error.hint})" if error.hint else error.message
             faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, message))
+
+    if recipe.data.task is not None:
+        attempt("data.task", TASKS.__getitem__, recipe.data.task)
+    for i, spec in enumerate(recipe.perturb.conditions):
+        attempt(f"perturb.conditions.{i}", Perturber, spec)
+    for rate in recipe.perturb.rate if isinstance(recipe.perturb.rate, tuple) else (recipe.perturb.rate,):
+        attempt("perturb.rate", Perturber, "ec", rate)
+    attempt("perturb.protect", lambda: Perturber("ec", protect=recipe.perturb.protect))
+    for section, arms in (("rop", recipe.rop.arms), ("eval", recipe.eval.arms)):
+        for i, arm in enumerate(arms):
+            attempt(f"{section}.arms.{i}", ARMS.__getitem__, arm)
+    if not faults:  # gates speak of arms and conditions, so those must be right first
+        arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
+        conditions = list(perturbers(recipe.perturb, recipe.seed))
+        for i, gate in enumerate(recipe.eval.gates):
+            attempt(f"eval.gates.{i}", lambda g: gates.validate([g], arms, conditions, baseline=True), gate)
+            if recipe.data.limit is not None:
+                level = recipe.eval.interval.level
+                attempt(f"eval.gates.{i}", gates.refuse_hopeless, [gate], recipe.data.limit, level)
     return sorted(faults)
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _about(path: Path) -> str:

@@ -53,6 +53,28 @@ class TestCheck:
         assert "bad.yaml:4: perturb.rate: rate 2.0 is not in 0..1" in err
         assert "--set perturb.protect=['[']: perturb.protect: `[` is no regular expression" in err
 
+    def test_gates_are_checked_too(self, llmkit):
+        Path("bad.yaml").write_text(
+            "extends: demo\n"
+            "data: {limit: 10}\n"
+            "eval:\n"
+            "  gates:\n"
+            "    - {metric: rop.gian, min: 0.05}\n"
+            "    - {metric: rop.gain, condition: hv, min: 0.05}\n"
+            "    - {metric: rop.accuracy, min: 0.95, bound: low}\n"
+            "    - {metric: rop.accuracy, min: 0.5, bound: low}\n"
+        )
+        code, _, err = llmkit("recipe", "check", "bad.yaml")
+        assert code == 2
+        assert [line.partition(":")[2][0] for line in err.splitlines() if line.startswith("bad.yaml")] == [
+            "5",
+            "6",
+            "7",
+        ]
+        assert "did you mean `rop.gain`" in err
+        assert "did you mean `hw`" in err
+        assert "cannot pass with 10 questions" in err
+
     def test_json_lists_the_faults(self, llmkit):
         Path("bad.yaml").write_text(BAD)
         code, out, err = llmkit("recipe", "check", "demo", "bad.yaml", "--json")
