@@ -13,6 +13,7 @@ from llmkit.recipe.schema import ModelSection
 from llmkit.types import Message, Request
 
 _MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>")
+_TEMPLATE_HINT = "give another one with model.chat_template, or `none`"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class ChatStyle:
 def plain_text(messages: tuple[Message, ...]) -> str:
     """Messages without a chat template: their texts, with an empty line between."""
     return "\n\n".join(m.content for m in messages)
+
+
+def render_template(source: str, messages: tuple[Message, ...]) -> str:
+    """A user's chat template filled in without a tokenizer, in Jinja's sandbox. EngineError if it fails."""
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    try:
+        template = environment.from_string(source)
+        return template.render(messages=turns, add_generation_prompt=True, bos_token="", eos_token="")
+    except TemplateError as error:
+        raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error
 
 
 def disarm(text: str, special: re.Pattern[str] = _MARKER) -> str:
@@ -125,6 +142,4 @@ class Renderer:
                 turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False
             )
         except (TemplateError, ValueError, TypeError) as error:
-            raise EngineError(
-                f"the chat template fails: {error}", "give another one with model.chat_template, or `none`"
-            ) from error
+            raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow stdout and stderr inside the block, what compiled code prints too. With LLMKIT_DEBUG set, nothing is.
+    """Swallow what is written to stdout and stderr inside the block, by compiled code too. LLMKIT_DEBUG lets it out.
 
     Processes started inside keep writing to where nobody reads, so their logs never mix with llmkit's output.
     """
@@ -19,14 +19,19 @@ def quiet() -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(tempfile.TemporaryFile("w", encoding="utf-8"))
-        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        sink = stack.enter_context(tempfile.TemporaryFile())
+        for number in (1, 2):
             kept = os.dup(number)
-            os.dup2(sink.fileno(), number)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
-        stack.enter_context(contextlib.redirect_stdout(sink))
-        stack.enter_context(contextlib.redirect_stderr(sink))
+        stack.callback(_flush)
+        _flush()
+        for number in (1, 2):
+            os.dup2(sink.fileno(), number)
         yield
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

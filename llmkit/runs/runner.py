@@ -15,6 +15,9 @@ from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.types import Call, Reply, Request, Role, Steps
 
 
+_numbers = itertools.count()  # of requests, never used twice, so that a reply meant for an earlier run is known as such
+
+
 @dataclass(frozen=True)
 class Finished:
     """A job's end: what its generator returned, the calls it made in order, or the error that ended it."""
@@ -79,7 +82,6 @@ class Runner:
         """Tokens used so far by asking; what the cache answers costs none."""
         self.asked = 0
         """Requests that an engine has answered so far."""
-        self.numbers = itertools.count()
 
     def __enter__(self) -> Runner:
         return self
@@ -198,7 +200,7 @@ class _Run:
         else:
             self.check_budget()
             flight = _Flight(key, engine, time.monotonic(), [(job, place, request)])
-            number = next(runner.numbers)
+            number = next(_numbers)
             self.flights[number] = self.by_cache_key[key] = flight
             self.pending[engine] = self.pending.get(engine, 0) + 1
             engine.submit(number, request)

@@ -1,0 +1,228 @@
+"""Any OpenAI-compatible server, or several that share the load. Bounded concurrency; retries that know when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmkit.engines.base import EngineIdentity, Key
+from llmkit.engines.canary import agree, namespace
+from llmkit.engines.chat import ChatStyle
+from llmkit.engines.secrets import remember
+from llmkit.engines.server import Again, Server
+from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.types import Reply, Request
+
+_DEFAULT_URL = "https://api.openai.com/v1"
+_LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for
+
+
+@dataclass
+class _Item:
+    """A request on its way, with the number of tries that count against it."""
+
+    key: Key
+    request: Request
+    tries: int = 0
+
+
+class OpenAIEngine:
+    """Sends requests to servers from a thread of its own, at most `max_num_seqs` at once to each.
+
+    Knowing its identity takes a few short calls: the servers are checked and their canaries compared.
+    """
+
+    def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        if model.adapter:
+            raise UsageError("an adapter cannot be sent to a server", "load it there, and give its name with --model")
+        self._urls = engine.base_url or (_DEFAULT_URL,)
+        for url in self._urls:
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise UsageError(
+                    "a base URL must begin with http:// or https://", "for example http://127.0.0.1:8000/v1"
+                )
+        self._key = os.environ.get(engine.api_key_env) or "EMPTY"
+        remember(self._key)
+        if self._key == "EMPTY" and not engine.base_url:
+            raise UsageError("no server is given and no key is set", f"give --base-url, or set {engine.api_key_env}")
+        self._model = model
+        self._section = engine
+        self._style = ChatStyle.of(model)
+        self._identity: EngineIdentity | None = None
+        self._servers: list[Server] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._todo: asyncio.Queue[_Item]
+        self._done: queue.SimpleQueue[tuple[Key, Reply | LlmkitError]] = queue.SimpleQueue()
+        self._workers: list[asyncio.Task[None]] = []
+        self._pending = 0
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Model id, stated revision, addresses (unless declared replicas) and canary. Asks the servers once."""
+        if self._identity is None:
+            self._open()
+        return self._identity
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """`likelihood` where every server has vLLM's /tokenize and echoes log-probabilities."""
+        self._open()
+        return frozenset({"likelihood"}) if all(s.tokenizes for s in self._servers) else frozenset()
+
+    def submit(self, key: Key, request: Request) -> None:
+        self._open()
+        self._pending += 1
+        self._loop.call_soon_threadsafe(self._todo.put_nowait, _Item(key, request))
+
+    def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
+        while self._pending:
+            key, reply = self._done.get()
+            if key is _FATAL:
+                raise reply
+            self._pending -= 1
+            yield key, reply
+
+    def close(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        self._pending = 0
+        asyncio.run_coroutine_threadsafe(self._stop(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(timeout=30)
+        loop.close()
+
+    async def _stop(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        for server in self._servers:
+            await server.close()
+
+    def _open(self) -> None:
+        """Start the thread, check the servers, compare their canaries, and let the workers begin."""
+        if self._loop is not None:
+            return
+        loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=loop.run_forever, name="llmkit-openai", daemon=True)
+        self._thread.start()
+        self._loop = loop
+        try:
+            self._in_loop(self._start())
+        except BaseException:
+            self.close()
+            raise
+
+    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _start(self) -> None:
+        section = self._section
+        self._todo = asyncio.Queue()
+        servers = [Server(url, self._key, self._model.path, self._style, section.timeout_s) for url in self._urls]
+        self._servers = servers
+        seen = await asyncio.gather(*(_patiently(s.start, section.retries) for s in servers), return_exceptions=True)
+        for fault in seen:
+            if isinstance(fault, BaseException) and not isinstance(fault, EngineError):
+                raise fault
+        well = [(s, o) for s, o in zip(servers, seen, strict=True) if not isinstance(o, EngineError)]
+        if not well:
+            raise seen[0]
+        first, observed = well[0]
+        for server, other in well[1:]:
+            if server.model != first.model or not agree(observed, other):
+                raise EngineError(
+                    f"{first.address} and {server.address} answer the same prompts differently: not the same model",
+                    "give only one of them, or load the same weights in both",
+                )
+        for server in servers:
+            server.dead = server not in [s for s, _ in well]
+        where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
+        named = {"model": first.model, "revision": self._model.revision or "", "address": where}
+        named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))
+        self._identity = EngineIdentity(
+            kind="openai",
+            version="1",
+            model=first.model,
+            revision=self._model.revision or "not stated",
+            chat_template=self._style.digests[0],
+            system_prompt=self._style.digests[1],
+            settings=(("address", where), ("canary", namespace(named, observed))),
+        )
+        self._workers = [asyncio.create_task(self._work(s)) for s, _ in well for _ in range(section.max_num_seqs)]
+
+    async def _work(self, server: Server) -> None:
+        """Take requests from the common queue and bring each to an end, until the server is dead."""
+        while not server.dead:
+            item = await self._todo.get()
+            if server.dead:
+                self._todo.put_nowait(item)
+                break
+            try:
+                self._done.put((item.key, await self._answer(server, item)))
+            except _Moved:
+                self._todo.put_nowait(item)
+            except Exception as error:  # a fault of ours must not leave a question without its end
+                self._done.put((item.key, EngineError(f"{type(error).__name__}: {error}")))
+        if all(s.dead for s in self._servers):
+            self._done.put((_FATAL, EngineError(f"no server answers any more at {server.address}", "start it again")))
+
+    async def _answer(self, server: Server, item: _Item) -> Reply | EngineError:
+        """The reply, or the error that ends this request. Raises _Moved if the server died under it."""
+        while True:
+            await asyncio.sleep(max(0.0, server.paused_until - time.monotonic()))
+            before = server.successes
+            try:
+                reply = await server.answer(item.request)
+            except EngineError as error:
+                return error
+            except Again as failure:
+                if server.dead or (failure.connection and not await server.alive()):
+                    server.dead = True
+                    raise _Moved from failure
+                # A throttled server that answers others in the meantime only asks for patience.
+                if not (failure.throttled and server.successes > before):
+                    item.tries += 1
+                if item.tries > self._section.retries:
+                    tries = f"after {item.tries} tries" if item.tries > 1 else "at the only try"
+                    return EngineError(
+                        f"{server.address}: {failure}, {tries}", "raise engine.retries or engine.timeout_s"
+                    )
+                wait = min(_LONGEST_WAIT, 0.125 * 2**item.tries if failure.wait is None else failure.wait)
+                if failure.throttled:
+                    server.paused_until = max(server.paused_until, time.monotonic() + wait)
+                else:
+                    await asyncio.sleep(wait)
+            else:
+                server.successes += 1
+                return reply
+
+
+_FATAL = object()
+
+
+class _Moved(Exception):
+    """The server died; the request goes back to the queue for another one."""
+
+
+async def _patiently(start: Any, retries: int) -> Any:
+    """Start a server, forgiving what may pass."""
+    tries = 0
+    while True:
+        try:
+            return await start()
+        except Again as failure:
+            tries += 1
+            if tries > retries:
+                raise EngineError(
+                    f"a server fails its first calls: {failure}", "is it up, and not overloaded?"
+                ) from failure
+            await asyncio.sleep(min(_LONGEST_WAIT, 0.125 * 2**tries if failure.wait is None else failure.wait))
