@@ -39,11 +39,15 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Find every fault: file, line and key. Exit 2 if there is any."""
-    from llmkit.recipe import digest, examine, refuse
+    from llmkit.recipe import Fault, Origin, digest, examine, refuse
 
     results, faults = [], []
     for source in sources:
-        loaded, found = examine(source, sets or ())
+        try:
+            loaded, found = examine(source, sets or ())
+        except RecipeError as error:  # cannot be read at all; the next one may
+            message = error.message.removeprefix(f"{source}: ")
+            loaded, found = None, [Fault(Origin(0, source), "", f"{message} ({error.hint})" if error.hint else message)]
         if loaded is not None:
             found = _faults_of_meaning(loaded)
         faults += found

@@ -65,7 +65,10 @@ def refuse(faults: list[Fault]) -> RecipeError:
     """All `faults` as the one error a user sees."""
     lines = [str(f) for f in faults]
     message = lines[0] if len(lines) == 1 else f"{len(lines)} faults in the recipe\n" + "\n".join(lines)
-    return RecipeError(message, "`llmkit recipe schema` and `llmkit recipe show` list every key with its default")
+    keys = any(f.key for f in faults)
+    return RecipeError(
+        message, "`llmkit recipe init -` prints every key with its meaning and default" if keys else None
+    )
 
 
 def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> tuple[Loaded | None, list[Fault]]:

@@ -36,11 +36,13 @@ class TestCheck:
     def test_all_faults_of_all_recipes_are_printed(self, llmkit):
         Path("bad.yaml").write_text(BAD)
         Path("worse.yaml").write_text("seed: x")
-        code, out, err = llmkit("recipe", "check", "bad.yaml", "demo", "worse.yaml", "--set", "data.split=tset")
+        recipes = ("bad.yaml", "demo", "nowhere.yaml", "worse.yaml")
+        code, out, err = llmkit("recipe", "check", *recipes, "--set", "data.split=tset")
         assert code == 2
         assert out == ""
         assert "bad.yaml:3: data.limt: unknown key (did you mean `limit`?)" in err
         assert 'worse.yaml:1: seed: should be a whole number, not "x"' in err
+        assert "nowhere.yaml: no recipe `nowhere.yaml`" in err
         assert err.count("--set data.split=tset: data.split: should be") == 3
 
     def test_names_are_checked_too(self, llmkit):
