@@ -74,7 +74,7 @@ class Cells:
                 self.held[o.arm, o.condition, str(out)].append(sample)
             if out is None or (o.arm not in complete and (out == o.condition or is_clean(o.condition))):
                 self.samples[o.arm, o.condition].append(sample)
-        self.arms = sorted({arm for arm, _ in self.samples}, key=_arm_order)
+        self.arms = sorted({arm for arm, _ in self.samples}, key=arm_order)
         self.conditions = sorted({c for _, c in self.samples}, key=_condition_order)
         self.noisy = [c for c in self.conditions if is_noisy(c)]
         self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
@@ -209,7 +209,8 @@ def null(reason: str) -> dict[str, Any]:
     return {"value": None, "low": None, "high": None, "reason": reason}
 
 
-def _arm_order(arm: str) -> tuple[int, str]:
+def arm_order(arm: str) -> tuple[int, str]:
+    """Sorts arms from nothing to everything."""
     return (ARMS.index(arm) if arm in ARMS else len(ARMS) - 1, arm)
 
 

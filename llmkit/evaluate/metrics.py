@@ -20,6 +20,7 @@ from llmkit.evaluate.cells import (
     pair_key,
     strength,
 )
+from llmkit.evaluate.compare import against
 from llmkit.evaluate.samples import Sample, as_samples
 from llmkit.evaluate.statistics import Estimate
 from llmkit.recipe.schema import EvalSection
@@ -30,11 +31,17 @@ REPLICATE = f"{CLEAN}#2"
 CEILING = "oracle"  # knows the clean text, so it is no competitor and no part of Holm's family
 
 
-def metrics(outcomes: Sequence[Outcome | Sample], section: EvalSection, seed: int) -> dict[str, Any]:
+def metrics(
+    outcomes: Sequence[Outcome | Sample],
+    section: EvalSection,
+    seed: int,
+    baseline: Sequence[Outcome | Sample] | None = None,
+) -> dict[str, Any]:
     """Every number of a run, ready for JSON, keys in a fixed order, rates and differences as fractions.
 
     Bare outcomes do; with samples, which carry the texts and calls, the correction itself is measured too. The order of
     `outcomes` does not matter. All that may differ between two equal runs (times, cache hits) stands under "timing".
+    `baseline` is a stored run's outcomes: what changed since then stands under "baseline".
     """
     samples = sorted(as_samples(outcomes), key=_order)
     cells = Cells(samples)
@@ -54,6 +61,7 @@ def metrics(outcomes: Sequence[Outcome | Sample], section: EvalSection, seed: in
         "arms": arms,
         "holm": _holm(cells, solved, section.family, 1 - level),
         "noise_floor": {arm: floor for arm in cells.arms if (floor := _noise_floor(cells, arm, level))},
+        "baseline": None if baseline is None else against(samples, baseline, section.interval, seed),
         "timing": {arm: _timing(cells, arm) for arm in cells.arms},
     }
 
@@ -372,14 +380,7 @@ def _chance(cells: Cells) -> float:
 
 def _order(sample: Sample) -> tuple:
     o = sample.outcome
-    return (
-        o.question_id,
-        o.condition,
-        o.arm,
-        o.draw,
-        str(o.meta.get("search_seed") or 0),
-        str(o.meta.get("holdout") or ""),
-    )
+    return o.question_id, o.condition, o.arm, *pair_key(sample)[1:], str(o.meta.get("holdout") or "")
 
 
 def _present(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.runs.folder import read_journal
 from llmkit.types import Outcome, Usage
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("usage", "calls"))
@@ -82,18 +82,7 @@ def read_samples(run: Path | str) -> Iterator[Sample]:
 
     A torn last line is left out. Raises DataError where there is no such file, or a line in its middle is broken.
     """
-    path = Path(run) / "samples.jsonl" if Path(run).is_dir() else Path(run)
-    if not path.is_file():
+    if not (Path(run) / "samples.jsonl").is_file():
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
-    rows: dict[str, Mapping[str, Any]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                if not line.endswith("\n"):
-                    break
-                raise DataError(f"{path}:{number}: not JSON", "the file was changed by something else") from None
-            if row.get("kind", "outcome") == "outcome":
-                rows[json.dumps(row.get("key") or number)] = row
+    rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
     return (Sample.from_row(row) for row in rows.values())

@@ -1,0 +1,37 @@
+"""What a run leaves to be read: report.html, junit.xml, and its outcomes as CSV and Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmkit.evaluate.gates import GateResult
+from llmkit.evaluate.report.terminal import summary
+from llmkit.evaluate.samples import Sample
+
+__all__ = ["summary", "write"]
+
+
+def write(
+    folder: Path, samples: Sequence[Sample], metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()
+) -> list[Path]:
+    """Writes report.html, outcomes.csv, outcomes.parquet and, where there are gates, junit.xml. Returns their paths.
+
+    What the report says of model, seed and instructions is read from the other files in the run folder.
+    """
+    from llmkit.evaluate.report import html, junit, tabular
+
+    made = {"report.html": html.page(samples, metrics, html.facts(folder), gates).encode("utf-8", "replace")}
+    table = tabular.table(samples)
+    made["outcomes.csv"], made["outcomes.parquet"] = tabular.csv(table), tabular.parquet(table)
+    if gates:
+        made["junit.xml"] = junit.document(gates, folder.name)
+    paths = []
+    for name, content in made.items():
+        path = folder / name
+        draft = path.with_name(f".{name}.tmp")
+        draft.write_bytes(content)
+        draft.replace(path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,45 @@
+"""junit.xml: one test case for each gate and condition, for whatever shows test results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree as xml
+
+from llmkit.evaluate.gates import GateResult
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def document(results: Sequence[GateResult], run: str) -> bytes:
+    """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass."""
+    counts = {state: sum(r.verdict == state for r in results) for state in ("fail", "undecided")}
+    suite = xml.Element(
+        "testsuite",
+        name=f"llmkit gates of {_clean(run)}",
+        tests=str(len(results)),
+        failures=str(counts["fail"]),
+        errors=str(counts["undecided"]),
+    )
+    for result in results:
+        case = xml.SubElement(suite, "testcase", classname=_clean(result.metric), name=_clean(result.gate))
+        measured = (
+            result.reason or "no value"
+            if result.value is None
+            else f"{result.value:.4f} with interval [{result.low:.4f}, {result.high:.4f}]"
+        )
+        if result.verdict == "fail":
+            xml.SubElement(case, "failure", type="fail", message=_clean(measured)).text = _clean(measured)
+        elif result.verdict == "undecided":
+            xml.SubElement(case, "error", type="undecided", message=_clean(measured)).text = _clean(measured)
+        else:
+            xml.SubElement(case, "system-out").text = _clean(measured)
+    suites = xml.Element("testsuites")
+    suites.append(suite)
+    xml.indent(suites)
+    return xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)

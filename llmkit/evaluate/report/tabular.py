@@ -1,0 +1,77 @@
+"""Outcomes as a table: one row an answer, for a spreadsheet or a notebook."""
+
+from __future__ import annotations
+
+import csv as csv_
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from llmkit.engines.secrets import scrub
+from llmkit.evaluate.samples import Sample
+
+
+def row(sample: Sample) -> dict[str, Any]:
+    """One answer, flat."""
+    o = sample.outcome
+    return {
+        "question_id": o.question_id,
+        "cluster_id": o.cluster_id,
+        "condition": o.condition,
+        "arm": o.arm,
+        "draw": o.draw,
+        "search_seed": int(o.meta.get("search_seed") or 0),
+        "holdout": o.meta.get("holdout"),
+        "gold": o.gold,
+        "parsed": None if o.parsed is None else _text(o.parsed),
+        "correct": o.correct,
+        "cut": o.cut,
+        "fallback": o.fallback,
+        "error": None if o.error is None else _text(o.error),
+        "calls": o.calls,
+        "prompt_tokens": o.usage.prompt,
+        "completion_tokens": o.usage.completion,
+        "cached_tokens": o.usage.cached,
+        "seconds": round(sample.seconds, 4),
+        "strength": sample.strength,
+        "question": _text(sample.question),
+        "text": _text(sample.text),
+        "corrected_text": None if o.corrected_text is None else _text(o.corrected_text),
+        "reply": None if (said := sample.said("")) is None else _text(said),
+    }
+
+
+def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """All answers, by question, condition and arm."""
+    rows = [row(sample) for sample in samples]
+    order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
+    return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
+
+
+def csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As CSV with a header; what is not there is empty."""
+    out = io.StringIO(newline="")
+    writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode("utf-8")
+
+
+def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As Parquet, with the types that the columns have even where all their values are missing."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "calls": int, "prompt_tokens": int}
+    types |= {"completion_tokens": int, "cached_tokens": int, "seconds": float, "strength": float}
+    names = list(rows[0]) if rows else list(types)
+    schema = pa.schema([(name, kinds.get(types.get(name), pa.string())) for name in names])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
+    return out.getvalue()
+
+
+def _text(text: str) -> str:
+    """Without keys, and without the lone surrogates that UTF-8 cannot hold."""
+    return scrub(text).encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,191 @@
+"""A run on one screen: accuracy, what each arm wins and costs, gates. At most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
+from llmkit.types import CLEAN
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from llmkit.evaluate.gates import GateResult
+
+WIDTH = 100
+ABLATION = (STAND, "correct_only", "guide_only", "rop")  # the paper's Table 4: neither stage, one of them, both
+_PER_TABLE = 7  # conditions side by side
+_VERDICTS = {"pass": "green", "fail": "red", "undecided": "yellow"}
+
+
+def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Group:
+    """The tables of a run, as something Rich can print."""
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = [*_accuracy(metrics), *(_against_stand(metrics) or _losses(metrics)), *_ablation(metrics), _cost(metrics)]
+    if gates:
+        tables.append(_gates(gates))
+    spaced = [part for table in tables for part in (table, Text())]
+    return Group(*spaced, Text("\n".join(notes(metrics)), style="dim"))
+
+
+def notes(metrics: Mapping[str, Any]) -> list[str]:
+    """What one must know to read the numbers."""
+    n, clusters, percent = metrics["questions"], metrics["clusters"], f"{metrics['level']:.0%}"
+    what = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
+    lines = [f"{what}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
+    if metrics["chance"]:
+        lines.append(f"Guessing would be right on {metrics['chance']:.3f}.")
+    if (found := metrics["minimum_detectable_effect"]) and found["value"]:
+        lines.append(f"A gain below {found['value']:.3f} would more likely than one time in five not be seen here.")
+    for arm, floor in metrics["noise_floor"].items():
+        if arm == STAND:
+            share = floor["verdict_differs"]
+            lines.append(f"Noise floor: asked twice, {share['value']:.3f} ({_span(share)}) of clean verdicts differ.")
+    return lines
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:
+    conditions = [c for c in metrics["conditions"] if c == CLEAN or not is_clean(c)]
+    if sum(map(is_noisy, conditions)) > 1:
+        conditions.append(NOISY)
+    tables = []
+    for start in range(0, len(conditions), _PER_TABLE):
+        shown = conditions[start : start + _PER_TABLE]
+        table = _table("Accuracy" if not start else "Accuracy, continued", "arm", *shown)
+        for arm, found in metrics["arms"].items():
+            cells = [found["conditions"].get(c, {}).get("accuracy") for c in shown]
+            table.add_row(arm, *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells))
+        tables.append(table)
+    return tables
+
+
+def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
+    arms = {arm: found for arm, found in metrics["arms"].items() if found.get("gain") or found.get("clean_drop")}
+    if not arms:
+        return []
+    table = _table("Against stand", "arm", "gain under noise", "recovery", "harm to clean", "clean altered")
+    for arm, found in arms.items():
+        over = (found.get("over_correction") or {}).get("altered")
+        table.add_row(
+            arm,
+            _signed(found.get("gain", {}).get(NOISY)),
+            _signed(found.get("recovery", {}).get(NOISY), plus=False),
+            _signed(found.get("clean_drop")),
+            f"{over['value']:.3f} {_span(over)}" if over else "",
+        )
+    return [table]
+
+
+def _losses(metrics: Mapping[str, Any]) -> list[Table]:
+    """What noise takes from each arm, where nothing else is compared."""
+    tables = []
+    for arm, found in metrics["arms"].items():
+        if not found["drop"]:
+            continue
+        table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", "p")
+        for condition, drop in found["drop"].items():
+            flips = found["flips"][condition]
+            table.add_row(
+                condition,
+                _signed(drop),
+                _signed(drop["relative"], plus=False),
+                *(f"{flips[way]['value']:.3f} ({_span(flips[way])})" if flips[way]["of"] else "" for way in flips),
+                _p(drop.get("p")),
+            )
+        tables.append(table)
+    return tables
+
+
+def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
+    if any(arm not in metrics["arms"] for arm in ABLATION):
+        return []
+    columns = ("neither (stand)", "correct only", "guide only", "both (rop)", "both - neither", "p, Holm")
+    table = _table("Ablation", "noise", *columns)
+    adjusted = {(row["arm"], row["condition"]): row["adjusted"] for row in metrics["holm"] if row["metric"] == "gain"}
+    for condition in [c for c in metrics["conditions"] if is_noisy(c)]:
+        cells = [metrics["arms"][arm]["conditions"].get(condition, {}).get("accuracy") for arm in ABLATION]
+        if all(cells):
+            p = adjusted.get(("rop", condition))
+            table.add_row(
+                condition,
+                *(f"{cell['value']:.3f}" for cell in cells),
+                _signed(metrics["arms"]["rop"].get("gain", {}).get(condition)),
+                _p(p),
+            )
+    return [table]
+
+
+def _cost(metrics: Mapping[str, Any]) -> Table:
+    priced = any(cell["price"] is not None for arm in metrics["arms"].values() for cell in arm["conditions"].values())
+    more = ["price"] if priced else []
+    table = _table("Cost", "arm", "calls", "prompt", "generated", "seconds", *more, "unparsed", "cut", "errors")
+    for arm, found in metrics["arms"].items():
+        cells = [cell for condition, cell in found["conditions"].items() if condition != NOISY]
+        seconds = sum(t["seconds"] for t in metrics["timing"].get(arm, {}).values())
+        table.add_row(
+            arm,
+            f"{sum(c['calls'] for c in cells):,}",
+            *(f"{sum(c['tokens'][kind] for c in cells):,}" for kind in ("prompt", "completion")),
+            f"{seconds:,.1f}",
+            *([f"{sum(c['price'] or 0 for c in cells):.4f}"] if priced else []),
+            *(f"{sum(c[key] for c in cells):,}" for key in ("unparsed", "cut", "errors")),
+        )
+    return table
+
+
+def _gates(gates: Sequence[GateResult]) -> Table:
+    table = _table("Gates", "gate", "measured", "interval", "verdict")
+    for result in gates:
+        colour = _VERDICTS[result.verdict]
+        if result.value is None:
+            measured = ["", result.reason or ""]
+        else:
+            measured = [f"{result.value:.3f}", f"[{result.low:.3f}, {result.high:.3f}]"]
+        table.add_row(result.gate, measured[0], _escaped(measured[1]), f"[{colour}]{result.verdict}[/{colour}]")
+    return table
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.show_edge = False
+    table.add_column(first, no_wrap=True)
+    for name in columns:
+        table.add_column(_escaped(name), justify="right", no_wrap=name not in ("interval", "gate"))
+    return table
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _span(cell: Mapping[str, Any]) -> str:
+    """.55-.74: an interval of a rate."""
+    return "–".join(_short(cell[key]) for key in ("low", "high"))
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def _short(x: float, sign: str = "") -> str:
+    """Two places, without the zero before the point."""
+    return f"{x:{sign}.2f}".replace("0.", ".", 1) if abs(x) < 1 else f"{x:{sign}.2f}"
+
+
+def _signed(cell: Mapping[str, Any] | None, plus: bool = True) -> str:
+    """+0.112 [+.08 +.15]; a dash for what is null."""
+    if cell is None:
+        return ""
+    if cell["value"] is None:
+        return "-"
+    sign = "+" if plus else ""
+    return _escaped(f"{cell['value']:{sign}.3f} [{' '.join(_short(cell[key], sign) for key in ('low', 'high'))}]")

@@ -1,0 +1,119 @@
+"""What a run leaves to be read, other than the page: terminal, JUnit, CSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from xml.etree import ElementTree as xml
+
+import pytest
+from rich.console import Console
+
+from llmkit.evaluate import gates
+from llmkit.evaluate.metrics import metrics
+from llmkit.evaluate.report import junit, summary, tabular, write
+from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
+from tests.helpers import synthetic
+
+FAST = EvalSection(interval=IntervalSection(draws=300), price_prompt=1.0, price_completion=4.0)
+GATES = [
+    Gate(metric="rop.gain", condition="each", min=-0.5, bound="low"),
+    Gate(metric="rop.accuracy", min=0.99),
+    Gate(metric="rop.clean_drop", max=0.001, bound="high"),
+]
+
+
+@pytest.fixture(scope="module")
+def run():
+    samples = synthetic.samples(questions=60, arms=list(synthetic.KEPT), replicate=0.05)
+    measured = metrics(samples, FAST, 7)
+    return samples, measured, gates.evaluate(GATES, measured)
+
+
+def printed(measured, results=()):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(summary(measured, results))
+    return console.export_text()
+
+
+def test_terminal_summary_shows_every_number_that_decides(run):
+    _, measured, results = run
+    text = printed(measured, results)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    for word in ("Accuracy", "Against stand", "Ablation", "Cost", "Gates", "undecided", "Noise floor", "60 questions"):
+        assert word in text
+    assert f"{measured['arms']['rop']['conditions']['ec']['accuracy']['value']:.3f}" in text
+    assert f"{measured['arms']['rop']['gain']['noisy']['value']:+.3f}" in text
+
+
+def test_terminal_summary_of_one_arm_shows_its_losses():
+    measured = metrics(synthetic.samples(questions=40, arms=["stand"]), FAST, 7)
+    text = printed(measured)
+    assert "Loss of stand" in text
+    assert "Ablation" not in text
+    assert "Gates" not in text
+
+
+def test_terminal_summary_of_many_conditions_is_split():
+    rates = [f"ec@{r / 100}" for r in range(2, 22, 2)]
+    text = printed(metrics(synthetic.samples(questions=20, conditions=rates), FAST, 7))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "Accuracy, continued" in text
+
+
+def test_terminal_summary_of_nothing_does_not_crash():
+    assert "0 questions" in printed(metrics([], FAST, 7))
+
+
+def test_junit_has_a_case_for_each_gate_and_condition(run):
+    _, _, results = run
+    suite = xml.fromstring(junit.document(results, "rop-demo-abc")).find("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "1", "1")
+    names = [case.get("name") for case in suite]
+    assert names[0] == "rop.gain@ec >= -0.5 low"
+    assert [case.find("failure") is not None for case in suite] == [False] * 5 + [True, False]
+    assert suite[6].find("error").get("type") == "undecided"
+    assert "interval" in suite[5].find("failure").get("message")
+
+
+def test_junit_holds_whatever_a_name_is_made_of(run):
+    _, _, results = run
+    odd = replace(results[0], gate='a<b>&"\x00\x1b]]>', verdict="fail", value=None, reason="\ud800")
+    case = xml.fromstring(junit.document([odd], "run\x07"))[0][0]
+    assert case.get("name").startswith('a<b>&"')
+
+
+def test_csv_and_parquet_hold_every_outcome(run):
+    from pyarrow import parquet
+
+    samples, _, _ = run
+    rows = tabular.table(samples)
+    back = list(csv.DictReader(io.StringIO(tabular.csv(rows).decode())))
+    table = parquet.read_table(io.BytesIO(tabular.parquet(rows)))
+    assert len(back) == table.num_rows == len(samples)
+    assert list(back[0]) == table.column_names
+    assert sum(row["correct"] == "True" for row in back) == sum(s.outcome.correct for s in samples)
+    assert sum(table["correct"].to_pylist()) == sum(s.outcome.correct for s in samples)
+    assert str(table.schema.field("seconds").type) == "double"
+    one = next(s for s in samples if s.outcome.corrected_text)
+    match = next(r for r in table.to_pylist() if r["corrected_text"] and r["question_id"] == one.outcome.question_id)
+    assert match["question"] == one.question
+
+
+def test_texts_that_utf8_cannot_hold_do_not_stop_a_table(run):
+    samples, _, _ = run
+    rows = tabular.table([replace(samples[0], text='line\n"quoted", \ud800 \x00')])
+    assert b"quoted" in tabular.csv(rows)
+    assert len(tabular.parquet(rows)) > 100
+    assert tabular.parquet([])
+
+
+def test_write_leaves_all_files_and_no_drafts(run, tmp_path):
+    samples, measured, results = run
+    paths = write(tmp_path, samples, measured, results)
+    assert {p.name for p in paths} == {"report.html", "junit.xml", "outcomes.csv", "outcomes.parquet"}
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}
+    write(tmp_path, samples, measured)
+    assert (tmp_path / "outcomes.csv").stat().st_size > 1000
