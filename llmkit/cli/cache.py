@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Size and cl
 KINDS = {
     "responses": (("responses.sqlite*",), "answers of models: a question is not asked twice"),
     "data": (("data",), "question sets, read and normalised"),
+    "tokens": (("tokens",), "training data, tokenised"),
     "models": (("models", "digests.json"), "bundled models, converted"),
 }
 
@@ -39,7 +40,7 @@ def info(as_json: Json = False) -> None:
 @app.command()
 def clear(
     kinds: Annotated[
-        list[str] | None, typer.Argument(metavar="KIND", help="responses, data or models; all by default.")
+        list[str] | None, typer.Argument(metavar="KIND", help=f"{', '.join(KINDS)}; all by default.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
@@ -69,7 +70,9 @@ def clear(
 def _row(kind: str) -> dict[str, Any]:
     files = [f for path in _paths(kind) for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
     folders = [path for path in _paths(kind) if path.is_dir()]
-    items = _replies() if kind == "responses" else sum(1 for folder in folders for _ in folder.iterdir())
+    items = (
+        _replies() if kind == "responses" else sum(not p.name.endswith(".lock") for f in folders for p in f.iterdir())
+    )
     return {"kind": kind, "bytes": sum(f.stat().st_size for f in files), "items": items, "about": KINDS[kind][1]}
 
 

@@ -2,16 +2,140 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 from pydantic import Field
 
-from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.base import NEUTRAL, Section
+
+
+class SourceSection(Section):
+    """One set of training rows: a task's train split, or a file."""
+
+    task: str | None = None
+    """A name from `llmkit data ls`; its train split is used, its dev split for evaluation, its test split never."""
+    path: str | None = None
+    """A JSON or JSONL file: chats (`messages`), `prompt` and `completion`, or LLM-Adapters rows."""
+    weight: float = Field(1.0, gt=0)
+    """Rows per epoch, as a multiple of the source's size: 0.5 draws half of it anew each epoch, 2 takes it twice."""
+    limit: int | None = Field(None, ge=1)
+
+
+class CorrectionSection(Section):
+    """Rows that teach correction: a noisy question under a correction instruction, answered by the clean question."""
+
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of the question rows that ask for a correction instead of an answer."""
+    operators: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
+    rate: float | Literal["paper"] = 0.3
+
+
+class TrainingData(Section):
+    """What is trained on, and how a row becomes tokens. The top-level `data` says where sets lie, and its sizes."""
+
+    sources: tuple[SourceSection, ...] = ()
+    """Default: the train split of `data.task`."""
+    max_length: int = Field(1024, ge=16)
+    """Longest row, in tokens."""
+    too_long: Literal["error", "drop", "truncate"] = "error"
+    """What to do with longer rows. `truncate` cuts the end, so that such a row teaches no end of sequence."""
+    completion_only: bool = True
+    """Learn the answers only, not the questions."""
+    packing: bool = False
+    """Fill each sequence with several rows (best fit); rows do not see each other."""
+    group_by_length: bool = True
+    """Batches of rows of similar length: less padding, the same rows in each epoch."""
+    dev_share: float = Field(0.05, gt=0, lt=1)
+    """Share of a file that is held out for evaluation. Tasks have their own dev split."""
+    dev_limit: int = Field(200, ge=1)
+    """At most this many rows of each source are evaluated on during training."""
+    correction: CorrectionSection = CorrectionSection()
+
+
+class RobustSection(Section):
+    """Noise in training. Noisy copies are drawn anew each epoch."""
+
+    objective: Literal["augment", "pairs", "consistency", "rdrop"] = "augment"
+    """`augment`: a share of the questions is noisy. `pairs`: each question twice, clean and noisy. `consistency`:
+    pairs, and both views are drawn to their mean prediction (arXiv 2505.17999, with noise as the second view).
+    `rdrop`: each row twice, with different dropout (arXiv 2106.14448)."""
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of the questions, or of the second views, that are noisy."""
+    operators: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
+    """One is drawn for each noisy copy."""
+    rate: float | Literal["paper"] = "paper"
+    weight: float = Field(1.0, ge=0)
+    """Weight of the consistency term, or of R-Drop's divergence."""
+
+
+class OptimSection(Section):
+    """The optimiser and its schedule."""
+
+    lr: float = Field(2e-4, gt=0)
+    router_lr: float | None = Field(None, gt=0)
+    """Another learning rate for routers and talking matrices."""
+    schedule: str = "linear"
+    """Any schedule of transformers: linear, cosine, constant_with_warmup …"""
+    warmup: float = Field(0.03, ge=0)
+    """Warm-up steps; below 1, a share of all steps."""
+    weight_decay: float = Field(0.0, ge=0)
+    optimizer: str = "adamw_torch"
+    """Any optimiser of transformers."""
+    batch_size: int = Field(16, ge=1)
+    """Rows of one optimiser step, over all processes."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Rows of one forward pass on one process. Default: all of a step's."""
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    """Ends training early; the schedule ends there too."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    loss: str = "nll"
+    """TRL's loss types: nll, dft."""
+
+
+class TrainSection(Section):
+    """The run itself."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the base model. `auto`: bfloat16 on a GPU, float32 on a CPU. Adapters are float32."""
+    load_in: Literal["none", "8bit", "4bit"] = "none"
+    """Quantise the base model with bitsandbytes."""
+    gradient_checkpointing: bool = False
+    eval_every: int | None = Field(None, ge=1)
+    """Steps between two evaluations on dev rows. Default: ten in all."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many evaluations without a better dev loss, and keep the best. Default: train to the end."""
+    save_every: int | None = Field(None, ge=1)
+    """Steps between two checkpoints. Default: at each evaluation."""
+    keep: Annotated[int, NEUTRAL] = Field(2, ge=1)
+    """Checkpoints kept."""
+    log_every: Annotated[int, NEUTRAL] = Field(5, ge=1)
+    routing: Annotated[bool, NEUTRAL] = True
+    """Write what the routers do: numbers and a heat map."""
+
+
+class LaunchSection(Section):
+    """Several processes, by accelerate."""
+
+    kind: Literal["single", "ddp", "fsdp2", "zero2", "zero3"] = "single"
+    num_processes: int = Field(1, ge=1)
 
 
 class FinetuneSection(Section):
     """Supervised fine-tuning with any PEFT method."""
 
     method: str = "talklora"
+    """talklora, talklora-released, moelora, hydralora, or any method of PEFT: lora, dora, lily, hira …"""
     r: int = Field(16, ge=1)
     num_experts: int = Field(4, ge=1)
     alpha: float = Field(16.0, gt=0)
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | str = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+    """Names, a regular expression, or `all-linear`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Any other field of the method's PEFT configuration."""
+    data: TrainingData = TrainingData()
+    robust: RobustSection = RobustSection()
+    optim: OptimSection = OptimSection()
+    train: TrainSection = TrainSection()
+    launch: Annotated[LaunchSection, NEUTRAL] = LaunchSection()
