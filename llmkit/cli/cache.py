@@ -69,10 +69,8 @@ def clear(
 
 def _row(kind: str) -> dict[str, Any]:
     files = [f for path in _paths(kind) for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
-    folders = [path for path in _paths(kind) if path.is_dir()]
-    items = (
-        _replies() if kind == "responses" else sum(not p.name.endswith(".lock") for f in folders for p in f.iterdir())
-    )
+    inside = [p for path in _paths(kind) if path.is_dir() for p in path.iterdir()]
+    items = _replies() if kind == "responses" else sum(p.suffix != ".lock" for p in inside)
     return {"kind": kind, "bytes": sum(f.stat().st_size for f in files), "items": items, "about": KINDS[kind][1]}
 
 
