@@ -141,6 +141,16 @@ class Adapter:
         if absent:
             raise DataError(f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}", "it was not saved whole")
 
+    def matrices(self) -> dict[str, tuple[Tensor, Tensor, float]]:
+        """Module path -> A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
+        if self.type == "TALKLORA":
+            return {name: tuple(f) for name, f in self.folded.items()}
+        stem = "base_model.model.{}.lora_{}.weight"
+        return {
+            name: (self.weights[stem.format(name, "A")], self.weights[stem.format(name, "B")], self._lora_scale(name))
+            for name in self.sizes
+        }
+
     def tensors(self) -> dict[str, Tensor]:
         """The folded weights under the names that a plain LoRA has in its file."""
         return {
@@ -153,6 +163,14 @@ class Adapter:
     def scale(self) -> float:
         """What a TalkLoRA adapter's output is multiplied by."""
         return self.settings.scale
+
+    def _lora_scale(self, module: str) -> float:
+        from peft.utils.other import get_pattern_key
+
+        settings = self.settings
+        r = settings.rank_pattern.get(get_pattern_key(settings.rank_pattern, module), settings.r)
+        alpha = settings.alpha_pattern.get(get_pattern_key(settings.alpha_pattern, module), settings.lora_alpha)
+        return alpha / (r**0.5 if settings.use_rslora else r)
 
     def _modules(self) -> list[str]:
         matches = (_KEY[self.type].fullmatch(key) for key in self.weights)

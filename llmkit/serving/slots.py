@@ -50,38 +50,42 @@ class Gates:
 
 @dataclass(frozen=True)
 class Dense:
-    """The weights of one slot in one (fused) linear, trimmed to the adapter's rank and laid out for dense products.
+    """One slot's weights in a linear of s fused pieces, trimmed to the adapter's rank, for one pair of dense products.
 
-    a: (d, pieces * (r + n)) float32; b: for each piece its first output column and its (r, k) weights.
+    down: (d, s r + s n) float32, all latents before all logits; up: (s r, k), block-diagonal over the pieces, whose
+    columns are those of the linear's output from `start` on. n = 0: plain LoRA.
     """
 
-    a: Tensor
-    b: tuple[tuple[int, Tensor], ...]
+    down: Tensor
+    up: Tensor
+    start: int
     r: int
     n: int
 
     @classmethod
     def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
         """From a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted here."""
-        starts = [sum(widths[:i]) for i in range(len(widths))]
         used = [i for i in range(len(b)) if b[i].any()]
         if not used:
             return None
-        down = torch.cat([a[i][: r + n] for i in used]).float().T.contiguous()
-        up = tuple((starts[i], b[i][: widths[i], :r].T.contiguous()) for i in used)
-        return cls(down, up, r, n)
+        first, last = used[0], used[-1]
+        down = torch.cat([a[i][:r] for i in used] + [a[i][r : r + n] for i in used]).float().T.contiguous()
+        up = b[0].new_zeros(len(used) * r, sum(widths[first : last + 1]))
+        for row, i in enumerate(used):
+            column = sum(widths[first:i])
+            up[row * r : (row + 1) * r, column : column + widths[i]] = b[i][: widths[i], :r].T
+        return cls(down, up, sum(widths[:first]), r, n)
 
     def add(self, y: Tensor, x: Tensor, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
         """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
-        latents = (x.float() @ self.a).unflatten(-1, (len(self.b), self.r + self.n))
-        h = latents[..., : self.r]
+        z = x.float() @ self.down
+        rows, columns = self.up.shape
+        h = z[:, :rows]
         if self.n:
-            logits = latents[..., self.r :]
-            gate = torch.softmax(logits if reduce is None else reduce(logits.contiguous()), dim=-1)
-            h = (h.unflatten(-1, (self.n, self.r // self.n)) * gate.unsqueeze(-1)).flatten(-2)
-        h = h.to(y.dtype)
-        for i, (start, b) in enumerate(self.b):
-            y[:, start : start + b.shape[1]].addmm_(h[:, i], b)
+            logits = z[:, rows:] if reduce is None else reduce(z[:, rows:].contiguous())
+            gate = torch.softmax(logits.view(len(z), -1, self.n, 1), dim=2)  # (tokens, s, n, 1)
+            h = (h.view(len(z), -1, self.n, self.r // self.n) * gate).view(len(z), rows)
+        y[:, self.start : self.start + columns].addmm_(h.to(y.dtype), self.up)
 
 
 def plan(slot_of_token: Tensor) -> list[tuple[int, slice | Tensor]]:

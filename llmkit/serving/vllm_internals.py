@@ -8,7 +8,8 @@
 | RowParallelLinearWithLoRA._apply_lora_to_output   | latents are summed over ranks before the softmax              |
 | kv_cache_utils._gen_lora_extra_hash_keys          | prefix-cache keys hold the adapter's content                  |
 | EngineCore.add_lora                               | ... as it was when it was loaded                              |
-| transformers backend's load_weights (fallback)    | builds the adapter into the model                             |
+| transformers backend: _create_hf_to_vllm_mapper   | fallback: the adapter is built in before layers are replaced  |
+| transformers backend: load_weights                | fallback: the base's weights find their modules               |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FLOOR = (0, 32, 0)
 NEWEST_TRIED = (0, 32, 0)
 
 _installed = False
+_fallback: str | None = None
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -151,6 +153,22 @@ def _load_folded() -> None:
         return lora
 
     WorkerLoRAManager._load_adapter = load_adapter
+
+
+def run_server() -> None:
+    """vLLM's OpenAI-compatible server with the options in sys.argv, until it ends."""
+    from vllm.entrypoints.launchers.api_server.entry import main
+
+    main()
+
+
+def has_lora_slots(architectures: list[str]) -> bool:
+    """Whether vLLM's own model class for one of these architectures takes LoRA adapters."""
+    from vllm.model_executor.models import ModelRegistry
+    from vllm.model_executor.models.interfaces import supports_lora
+
+    own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
+    return any(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
 
 
 def allowed_rank(rank: int) -> int:
@@ -329,3 +347,35 @@ def _key_by_content() -> None:
 
     EngineCore.add_lora = add_lora
     kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
+
+
+def install_fallback(folder: str) -> None:
+    """Builds the adapter in `folder` into every model of vLLM's transformers backend in this process."""
+    global _fallback
+    if _fallback is not None:
+        return
+    why = problem()
+    if why:
+        raise EngineError(why, "use the transformers engine")
+    from vllm.model_executor.models.transformers.base import Base
+
+    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.fallback import build_in, renamed
+
+    _fallback = folder
+    make_mapper, load = Base._create_hf_to_vllm_mapper, Base.load_weights
+
+    @functools.wraps(make_mapper)
+    def build_in_first(self: Base) -> None:
+        if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
+            raise EngineError("an adapter built into the model runs in one process", "leave out parallelism")
+        adapter = Adapter.read(folder)
+        adapter.check(linears(self.config))
+        self.llmkit_adapted = build_in(self.model, adapter)
+        make_mapper(self)
+
+    @functools.wraps(load)
+    def load_weights(self: Base, weights: Any) -> set[str]:
+        return load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+
+    Base._create_hf_to_vllm_mapper, Base.load_weights = build_in_first, load_weights

@@ -1,0 +1,44 @@
+"""`llmkit serve`: an OpenAI-compatible server with adapters in it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from llmkit.cli.common import Json, note, settings
+
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", metavar="NAME=DIR", help="A LoRA or TalkLoRA adapter, asked for by NAME. May be repeated."
+    ),
+]
+Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="A hub name, a local folder, or smollm2-135m.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")]
+Port = Annotated[int, typer.Option("--port", metavar="PORT", help="0 takes any that is free.")]
+Options = Annotated[list[str] | None, typer.Argument(metavar="[-- VLLM OPTIONS]", help="Any option of vLLM's server.")]
+
+
+def serve(
+    model: Model,
+    adapter: Adapters = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    options: Options = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a model and its adapters, LoRA and TalkLoRA, through vLLM. Runs until Ctrl-C or SIGTERM."""
+    from llmkit.serving.server import make_plan, running
+
+    plan = make_plan(model, adapter or [], host, port, options or [])
+    note(f"starting vLLM with {', '.join(plan.names)}")
+    with running(plan, show=note, verbose=settings.debug) as server:
+        ready = {"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}
+        line = f"ready: {ready['url']} serves {', '.join(ready['models'])}"
+        print(json.dumps(ready) if as_json else line, flush=True)
+        with suppress(KeyboardInterrupt):  # the ordinary way to end a server
+            server.wait()
+        note("stopping: running requests may finish")

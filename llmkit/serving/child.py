@@ -1,0 +1,77 @@
+"""The process that becomes vLLM's server: chooses how the adapters are served, then hands over to vLLM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from llmkit.errors import LlmkitError, UsageError
+from llmkit.serving.plugin import FALLBACK_ADAPTER
+from llmkit.serving.server import DRAIN_SECONDS, Plan
+
+
+def arguments(plan: Plan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
+    """The command line of vLLM's server; the user's own options come last and win."""
+    name = plan.name if slots or not plan.adapters else plan.adapters[0][0]
+    args = ["--model", plan.model, "--served-model-name", name, "--host", plan.host, "--port", str(plan.port)]
+    args += ["--shutdown-timeout", str(DRAIN_SECONDS), "--uvicorn-log-level", "warning", "--enable-prefix-caching"]
+    if cpu:  # unasked, vLLM wants nearly all memory for its key-value cache
+        args += ["--kv-cache-memory-bytes", "1G", "--block-size", "32"]
+    if plan.adapters and slots:
+        # One slot to spare: another adapter can be loaded while all of these run.
+        args += ["--enable-lora", "--max-loras", str(len(plan.adapters) + 1), "--max-lora-rank", str(max_rank)]
+        args += ["--lora-modules", *(f"{name}={folder}" for name, folder in plan.adapters)]
+    elif plan.adapters:
+        args += ["--model-impl", "transformers"]
+    return args + plan.options
+
+
+def main() -> None:
+    _die_with_parent()
+    try:
+        plan = Plan(**json.loads(sys.argv[1]))
+        _serve(plan)
+    except LlmkitError as error:
+        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _serve(plan: Plan) -> None:
+    from transformers import AutoConfig
+    from vllm.platforms import current_platform
+
+    from llmkit.serving import vllm_internals
+
+    cpu, slots, rank = current_platform.is_cpu(), True, plan.max_rank
+    if plan.adapters:
+        why = vllm_internals.problem()
+        if why:
+            raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
+        slots = vllm_internals.has_lora_slots(AutoConfig.from_pretrained(plan.model).architectures or [])
+        rank = vllm_internals.allowed_rank(rank)
+    if not slots:
+        if len(plan.adapters) > 1:
+            raise UsageError(
+                "vLLM has no LoRA for this architecture, so its adapter is built into the model: one per server",
+                "start one server for each adapter",
+            )
+        os.environ[FALLBACK_ADAPTER] = plan.adapters[0][1]
+        print("llmkit: warning: no LoRA slots for this architecture: the adapter is built into the model", flush=True)
+    if cpu:
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")  # half the start-up time of spawn
+    sys.argv = ["llmkit serve", *arguments(plan, cpu, slots, rank)]
+    vllm_internals.run_server()
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to end this process with the one that watches it, however that one ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

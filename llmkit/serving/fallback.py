@@ -1,0 +1,61 @@
+"""The second path, for models that vLLM's LoRA does not cover: one adapter, built into the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.errors import DataError
+from llmkit.serving.adapter import Adapter
+
+
+class Adapted(nn.Module):
+    """A linear module with a folded TalkLoRA adapter (or a plain LoRA, n = 0) beside it.
+
+    lora_A (r + n, d), lora_B (k, r + n): as llmkit.talklora.export gives them.
+    """
+
+    def __init__(self, base: nn.Module, lora_A: Tensor, lora_B: Tensor, scale: float, n: int) -> None:
+        super().__init__()
+        self.base, self.n = base, n
+        self.r = lora_A.shape[0] - n
+        dtype, device = torch.get_default_dtype(), torch.get_default_device()
+        # Buffers, not parameters: no checkpoint of the base model holds them.
+        self.register_buffer("down", lora_A.float().to(device), persistent=False)
+        self.register_buffer("up", (lora_B[:, : self.r] * scale).to(device, dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        latents = nn.functional.linear(x.float(), self.down)
+        h = latents[..., : self.r]
+        if self.n:
+            gate = torch.softmax(latents[..., self.r :], dim=-1)
+            h = (h.unflatten(-1, (self.n, -1)) * gate.unsqueeze(-1)).flatten(-2)
+        return self.base(x) + nn.functional.linear(h.to(self.up.dtype), self.up)
+
+
+def build_in(model: nn.Module, adapter: Adapter) -> set[str]:
+    """Replaces each adapted module of a transformers base model by an `Adapted`; returns their paths."""
+    prefix = f"{model.base_model_prefix}."
+    n = adapter.layout[1]
+    paths = set()
+    for name, (lora_A, lora_B, scale) in adapter.matrices().items():
+        path = name.removeprefix(prefix)
+        try:
+            base = model.get_submodule(path)
+        except AttributeError:
+            raise DataError(
+                f"{adapter.path} adapts {name}, which is not inside {type(model).__name__}",
+                "only modules below the language-model head can be served this way",
+            ) from None
+        model.set_submodule(path, Adapted(base, lora_A, lora_B, scale, n))
+        paths.add(path)
+    return paths
+
+
+def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """A checkpoint's weights with those of adapted modules under `.base`."""
+    for name, weight in weights:
+        module, _, leaf = name.rpartition(".")
+        yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight

@@ -1,0 +1,197 @@
+"""`llmkit serve`: checks what can be checked, starts vLLM's own server as a child, says when it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from llmkit.errors import DataError, EngineError, UsageError
+
+START_SECONDS = 1800  # a large model over a slow disk; a server that died is noticed at once
+DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
+_LAST_LINES = 15
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
+
+    model: str
+    name: str
+    adapters: list[tuple[str, str]]
+    host: str
+    port: int
+    max_rank: int
+    options: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)
+        return f"http://{host}:{self.port}"
+
+    @property
+    def drain(self) -> int:
+        """Seconds that requests may run on after SIGTERM: vLLM's own option, if it is given."""
+        words = " ".join(self.options).replace("=", " ").split()
+        after = words[words.index("--shutdown-timeout") + 1 :] if "--shutdown-timeout" in words else []
+        return int(after[0]) if after and after[0].isdigit() else DRAIN_SECONDS
+
+    @property
+    def names(self) -> list[str]:
+        """What a client may ask for as `model`, unless the adapter has to be built into the model (docs/serving.md)."""
+        return [self.name, *(name for name, _ in self.adapters)]
+
+
+def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> Plan:
+    """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
+    from llmkit.engines.models import locate, locate_adapter
+
+    found = locate(model)
+    pairs = []
+    for text in adapters:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise UsageError(f"--adapter {text} is not NAME=DIR", "for example --adapter mine=runs/my-adapter")
+        if name in (found.name, *(known for known, _ in pairs)):
+            raise UsageError(f"two models would be called `{name}`", "give each adapter a name of its own")
+        if not Path(folder).expanduser().is_dir():
+            folder = str(locate_adapter(folder).folder)
+        pairs.append((name, str(Path(folder).expanduser().resolve())))
+    rank = _check(str(found.folder), [folder for _, folder in pairs])
+    return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, list(options))
+
+
+def _check(model: str, folders: list[str]) -> int:
+    """The largest rank among the adapters, all of which fit the model."""
+    if not folders:
+        return 0
+    from transformers import AutoConfig
+
+    from llmkit.serving.adapter import Adapter, linears
+
+    read = [Adapter.read(folder) for folder in folders]
+    try:
+        sizes = linears(AutoConfig.from_pretrained(model))
+    except ValueError as error:
+        raise DataError(
+            f"the architecture of {model} is not supported: {str(error).splitlines()[0]}",
+            "adapters are served over causal language models that transformers knows",
+        ) from error
+    for adapter in read:
+        adapter.check(sizes)
+    return max(adapter.rank for adapter in read)
+
+
+def _free(host: str, port: int) -> int:
+    """`port`, or any free one for 0. Raises UsageError if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host} port {port}: {error.strerror}", "choose another with --port, or 0 for any"
+            ) from error
+        return probe.getsockname()[1]
+
+
+class Server:
+    """vLLM's OpenAI-compatible server in a process of its own. `show` is given its lines once it runs."""
+
+    def __init__(self, plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> None:
+        self.plan = plan
+        self._show, self._verbose, self._ready = show, verbose, False
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        environment = {**os.environ, "LLMKIT_VLLM": "1"}
+        environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+        environment.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
+        if plan.host in _LOOPBACK:  # its routes take any path on this machine: never open them to a network unasked
+            environment.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "llmkit.serving.child", json.dumps(asdict(plan))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches us only; we pass on one signal, once
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Returns when the server answers. Raises EngineError with its last lines if it dies first."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                self._reader.join(5)
+                raise EngineError(self._died("while starting"), "its last lines are above; --debug shows them all")
+            with suppress(OSError), urllib.request.urlopen(f"{self.plan.url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    self._ready = True
+                    return
+            time.sleep(0.3)
+        raise EngineError(f"the server is not ready after {START_SECONDS} seconds", "--debug shows what it does")
+
+    def models(self) -> list[str]:
+        """The names that the running server answers to; those of the plan where it wants an API key."""
+        with suppress(OSError, ValueError), urllib.request.urlopen(f"{self.plan.url}/v1/models", timeout=5) as answer:
+            return [model["id"] for model in json.load(answer)["data"]]
+        return self.plan.names
+
+    def wait(self) -> None:
+        """Returns never by itself: raises EngineError if the server dies."""
+        self._process.wait()
+        self._reader.join(5)
+        raise EngineError(self._died("while serving"), "its last lines are above")
+
+    def stop(self) -> int:
+        """Lets running requests finish (for a limited time), then ends the server; returns its exit code."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(self.plan.drain + 15)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return self._process.wait()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            line = line.rstrip("\n")
+            self._last.append(line)
+            if self._ready or self._verbose or line.startswith("llmkit: "):
+                self._show(line.removeprefix("llmkit: "))
+
+    def _died(self, when: str) -> str:
+        lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
+        return f"the server died {when} (exit code {self._process.returncode}){lines}"
+
+
+@contextmanager
+def running(plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> Iterator[Server]:
+    """A server that is ready, and is stopped at the end."""
+    server = Server(plan, show, verbose)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()

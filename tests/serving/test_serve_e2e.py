@@ -1,0 +1,152 @@
+"""`llmkit serve` with the plain openai client, as a user runs it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("engine")]
+
+PROMPT = "3 apples and 4 pears are 7 pieces of fruit. How many are left? " * 6  # more than one block of 32 tokens
+OPTIONS = ["--", "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
+
+
+def start(tiny_llama, *adapters, options=()):
+    command = [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--json"]
+    for adapter in adapters:
+        command += ["--adapter", adapter]
+    process = subprocess.Popen(
+        [*command, *OPTIONS, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    return process, json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def ready(tiny_llama, tiny_adapters, tmp_path_factory):
+    process, ready = start(
+        tiny_llama, f"talk={tiny_adapters['talk-a']}", f"plain={tiny_adapters['plain']}", options=["--max-loras", "4"]
+    )
+    yield ready
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def client(ready):
+    from openai import OpenAI
+
+    return OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
+
+
+def complete(client, model, prompt=PROMPT):
+    answer = client.completions.create(model=model, prompt=prompt, max_tokens=12, temperature=0, logprobs=1)
+    return answer.choices[0].text, answer.choices[0].logprobs.token_logprobs
+
+
+def post(ready, route, **body):
+    request = urllib.request.Request(
+        f"{ready['url']}/{route}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    return urllib.request.urlopen(request, timeout=60).read().decode()
+
+
+def expected(base, folder=None, prompt=PROMPT):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import llmkit.talklora  # noqa: F401
+
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(base),
+    )
+    if folder:
+        model = PeftModel.from_pretrained(model, str(folder))
+    inputs = tokenizer(prompt, return_tensors="pt")
+    ids = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_base_and_adapters_answer_by_name_as_transformers_does(ready, client, tiny_llama, tiny_adapters):
+    assert ready["models"] == ["tiny-llama", "talk", "plain"]
+    assert [model.id for model in client.models.list()] == ready["models"]
+    for name, folder in (("tiny-llama", None), ("talk", tiny_adapters["talk-a"]), ("plain", tiny_adapters["plain"])):
+        assert complete(client, name)[0] == expected(tiny_llama, folder)
+
+
+def test_an_adapter_comes_and_goes_and_comes_back_retrained(ready, client, tiny_llama, tiny_adapters, tmp_path):
+    """Same name, same path, new weights: nothing of the old one, least of all its cached blocks, is met again."""
+    from openai import NotFoundError
+
+    folder = tmp_path / "mine"
+    for source in ("talk-b", "talk-a"):
+        shutil.copytree(tiny_adapters[source], folder, dirs_exist_ok=True)
+        post(ready, "load_lora_adapter", lora_name="mine", lora_path=str(folder))
+        complete(client, "mine")  # fills the prefix cache
+        assert complete(client, "mine")[0] == expected(tiny_llama, folder)
+        post(ready, "unload_lora_adapter", lora_name="mine")
+        with pytest.raises(NotFoundError):
+            complete(client, "mine")
+
+
+def test_an_adapter_that_does_not_fit_is_refused_and_the_server_goes_on(ready, client, own_adapter):
+    (own_adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(ready, "load_lora_adapter", lora_name="broken", lora_path=str(own_adapter))
+    assert "adapter_model.safetensors is missing" in caught.value.read().decode()
+    assert complete(client, "talk")
+
+
+def test_sigterm_lets_a_running_request_finish(tiny_llama, tiny_adapters):
+    from openai import OpenAI
+
+    process, ready = start(tiny_llama, f"talk={tiny_adapters['talk-a']}")
+    client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
+    stream = client.completions.create(
+        model="talk", prompt=PROMPT, max_tokens=300, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(stream)
+    process.send_signal(signal.SIGTERM)
+    reasons = [chunk.choices[0].finish_reason for chunk in stream]
+    _, log = process.communicate(timeout=60)
+    assert reasons[-1] == "length"
+    assert process.returncode == 0, log
+    with pytest.raises(ProcessLookupError):
+        os.kill(ready["pid"], 0)
+
+
+def test_a_server_that_dies_while_starting_shows_its_last_lines(tiny_llama):
+    done = subprocess.run(
+        [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--", "--no-such-option"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "error: the server died while starting (exit code 2)" in done.stderr
+    assert "unrecognized arguments: --no-such-option" in done.stderr
+
+
+def test_ctrl_c_while_starting_leaves_nothing_behind(tiny_llama):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline().startswith("starting vLLM")
+    threading.Event().wait(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert out == ""

@@ -1,0 +1,88 @@
+"""What `llmkit serve` refuses before anything starts."""
+
+import socket
+
+import pytest
+
+from llmkit.errors import DataError, UsageError
+from llmkit.serving.child import arguments
+from llmkit.serving.server import Plan, make_plan
+
+
+def plan(**changes):
+    return Plan(
+        **{"model": "base", "name": "base", "adapters": [], "host": "127.0.0.1", "port": 1, "max_rank": 0} | changes
+    )
+
+
+def test_a_plan_names_the_base_and_its_adapters(tiny_llama, tiny_adapters):
+    made = make_plan(tiny_llama, [f"{name}={folder}" for name, folder in tiny_adapters.items()], "127.0.0.1", 0, [])
+    assert made.names == ["tiny-llama", "talk-a", "talk-b", "plain"]
+    assert made.max_rank == 15
+    assert made.port > 0
+
+
+@pytest.mark.parametrize("text", ["talk", "=x", "talk="])
+def test_an_adapter_without_name_or_folder(tiny_llama, text):
+    with pytest.raises(UsageError, match="is not NAME=DIR"):
+        make_plan(tiny_llama, [text], "127.0.0.1", 0, [])
+
+
+def test_two_adapters_of_one_name(tiny_llama, tiny_adapters):
+    twice = [f"mine={tiny_adapters['talk-a']}", f"mine={tiny_adapters['plain']}"]
+    with pytest.raises(UsageError, match="two models would be called `mine`"):
+        make_plan(tiny_llama, twice, "127.0.0.1", 0, [])
+
+
+def test_an_adapter_that_is_not_there(tiny_llama):
+    with pytest.raises(UsageError, match="nowhere"):
+        make_plan(tiny_llama, ["mine=nowhere"], "127.0.0.1", 0, [])
+
+
+def test_an_adapter_for_another_base(tiny_adapters, tmp_path):
+    from fakes import make_tiny_llama
+    from transformers import LlamaConfig
+
+    folder = make_tiny_llama(tmp_path / "wide")
+    config = LlamaConfig.from_pretrained(folder)
+    config.intermediate_size = 512
+    config.save_pretrained(folder)
+    with pytest.raises(DataError, match="256 inputs and 128 outputs in the adapter, 512 inputs and 128 outputs"):
+        make_plan(str(folder), [f"mine={tiny_adapters['talk-a']}"], "127.0.0.1", 0, [])
+
+
+def test_an_architecture_that_nobody_knows(tiny_llama, tiny_adapters, tmp_path):
+    import json
+    import shutil
+    from pathlib import Path
+
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "odd"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "oddity"}))
+    with pytest.raises(DataError, match=r"the architecture of .*odd is not supported.*oddity"):
+        make_plan(str(folder), [f"mine={tiny_adapters['talk-a']}"], "127.0.0.1", 0, [])
+
+
+def test_a_port_in_use(tiny_llama):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
+            make_plan(tiny_llama, [], "127.0.0.1", port, [])
+
+
+def test_adapters_in_slots_get_one_slot_more_and_room_for_their_gates():
+    line = " ".join(arguments(plan(adapters=[("a", "dir-a"), ("b", "dir-b")]), cpu=False, slots=True, max_rank=32))
+    assert "--enable-lora --max-loras 3 --max-lora-rank 32 --lora-modules a=dir-a b=dir-b" in line
+
+
+def test_a_built_in_adapter_gives_the_model_its_name():
+    line = " ".join(arguments(plan(adapters=[("a", "dir-a")]), cpu=False, slots=False, max_rank=32))
+    assert "--served-model-name a " in line
+    assert line.endswith("--model-impl transformers")
+
+
+def test_the_users_own_options_come_last_and_set_the_time_to_drain():
+    own = plan(options=["--shutdown-timeout", "5"])
+    assert arguments(own, cpu=True, slots=True, max_rank=0)[-2:] == ["--shutdown-timeout", "5"]
+    assert own.drain == 5
+    assert plan().drain == 30

@@ -1,0 +1,168 @@
+"""TalkLoRA in vLLM, in this process: greedy float32 output is that of transformers and PEFT, token for token."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = [pytest.mark.tiny, pytest.mark.xdist_group("engine")]
+
+TEXT = "apples and pears are pieces of fruit How many are left after three of them went to the market"
+WORDS = TEXT.split()
+PROMPTS = [" ".join(WORDS[(3 * i + j) % len(WORDS)] for j in range(3 + i % 40)) + "?" for i in range(50)]
+NEW = 12
+
+
+def open_vllm(model, **options):
+    os.environ["LLMKIT_VLLM"] = "1"
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    from llmkit.serving.plugin import register
+
+    register()
+    from vllm import LLM
+
+    return LLM(
+        model=model,
+        dtype="float32",
+        max_model_len=256,
+        block_size=32,
+        kv_cache_memory_bytes=256 << 20,
+        use_tqdm_on_load=False,
+        **{"enforce_eager": True, **options},
+    )
+
+
+def close(llm):
+    llm.llm_engine.engine_core.shutdown()
+
+
+def say(llm, prompts, adapters, requests, new=NEW):
+    """(prompt ids, new ids, their log-probabilities) of each prompt with its adapter, all in one batch."""
+    from vllm import SamplingParams
+
+    greedy = SamplingParams(temperature=0, max_tokens=new, ignore_eos=True, logprobs=0)
+    outputs = llm.generate(prompts, greedy, lora_request=[requests[name] for name in adapters], use_tqdm=False)
+    said = []
+    for output in outputs:
+        ids = list(output.outputs[0].token_ids)
+        logprobs = [row[token].logprob for row, token in zip(output.outputs[0].logprobs, ids, strict=True)]
+        said.append((list(output.prompt_token_ids), ids, logprobs))
+    return said
+
+
+def lora_requests(folders):
+    from vllm.lora.request import LoRARequest
+
+    return {None: None} | {name: LoRARequest(name, i, path) for i, (name, path) in enumerate(folders.items(), 1)}
+
+
+class Reference:
+    """transformers with PEFT: whether it would say the same, given what was said so far."""
+
+    def __init__(self, base, folders):
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        import llmkit.talklora  # noqa: F401
+
+        self.models = {None: AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)}
+        for name, folder in folders.items():
+            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+            self.models[name] = PeftModel.from_pretrained(model, folder).eval()
+
+    @torch.no_grad()
+    def check(self, said, name):
+        """One pass over prompt and answer: at every position of the answer the most probable token must be the one."""
+        prompt, ids, logprobs = said
+        logits = self.models[name](input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1)
+        assert logits.argmax(-1).tolist() == ids
+        mine = torch.tensor(logprobs)
+        torch.testing.assert_close(mine, expected.gather(1, torch.tensor(ids)[:, None])[:, 0], atol=1e-3, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def requests(tiny_adapters):
+    return lora_requests(tiny_adapters)
+
+
+@pytest.fixture(scope="module")
+def vllm(tiny_llama):
+    llm = open_vllm(tiny_llama, enable_lora=True, max_loras=3, max_lora_rank=16, enable_prefix_caching=True)
+    yield llm
+    close(llm)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_llama, tiny_adapters):
+    return Reference(tiny_llama, tiny_adapters)
+
+
+@pytest.mark.parametrize("name", [None, "talk-a", "talk-b", "plain"])
+def test_fifty_prompts_alone(vllm, requests, reference, name):
+    for said in say(vllm, PROMPTS, [name] * len(PROMPTS), requests):
+        reference.check(said, name)
+
+
+def test_a_mixed_batch_says_what_each_says_alone(vllm, requests, reference):
+    names = [None, "talk-a", "talk-b", "plain"]
+    jobs = [(prompt, names[i % 4]) for i, prompt in enumerate(PROMPTS)]
+    mixed = say(vllm, [prompt for prompt, _ in jobs], [name for _, name in jobs], requests)
+    for said, (_, name) in zip(mixed, jobs, strict=True):
+        reference.check(said, name)
+
+
+def test_the_adapters_say_different_things(vllm, requests):
+    said = {name: [ids for _, ids, _ in say(vllm, PROMPTS[:8], [name] * 8, requests)] for name in requests}
+    assert len({str(value) for value in said.values()}) == 4
+
+
+def test_long_prompts_in_chunks_with_cached_prefixes(tiny_llama, tiny_adapters, requests, reference):
+    """Chunked prefill cuts prompts across steps; a second round takes its blocks from the cache."""
+    llm = open_vllm(
+        tiny_llama, enable_lora=True, max_loras=3, max_lora_rank=16, max_num_batched_tokens=64, max_num_seqs=8
+    )
+    prompts, names = [" ".join(PROMPTS[38:41])[:500]] * 4, [None, "talk-a", "talk-b", "plain"]
+    try:
+        first, second = (say(llm, prompts, names, requests) for _ in range(2))
+    finally:
+        close(llm)
+    assert [ids for _, ids, _ in first] == [ids for _, ids, _ in second]
+    for said, name in zip(first, names, strict=True):
+        assert len(said[0]) > 64
+        reference.check(said, name)
+
+
+def test_an_adapter_needs_room_for_its_gates(tiny_llama, tiny_adapters):
+    llm = open_vllm(tiny_llama, enable_lora=True, max_loras=1, max_lora_rank=8)
+    request = lora_requests({"talk-a": tiny_adapters["talk-a"]})
+    try:
+        with pytest.raises(Exception, match=r"takes rank 12 \(r 8 and 4 experts\), this vLLM holds 8"):
+            say(llm, PROMPTS[:1], ["talk-a"], request)
+    finally:
+        close(llm)
+
+
+def test_a_vllm_without_llmkit_keeps_its_own_functions():
+    code = """
+import sys
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+from vllm.lora.worker_manager import WorkerLoRAManager
+from vllm.platforms import current_platform
+print(WorkerLoRAManager._load_adapter.__code__.co_filename.endswith("worker_manager.py"),
+      current_platform.get_punica_wrapper().startswith("vllm."), "llmkit.serving.vllm_internals" in sys.modules)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "LLMKIT_VLLM"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split()[-3:] == ["True", "True", "False"], done.stderr
+
+
+def test_the_fallback_in_compiled_mode_says_the_same(tiny_llama, tmp_path):
+    """GPT-2 has no LoRA in vLLM, and linear layers of its own kind: the adapter is built into the model."""
+    program = Path(__file__).with_name("fallback_run.py")
+    done = subprocess.run([sys.executable, program, tmp_path, tiny_llama], capture_output=True, text=True)
+    assert "SAME" in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
