@@ -227,7 +227,9 @@ class TestOverrides:
 
     def test_they_win_over_the_file_and_the_later_over_the_earlier(self, write):
         write(a="data: {limit: 1, task: gsm8k}\neval: {gates: [{metric: a, min: 0.1}, {metric: b, max: 1}]}")
-        loaded = load("a.yaml", ["data.limit=2", "data.limit=3", "eval.gates.0.min=0.2", "eval.gates.1={metric: c, min: 0}"])
+        loaded = load(
+            "a.yaml", ["data.limit=2", "data.limit=3", "eval.gates.0.min=0.2", "eval.gates.1={metric: c, min: 0}"]
+        )
         assert (loaded.recipe.data.limit, loaded.recipe.data.task) == (3, "gsm8k")
         assert [(g.metric, g.min) for g in loaded.recipe.eval.gates] == [("a", 0.2), ("c", 0.0)]
         assert str(loaded.origins["data.limit"]) == "--set data.limit=3"
