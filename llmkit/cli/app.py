@@ -32,6 +32,7 @@ COMMANDS = {
         True,
     ),
     "recipe": ("llmkit.cli.recipe:app", "Check, show and start recipes.", False),
+    "serve": ("llmkit.cli.serve:serve", "Serve a model and its adapters, LoRA and TalkLoRA, through vLLM.", False),
     "data": ("llmkit.cli.data:app", "List question sets and look into them.", False),
     "runs": ("llmkit.cli.runs:app", "List finished runs and look into them.", False),
     "cache": ("llmkit.cli.cache:app", "Size and clearing of the cache folder.", False),
