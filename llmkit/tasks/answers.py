@@ -1,8 +1,8 @@
 """From a reply to an answer: found by kind, written in one form, scored.
 
 An explicit marker decides: `####`, `\\boxed{}`, "the answer is", "Answer:". Of several the last one with an answer
-right behind it, then the last one with an answer on its line. Only a reply without a readable marker falls back to its
-last number, its last standing label, an option's text, its last yes or no, or its last line.
+right behind it, then the last one with an answer in its paragraph. Only a reply without a readable marker falls back
+to its last number, its last standing label, an option's text, its last yes or no, or its last line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmkit.tasks.readers import reader
 from llmkit.tasks.text import LABELS, normalise
 from llmkit.types import Question
 
-_REACH = 400  # characters read behind a marker
+_REACH = 2000  # characters read behind a marker
 _MOST = 100  # markers read, counted from the last
 _MARKER = re.compile(
     r"""\#{4}(?!\#)
@@ -63,7 +63,7 @@ def _read(text: str, question: Question) -> str | None:
         if (found := read.leading(content)) is not None:
             return found
     for marker, content in marked:
-        if marker != "####" and (found := read.line(content)) is not None:  # "#### Step 2" is a heading
+        if marker != "####" and (found := read.near(content)) is not None:  # "#### Step 2" is a heading
             return found
     return read.anywhere(text)
 

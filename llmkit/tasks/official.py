@@ -23,10 +23,9 @@ def read(task: Task, data_dir: str | None, wanted: str, skip_bad: bool = False) 
     """All questions of a set that is at hand, and the count of bad rows left out."""
     folder = _folder(data_dir)
     files = {part: folder / path for part, path in task.files.items() if (folder / path).is_file()} if folder else {}
-    needed = {"all"} if "all" in task.files else {"test"} if wanted == "test" else {"pool", "test"}
-    if needed <= set(files):
-        return _from_files(task, files, skip_bad)
-    return _from_hub(task, folder, skip_bad)
+    needed = ("all",) if "all" in task.files else ("test",) if wanted == "test" else ("pool", "test")
+    missing = [task.files[part] for part in needed if part not in files]
+    return _from_hub(task, folder, missing, skip_bad) if missing else _from_files(task, files, skip_bad)
 
 
 def _folder(data_dir: str | None) -> Path | None:
@@ -53,7 +52,7 @@ def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[
     return questions, skipped
 
 
-def _from_hub(task: Task, folder: Path | None, skip_bad: bool) -> tuple[list[Question], int]:
+def _from_hub(task: Task, folder: Path | None, missing: list[str], skip_bad: bool) -> tuple[list[Question], int]:
     kept = cache.folder(task, [repr(task.hub).encode()])
     if (questions := cache.read(kept)) is not None:
         return questions, 0
@@ -64,22 +63,20 @@ def _from_hub(task: Task, folder: Path | None, skip_bad: bool) -> tuple[list[Que
         }
     except Exception as error:  # the hub's client raises whatever its own layers raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise DataError(_missing(task, folder), f"{_ways(task)}. The hub said: {reason}") from error
+        raise _not_at_hand(task, folder, missing, reason) from error
     questions, skipped = build(task, rows, task.read_hub, skip_bad)
     if not skipped:
         cache.write(kept, questions)
     return questions, skipped
 
 
-def _missing(task: Task, folder: Path | None) -> str:
-    return f"`{task.name}` is not at hand: neither in {folder or 'a data folder'} nor on the hub"
-
-
-def _ways(task: Task) -> str:
+def _not_at_hand(task: Task, folder: Path | None, missing: list[str], reason: str) -> DataError:
+    files = " and ".join(missing)
+    where = f"{files} is not in {folder}" if folder else "no data folder is given"
     hub = f"{task.hub.name} ({task.hub.config})" if task.hub.config else task.hub.name
-    return (
-        f"put {' and '.join(task.files.values())} in a folder and give it as --data-dir or LLMKIT_DATA_DIR, "
-        f"or go online once: the hub has it as {hub}"
+    return DataError(
+        f"`{task.name}` is not at hand: {where}, and the hub gives no {task.hub.name} ({reason})",
+        f"give a folder with {files} as --data-dir or LLMKIT_DATA_DIR, or go online once: the hub has it as {hub}",
     )
 
 

@@ -1,4 +1,4 @@
-"""How each kind of answer is read: right behind a marker, on the marker's line, or anywhere in a reply without one."""
+"""How each kind of answer is read: right behind a marker, near it, or anywhere in a reply without one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reader(Protocol):
     """Each method returns an answer in its canonical form, or None."""
 
     def leading(self, content: str) -> str | None: ...
-    def line(self, content: str) -> str | None: ...
+    def near(self, content: str) -> str | None: ...
     def anywhere(self, text: str) -> str | None: ...
 
 
@@ -32,11 +32,16 @@ def first_line(content: str) -> str:
     return content.lstrip(" \t\r\n*_:").split("\n", 1)[0]
 
 
+def paragraph(content: str) -> str:
+    """Up to the first blank line."""
+    return re.split(r"\n\s*\n", content.lstrip(), maxsplit=1)[0]
+
+
 class Numeric:
     """A number: "$1,200.50" is "1200.5", "1/2" is "0.5". On a line with an equation, what the last one equals."""
 
     _lead = re.compile(
-        r"[\s*_`\"'“‘:$€£¥\\(\[{≈~=+-]*(?:(?:about|approximately|therefore|thus|now|[a-zA-Z]\s?=)\s)?[\s*_`$€£¥\\({=-]*"
+        r"[\s*_`\"'“‘:$€£¥\\(\[{≈~=+-]*+(?:(?:about|approximately|therefore|thus|now|[a-zA-Z]\s?=)\s)?[\s*_`$€£¥\\({=-]*"
     )
 
     def leading(self, content: str) -> str | None:
@@ -46,10 +51,8 @@ class Numeric:
             return None
         return numbers.write(self._equated(line, found))
 
-    def line(self, content: str) -> str | None:
-        line = numbers.plain(first_line(content))
-        found = list(numbers.find(line))
-        return numbers.write(found[-1].value) if found else None
+    def near(self, content: str) -> str | None:
+        return self.anywhere(paragraph(content))
 
     def anywhere(self, text: str) -> str | None:
         found = list(numbers.find(numbers.plain(text)))
@@ -73,8 +76,8 @@ class Boolean:
     def leading(self, content: str) -> str | None:
         return self._write(self._word.match(content.lstrip(_OPENING)))
 
-    def line(self, content: str) -> str | None:
-        return self.anywhere(first_line(content))
+    def near(self, content: str) -> str | None:
+        return self.anywhere(paragraph(content))
 
     def anywhere(self, text: str) -> str | None:
         return self._write(_last(self._alone, text) or _last(self._word, text))
@@ -97,7 +100,7 @@ class Text:
         quoted = self._quoted.match(line.lstrip(" *_`"))
         return (quoted[1] if quoted else line.strip(_OPENING + _CLOSING)) or None
 
-    def line(self, content: str) -> str | None:
+    def near(self, content: str) -> str | None:
         return self.leading(content)
 
     def anywhere(self, text: str) -> str | None:
@@ -147,12 +150,12 @@ class Choice:
             or self._values.get(Numeric().leading(line))
         )
 
-    def line(self, content: str) -> str | None:
-        line = first_line(content)
+    def near(self, content: str) -> str | None:
+        text = paragraph(content)
         return (
-            self._label(_last(self._marked, line))
-            or self._text(_last(self._option, line.casefold()))
-            or self._label(_last(self._bare, line))
+            self._label(_last(self._marked, text))
+            or self._text(_last(self._option, text.casefold()))
+            or self._label(_last(self._bare, text))
         )
 
     def anywhere(self, text: str) -> str | None:

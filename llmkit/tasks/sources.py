@@ -89,7 +89,17 @@ def hub_rows(hub: Hub, part: str) -> Iterator[Row]:
     """Rows of one part of a set on the hub, by `datasets.load_dataset`; whatever it raises goes through."""
     import datasets
 
+    _knock(hub)
     for split in hub.parts[part]:
         rows = datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
         for index, row in enumerate(rows, 1):
             yield f"{hub.name}/{split}: row {index}", row
+
+
+def _knock(hub: Hub) -> None:
+    """Fails at once where there is no hub: `load_dataset` would try again for half a minute."""
+    from huggingface_hub import HfApi, constants
+
+    downloaded = Path(constants.HF_HUB_CACHE) / f"datasets--{hub.name.replace('/', '--')}"
+    if not constants.HF_HUB_OFFLINE and not downloaded.is_dir():
+        HfApi().dataset_info(hub.name, revision=hub.revision, timeout=20)
