@@ -123,7 +123,7 @@ TEMPLATES = (
         "grandmother",
         "{name} is {a} years old. {His} grandmother is {b} times as old. How old will {his} grandmother be in {c} "
         "years?",
-        {"a": (8, 13), "b": (5, 7), "c": (2, 9)},
+        {"a": (9, 12), "b": (5, 7), "c": (2, 9)},
         [
             ("age", "a * b", "The grandmother is {age} years old."),
             ("later", "age + c", "In {c} years she will be {later}."),
