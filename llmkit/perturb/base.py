@@ -88,16 +88,16 @@ class WordEdit(Operator):
         """The edited word, or None where this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        parts, starts, guarded = source.parts, source.starts, source.spans
-        edit, least, random, digits = self.edit, self.min_letters, rng.random, not source.numbers
-        order = list(range(0, len(parts), 2))
-        left, done = len(order), []
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        tokens, guarded, digits = source.tokens, source.spans, not source.numbers
+        edit, least, random = self.edit, self.min_letters, rng.random
+        order = list(range(len(tokens)))
+        left, done = len(order), []  # plain tuples: this is the innermost loop
         while left and len(done) < wanted:
             place = int(random() * left)  # a shuffle that stops as soon as enough words were found
             i, left = order[place], left - 1
             order[place] = order[left]
-            token, start = parts[i], starts[i]
+            token, start = tokens[i], source.start(i)
             if token.isalpha():
                 word = token
             elif token.isascii() and token[:-1].isalpha() and not token[-1].isalnum():
@@ -109,7 +109,7 @@ class WordEdit(Operator):
                 continue
             new = edit(word, rng)
             if new is not None and new != word:
-                done.append(Change(start, start + len(word), new))
+                done.append((start, start + len(word), new))
         done.sort()
         return done
 
@@ -141,9 +141,9 @@ def _letters(token: str, digits: bool = False) -> tuple[str, int]:
 def letters_of(source: Source) -> list[Span]:
     """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
     found = []
-    for i in range(0, len(source.parts), 2):
-        word, offset = _letters(source.parts[i], not source.numbers)
-        start = source.starts[i] + offset
+    for i, token in enumerate(source.tokens):
+        word, offset = _letters(token, not source.numbers)
+        start = source.start(i) + offset
         if word and source.free_word(start, start + len(word)):
             found.append((start, start + len(word)))
     return found

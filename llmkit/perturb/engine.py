@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
 from llmkit.perturb.spec import parse
-from llmkit.perturb.text import PROTECT, Protection, Source, Span, apply, compose, moved, numbers, strength
+from llmkit.perturb.text import PROTECT, Protection, Source, Span, apply, compose, moved, near_digits, numbers, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Strength
 
@@ -42,7 +42,7 @@ class Perturber:
 
     >>> p = Perturber("ec", rate=0.2, seed=1)
     >>> p.apply("Janet sells 16 eggs at the market every day.", "q1").text
-    'Janet slels 16 eggs at the maekrt every day.'
+    'Jnaet slels 16 eggs at the market every day.'
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Perturber:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         self.mixture = parse(spec)
         self.protection = Protection(protect)
+        self._base = derive(seed, "perturb", spec, self.rate)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.spec, self.rate, self.seed, self.protection.names, self.retries)
@@ -67,7 +68,7 @@ class Perturber:
         spans = self.protection.spans(text, options)
         reason = None
         for attempt in range(self.retries + 1):
-            seed = derive(self.seed, id, self.spec, self.rate, copy, attempt)
+            seed = derive(self._base, id, copy, attempt)
             rng = Random(seed)
             chain = self.mixture.draw(rng)
             if self.rate == 0 or not text or text.isspace():
@@ -118,7 +119,7 @@ class Perturber:
         """Why a copy must not be used, or None."""
         if new == text:
             return "nothing changed"
-        if self.protection.numbers and not any(op.changes_numbers for op in chain):
+        if self.protection.numbers and not any(op.changes_numbers for op in chain) and near_digits(new, edits):
             before, after = numbers(text), numbers(new)
             if before - after:
                 return "a number was lost"

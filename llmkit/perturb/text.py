@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from rapidfuzz.distance import LCSseq, Levenshtein
+
 from llmkit.errors import UsageError
 from llmkit.types import Edit, Strength
 
@@ -25,7 +27,8 @@ class Change(NamedTuple):
 
 NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
-_SPACES = re.compile(r"(\s+)")
+_WORD = re.compile(r"\S+")
+_HAS_DIGIT = re.compile(r"\d")
 
 # What noise never touches: for each kind, substrings one of which must be there (a cheap test), and its pattern.
 _KINDS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -66,12 +69,12 @@ class Protection:
 
     def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
         """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
-        found = [
-            match.span()
-            for signs, pattern in self._kinds
-            if any(sign in text for sign in signs)
-            for match in pattern.finditer(text)
-        ]
+        found: list[Span] = []
+        for signs, pattern in self._kinds:
+            for sign in signs:
+                if sign in text:
+                    found += [match.span() for match in pattern.finditer(text)]
+                    break
         found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
         if self._options:
             for option in filter(str.strip, options):
@@ -100,23 +103,43 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 class Source:
-    """A text and its words: `parts` alternates words (even places) and white space, `starts` are their offsets.
+    """A text and its words, as `str.split` parts it: `tokens`, of which token i begins at `start(i)`.
 
-    A word is what stands between white space, as in `str.split`. `spans` are protected; `numbers` says whether
-    words that hold a digit are, too.
+    Empty tokens stand for further spaces in a row. `spans` are protected; `numbers` says whether words that hold a
+    digit are, too.
     """
 
-    __slots__ = ("_ends", "_spans", "numbers", "parts", "spans", "starts", "text", "words")
+    __slots__ = ("_ends", "_gap", "_offsets", "_spans", "numbers", "spans", "text", "tokens", "words")
 
     def __init__(self, text: str, spans: Sequence[Span] = (), numbers: bool = True) -> None:
         self.text = text
         self.spans = spans
         self.numbers = numbers
-        self.parts = parts = _SPACES.split(text)
-        self.starts = list(accumulate(map(len, parts), initial=0))
-        self.words = len(parts) // 2 + 1 - (not parts[0]) - (len(parts) > 1 and not parts[-1])
+        if text.isprintable():  # then all white space is plain spaces, and the fast way is exact
+            self.tokens = tokens = text.split(" ")
+            self._offsets = list(accumulate(map(len, tokens), initial=0))
+            self._gap = 1
+            self.words = len(tokens) - tokens.count("")
+        else:
+            found = list(_WORD.finditer(text))
+            self.tokens = [match.group() for match in found]
+            self._offsets = [match.start() for match in found]
+            self._gap = 0
+            self.words = len(found)
         self._spans: Sequence[Span] | None = None
-        self._ends: list[int] | None = None
+        self._ends: list[int] = []
+
+    def start(self, i: int) -> int:
+        """Where token i begins."""
+        return self._offsets[i] + i * self._gap
+
+    def end(self, i: int) -> int:
+        """Where token i ends."""
+        return self._offsets[i] + i * self._gap + len(self.tokens[i])
+
+    def between(self, i: int) -> str:
+        """The white space behind token i."""
+        return self.text[self.end(i) : self.start(i + 1)]
 
     def free(self, start: int, end: int) -> bool:
         """Whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one inside."""
@@ -207,8 +230,6 @@ def strength(original: str, text: str) -> Strength:
     >>> strength("one two three four", "one owt three four")
     Strength(words=0.25, chars=0.1111)
     """
-    from rapidfuzz.distance import LCSseq, Levenshtein
-
     if original == text:
         return Strength()
     before, after = original.split(), text.split()
@@ -219,3 +240,9 @@ def strength(original: str, text: str) -> Strength:
 def numbers(text: str) -> Counter[str]:
     """The numbers of a text as written, with how often each occurs."""
     return Counter(NUMBER.findall(text))
+
+
+def near_digits(text: str, edits: Iterable[Edit]) -> bool:
+    """Whether an edit holds or touches a digit. Where none does, the numbers of a text are what they were."""
+    touched = [f"{text[e.start - 1 : e.end + 1] if e.start else text[: e.end + 1]} {e.old}" for e in edits]
+    return _HAS_DIGIT.search("".join(touched)) is not None

@@ -11,6 +11,8 @@ from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, misspellings, spelt_by_sound
 
+_MARKS = ".,;:!?"
+
 
 @operator("woo", level="word", paper_rate=0.2)
 class Woo(TextEdit):
@@ -25,23 +27,22 @@ class Woo(TextEdit):
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        parts, starts = source.parts, source.starts
+        tokens = source.tokens
         pairs = [
             i
-            for i in range(0, len(parts) - 2, 2)
-            if _can_swap(parts[i], parts[i + 1], parts[i + 2])
-            and (not source.spans or source.free_word(starts[i], starts[i + 2] + len(parts[i + 2])))
+            for i in range(len(tokens) - 1)
+            if _can_swap(tokens[i], tokens[i + 1])
+            and "\n" not in source.between(i)
+            and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
 
-def _can_swap(left: str, between: str, right: str) -> bool:
-    return (
-        left.isalpha()
-        and (right.isalpha() or right.rstrip(".,;:!?").isalpha())
-        and "\n" not in between
-        and left.lower() != right.rstrip(".,;:!?").lower()
-    )
+def _can_swap(left: str, right: str) -> bool:
+    if not left.isalpha():
+        return False
+    word = right if right.isalpha() else right.rstrip(_MARKS)
+    return word.isalpha() and left.lower() != word.lower()
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
@@ -49,22 +50,20 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
     order, taken = list(pairs), set()
     while order and len(taken) < wanted:
         i = order.pop(int(rng.random() * len(order)))
-        if i - 2 not in taken and i + 2 not in taken:
+        if i - 1 not in taken and i + 1 not in taken:
             taken.add(i)
     if len(taken) < wanted:  # luck left gaps: the leftmost pairs first are the most that fit
         most: list[int] = []
         for i in pairs:
-            if not most or i > most[-1] + 2:
+            if not most or i > most[-1] + 1:
                 most.append(i)
         return sorted(sample(most, wanted, rng))
     return sorted(taken)
 
 
 def _swap(source: Source, i: int) -> Change:
-    left, between, right = source.parts[i : i + 3]
-    word = right.rstrip(".,;:!?")
-    start = source.starts[i]
-    return Change(start, start + len(left) + len(between) + len(word), word + between + left)
+    left, word = source.tokens[i], source.tokens[i + 1].rstrip(_MARKS)
+    return Change(source.start(i), source.start(i + 1) + len(word), word + source.between(i) + left)
 
 
 @operator("hw", level="word", paper_rate=0.22)
@@ -144,12 +143,11 @@ class Drop(TextEdit):
     nothing = "no small word to leave out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        parts, starts = source.parts, source.starts
-        places = [
-            i for i in range(0, len(parts) - 2, 2) if parts[i].lower() in _SMALL_WORDS and "\n" not in parts[i + 1]
-        ]
-        places = [i for i in places if source.free(starts[i], starts[i + 2])]
-        return sorted(Change(starts[i], starts[i + 2], "") for i in sample(places, wanted, rng))
+        tokens = source.tokens
+        small = [i for i in range(len(tokens) - 1) if tokens[i].lower() in _SMALL_WORDS]
+        places = [(source.start(i), source.start(i + 1)) for i in small if "\n" not in source.between(i)]
+        places = [place for place in places if source.free(*place)]
+        return sorted(Change(start, end, "") for start, end in sample(places, wanted, rng))
 
 
 @operator("repeat", level="word")
@@ -162,16 +160,13 @@ class Repeat(TextEdit):
     """
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        parts, starts = source.parts, source.starts
+        words = [(i, word) for i, word in enumerate(source.tokens) if word.isalpha()]
         places = [
-            i
-            for i in range(0, len(parts), 2)
-            if parts[i].isalpha()
-            and parts[i].lower() not in NUMBER_WORDS
-            and source.free(starts[i], starts[i] + len(parts[i]))
+            (source.end(i), word)
+            for i, word in words
+            if word.lower() not in NUMBER_WORDS and source.free(source.start(i), source.end(i))
         ]
-        ends = [(starts[i] + len(parts[i]), parts[i]) for i in sample(places, wanted, rng)]
-        return sorted(Change(end, end, f" {word}") for end, word in ends)
+        return sorted(Change(end, end, f" {word}") for end, word in sample(places, wanted, rng))
 
 
 _CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did

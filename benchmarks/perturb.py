@@ -1,0 +1,122 @@
+"""Sentences per second against nlpaug, operator by operator, side by side in one process on one core.
+
+Both noise the same GSM8K questions, at equal words edited: nlpaug is asked for one character in a tenth (or a third) of
+the words; what it really edited is measured, and llmkit is run at that rate. Each round times the one and then the
+other, so that a busy machine slows both; the table shows the median of the rounds and their spread. llmkit's time
+includes protected spans, edit records, strength and the validity gate; nlpaug has none of these.
+
+    python benchmarks/perturb.py --data-dir DIR [--workers]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from llmkit.perturb import Perturber, strength
+
+RATES = (0.1, 0.3)
+ROUNDS = 7
+
+
+def peers(rate: float) -> dict:
+    """nlpaug's augmenters, one changed character a word, no upper bound on words."""
+    import nlpaug.augmenter.char as char
+    import nlpaug.augmenter.word as word
+
+    one = {"aug_word_p": rate, "aug_word_min": 1, "aug_word_max": None, "aug_char_min": 1, "aug_char_max": 1}
+    return {
+        "keyboard": char.KeyboardAug(**one),
+        "ocr": char.OcrAug(**one),
+        "swap": char.RandomCharAug(action="swap", **one),
+        "delete": char.RandomCharAug(action="delete", **one),
+        "substitute": char.RandomCharAug(action="substitute", **one),
+        "spelling": word.SpellingAug(aug_p=rate, aug_min=1, aug_max=None),
+    }
+
+
+def edited(peer: object, questions: list[str]) -> float:
+    """The share of words that nlpaug really changes, the damage of its tokenizer left out."""
+
+    def parted(text: str) -> str:
+        return " ".join(peer.tokenizer(text))
+
+    return statistics.mean(strength(parted(q), parted(peer.augment(q)[0])).words for q in questions)
+
+
+def seconds(work: object, questions: list[str]) -> float:
+    start = time.process_time()
+    for i, question in enumerate(questions):
+        work(question, str(i))
+    return time.process_time() - start
+
+
+def compare(questions: list[str]) -> None:
+    print("| operator | words edited | nlpaug, sentences/s | llmkit, sentences/s | times as fast (rounds) |")
+    print("|---|---|---|---|---|")
+    for rate in RATES:
+        for name, peer in peers(rate).items():
+            share = edited(peer, questions)
+            ours = Perturber(name, rate=round(share, 3), seed=1)
+            made = [ours.apply(q, str(i)) for i, q in enumerate(questions)]
+            share_ours = statistics.mean(m.strength.words for m in made)
+            theirs_s, ours_s = [], []
+            for _ in range(ROUNDS):
+                theirs_s.append(seconds(lambda q, _, peer=peer: peer.augment(q), questions))
+                ours_s.append(seconds(ours.apply, questions))
+            ratios = sorted(a / b for a, b in zip(theirs_s, ours_s, strict=True))
+            print(
+                f"| {name} | {share:.3f} / {share_ours:.3f} | {len(questions) / statistics.median(theirs_s):,.0f} "
+                f"| {len(questions) / statistics.median(ours_s):,.0f} "
+                f"| **{statistics.median(ratios):.1f}** ({ratios[0]:.1f} to {ratios[-1]:.1f}) |",
+                flush=True,
+            )
+
+
+def workers(questions: list[str], rows: int = 100_000) -> None:
+    """One worker process against two, whole command: reading, noise, writing."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "in.jsonl")
+        with source.open("w", encoding="utf-8") as file:
+            for i in range(rows):
+                file.write(json.dumps({"id": i, "question": questions[i % len(questions)]}) + "\n")
+        times: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(3):
+            for count in times:
+                command = [sys.executable, "-m", "llmkit", "--quiet", "perturb", str(source), "--op", "ec", "--workers"]
+                start = time.perf_counter()
+                with open(os.devnull, "wb") as sink:
+                    subprocess.run([*command, str(count)], check=True, stdout=sink)
+                times[count].append(time.perf_counter() - start)
+        one, two = (statistics.median(times[count]) for count in (1, 2))
+        print(
+            f"\n{rows:,} rows of GSM8K through `llmkit perturb --op ec`, median of 3: one worker {one:.1f} s, ", end=""
+        )
+        print(f"two workers {two:.1f} s: {one / two:.2f} times as fast ({rows / two:,.0f} rows/s)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data-dir", default=os.environ.get("LLMKIT_DATA_DIR"), required="LLMKIT_DATA_DIR" not in os.environ
+    )
+    parser.add_argument("--workers", action="store_true", help="compare one worker process with two instead")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    lines = Path(args.data_dir, "gsm8k", "test.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [json.loads(line)["question"] for line in lines]
+    machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+    print(f"{len(questions)} questions, {machine}\n")
+    workers(questions) if args.workers else compare(questions)
+
+
+if __name__ == "__main__":
+    main()
