@@ -8,28 +8,30 @@ from typing import Any
 
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
-from llmkit.types import Call, Outcome, Reply, Role, Variant
+from llmkit.evaluate.jobs import Job, outcome_from
+from llmkit.runs import Finished
+from llmkit.types import Call, Reply, Role
 
 Row = dict[str, Any]
 Engines = Mapping[Role, Engine]
 
 
-def outcome_row(
-    key: str, outcome: Outcome, variant: Variant, calls: Iterable[Call], engines: Mapping[Role, Engine]
-) -> Row:
+def outcome_row(job: Job, done: Finished, engines: Engines) -> Row:
     """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
+    variant = job.variant
     return {
         "kind": "outcome",
-        "key": key,
-        **asdict(outcome),
+        "key": job.key,
+        **asdict(outcome_from(job, done)),
         "question": variant.question.text,
-        "text": variant.text,
         "question_kind": variant.question.kind,
         "options": list(variant.question.options),
+        "text": variant.text,
         "edits": [asdict(e) for e in variant.edits],
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
-        "calls": [call_row(c, engines) for c in calls],
+        "said": done.result.reply.text if done.result else None,
+        "calls": [call_row(c, engines) for c in done.calls],
     }
 
 

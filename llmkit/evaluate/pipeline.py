@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.engines import Engine, ResponseCache, open_engine
-from llmkit.evaluate import compare, conditions, gates, report
+from llmkit.errors import Incomplete, UsageError
+from llmkit.evaluate import compare, conditions, gates, jobs, report
 from llmkit.evaluate.gates import GateResult
-from llmkit.evaluate.journal import KnownReplies, outcome_row, search_row
+from llmkit.evaluate.jobs import ALL_BUT, Job
+from llmkit.evaluate.journal import KnownReplies, Row, outcome_row, search_row
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
-from llmkit.rop import Arm, ArmContext, Instructions, default_instructions, read, search_both, to_json
+from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
 from llmkit.rop.instructions import POOLED
-from llmkit.runs import Finished, Progress, RunFolder, Runner, terminable
-from llmkit.tasks import extract, score
-from llmkit.types import Answer, Outcome, Question, Request, Role, Steps, Usage, Variant
+from llmkit.runs import Progress, RunFolder, Runner, terminable
+from llmkit.types import Question, Role, Steps, Variant
 
 Command = Literal["rop", "eval"]
+Shard = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: where it is, what came out, and how many calls a model had to answer (0 where all was known)."""
+    """A finished run: where it is, what came out, and how many calls a model had to answer (0 where all was known).
+
+    Of one shard there are no metrics: they come with `runs merge`.
+    """
 
     folder: Path
     samples: list[Sample]
@@ -37,55 +42,26 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One variant put by one arm under one set of instructions."""
+class Plan:
+    """All that a run will do, before any model is asked."""
 
-    arm: Arm
-    variant: Variant
-    instructions: Instructions
+    recipe: Recipe
+    arms: list[type[Arm]]
+    needs: frozenset[str]
+    variants: list[Variant]
+    train: list[Question]
+    dev: list[Question]
+    given: list[Instructions]
+    searches: bool
 
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What tells this answer apart beside arm and condition. Empty in the plain case: one pooled search."""
-        if not self.arm.needs & {"correction", "guidance"}:
-            return {}
-        found = self.instructions
-        meta: dict[str, Any] = {"search_seed": found.seed} if found.seed else {}
-        if found.trained_on.startswith(ALL_BUT):
-            meta["holdout"] = found.trained_on.removeprefix(ALL_BUT)
-        return meta
-
-    @property
-    def key(self) -> str:
-        v = self.variant
-        found = (self.instructions.trained_on, str(self.instructions.seed)) if self.meta else ("", "")
-        return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
-
-    def steps(self) -> Steps:
-        """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
-        steps = self.arm.ask(self.variant)
-        return _again(steps) if self.variant.condition == conditions.REPLICATE else steps
+    def jobs(self, found: Sequence[Instructions]) -> list[Job]:
+        """Every answer wanted, under the instructions that were found."""
+        shown = jobs.demos(self.recipe, self.needs, self.train)
+        return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
 
-def _again(steps: Steps) -> Steps:
-    def marked(request: Request) -> Request:
-        return replace(request, replicate=request.replicate + 1_000_000)
-
-    asked = next(steps)
-    while True:
-        try:
-            replies = yield [marked(r) for r in asked] if isinstance(asked, list) else marked(asked)
-            asked = steps.send(replies)
-        except StopIteration as end:
-            return end.value
-
-
-ALL_BUT = "all but "
-
-
-def run(loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool = False) -> Result:
-    """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept."""
-    recipe = loaded.recipe
+def plan(recipe: Recipe, command: Command) -> Plan:
+    """Loads, perturbs and checks. UsageError or DataError for anything that would stop the run later."""
     arms = conditions.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     needs = conditions.needs_of(arms, recipe)
     searches = bool(needs & {"correction", "guidance"}) and not recipe.rop.instructions
@@ -94,54 +70,134 @@ def run(loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool
     variants = conditions.test_variants(questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
-    pools = conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    train, dev = (
+        conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    )
+    return Plan(recipe, arms, needs, variants, train, dev, given, searches)
 
+
+def run(
+    loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool = False, shard: Shard | None = None
+) -> Result:
+    """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept."""
+    planned = plan(loaded.recipe, command)
+    if shard and planned.searches:
+        raise UsageError(
+            "shards of a run must not search instructions each for themselves",
+            "search once in a small run, and give its instructions.json to every shard with --instructions",
+        )
     with ExitStack() as stack:
-        engines = _engines(recipe, stack)
-        folder = stack.enter_context(_folder(loaded, command))
-        cache = stack.enter_context(ResponseCache()) if use_cache else None
         stack.enter_context(terminable())
+        engines = _engines(loaded.recipe, stack)
+        folder = stack.enter_context(_folder(loaded, command, shard))
+        cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
-        runner = Runner(engines, KnownReplies(rows, cache), budget=recipe.eval.max_tokens_total)
+        runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
+        found = _instructions(planned, runner, folder, engines, quiet)
+        wanted = jobs.shard_of(planned.jobs(found), shard)
+        samples = _answer(wanted, rows, runner, folder, engines, quiet)
+        if shard:
+            return Result(folder.path, samples, {}, found, [], runner.asked)
+        measured, verdicts = _measure(loaded.recipe, samples, folder)
+        return Result(folder.path, samples, measured, found, verdicts, runner.asked)
+
+
+def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
+    """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
+    planned = plan(loaded.recipe, command)
+    with ExitStack() as stack:
+        folder = stack.enter_context(_folder(loaded, command, None))
+        known = {row["key"] for row in folder.entries() if row["kind"] == "outcome"}
+        for shard in shards:
+            for row in RunFolder(shard).entries():
+                if row["kind"] == "outcome" and row["key"] not in known:
+                    known.add(row["key"])
+                    folder.append(row)
+        found = planned.given
+        folder.write_json(
+            "instructions.json", to_json(found, {"model": loaded.recipe.model.path, "run": folder.path.name})
+        )
+        wanted = planned.jobs(found)
+        samples = finished(folder.entries())
+        missing = [job.key for job in wanted if job.key not in samples]
+        if missing:
+            raise Incomplete(
+                f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
+                "run the shard that lacks them again: it goes on where it stopped",
+            )
+        ordered = [samples[job.key] for job in wanted]
+        measured, verdicts = _measure(loaded.recipe, ordered, folder)
+        return Result(folder.path, ordered, measured, found, verdicts, 0)
+
+
+def finished(rows: Iterable[Row]) -> dict[str, Sample]:
+    """The outcomes of a journal by key, without failed ones, which are asked again."""
+    return {r["key"]: Sample.from_row(r) for r in rows if r["kind"] == "outcome" and r["error"] is None}
+
+
+def _instructions(
+    planned: Plan, runner: Runner, folder: RunFolder, engines: Mapping[Role, Engine], quiet: bool
+) -> list[Instructions]:
+    """The instructions given, or found by a search whose every call is journalled."""
+    found = planned.given
+    if planned.searches:
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
                 folder.append(search_row(done.key, done.calls, done.error, engines))
                 yield done.key, None if done.error else done.result
 
-        with Progress("searching instructions", quiet=quiet or not searches) as runner.progress:
-            found = _search(recipe, *pools, ask) if searches else given
-        folder.write_json("instructions.json", to_json(found, {"model": recipe.model.path, "run": folder.path.name}))
-        jobs = _jobs(recipe, arms, variants, found, *_demos(recipe, needs, pools[0]))
-        known = {r["key"]: Sample.from_row(r) for r in rows if r["kind"] == "outcome" and r["error"] is None}
-        wanted = {job.key: job for job in jobs if job.key not in known}
-        with Progress("answering", len(wanted), quiet=quiet) as runner.progress:
-            for done in runner.run((key, job.steps()) for key, job in wanted.items()):
-                job = wanted[done.key]
-                row = outcome_row(job.key, outcome_from(job, done), job.variant, done.calls, engines)
-                folder.append(row)
-                known[job.key] = Sample.from_row(row)
-        samples = [known[job.key] for job in jobs]
-        measured = metrics(samples, recipe.eval, recipe.seed)
-        if recipe.eval.baseline:
-            stored = list(read_samples(recipe.eval.baseline))
-            measured["baseline"] = compare.against(samples, stored, recipe.eval.interval, recipe.seed)
-        verdicts = gates.evaluate(recipe.eval.gates, measured)
-        measured["gates"] = [v.row() for v in verdicts]
-        folder.write_json("metrics.json", measured)
-        report.write(folder.path, samples, measured, verdicts)
-        return Result(folder.path, samples, measured, found, verdicts, runner.asked)
+        with Progress("searching instructions", quiet=quiet) as runner.progress:
+            found = _search(planned.recipe, planned.train, planned.dev, ask)
+    folder.write_json(
+        "instructions.json", to_json(found, {"model": planned.recipe.model.path, "run": folder.path.name})
+    )
+    return found
 
 
-def _folder(loaded: Loaded, command: Command) -> RunFolder:
+def _answer(
+    wanted: Sequence[Job],
+    rows: Sequence[Row],
+    runner: Runner,
+    folder: RunFolder,
+    engines: Mapping[Role, Engine],
+    quiet: bool,
+) -> list[Sample]:
+    """Asks what the journal does not hold yet, and journals each outcome as it comes."""
+    known = finished(rows)
+    missing = {job.key: job for job in wanted if job.key not in known}
+    with Progress("answering", len(missing), quiet=quiet) as runner.progress:
+        for done in runner.run((key, job.steps()) for key, job in missing.items()):
+            row = outcome_row(missing[done.key], done, engines)
+            folder.append(row)
+            known[done.key] = Sample.from_row(row)
+    return [known[job.key] for job in wanted]
+
+
+def _measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
+    """Metrics, gates and report, written."""
+    measured = metrics(samples, recipe.eval, recipe.seed)
+    if recipe.eval.baseline:
+        stored = list(read_samples(recipe.eval.baseline))
+        measured["baseline"] = compare.against(samples, stored, recipe.eval.interval, recipe.seed)
+    verdicts = gates.evaluate(recipe.eval.gates, measured)
+    measured["gates"] = [v.row() for v in verdicts]
+    folder.write_json("metrics.json", measured)
+    report.write(folder.path, samples, measured, verdicts)
+    return measured, verdicts
+
+
+def _folder(loaded: Loaded, command: Command, shard: Shard | None) -> RunFolder:
     """The run's folder, named after the task and everything that can change its answers."""
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
     name = recipe.output.name or f"{command}-{task}"
-    stages = ("model", "engine", "data", "perturb", "rop", "eval")
-    return RunFolder.open(
-        recipe.output.dir, name, digest(recipe, *stages), recipe=loaded.text, resolved=to_yaml(recipe)
-    )
+    code = digest(recipe, "model", "engine", "data", "perturb", "rop", "eval")
+    if shard:
+        code += f".{shard[0]}of{shard[1]}"
+    folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
+    folder.write_json("run.json", {"command": command, "shard": shard and list(shard)})
+    return folder
 
 
 def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
@@ -187,76 +243,3 @@ def _search(recipe: Recipe, train: list[Question], dev: list[Question], ask: Any
 
             found.append(search_both(recipe.rop, pools, named, trained_on=name, seed=recipe.seed, number=number))
     return found
-
-
-def _demos(recipe: Recipe, needs: frozenset[str], train: list[Question]) -> tuple[list, list]:
-    """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
-    count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
-    examples = conditions.worked_examples(train, count) if "examples" in needs else []
-    if "shots" not in needs:
-        return examples, []
-    noisy = conditions.noisy_pools(train[: recipe.rop.correction_shots], [], recipe.perturb.conditions, recipe).train
-    return examples, [(v.text, v.question.text) for v in noisy]
-
-
-def _jobs(
-    recipe: Recipe,
-    arms: Sequence[type[Arm]],
-    variants: Sequence[Variant],
-    found: Sequence[Instructions],
-    examples: Sequence[tuple[str, str]],
-    shots: Sequence[tuple[str, str]],
-) -> list[Job]:
-    """Every answer that is wanted, in the order in which results are kept."""
-    noise = conditions.noise_on(recipe) if recipe.perturb.target != "question" else None
-
-    def made(cls: type[Arm], instructions: Instructions) -> Arm:
-        likelihood = recipe.eval.answer == "likelihood"
-        target = recipe.perturb.target
-        return cls(ArmContext(recipe.rop, instructions, examples, shots, likelihood, recipe.seed, target, noise))
-
-    jobs = []
-    for cls in arms:
-        searched = cls.needs & {"correction", "guidance"}
-        sets = {id(i): made(cls, i) for i in (found if searched else found[:1])}
-        for variant in variants:
-            for instructions in fitting(found, variant) if searched else found[:1]:
-                jobs.append(Job(sets[id(instructions)], variant, instructions))
-    return jobs
-
-
-def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instructions]:
-    """The instruction sets that this variant is put with: of its own kind of noise where there are such, else all.
-
-    Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
-    """
-    kind = variant.condition.split("@")[0]
-    own = [i for i in found if i.trained_on == kind]
-    if own or all(i.trained_on == POOLED or i.trained_on.startswith(ALL_BUT) for i in found):
-        return own or list(found)
-    best = max(found, key=lambda i: max((c.mean or 0.0 for c in i.guidance.candidates), default=0.0)).trained_on
-    return [i for i in found if i.trained_on == best]
-
-
-def outcome_from(job: Job, done: Finished) -> Outcome:
-    """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
-    variant, question = job.variant, job.variant.question
-    answer: Answer | None = done.result
-    parsed = extract(answer.reply.text, question) if answer else None
-    return Outcome(
-        question_id=question.id,
-        cluster_id=question.cluster_id,
-        condition=variant.condition,
-        arm=job.arm.name,
-        draw=variant.draw,
-        parsed=parsed,
-        correct=score(parsed, question),
-        gold=question.gold,
-        calls=len(done.calls),
-        usage=sum((c.reply.usage for c in done.calls), Usage()),
-        cut=bool(answer and answer.reply.finish_reason == "length"),
-        corrected_text=answer.corrected_text if answer else None,
-        fallback=answer.fallback if answer else None,
-        error=done.error.message if done.error else None,
-        meta=job.meta,
-    )

@@ -1,0 +1,144 @@
+"""The answers that a run wants: every variant, put by every arm, under every set of instructions that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmkit.evaluate import conditions
+from llmkit.recipe import Recipe
+from llmkit.rop import Arm, ArmContext, Instructions
+from llmkit.rop.instructions import POOLED
+from llmkit.runs import Finished
+from llmkit.tasks import extract, score
+from llmkit.types import Answer, Outcome, Question, Request, Steps, Usage, Variant
+
+ALL_BUT = "all but "
+"""Before the kind of noise that a set of instructions was not tuned on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant put by one arm under one set of instructions."""
+
+    arm: Arm
+    variant: Variant
+    instructions: Instructions
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What tells this answer apart beside arm and condition. Empty in the plain case: one pooled search."""
+        if not self.arm.needs & {"correction", "guidance"}:
+            return {}
+        found = self.instructions
+        meta: dict[str, Any] = {"search_seed": found.seed} if found.seed else {}
+        if found.trained_on.startswith(ALL_BUT):
+            meta["holdout"] = found.trained_on.removeprefix(ALL_BUT)
+        return meta
+
+    @property
+    def key(self) -> str:
+        v = self.variant
+        found = (self.instructions.trained_on, str(self.instructions.seed)) if self.meta else ("", "")
+        return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
+
+    def steps(self) -> Steps:
+        """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
+        steps = self.arm.ask(self.variant)
+        return _again(steps) if self.variant.condition == conditions.REPLICATE else steps
+
+
+def _again(steps: Steps) -> Steps:
+    def marked(request: Request) -> Request:
+        return replace(request, replicate=request.replicate + 1_000_000)
+
+    asked = next(steps)
+    while True:
+        try:
+            replies = yield [marked(r) for r in asked] if isinstance(asked, list) else marked(asked)
+            asked = steps.send(replies)
+        except StopIteration as end:
+            return end.value
+
+
+def demos(recipe: Recipe, needs: frozenset[str], train: list[Question]) -> tuple[list, list]:
+    """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
+    count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
+    examples = conditions.worked_examples(train, count) if "examples" in needs else []
+    if "shots" not in needs:
+        return examples, []
+    noisy = conditions.noisy_pools(train[: recipe.rop.correction_shots], [], recipe.perturb.conditions, recipe).train
+    return examples, [(v.text, v.question.text) for v in noisy]
+
+
+def wanted(
+    recipe: Recipe,
+    arms: Sequence[type[Arm]],
+    variants: Sequence[Variant],
+    found: Sequence[Instructions],
+    examples: Sequence[tuple[str, str]],
+    shots: Sequence[tuple[str, str]],
+) -> list[Job]:
+    """Every answer that is wanted, in the order in which results are kept."""
+    noise = conditions.noise_on(recipe) if recipe.perturb.target != "question" else None
+
+    def made(cls: type[Arm], instructions: Instructions) -> Arm:
+        likelihood = recipe.eval.answer == "likelihood"
+        target = recipe.perturb.target
+        return cls(ArmContext(recipe.rop, instructions, examples, shots, likelihood, recipe.seed, target, noise))
+
+    jobs = []
+    for cls in arms:
+        searched = cls.needs & {"correction", "guidance"}
+        sets = {id(i): made(cls, i) for i in (found if searched else found[:1])}
+        for variant in variants:
+            for instructions in fitting(found, variant) if searched else found[:1]:
+                jobs.append(Job(sets[id(instructions)], variant, instructions))
+    return jobs
+
+
+def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instructions]:
+    """The instruction sets that this variant is put with: of its own kind of noise where there are such, else all.
+
+    Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
+    """
+    kind = variant.condition.split("@")[0]
+    own = [i for i in found if i.trained_on == kind]
+    if own or all(i.trained_on == POOLED or i.trained_on.startswith(ALL_BUT) for i in found):
+        return own or list(found)
+    best = max(found, key=lambda i: max((c.mean or 0.0 for c in i.guidance.candidates), default=0.0)).trained_on
+    return [i for i in found if i.trained_on == best]
+
+
+def outcome_from(job: Job, done: Finished) -> Outcome:
+    """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
+    variant, question = job.variant, job.variant.question
+    answer: Answer | None = done.result
+    parsed = extract(answer.reply.text, question) if answer else None
+    return Outcome(
+        question_id=question.id,
+        cluster_id=question.cluster_id,
+        condition=variant.condition,
+        arm=job.arm.name,
+        draw=variant.draw,
+        parsed=parsed,
+        correct=score(parsed, question),
+        gold=question.gold,
+        calls=len(done.calls),
+        usage=sum((c.reply.usage for c in done.calls), Usage()),
+        cut=bool(answer and answer.reply.finish_reason == "length"),
+        corrected_text=answer.corrected_text if answer else None,
+        fallback=answer.fallback if answer else None,
+        error=done.error.message if done.error else None,
+        meta=job.meta,
+    )
+
+
+def shard_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
+    """The jobs of part i of n (from 1): every n-th question, with all its variants and arms."""
+    if shard is None:
+        return list(jobs)
+    part, parts = shard
+    place = {q: i for i, q in enumerate(dict.fromkeys(job.variant.question.id for job in jobs))}
+    return [job for job in jobs if place[job.variant.question.id] % parts == part - 1]
