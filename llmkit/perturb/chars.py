@@ -13,7 +13,7 @@ from llmkit.perturb.text import Change, Source
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-@operator("ec", level="character", paper_rate=0.3)
+@operator("ec", level="character", paper_rate=0.306)
 class Ec(WordEdit):
     """Error characters: shuffles the inside of a word, or in one of five changes one inner letter (RoP,
     arXiv 2506.03627).

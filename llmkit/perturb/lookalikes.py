@@ -43,7 +43,7 @@ def _stands_for(char: str, letter: str, data: dict[str, list[dict[str, str]]]) -
     return plain == char and taken_for == {letter}
 
 
-@operator("sc", level="character", paper_rate=0.5)
+@operator("sc", level="character", paper_rate=0.53)
 class Sc(WordEdit):
     """Similar characters: one or two letters become a confusable, an accented or a full-width form (RoP,
     arXiv 2506.03627; Unicode TR 39).

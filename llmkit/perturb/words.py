@@ -11,12 +11,9 @@ from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, misspellings, spelt_by_sound
 
-_MARKS = ".,;:!?"
-
-
-@operator("woo", level="word", paper_rate=0.2)
+@operator("woo", level="word", paper_rate=0.212)
 class Woo(TextEdit):
-    """Words out of order: neighbouring words change places, never across punctuation or a line's end (RoP,
+    """Words out of order: neighbouring words change places, never next to punctuation or a number (RoP,
     arXiv 2506.03627). The rate counts swaps, each of which costs one word of the longest common subsequence.
 
     >>> source = Source("How many red apples are left?")
@@ -31,18 +28,13 @@ class Woo(TextEdit):
         pairs = [
             i
             for i in range(len(tokens) - 1)
-            if _can_swap(tokens[i], tokens[i + 1])
+            if tokens[i].isalpha()
+            and tokens[i + 1].isalpha()
+            and tokens[i].lower() != tokens[i + 1].lower()
             and "\n" not in source.between(i)
             and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
-
-
-def _can_swap(left: str, right: str) -> bool:
-    if not left.isalpha():
-        return False
-    word = right if right.isalpha() else right.rstrip(_MARKS)
-    return word.isalpha() and left.lower() != word.lower()
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
@@ -62,8 +54,8 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
 
 
 def _swap(source: Source, i: int) -> Change:
-    left, word = source.tokens[i], source.tokens[i + 1].rstrip(_MARKS)
-    return Change(source.start(i), source.start(i + 1) + len(word), word + source.between(i) + left)
+    left, right = source.tokens[i], source.tokens[i + 1]
+    return Change(source.start(i), source.end(i + 1), right + source.between(i) + left)
 
 
 @operator("hw", level="word", paper_rate=0.22)
@@ -82,7 +74,7 @@ class Hw(WordEdit):
         return pick(others, rng) if others else None
 
 
-@operator("hw_spell", level="word", paper_rate=0.22)
+@operator("hw_spell", level="word", paper_rate=0.237)
 class HwSpell(WordEdit):
     """Homophones and spellings by sound: "their" for "there", "skool" for "school" (RoP's own homophone data,
     arXiv 2506.03627, which mixes both; sounds from CMUdict, respelling rules our own).
