@@ -163,12 +163,13 @@ def run_server() -> None:
 
 
 def has_lora_slots(architectures: list[str]) -> bool:
-    """Whether vLLM's own model class for one of these architectures takes LoRA adapters."""
+    """Whether vLLM takes LoRA adapters for these architectures. One without a class of its own runs through vLLM's
+    transformers backend, which does."""
     from vllm.model_executor.models import ModelRegistry
     from vllm.model_executor.models.interfaces import supports_lora
 
     own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
-    return any(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
+    return all(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
 
 
 def allowed_rank(rank: int) -> int:

@@ -8,17 +8,25 @@ import torch
 
 def main(folder: str, tokenizer: str) -> None:
     from peft import PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 
     from llmkit.talklora import TalkLoraConfig
 
     base, adapter = f"{folder}/base", f"{folder}/adapter"
     torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=512, n_embd=128, n_layer=2, n_head=4, n_positions=256, initializer_range=0.2, eos_token_id=1
+    config = GPTNeoXConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.2,
+        eos_token_id=1,
     )
-    GPT2LMHeadModel(config).save_pretrained(base)
-    settings = TalkLoraConfig(r=8, num_experts=4, target_modules=["c_attn", "c_fc"], task_type="CAUSAL_LM")
+    GPTNeoXForCausalLM(config).save_pretrained(base)
+    settings = TalkLoraConfig(
+        r=8, num_experts=4, target_modules=["query_key_value", "dense_h_to_4h"], task_type="CAUSAL_LM"
+    )
     settings.init_weights = False
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), settings)
     for parameter in model.parameters():

@@ -162,7 +162,7 @@ print(WorkerLoRAManager._load_adapter.__code__.co_filename.endswith("worker_mana
 
 
 def test_the_fallback_in_compiled_mode_says_the_same(tiny_llama, tmp_path):
-    """GPT-2 has no LoRA in vLLM, and linear layers of its own kind: the adapter is built into the model."""
+    """The adapter is built into GPT-NeoX in vLLM's transformers backend, and compiled with it."""
     program = Path(__file__).with_name("fallback_run.py")
     done = subprocess.run([sys.executable, program, tmp_path, tiny_llama], capture_output=True, text=True)
     assert "SAME" in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
