@@ -135,6 +135,8 @@ def _routing(sums: _Sums | None) -> dict[str, Any]:
 
 def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
     config = layer.settings[adapter]
+    if not all(torch.isfinite(p).all() for p in layer.talklora_A[adapter].parameters()):
+        return {}  # a training that diverged has no norms, and its loss says so
     weights = {key: None if w is None else w.float().cpu() for key, w in layer.weights(adapter).items()}
     A, C, W = layer.talklora_A[adapter].weight.float().cpu(), weights["C"], weights["W"]
     row: dict[str, float] = {}

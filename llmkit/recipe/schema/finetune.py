@@ -47,7 +47,7 @@ class TrainingData(Section):
     """Batches of rows of similar length: less padding, the same rows in each epoch."""
     dev_share: float = Field(0.05, gt=0, lt=1)
     """Share of a file that is held out for evaluation. Tasks have their own dev split."""
-    dev_limit: int = Field(200, ge=1)
+    dev_limit: int = Field(64, ge=1)
     """At most this many rows of each source are evaluated on during training."""
     correction: CorrectionSection = CorrectionSection()
 
@@ -102,7 +102,7 @@ class TrainSection(Section):
     """Quantise the base model with bitsandbytes."""
     gradient_checkpointing: bool = False
     eval_every: int | None = Field(None, ge=1)
-    """Steps between two evaluations on dev rows. Default: ten in all."""
+    """Steps between two evaluations on dev rows. Default: five in all."""
     patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a better dev loss, and keep the best. Default: train to the end."""
     save_every: int | None = Field(None, ge=1)

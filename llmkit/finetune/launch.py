@@ -1,0 +1,71 @@
+"""Training on several processes: `accelerate launch` with a preset, one worker each.
+
+ddp was run with two CPU processes (gloo). The presets fsdp2, zero2 and zero3 need GPUs; they are checked by
+accelerate's own loader and were not run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from llmkit.errors import EngineError, UsageError
+from llmkit.recipe.schema import Recipe
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def preset(kind: str, gpus: int) -> Path:
+    """The accelerate configuration of a kind of launch."""
+    if kind == "ddp":
+        return PRESETS / ("ddp.yaml" if gpus else "ddp-cpu.yaml")
+    return PRESETS / f"{kind}.yaml"
+
+
+def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: int, port: int) -> list[str]:
+    """The command that starts the workers."""
+    section = recipe.finetune.launch
+    options = ["--config_file", str(preset(section.kind, gpus)), "--num_processes", str(section.num_processes)]
+    options += ["--main_process_port", str(port)]
+    if section.kind == "ddp" and not gpus:
+        options += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // section.num_processes))]
+    run = ["--module", "llmkit.finetune.worker", str(folder), key]
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *run, *([str(start)] if start else [])]
+
+
+def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bool) -> None:
+    """Starts the workers and waits. UsageError where the machine cannot; EngineError if one fails."""
+    import importlib.util
+
+    import torch
+
+    section, gpus = recipe.finetune.launch, torch.cuda.device_count()
+    if section.kind != "ddp" and not gpus:
+        raise UsageError(f"launch {section.kind} needs GPUs, and there are none", "use ddp, or single")
+    if gpus and section.num_processes > gpus:
+        raise UsageError(f"{section.num_processes} processes on {gpus} GPUs", "at most one process for each GPU")
+    if section.kind in ("zero2", "zero3") and importlib.util.find_spec("deepspeed") is None:
+        raise UsageError(f"launch {section.kind} needs DeepSpeed", "pip install deepspeed")
+    environment = {**os.environ, "LLMKIT_QUIET": "1"} if quiet else dict(os.environ)
+    if not gpus:
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    arguments = command(recipe, folder, key, start, gpus, _free_port())
+    workers = subprocess.Popen(arguments, stdout=sys.stderr.fileno(), env=environment)
+    try:
+        code = workers.wait()
+    except BaseException:
+        workers.terminate()
+        workers.wait()
+        raise
+    if code:
+        raise EngineError(f"a training process ended with code {code}", "its message stands above")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

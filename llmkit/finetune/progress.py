@@ -1,0 +1,93 @@
+"""How far a training is: a live bar on a terminal, a line now and then elsewhere, and a journal of every number."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+_EVERY = 10.0  # seconds between two plain lines
+
+
+def peak_memory_gib() -> float:
+    """The most memory held so far: of the GPU where there is one, else of this process. In GiB."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+class Reporter(TrainerCallback):
+    """Shows loss, tokens/s, time left and memory; appends every log line to log.jsonl."""
+
+    def __init__(self, folder: Path, steps: int, quiet: bool) -> None:
+        self.folder, self.steps, self.quiet = folder, steps, quiet
+        self.loss: float | None = None
+        self.dev: float | None = None
+        self.tokens = 0.0
+        self._began = self._printed = 0.0
+        self._first_step = self._first_tokens = 0
+        self._bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._began = time.monotonic()
+        self._first_step = state.global_step
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
+            self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+            self._task = self._bar.add_task("train", total=self.steps, completed=state.global_step, state="")
+            self._bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._show(state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        logs = logs or {}
+        self.loss = logs.get("loss", self.loss)
+        self.dev = logs.get("eval_loss", self.dev)
+        if "num_tokens" in logs:
+            if not self._first_tokens and self._first_step:
+                self._first_tokens = logs["num_tokens"]
+            self.tokens = logs["num_tokens"] - self._first_tokens
+        if state.is_world_process_zero:
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar:
+            self._bar.stop()
+        elif not self.quiet:
+            self._print(state.global_step)
+
+    def line(self, step: int) -> str:
+        """`step 40/90, loss 0.412, dev 0.507, 431 tokens/s, 2:10 left, 3.1 GiB`."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        done = step - self._first_step
+        parts = [f"step {step}/{self.steps}"]
+        parts += [f"loss {self.loss:.3f}"] if self.loss is not None else []
+        parts += [f"dev {self.dev:.3f}"] if self.dev is not None else []
+        parts += [f"{self.tokens / seconds:.0f} tokens/s"] if self.tokens else []
+        if done and step < self.steps:
+            left = round((self.steps - step) * seconds / done)
+            parts.append(f"{left // 60}:{left % 60:02d} left")
+        return ", ".join([*parts, f"{peak_memory_gib():.1f} GiB"])
+
+    def _show(self, step: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=step, state=self.line(step).partition(", ")[2])
+        elif not self.quiet and time.monotonic() - self._printed >= _EVERY:
+            self._print(step)
+
+    def _print(self, step: int) -> None:
+        self._printed = time.monotonic()
+        print(f"train: {self.line(step)}", file=sys.stderr, flush=True)

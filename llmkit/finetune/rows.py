@@ -1,0 +1,201 @@
+"""Training rows: from tasks and files to prompts and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError, UsageError
+from llmkit.prompts import render
+from llmkit.recipe.schema import Recipe
+from llmkit.recipe.schema.finetune import SourceSection
+from llmkit.seeds import derive
+from llmkit.types import Message, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt and the answer to learn.
+
+    `text` is the part that noise may change: the question of a task, the last message of a prompt; None where noise
+    could touch answer options that nothing protects. `plain` rows never go through a chat template.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    answer: str
+    text: str | None = None
+    plain: bool = False
+    question: Question | None = None
+
+    def asks(self, text: str) -> tuple[Message, ...]:
+        """The prompt with another text in the place of its own."""
+        if self.question is not None:
+            return (Message("user", ask(self.question, text)),)
+        return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
+
+
+def ask(question: Question, text: str) -> str:
+    """The prompt that `llmkit eval` sends for a question under the arm `stand`: one template for train and test."""
+    form = render(f"format/{question.kind}-v1")
+    return render("answer-v1", instruction=render("arms/stand-v1"), format=form, demos=[], question=text)
+
+
+def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+    """The rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
+    if source.task and source.path:
+        raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
+    if source.path:
+        rows = _held_out(_file_rows(Path(source.path)), recipe.finetune.data.dev_share, split, recipe.seed)
+    else:
+        rows = _task_rows(recipe, source, split)
+    limit = source.limit if split == "train" else min(source.limit or 10**9, recipe.finetune.data.dev_limit)
+    if limit is not None and len(rows) > limit:
+        rows = sorted(rows, key=lambda row: derive(recipe.seed, "limit", row.id))[:limit]
+    if not rows:
+        name = source.path or source.task or recipe.data.task
+        raise DataError(f"{name} has no {split} rows", "a file needs enough rows for `finetune.data.dev_share`")
+    return rows
+
+
+def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
+    """The recipe's sources; by default its own task."""
+    if recipe.finetune.data.sources:
+        return recipe.finetune.data.sources
+    if recipe.data.task is None and recipe.data.path is None:
+        raise UsageError("there is nothing to train on", "give `data.task`, or `finetune.data.sources`")
+    return (SourceSection(task=recipe.data.task, path=None if recipe.data.task else recipe.data.path),)
+
+
+def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+    from llmkit.tasks import gold_text, load
+
+    task = source.task or recipe.data.task
+    section = recipe.data.model_copy(update={"task": task, "path": None, "limit": None, "split": split})
+    rows = []
+    for question in load(section, split, recipe.seed):
+        answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
+        prompt = (Message("user", ask(question, question.text)),)
+        rows.append(Row(question.id, prompt, answer, question.text, question=question))
+    return rows
+
+
+def _held_out(rows: list[Row], dev_share: float, split: str, seed: int) -> list[Row]:
+    """Train or dev rows of a file, told apart by a hash of the prompt: equal prompts stay on one side."""
+
+    def is_dev(row: Row) -> bool:
+        return derive(seed, "dev", *(m.content for m in row.prompt)) / 2**63 < dev_share
+
+    return [row for row in rows if is_dev(row) == (split == "dev")]
+
+
+def _file_rows(path: Path) -> list[Row]:
+    rows = []
+    for number, (where, fields) in enumerate(_read(path)):
+        try:
+            rows.extend(_parse(fields, f"{path.name}-{number}"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: {error}", _FORMS) from None
+    if not rows:
+        raise DataError(f"{path} holds no rows", _FORMS)
+    return rows
+
+
+_FORMS = (
+    "a row is {messages: [{role, content}, …]} ending with an assistant turn, {prompt, completion}, or LLM-Adapters' "
+    "{instruction, input, output}"
+)
+
+
+def _read(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every row with its place. A file that begins with `[` is one JSON list, any other has one row a line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}", "give a JSON or JSONL file in UTF-8") from None
+    if text.lstrip()[:1] == "[":
+        try:
+            parsed = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{path} is not JSON: {error}") from None
+        for number, row in enumerate(parsed, 1):
+            yield f"{path}, row {number}", row
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield f"{path}:{number}", json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: not JSON: {error}") from None
+
+
+def _parse(fields: Any, id: str) -> Iterator[Row]:
+    if not isinstance(fields, dict):
+        raise ValueError("not an object")
+    if "messages" in fields:
+        yield from _chat(fields["messages"], id)
+    elif "completion" in fields:
+        prompt = fields["prompt"]
+        messages = _messages(prompt) if isinstance(prompt, list) else (Message("user", _filled(prompt, "prompt")),)
+        yield Row(id, messages, _filled(_completion(fields["completion"]), "completion"), messages[-1].content)
+    elif "instruction" in fields:
+        content = render("finetune/llm-adapters-v1", **adapters_fields(fields))
+        yield Row(id, (Message("user", content),), _filled(fields["output"], "output"), plain=True)
+    else:
+        raise ValueError(f"fields {', '.join(fields) or '(none)'} are of no known form")
+
+
+def adapters_fields(row: dict[str, Any]) -> dict[str, str]:
+    """Instruction and input of an LLM-Adapters row (arXiv 2304.01933)."""
+    return {"instruction": _filled(row["instruction"], "instruction"), "input": (row.get("input") or "").strip()}
+
+
+def _chat(turns: Any, id: str) -> Iterator[Row]:
+    """One row for each assistant turn, with everything before it as the prompt."""
+    messages = _messages(turns)
+    if not messages or messages[-1].role != "assistant":
+        raise ValueError("the last message is not the assistant's: there is no answer to learn")
+    for place, message in enumerate(messages):
+        if message.role == "assistant" and place:
+            before = messages[:place]
+            answer = _filled(message.content, f"message {place + 1}")
+            yield Row(f"{id}.{place}", before, answer, before[-1].content)
+
+
+def _messages(turns: Any) -> tuple[Message, ...]:
+    made = tuple(Message(turn["role"], turn["content"]) for turn in turns)
+    for message in made:
+        if message.role not in ("system", "user", "assistant") or not isinstance(message.content, str):
+            raise ValueError(f"a message of role {message.role!r} is not understood")
+    return made
+
+
+def _completion(value: Any) -> Any:
+    return value[-1]["content"] if isinstance(value, list) and value else value
+
+
+def _filled(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"the {name} is empty")
+    return value.strip()
+
+
+def rows_digest(groups: Sequence[Sequence[Row]]) -> str:
+    """32 hex digits of everything in the rows."""
+    digest = blake2b(digest_size=16)
+    for rows in groups:
+        digest.update(b"\x1e")
+        for row in rows:
+            fields = (
+                row.id,
+                row.answer,
+                row.text or "",
+                str(row.plain),
+                *(m.role + ":" + m.content for m in row.prompt),
+            )
+            digest.update("\x1f".join(fields).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""Puts a run together: model, data, TRL's settings, reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.chat import ChatStyle, Renderer
+from llmkit.engines.models import BUNDLED, LocalModel, locate
+from llmkit.errors import UsageError
+from llmkit.finetune.data import Data, build
+from llmkit.finetune.tokens import Encoder, Tokens
+from llmkit.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from llmkit.finetune.trainer import FinetuneTrainer
+
+
+def encoder_for(recipe: Recipe, model: LocalModel) -> Encoder:
+    """The encoder of a recipe: prompts exactly as the engines send them."""
+    limit = recipe.finetune.data.max_length
+    # The renderer refuses prompts that leave no room; a row's length is judged with its answer, so it gets more room.
+    renderer = Renderer.load(model, ChatStyle.of(recipe.model), 10**6, recipe.engine.trust_remote_code)
+    plain = Renderer(renderer.tokenizer, ChatStyle(None, True, None, (None, None)), 10**6)
+    return Encoder(renderer, plain, limit, recipe.finetune.data.too_long)
+
+
+def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Dataset:
+    """Rows as TRL takes them."""
+    from datasets import Dataset
+
+    def generate() -> Iterator[dict[str, Any]]:
+        for index in rows:
+            row = tokens.row(index)
+            yield row if completion_only else {**row, "labels": row["input_ids"]}
+
+    columns: dict[str, list] = {}
+    for row in generate():
+        for key, value in row.items():
+            columns.setdefault(key, []).append(value)
+    return Dataset.from_dict(columns)
+
+
+def pack(dataset: Dataset, max_length: int) -> Dataset:
+    """Several rows in one sequence, best fit first. Position ids restart in each row, so that rows stay apart."""
+    from trl import pack_dataset
+
+    return pack_dataset(dataset, max_length, "bfd")
+
+
+@dataclass
+class Setup:
+    """A trainer ready to go, with what its report needs."""
+
+    recipe: Recipe
+    model: LocalModel
+    trainer: FinetuneTrainer
+    data: Data
+    steps: int
+
+    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
+        """metrics.json."""
+        from llmkit.finetune.progress import peak_memory_gib
+
+        history = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
+        trainable, total = count_parameters(self.trainer.model)
+        tokens = int(self.trainer.state.num_input_tokens_seen or self.trainer._total_train_tokens)
+        return {
+            "digest": key,
+            "method": self.recipe.finetune.method,
+            "base_model": self.model.name,
+            "steps": self.trainer.state.global_step,
+            "epochs": round(self.steps * self.recipe.finetune.optim.batch_size / self.data.epoch_rows, 3),
+            "rows": len(self.data.train),
+            "rows_too_long": int(self.data.train.dropped[0]),
+            "trainable_parameters": trainable,
+            "parameters": total,
+            "train_loss": done.training_loss,
+            "dev_loss": last["eval_loss"],
+            "dev_loss_best": min(history, default=last["eval_loss"]),
+            "dev_token_accuracy": last.get("eval_mean_token_accuracy"),
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+            "peak_memory_gib": peak_memory_gib(),
+            "routing": self.trainer.routing["model"] if self.trainer.routing else None,
+        }
+
+    def save_routing(self, path: Path) -> None:
+        if self.trainer.routing_telemetry is not None:
+            self.trainer.routing_telemetry.save(path, self.trainer.state.global_step)
+
+
+def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
+    """Everything up to the first step."""
+    import transformers
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from llmkit.finetune.method import adapt, load_base
+    from llmkit.finetune.progress import Reporter
+    from llmkit.finetune.trainer import FinetuneTrainer, PairCollator
+
+    transformers.logging.set_verbosity_error()
+    section = recipe.finetune
+    model = locate(recipe.model.path, recipe.model.revision)
+    encoder = encoder_for(recipe, model)
+    tokenizer = encoder.renderer.tokenizer
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked by length, never by value: see Tokens.row
+    data = build(recipe, model, encoder)
+    train = to_dataset(data.train, data.order, section.data.completion_only)
+    dev = to_dataset(data.dev, list(range(len(data.dev))), section.data.completion_only)
+    steps = data.steps
+    if section.data.packing:
+        train, dev = pack(train, section.data.max_length), pack(dev, section.data.max_length)
+        steps = max(1, len(train) // section.optim.batch_size)
+    net = adapt(recipe, load_base(recipe, model))
+    net.peft_config["default"].base_model_name_or_path = _base_name(recipe, model)
+    # Padding-free batches need TRL's own collator, which it makes itself.
+    collator = None if section.data.packing else PairCollator(DataCollatorForLanguageModeling(tokenizer.pad_token_id))
+    trainer = FinetuneTrainer(
+        model=net,
+        args=arguments(recipe, path, steps),
+        train_dataset=train,
+        eval_dataset=dev,
+        processing_class=tokenizer,
+        data_collator=collator,
+        objective=section.robust.objective,
+        weight=section.robust.weight,
+        router_lr=section.optim.router_lr,
+        watch_routing=section.train.routing,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(Reporter(path, steps, quiet or not trainer.is_world_process_zero()))
+    if section.train.patience:
+        trainer.add_callback(transformers.EarlyStoppingCallback(section.train.patience))
+    return Setup(recipe, model, trainer, data, steps)
+
+
+def _base_name(recipe: Recipe, model: LocalModel) -> str:
+    """What an adapter says its base is: the hub's name, or the folder where there is none."""
+    path = recipe.model.path or ""
+    local = path == BUNDLED or Path(path).expanduser().is_dir()
+    return str(model.folder.resolve()) if local else path
+
+
+def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
+    """TRL's settings from the recipe's. UsageError where the batch does not divide."""
+    import torch
+    from trl import SFTConfig
+
+    from llmkit.finetune.method import torch_dtype
+
+    section = recipe.finetune
+    optim, train = section.optim, section.train
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share, left = divmod(optim.batch_size, processes)
+    micro = optim.micro_batch or share
+    if left or share % micro:
+        raise UsageError(
+            f"finetune.optim.batch_size {optim.batch_size} does not divide into {processes} processes x {micro} rows",
+            "choose micro_batch and num_processes so that it does",
+        )
+    evaluate = train.eval_every or max(1, steps // 5)
+    dtype, gpu = torch_dtype(recipe), torch.cuda.is_available()
+    try:
+        return SFTConfig(
+            output_dir=str(path / "checkpoints"),
+            per_device_train_batch_size=micro,
+            per_device_eval_batch_size=micro,
+            gradient_accumulation_steps=share // micro,
+            max_steps=steps,
+            learning_rate=optim.lr,
+            lr_scheduler_type=optim.schedule,
+            warmup_steps=optim.warmup,
+            weight_decay=optim.weight_decay,
+            max_grad_norm=optim.max_grad_norm,
+            optim=optim.optimizer,
+            loss_type=optim.loss,
+            eval_strategy="steps",
+            eval_steps=evaluate,
+            save_strategy="steps",
+            save_steps=evaluate if train.patience else train.save_every or evaluate,
+            save_total_limit=train.keep,
+            load_best_model_at_end=train.patience is not None,
+            metric_for_best_model="eval_loss",
+            greater_is_better=False,
+            logging_steps=train.log_every,
+            logging_first_step=True,
+            report_to="tensorboard",
+            seed=recipe.seed,
+            data_seed=recipe.seed,
+            bf16=dtype is torch.bfloat16,
+            fp16=dtype is torch.float16 and gpu,
+            use_cpu=not gpu,
+            gradient_checkpointing=train.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if train.gradient_checkpointing else None,
+            ddp_find_unused_parameters=False,
+            remove_unused_columns=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            max_length=None,
+            padding_free=section.data.packing,
+            disable_tqdm=True,
+        )
+    except ValueError as error:
+        raise UsageError(f"finetune: {error}", "see finetune.optim and finetune.train") from None
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """Trainable and all parameters, counted once where layers share them."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)

@@ -1,0 +1,154 @@
+"""Views to token ids: which tokens are learnt, the end of sequence, and the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from llmkit.engines.chat import Renderer
+from llmkit.errors import DataError
+from llmkit.finetune.views import View
+from llmkit.resources import cache_dir
+from llmkit.types import Message, Request
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class Tokens:
+    """Rows of different lengths in flat arrays. Row i is ids[starts[i]:starts[i+1]]; its first prompts[i] are prompt.
+
+    The second view of a row, if any, has the same answer: only its prompt, in `second` with `second_starts`.
+    """
+
+    ids: np.ndarray  # int32
+    starts: np.ndarray  # int64, rows + 1
+    prompts: np.ndarray  # int32, rows
+    second: np.ndarray  # int32, empty without second views
+    second_starts: np.ndarray  # int64, rows + 1, or empty
+    dropped: np.ndarray  # int64, one number: rows left out as too long
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, both views together."""
+        import numpy as np
+
+        own = np.diff(self.starts)
+        return own + (np.diff(self.second_starts) + own - self.prompts) if len(self.second_starts) else own
+
+    def row(self, index: int) -> dict[str, list[int]]:
+        """`input_ids` and `labels` (-100: not learnt), and `view_input_ids`, `view_labels` of a second view."""
+        ids = self.ids[self.starts[index] : self.starts[index + 1]].tolist()
+        prompt = int(self.prompts[index])
+        answer = ids[prompt:]
+        row = {"input_ids": ids, "labels": [-100] * prompt + answer}
+        if len(self.second_starts):
+            other = self.second[self.second_starts[index] : self.second_starts[index + 1]].tolist()
+            row |= {"view_input_ids": other + answer, "view_labels": [-100] * len(other) + answer}
+        return row
+
+
+class Encoder:
+    """Encodes prompts exactly as the engines do, and answers so that they end in an end-of-sequence token."""
+
+    def __init__(self, renderer: Renderer, plain: Renderer, max_length: int, too_long: str) -> None:
+        self.renderer, self.plain, self.max_length, self.too_long = renderer, plain, max_length, too_long
+        self.eos = renderer.tokenizer.eos_token_id
+        if self.eos is None:
+            raise DataError(
+                "the tokenizer has no end-of-sequence token", "set `eos_token` in its tokenizer_config.json"
+            )
+
+    def prompt(self, messages: tuple[Message, ...], plain: bool) -> list[int]:
+        ids = (self.plain if plain else self.renderer).prompt(Request(messages)).ids
+        # Some tokenizers end every text; a prompt that already ends would teach that answers follow an end.
+        return ids[:-1] if len(ids) > 1 and ids[-1] == self.eos and plain else ids
+
+    def answer(self, text: str, plain: bool) -> list[int]:
+        """The answer's ids, the last one the end of sequence. After a plain prompt it begins with a space or line."""
+        ids = self.renderer.tokenizer(self._lead(plain) + text, add_special_tokens=False).input_ids
+        return [*ids, self.eos]
+
+    def _lead(self, plain: bool) -> str:
+        return "\n" if plain or self.renderer.plain else ""
+
+    def encode(self, view: View) -> tuple[list[int], list[int], list[int] | None] | None:
+        """Prompt, answer and second prompt; None for a row dropped as too long."""
+        prompt, answer = self.prompt(view.prompt, view.plain), self.answer(view.answer, view.plain)
+        second = None if view.second is None else self.prompt(view.second, view.plain)
+        longest = max(len(prompt), len(second or ())) + len(answer)
+        if longest <= self.max_length:
+            return prompt, answer, second
+        if self.too_long == "drop":
+            return None
+        room = self.max_length - max(len(prompt), len(second or ()))
+        if self.too_long == "error" or room < 1:
+            raise DataError(
+                f"row {view.row} has {longest} tokens, finetune.data.max_length is {self.max_length}",
+                "raise max_length, or set finetune.data.too_long to drop or truncate",
+            )
+        return prompt, answer[:room], second
+
+    def encode_all(self, views: Iterable[View]) -> Tokens:
+        """Every view, in order. DataError if nothing is left."""
+        import numpy as np
+
+        made = [self.encode(view) for view in views]
+        kept = [row for row in made if row is not None]
+        if not kept:
+            raise DataError(
+                f"all {len(made)} rows are longer than finetune.data.max_length={self.max_length}"
+                if made
+                else "no rows",
+                "raise finetune.data.max_length",
+            )
+        paired = kept[0][2] is not None
+        seconds = [second for _, _, second in kept] if paired else []
+        return Tokens(
+            ids=_flat([[*prompt, *answer] for prompt, answer, _ in kept]),
+            starts=_starts([len(prompt) + len(answer) for prompt, answer, _ in kept]),
+            prompts=np.array([len(prompt) for prompt, _, _ in kept], dtype=np.int32),
+            second=_flat(seconds),
+            second_starts=_starts([len(second) for second in seconds]) if paired else np.zeros(0, np.int64),
+            dropped=np.array([len(made) - len(kept)], dtype=np.int64),
+        )
+
+
+def _flat(rows: list[list[int]]) -> np.ndarray:
+    import numpy as np
+
+    return np.fromiter((token for row in rows for token in row), dtype=np.int32, count=sum(map(len, rows)))
+
+
+def _starts(lengths: list[int]) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def cached(key: str, make: Any) -> tuple[Tokens, bool]:
+    """`make()`, or what it gave before under this key; and whether it was at hand. A damaged file is made anew."""
+    import os
+    import zipfile
+
+    import numpy as np
+
+    path = cache_dir() / "tokens" / f"{key}.npz"
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return Tokens(**{field.name: stored[field.name] for field in fields(Tokens)}), True
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+    tokens = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        np.savez(file, **{field.name: getattr(tokens, field.name) for field in fields(Tokens)})
+    os.replace(part, path)
+    return tokens, False

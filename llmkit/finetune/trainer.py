@@ -1,0 +1,140 @@
+"""TRL's trainer with what it lacks: an order of our own, losses on two views, a learning rate for routers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer
+from trl import SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from llmkit.talklora import TalkLoraLayer
+from llmkit.talklora.telemetry import Telemetry
+
+_ROUTERS = ("talklora_router", "talklora_C")
+
+
+class PairCollator:
+    """Pads rows, and their second views beside them as `view_*`."""
+
+    def __init__(self, one: DataCollatorForLanguageModeling) -> None:
+        self.one = one
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = self.one([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
+        if "view_input_ids" in rows[0]:
+            seconds = [{"input_ids": row["view_input_ids"], "labels": row["view_labels"]} for row in rows]
+            batch |= {f"view_{key}": value for key, value in self.one(seconds).items()}
+        return batch
+
+
+class FinetuneTrainer(SFTTrainer):
+    """SFTTrainer over rows that are already tokenised and in order."""
+
+    def __init__(
+        self,
+        *args: Any,
+        objective: str = "augment",
+        weight: float = 1.0,
+        router_lr: float | None = None,
+        watch_routing: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.objective, self.objective_weight, self.router_lr = objective, weight, router_lr
+        self.routing_telemetry: Telemetry | None = None
+        super().__init__(*args, **kwargs)
+        if watch_routing and any(isinstance(module, TalkLoraLayer) for module in self.model.modules()):
+            self.routing_telemetry = Telemetry(self.model)
+
+    @property
+    def routing(self) -> dict[str, dict[str, Any]] | None:
+        """What the routers did in the last evaluation."""
+        return self.routing_telemetry.report() if self.routing_telemetry else None
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        if self.routing_telemetry is None:
+            return super().evaluate(*args, **kwargs)
+        self.routing_telemetry.reset()
+        with self.routing_telemetry:  # in evaluation only: training steps pay nothing
+            metrics = super().evaluate(*args, **kwargs)
+        self.log(self.routing_telemetry.scalars())
+        return metrics
+
+    def _send_telemetry(self) -> None:
+        """TRL tells its hub which trainer was used; llmkit tells nobody."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Weight decay on matrices of the experts only; routers and talking matrices have a rate of their own."""
+        if self.optimizer is None:
+            model = model if model is not None else self.model
+            named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+            routers = [p for name, p in named if any(part in name for part in _ROUTERS)]
+            others = [p for name, p in named if not any(part in name for part in _ROUTERS)]
+            cls, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, model)
+            groups = [{"params": others, "weight_decay": self.args.weight_decay}]
+            if routers:
+                groups.append({"params": routers, "weight_decay": 0.0, "lr": self.router_lr or settings["lr"]})
+            self.optimizer = cls(groups, **settings)
+        return self.optimizer
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if "view_input_ids" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # One pass over both views: padded to one width, stacked along the batch.
+        ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in _PADS(self))
+        rows = len(inputs["input_ids"])
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        first, y = _answers(logits[:rows], labels[:rows])
+        second, _ = _answers(logits[rows:], labels[rows:])
+        total, extra = paired_loss(self.objective, self.objective_weight, first, second, y)
+        count = torch.as_tensor(len(y) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
+        loss = (total + extra) / count.to(total.device)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes
+        self._metrics["train"][self.objective].append((extra / max(len(y), 1)).item())
+        self._total_train_tokens += int(self.accelerator.gather_for_metrics(mask.sum()).sum())
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return loss
+
+
+def _PADS(trainer: FinetuneTrainer) -> list[tuple[str, int]]:
+    return [("input_ids", trainer.processing_class.pad_token_id), ("attention_mask", 0), ("labels", -100)]
+
+
+def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
+    width = max(one.shape[1], other.shape[1])
+    pad = torch.nn.functional.pad
+    return torch.cat([pad(t, (0, width - t.shape[1]), value=fill) for t in (one, other)])
+
+
+def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities, (tokens, vocabulary), at the answer tokens, and the tokens; row by row, left to right."""
+    learnt = labels[:, 1:] != -100
+    return torch.log_softmax(logits[:, :-1][learnt].float(), dim=-1), labels[:, 1:][learnt]
+
+
+def paired_loss(objective: str, weight: float, first: Tensor, second: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over answer tokens: the likelihood term, and the weighted term between the views.
+
+    `first` and `second` are log-probabilities (tokens, vocabulary) of the same tokens `y` under two views.
+    pairs: mean NLL, 0. rdrop: mean NLL, w (KL(p1||p2) + KL(p2||p1)) / 2 (arXiv 2106.14448, eq. 2 and 3).
+    consistency: with m = (p1 + p2) / 2, NLL(m), w (CE(sg m, p1) + CE(sg m, p2)) (arXiv 2505.17999).
+    """
+    if objective == "consistency":
+        mean = torch.logaddexp(first, second) - 0.6931471805599453  # log m
+        target = mean.detach().exp()
+        extra = -(target * (first + second)).sum()
+        return torch.nn.functional.nll_loss(mean, y, reduction="sum"), weight * extra
+    nll = sum(torch.nn.functional.nll_loss(view, y, reduction="sum") for view in (first, second)) / 2
+    if objective == "pairs":
+        return nll, torch.zeros((), device=nll.device)
+    divergence = ((first.exp() - second.exp()) * (first - second)).sum() / 2
+    return nll, weight * divergence

@@ -1,0 +1,100 @@
+"""What each epoch shows: clean or noisy questions, and corrections, all drawn from the recipe's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from llmkit.errors import DataError
+from llmkit.finetune.rows import Row
+from llmkit.prompts import render
+from llmkit.recipe.schema import Recipe
+from llmkit.rop.instructions import hand_written
+from llmkit.seeds import derive
+from llmkit.types import Message
+
+PAIRED = ("pairs", "consistency", "rdrop")  # objectives that show each question twice at once
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A row as one epoch shows it. `second` is the prompt of its second view, where the objective has one."""
+
+    row: str
+    prompt: tuple[Message, ...]
+    answer: str
+    plain: bool
+    second: tuple[Message, ...] | None = None
+
+
+class Views:
+    """Makes the views of a recipe. Cheap; the same row, epoch and copy always give the same view."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.robust, self.correction = recipe.finetune.robust, recipe.finetune.data.correction
+        self.seed, self.perturb = recipe.seed, recipe.perturb
+        self.instructions = hand_written("correction")
+        self.paired = self.robust.objective in PAIRED
+        self._perturbers: dict = {}
+
+    @property
+    def noisy(self) -> bool:
+        return self.robust.share > 0 or self.correction.share > 0
+
+    def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
+        """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
+        picked = []
+        for source, (rows, weight) in enumerate(zip(groups, weights, strict=True)):
+            rng = Random(derive(self.seed, "rows", number, source))
+            whole, part = int(weight), weight - int(weight)
+            picked += [(row, copy) for copy in range(whole) for row in rows]
+            picked += [(row, whole) for row in rng.sample(list(rows), round(part * len(rows)))]
+        Random(derive(self.seed, "order", number)).shuffle(picked)
+        return (self.view(row, number, copy) for row, copy in picked)
+
+    def view(self, row: Row, epoch: int, copy: int = 0) -> View:
+        """One row in one epoch."""
+        rng = Random(derive(self.seed, "view", row.id, epoch, copy))
+        corrects, noisy = rng.random() < self.correction.share, rng.random() < self.robust.share
+        draw = epoch * 1000 + copy
+        if row.question is not None and corrects:
+            # Asked as `llmkit rop` asks: a noisy question under a correction instruction, answered by the clean one.
+            text = self._noise(row, rng, draw, self.correction.operators, self.correction.rate)
+            content = render("rop/correct-v1", instruction=rng.choice(self.instructions), shots=[], question=text)
+            prompt = (Message("user", content),)
+            return View(row.id, prompt, row.text or "", row.plain, prompt if self.paired else None)
+        prompt = row.prompt
+        if noisy and row.text is not None:
+            prompt = row.asks(self._noise(row, rng, draw, self.robust.operators, self.robust.rate))
+        if not self.paired:
+            return View(row.id, prompt, row.answer, row.plain)
+        first = prompt if self.robust.objective == "rdrop" else row.prompt
+        return View(row.id, first, row.answer, row.plain, prompt)
+
+    def check(self, groups: Sequence[Sequence[Row]]) -> None:
+        """DataError where the recipe asks for noise that no row can take."""
+        if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
+            raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
+        if self.robust.share and not any(row.text is not None for rows in groups for row in rows):
+            raise DataError(
+                "no row can be made noisy: none of the sources is a task or a chat", "set robust.share to 0"
+            )
+
+    def _noise(self, row: Row, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
+        from llmkit.perturb import Perturber
+        from llmkit.perturb.variants import gold_text
+
+        spec = rng.choice(list(operators))
+        if (spec, rate) not in self._perturbers:
+            seed = derive(self.seed, "robust")  # never the seed of an evaluation
+            self._perturbers[spec, rate] = Perturber(spec, rate, seed, self.perturb.protect, self.perturb.retries)
+        question = row.question
+        made = self._perturbers[spec, rate].apply(
+            row.text or "",
+            row.id,
+            options=question.options if question else (),
+            gold=gold_text(question) if question else None,
+            copy=draw,
+        )
+        return made.text

@@ -1,0 +1,16 @@
+"""One of several training processes, started by accelerate."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from llmkit.errors import LlmkitError
+from llmkit.finetune.run import worker
+
+if __name__ == "__main__":
+    try:
+        worker(sys.argv[1:], quiet=os.environ.get("LLMKIT_QUIET") == "1")
+    except LlmkitError as error:
+        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.exit(error.exit_code)
