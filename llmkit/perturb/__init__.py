@@ -7,7 +7,7 @@ from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.text import PROTECT, Change, Source, strength, undo
 from llmkit.perturb.variants import make_variants
 
-for _module in ("chars", "lookalikes", "spacing", "words", "sentences"):  # registers the operators
+for _module in ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers"):  # registers the operators
     import_module(f"llmkit.perturb.{_module}")
 
 __all__ = [

@@ -101,7 +101,7 @@ class Perturber:
                 shortfalls.append(f"{op.name}: {len(changes)} of {wanted} changes were possible")
             after, done = apply(new, changes)
             if len(chain) > 1:
-                spans = moved(spans, done)
+                spans = moved(spans, done) if op.protects else self.protection.spans(after)
                 changes = compose(text, edits, new, done)
                 done = apply(text, changes)[1]
             new, edits = after, done
@@ -125,9 +125,12 @@ class Perturber:
                 return "a number was lost"
             if after - before and not any(op.adds_numbers for op in chain):
                 return "a number was added"
-        if spans and any(text[a:b] != new[c:d] for (a, b), (c, d) in zip(spans, moved(spans, edits), strict=True)):
-            return "a protected span was changed"
-        if gold and len(gold) > 1 - gold.isdigit() and _count(gold, new) > _count(gold, text):
+        if spans and all(op.protects for op in chain):
+            kept = zip(spans, moved(spans, edits), strict=True)
+            if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
+                return "a protected span was changed"
+        named = gold and (len(gold) > 1 or gold.isdecimal())  # a label such as "B" gives nothing away
+        if gold and named and _count(gold, new) > _count(gold, text):
             return "the answer was introduced"
         return None
 

@@ -9,7 +9,7 @@ from random import Random
 from llmkit.errors import UsageError
 from llmkit.perturb.base import OPERATORS, Operator, weighted
 
-_TAKES_A_PATH = ("file:", "natural:")  # "+" and brackets may be part of a path
+_TAKES_A_PATH = ("file:", "natural:")  # "+" may be part of a path
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _chain(spec: str) -> tuple[Operator, ...]:
 
 def _operator(spec: str) -> Operator:
     name, colon, argument = spec.partition(":")
-    if not colon and spec.endswith(")"):
+    if spec.endswith(")") and (not colon or "(" in name):
         name, _, argument = spec[:-1].partition("(")
     return OPERATORS[name.strip()](argument.strip() or None)
 

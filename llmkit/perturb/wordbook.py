@@ -118,3 +118,23 @@ def spelt_by_sound(word: str) -> tuple[str, ...]:
     forms = set(_SPELT.get(word, "").split(","))
     forms.update(pattern.sub(new, word, count=1) for pattern, new in _RESPELL)
     return tuple(sorted(form for form in forms - {word, ""} if form not in real_words()))
+
+
+_BELOW_TWENTY = _NUMBERS.split()[:20]
+_TENS = _NUMBERS.split()[20:28]
+
+
+def in_words(number: int) -> str:
+    """A number below 10,000 in English words.
+
+    >>> in_words(6), in_words(42), in_words(1250)
+    ('six', 'forty-two', 'one thousand two hundred fifty')
+    """
+    if number < 20:
+        return _BELOW_TWENTY[number]
+    if number < 100:
+        tens = _TENS[number // 10 - 2]
+        return tens if number % 10 == 0 else f"{tens}-{in_words(number % 10)}"
+    size, name = (100, "hundred") if number < 1000 else (1000, "thousand")
+    head = f"{in_words(number // size)} {name}"
+    return head if number % size == 0 else f"{head} {in_words(number % size)}"

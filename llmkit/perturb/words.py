@@ -9,7 +9,8 @@ from random import Random
 
 from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, misspellings, spelt_by_sound
+from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, in_words, misspellings, spelt_by_sound
+
 
 @operator("woo", level="word", paper_rate=0.212)
 class Woo(TextEdit):
@@ -95,6 +96,26 @@ class HwSpell(WordEdit):
             return pick(others, rng)
         forms = spelt_by_sound(lower) or others
         return like(pick(forms, rng), word) if forms else None
+
+
+_NUMERAL = re.compile(r"(?<![\w.,/:$€£¥₹+-])[0-9]{1,4}(?![\w%/:+-]|[.,][0-9])")
+
+
+@operator("hw_number", level="word")
+class HwNumber(TextEdit):
+    """Writes numerals as words, 6 as six: an opt-in, for it changes what every other operator protects. Money,
+    decimals, percentages and fractions stay (RoP's homophone data, arXiv 2506.03627, which loses numerals so).
+
+    >>> [tuple(c) for c in HwNumber().changes(Source("Tom has 6 apples for $5."), 1, Random(1))]
+    [(8, 9, 'six')]
+    """
+
+    changes_numbers = True
+    nothing = "no plain numeral"
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        found = [m for m in _NUMERAL.finditer(source.text) if source.free_word(*m.span())]
+        return sorted(Change(m.start(), m.end(), in_words(int(m.group()))) for m in sample(found, wanted, rng))
 
 
 @operator("spelling", level="word")

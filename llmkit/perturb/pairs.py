@@ -1,0 +1,159 @@
+"""Noise from files: somebody's pairs of questions, and real typing slips."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from llmkit.errors import DataError
+from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick
+from llmkit.perturb.text import Change, Source
+
+_WORDS_AND_SPACES = re.compile(r"\S+|\s+")
+
+
+def differences(text: str, new: str) -> list[Change]:
+    """The changes that make `new` of `text`, word by word; neighbouring ones become one.
+
+    >>> [tuple(change) for change in differences("one two three", "one owt three")]
+    [(4, 7, 'owt')]
+    """
+    before, after = _WORDS_AND_SPACES.findall(text), _WORDS_AND_SPACES.findall(new)
+    changes: list[Change] = []
+    at = 0
+    for tag, i, k, j, m in Levenshtein.opcodes(before, after):
+        end = at + sum(map(len, before[i:k]))
+        if tag != "equal":
+            start, made = at, "".join(after[j:m])
+            if changes and changes[-1].end == at:
+                start, made = changes[-1].start, changes.pop().new + made
+            changes.append(Change(start, end, made))
+        at = end
+    return changes
+
+
+def read_rows(path: str, what: str) -> list[Any]:
+    """The rows of a JSON list, of JSON lines or of a .tsv file. DataError where it is none of them."""
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        hint = f"`{what}:PATH` reads a JSON list, JSON lines or a .tsv file"
+        raise DataError(f"{path}: {reason}", hint) from None
+    if path.endswith(".tsv"):
+        return [line.split("\t") for line in text.splitlines() if line.strip()]
+    try:
+        if text.lstrip()[:1] == "[":
+            return json.loads(text)
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error.msg})") from None
+
+
+@cache
+def _pairs(path: str) -> dict[str, tuple[str, ...]]:
+    from llmkit.tasks import normalise
+
+    table: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(read_rows(path, "file"), 1):
+        try:
+            original, rewritten = row["original_question"], row["rewritten_question"]
+            key = normalise(original)
+        except (TypeError, KeyError):
+            raise DataError(
+                f"{path}: pair {number} has no original_question and rewritten_question",
+                'write {"original_question": "...", "rewritten_question": "..."}',
+            ) from None
+        table[key] = (*table.get(key, ()), rewritten)
+    return table
+
+
+@operator("file", level="file")
+class File(TextEdit):
+    """Takes the noisy text from a file of pairs {original_question, rewritten_question}, found by the original's
+    letters and numbers. What the checks reject stays clean and is counted: published pairs lose numbers and options
+    (the form of the RoP authors' own data, arXiv 2506.03627).
+    """
+
+    argument = "PATH"
+    adds_numbers = True
+    shows_example = False
+    nothing = "not in the file"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        self.table = _pairs(str(argument))
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return 1
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        from llmkit.tasks import normalise
+
+        known = self.table.get(normalise(source.text))
+        return differences(source.text, pick(known, rng)) if known else []
+
+
+Letters = dict[tuple[str, str], tuple[str, ...]]
+
+
+@cache
+def _slips(path: str) -> tuple[dict[str, tuple[str, ...]], Letters]:
+    """Typed forms of whole words, and what letters became, by the letter before them and what they were."""
+    words: dict[str, list[str]] = {}
+    letters: dict[tuple[str, str], list[str]] = {}
+    for number, row in enumerate(read_rows(path, "natural"), 1):
+        pair = (row.get("typed"), row.get("intended")) if isinstance(row, dict) else tuple(row)
+        if len(pair) != 2 or not all(isinstance(part, str) and part.strip() for part in pair):
+            hint = 'write {"typed": "teh", "intended": "the"}, or two columns in a .tsv'
+            raise DataError(f"{path}: pair {number} is not (typed, intended)", hint)
+        typed, intended = (part.strip().lower() for part in pair)
+        if typed == intended:
+            continue
+        words.setdefault(intended, []).append(typed)
+        for tag, i, k, j, m in Levenshtein.opcodes(intended, typed):
+            if tag != "equal" and k - i <= 2:
+                letters.setdefault((intended[max(0, i - 1) : i], intended[i:k]), []).append(typed[j:m])
+    if not words:
+        raise DataError(f"{path}: no pair in it differs", "the typed word comes first, the intended one second")
+    return {w: tuple(t) for w, t in words.items()}, {key: tuple(new) for key, new in letters.items()}
+
+
+@operator("natural", level="word")
+class Natural(WordEdit):
+    """Slips sampled from a file of real (typed, intended) pairs: a whole word where the file has it, as often as there,
+    else a change of letters that the file shows behind the same letter (natural noise of Belinkov and Bisk 2018,
+    arXiv 1711.02173).
+
+    JSON lines {"typed": ..., "intended": ...}, or two columns in a .tsv file.
+    """
+
+    argument = "PATH"
+    shows_example = False
+    min_letters = 2
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        self.words, self.letters = _slips(str(argument))
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        lower = word.lower()
+        if typed := self.words.get(lower):
+            return like(pick(typed, rng), word)
+        places = [
+            (i, before, old)
+            for before, old in self.letters
+            for i in range(len(word) - len(old) + 1)
+            if lower.startswith(old, i) and lower[max(0, i - 1) : i] == before
+        ]
+        if not places:
+            return None
+        i, before, old = pick(places, rng)
+        return word[:i] + pick(self.letters[before, old], rng) + word[i + len(old) :] or None

@@ -1,0 +1,133 @@
+"""nlpaug's augmenters as operators: on single words under our seeds, or as they are."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from random import Random
+from typing import Any
+
+from llmkit.errors import UsageError
+from llmkit.perturb.base import TextEdit, WordEdit, operator
+from llmkit.perturb.pairs import differences
+from llmkit.perturb.text import Change, Source
+from llmkit.perturb.wordbook import NUMBER_WORDS
+from llmkit.registry import unknown
+
+_CLASSES = {
+    "char": "KeyboardAug OcrAug RandomCharAug",
+    "word": "AntonymAug BackTranslationAug ContextualWordEmbsAug RandomWordAug ReservedAug SpellingAug SplitAug "
+    "SynonymAug TfIdfAug WordEmbsAug",
+    "sentence": "AbstSummAug ContextualWordEmbsForSentenceAug LambadaAug RandomSentAug",
+}
+
+
+def augmenter(spec: str) -> Any:
+    """An nlpaug augmenter from `Name` or `Name(option=value,...)`; upper case and the ending "Aug" may be left out.
+
+    Raises UsageError for an unknown name, and where the augmenter lacks data or refuses an option.
+    """
+    name, _, options = spec.removesuffix(")").partition("(")
+    by_name = {n.lower().removesuffix("aug"): (kind, n) for kind, names in _CLASSES.items() for n in names.split()}
+    if (key := name.strip().lower().removesuffix("aug")) not in by_name:
+        raise unknown("nlpaug augmenter", name, " ".join(_CLASSES.values()).split())
+    kind, known = by_name[key]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = getattr(import_module(f"nlpaug.augmenter.{kind}"), known)(**_options(options))
+    except Exception as error:  # whatever a class of another package does with options or missing data
+        raise UsageError(f"nlpaug's {known} cannot be made: {error}", "see its documentation for options") from None
+    table = getattr(getattr(made, "model", None), "dict", None)
+    if isinstance(table, dict):  # its order follows the hash seed of the process
+        table.update({word: sorted(forms) for word, forms in table.items()})
+    return made
+
+
+def _options(text: str) -> dict[str, Any]:
+    options = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, value = part.partition("=")
+        try:
+            options[name.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            options[name.strip()] = value.strip()
+    return options
+
+
+@contextmanager
+def own_randomness(rng: Random) -> Iterator[None]:
+    """nlpaug draws from the global generators: seeds them for a while, then puts them back as they were."""
+    import numpy as np
+
+    state, np_state = random.getstate(), np.random.get_state()
+    try:
+        random.seed(rng.getrandbits(32))
+        np.random.seed(rng.getrandbits(32))
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(np_state)
+
+
+def _text(made: Any) -> str | None:
+    """What an augmenter returned, which is a list in newer versions and empty for what it left out."""
+    made = made[0] if isinstance(made, list) and made else made
+    return made if isinstance(made, str) and made.strip() else None
+
+
+@operator("nlpaug", level="character")
+class Nlpaug(WordEdit):
+    """Any nlpaug augmenter, on single unprotected words under llmkit's seeds, so that numbers and spaces survive:
+    `nlpaug:keyboard`, `nlpaug:RandomChar(action=swap)` (nlpaug, Ma 2019).
+    """
+
+    argument = "keyboard"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        self.augmenter = augmenter(str(argument))
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        with own_randomness(rng):
+            return super().changes(source, wanted, rng)
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        if word.lower() in NUMBER_WORDS:
+            return None
+        new = _text(self.augmenter.augment(word))
+        return None if new is None or any(char.isdecimal() for char in new) else new
+
+
+@operator("nlpaug-verbatim", level="file")
+class NlpaugVerbatim(TextEdit):
+    """An nlpaug augmenter on the whole text as it is, to reproduce published numbers. Its tokenizer spaces out decimals
+    and punctuation and its tables change digits, so nothing is protected, and the rate is the augmenter's own
+    (nlpaug, Ma 2019).
+    """
+
+    argument = "keyboard"
+    protects = False
+    changes_numbers = True
+    nothing = "nlpaug changed nothing"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        self.augmenter = augmenter(str(argument))
+        logging.getLogger(__name__).warning(
+            "nlpaug-verbatim:%s changes digits and decimals (7.5 becomes 7. 5): answers may no longer be right",
+            argument,
+        )
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return 1
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        with own_randomness(rng):
+            new = _text(self.augmenter.augment(source.text))
+        return [] if new is None else differences(source.text, new)
