@@ -95,7 +95,7 @@ def test_a_group_without_a_command_shows_its_help(llmkit, group):
         (["recipe", "check"], "error: Missing argument 'RECIPE'", "hint: see `llmkit recipe check --help`"),
         (["recipe", "show", "--jsn"], "error: No such option: --jsn", "hint: see `llmkit recipe show --help`"),
         (["rop", "--limit", "x"], "error: Invalid value for '--limit'", "hint: see `llmkit rop --help`"),
-        (["recipe", "show", "dmo"], "error: no recipe `dmo`", "hint: did you mean `demo`?"),
+        (["recipe", "show", "dmo"], "error: no recipe `dmo`", "hint: did you mean `demo`"),
     ],
 )
 def test_wrong_usage_is_one_error_and_a_hint(llmkit, arguments, error, hint):

@@ -140,7 +140,7 @@ class TestInit:
         assert "no/such/x.yaml: cannot be written" in llmkit("recipe", "init", "no/such/x.yaml")[2]
         code, _, err = llmkit("recipe", "init", "--extends", "demmo")
         assert code == 2
-        assert "did you mean `demo`?" in err
+        assert "did you mean `demo`" in err
         assert not Path("recipe.yaml").exists()
 
 
