@@ -28,10 +28,10 @@ WAYS = {
     "transformers": "TalkLoRA, transformers + PEFT",
 }
 WORK = {  # name: (requests at once, prompt tokens, new tokens)
-    "decode, batch 1": (1, 16, 32),
-    "decode, batch 64": (64, 16, 32),
-    "prefill, batch 1": (1, 512, 1),
-    "prefill, batch 64": (64, 128, 1),
+    "decode, batch 1": (1, 16, 24),
+    "decode, batch 64": (64, 16, 24),
+    "prefill, batch 1": (1, 256, 1),
+    "prefill, batch 64": (64, 64, 1),
 }
 MODULES = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 RANK, EXPERTS = 16, 4
@@ -140,7 +140,7 @@ def measure(way: str, model: str, folder: Path, dtype: str, rounds: int) -> dict
             start = time.perf_counter()
             answer(batch, length, new, seed)
             seconds.append(time.perf_counter() - start)
-            if sum(seconds) > 60:  # the slow ones need no more rounds to be slow
+            if sum(seconds) > 40:  # the slow ones need no more rounds to be slow
                 break
         speeds[name] = batch * (length if new == 1 else new) / min(seconds)
     return speeds

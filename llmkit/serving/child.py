@@ -11,6 +11,8 @@ from llmkit.errors import LlmkitError, UsageError
 from llmkit.serving.plugin import FALLBACK_ADAPTER
 from llmkit.serving.server import DRAIN_SECONDS, Plan
 
+KEPT = 31  # adapters in memory beyond those in slots
+
 
 def arguments(plan: Plan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
     """The command line of vLLM's server; the user's own options come last and win."""
@@ -20,8 +22,11 @@ def arguments(plan: Plan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
     if cpu:  # unasked, vLLM wants nearly all memory for its key-value cache
         args += ["--kv-cache-memory-bytes", "1G", "--block-size", "32"]
     if plan.adapters and slots:
-        # One slot to spare: another adapter can be loaded while all of these run.
-        args += ["--enable-lora", "--max-loras", str(len(plan.adapters) + 1), "--max-lora-rank", str(max_rank)]
+        # One slot to spare: another adapter can be loaded while all of these run. Many are kept in memory, since one
+        # that had to be read again could have changed on disk under keys of the prefix cache.
+        count = len(plan.adapters) + 1
+        args += ["--enable-lora", "--max-loras", str(count), "--max-cpu-loras", str(count + KEPT)]
+        args += ["--max-lora-rank", str(max_rank)]
         args += ["--lora-modules", *(f"{name}={folder}" for name, folder in plan.adapters)]
     elif plan.adapters:
         args += ["--model-impl", "transformers"]

@@ -34,6 +34,10 @@ def main(folder: str, tokenizer: str) -> None:
             parameter.data.normal_(0, 0.3)
     model.save_pretrained(adapter)
 
+    # Before vLLM: its transformers backend changes the model's class.
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter).eval()
+
     os.environ |= {"LLMKIT_VLLM": "1", "LLMKIT_FALLBACK_ADAPTER": adapter, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     from vllm import LLM, SamplingParams
 
@@ -50,8 +54,6 @@ def main(folder: str, tokenizer: str) -> None:
     prompts = [[5 + (7 * i + j * j) % 400 for j in range(3 + 5 * i)] for i in range(8)]
     greedy = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
     said = llm.generate([{"prompt_token_ids": ids} for ids in prompts], greedy, use_tqdm=False)
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter).eval()
     same, differs = True, False
     for prompt, output in zip(prompts, said, strict=True):
         ids = list(output.outputs[0].token_ids)

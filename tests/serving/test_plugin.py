@@ -15,6 +15,7 @@ def talklora_folder(tmp_path):
 
 def test_a_talklora_adapter_is_found_in_a_command_line(talklora_folder, tmp_path):
     assert names_talklora(["--lora-modules", f"mine={talklora_folder}"])
+    assert names_talklora([f"--lora-modules=mine={talklora_folder}"])
     assert names_talklora(["--lora-modules", json.dumps({"name": "mine", "path": str(talklora_folder)})])
     assert not names_talklora(["--model", str(talklora_folder), "--lora-modules", "mine=/nowhere", "{not json"])
 

@@ -48,8 +48,13 @@ def client(ready):
 
 
 def complete(client, model, prompt=PROMPT):
-    answer = client.completions.create(model=model, prompt=prompt, max_tokens=12, temperature=0, logprobs=1)
-    return answer.choices[0].text, answer.choices[0].logprobs.token_logprobs
+    answer = client.completions.create(model=model, prompt=prompt, max_tokens=12, temperature=0)
+    return whole(answer.choices[0].text)
+
+
+def whole(text):
+    """Without a character that was cut in the middle of its bytes."""
+    return text.rstrip("\ufffd")
 
 
 def post(ready, route, **body):
@@ -74,14 +79,14 @@ def expected(base, folder=None, prompt=PROMPT):
         model = PeftModel.from_pretrained(model, str(folder))
     inputs = tokenizer(prompt, return_tensors="pt")
     ids = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-    return tokenizer.decode(ids, skip_special_tokens=True)
+    return whole(tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def test_base_and_adapters_answer_by_name_as_transformers_does(ready, client, tiny_llama, tiny_adapters):
     assert ready["models"] == ["tiny-llama", "talk", "plain"]
     assert [model.id for model in client.models.list()] == ready["models"]
     for name, folder in (("tiny-llama", None), ("talk", tiny_adapters["talk-a"]), ("plain", tiny_adapters["plain"])):
-        assert complete(client, name)[0] == expected(tiny_llama, folder)
+        assert complete(client, name) == expected(tiny_llama, folder)
 
 
 def test_an_adapter_comes_and_goes_and_comes_back_retrained(ready, client, tiny_llama, tiny_adapters, tmp_path):
@@ -93,7 +98,7 @@ def test_an_adapter_comes_and_goes_and_comes_back_retrained(ready, client, tiny_
         shutil.copytree(tiny_adapters[source], folder, dirs_exist_ok=True)
         post(ready, "load_lora_adapter", lora_name="mine", lora_path=str(folder))
         complete(client, "mine")  # fills the prefix cache
-        assert complete(client, "mine")[0] == expected(tiny_llama, folder)
+        assert complete(client, "mine") == expected(tiny_llama, folder)
         post(ready, "unload_lora_adapter", lora_name="mine")
         with pytest.raises(NotFoundError):
             complete(client, "mine")

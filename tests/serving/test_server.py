@@ -72,7 +72,7 @@ def test_a_port_in_use(tiny_llama):
 
 def test_adapters_in_slots_get_one_slot_more_and_room_for_their_gates():
     line = " ".join(arguments(plan(adapters=[("a", "dir-a"), ("b", "dir-b")]), cpu=False, slots=True, max_rank=32))
-    assert "--enable-lora --max-loras 3 --max-lora-rank 32 --lora-modules a=dir-a b=dir-b" in line
+    assert "--enable-lora --max-loras 3 --max-cpu-loras 34 --max-lora-rank 32 --lora-modules a=dir-a b=dir-b" in line
 
 
 def test_a_built_in_adapter_gives_the_model_its_name():

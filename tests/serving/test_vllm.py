@@ -136,6 +136,25 @@ def test_long_prompts_in_chunks_with_cached_prefixes(tiny_llama, tiny_adapters, 
         reference.check(said, name)
 
 
+@pytest.mark.e2e
+def test_smollm2_says_what_transformers_says_alone_and_in_a_mixed_batch(smollm2, make_adapter, configs, tmp_path):
+    folders = {
+        name: str(make_adapter(smollm2, config, tmp_path / name, seed=i, size=0.05))
+        for i, (name, config) in enumerate(configs.items())
+    }
+    requests, reference = lora_requests(folders), Reference(smollm2, folders)
+    names = ["talk-a", None, "plain", "talk-b"]
+    llm = open_vllm(smollm2, enable_lora=True, max_loras=3, max_lora_rank=16)
+    try:
+        alone = say(llm, PROMPTS, ["talk-a"] * 50, requests)
+        mixed = say(llm, PROMPTS, [names[i % 4] for i in range(50)], requests)
+    finally:
+        close(llm)
+    for i in range(50):
+        reference.check(alone[i], "talk-a")
+        reference.check(mixed[i], names[i % 4])
+
+
 def test_an_adapter_needs_room_for_its_gates(tiny_llama, tiny_adapters):
     llm = open_vllm(tiny_llama, enable_lora=True, max_loras=1, max_lora_rank=8)
     request = lora_requests({"talk-a": tiny_adapters["talk-a"]})
