@@ -28,7 +28,7 @@ def register() -> None:
 def names_talklora(arguments: Iterable[str]) -> bool:
     """Whether a command line names a TalkLoRA folder, as NAME=DIR or as vLLM's JSON form of it."""
     for argument in arguments:
-        path = argument.rpartition("=")[2]  # NAME=DIR, and --lora-modules=NAME=DIR
+        path = argument.rpartition("=")[2] if "=" in argument else ""  # NAME=DIR, and --lora-modules=NAME=DIR
         if argument.startswith("{"):
             try:
                 path = json.loads(argument).get("path", "")
