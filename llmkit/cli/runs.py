@@ -53,7 +53,7 @@ def show(
     print(f"{'files':<10}{', '.join(sorted(p.name for p in path.iterdir() if not p.name.startswith('.')))}")
     if metrics:
         print()
-        _print_metrics(metrics)
+        _print_metrics(metrics, path)
 
 
 def _is_run(path: Path) -> bool:
@@ -119,7 +119,7 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
 
 
-def _print_metrics(metrics: dict[str, Any]) -> None:
+def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
     """The tables that the run ended with, where it has arms; else every number."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
@@ -130,8 +130,12 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     from llmkit.evaluate.gates import GateResult
     from llmkit.evaluate.report.terminal import WIDTH, summary
 
-    gates = [GateResult(**row) for row in metrics.get("gates", ())]
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(summary(metrics, gates))
+    try:
+        tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
+    except (KeyError, TypeError):
+        problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
+        raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(tables)
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -103,6 +103,13 @@ def test_names_that_do_not_fit(llmkit, runs):
     assert "there are none in nowhere" in llmkit("runs", "show", "x", "--dir", "nowhere")[2]
 
 
+def test_metrics_of_another_version_are_said_to_be_so(llmkit, runs):
+    (runs["done"] / "metrics.json").write_text('{"arms": {"stand": {}}}')
+    code, _, err = llmkit("runs", "show", "done")
+    assert code == 2
+    assert "metrics.json: was written by another version of llmkit" in err
+
+
 def test_a_damaged_file_is_named(llmkit, runs):
     (runs["done"] / "metrics.json").write_text("{")
     code, _, err = llmkit("runs", "show", "done")
