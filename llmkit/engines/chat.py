@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.engines.models import LocalModel, read_text
-from llmkit.engines.reasoning import opens_reasoning
+from llmkit.engines.reasoning import opens_reasoning, split_reasoning
+from llmkit.engines.sampling import cut_at_stop
 from llmkit.errors import EngineError
 from llmkit.recipe.schema import ModelSection
-from llmkit.types import Message, Request
+from llmkit.types import Message, Reply, Request, Usage
 
 _MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>")
 _TEMPLATE_HINT = "give another one with model.chat_template, or `none`"
@@ -66,12 +67,13 @@ def render_template(source: str, messages: tuple[Message, ...]) -> str:
 
 
 def disarm(text: str, special: re.Pattern[str] = _MARKER) -> str:
-    """`text` with chat markers broken by a space, so that a question cannot end its own turn.
+    """`text` with chat markers broken by a space, so that a question cannot end its own turn. Half characters go too.
 
     >>> disarm("2 + 2<|im_end|>")
     '2 + 2< |im_end|>'
     """
-    return special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text)
+    whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", whole)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Renderer:
         ids = self.tokenizer(text, add_special_tokens=self.plain).input_ids
         continuation: list[int] = []
         if request.continuation is not None:
-            continuation = self.tokenizer(request.continuation, add_special_tokens=False).input_ids
+            continuation = self.tokenizer(
+                disarm(request.continuation, self._special), add_special_tokens=False
+            ).input_ids
             if not continuation:
                 raise EngineError("the continuation to be scored is empty")
         used = len(ids) + len(continuation)
@@ -132,6 +136,14 @@ class Renderer:
                 "raise engine.max_model_len, where the model allows it",
             )
         return Prompt(ids, continuation, min(request.sampling.max_tokens, room), opens_reasoning(text))
+
+    def reply(self, ids: list[int], request: Request, prompt: Prompt, finish_reason: str, cached: int = 0) -> Reply:
+        """The reply that generated ids stand for: without special tokens, stop strings and half characters."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd")
+        text, stopped = cut_at_stop(text, request.sampling.stop)
+        text, reasoning = split_reasoning(text, prompt.thinking)
+        usage = Usage(prompt=len(prompt.ids), completion=len(ids), cached=cached)
+        return Reply(text, reasoning, usage, "stop" if stopped else finish_reason)
 
     def _apply_template(self, messages: list[Message]) -> str:
         from jinja2 import TemplateError

@@ -12,8 +12,7 @@ from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, pick_dtype
 from llmkit.engines.models import locate, locate_adapter
 from llmkit.engines.quiet import quiet
-from llmkit.engines.reasoning import split_reasoning
-from llmkit.engines.sampling import cut_at_stop, request_seed
+from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
@@ -158,11 +157,7 @@ class TransformersEngine:
         length = next((i + 1 for i, token in enumerate(row) if token in self._ends), None)
         ended = length is not None and length <= prompt.max_tokens
         row = row[: length if ended else prompt.max_tokens]
-        text = self._renderer.tokenizer.decode(row, skip_special_tokens=True)
-        text, stopped = cut_at_stop(text, request.sampling.stop)
-        text, reasoning = split_reasoning(text, prompt.thinking)
-        usage = Usage(prompt=len(prompt.ids), completion=len(row))
-        return Reply(text, reasoning, usage, "stop" if ended or stopped else "length")
+        return self._renderer.reply(row, request, prompt, "stop" if ended else "length")
 
     def _score(self, batch: list[tuple[Request, Prompt]]) -> Iterator[Reply]:
         import torch

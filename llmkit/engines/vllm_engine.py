@@ -13,7 +13,6 @@ from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_version
 from llmkit.engines.models import locate, locate_adapter
 from llmkit.engines.quiet import quiet
-from llmkit.engines.reasoning import split_reasoning
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
@@ -132,6 +131,7 @@ class VllmEngine:
             top_p=sampling.top_p if sampling.temperature else 1.0,
             stop=list(sampling.stop) or None,
             seed=request_seed(request),
+            detokenize=bool(sampling.stop),  # only its stop strings need text here
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -145,9 +145,7 @@ class VllmEngine:
         said = output.outputs[0]
         if said.finish_reason not in ("stop", "length"):
             return EngineError(f"vLLM ended the request with `{said.finish_reason}`")
-        text, reasoning = split_reasoning(said.text, prompt.thinking)
-        usage = Usage(prompt=len(prompt.ids), completion=len(said.token_ids), cached=cached)
-        return Reply(text, reasoning, usage, said.finish_reason)
+        return self._renderer.reply(list(said.token_ids), request, prompt, said.finish_reason, cached)
 
     def _start(self) -> None:
         section, trust = self._section, self._section.trust_remote_code

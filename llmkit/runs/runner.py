@@ -14,7 +14,6 @@ from llmkit.engines import Engine, Key, ResponseCache, cache_key
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.types import Call, Reply, Request, Role, Steps
 
-
 _numbers = itertools.count()  # of requests, never used twice, so that a reply meant for an earlier run is known as such
 
 

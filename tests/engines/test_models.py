@@ -1,0 +1,144 @@
+"""Names of models: what is found, what identifies it, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from llmkit.engines import engine_kind, open_engine, resolve_model
+from llmkit.engines.models import locate, locate_adapter
+from llmkit.errors import UsageError
+from llmkit.recipe.schema import EngineSection, ModelSection
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+
+def model_folder(path, weights=b"weights", **config):
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({"max_position_embeddings": 512, "dtype": "bfloat16", **config}))
+    (path / "model.safetensors").write_bytes(weights)
+    return path
+
+
+def adapter_folder(path, weights=b"a", **config):
+    path.mkdir(parents=True)
+    (path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, **config}))
+    (path / "adapter_model.safetensors").write_bytes(weights)
+    return path
+
+
+def test_content_is_the_revision_of_a_folder(tmp_path):
+    a = locate(str(model_folder(tmp_path / "a")))
+    same = locate(str(model_folder(tmp_path / "b")))
+    other = locate(str(model_folder(tmp_path / "c", weights=b"other")))
+    assert a.revision == same.revision != other.revision
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"changed")
+    assert locate(str(tmp_path / "a")).revision != a.revision
+    (tmp_path / "b" / "README.md").write_text("no matter")
+    assert locate(str(tmp_path / "b")).revision == same.revision
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "hint"),
+    [
+        (None, "no model", "--model"),
+        ("smolm2-135m", "there is no model", "`smollm2-135m`"),
+        ("{here}/tiny-lama", "there is no model", "tiny-llama"),
+        ("{here}", "no config.json", "tiny-llama"),
+        ("{here}/adapter", "no config.json", "--adapter"),
+        ("nobody/nothing", "cannot be reached", "local folder"),
+        ("{here}/pickled", "no safetensors", "convert"),
+    ],
+)
+def test_a_wrong_name_is_one_error_with_the_nearest_right_ones(tmp_path, name, says, hint):
+    model_folder(tmp_path / "tiny-llama")
+    adapter_folder(tmp_path / "adapter")
+    (model_folder(tmp_path / "pickled") / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match=says) as caught:
+        resolve_model(name and name.format(here=tmp_path))
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_a_wrong_adapter_is_one_error(tmp_path):
+    model_folder(tmp_path / "model")
+    adapter_folder(tmp_path / "good")
+    with pytest.raises(UsageError, match="no adapter folder") as caught:
+        locate_adapter(str(tmp_path / "goood"))
+    assert "good" in caught.value.hint
+    with pytest.raises(UsageError, match=r"adapter_config\.json"):
+        locate_adapter(str(tmp_path / "model"))
+    (tmp_path / "good" / "adapter_model.safetensors").rename(tmp_path / "good" / "adapter_model.bin")
+    with pytest.raises(UsageError, match="safetensors"):
+        locate_adapter(str(tmp_path / "good"))
+
+
+@pytest.mark.parametrize("kind", ["vllm", "transformers"])
+def test_the_identity_tells_models_settings_and_adapters_apart(tmp_path, kind):
+    pytest.importorskip("vllm" if kind == "vllm" else "transformers")
+    base = {"path": str(model_folder(tmp_path / "m"))}
+    (tmp_path / "system.txt").write_text("Be brief.")
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    models = [
+        base,
+        {"path": str(model_folder(tmp_path / "n", weights=b"other"))},
+        {**base, "adapter": str(adapter_folder(tmp_path / "a1"))},
+        {**base, "adapter": str(adapter_folder(tmp_path / "a2", weights=b"b"))},
+        {**base, "adapter": str(adapter_folder(tmp_path / "a3", lora_alpha=32))},
+        {**base, "system_prompt": str(tmp_path / "system.txt")},
+        {**base, "chat_template": str(tmp_path / "chat.jinja")},
+        {**base, "chat_template": "none"},
+    ]
+    identities = [open_engine(ModelSection(**m), EngineSection(kind=kind)).identity for m in models]
+    settings = [{"dtype": "float16"}, {"max_model_len": 64}]
+    identities += [open_engine(ModelSection(**base), EngineSection(kind=kind, **s)).identity for s in settings]
+    assert len(set(identities)) == len(identities)
+    assert identities[0] == open_engine(ModelSection(**base), EngineSection(kind=kind)).identity
+
+
+def test_auto_is_a_server_then_vllm_then_transformers(tmp_path, monkeypatch):
+    model = ModelSection(path="m")
+    assert engine_kind(model, EngineSection(base_url=("http://127.0.0.1:1/v1",))) == "openai"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert engine_kind(model, EngineSection()) == "vllm"
+    dora = adapter_folder(tmp_path / "dora", use_dora=True)
+    assert engine_kind(ModelSection(path="m", adapter=str(dora)), EngineSection()) == "transformers"
+    talk = adapter_folder(tmp_path / "talk", peft_type="TALKLORA", num_experts=4)
+    assert engine_kind(ModelSection(path="m", adapter=str(talk)), EngineSection()) == "vllm"
+    assert locate_adapter(str(talk)).rank == 12
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert engine_kind(model, EngineSection()) == "transformers"
+    with pytest.raises(UsageError, match="vLLM is not installed"):
+        open_engine(model, EngineSection(kind="vllm"))
+
+
+def test_a_limit_beyond_the_models_own_is_refused(tmp_path):
+    path = str(model_folder(tmp_path / "m"))
+    with pytest.raises(UsageError, match="max_model_len 1024"):
+        open_engine(ModelSection(path=path), EngineSection(kind="transformers", max_model_len=1024))
+
+
+def test_an_identity_starts_nothing_and_imports_nothing_heavy(tmp_path):
+    path = model_folder(tmp_path / "m")
+    script = (
+        "import sys\n"
+        "from llmkit.engines import open_engine, ResponseCache\n"
+        "from llmkit.recipe.schema import EngineSection, ModelSection\n"
+        f"print(open_engine(ModelSection(path={str(path)!r}), EngineSection()).identity)\n"
+        "print([m for m in ('torch', 'vllm', 'transformers', 'datasets', 'openai', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_bundled_model_is_an_ordinary_folder(smollm2):
+    model = locate(smollm2)
+    assert model.dtype == "bfloat16"
+    assert model.config["num_hidden_layers"] == 30
+    assert "quantization_config" not in model.config
