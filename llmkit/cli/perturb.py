@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from llmkit.perturb.stream import Job, Stats
+    from llmkit.recipe import Recipe
+    from llmkit.runs import Runner
 
 Input = Annotated[
     str | None,
@@ -64,6 +68,13 @@ def perturb(
     protect: Protect = None,
     retries: Retries = None,
     workers: Workers = 1,
+    model: common.Model = None,
+    adapter: common.Adapter = None,
+    engine: common.EngineKind = None,
+    base_url: common.BaseUrl = None,
+    model_id: common.ModelId = None,
+    dtype: common.Dtype = None,
+    no_cache: common.NoCache = False,
     limit: common.Limit = None,
     split: common.Split = None,
     data_dir: common.DataDir = None,
@@ -101,6 +112,12 @@ def perturb(
         split=split,
         data_dir=data_dir,
         skip_bad_lines=skip_bad_lines,
+        model=model,
+        adapter=adapter,
+        engine=engine,
+        base_url=base_url,
+        model_id=model_id,
+        dtype=dtype,
     )
     recipe = loaded.recipe
     section = recipe.perturb.model_copy(
@@ -114,10 +131,27 @@ def perturb(
     fields = Fields(field, id_)
     rows = Rows(source, fields, recipe.data, recipe.seed)
     job = Job(variants.perturbers(section, recipe.seed), fields, copies)
-    if preview:
+    asking = [condition for condition, perturber in job.perturbers.items() if perturber.asks_model]
+    if asking and not (model or base_url or from_recipe):
+        raise UsageError(f"`{asking[0]}` needs a model", "name one with --model, e.g. --model smollm2-135m")
+    if preview and not asking:
         return _preview(job, rows, preview)
-    _write(job, rows, workers, out, resume, html, stats, json_)
+    if preview:
+        raise UsageError("--preview asks no model", "write to a file with --limit, then look at it with --html")
+    with _runner(recipe, not no_cache) if asking else nullcontext() as runner:
+        _write(job, rows, runner, workers, out, resume, html, stats, json_)
     return None
+
+
+@contextmanager
+def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
+    """Asks the recipe's model, which starts at the first request that the cache cannot answer."""
+    from llmkit.engines import ResponseCache, open_engine
+    from llmkit.runs import Runner
+
+    with ExitStack() as stack:
+        cache = stack.enter_context(ResponseCache()) if use_cache else None
+        yield stack.enter_context(Runner({"answerer": open_engine(recipe.model, recipe.engine)}, cache))
 
 
 def _list(json_: bool) -> None:
@@ -142,19 +176,25 @@ def _preview(job: Job, rows: Any, count: int) -> None:
             record = made["perturbation"]
             words = record["strength"]["words"]
             state = record.get("rejected") or record.get("short")
-            print(
-                f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words"
-                + (f"  ({state})" if state else "")
-            )
+            told = f"  ({state})" if state else ""
+            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{told}")
             print(coloured(made[job.fields.question], record["edits"], colour) + "\n")
 
 
 def _write(
-    job: Job, rows: Any, workers: int, out: str | None, resuming: bool, html: str | None, stats: bool, json_: bool
+    job: Job,
+    rows: Any,
+    runner: Runner | None,
+    workers: int,
+    out: str | None,
+    resuming: bool,
+    html: str | None,
+    stats: bool,
+    json_: bool,
 ) -> None:
     from llmkit.perturb.progress import RowProgress
     from llmkit.perturb.show import Page
-    from llmkit.perturb.stream import Stats, open_output, resume, run
+    from llmkit.perturb.stream import Stats, open_output, resume, run, run_asking
 
     done, totals = 0, {condition: Stats() for condition in job.perturbers}
     reading = iter(rows)
@@ -165,7 +205,8 @@ def _write(
     try:
         with RowProgress("perturb", rows, quiet=common.settings.quiet) as progress:
             progress.advance(done)
-            for size, lines, counted in run(job, reading, workers):
+            chunks = run_asking(job, reading, runner) if runner else run(job, reading, workers)
+            for size, lines, counted in chunks:
                 sink.write(lines)
                 sink.flush()
                 progress.advance(size)

@@ -7,7 +7,8 @@ from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.text import PROTECT, Change, Source, strength, undo
 from llmkit.perturb.variants import make_variants
 
-for _module in ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers"):  # registers the operators
+_REGISTER = ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers", "model")
+for _module in _REGISTER:
     import_module(f"llmkit.perturb.{_module}")
 
 __all__ = [

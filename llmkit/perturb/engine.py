@@ -14,7 +14,7 @@ from llmkit.perturb.base import Operator
 from llmkit.perturb.spec import parse
 from llmkit.perturb.text import PROTECT, Protection, Source, Span, apply, compose, moved, near_digits, numbers, strength
 from llmkit.seeds import derive
-from llmkit.types import Edit, Strength
+from llmkit.types import Edit, Steps, Strength
 
 UNCHANGED = Strength()
 Rate = float | Literal["paper"] | None
@@ -24,7 +24,7 @@ Rate = float | Literal["paper"] | None
 class Perturbed:
     """One noisy copy. Where `rejected`, the text is unchanged and `reason` says why; else it tells of a shortfall.
 
-    `seed` made this text; it is that of the last attempt.
+    `seed` made this text; it is that of the last attempt. `detail` is what an operator that asks a model has to say.
     """
 
     text: str
@@ -33,6 +33,7 @@ class Perturbed:
     seed: int = 0
     rejected: bool = False
     reason: str | None = None
+    detail: dict[str, Any] | None = None
 
 
 class Perturber:
@@ -56,6 +57,7 @@ class Perturber:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         self.mixture = parse(spec)
         self.protection = Protection(protect)
+        self.asks_model = any(op.asks_model for chain in self.mixture.chains for op in chain)
         self._base = derive(seed, "perturb", spec, self.rate)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,6 +83,28 @@ class Perturber:
             if new == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
+
+    def steps(
+        self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
+    ) -> Steps:
+        """As `apply`, for operators that ask a model, too: a generator for the runner, which returns a Perturbed."""
+        if not self.asks_model or self.rate == 0 or not text or text.isspace():
+            return self.apply(text, id, options=options, gold=gold, copy=copy)
+        (chain,) = self.mixture.chains
+        (op,) = chain
+        source = Source(text, self.protection.spans(text, options), self.protection.numbers)
+        faults: list[str] = []
+        for attempt in range(self.retries + 1):
+            seed = derive(self._base, id, copy, attempt)
+            wanted = op.wanted(source, op.rate(self.rate))
+            changes, nothing, detail = yield from op.attempt(source, wanted, Random(seed), gold)
+            new, edits = apply(text, changes)
+            fault = self._fault(text, new, chain, source.spans, edits, gold) if changes else f"{op.name}: {nothing}"
+            told = (detail or {}) | ({"failed": faults} if faults else {})
+            if fault is None:
+                return Perturbed(new, edits, strength(text, new), seed, detail=told or None)
+            faults.append(fault)
+        return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
 
     def _once(
         self, text: str, spans: Sequence[Span], chain: Sequence[Operator], rng: Random

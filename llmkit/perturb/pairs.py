@@ -64,7 +64,10 @@ def _pairs(path: str) -> dict[str, tuple[str, ...]]:
     table: dict[str, tuple[str, ...]] = {}
     for number, row in enumerate(read_rows(path, "file"), 1):
         try:
-            original, rewritten = row["original_question"], row["rewritten_question"]
+            if "perturbation" in row:  # what `llmkit perturb` itself wrote
+                original, rewritten = row["perturbation"]["original"], row["question"]
+            else:
+                original, rewritten = row["original_question"], row["rewritten_question"]
             key = normalise(original)
         except (TypeError, KeyError):
             raise DataError(

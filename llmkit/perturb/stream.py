@@ -17,6 +17,8 @@ from typing import IO, Any
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.rows import Fields, Row, gold_of, options_of
+from llmkit.runs import Runner
+from llmkit.types import Steps
 
 _CHUNK = 128  # rows handed to a worker at once
 
@@ -89,15 +91,32 @@ class Job:
 
     def rows(self, row: Row, stats: Mapping[str, Stats] | None = None) -> Iterator[dict[str, Any]]:
         """The output rows of one input row."""
-        text, gold = row.fields[self.fields.question], gold_of(row.fields, self.fields)
-        options = options_of(row.fields, self.fields)
+        text, more = self._arguments(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                made = perturber.apply(text, row.id, options=options, gold=gold, copy=copy)
+                made = perturber.apply(text, row.id, copy=copy, **more)
                 if stats is not None:
                     stats[condition].add(made)
-                record = self._record(row, perturber, copy, made)
-                yield row.fields | {self.fields.question: made.text, "perturbation": record}
+                yield self._row(row, perturber, copy, made)
+
+    def steps(self, row: Row) -> Steps:
+        """As `lines` of one row, for operators that ask a model: returns the output lines and the statistics."""
+        text, more = self._arguments(row)
+        lines, stats = [], {condition: Stats() for condition in self.perturbers}
+        for condition, perturber in self.perturbers.items():
+            for copy in range(self.copies):
+                made = yield from perturber.steps(text, row.id, copy=copy, **more)
+                stats[condition].add(made)
+                lines.append(encode(self._row(row, perturber, copy, made)))
+        return b"".join(lines), stats
+
+    def _arguments(self, row: Row) -> tuple[str, dict[str, Any]]:
+        more = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
+        return row.fields[self.fields.question], more
+
+    def _row(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+        record = self._record(row, perturber, copy, made)
+        return row.fields | {self.fields.question: made.text, "perturbation": record}
 
     def _record(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
         record: dict[str, Any] = {"operator": perturber.spec, "rate": perturber.rate, "seed": made.seed}
@@ -110,9 +129,20 @@ class Job:
             record["rejected"] = made.reason
         elif made.reason:
             record["short"] = made.reason
+        if made.detail:
+            record["detail"] = made.detail
         if "perturbation" in row.fields:
             record["previous"] = row.fields["perturbation"]
         return record
+
+    def could_write(self, row: Row, lines: bytes) -> bool:
+        """Whether these are the output lines of a row; where a model was asked, whether they fit it."""
+        if not any(perturber.asks_model for perturber in self.perturbers.values()):
+            return b"".join(map(encode, self.rows(row))) == lines
+        records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
+        specs = [p.spec for p in self.perturbers.values() for _ in range(self.copies)]
+        text = row.fields[self.fields.question]
+        return [(r["operator"], r["original"]) for r in records] == [(spec, text) for spec in specs]
 
     def lines(self, rows: Sequence[Row]) -> tuple[bytes, dict[str, Stats]]:
         """The output of several rows as JSON lines, and their statistics by condition."""
@@ -169,6 +199,22 @@ def run(job: Job, rows: Iterable[Row], workers: int = 1) -> Iterator[tuple[int, 
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[tuple[int, bytes, dict[str, Stats]]]:
+    """As `run`, with a model: the runner keeps many rows in flight, and they come out in input order.
+
+    Raises the error of a request that failed; what came before it is out, and cached for the next try.
+    """
+    waiting: dict[int, tuple[bytes, dict[str, Stats]]] = {}
+    expected = 0
+    for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
+        if done.error:
+            raise done.error
+        waiting[done.key] = done.result
+        while expected in waiting:
+            yield 1, *waiting.pop(expected)
+            expected += 1
+
+
 def resume(path: Path, job: Job, rows: Iterator[Row]) -> int:
     """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
 
@@ -177,7 +223,7 @@ def resume(path: Path, job: Job, rows: Iterator[Row]) -> int:
     done, end, last = _whole_inputs(path, job.per_row)
     if done:
         row = next(islice(rows, done - 1, None), None)
-        if row is None or b"".join(map(encode, job.rows(row))) != last:
+        if row is None or not job.could_write(row, last):
             raise UsageError(
                 f"{path} was not written by this command: row {done} differs",
                 "give the same source and flags as before, or another --out",

@@ -1,0 +1,212 @@
+"""Operators that ask a model: noise written by one, and a search for the noise that one stumbles over."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from llmkit.errors import UsageError
+from llmkit.perturb import chars
+from llmkit.perturb.base import Operator, letters_of, operator
+from llmkit.perturb.lookalikes import Sc
+from llmkit.perturb.pairs import differences
+from llmkit.perturb.text import Change, Source, apply
+from llmkit.prompts import render
+from llmkit.registry import unknown
+from llmkit.types import Message, Request, Sampling
+
+Attempt = Generator["Request | list[Request]", Any, "Written"]
+
+
+class Written(NamedTuple):
+    """What a model operator made of a text; `reason` says why there are no changes, `detail` goes into the record."""
+
+    changes: Sequence[Change]
+    reason: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+class ModelOperator(Operator):
+    """An operator whose changes come from a model. It stands alone in a spec: no composition, no mixture."""
+
+    asks_model = True
+    shows_example = False
+
+    def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
+        """Yields requests, is sent replies, and returns what was written."""
+        raise TypeError(f"{type(self).__name__} does not say what it asks")
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        raise UsageError(f"`{self.name}` needs a model", "name one: `llmkit perturb ... --model MODEL`")
+
+
+# kind: (what it is called, the rule, an example); the five of RoP, arXiv 2506.03627, 3.2
+_KINDS = {
+    "ec": (
+        "misspelt words",
+        "Shuffle letters inside some words, or change single letters of them.",
+        ("How many times did she win?", "How mnay tiems did she win?"),
+    ),
+    "sc": (
+        "look-alike characters",
+        "Replace some letters by characters that look alike, such as accented or foreign letters.",
+        ("How many times did she win?", "How mąny tïmes did she wın?"),
+    ),
+    "woo": (
+        "words out of order",
+        "Let some neighbouring words change places.",
+        ("How many times did she win?", "How times many did win she?"),
+    ),
+    "hw": (
+        "words that sound the same",
+        "Replace some words by others, or by spellings, that sound the same. Numerals stay numerals.",
+        ("Their son knew the right hour.", "There sun new the write our."),
+    ),
+    "uic": (
+        "an irrelevant remark",
+        "Add one sentence that is true to the scene but has nothing to do with the answer.",
+        ("Ruby is 6. How old is her twin?", "Ruby is 6. She keeps 31 stamps in a tin. How old is her twin?"),
+    ),
+}
+
+
+@operator("llm", level="model")
+class Llm(ModelOperator):
+    """Noise of one of the five RoP kinds, written by a model, checked, and written again where it fails the checks:
+    `llm:ec`. The model is not told the answer unless asked: `llm:ec,gold` (RoP, arXiv 2506.03627, 3.2).
+    """
+
+    argument = "ec"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument)
+        kind, _, told = str(argument).partition(",")
+        if kind.strip() not in _KINDS or told.strip() not in ("", "gold"):
+            raise unknown("kind of noise", str(argument), [*_KINDS, *(f"{k},gold" for k in _KINDS)])
+        self.kind, self.told = kind.strip(), bool(told)
+        self.adds_numbers = self.kind == "uic"
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return 1
+
+    def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
+        text = source.text
+        end = source.spans[-1][0] if source.spans and source.spans[-1][1] == len(text) else len(text)
+        stem = text[:end].rstrip()  # answer options stay as they are, and need not be written again
+        kind, rule, (before, after) = _KINDS[self.kind]
+        content = render(
+            "perturb/rewrite-v1",
+            kind=kind,
+            rule=rule,
+            before=before,
+            after=after,
+            gold=gold if self.told else None,
+            question=stem,
+        )
+        sampling = Sampling(max_tokens=64 + 3 * source.words, temperature=0.8, top_p=0.95, seed=rng.getrandbits(31))
+        reply = yield Request((Message("user", content),), sampling, purpose="perturb", role="optimizer")
+        new = reply.text.strip().removeprefix("Question:").strip()
+        if reply.finish_reason == "length":
+            return Written((), "the reply was cut")
+        if not new:
+            return Written((), "the reply was empty")
+        return Written(differences(text, new + text[len(stem) :]), "the model changed nothing")
+
+
+_SEARCHES = {
+    "typos": (chars.Keyboard, chars.Delete, chars.Insert, chars.Swap),  # R2ATA / ATA
+    "deepwordbug": (chars.Swap, chars.Substitute, chars.Delete, chars.Insert),
+    "textbugger": (chars.Delete, chars.Swap, Sc, chars.Keyboard),
+}
+
+
+class _State(NamedTuple):
+    """One candidate text in the search: its changes, and the log-probability of the answer under it."""
+
+    logprob: float
+    changes: tuple[Change, ...]
+
+
+@operator("adversarial", level="model")
+class Adversarial(ModelOperator):
+    """Searches for the few edits under which a model finds the right answer least likely: ranks words by what masking
+    them does to the answer's log-probability, then tries edits of the most important ones, greedily or with a beam.
+    `adversarial:4` makes at most 4 edits; `adversarial(k=4,edits=textbugger,beam=2,budget=200)` says all there is
+    (R2ATA; TextBugger, arXiv 1812.05271; DeepWordBug, arXiv 1801.04354).
+
+    Without k the rate says how many. `budget` bounds the texts scored for a question.
+    """
+
+    argument = "4"
+
+    def __init__(self, argument: str | None = None) -> None:
+        super().__init__(argument or "")
+        options: dict[str, str] = {}
+        for part in filter(None, (argument or "").split(",")):
+            name, equals, value = part.partition("=")
+            options.update({name.strip(): value.strip()} if equals else {"k": name.strip()})
+        edits = options.pop("edits", "typos")
+        if edits not in _SEARCHES:
+            raise unknown("set of edits", edits, _SEARCHES)
+        self.edits = tuple(cls() for cls in _SEARCHES[edits])
+        self.k = _whole("k", options.pop("k", "0"), 0)
+        self.beam = _whole("beam", options.pop("beam", "1"), 1)
+        self.budget = _whole("budget", options.pop("budget", "150"), 2)
+        if options:
+            raise unknown("option of adversarial", next(iter(options)), ["k", "edits", "beam", "budget"])
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return self.k or super().wanted(source, rate)
+
+    def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
+        if not gold:
+            return Written((), "no answer is known to search against")
+        words = letters_of(source)
+        if not words:
+            return Written((), self.nothing)
+        longest_first = sorted(words, key=lambda w: (w[0] - w[1], w[0]))[: max(1, self.budget // 2 - 1)]
+        masked = [source.text[:a] + "_" + source.text[b:] for a, b in longest_first]
+        first, *rest = yield from self._score([source.text, *masked], gold)
+        spent = 1 + len(rest)
+        ranked = [word for _, word in sorted(zip(rest, longest_first, strict=True))]  # the most important word first
+        beam, tried = [_State(first, ())], 0
+        for start, end in ranked:
+            if len(beam[0].changes) >= wanted or spent >= self.budget:
+                break
+            forms = self._forms(source.text[start:end], rng)[: max(0, self.budget - spent) // len(beam)]
+            made = [(*state.changes, Change(start, end, new)) for state in beam for new in forms]
+            if not made:
+                continue
+            scores = yield from self._score([apply(source.text, sorted(changes))[0] for changes in made], gold)
+            spent, tried = spent + len(made), tried + 1
+            pool = [*beam, *map(_State, scores, made)]
+            beam = sorted(pool, key=lambda s: s.logprob)[: self.beam]
+        best = beam[0]
+        detail = {"queries": spent, "logprob": [round(first, 4), round(best.logprob, 4)]}
+        return Written(sorted(best.changes), f"no edit of {tried} words made the answer less likely", detail)
+
+    def _forms(self, word: str, rng: Random) -> list[str]:
+        """One edit of each kind, all different."""
+        found = (op.edit(word, rng) for op in self.edits if len(word) >= op.min_letters)
+        return list(dict.fromkeys(new for new in found if new and new != word))
+
+    def _score(self, texts: Sequence[str], gold: str) -> Generator[list[Request], Any, list[float]]:
+        """The log-probability of the answer, in nats, after each text."""
+        replies = yield [
+            Request(
+                (Message("user", render("perturb/ask-v1", question=text)),),
+                Sampling(max_tokens=1),
+                purpose="perturb",
+                continuation=f"The answer is {gold}",
+            )
+            for text in texts
+        ]
+        return [sum(reply.logprobs) for reply in replies]
+
+
+def _whole(name: str, value: str, least: int) -> int:
+    if not value.isdecimal() or int(value) < least:
+        message = f"adversarial: {name}={value} is not a whole number of at least {least}"
+        raise UsageError(message, "write e.g. adversarial(k=4)")
+    return int(value)
