@@ -28,12 +28,15 @@ KEYS = {
     "conditions": ("--conditions", "perturb.conditions"),
     "corrector": ("--corrector", "rop.corrector"),
     "data_dir": ("--data-dir", "data.data_dir"),
+    "draws": ("--draws", "eval.draws"),
     "dtype": ("--dtype", "engine.dtype"),
     "engine": ("--engine", "engine.kind"),
     "eval_arms": ("--arms", "eval.arms"),
     "gates": ("--gate", "eval.gates"),
+    "holdout": ("--holdout", "rop.holdout"),
     "instructions": ("--instructions", "rop.instructions"),
     "limit": ("--limit", "data.limit"),
+    "max_tokens_total": ("--max-tokens-total", "eval.max_tokens_total"),
     "model": ("--model", "model.path"),
     "model_id": ("--model-id", "model.revision"),
     "name": ("--name", "output.name"),
@@ -41,9 +44,12 @@ KEYS = {
     "out": ("--out", "output.dir"),
     "path": ("--path", "data.path"),
     "rate": ("--rate", "perturb.rate"),
+    "scope": ("--scope", "rop.scope"),
+    "search_seeds": ("--search-seeds", "rop.search_seeds"),
     "seed": ("--seed", "seed"),
     "skip_bad_lines": ("--skip-bad-lines", "data.skip_bad_lines"),
     "split": ("--split", "data.split"),
+    "target": ("--target", "perturb.target"),
     "task": ("--task", "data.task"),
 }
 
@@ -70,12 +76,17 @@ Corrector = Annotated[str | None, typer.Option("--corrector", metavar="MODEL", h
 DataDir = Annotated[
     str | None, typer.Option("--data-dir", metavar="DIR", help="Question sets in their official file layout.")
 ]
+Draws = Annotated[int | None, typer.Option("--draws", metavar="N", help="Independent noisy copies.")]
 Dtype = Annotated[str | None, typer.Option("--dtype", metavar="TYPE", help="auto, float32, bfloat16 or float16.")]
 EngineKind = Annotated[str | None, typer.Option("--engine", metavar="KIND", help="auto, vllm, openai or transformers.")]
+Holdout = Annotated[str | None, typer.Option("--holdout", metavar="none|one-out", help="Tune on all noise but one.")]
 Instructions = Annotated[
     str | None, typer.Option("--instructions", metavar="FILE", help="Instructions of an earlier run: no search.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most this many questions.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens-total", metavar="N", help="Stop cleanly after this many tokens. Exit 4.")
+]
 Model = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help="A hub name, a local folder, or smollm2-135m (bundled).")
 ]
@@ -89,11 +100,16 @@ Path = Annotated[
     str | None, typer.Option("--path", metavar="FILE", help="Questions of your own: JSONL, CSV or Parquet.")
 ]
 Rate = Annotated[str | None, typer.Option("--rate", metavar="R", help="Share of words changed, or paper.")]
+Scope = Annotated[str | None, typer.Option("--scope", metavar="pooled|per_type", help="What instructions are for.")]
+SearchSeeds = Annotated[int | None, typer.Option("--search-seeds", metavar="N", help="Searches, to see their spread.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")]
 SkipBadLines = Annotated[
     bool | None, typer.Option("--skip-bad-lines", help="Count malformed rows instead of stopping at the first.")
 ]
 Split = Annotated[str | None, typer.Option("--split", metavar="SPLIT", help="train, dev or test.")]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="PART", help="Noise on the question, instruction or fewshot.")
+]
 Task = Annotated[str | None, typer.Option("--task", metavar="NAME", help="A question set (`llmkit data ls`).")]
 
 

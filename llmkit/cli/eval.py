@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from llmkit.cli import common
-from llmkit.cli.measure import Baseline, Gates, gate_list, measure
+from llmkit.cli.measure import Baseline, DryRun, Gates, Shard, gate_list, measure
 
 
 class _RunByDefault(TyperGroup):
@@ -43,15 +43,19 @@ def run(
     seed: common.Seed = None,
     out: common.Out = None,
     name: common.Name = None,
+    draws: common.Draws = None,
+    target: common.Target = None,
+    max_tokens_total: common.MaxTokens = None,
     gate: Gates = None,
     baseline: Baseline = None,
     set_: common.Set = None,
+    shard: Shard = None,
+    dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
 ) -> None:
     """Measure a model on clean and noisy questions. This is what `llmkit eval` does without a subcommand."""
-    loaded = common.recipe_from(
-        source,
+    flags = common.overrides(
         set_,
         model=model,
         adapter=adapter,
@@ -70,7 +74,37 @@ def run(
         seed=seed,
         out=out,
         name=name,
+        draws=draws,
+        target=target,
+        max_tokens_total=max_tokens_total,
         gates=gate_list(gate),
         baseline=baseline,
     )
-    measure(loaded, "eval", use_cache=not no_cache, json_=json_)
+    measure(source, flags, "eval", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)
+
+
+@app.command()
+def score(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    gate: Gates = None,
+    set_: common.Set = None,
+    json_: common.Json = False,
+) -> None:
+    """Extract and score a finished run's replies again, without a model."""
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from llmkit.evaluate import gates
+    from llmkit.evaluate.report import summary
+    from llmkit.evaluate.rescore import rescore
+
+    recipe = Path(run) / "recipe.resolved.yaml"
+    loaded = common.recipe_from(str(recipe), set_, gates=gate_list(gate))
+    found = rescore(Path(run), loaded)
+    if json_:
+        common.print_json({"run": run, "changed": found.changed, **found.metrics})
+    else:
+        Console(highlight=False).print(summary(found.metrics, found.gates))
+        print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
+    gates.enforce(found.gates)

@@ -1,9 +1,10 @@
-"""What `rop` and `eval` share: run, print the summary, apply the gates."""
+"""What `rop` and `eval` share: plan, run, print the summary, apply the gates."""
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,16 +12,24 @@ from llmkit.cli import common
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from llmkit.evaluate.estimate import Estimate
     from llmkit.evaluate.pipeline import Result
     from llmkit.recipe import Loaded
+
+Command = Literal["rop", "eval"]
 
 Gates = Annotated[
     list[str] | None,
     typer.Option("--gate", metavar="GATE", help='e.g. "rop.gain@ec >= 0.05 low". May be repeated. Exit 3 or 5.'),
 ]
-Baseline = Annotated[
-    str | None, typer.Option("--baseline", metavar="RUN", help="A run folder that gates compare with.")
+Baseline = Annotated[str | None, typer.Option("--baseline", metavar="RUN", help="A run that gates compare with.")]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="paper or paper-text: the settings of the paper.")
 ]
+Shard = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N; join them with `llmkit runs merge`.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and prompts; ask no model.")]
 
 
 def gate_list(gates: list[str] | None) -> list[dict] | None:
@@ -32,38 +41,139 @@ def gate_list(gates: list[str] | None) -> list[dict] | None:
     return [parse(g) for g in gates]
 
 
-def measure(loaded: Loaded, command: Literal["rop", "eval"], *, use_cache: bool, json_: bool) -> None:
+def profile_overrides(profile: str | None) -> list[Any]:
+    """The keys that a shipped profile sets, as overrides that come before all others."""
+    if profile is None:
+        return []
+    from llmkit.recipe import Override, load, shipped_recipes
+    from llmkit.registry import unknown
+
+    prefix = "base/profile-"
+    known = [name.removeprefix(prefix) for name in shipped_recipes() if name.startswith(prefix)]
+    if profile not in known:
+        raise unknown("profile", profile, known)
+    tree = load(f"{prefix}{profile}").tree
+
+    def leaves(value: Any, key: str) -> list[Any]:
+        if isinstance(value, dict):
+            return [leaf for k, v in value.items() for leaf in leaves(v, f"{key}.{k}" if key else k)]
+        return [Override(key, value, f"--profile {profile}")]
+
+    return leaves({k: v for k, v in tree.items() if k not in ("version", "extends")}, "")
+
+
+def measure(
+    source: str | None,
+    overrides: list[Any],
+    command: Command,
+    *,
+    use_cache: bool,
+    json_: bool,
+    shard: str | None,
+    dry_run: bool,
+) -> None:
     """Runs or resumes `command`, prints its tables (or JSON), and raises what its gates decide."""
+    from llmkit.recipe import Override, load
+
+    part = _shard(shard)
+    loaded = load(source, overrides)
     _demand(loaded, command)
+    tasks = loaded.recipe.data.tasks
+    each = [load(source, [*overrides, Override("data.task", t, "data.tasks")]) for t in tasks] or [loaded]
+    if dry_run:
+        return _dry(each, command, json_)
     from llmkit.evaluate import gates, pipeline
 
-    result = pipeline.run(loaded, command, use_cache=use_cache, quiet=common.settings.quiet)
+    results = []
+    for one in each:
+        if tasks:
+            common.note(f"{one.recipe.data.task}:")
+        quiet = common.settings.quiet
+        results.append(pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part))
+        if not json_:
+            _print(results[-1], command)
     if json_:
-        common.print_json({"run": str(result.folder), "model_calls": result.model_calls, **result.metrics})
+        shown = [{"run": str(r.folder), "model_calls": r.model_calls, **r.metrics} for r in results]
+        common.print_json(shown if tasks else shown[0])
+    elif len(results) > 1 and not part:
+        _print_means(results)
+    gates.enforce([verdict for r in results for verdict in r.gates])
+    return None
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(f"--shard {text}: not a part of a whole", "write it like 2/8: the second of eight")
+    return int(found[1]), int(found[2])
+
+
+def _dry(each: list[Loaded], command: Command, json_: bool) -> None:
+    from llmkit.evaluate.estimate import estimate
+    from llmkit.evaluate.pipeline import plan
+
+    made = [(one.recipe, estimate(plan(one.recipe, command))) for one in each]
+    if json_:
+        shown = [e.json() for _, e in made]
+        return common.print_json(shown if len(shown) > 1 else shown[0])
+    for recipe, found in made:
+        print(f"{recipe.data.task or recipe.data.path}: ", end="")
+        _print_estimate(found)
+    return None
+
+
+def _print_estimate(found: Estimate) -> None:
+    print(f"{found.questions} questions, {', '.join(found.conditions)}")
+    rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in found.arms]
+    if found.search_calls:
+        rows.insert(0, ["(search)", "", found.search_calls, "", ""])
+    columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
+    common.print_table(columns, rows, right=tuple(columns[1:]))
+    if found.effect is None:
+        print("\nNo gain could be told from chance with so few questions.")
     else:
-        _print(result, command)
-    gates.enforce(result.gates)
+        print(f"\nA gain below {found.effect:.3f} would more likely than one time in five not be seen.")
+    for arm in found.arms:
+        for number, prompt in enumerate(arm.first, 1):
+            print(f"\n--- {arm.arm}, call {number}")
+            print("\n".join(f"[{m.role}] {m.content}" for m in prompt))
 
 
-def _print(result: Result, command: str) -> None:
+def _print(result: Result, command: Command) -> None:
     from rich.console import Console
 
     from llmkit.evaluate.report import summary
     from llmkit.evaluate.report.terminal import WIDTH
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    console.print(summary(result.metrics, result.gates))
+    if result.metrics:
+        console.print(summary(result.metrics, result.gates))
     if command == "rop":
         for found in result.instructions:
-            label = (
-                "" if found.trained_on == "pooled" and not found.seed else f" ({found.trained_on}, search {found.seed})"
-            )
+            label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""
             console.print(f"\ncorrection{label}: {found.correction.best}", markup=False)
             console.print(f"guidance{label}: {found.guidance.best}", markup=False)
-    asked = (
-        f"{result.model_calls:,} calls to the model" if result.model_calls else "no call to the model: all was known"
-    )
-    print(f"\n{asked}\nreport: {result.folder / 'report.html'}\nrun:    {result.folder}")
+    asked = f"{result.model_calls:,} calls" if result.model_calls else "no call: every answer was known"
+    print(f"\nmodel:  {asked}")
+    if result.metrics:
+        print(f"report: {result.folder / 'report.html'}")
+    print(f"run:    {result.folder}")
+
+
+def _print_means(results: list[Result]) -> None:
+    """Accuracy by arm and condition, as the plain mean over sets: the last column of the paper's Table 1."""
+    arms = list(results[0].metrics["arms"])
+    conditions = results[0].metrics["conditions"]
+
+    def mean(arm: str, condition: str) -> str:
+        cells = [r.metrics["arms"][arm]["conditions"].get(condition) for r in results]
+        values = [c["accuracy"]["value"] for c in cells if c]
+        return f"{sum(values) / len(values):.3f}" if values else ""
+
+    print(f"\nMean accuracy over {len(results)} sets")
+    common.print_table(["arm", *conditions], [[a, *(mean(a, c) for c in conditions)] for a in arms], tuple(conditions))
 
 
 def _demand(loaded: Loaded, command: str) -> None:
@@ -72,7 +182,7 @@ def _demand(loaded: Loaded, command: str) -> None:
     missing = []
     if recipe.model.path is None:
         missing.append("a model (`--model smollm2-135m`, or `model.path` in the recipe)")
-    if recipe.data.task is None and recipe.data.path is None:
+    if recipe.data.task is None and recipe.data.path is None and not recipe.data.tasks:
         missing.append("questions (`--task gsm8k`, or `data.task` or `data.path` in the recipe)")
     if missing:
         raise UsageError(f"`llmkit {command}` needs {' and '.join(missing)}", f"try `llmkit {command} demo`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmkit.cli import common
-from llmkit.cli.measure import Baseline, Gates, gate_list, measure
+from llmkit.cli.measure import Baseline, DryRun, Gates, Profile, Shard, gate_list, measure, profile_overrides
 
 
 def rop(
@@ -28,9 +28,18 @@ def rop(
     seed: common.Seed = None,
     out: common.Out = None,
     name: common.Name = None,
+    draws: common.Draws = None,
+    target: common.Target = None,
+    scope: common.Scope = None,
+    holdout: common.Holdout = None,
+    search_seeds: common.SearchSeeds = None,
+    max_tokens_total: common.MaxTokens = None,
     gate: Gates = None,
     baseline: Baseline = None,
     set_: common.Set = None,
+    profile: Profile = None,
+    shard: Shard = None,
+    dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
 ) -> None:
@@ -38,9 +47,8 @@ def rop(
 
     The same command resumes an interrupted run. Ends with a table and the run folder.
     """
-    loaded = common.recipe_from(
-        source,
-        set_,
+    flags = common.overrides(
+        profile_overrides(profile) + (set_ or []),
         model=model,
         task=task,
         data_dir=data_dir,
@@ -61,7 +69,13 @@ def rop(
         seed=seed,
         out=out,
         name=name,
+        draws=draws,
+        target=target,
+        scope=scope,
+        holdout=holdout,
+        search_seeds=search_seeds,
+        max_tokens_total=max_tokens_total,
         gates=gate_list(gate),
         baseline=baseline,
     )
-    measure(loaded, "rop", use_cache=not no_cache, json_=json_)
+    measure(source, flags, "rop", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)

@@ -56,6 +56,27 @@ def show(
         _print_metrics(metrics, path)
 
 
+@app.command()
+def merge(
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="The folders of all shards of one run.")],
+    as_json: Json = False,
+) -> None:
+    """Join the shards of a run (`--shard`) into one, as if it had never been cut."""
+    from llmkit.evaluate import pipeline
+    from llmkit.recipe import load
+
+    kinds = {json.dumps([_recipe(path), (_json(path / "run.json") or {}).get("command")]) for path in shards}
+    if len(kinds) != 1:
+        raise DataError("these folders are no shards of one run: their recipes differ", "name the shards of one run")
+    command = json.loads(kinds.pop())[1]
+    result = pipeline.merge(load(shards[0] / "recipe.resolved.yaml"), command, shards)
+    if as_json:
+        print_json({"run": str(result.folder), **result.metrics})
+        return
+    _print_metrics(result.metrics, result.folder)
+    print(f"\nrun: {result.folder}")
+
+
 def _is_run(path: Path) -> bool:
     return (path / "recipe.resolved.yaml").is_file()
 

@@ -11,6 +11,8 @@ from rapidfuzz import process
 
 from llmkit.errors import DataError, EngineError, Incomplete, UsageError
 from llmkit.evaluate import conditions, pipeline
+from llmkit.evaluate.estimate import estimate
+from llmkit.evaluate.rescore import rescore
 from llmkit.recipe import load as load_recipe
 from llmkit.recipe.schema import DataSection
 from llmkit.rop.search import numbers
@@ -54,7 +56,7 @@ def scholar(request):
 def run(tmp_path, monkeypatch):
     """Runs a recipe with a scripted engine: run(answer, command, **overrides) -> (Result, engine)."""
 
-    def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, **more):
+    def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, **more):
         monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
         engine = FakeEngine(answer, shuffle=shuffle)
         monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
@@ -62,7 +64,7 @@ def run(tmp_path, monkeypatch):
             OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}
         )
         loaded = load_recipe(None, overrides)
-        return pipeline.run(loaded, command, use_cache=use_cache, quiet=True), engine
+        return pipeline.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
 
     return go
 
@@ -229,3 +231,49 @@ def test_an_unknown_arm_names_the_nearest(run):
     with pytest.raises(UsageError, match="unknown arm") as error:
         run(rop__arms=["correct_onli"])
     assert "correct_only" in error.value.hint
+
+
+def test_shards_merge_into_the_run_that_was_never_cut(run, tmp_path):
+    given = tmp_path / "mine.json"
+    given.write_text('{"correction": "Mend it.", "guidance": "Ponder."}')
+    whole, _ = run(rop__instructions=str(given))
+    parts = [run(rop__instructions=str(given), output__dir=str(tmp_path / "cut"), shard=(i, 3))[0] for i in (1, 2, 3)]
+    asked = [{s.outcome.question_id for s in part.samples} for part in parts]
+    assert sum(map(len, asked)) == len(set().union(*asked)) == 6
+    changes = {"rop.instructions": str(given), "output.dir": str(tmp_path / "joined")}
+    loaded = load_recipe(None, OVERRIDES | changes)
+    merged = pipeline.merge(loaded, "rop", [p.folder for p in parts])
+    assert without_timing(merged.metrics) == without_timing(whole.metrics)
+    assert (merged.folder / "report.html").is_file()
+
+
+def test_a_merge_without_all_shards_says_what_is_missing(run, tmp_path):
+    part, _ = run(command="eval", shard=(1, 2))
+    loaded = load_recipe(None, OVERRIDES | {"output.dir": str(tmp_path / "joined")})
+    with pytest.raises(Incomplete, match="in none of the shards"):
+        pipeline.merge(loaded, "eval", [part.folder])
+
+
+def test_shards_do_not_search_each_for_themselves(run):
+    with pytest.raises(UsageError, match="shards"):
+        run(shard=(1, 2))
+
+
+def test_scoring_again_changes_nothing_and_takes_new_gates(run):
+    result, _ = run()
+    gate = {"metric": "rop.gain", "condition": "ec", "min": 0.5, "bound": "low"}
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml", {"eval.gates": [gate]})
+    again = rescore(result.folder, loaded)
+    assert again.changed == 0
+    assert again.gates[0].metric == "rop.gain"
+    assert without_timing(again.metrics | {"gates": []}) == without_timing(result.metrics)
+
+
+def test_an_estimate_counts_the_calls_that_the_run_makes(run):
+    result, engine = run(use_cache=False, rop__search__budget=0)
+    planned = pipeline.plan(load_recipe(result.folder / "recipe.resolved.yaml").recipe, "rop")
+    found = estimate(planned)
+    calls = {"stand": 18, "zero_shot_cot": 18, "correct_only": 36, "guide_only": 18, "rop": 36}
+    assert {a.arm: a.calls for a in found.arms} == calls
+    assert found.arms[0].first[0] in {r.messages for r in engine.asked}
+    assert found.effect is None  # six questions tell nothing

@@ -14,6 +14,8 @@ class DataSection(Section):
 
     task: str | None = None
     """A name from `llmkit data ls`."""
+    tasks: tuple[str, ...] = ()
+    """Several names instead of one: a run for each, and a table over all."""
     split: Literal["train", "dev", "test", "all"] = "test"
     """A set without official splits is cut by a hash of each question, 20/20/60; `all` takes every question."""
     limit: int | None = Field(None, ge=1)

@@ -1,0 +1,56 @@
+"""Scores a finished run again from what was said, without a model: after a better extractor, or for other gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError
+from llmkit.evaluate import gates, report
+from llmkit.evaluate.gates import GateResult
+from llmkit.evaluate.metrics import metrics
+from llmkit.evaluate.samples import Sample
+from llmkit.recipe import Loaded
+from llmkit.runs import RunFolder
+from llmkit.tasks import extract, score
+from llmkit.types import Question
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """New metrics, and how many verdicts differ from those in the journal."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    gates: list[GateResult]
+    changed: int
+    outcomes: int
+
+
+def rescore(run: Path, loaded: Loaded) -> Rescored:
+    """Extracts and scores every reply in a run's journal again, and rewrites its metrics and report.
+
+    The journal stays as it is. DataError where the folder holds no outcomes.
+    """
+    folder = RunFolder(run)
+    rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
+    if not rows:
+        raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
+    samples, changed = [], 0
+    for row in rows.values():
+        before = Sample.from_row(row)
+        question = Question(
+            row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
+        )
+        parsed = extract(row["said"], question) if row["said"] is not None else None
+        after = replace(before.outcome, parsed=parsed, correct=score(parsed, question))
+        changed += after.correct != before.outcome.correct
+        samples.append(replace(before, outcome=after))
+    recipe = loaded.recipe
+    measured = metrics(samples, recipe.eval, recipe.seed)
+    verdicts = gates.evaluate(recipe.eval.gates, measured)
+    measured["gates"] = [v.row() for v in verdicts]
+    folder.write_json("metrics.json", measured)
+    report.write(folder.path, samples, measured, verdicts)
+    return Rescored(run, measured, verdicts, changed, len(samples))
