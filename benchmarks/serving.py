@@ -140,7 +140,7 @@ def measure(way: str, model: str, folder: Path, dtype: str, rounds: int) -> dict
             start = time.perf_counter()
             answer(batch, length, new, seed)
             seconds.append(time.perf_counter() - start)
-            if sum(seconds) > 40:  # the slow ones need no more rounds to be slow
+            if sum(seconds) > 25:  # the slow ones need no more rounds to be slow
                 break
         speeds[name] = batch * (length if new == 1 else new) / min(seconds)
     return speeds

@@ -1,5 +1,6 @@
 """TalkLoRA in vLLM, in this process: greedy float32 output is that of transformers and PEFT, token for token."""
 
+import json
 import os
 import subprocess
 import sys
@@ -178,6 +179,18 @@ print(WorkerLoRAManager._load_adapter.__code__.co_filename.endswith("worker_mana
     environment = {name: value for name, value in os.environ.items() if name != "LLMKIT_VLLM"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.split()[-3:] == ["True", "True", "False"], done.stderr
+
+
+def test_two_tensor_parallel_processes_say_what_one_does(tiny_llama, tiny_adapters, reference):
+    """Row-parallel layers hold half of their inputs each: only the sum of their latents gives the gates."""
+    names = [None, "talk-a", "talk-b", "plain"] * 3
+    job = {"model": tiny_llama, "folders": tiny_adapters, "prompts": PROMPTS[:12], "names": names, "new": NEW}
+    program = Path(__file__).with_name("parallel_run.py")
+    done = subprocess.run([sys.executable, program, json.dumps(job)], capture_output=True, text=True)
+    line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
+    assert line, done.stderr[-3000:]
+    for said, name in zip(json.loads(line.removeprefix("SAID ")), names, strict=True):
+        reference.check(said, name)
 
 
 def test_the_fallback_in_compiled_mode_says_the_same(tiny_llama, tmp_path):
