@@ -1,0 +1,116 @@
+"""`llmkit rop` and `llmkit eval` on a tiny real model, as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmkit.cli.app import run
+
+KEYS = {
+    "data.task": "arithmetic",
+    "data.limit": 3,
+    "data.size": 60,
+    "engine.kind": "transformers",
+    "engine.dtype": "float32",
+    "perturb.conditions": "[ec]",
+    "perturb.rate": 0.3,
+    "rop.max_tokens": 8,
+    "rop.correction_max_tokens": 8,
+    "rop.search.pool": 4,
+    "rop.search.demos": 1,
+    "rop.search.completions": 1,
+    "rop.search.max_tokens": 8,
+    "eval.interval.draws": 200,
+}
+SMALL = [arg for key, value in KEYS.items() for arg in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture
+def llmkit(tmp_path, monkeypatch, capsys, tiny_llama):
+    """llmkit("rop", ...) -> (exit code, stdout, stderr), in an empty folder with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+    def go(command, *args):
+        code = run([command, "--model", tiny_llama, *SMALL, *args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return go
+
+
+@pytest.mark.tiny
+def test_rop_ends_with_tables_and_a_second_run_asks_nothing(llmkit, tmp_path):
+    code, out, err = llmkit("rop", "--budget", "4")
+    assert code == 0, err
+    assert "correct_only" in out
+    assert "report.html" in out
+    code, out, _ = llmkit("rop", "--budget", "4", "--json")
+    assert code == 0
+    assert json.loads(out)["model_calls"] == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.tiny
+def test_gates_decide_the_exit_code_and_leave_a_junit_file(llmkit, tmp_path):
+    assert llmkit("eval", "--gate", "stand.accuracy >= 0 point")[0] == 0
+    code, _, err = llmkit("eval", "--gate", "stand.accuracy >= 0.99 point")
+    assert code == 3
+    assert "stand.accuracy" in err
+    assert llmkit("eval", "--gate", "stand.relative_drop@ec <= 0.5 point")[0] == 5
+    assert next((tmp_path / "runs").glob("*/junit.xml")).read_text().count("<testcase") >= 1
+
+
+@pytest.mark.tiny
+def test_flags_are_recipe_keys(llmkit):
+    _, with_flags, _ = llmkit("eval", "--json", "--limit", "2")
+    _, with_set, _ = llmkit("eval", "--json", "--set", "data.limit=2")
+    assert json.loads(with_flags)["run"] == json.loads(with_set)["run"]
+
+
+@pytest.mark.tiny
+def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path):
+    _, out, _ = llmkit("eval", "--json")
+    whole = json.loads(out)
+    assert run(["eval", "score", whole["run"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == 0
+    for part in ("1/2", "2/2"):
+        assert llmkit("eval", "--shard", part, "--out", "cut")[0] == 0
+    assert run(["runs", "merge", *map(str, sorted((tmp_path / "cut").glob("*of2"))), "--json"]) == 0
+    merged = json.loads(capsys.readouterr().out)
+    assert merged["arms"] == whole["arms"]
+
+
+def test_several_sets_make_a_run_each_and_a_table(llmkit, capsys):
+    sets = ["--set", "data.task=null", "--set", "data.tasks=[coin_flip,arithmetic]"]
+    code, out, err = llmkit("eval", *sets)
+    assert code == 0, err
+    assert "Mean accuracy over 2 sets" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--arms", "stnd"], "did you mean `stand`"),
+        (["--conditions", "wo"], "woo"),
+        (["--gate", "stand.acuracy >= 0.5"], "stand.accuracy"),
+        (["--gate", "nonsense"], "nonsense"),
+        (["--shard", "3/2"], "3/2"),
+        (["--set", "data.limt=3"], "did you mean `limit`"),
+        (["--baseline", "nowhere", "--gate", "stand.accuracy_change >= 0 low"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_model_is_asked(llmkit, flags, message):
+    code, _, err = llmkit("eval", *flags)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_profile_is_known_by_name(llmkit):
+    assert llmkit("rop", "--profile", "papr")[0] == 2
+    code, out, _ = llmkit("rop", "--profile", "paper", "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["search_calls"] > 1600
