@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -11,11 +12,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow what is written to stdout and stderr inside the block, by compiled code too. LLMKIT_DEBUG lets it out.
+    """Swallow what is written to stdout and stderr inside the block, by compiled code too. --debug lets it out.
 
     Processes started inside keep writing to where nobody reads, so their logs never mix with llmkit's output.
     """
-    if os.environ.get("LLMKIT_DEBUG"):
+    if verbose():
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -29,6 +30,11 @@ def quiet() -> Iterator[None]:
         for number in (1, 2):
             os.dup2(sink.fileno(), number)
         yield
+
+
+def verbose() -> bool:
+    """Whether the user asked for the libraries' logs: `--debug` sets Python's root logger to INFO."""
+    return logging.getLogger().getEffectiveLevel() <= logging.INFO
 
 
 def _flush() -> None:

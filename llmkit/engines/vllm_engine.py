@@ -12,7 +12,7 @@ from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_version
 from llmkit.engines.models import locate, locate_adapter
-from llmkit.engines.quiet import quiet
+from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
@@ -193,7 +193,7 @@ def _prepare_environment(device: str, batch_invariant: bool) -> None:
     """Set what vLLM reads at import. What the user has set stays."""
     os.environ["LLMKIT_VLLM"] = "1"  # llmkit's own plugin acts only in a vLLM that llmkit started
     wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-    if os.environ.get("LLMKIT_DEBUG"):
+    if verbose():
         wanted["VLLM_LOGGING_LEVEL"] = "INFO"
     if device == "cpu":
         wanted["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
