@@ -365,7 +365,7 @@ def _timing(cells: Cells, arm: str) -> dict[str, Any]:
         group = cells.samples.get((arm, condition), ())
         if group:
             found[condition] = {
-                "seconds": number(sum(s.seconds for s in group)),
+                "seconds_in_flight": number(sum(s.seconds for s in group)),
                 "prefix_cached_tokens": sum(s.outcome.usage.cached for s in group),
                 "cached_calls": sum(s.cached_calls for s in group),
             }

@@ -55,7 +55,7 @@ class Sample:
 
     @property
     def seconds(self) -> float:
-        """Time that the engine spent on this sample's calls."""
+        """Time from asking to answer, over all calls; with many in flight it is mostly waiting."""
         return sum(float(call.get("seconds") or 0) for call in self.calls)
 
     @property
@@ -86,3 +86,12 @@ def read_samples(run: Path | str) -> Iterator[Sample]:
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
     return (Sample.from_row(row) for row in rows.values())
+
+
+def recipe_of(folder: Path) -> Mapping[str, Any]:
+    """The recipe that a run folder was made with, as plain values; empty where it is not there."""
+    from llmkit.recipe.document import parse
+
+    path = folder / "recipe.resolved.yaml"
+    tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
+    return tree if isinstance(tree, Mapping) else {}

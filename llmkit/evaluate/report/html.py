@@ -20,7 +20,7 @@ from llmkit.evaluate.cells import STAND, Cells, is_clean, is_noisy, pair_key
 from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import notes
-from llmkit.evaluate.samples import Sample
+from llmkit.evaluate.samples import Sample, recipe_of
 from llmkit.types import CLEAN
 
 FLAGS = {
@@ -127,7 +127,7 @@ def browser(samples: Sequence[Sample]) -> dict[str, Any]:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a run folder's files say of the run: title, rows of facts, and the instructions that it used."""
-    recipe, environment = _recipe(folder), _json(folder / "env.json")
+    recipe, environment = recipe_of(folder), _json(folder / "env.json")
     told = _json(folder / "instructions.json").get("instructions") or []
 
     def of(*path: str) -> Any:
@@ -219,14 +219,6 @@ def _cut(text: str) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _recipe(folder: Path) -> Mapping[str, Any]:
-    from llmkit.recipe.document import parse
-
-    path = folder / "recipe.resolved.yaml"
-    tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
-    return tree if isinstance(tree, Mapping) else {}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -144,7 +144,7 @@ function losses() {
   const holder = el("div"), headers = ["loss", "", "relative", "right to wrong", "wrong to right", "p"];
   const lead = "Clean minus noisy accuracy on the same questions, and how often single answers flip: a right one to wrong, a wrong one to right.";
   if (arms.length === 1) {
-    holder.append(table(["noise", ...headers], Object.keys(M.arms[arms[0]].drop).map((c) => row(c, arms[0], c)), "Loss of accuracy under noise"));
+    holder.append(table(["noise", ...headers], Object.keys(M.arms[arms[0]].drop).filter((c) => c !== NOISY || noisyConditions.length > 1).map((c) => row(c, arms[0], c)), "Loss of accuracy under noise"));
     return section("losses", "What noise takes", lead, holder);
   }
   const choose = conditionPicker("loss-condition", () => {
@@ -240,11 +240,11 @@ function cost() {
     const sum = (f) => cells.reduce((t, v) => t + f(v), 0);
     const timing = Object.values(M.timing[arm] || {});
     return [arm, { outcomes: sum((v) => v.outcomes), calls: sum((v) => v.calls), prompt: sum((v) => v.tokens.prompt), completion: sum((v) => v.tokens.completion),
-      seconds: timing.reduce((t, v) => t + v.seconds, 0), cached: timing.reduce((t, v) => t + v.prefix_cached_tokens, 0), stored: timing.reduce((t, v) => t + v.cached_calls, 0), price: cells.some((v) => v.price !== null) ? sum((v) => v.price || 0) : null,
+      seconds: timing.reduce((t, v) => t + v.seconds_in_flight, 0), cached: timing.reduce((t, v) => t + v.prefix_cached_tokens, 0), stored: timing.reduce((t, v) => t + v.cached_calls, 0), price: cells.some((v) => v.price !== null) ? sum((v) => v.price || 0) : null,
       unparsed: sum((v) => v.unparsed), cut: sum((v) => v.cut), errors: sum((v) => v.errors) }];
   }));
   const priced = arms.some((a) => sums[a].price !== null);
-  const ways = { tokens: ["tokens for each answer", (s) => (s.prompt + s.completion) / s.outcomes], generated: ["generated tokens for each answer", (s) => s.completion / s.outcomes], calls: ["calls for each answer", (s) => s.calls / s.outcomes], seconds: ["engine seconds for each answer", (s) => s.seconds / s.outcomes] };
+  const ways = { tokens: ["tokens for each answer", (s) => (s.prompt + s.completion) / s.outcomes], generated: ["generated tokens for each answer", (s) => s.completion / s.outcomes], calls: ["calls for each answer", (s) => s.calls / s.outcomes], seconds: ["seconds from asking to answer", (s) => s.seconds / s.outcomes] };
   if (priced) ways.price = ["price of 1,000 answers", (s) => (1000 * s.price) / s.outcomes];
   const holder = el("div", { class: "card" }), where = noisyConditions.length > 1 ? NOISY : noisyConditions[0] || CLEAN;
   const choose = el("select", { id: "cost-by" }, Object.entries(ways).map(([k, [label]]) => el("option", { value: k }, label)));
@@ -277,9 +277,9 @@ function cost() {
   };
   choose.addEventListener("change", draw);
   draw();
-  const rows = arms.map((a) => [a, ...["calls", "prompt", "cached", "completion"].map((k) => el("td", {}, many(sums[a][k]))), el("td", {}, sums[a].seconds.toFixed(1)), el("td", {}, many(sums[a].stored)), ...(priced ? [el("td", {}, (sums[a].price || 0).toFixed(4))] : []), ...["unparsed", "cut", "errors"].map((k) => el("td", {}, many(sums[a][k])))]);
+  const rows = arms.map((a) => [a, ...["calls", "prompt", "cached", "completion"].map((k) => el("td", {}, many(sums[a][k]))), el("td", {}, (sums[a].seconds / Math.max(1, sums[a].outcomes)).toFixed(2)), el("td", {}, many(sums[a].stored)), ...(priced ? [el("td", {}, (sums[a].price || 0).toFixed(4))] : []), ...["unparsed", "cut", "errors"].map((k) => el("td", {}, many(sums[a][k])))]);
   section("cost", "Cost", `What accuracy under ${where === NOISY ? "noise" : where} is paid with.`, el("div", { class: "stack" }, ...(arms.length > 1 ? [el("label", { class: "pick" }, "By", choose), holder] : []),
-    table(["arm", "calls", "prompt tokens", "of them cached", "generated tokens", "seconds", "calls from cache", ...(priced ? ["price"] : []), "unparsed", "cut", "errors"], rows, "Totals over all conditions")));
+    table(["arm", "calls", "prompt tokens", "of them cached", "generated tokens", "seconds an answer", "calls from cache", ...(priced ? ["price"] : []), "unparsed", "cut", "errors"], rows, "Totals over all conditions")));
 }
 
 /* ---- correction quality ---- */

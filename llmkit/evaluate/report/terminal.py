@@ -88,6 +88,8 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
             continue
         table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", "p")
         for condition, drop in found["drop"].items():
+            if condition == NOISY and len(found["drop"]) == 2:
+                continue  # the average of one kind of noise is that kind
             flips = found["flips"][condition]
             table.add_row(
                 condition,
@@ -122,15 +124,15 @@ def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
 def _cost(metrics: Mapping[str, Any]) -> Table:
     priced = any(cell["price"] is not None for arm in metrics["arms"].values() for cell in arm["conditions"].values())
     more = ["price"] if priced else []
-    table = _table("Cost", "arm", "calls", "prompt", "generated", "seconds", *more, "unparsed", "cut", "errors")
+    table = _table("Cost", "arm", "calls", "prompt", "generated", "s/answer", *more, "unparsed", "cut", "errors")
     for arm, found in metrics["arms"].items():
         cells = [cell for condition, cell in found["conditions"].items() if condition != NOISY]
-        seconds = sum(t["seconds"] for t in metrics["timing"].get(arm, {}).values())
+        seconds = sum(t["seconds_in_flight"] for t in metrics["timing"].get(arm, {}).values())
         table.add_row(
             arm,
             f"{sum(c['calls'] for c in cells):,}",
             *(f"{sum(c['tokens'][kind] for c in cells):,}" for kind in ("prompt", "completion")),
-            f"{seconds:,.1f}",
+            f"{seconds / max(sum(c['outcomes'] for c in cells), 1):,.2f}",
             *([f"{sum(c['price'] or 0 for c in cells):.4f}"] if priced else []),
             *(f"{sum(c[key] for c in cells):,}" for key in ("unparsed", "cut", "errors")),
         )

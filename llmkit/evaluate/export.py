@@ -1,0 +1,152 @@
+"""A run's questions, clean and noisy, as tasks for lm-eval and Inspect, so that other tools can confirm its numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from llmkit.errors import DataError, UsageError
+from llmkit.evaluate.cells import STAND, Cells
+from llmkit.evaluate.samples import Sample, read_samples, recipe_of
+from llmkit.registry import unknown
+
+Format = Literal["lm-eval", "inspect"]
+FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
+_EXPORTED = Path(__file__).parent / "exported"
+
+
+def export(run: Path | str, form: str, out: Path | str | None = None, arm: str = STAND) -> list[Path]:
+    """Writes what `arm` asked in a run, with its gold answers, as an lm-eval task folder or an Inspect task.
+
+    The prompts are the run's own, word for word; the other tool adds the model's chat template. `out` is
+    RUN/lm-eval or RUN/inspect where it is not given. Returns the files. UsageError for an unknown format or arm, and
+    for an arm whose answer takes several requests; DataError for a run without prompts.
+    """
+    if form not in FORMATS:
+        raise unknown("export format", form, FORMATS)
+    run = Path(run)
+    samples = [s for s in read_samples(run) if s.outcome.error is None and not s.outcome.meta.get("holdout")]
+    cells = Cells(samples)
+    if arm not in cells.arms:
+        raise unknown("arm in this run", arm, cells.arms)
+    folder = Path(out) if out else run / form
+    folder.mkdir(parents=True, exist_ok=True)
+    files, written = {}, []
+    for condition in cells.conditions:
+        group = sorted(cells.samples.get((arm, condition), ()), key=lambda s: (s.outcome.question_id, s.outcome.draw))
+        if not group:
+            continue
+        name = f"{_slug(condition, files.values())}.jsonl"
+        files[condition] = name
+        lines = [json.dumps(_doc(s), ensure_ascii=False) for s in group]
+        written.append(_write(folder / name, "\n".join(lines) + "\n"))
+    tokens = _max_tokens(run)
+    if form == "inspect":
+        task = (_EXPORTED / "inspect_task.py.txt").read_text(encoding="utf-8").replace("@max_tokens@", str(tokens))
+        written.append(_write(folder / "conditions.json", json.dumps(files, indent=2) + "\n"))
+        return [*written, _write(folder / "task.py", task)]
+    docs = {c: json.loads((folder / f).read_text(encoding="utf-8").splitlines()[0]) for c, f in files.items()}
+    group_name = "llmkit_" + re.sub(r"\W+", "_", run.resolve().name)
+    tasks = {c: f"{group_name}_{Path(f).stem}" for c, f in files.items()}
+    for condition, file in files.items():
+        text = _lm_eval_task(tasks[condition], file, docs[condition], tokens)
+        written.append(_write(folder / f"{Path(file).stem}.yaml", text))
+    whole = [f"group: {group_name}", "task:", *(f"  - {task}" for task in tasks.values())]
+    written.append(_write(folder / "all.yaml", "\n".join([*whole, ""])))
+    utils = (_EXPORTED / "lm_eval_utils.py.txt").read_text(encoding="utf-8")
+    return [*written, _write(folder / "utils.py", utils)]
+
+
+def _doc(sample: Sample) -> dict[str, Any]:
+    """One question as the other tool sees it."""
+    o = sample.outcome
+    asked = [call for call in sample.calls if call.get("purpose") in ("answer", "score")]
+    if not asked:
+        raise DataError(f"{o.question_id}: the run holds no prompt for it", "export a run that was made by llmkit")
+    choices = [call["continuation"] for call in asked if call.get("continuation") is not None]
+    if len(asked) > 1 and len(choices) < len(asked):
+        raise UsageError(
+            f"arm `{o.arm}` takes several requests for an answer, which one task cannot hold", "export `stand`"
+        )
+    messages = [{"role": m["role"], "content": m["content"]} for m in asked[-1]["messages"]]
+    doc = {
+        "id": o.question_id,
+        "draw": o.draw,
+        "condition": o.condition,
+        "text": sample.text,
+        "gold": o.gold,
+        "kind": sample.kind,
+        "options": list(sample.options),
+        "messages": messages,
+        "prompt": messages[-1]["content"],
+        "system": "\n\n".join(m["content"] for m in messages[:-1]),
+    }
+    if choices:
+        doc |= {"choices": choices, "gold_index": _gold_index(o.gold)}
+    return doc
+
+
+def _gold_index(gold: str) -> int:
+    """The place of the gold answer among the choices: (A) first, and "yes" before "no"."""
+    return ["yes", "no"].index(gold) if gold in ("yes", "no") else ord(gold.upper()) - ord("A")
+
+
+def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> str:
+    lines = [
+        f"task: {name}",
+        "custom_dataset: !function utils.dataset",
+        "dataset_kwargs:",
+        f"  file: {json.dumps(file)}",
+        "test_split: test",
+        "num_fewshot: 0",
+        "doc_to_text: prompt",
+    ]
+    if doc["system"]:
+        lines.append(f"description: {json.dumps(_literal(doc['system']))}")
+    if "choices" in doc:
+        lines += [
+            "output_type: multiple_choice",
+            "doc_to_choice: choices",
+            "doc_to_target: gold_index",
+            'target_delimiter: ""',
+            "process_results: !function utils.likeliest",
+        ]
+    else:
+        lines += [
+            "output_type: generate_until",
+            "doc_to_target: gold",
+            "generation_kwargs:",
+            "  until: []",
+            "  do_sample: false",
+            "  temperature: 0.0",
+            f"  max_gen_toks: {tokens}",
+            "process_results: !function utils.generated",
+        ]
+    lines += ["metric_list:", "  - metric: acc", "    aggregation: mean", "    higher_is_better: true", ""]
+    return "\n".join(lines)
+
+
+def _literal(text: str) -> str:
+    """Text that Jinja leaves as it is."""
+    return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
+
+
+def _max_tokens(run: Path) -> int:
+    section = recipe_of(run).get("rop") or {}
+    return int(section.get("max_tokens") or 256)
+
+
+def _slug(condition: str, taken: Sequence[str] | Any) -> str:
+    """A name for files and tasks: ec@0.1 becomes ec_0p1."""
+    slug = re.sub(r"\W+", "_", condition.replace(".", "p")).strip("_") or "condition"
+    while f"{slug}.jsonl" in taken:
+        slug += "_"
+    return slug
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
