@@ -126,7 +126,7 @@ def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) 
         began = time.monotonic()
         done = trainer.train(resume_from_checkpoint=str(start) if start else None)
         seconds = time.monotonic() - began
-        last = trainer.evaluate()
+        last = setup.last_evaluation()
         metrics = setup.results(done, last, seconds, key)
         metrics["resumed_from"] = start.name if start else None
         part = path / "adapter.part"

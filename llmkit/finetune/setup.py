@@ -63,6 +63,13 @@ class Setup:
     data: Data
     steps: int
 
+    def last_evaluation(self) -> dict[str, float]:
+        """The dev numbers of the weights as they are now; measured unless the last step was just evaluated."""
+        state = self.trainer.state
+        seen = [row for row in state.log_history if "eval_loss" in row]
+        fresh = bool(seen) and seen[-1]["step"] == state.global_step and not self.recipe.finetune.train.patience
+        return seen[-1] if fresh else self.trainer.evaluate()
+
     def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
         """metrics.json."""
         from llmkit.finetune.progress import peak_memory_gib
@@ -97,6 +104,7 @@ class Setup:
 
 def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     """Everything up to the first step."""
+    import datasets
     import transformers
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -105,6 +113,8 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     from llmkit.finetune.trainer import FinetuneTrainer, PairCollator
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()  # the reporter shows what there is to see
+    datasets.disable_progress_bars()
     section = recipe.finetune
     model = locate(recipe.model.path, recipe.model.revision)
     encoder = encoder_for(recipe, model)
