@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,7 +107,7 @@ class Adapter:
         sizes = {}
         for name in self._modules():
             stem = f"base_model.model.{name}.lora_"
-            if f"{stem}embedding_A" in self.weights:
+            if f"{stem}embedding_A" in self.weights or ".experts" in name:  # vLLM lays these out in its own way
                 continue
             try:
                 sizes[name] = (self.weights[f"{stem}A.weight"].shape[1], self.weights[f"{stem}B.weight"].shape[0])
@@ -117,8 +117,13 @@ class Adapter:
                 ) from None
         return sizes
 
-    def check(self, linears: Mapping[str, tuple[int, int]]) -> None:
-        """Raises DataError unless the weights are complete, no more, and fit a model with these linear modules."""
+    def check(
+        self, linears: Mapping[str, tuple[int, int] | None], rename: Callable[[str], str] = lambda name: name
+    ) -> None:
+        """Raises DataError unless the weights are complete, no more, and fit a model with these linear modules.
+
+        `linears` gives their inputs and outputs, None where unknown; `rename` turns the adapter's names into theirs.
+        """
         stray = [key for key in self.weights if not _KEY[self.type].fullmatch(key)]
         if stray:
             raise DataError(
@@ -127,17 +132,18 @@ class Adapter:
             )
         origin = self.settings.base_model_name_or_path
         made_for = f"adapter {self.path} was made for another base" + (f" ({origin})" if origin else "")
-        strange = [name for name in self.sizes if name not in linears]
+        sizes = {rename(name): size for name, size in self.sizes.items()}
+        strange = [name for name in sizes if name not in linears]
         if strange:
             raise DataError(f"{made_for}: this model has no {_some(strange)}", "serve it over its own base")
-        for name, (d, k) in self.sizes.items():
-            if (d, k) != linears[name]:
+        for name, (d, k) in sizes.items():
+            if linears[name] not in ((d, k), None):
                 have = "{} inputs and {} outputs".format(*linears[name])
                 raise DataError(
                     f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, {have} in this model",
                     "serve it over its own base",
                 )
-        absent = [name for name in linears if self._targets(name) and name not in self.sizes]
+        absent = [name for name in linears if name not in sizes and self._targets(name)]
         if absent:
             raise DataError(f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}", "it was not saved whole")
 
@@ -203,11 +209,14 @@ def _type(path: Path) -> str:
 def linears(config: Any) -> dict[str, tuple[int, int]]:
     """Every linear module that a transformers configuration describes: path -> (inputs, outputs). Makes no weights."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.pytorch_utils import Conv1D
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        try:
+            model = AutoModelForCausalLM.from_config(config)
+        except ValueError:
+            model = AutoModelForImageTextToText.from_config(config)
     sizes = {}
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear):

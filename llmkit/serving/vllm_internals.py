@@ -111,20 +111,28 @@ def _refuse_talklora(why: str) -> None:
 def _load_folded() -> None:
     from vllm.lora.lora_model import LoRAModel
     from vllm.lora.peft_helper import PEFTHelper
-    from vllm.lora.utils import get_adapter_absolute_path
+    from vllm.lora.utils import get_adapter_absolute_path, parse_fine_tuned_lora_name
     from vllm.lora.worker_manager import WorkerLoRAManager
 
-    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.adapter import Adapter
 
     load = WorkerLoRAManager._load_adapter
 
     @functools.wraps(load)
     def load_adapter(self: WorkerLoRAManager, lora_request: Any) -> LoRAModel:
         path = get_adapter_absolute_path(lora_request.lora_path)
-        if peft_type(path) != "TALKLORA":
-            return load(self, lora_request)
         manager, config = self._adapter_manager, self.lora_config
+        if manager.is_pooling_model:  # its heads and names are a matter of their own
+            return load(self, lora_request)
+        mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
+        mapper = mapper.get_rename_mapper() if mapper is not None else None
         adapter = Adapter.read(path)
+        adapter.check(
+            _sizes(manager),
+            lambda name: parse_fine_tuned_lora_name(f"base_model.model.{name}.lora_A.weight", mapper)[0],
+        )
+        if adapter.type == "LORA":
+            return load(self, lora_request)
         r, n = adapter.layout
         if adapter.rank > config.max_lora_rank:
             raise EngineError(
@@ -133,11 +141,9 @@ def _load_folded() -> None:
             )
         if config.fully_sharded_loras:
             raise EngineError("TalkLoRA does not run with fully sharded LoRA", "leave out --fully-sharded-loras")
-        adapter.check(linears(manager.model.config))
         helper = PEFTHelper.from_dict(
             {"r": adapter.rank, "lora_alpha": adapter.rank * adapter.scale, "target_modules": sorted(adapter.sizes)}
         )
-        mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
         lora = self._lora_model_cls.from_lora_tensors(
             lora_model_id=lora_request.lora_int_id,
             tensors=adapter.tensors(),
@@ -145,7 +151,7 @@ def _load_folded() -> None:
             device="cpu",
             dtype=config.lora_dtype,
             model_vocab_size=self.vocab_size,
-            weights_mapper=mapper.get_rename_mapper() if mapper is not None else None,
+            weights_mapper=mapper,
             skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
         )
         lora.is_3d_lora_weight = False
@@ -153,6 +159,24 @@ def _load_folded() -> None:
         return lora
 
     WorkerLoRAManager._load_adapter = load_adapter
+
+
+def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
+    """Every module that takes an adapter: its inputs and outputs, fused ones by their pieces; None where unknown."""
+    sizes: dict[str, tuple[int, int] | None] = {"lm_head": None}
+    for name, module in manager.modules.items():
+        base = getattr(module, "base_layer", None)
+        parent, _, leaf = name.rpartition(".")
+        pieces = manager.packed_modules_mapping.get(leaf, [leaf])
+        outputs = [getattr(base, "output_size", None)]
+        if len(pieces) > 1 and hasattr(base, "total_num_kv_heads"):
+            outputs = [base.total_num_heads * base.head_size] + 2 * [base.total_num_kv_heads * base.head_size]
+        elif len(pieces) > 1:
+            outputs = list(getattr(base, "output_sizes", []))
+        known = hasattr(base, "input_size") and len(pieces) == len(outputs)
+        for i, piece in enumerate(pieces):
+            sizes[f"{parent}.{piece}".lstrip(".")] = (base.input_size, outputs[i]) if known else None
+    return sizes
 
 
 def run_server() -> None:

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from llmkit.errors import DataError
 
 pytestmark = [pytest.mark.tiny, pytest.mark.xdist_group("engine")]
 
@@ -164,6 +167,20 @@ def test_an_adapter_needs_room_for_its_gates(tiny_llama, tiny_adapters):
             say(llm, PROMPTS[:1], ["talk-a"], request)
     finally:
         close(llm)
+
+
+@pytest.mark.parametrize("name", ["talk-a", "plain"])
+def test_an_adapter_for_another_base_is_refused_by_name_and_size(vllm, tiny_adapters, tmp_path, name):
+    """In the process that loads it. vLLM itself would take one that is too small, and leave the rest at zero."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(f"{tiny_adapters[name]}/adapter_model.safetensors")
+    narrow = {key: w[:, :64].contiguous() if "_A" in key and w.shape[-1] == 128 else w for key, w in weights.items()}
+    narrow = {key.replace("_128x", "_64x"): weight for key, weight in narrow.items()}
+    folder = shutil.copytree(tiny_adapters[name], tmp_path / "narrow")
+    save_file(narrow, folder / "adapter_model.safetensors")
+    with pytest.raises(DataError, match=r"has 64 inputs and \d+ outputs in the adapter, 128 inputs and"):
+        vllm.llm_engine.add_lora(lora_requests({"narrow": str(folder)})["narrow"])
 
 
 def test_a_vllm_without_llmkit_keeps_its_own_functions():
