@@ -79,8 +79,10 @@ def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor
     return (effective_talk(config, C).T @ W.view(n, n, m)).reshape(n, n * m)
 
 
-def mixing(config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor) -> Tensor:
-    """[blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and router logits.
+def mixing(
+    config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor, scale: float = 1.0
+) -> Tensor:
+    """[scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and logits.
 
     The rows of the logits are absent where the router does not read latents. `like` gives device and dtype.
     """
@@ -88,6 +90,7 @@ def mixing(config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor
     eye = torch.eye(n, dtype=like.dtype, device=like.device)
     if E is None:
         E = torch.eye(m, dtype=like.dtype, device=like.device).expand(n, m, m)
+    E = E * scale
     # With one A for all experts they stand on top of each other; otherwise each reads its own m latents.
     rows = E.reshape(n * m, m) if config.share_A else (E[:, :, None, :] * eye[:, None, :, None]).reshape(n * m, r)
     if W is None or config.router_input != "latent":
@@ -204,14 +207,16 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         wide = torch.promote_types(h.dtype, torch.float32)
         with torch.autocast(h.device.type, enabled=False):
             E, W, C = (None if w is None else w.to(wide) for w in self.weights(adapter_name).values())
-            z = h.to(wide) @ mixing(config, E, W, C, like=h.new_empty((), dtype=wide)).T
+            # The scale sits in the small map: per token it would be one more tensor to keep.
+            scale = config.scale / n if config.router_input == "none" else config.scale
+            z = h.to(wide) @ mixing(config, E, W, C, h.new_empty((), dtype=wide), scale).T
             u, logits = z[..., : n * m].unflatten(-1, (n, m)), z[..., n * m :]  # (..., n, m), (..., n)
             if config.router_input == "none":
-                return (u * (config.scale / n)).flatten(-2)
+                return u.flatten(-2)
             if config.router_input == "input":
                 logits = x.to(wide) @ W.T
             gate = self.gate(logits, C, config)  # (..., n)
-            return (u * (gate * config.scale)[..., None]).flatten(-2)
+            return (u * gate[..., None]).flatten(-2)
 
     def gate(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
