@@ -11,6 +11,9 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(READY)
 	$(BIN)/llmkit rop demo
 
+# Two workers on two cores: more threads in each would only wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: export VLLM_CPU_OMP_THREADS_BIND := nobind
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
 
