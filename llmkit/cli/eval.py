@@ -108,3 +108,21 @@ def score(
         Console(highlight=False).print(summary(found.metrics, found.gates))
         print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
     gates.enforce(found.gates)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="lm-eval or inspect.")],
+    arm: Annotated[str, typer.Option("--arm", help="Whose prompts to write.")] = "stand",
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Default: RUN/FORMAT.")] = None,
+    json_: common.Json = False,
+) -> None:
+    """Write a run's questions and prompts as a task for lm-eval or Inspect."""
+    from llmkit.evaluate.export import export as written
+
+    paths = written(run, form, out, arm)
+    if json_:
+        common.print_json([str(path) for path in paths])
+    else:
+        print("\n".join(map(str, paths)))

@@ -140,6 +140,27 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names; first the one before.")],
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
+    """Pair runs question by question: what changed from the first to each other one."""
+    from rich.console import Console
+
+    from llmkit.evaluate.compare import compare as paired
+
+    found = paired([_find(run, Path(folder)) for run in runs])
+    if as_json:
+        print_json(found.json())
+        return
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(found.table())
+    left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
+    console.print(f"{found.questions} shared questions{left_out}", style="dim")
+
+
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
     """The tables that the run ended with, where it has arms; else every number."""
     if "arms" not in metrics:

@@ -111,7 +111,7 @@ def browser(samples: Sequence[Sample]) -> dict[str, Any]:
                 _flags(sample, right),
                 o.parsed,
                 corrected,
-                None if reply is None else _cut(reply),
+                _cut(reply) if reply else None,
                 _note(sample),
             ]
         )
