@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import threading
@@ -22,6 +23,7 @@ from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request
 
 _DEFAULT_URL = "https://api.openai.com/v1"
+_log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for
 
 
@@ -75,7 +77,7 @@ class OpenAIEngine:
     def capabilities(self) -> frozenset[str]:
         """`likelihood` where every server has vLLM's /tokenize and echoes log-probabilities."""
         self._open()
-        return frozenset({"likelihood"}) if all(s.tokenizes for s in self._servers) else frozenset()
+        return frozenset({"likelihood"}) if all(s.tokenizes for s in self._servers if not s.dead) else frozenset()
 
     def submit(self, key: Key, request: Request) -> None:
         self._open()
@@ -122,7 +124,12 @@ class OpenAIEngine:
             raise
 
     def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     async def _start(self) -> None:
         section = self._section
@@ -143,8 +150,10 @@ class OpenAIEngine:
                     f"{first.address} and {server.address} answer the same prompts differently: not the same model",
                     "give only one of them, or load the same weights in both",
                 )
-        for server in servers:
-            server.dead = server not in [s for s, _ in well]
+        for server, fault in zip(servers, seen, strict=True):
+            if isinstance(fault, EngineError):
+                server.dead = True
+                _log.warning("%s; going on without it", fault.message)
         where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
         named = {"model": first.model, "revision": self._model.revision or "", "address": where}
         named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))

@@ -141,7 +141,7 @@ class TransformersEngine:
         ids, mask = self._rows([p.ids for _, p in batch])
         width = ids.shape[1]
         decode = self._renderer.tokenizer.decode
-        with torch.inference_mode(), quiet():
+        with torch.inference_mode():
             output = self._loaded.generate(
                 input_ids=ids,
                 attention_mask=mask,

@@ -46,7 +46,7 @@ class VllmEngine:
         self._refused: deque[tuple[Key, EngineError]] = deque()
         self._count = 0
         self._eager = self._device == "cpu" if engine.enforce_eager is None else engine.enforce_eager
-        fast = bool(cpu_flags() & {"amx_bf16"})
+        fast = bool(cpu_flags() & {"amx_bf16", "avx512_bf16"})
         settings = {"device": self._device, "eager": str(self._eager)}
         if engine.tensor_parallel > 1:
             settings["tensor_parallel"] = str(engine.tensor_parallel)

@@ -10,7 +10,7 @@ import pytest
 
 from llmkit.engines import engine_kind, open_engine, resolve_model
 from llmkit.engines.models import locate, locate_adapter
-from llmkit.errors import UsageError
+from llmkit.errors import RecipeError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 
 
@@ -142,3 +142,13 @@ def test_the_bundled_model_is_an_ordinary_folder(smollm2):
     assert model.dtype == "bfloat16"
     assert model.config["num_hidden_layers"] == 30
     assert "quantization_config" not in model.config
+
+
+def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path):
+    from llmkit import recipe
+
+    file = tmp_path / "mine.yaml"
+    file.write_text("engine: {api_key_env: sk-abcdefghijklmnop12345}\n")
+    with pytest.raises(RecipeError, match="name of an environment variable") as caught:
+        recipe.load(str(file))
+    assert "sk-abc" not in f"{caught.value.message} {caught.value.hint}"

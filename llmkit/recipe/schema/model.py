@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from llmkit.recipe.schema.base import NEUTRAL, Section
+
+
+def _variable(name: str) -> str:
+    if not name.isidentifier():  # perhaps the key itself: it must not be repeated in the message
+        raise ValueError("should be the name of an environment variable, not a key")
+    return name
 
 
 class ModelSection(Section):
@@ -49,7 +55,7 @@ class EngineSection(Section):
     """Addresses of OpenAI-compatible servers; several share the load."""
     replicas: bool = False
     """Declare that all `base_url` serve the same model, so that their answers may be shared."""
-    api_key_env: Annotated[str, NEUTRAL] = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, NEUTRAL, AfterValidator(_variable)] = "OPENAI_API_KEY"
     """The environment variable that holds the key. The key itself never stands in a recipe."""
     timeout_s: Annotated[float, NEUTRAL] = Field(120.0, gt=0)
     retries: Annotated[int, NEUTRAL] = Field(4, ge=0)
