@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.files import write_atomic
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
@@ -140,8 +141,7 @@ def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) 
             shutil.rmtree(path / "adapter", ignore_errors=True)
             part.rename(path / "adapter")
             setup.save_routing(path)
-            text = json.dumps(metrics, indent=2) + "\n"
-            (path / "metrics.json").write_text(text, encoding="utf-8")
+            write_atomic(path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager

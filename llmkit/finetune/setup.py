@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +33,11 @@ def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Datase
     """Rows as TRL takes them."""
     from datasets import Dataset
 
-    def generate() -> Iterator[dict[str, Any]]:
-        for index in rows:
-            row = tokens.row(index)
-            yield row if completion_only else {**row, "labels": row["input_ids"]}
-
     columns: dict[str, list] = {}
-    for row in generate():
+    for index in rows:
+        row = tokens.row(index)
+        if not completion_only:
+            row["labels"] = row["input_ids"]
         for key, value in row.items():
             columns.setdefault(key, []).append(value)
     return Dataset.from_dict(columns)

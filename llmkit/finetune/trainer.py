@@ -63,6 +63,10 @@ class FinetuneTrainer(SFTTrainer):
         self.log(self.routing_telemetry.scalars())
         return metrics
 
+    def _pads(self) -> list[tuple[str, int]]:
+        """What fills up a shorter view, by the name of the tensor."""
+        return [("input_ids", self.processing_class.pad_token_id), ("attention_mask", 0), ("labels", -100)]
+
     def _send_telemetry(self) -> None:
         """TRL tells its hub which trainer was used; llmkit tells nobody."""
 
@@ -89,7 +93,7 @@ class FinetuneTrainer(SFTTrainer):
         if "view_input_ids" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.
-        ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in _PADS(self))
+        ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in self._pads())
         rows = len(inputs["input_ids"])
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         first, y = _answers(logits[:rows], labels[:rows])
@@ -103,10 +107,6 @@ class FinetuneTrainer(SFTTrainer):
         self._total_train_tokens += int(self.accelerator.gather_for_metrics(mask.sum()).sum())
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return loss
-
-
-def _PADS(trainer: FinetuneTrainer) -> list[tuple[str, int]]:
-    return [("input_ids", trainer.processing_class.pad_token_id), ("attention_mask", 0), ("labels", -100)]
 
 
 def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
