@@ -93,13 +93,14 @@ class WordEdit(Operator):
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         tokens, guarded, digits = source.tokens, source.spans, not source.numbers
         edit, least, random = self.edit, self.min_letters, rng.random
+        offsets, gap = source.offsets, source.gap
         order = list(range(len(tokens)))
         left, done = len(order), []  # plain tuples: this is the innermost loop
         while left and len(done) < wanted:
             place = int(random() * left)  # a shuffle that stops as soon as enough words were found
             i, left = order[place], left - 1
             order[place] = order[left]
-            token, start = tokens[i], source.start(i)
+            token, start = tokens[i], offsets[i] + i * gap
             if token.isalpha():
                 word = token
             elif token.isascii() and token[:-1].isalpha() and not token[-1].isalnum():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from random import Random
 
 from llmkit.errors import UsageError
@@ -150,6 +150,14 @@ def _ocr() -> dict[str, tuple[str, ...]]:
     return table
 
 
+@lru_cache(maxsize=1 << 16)
+def _ocr_places(word: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+    """Where a word can be misread: start, end, and what it is misread as."""
+    table, ends = _ocr(), range(1, len(word) + 1)
+    pieces = [(end - length, end) for length in (1, 2) for end in ends if end >= length]
+    return tuple((a, b, table[word[a:b]]) for a, b in pieces if word[a:b] in table)
+
+
 @operator("ocr", level="character")
 class Ocr(WordEdit):
     """Confuses letters as scanned print does: rn and m, cl and d, e and c; never digits (our own table of pairs).
@@ -161,13 +169,11 @@ class Ocr(WordEdit):
     min_letters = 2
 
     def edit(self, word: str, rng: Random) -> str | None:
-        table = _ocr()
-        places = [(i, i + 1) for i, char in enumerate(word) if char in table]
-        places += [(i, i + 2) for i in range(len(word) - 1) if word[i : i + 2] in table]
+        places = _ocr_places(word)
         if not places:
             return None
-        start, end = pick(places, rng)
-        return word[:start] + pick(table[word[start:end]], rng) + word[end:]
+        start, end, forms = pick(places, rng)
+        return word[:start] + pick(forms, rng) + word[end:]
 
 
 _LEET = dict(zip("aeiostbAEIOSTB", "43105784310578", strict=True))
@@ -243,7 +249,8 @@ class Typing(WordEdit):
                 return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
         if slip == "shift" and word[0].isupper():
             return word[0] + word[1].upper() + word[2:] if word[1].islower() else word[0].lower() + word[1:]
-        return word[:i] + pick(near.get(word[i]) or word[i] * 2, rng) + word[i + 1 :]
+        keys = near.get(word[i])  # a letter that no QWERTY key has is doubled
+        return word[:i] + (pick(keys, rng) if keys else word[i] * 2) + word[i + 1 :]
 
 
 @operator("chars", level="character")

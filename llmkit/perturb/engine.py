@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -79,10 +80,40 @@ class Perturber:
             new, edits, shortfall = self._once(text, spans, chain, rng)
             reason = self._fault(text, new, chain, spans, edits, gold)
             if reason is None:
-                return Perturbed(new, edits, strength(text, new), seed, reason=shortfall)
+                return Perturbed(new, edits, strength(text, new, edits), seed, reason=shortfall)
             if new == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
+
+    def record(self, text: str, made: Perturbed) -> dict[str, Any]:
+        """What was done to `text`, as the `perturbation` of an output row."""
+        record: dict[str, Any] = {
+            "operator": self.spec,
+            "rate": self.rate,
+            "seed": made.seed,
+            "original": text,
+            "edits": [{"start": e.start, "end": e.end, "old": e.old, "new": e.new} for e in made.edits],
+            "strength": {"words": made.strength.words, "chars": made.strength.chars},
+        }
+        if made.rejected:
+            record["rejected"] = made.reason
+        elif made.reason:
+            record["short"] = made.reason
+        if made.detail:
+            record["detail"] = made.detail
+        return record
+
+    def map_batch(self, rows: dict[str, list[Any]], field: str = "question", id: str = "id") -> dict[str, list[Any]]:
+        """For `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column (JSON).
+
+        Its fingerprint is the same in every process. Without an `id` column the text stands in, so that equal texts
+        get equal noise whatever the batches.
+        """
+        texts = rows[field]
+        ids = rows.get(id, texts)
+        made = [self.apply(text, str(name)) for text, name in zip(texts, ids, strict=True)]
+        records = [json.dumps(self.record(t, m), ensure_ascii=False) for t, m in zip(texts, made, strict=True)]
+        return {field: [m.text for m in made], "perturbation": records}
 
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
@@ -102,7 +133,7 @@ class Perturber:
             fault = self._fault(text, new, chain, source.spans, edits, gold) if changes else f"{op.name}: {nothing}"
             told = (detail or {}) | ({"failed": faults} if faults else {})
             if fault is None:
-                return Perturbed(new, edits, strength(text, new), seed, detail=told or None)
+                return Perturbed(new, edits, strength(text, new, edits), seed, detail=told or None)
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
 

@@ -113,11 +113,12 @@ def _slips(path: str) -> tuple[dict[str, tuple[str, ...]], Letters]:
     words: dict[str, list[str]] = {}
     letters: dict[tuple[str, str], list[str]] = {}
     for number, row in enumerate(read_rows(path, "natural"), 1):
-        pair = (row.get("typed"), row.get("intended")) if isinstance(row, dict) else tuple(row)
-        if len(pair) != 2 or not all(isinstance(part, str) and part.strip() for part in pair):
+        pair = (row.get("typed"), row.get("intended")) if isinstance(row, dict) else row
+        parts = pair if isinstance(pair, list | tuple) and len(pair) == 2 else ("", "")
+        if not all(isinstance(part, str) and part.strip() for part in parts):
             hint = 'write {"typed": "teh", "intended": "the"}, or two columns in a .tsv'
             raise DataError(f"{path}: pair {number} is not (typed, intended)", hint)
-        typed, intended = (part.strip().lower() for part in pair)
+        typed, intended = (part.strip().lower() for part in parts)
         if typed == intended:
             continue
         words.setdefault(intended, []).append(typed)

@@ -14,6 +14,7 @@ from llmkit.perturb.text import NUMBER, Change, Source
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?=\s)")
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc|approx|No|a\.m|p\.m|e\.g|i\.e)\.$")
+_SPACES = re.compile(r"\s+")
 _CAPITALISED = re.compile(r"(?<![\w'])[A-Z][a-z]+(?!\w)")
 _OPENERS = (
     "A After All Although An And Another Answer April As Assuming At August Before Both But By Calculate Choices "
@@ -27,6 +28,7 @@ _OPENERS = (
 
 _NOT_A_NAME = frozenset(_OPENERS.split())
 _BOTH_CASES = ALPHABET + ALPHABET.upper()
+_ACTS = re.compile(r"(?:['’]s)? (?:and [A-Z]|is|was|has|had|can|wants|[a-z]+(?:s|ed)\b)")
 _NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande", "Kenji")
 
 
@@ -54,6 +56,9 @@ class Uic(TextEdit):
 
     One sentence, of 23 words on average as in the paper's data, and one more for every 23 words that the rate asks
     for beyond.
+
+    >>> Uic().changes(Source("Maria eats 3 apples. How many are left?"), 1, Random(1))[0].start
+    21
     """
 
     adds_numbers = True
@@ -79,8 +84,9 @@ def question_start(source: Source) -> int:
     """Where the last question sentence begins (the last sentence, where none asks); before any protected span there."""
     text, bounds = source.text, [0]
     for match in _SENTENCE_END.finditer(text):
-        after = re.compile(r"\s+").match(text, match.end())
-        if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(text, 0, match.end()):
+        after = _SPACES.match(text, match.end())
+        before = text[max(0, match.end() - 8) : match.end()]
+        if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(before):
             bounds.append(after.end())
     bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
     bounds = sorted({b for b in bounds if b < len(text) and source.free(b, b)})
@@ -95,8 +101,8 @@ def main_name(text: str) -> str | None:
     for match in _CAPITALISED.finditer(text):
         word = match.group()
         if word not in _NOT_A_NAME:
-            opens = text[: match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
-            acts = re.match(r"(?:['’]s)? (?:and [A-Z]|is|was|has|had|can|wants|[a-z]+(?:s|ed)\b)", text[match.end() :])
+            opens = text[max(0, match.start() - 8) : match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
+            acts = _ACTS.match(text, match.end())
             seen[word] = seen.get(word, 0) + 2 * bool(acts) + (not opens)
     best = max(seen, key=lambda w: seen[w], default=None)
     return best if best and seen[best] else None
@@ -158,6 +164,10 @@ class Stress(TextEdit):
 
 
 def stem_end(source: Source) -> int:
-    """Where the question ends: before its options, where it has some, else after its last character."""
-    end = source.spans[-1][0] if source.spans and source.spans[-1][1] == len(source.text) else len(source.text)
-    return len(source.text[:end].rstrip()) if source.text[:end].strip() else len(source.text)
+    """Where the question ends: before what is protected at the end, such as options, else after its last character."""
+    end = len(source.text)
+    for start, stop in reversed(source.spans):
+        if stop < len(source.text[:end].rstrip()):
+            break
+        end = start
+    return len(source.text[:end].rstrip()) or len(source.text)

@@ -119,18 +119,9 @@ class Job:
         return row.fields | {self.fields.question: made.text, "perturbation": record}
 
     def _record(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
-        record: dict[str, Any] = {"operator": perturber.spec, "rate": perturber.rate, "seed": made.seed}
+        record = perturber.record(row.fields[self.fields.question], made)
         if self.copies > 1:
             record["copy"] = copy
-        record["original"] = row.fields[self.fields.question]
-        record["edits"] = [{"start": e.start, "end": e.end, "old": e.old, "new": e.new} for e in made.edits]
-        record["strength"] = {"words": made.strength.words, "chars": made.strength.chars}
-        if made.rejected:
-            record["rejected"] = made.reason
-        elif made.reason:
-            record["short"] = made.reason
-        if made.detail:
-            record["detail"] = made.detail
         if "perturbation" in row.fields:
             record["previous"] = row.fields["perturbation"]
         return record

@@ -131,7 +131,7 @@ class Spelling(WordEdit):
     def edit(self, word: str, rng: Random) -> str | None:
         table = misspellings()
         if forms := table.get(word):
-            return pick(forms, rng)
+            return forms[int(rng.random() * len(forms))]
         forms = table.get(word.lower())
         return like(pick(forms, rng), word) if forms else None
 

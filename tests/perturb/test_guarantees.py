@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llmkit.perturb import OPERATORS, PROTECT, Perturber, undo
-from llmkit.perturb.text import Protection, numbers
+from llmkit.perturb import OPERATORS, PROTECT, Perturber, WordEdit, undo
+from llmkit.perturb.base import letters_of
+from llmkit.perturb.text import Protection, Source, numbers
 from tests.perturb.strategies import questions, rates, seeds, texts
 
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None]
-CHAINS = ["ec+uic", "woo+sc", "uic+ec+woo", "mix(ec:0.7,hw+sc:0.3)"]
-EACH = pytest.mark.parametrize("spec", [*SPECS, *CHAINS])
-thorough = settings(max_examples=500, deadline=None, database=None)
+SPECS += ["chars(4)", "ec+uic", "uic+ec+woo", "mix(ec:0.7,hw+sc:0.3)"]
+KEEPING = [spec for spec in SPECS if spec != "hw_number"]
+COUNTED = ["ec", "swap", "delete", "insert", "keyboard", "typing", "case", "spelling", "hw", "woo"]
+DAMAGE = ("a number was lost", "a number was added", "a protected span was changed")
 
 
-@EACH
-@thorough
-@given(text=texts, seed=seeds)
+def many(examples: int) -> settings:
+    """At least 500 examples for each promise; operators are drawn, too."""
+    return settings(max_examples=examples, deadline=None, database=None)
+
+
+@many(1000)
+@given(spec=st.sampled_from(SPECS), text=texts, seed=seeds)
 def test_rate_zero_is_the_identity(spec, text, seed):
     made = Perturber(spec, rate=0, seed=seed).apply(text, "q")
     assert (made.text, made.edits, made.rejected) == (text, (), False)
 
 
-@EACH
-@thorough
-@given(text=texts, rate=rates, seed=seeds)
+@many(4000)
+@given(spec=st.sampled_from(SPECS), text=texts, rate=rates, seed=seeds)
 def test_the_original_can_be_rebuilt_from_text_and_edits(spec, text, rate, seed):
     made = Perturber(spec, rate=rate, seed=seed, retries=1).apply(text, "q")
     assert undo(made.text, made.edits) == text
@@ -35,15 +46,73 @@ def test_the_original_can_be_rebuilt_from_text_and_edits(spec, text, rate, seed)
     assert made.edits or made.reason
 
 
-@EACH
-@thorough
-@given(text=questions, rate=rates, seed=seeds)
-def test_protected_spans_survive(spec, text, rate, seed):
-    made = Perturber(spec, rate=rate, seed=seed, protect=[*PROTECT, "eggs at"], retries=0).apply(text, "q")
-    spans = Protection([*PROTECT, "eggs at"]).spans(text)
+@many(4000)
+@given(spec=st.sampled_from(KEEPING), text=questions, rate=rates, seed=seeds)
+def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
+    protect = [*PROTECT, "eggs at"]
+    made = Perturber(spec, rate=rate, seed=seed, protect=protect, retries=0).apply(text, "q")
     at = 0
-    for start, end in spans:
+    for start, end in Protection(protect).spans(text):
         at = made.text.find(text[start:end], at)
         assert at >= 0
         at += end - start
     assert not numbers(text) - numbers(made.text)
+    assert made.reason not in DAMAGE  # the operators themselves keep out; the gate has nothing to catch
+
+
+@many(2000)
+@given(spec=st.sampled_from(COUNTED), text=questions, rate=rates, seed=seeds)
+def test_the_number_of_edits_is_the_rate_of_words_or_all_that_are_eligible(spec, text, rate, seed):
+    made = Perturber(spec, rate=rate, seed=seed, retries=0).apply(text, "q")
+    wanted = max(1, round(rate * len(text.split())))
+    everything = Perturber(spec, rate=1.0, seed=seed, retries=0).apply(text, "q")
+    assert len(made.edits) == min(wanted, len(everything.edits))
+    if issubclass(OPERATORS[spec], WordEdit):
+        assert len(everything.edits) <= len(letters_of(Source(text, Protection().spans(text))))
+
+
+@many(1000)
+@given(spec=st.sampled_from(SPECS), text=texts, rate=rates, seed=seeds)
+def test_the_same_seed_gives_the_same_copy_in_any_order(spec, text, rate, seed):
+    first = Perturber(spec, rate=rate, seed=seed, retries=1)
+    once = first.apply(text, "q")
+    first.apply("Some other question in between, with 3 numbers?", "r")
+    assert first.apply(text, "q") == once == Perturber(spec, rate=rate, seed=seed, retries=1).apply(text, "q")
+
+
+_CHILD = """
+import json, sys
+from llmkit.perturb import Perturber
+specs, texts = json.load(sys.stdin)
+print(json.dumps([Perturber(s, rate=0.4, seed=5).apply(t, str(i)).text for i, t in enumerate(texts) for s in specs]))
+"""
+
+
+def test_processes_and_hash_seeds_do_not_matter():
+    """600 copies, made in two processes with other hash seeds."""
+    texts_ = [f"Janet {verb} 16 red apples and {n} pears, because her friends don't like them. How many are left?"
+              for verb in ("buys", "counts", "separates", "knows") for n in range(5)]  # fmt: skip
+    specs = [*SPECS, "nlpaug:spelling", "nlpaug:keyboard"]
+    assert len(specs) * len(texts_) >= 500
+    printed = set()
+    for hash_seed in ("1", "77"):
+        done = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=json.dumps([specs, texts_]),
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.add(done.stdout)
+    assert len(printed) == 1
+    assert len(set(json.loads(printed.pop()))) > 300
+
+
+@pytest.mark.parametrize("spec", ["ec", "woo", "uic", "sc"])
+def test_equal_texts_with_different_ids_differ(spec):
+    text = "Janet sells 16 duck eggs at the farmers market every single day of the week. How much does she make?"
+    made = {Perturber(spec, rate=0.3, seed=1).apply(text, f"q{i}").text for i in range(20)}
+    assert len(made) >= 15
+    copies = {Perturber(spec, rate=0.3, seed=1).apply(text, "q", copy=i).text for i in range(20)}
+    assert len(copies) >= 15

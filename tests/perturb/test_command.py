@@ -1,0 +1,230 @@
+"""`llmkit perturb` as a user meets it: sources, bad rows, workers, resuming, pages."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmkit.cli import app, common
+from llmkit.perturb import undo
+from llmkit.types import Edit
+
+ROWS = [
+    {"id": f"q{i}", "question": f"Maria buys {i} red apples because they are cheaper. How many?", "answer": str(i)}
+    for i in range(300)
+]
+
+
+@pytest.fixture
+def llmkit(capfdbinary, tmp_path, monkeypatch):
+    """Runs a command in an empty folder; returns exit code, output lines and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+    def run(*args: str, stdin: bytes | None = None) -> tuple[int, list[bytes], str]:
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = app.run(["perturb", *args])
+        out, err = capfdbinary.readouterr()
+        return code, out.splitlines(), err.decode()
+
+    yield run
+    common.settings.debug = common.settings.quiet = False
+
+
+def jsonl(rows: list[dict]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@pytest.fixture
+def source(tmp_path) -> str:
+    Path(tmp_path, "in.jsonl").write_bytes(jsonl(ROWS))
+    return "in.jsonl"
+
+
+def test_rows_come_out_in_order_with_what_was_done(llmkit, source):
+    code, lines, err = llmkit(source, "--op", "ec,uic", "--rate", "0,0.2", "--copies", "2", "--limit", "3")
+    assert code == 0
+    assert "24 rows written" in err
+    rows = [json.loads(line) for line in lines]
+    assert [r["id"] for r in rows] == [f"q{i}" for i in range(3) for _ in range(8)]
+    seen = [(r["perturbation"]["operator"], r["perturbation"]["rate"], r["perturbation"]["copy"]) for r in rows[:8]]
+    assert seen == [(op, rate, copy) for op in ("ec", "uic") for rate in (0.0, 0.2) for copy in (0, 1)]
+    for row in rows:
+        made = row["perturbation"]
+        assert undo(row["question"], [Edit(**e) for e in made["edits"]]) == made["original"]
+        assert set(made["strength"]) == {"words", "chars"}
+        assert (row["question"] == made["original"]) == (made["rate"] == 0)
+
+
+def test_sources_give_the_same_noise(llmkit, source, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with gzip.open("in.jsonl.gz", "wb") as file:
+        file.write(jsonl(ROWS))
+    pq.write_table(pa.Table.from_pylist(ROWS), "in.parquet")
+    Path("in.csv").write_text(
+        "id,question,answer\n" + "".join(f"{r['id']},{r['question']},{r['answer']}\n" for r in ROWS)
+    )
+    expected = llmkit(source, "--op", "ec")[1]
+    assert len(expected) == 300
+    for other in ("in.jsonl.gz", "in.parquet", "in.csv"):
+        assert llmkit(other, "--op", "ec")[1] == expected
+    assert llmkit("-", "--op", "ec", stdin=jsonl(ROWS))[1] == expected
+
+
+def test_workers_do_not_change_a_byte(llmkit, source):
+    assert llmkit(source, "--op", "ec,sc", "--workers", "2")[1] == llmkit(source, "--op", "ec,sc")[1]
+
+
+def test_a_task_is_a_source(llmkit):
+    code, lines, _ = llmkit("task:arithmetic", "--op", "ec", "--limit", "5", "--set", "data.size=20")
+    rows = [json.loads(line) for line in lines]
+    assert (code, len(rows)) == (0, 5)
+    assert set(rows[0]) == {"id", "question", "answer", "perturbation"}
+
+
+def test_rows_without_ids_are_told_apart_by_occurrence(llmkit):
+    same = jsonl([{"question": ROWS[1]["question"]}] * 6)
+    texts = [json.loads(line)["question"] for line in llmkit("-", "--op", "ec", "--rate", "0.3", stdin=same)[1]]
+    assert len(set(texts)) >= 5
+    again = [json.loads(line)["question"] for line in llmkit("-", "--op", "ec", "--rate", "0.3", stdin=same)[1]]
+    assert again == texts
+
+
+@pytest.mark.parametrize("kept", [0, 1, 1000, 20_000, None])
+def test_an_interrupted_file_is_resumed(llmkit, source, kept):
+    llmkit(source, "--op", "ec,woo", "--out", "whole.jsonl")
+    whole = Path("whole.jsonl").read_bytes()
+    Path("part.jsonl").write_bytes(whole[:kept])
+    code, _, _ = llmkit(source, "--op", "ec,woo", "--out", "part.jsonl", "--resume")
+    assert code == 0
+    assert Path("part.jsonl").read_bytes() == whole
+
+
+def test_a_file_of_other_settings_is_not_touched(llmkit, source):
+    llmkit(source, "--op", "ec", "--out", "out.jsonl")
+    before = Path("out.jsonl").read_bytes()
+    code, _, err = llmkit(source, "--op", "ec", "--seed", "8", "--out", "out.jsonl", "--resume")
+    assert (code, Path("out.jsonl").read_bytes()) == (2, before)
+    assert "was not written by this command" in err
+    code, _, err = llmkit(source, "--op", "ec", "--out", "out.jsonl")
+    assert code == 2
+    assert "exists" in err
+    assert Path("out.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{not json}", "not JSON"),
+        (b'{"question": "caf\xe9"}', "not UTF-8 (byte 0xe9"),
+        (b'{"text": "no question"}', "no field `question`"),
+        (b'{"question": 5}', "holds a number, not text"),
+        (b'{"question": null}', "holds null, not text"),
+        (b'"only a string"', "must be an object"),
+    ],
+)
+def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted(llmkit, line, message):
+    given = jsonl(ROWS[:1]) + line + b"\n" + jsonl(ROWS[1:2])
+    code, lines, err = llmkit("-", "--op", "ec", stdin=given)
+    assert code == 2
+    assert f"<stdin>:2: {message}" in err.replace("a row ", "")
+    code, lines, err = llmkit("-", "--op", "ec", "--skip-bad-lines", stdin=given)
+    assert (code, len(lines)) == (0, 2)
+    assert "1 bad lines skipped" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["none.jsonl"], "no such file"),
+        (["in.jsonl", "--op", "ek"], "unknown operator `ek`"),
+        (["in.jsonl", "--op", "ec", "--rate", "2"], "not in 0..1"),
+        (["in.jsonl", "--field", "text"], "no field `text`"),
+        (["in.jsonl", "--op", "llm:ec"], "needs a model"),
+        (["in.jsonl", "--resume"], "only an output file"),
+        (["in.jsonl", "--op", "ec", "--protect", "("], "no regular expression"),
+        (["task:gsm9k"], "unknown task"),
+        (["in.txt"], "not a kind of file"),
+        ([], "no rows are named"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_clear_error(llmkit, source, args, message):
+    Path("in.txt").write_text("x")
+    code, lines, err = llmkit(*args)
+    assert (code, lines) == (2, [])
+    assert message in err
+    assert "hint:" in err
+    assert "Traceback" not in err
+
+
+def test_odd_texts_pass_through(llmkit):
+    texts = ["", "x", "7.5", "👩‍👩‍👧 ❤️", "e\u0301", "שלום עולם", "\ud800 lone", "word " * 20_000]
+    code, lines, err = llmkit("-", "--op", "ec", stdin=jsonl([{"question": text} for text in texts]))
+    rows = [json.loads(line) for line in lines]
+    assert code == 0
+    assert [r["perturbation"]["original"] for r in rows] == texts
+    assert "unchanged" in err
+    assert rows[0]["perturbation"]["rejected"] == "the text is empty"
+
+
+def test_a_second_pass_keeps_the_first_record(llmkit, source):
+    first = llmkit(source, "--op", "ec", "--limit", "1")[1][0]
+    second = json.loads(llmkit("-", "--op", "uic", stdin=first + b"\n")[1][0])
+    assert second["perturbation"]["previous"] == json.loads(first)["perturbation"]
+
+
+def test_statistics_pages_and_previews(llmkit, source):
+    code, lines, err = llmkit(
+        source, "--op", "ec,hw", "--rate", "0.3", "--stats", "--html", "page.html", "--limit", "20"
+    )
+    assert (code, len(lines)) == (0, 40)
+    assert "no word with a homophone" in err or "hw" in err
+    page = Path("page.html").read_text()
+    assert page.count("<p dir=") == 40
+    assert "<del>" in page
+    assert "<ins>" in page
+    assert "http" not in page
+    code, lines, _ = llmkit(source, "--op", "ec", "--preview", "2")
+    assert b"[-" in b"".join(lines)
+    assert b"{+" in b"".join(lines)
+    code, _, err = llmkit(source, "--op", "ec", "--stats", "--json", "--limit", "20")
+    facts = json.loads(err.splitlines()[0])["ec"]
+    assert facts["rows"] == 20
+    assert facts["words"] == pytest.approx(0.1, abs=0.03)
+
+
+def test_the_list_names_every_operator(llmkit):
+    from llmkit.perturb import OPERATORS
+
+    code, lines, _ = llmkit("--list", "--json")
+    listed = json.loads(b"\n".join(lines))
+    assert code == 0
+    assert [o["name"].partition(":")[0] for o in listed] == list(OPERATORS)
+    assert all(o["example"] for o in listed if OPERATORS[o["name"].partition(":")[0]].shows_example)
+
+
+def test_html_is_escaped(llmkit):
+    row = jsonl([{"question": "Is <b>bold</b> & <script>alert(1)</script> really shown here today?"}])
+    llmkit("-", "--op", "ec", "--rate", "0.5", "--html", "page.html", stdin=row)
+    page = Path("page.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;b&gt;" in page or "&lt;script&gt;" in page
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    path = Path(tmp_path, "in.jsonl")
+    path.write_bytes(jsonl(ROWS * 20))
+    command = f"{sys.executable} -m llmkit perturb {path} --op ec --workers 2 | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr.lower()

@@ -1,0 +1,282 @@
+"""The engine: specs, rates, the validity gate, retries, what is handed to workers and to datasets."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections import Counter
+from random import Random
+
+import numpy as np
+import pytest
+
+from llmkit.errors import DataError, UsageError
+from llmkit.perturb import OPERATORS, Change, Perturber, TextEdit, WordEdit, make_variants, operator, undo
+from llmkit.perturb.sentences import distractors, main_name, reachable
+from llmkit.perturb.text import numbers
+from llmkit.perturb.wordbook import homophones
+from llmkit.recipe.schema import PerturbSection
+from llmkit.types import CLEAN, Question
+
+TEXT = "Maria buys 12 red apples because they are cheaper, and she eats 3 of them. How many apples are left?"
+
+
+@pytest.fixture
+def scratch():
+    """Operators registered in a test are gone after it."""
+    before = dict(OPERATORS._items)
+    yield operator
+    OPERATORS._items.clear()
+    OPERATORS._items.update(before)
+
+
+class TestSpecs:
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ("ek", "unknown operator `ek`"),
+            ("ec:3", "takes no argument"),
+            ("chars", "needs an argument"),
+            ("chars(x)", "how many letters"),
+            ("mix()", "mixes nothing"),
+            ("mix(ec:-1)", "mixes nothing"),
+            ("nlpaug:Keybord", "unknown nlpaug augmenter"),
+            ("nlpaug:RandomChar(action=dance)", "cannot be made"),
+            ("llm:xx", "unknown kind of noise"),
+            ("adversarial(k=x)", "whole number"),
+            ("llm:ec+uic", "stands alone"),
+            ("mix(llm:ec:1,ec:1)", "stands alone"),
+        ],
+    )
+    def test_a_bad_spec_is_a_usage_error(self, spec, message):
+        with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+            Perturber(spec)
+
+    def test_the_nearest_name_is_the_hint(self):
+        with pytest.raises(UsageError) as error:
+            Perturber("keybord")
+        assert "keyboard" in error.value.hint
+
+    @pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan"), "much"])
+    def test_a_rate_outside_0_to_1_is_a_usage_error(self, rate):
+        with pytest.raises(UsageError, match=r"not in 0\.\.1"):
+            Perturber("ec", rate=rate)
+
+    def test_a_mixture_follows_its_weights(self):
+        mixture = Perturber("mix(case:0.8,whitespace:0.2)", rate=0.1, seed=3)
+        made = [mixture.apply(TEXT, str(i)) for i in range(300)]
+        cased = sum(m.text.lower() == TEXT.lower() for m in made)
+        assert 210 <= cased <= 270
+
+    def test_a_composition_does_both(self):
+        made = Perturber("ec+uic", rate=0.3, seed=1).apply(TEXT, "q")
+        kinds = Counter("added" if not e.old else "changed" for e in made.edits)
+        assert kinds["added"] == 1
+        assert kinds["changed"] == 6
+        assert undo(made.text, made.edits) == TEXT
+
+
+class TestGate:
+    """Operators that misbehave, and what becomes of their copies."""
+
+    def make(self, scratch, change):
+        @scratch("misbehaves", level="word")
+        class Misbehaves(TextEdit):
+            def changes(self, source, wanted, rng):
+                return change(source)
+
+        return Perturber("misbehaves", rate=0.2, seed=1)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda s: [Change(11, 13, "21")], "a number was lost"),
+            (lambda s: [Change(0, 5, "5 people")], "a number was added"),
+            (lambda s: [], "misbehaves: no eligible word"),
+        ],
+    )
+    def test_a_copy_that_fails_is_the_original_with_the_reason(self, scratch, change, reason):
+        made = self.make(scratch, change).apply(TEXT, "q")
+        assert (made.text, made.edits, made.rejected, made.reason) == (TEXT, (), True, reason)
+
+    def test_options_are_guarded(self, scratch):
+        text = "Which is dark?\nAnswer Choices: (A) night (B) noon"
+        perturber = self.make(scratch, lambda s: [Change(34, 39, "nihgt")])
+        assert perturber.apply(text, "q").reason == "a protected span was changed"
+
+    @pytest.mark.parametrize(("gold", "rejected"), [("night", True), ("18", False), ("B", False)])
+    def test_the_answer_must_not_appear(self, scratch, gold, rejected):
+        perturber = self.make(scratch, lambda s: [Change(0, 5, "Night B")])
+        assert perturber.apply(TEXT, "q", gold=gold).rejected is rejected
+
+    def test_a_failed_copy_is_tried_again_with_the_next_seed(self, scratch):
+        @scratch("now and then", level="word")
+        class NowAndThen(TextEdit):
+            def changes(self, source, wanted, rng):
+                return [Change(11, 13, "21")] if rng.random() < 0.7 else [Change(0, 5, "Marai")]
+
+        made = [Perturber("now and then", rate=0.2, retries=9).apply(TEXT, str(i)) for i in range(50)]
+        never = [Perturber("now and then", rate=0.2, retries=0).apply(TEXT, str(i)) for i in range(50)]
+        assert sum(m.rejected for m in made) <= 5 < 25 <= sum(m.rejected for m in never)
+
+    @pytest.mark.parametrize("text", ["", " \n", "1", "7.5", "👩‍👩‍👧", "`code`", "?!"])
+    def test_a_text_without_words_is_left_and_says_why(self, text):
+        made = Perturber("ec", rate=0.5).apply(text, "q")
+        assert (made.text, made.rejected) == (text, True)
+        assert made.reason in ("the text is empty", "ec: no eligible word")
+
+    def test_a_shortfall_is_told(self):
+        made = Perturber("hw", rate=1.0).apply("The son ate some flour.", "q")
+        assert not made.rejected
+        assert made.reason.startswith("hw: 3 of 5") or made.reason.startswith("hw: 2 of 5")
+
+
+class TestOperators:
+    @pytest.mark.parametrize("name", sorted(OPERATORS))
+    def test_each_says_what_it_does_and_where_that_comes_from(self, name):
+        text, source = OPERATORS[name].summary()
+        assert len(text) > 20
+        assert source
+        assert OPERATORS[name].__doc__.count(">>>") or not OPERATORS[name].shows_example or name.startswith("nlpaug")
+
+    @pytest.mark.parametrize("k", [1, 4, 7])
+    def test_chars_makes_exactly_k_edits(self, k):
+        for i in range(20):
+            made = Perturber(f"chars({k})", rate="paper").apply(TEXT, str(i))
+            assert len(made.edits) == k
+            assert all(len(e.old) == len(e.new) == 1 for e in made.edits)
+
+    def test_uic_avoids_the_numbers_that_the_question_leads_to(self):
+        taken = reachable(TEXT)
+        assert {12, 3, 15, 9, 36, 4} <= taken
+        for i in range(200):
+            made = Perturber("uic", rate="paper", seed=2).apply(TEXT, str(i), gold="9")
+            added = numbers(made.text) - numbers(TEXT)
+            assert not {int(n) for n in added} & taken
+            assert made.text.endswith(" How many apples are left?")
+            assert "Maria" in made.edits[0].new
+
+    def test_the_bank_of_distractors_is_large_and_of_the_papers_length(self):
+        assert len(distractors()) >= 40
+        mean = sum(len(d.text.split()) for d in distractors()) / len(distractors())
+        assert mean == pytest.approx(22.9, rel=0.1)
+        assert all("{name}" in d.text and "{n}" in d.text and d.low < d.high for d in distractors())
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            (TEXT, "Maria"),
+            ("Janet’s ducks lay 16 eggs. How many?", "Janet"),
+            ("How many apples does Tom have?", "Tom"),
+            ("A robe takes 2 bolts. How many?", None),
+        ],
+    )
+    def test_names_come_from_the_question(self, text, name):
+        assert main_name(text) == name
+
+    def test_homophones_are_no_number_words(self):
+        table = homophones()
+        assert table["their"] == ("there",)
+        forms = set(table) | {other for others in table.values() for other in others}
+        assert not forms & {"one", "two", "four", "eight"}
+
+    def test_woo_moves_words_only(self):
+        made = Perturber("woo", rate=0.3, seed=1).apply(TEXT, "q")
+        assert sorted(made.text.split()) == sorted(TEXT.split())
+
+    def test_sc_folds_back(self):
+        import unicodedata
+
+        from llmkit.perturb.lookalikes import lookalikes
+
+        for letter, forms in lookalikes().items():
+            for char in forms[1] + forms[2]:
+                assert unicodedata.normalize("NFKD", char)[0] == letter
+
+    def test_combining_marks_and_digits_are_left_alone(self):
+        text = "cafe\u0301 naïve 3rd B2B snake_case me@x.example"
+        made = Perturber("keyboard", rate=1.0).apply(text, "q")
+        assert [e.old for e in made.edits] == ["naïve"]
+
+
+class TestFiles:
+    def test_pairs_are_found_by_their_letters_and_checked(self, tmp_path):
+        path = tmp_path / "pairs.json"
+        path.write_text(
+            '[{"original_question": "Tom has 6  apples. How many?",'
+            ' "rewritten_question": "Tom hsa 6 appels. How many?"},'
+            '{"original_question": "Ann has 6 plums.", "rewritten_question": "Ann has six plums."}]'
+        )
+        found = Perturber(f"file:{path}").apply("Tom has 6 apples. How many?", "q")
+        assert found.text == "Tom hsa 6 appels. How many?"
+        assert undo(found.text, found.edits) == "Tom has 6 apples. How many?"
+        assert Perturber(f"file:{path}").apply("Ann has 6 plums.", "q").reason == "a number was lost"
+        assert Perturber(f"file:{path}").apply("Somebody else.", "q").reason == "file: not in the file"
+
+    def test_slips_are_sampled_from_pairs(self, tmp_path):
+        path = tmp_path / "slips.tsv"
+        path.write_text("teh\tthe\nteh\tthe\nhte\tthe\nrecieve\treceive\n")
+        op = OPERATORS["natural"](str(path))
+        made = Counter(op.edit("the", Random(i)) for i in range(300))
+        assert made["teh"] > made["hte"] > 50
+
+    @pytest.mark.parametrize("content", ["not json", '[{"a": 1}]', "[1]"])
+    def test_a_bad_file_names_itself(self, tmp_path, content):
+        path = tmp_path / "bad.json"
+        path.write_text(content)
+        for spec in ("file", "natural"):
+            with pytest.raises(DataError, match=r"bad\.json"):
+                Perturber(f"{spec}:{path}")
+        with pytest.raises(DataError, match="No such file"):
+            Perturber(f"file:{tmp_path}/none.json")
+
+
+class TestNlpaug:
+    def test_global_randomness_is_left_as_it_was(self):
+        random.seed(1)
+        np.random.seed(1)
+        expected = random.getstate(), np.random.get_state()[1].tolist()
+        made = Perturber("nlpaug:keyboard", rate=0.5).apply(TEXT, "q")
+        verbatim = Perturber("nlpaug-verbatim:keyboard", rate=0.5).apply(TEXT + " It costs $7.50.", "q")
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == expected
+        assert numbers(made.text) == numbers(TEXT)
+        assert verbatim.text != TEXT
+        assert undo(verbatim.text, verbatim.edits) == TEXT + " It costs $7.50."
+
+
+class TestPython:
+    def test_a_perturber_pickles_small_and_the_same(self):
+        perturber = Perturber("mix(ec:1,sc:2)", rate=0.2, seed=3, protect=["numbers", "eggs"], retries=2)
+        perturber.apply(TEXT, "q")
+        data = pickle.dumps(perturber)
+        assert len(data) < 300
+        assert pickle.loads(data).apply(TEXT, "q") == perturber.apply(TEXT, "q")
+
+    def test_datasets_map_has_a_stable_fingerprint(self):
+        datasets = pytest.importorskip("datasets")
+        rows = datasets.Dataset.from_dict({"id": ["a", "b"], "question": [TEXT, TEXT]})
+        perturber = Perturber("ec", rate=0.3)
+        made = rows.map(perturber.map_batch, batched=True)
+        perturber.apply(TEXT, "other")
+        again = rows.map(Perturber("ec", rate=0.3).map_batch, batched=True)
+        assert made._fingerprint == again._fingerprint
+        assert made["question"] == [perturber.apply(TEXT, name).text for name in ("a", "b")]
+        assert rows.map(Perturber("ec", rate=0.2).map_batch, batched=True)._fingerprint != made._fingerprint
+
+    def test_variants_come_clean_first_then_condition_by_condition(self):
+        question = Question("q1", TEXT, "9", "numeric")
+        section = PerturbSection(conditions=("ec", "ec+uic"), rate=(0.1, 0.3))
+        made = list(make_variants([question], section, seed=1, draws=2))
+        names = [CLEAN, *(c for spec in ("ec@0.1", "ec@0.3", "ec+uic@0.1", "ec+uic@0.3") for c in (spec, spec))]
+        assert [v.condition for v in made] == names
+        assert made[0].text == TEXT
+        assert [v.draw for v in made[1:3]] == [0, 1]
+        assert len({v.text for v in made}) == len(made)
+
+    def test_a_package_can_add_an_operator(self, scratch):
+        @scratch("shout", level="word")
+        class Shout(WordEdit):
+            def edit(self, word: str, rng: Random) -> str | None:
+                return word.upper()
+
+        assert Perturber("shout", rate=1.0).apply("say 3 words", "q").text == "SAY 3 WORDS"
