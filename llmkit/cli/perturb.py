@@ -214,6 +214,10 @@ def _write(
                     page.add(lines)
                 for condition, made in counted.items():
                     totals[condition] += made
+    except KeyboardInterrupt:
+        if out not in (None, "-"):
+            common.note(f"perturb: {out} holds what was finished; the same command with --resume goes on from there")
+        raise
     finally:
         if out not in (None, "-"):
             sink.close()
@@ -233,6 +237,10 @@ def _table(totals: dict[str, Stats]) -> tuple[list[str], list[list[Any]]]:
     return ["condition", "rows", "words", "characters", "edits", "rejected"], rows
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
     """What a person should know at the end, on stderr: stdout carries the rows."""
     import json
@@ -243,11 +251,11 @@ def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json
         common.print_table(*_table(totals), stderr=True)
     rejected = sum(sum(made.rejected.values()) for made in totals.values())
     rows = sum(made.rows for made in totals.values())
-    parts = [f"{rows} rows written"]
+    parts = [_counted(rows, "row") + " written"]
     if done:
-        parts.append(f"{done} inputs were there already")
+        parts.append(_counted(done, "input") + " done before")
     if rejected:
         parts.append(f"{rejected} unchanged (--stats says why)" if not stats else f"{rejected} unchanged")
     if skipped:
-        parts.append(f"{skipped} bad lines skipped")
+        parts.append(_counted(skipped, "bad line") + " skipped")
     common.note("perturb: " + ", ".join(parts))

@@ -7,6 +7,8 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from rapidfuzz.distance import Levenshtein
+
 from llmkit.errors import UsageError
 
 _NUMBERS = (
@@ -81,7 +83,9 @@ def misspellings() -> dict[str, tuple[str, ...]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         right, *wrong = line.split()
         if right.isalpha() and right.islower() and right not in NUMBER_WORDS:
+            far = max(2, len(right) // 2)  # the list holds slips of the pen that are other words altogether
             forms = {w for w in wrong if w.isascii() and w.isalpha() and w.islower() and w not in known}
+            forms = {w for w in forms if Levenshtein.distance(right, w) <= far}
             if forms:
                 table[right] = tuple(sorted(forms.union(table.get(right, ()))))
     return table

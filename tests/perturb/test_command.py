@@ -140,7 +140,7 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted(llmkit, line, 
     assert message in err
     code, lines, err = llmkit("-", "--op", "ec", "--skip-bad-lines", stdin=given)
     assert (code, len(lines)) == (0, 2)
-    assert "1 bad lines skipped" in err
+    assert "1 bad line skipped" in err
 
 
 @pytest.mark.parametrize(
