@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from llmkit.perturb.base import OPERATORS
@@ -53,12 +54,21 @@ def listing() -> list[dict[str, Any]]:
                 "level": op.level,
                 "rate": op.default_rate,
                 "paper_rate": op.paper_rate,
-                "example": example(spec) if op.shows_example else None,
+                "example": _quietly(example, spec) if op.shows_example else None,
                 "what": text,
                 "source": source,
             }
         )
     return rows
+
+
+def _quietly(make: Callable[[str], str], spec: str) -> str:
+    """Without the warnings that an operator gives to whoever uses it in earnest."""
+    logging.disable(logging.WARNING)
+    try:
+        return make(spec)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def example(spec: str) -> str:
