@@ -49,6 +49,8 @@ class Rows:
         self.total: int | None = None
         self._seen: Counter[int] = Counter()
         self._read = self._reader()
+        if self.total and data.limit:
+            self.total = min(self.total, data.limit)
 
     def __iter__(self) -> Iterator[Row]:
         given = 0
@@ -101,6 +103,8 @@ class Rows:
             return lambda: _parquet(path)
         if suffix not in readers:
             raise UsageError(f"{path}: not a kind of file that is known here", f"what can be read: {_SOURCES}")
+        if readers[suffix] is _jsonl and path.suffix != ".gz" and path.is_file():
+            self.total = _lines(path)
         return lambda: self._file(path, readers[suffix])
 
     def _stdin(self) -> Iterator[tuple[str, Any]]:
@@ -188,6 +192,15 @@ def _csv(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
             yield f"{name}:{number}", DataError("not UTF-8")
         else:
             yield f"{name}:{number}", row
+
+
+def _lines(path: Path) -> int | None:
+    """How many lines a file has; None where it cannot be read, which reading it will explain."""
+    try:
+        with path.open("rb") as file:
+            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) or None
+    except OSError:
+        return None
 
 
 def _parquet_total(path: Path) -> int:

@@ -84,6 +84,48 @@ def test_workers_do_not_change_a_byte(llmkit, source):
     assert llmkit(source, "--op", "ec,sc", "--workers", "2")[1] == llmkit(source, "--op", "ec,sc")[1]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_are_read_as_they_are_needed(workers):
+    from llmkit.perturb import Perturber
+    from llmkit.perturb.rows import Row
+    from llmkit.perturb.stream import Job, run
+
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Row(ROWS[taken % 300], str(taken))
+
+    chunks = run(Job({"ec": Perturber("ec", rate=0.1)}), endless(), workers)
+    for _ in range(3):
+        next(chunks)
+    chunks.close()
+    assert taken <= 128 * (3 * workers + 3)
+
+
+def test_a_hub_set_is_streamed(llmkit, monkeypatch):
+    import datasets
+
+    asked = []
+
+    def load(name, split, streaming):
+        asked.append((name, split, streaming))
+        return iter(ROWS[:3])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    code, lines, _ = llmkit("hub:some/set:train", "--op", "ec")
+    assert (code, len(lines)) == (0, 3)
+    assert asked == [("some/set", "train", True)]
+
+
+def test_a_hub_that_is_not_there_is_one_clear_error(llmkit):
+    code, _, err = llmkit("hub:nobody/nothing", "--op", "ec")
+    assert code == 2
+    assert "hub set `nobody/nothing` is not at hand" in err
+
+
 def test_a_task_is_a_source(llmkit):
     code, lines, _ = llmkit("task:arithmetic", "--op", "ec", "--limit", "5", "--set", "data.size=20")
     rows = [json.loads(line) for line in lines]
