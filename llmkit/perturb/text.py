@@ -102,6 +102,10 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
+def _end(span: Span) -> int:
+    return span[1]
+
+
 class Source:
     """A text and its words, as `str.split` parts it: `tokens`, of which number i begins at `offsets[i] + i * gap`.
 
@@ -152,7 +156,8 @@ class Source:
 
     def free_word(self, start: int, end: int) -> bool:
         """As `free`, for a word without digits: numbers need not be looked up."""
-        return all(e <= start or s >= end for s, e in self.spans)
+        i = bisect_right(self.spans, start, key=_end)
+        return i == len(self.spans) or self.spans[i][0] >= end
 
 
 def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
