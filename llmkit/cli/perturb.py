@@ -29,7 +29,9 @@ Input = Annotated[
 Op = Annotated[
     str | None,
     typer.Option(
-        "--op", metavar="A,B", help="Operators (`--list`): ec, ec+uic, chars(4), mix(ec:0.7,sc:0.3), file:PATH."
+        "--op",
+        metavar="A,B",
+        help="Operators (`--list`), ec+uic, chars(4), mix(ec:0.7,sc:0.3). [ec,sc,woo,hw,uic]",
     ),
 ]
 Rate = Annotated[
@@ -54,6 +56,7 @@ Preview = Annotated[
 ]
 Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write a page of coloured differences.")]
 Stats_ = Annotated[bool, typer.Option("--stats", help="Strength, kinds of edits and rejects by condition, on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="--list and --stats for programs.")]
 List_ = Annotated[bool, typer.Option("--list", help="Name the operators and what each does.")]
 
 
@@ -86,7 +89,7 @@ def perturb(
     stats: Stats_ = False,
     list_: List_ = False,
     set_: common.Set = None,
-    json_: common.Json = False,
+    json_: Json = False,
 ) -> None:
     """Make noisy copies of questions without changing their answers.
 
@@ -126,9 +129,12 @@ def perturb(
             "retries": recipe.perturb.retries if retries is None else retries,
         }
     )
-    if from_recipe:
-        source = recipe.data.path or f"task:{recipe.data.task}"
     fields = Fields(field, id_)
+    if from_recipe:
+        data = recipe.data
+        source = data.path or f"task:{data.task}"
+        if data.path:
+            fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
     job = Job(variants.perturbers(section, recipe.seed), fields, copies)
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.asks_model]

@@ -105,6 +105,18 @@ def test_rows_are_read_as_they_are_needed(workers):
     assert taken <= 128 * (3 * workers + 3)
 
 
+def test_a_recipe_is_a_source(llmkit, source):
+    Path("own.jsonl").write_bytes(jsonl([{"key": "a", "text": ROWS[1]["question"], "gold": "9"}]))
+    Path("r.yaml").write_text(
+        "version: 1\ndata: {path: own.jsonl, question: text, id: key, answer: gold}\n"
+        "perturb: {conditions: [ec, sc], rate: 0.2}\n"
+    )
+    code, lines, _ = llmkit("r.yaml")
+    rows = [json.loads(line) for line in lines]
+    assert (code, [r["perturbation"]["operator"] for r in rows]) == (0, ["ec", "sc"])
+    assert all(r["key"] == "a" and r["text"] != ROWS[1]["question"] for r in rows)
+
+
 def test_a_hub_set_is_streamed(llmkit, monkeypatch):
     import datasets
 
