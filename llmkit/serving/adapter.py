@@ -20,7 +20,11 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
 
 _KEY = {
-    "LORA": re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(embedding_)?[AB](\.weight)?"),
+    # PEFT saves the base's own embedding and head beside a LoRA on them; vLLM passes over these copies.
+    "LORA": re.compile(
+        r"base_model\.model\.((?P<module>.+)\.lora_(embedding_)?[AB](\.weight)?"
+        r"|(.+\.)?(embed_tokens|lm_head)\.base_layer\.weight)"
+    ),
     "TALKLORA": re.compile(r"base_model\.(model\.(?P<module>.+)\.talklora_[A-Za-z]+|talklora_B_\w+)\.weight"),
 }
 
@@ -143,7 +147,8 @@ class Adapter:
                     f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, {have} in this model",
                     "serve it over its own base",
                 )
-        absent = [name for name in linears if name not in sizes and self._targets(name)]
+        present = {rename(name) for name in self._modules()}
+        absent = [name for name in linears if name not in present and self._targets(name)]
         if absent:
             raise DataError(f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}", "it was not saved whole")
 

@@ -85,7 +85,7 @@ class Dense:
             logits = z[:, rows:] if reduce is None else reduce(z[:, rows:].contiguous())
             gate = torch.softmax(logits.view(len(z), -1, self.n, 1), dim=2)  # (tokens, s, n, 1)
             h = (h.view(len(z), -1, self.n, self.r // self.n) * gate).view(len(z), rows)
-        y[:, self.start : self.start + columns].addmm_(h.to(y.dtype), self.up)
+        y[:, self.start : self.start + columns].addmm_(h.to(y.dtype), self.up.to(y.dtype))
 
 
 def plan(slot_of_token: Tensor) -> list[tuple[int, slice | Tensor]]:

@@ -260,8 +260,9 @@ def _cpu_wrapper() -> type:
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
             self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank)
-            self.plan: list = []
-            self.packed: dict[tuple[int, int], Dense | None] = {}
+            self.plan: list = []  # slots present and their tokens
+            self.sampled: list = []  # slots present and their rows among the logits
+            self.packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
 
         def note_slot(self, slot: int, r: int, n: int) -> None:
             self.gates.set(slot, r, n)
@@ -270,23 +271,37 @@ def _cpu_wrapper() -> type:
         def update_metadata(self, *args: Any, **kwargs: Any) -> None:
             super().update_metadata(*args, **kwargs)
             self.plan = plan(self.token_lora_indices)
+            self.sampled = plan(self.sampler_indices)
+
+        def dense(self, slot: int, a: tuple, b: tuple, widths: tuple[int, ...]) -> Dense | None:
+            key = (b[0].data_ptr(), slot)
+            if key not in self.packed:
+                mine = ([weights[slot, 0] for weights in stack] for stack in (a, b))
+                self.packed[key] = Dense.pack(*mine, widths, *self.gates.layout[slot])
+            return self.packed[key]
 
         def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
             for slot, rows in self.plan:
-                key = (lora_b_stacked[0].data_ptr(), slot)
-                if key not in self.packed:
-                    a, b = ([w[slot, 0] for w in stack] for stack in (lora_a_stacked, lora_b_stacked))
-                    self.packed[key] = Dense.pack(a, b, output_slices, *self.gates.layout[slot])
-                if self.packed[key] is not None:
-                    add_rows(self.packed[key], y, x, rows, reduce)
-
-        def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
-            adapted = (self.token_lora_indices >= 0).unsqueeze(-1)
-            super().add_lora_embedding(y, x * adapted, lora_b_stacked, add_inputs, **kwargs)
+                dense = self.dense(slot, lora_a_stacked, lora_b_stacked, output_slices)
+                if dense is not None:
+                    add_rows(dense, y, x, rows, reduce)
 
         def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
-            adapted = (self.sampler_indices >= 0).unsqueeze(-1)
-            super().add_lora_logits(y, x * adapted, lora_a_stacked, lora_b_stacked, scale, **kwargs)
+            # vLLM copies vocabulary x rank weights for every request here, even where no adapter touches the head.
+            width = min(lora_b_stacked.size(-2), y.size(-1))  # the two may be padded differently
+            for slot, rows in self.sampled:
+                dense = self.dense(slot, (lora_a_stacked,), (lora_b_stacked,), (width,))
+                if dense is not None:
+                    add_rows(dense, y, x, rows)
+
+        def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
+            for slot, rows in self.plan:
+                key = (lora_b_stacked.data_ptr(), slot)
+                if key not in self.packed:
+                    weights = lora_b_stacked[slot, 0]
+                    self.packed[key] = weights.T.contiguous() if weights.any() else None
+                if self.packed[key] is not None:  # x holds what A gave, (tokens, rank)
+                    y[rows] += x[rows].to(y.dtype) @ self.packed[key]
 
     return DensePunicaCPU
 

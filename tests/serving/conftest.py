@@ -19,7 +19,7 @@ def make_adapter():
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), config)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if "lora_B" in name or "talklora_B" in name:
+                if "lora_B" in name or "talklora_B" in name or "lora_embedding_A" in name:
                     parameter.normal_(0, size)
                 elif "router" in name:
                     parameter.normal_(0, 2)  # gates far from even

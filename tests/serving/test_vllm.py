@@ -159,6 +159,21 @@ def test_smollm2_says_what_transformers_says_alone_and_in_a_mixed_batch(smollm2,
         reference.check(mixed[i], names[i % 4])
 
 
+def test_a_lora_on_embedding_and_head_beside_requests_without(tiny_llama, make_adapter, tmp_path):
+    from peft import LoraConfig
+
+    config = LoraConfig(r=8, target_modules=["embed_tokens", "q_proj", "lm_head"], task_type="CAUSAL_LM")
+    folders = {"head": str(make_adapter(tiny_llama, config, tmp_path / "head"))}
+    llm = open_vllm(tiny_llama, enable_lora=True, max_loras=1, max_lora_rank=8)
+    try:
+        mixed = say(llm, PROMPTS[:8], ["head", None] * 4, lora_requests(folders))
+    finally:
+        close(llm)
+    reference = Reference(tiny_llama, folders)
+    for said, name in zip(mixed, ["head", None] * 4, strict=True):
+        reference.check(said, name)
+
+
 def test_an_adapter_needs_room_for_its_gates(tiny_llama, tiny_adapters):
     llm = open_vllm(tiny_llama, enable_lora=True, max_loras=1, max_lora_rank=8)
     request = lora_requests({"talk-a": tiny_adapters["talk-a"]})
