@@ -213,20 +213,53 @@ print(WorkerLoRAManager._load_adapter.__code__.co_filename.endswith("worker_mana
     assert done.stdout.split()[-3:] == ["True", "True", "False"], done.stderr
 
 
-def test_two_tensor_parallel_processes_say_what_one_does(tiny_llama, tiny_adapters, reference):
-    """Row-parallel layers hold half of their inputs each: only the sum of their latents gives the gates."""
-    names = [None, "talk-a", "talk-b", "plain"] * 3
-    job = {"model": tiny_llama, "folders": tiny_adapters, "prompts": PROMPTS[:12], "names": names, "new": NEW}
-    program = Path(__file__).with_name("parallel_run.py")
+def say_elsewhere(llm, names, folders=(), environment=()):
+    """What a vLLM in a process of its own says to the first prompts."""
+    job = {"llm": llm, "environment": dict(environment), "folders": dict(folders), "names": names, "new": NEW}
+    job["prompts"] = PROMPTS[: len(names)]
+    program = Path(__file__).with_name("vllm_run.py")
     done = subprocess.run([sys.executable, program, json.dumps(job)], capture_output=True, text=True)
     line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
     assert line, done.stderr[-3000:]
-    for said, name in zip(json.loads(line.removeprefix("SAID ")), names, strict=True):
-        reference.check(said, name)
+    return json.loads(line.removeprefix("SAID "))
 
 
-def test_the_fallback_in_compiled_mode_says_the_same(tiny_llama, tmp_path):
+def test_two_tensor_parallel_processes_say_what_one_does(tiny_llama, tiny_adapters, reference):
+    """Row-parallel layers hold half of their inputs each: only the sum of their latents gives the gates."""
+    names = [None, "talk-a", "talk-b", "plain"] * 3
+    options = {"model": tiny_llama, "tensor_parallel_size": 2, "enforce_eager": True}
+    options |= {"enable_lora": True, "max_loras": 3, "max_lora_rank": 16}
+    said = say_elsewhere(options, names, tiny_adapters, {"VLLM_CPU_OMP_THREADS_BIND": "nobind"})
+    for one, name in zip(said, names, strict=True):
+        reference.check(one, name)
+
+
+def test_the_fallback_in_compiled_mode_says_the_same(tiny_llama, make_adapter, tmp_path):
     """The adapter is built into GPT-NeoX in vLLM's transformers backend, and compiled with it."""
-    program = Path(__file__).with_name("fallback_run.py")
-    done = subprocess.run([sys.executable, program, tmp_path, tiny_llama], capture_output=True, text=True)
-    assert "SAME" in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    from llmkit.talklora import TalkLoraConfig
+
+    size = {"vocab_size": 512, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(**size, num_attention_heads=4, initializer_range=0.2, eos_token_id=1)
+    GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "base")
+    talk = TalkLoraConfig(
+        r=8, num_experts=4, target_modules=["query_key_value", "dense_h_to_4h"], task_type="CAUSAL_LM"
+    )
+    folder = make_adapter(tmp_path / "base", talk, tmp_path / "adapter")
+    said = say_elsewhere(
+        {
+            "model": str(tmp_path / "base"),
+            "tokenizer": tiny_llama,
+            "model_impl": "transformers",
+            "enforce_eager": False,
+        },
+        [None] * 8,
+        environment={"LLMKIT_FALLBACK_ADAPTER": str(folder), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+    )
+    reference = Reference(str(tmp_path / "base"), {"talk": str(folder)})
+    for one in said:
+        reference.check(one, "talk")
+    with pytest.raises(AssertionError):
+        reference.check(said[-1], None)
