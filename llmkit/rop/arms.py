@@ -11,7 +11,7 @@ from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
 from llmkit.rop.instructions import Instructions
-from llmkit.rop.repair import repair
+from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract
 from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
@@ -64,16 +64,22 @@ class Arm:
         return render(
             "answer-v1",
             instruction=instruction,
-            format=render(f"format/{variant.question.kind}-v1"),
+            format="" if self.by_likelihood(variant) else render(f"format/{variant.question.kind}-v1"),
             demos=[{"question": q, "answer": a} for q, a in demos],
             question=text,
         )
 
+    def by_likelihood(self, variant: Variant) -> bool:
+        """Whether this question is answered by the likeliest option: it has to have options, or be yes or no."""
+        return self.context.likelihood and variant.question.kind in ("choice", "boolean")
+
     def answer(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> Steps:
         """Answers by generating, or for `likelihood` by choosing the option whose text the model finds likeliest."""
-        prompt = self.put(text, variant, instruction, demos)
-        if not self.context.likelihood or variant.question.kind not in ("choice", "boolean"):
+        if not self.by_likelihood(variant):
+            prompt = self.put(text, variant, instruction, demos)
             return (yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer"))
+        # Small models tell the likelier text better where the options are not listed before it.
+        prompt = self.put(without_options(text), variant, instruction, demos)
         options = continuations(variant.question)
         replies = yield [self.request(prompt, max_tokens=1, purpose="score", continuation=c) for _, c in options]
         # Mean over characters, so that a long option is not punished for its length.

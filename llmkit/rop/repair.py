@@ -39,6 +39,11 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
     return f"{stem}\n{options.group(0).strip()}", None
 
 
+def without_options(text: str) -> str:
+    """A question without its block of options."""
+    return _OPTIONS.sub("", text)
+
+
 def _labels(options: str) -> list[str]:
     return re.findall(r"\(([A-Z])\)", options)
 
