@@ -64,7 +64,7 @@ class Delete(WordEdit):
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = inside(word, rng)
+        i = 1 + int(rng.random() * (len(word) - 2))
         return word[:i] + word[i + 1 :]
 
 
@@ -133,7 +133,7 @@ class Keyboard(WordEdit):
                 return None
             i = pick(places, rng)
             keys = near[word[i]]
-        return word[:i] + pick(keys, rng) + word[i + 1 :]
+        return word[:i] + keys[int(rng.random() * len(keys))] + word[i + 1 :]
 
 
 _OCR_PAIRS = (
@@ -305,7 +305,7 @@ def shuffled(letters: str, rng: Random) -> str:
 
 def other_letter(letter: str, rng: Random) -> str:
     """A random ASCII letter that differs from `letter` in more than case, in its case."""
-    new = pick(ALPHABET, rng)
-    while new == letter.lower():
-        new = pick(ALPHABET, rng)
-    return new.upper() if letter.isupper() else new
+    place = ALPHABET.find(letter.lower())  # -1 for what is no ASCII letter: then all 26 will do
+    new = int(rng.random() * (25 if place >= 0 else 26))
+    other = ALPHABET[new + (0 <= place <= new)]
+    return other.upper() if letter.isupper() else other

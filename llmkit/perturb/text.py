@@ -164,11 +164,11 @@ def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
     """The text after sorted, non-overlapping changes, and the edits that undo them."""
     pieces, edits, at, shift = [], [], 0, 0
     for start, end, new in changes:
-        old = text[start:end]
         pieces += (text[at:start], new)
-        edits.append(Edit(start + shift, start + shift + len(new), old, new))
-        shift += len(new) - (end - start)
-        at = end
+        begin, at = start + shift, end
+        finish = begin + len(new)
+        edits.append(Edit(begin, finish, text[start:end], new))
+        shift = finish - end
     pieces.append(text[at:])
     return "".join(pieces), tuple(edits)
 

@@ -92,19 +92,23 @@ def test_processes_and_hash_seeds_do_not_matter():
     """600 copies, made in two processes with other hash seeds."""
     texts_ = [f"Janet {verb} 16 red apples and {n} pears, because her friends don't like them. How many are left?"
               for verb in ("buys", "counts", "separates", "knows") for n in range(5)]  # fmt: skip
-    specs = [*SPECS, "nlpaug:spelling", "nlpaug:keyboard"]
+    specs = [*SPECS, "nlpaug:spelling"]
     assert len(specs) * len(texts_) >= 500
-    printed = set()
-    for hash_seed in ("1", "77"):
-        done = subprocess.run(
+    children = [
+        subprocess.Popen(
             [sys.executable, "-c", _CHILD],
-            input=json.dumps([specs, texts_]),
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
         )
-        printed.add(done.stdout)
+        for hash_seed in ("1", "77")
+    ]
+    for child in children:
+        child.stdin.write(json.dumps([specs, texts_]))
+        child.stdin.close()
+    printed = {child.stdout.read() for child in children}
+    assert [child.wait() for child in children] == [0, 0]
     assert len(printed) == 1
     assert len(set(json.loads(printed.pop()))) > 300
 
