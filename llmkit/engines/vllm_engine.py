@@ -73,13 +73,16 @@ class VllmEngine:
         except EngineError as error:
             self._refused.append((key, error))
             return
+        self._add(key, request, prompt)
+
+    def _add(self, key: Key, request: Request, prompt: Prompt, past_cache: bool = False) -> None:
         self._count += 1
         number = str(self._count)
         try:
             self._engine.add_request(
                 number,
                 {"prompt_token_ids": prompt.ids + prompt.continuation},
-                self._params(request, prompt),
+                self._params(request, prompt, past_cache),
                 lora_request=self._lora,
             )
         except ValueError as error:  # vLLM refuses this one request
@@ -100,8 +103,13 @@ class VllmEngine:
                     f"vLLM died: {type(error).__name__}: {error}", "run with --debug to see its log"
                 ) from error
             for output in outputs:
-                if output.finished and output.request_id in self._pending:
-                    key, request, prompt = self._pending.pop(output.request_id)
+                if not (output.finished and output.request_id in self._pending):
+                    continue
+                key, request, prompt = self._pending.pop(output.request_id)
+                if prompt.continuation and (output.num_cached_tokens or 0) >= len(prompt.ids):
+                    # Of tokens in the prefix cache there are no log-probabilities, and some were the continuation's.
+                    self._add(key, request, prompt, past_cache=True)
+                else:
                     yield key, self._reply(output, request, prompt)
 
     def close(self) -> None:
@@ -112,7 +120,7 @@ class VllmEngine:
         self._refused.clear()
         engine.engine_core.shutdown()
 
-    def _params(self, request: Request, prompt: Prompt) -> Any:
+    def _params(self, request: Request, prompt: Prompt, past_cache: bool) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -121,6 +129,7 @@ class VllmEngine:
                 max_tokens=1,
                 temperature=0.0,
                 prompt_logprobs=0,
+                skip_reading_prefix_cache=past_cache,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )

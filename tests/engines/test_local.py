@@ -100,6 +100,8 @@ def test_log_probabilities_are_those_of_the_continuation(engine, alone):
         expected = alone.score(one.messages[0].content, one.continuation)
         assert reply.logprobs == pytest.approx(expected, abs=2e-4)
         assert reply.usage.completion == 0
+    again = answers(engine, asked)  # all of it is in vLLM's prefix cache by now
+    assert [r.logprobs for r in again] == [pytest.approx(r.logprobs, abs=2e-4) for r in replies]
 
 
 def test_sampling_follows_its_seed_whatever_shares_the_batch(engine):
