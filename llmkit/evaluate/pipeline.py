@@ -164,7 +164,9 @@ def _answer(
     quiet: bool,
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
-    known = finished(rows)
+    texts = {job.key: job.variant.text for job in wanted}
+    # An answer to another text, from before the noise or the set changed, answers nothing here.
+    known = {key: sample for key, sample in finished(rows).items() if texts.get(key) == sample.text}
     missing = {job.key: job for job in wanted if job.key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
         for done in runner.run((key, job.steps()) for key, job in missing.items()):

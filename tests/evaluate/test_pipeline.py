@@ -233,6 +233,16 @@ def test_an_unknown_arm_names_the_nearest(run):
     assert "correct_only" in error.value.hint
 
 
+def test_an_answer_to_another_text_is_not_taken_for_this_one(run):
+    first, _ = run(command="eval")
+    journal = first.folder / "samples.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    rows[0]["text"] += " (as an older version asked it)"
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    second, _ = run(command="eval")
+    assert [s.text for s in second.samples] == [s.text for s in first.samples]
+
+
 def test_shards_merge_into_the_run_that_was_never_cut(run, tmp_path):
     given = tmp_path / "mine.json"
     given.write_text('{"correction": "Mend it.", "guidance": "Ponder."}')
