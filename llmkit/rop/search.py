@@ -176,13 +176,14 @@ def _clean(text: str) -> str:
 
 
 def correction_scorer(section: RopSection) -> Scorer:
-    """1 - character error rate of the restored question, or 0 where a number changed: in [0, 1]."""
+    """1 - character error rate of the restored question, 0 where a number changed or the reply is unusable: [0, 1]."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         content = render("rop/correct-v1", instruction=instruction, shots=[], question=variant.text)
         reply = yield _greedy(content, section.correction_max_tokens, "correct", "corrector")
-        text, _ = repair(reply, variant.text)
-        return restoration(text, variant.question.text)
+        text, unusable = repair(reply, variant.text)
+        # A reply that cannot be used leaves the noisy text, which must not earn its closeness to the clean one.
+        return 0.0 if unusable else restoration(text, variant.question.text)
 
     return run
 

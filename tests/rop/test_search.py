@@ -155,3 +155,11 @@ def test_a_broken_file_is_a_clear_error(tmp_path, text):
     path.write_text(text)
     with pytest.raises(UsageError, match="bad"):
         read(path)
+
+
+def test_an_instruction_that_makes_the_model_ramble_earns_nothing():
+    def rambles(request):
+        return Reply("so", finish_reason="length") if request.purpose == "correct" else model(request)
+
+    got = search_both(RopSection(), POOLS, ask_with(rambles), trained_on="pooled", seed=1, number=0)
+    assert {s for c in got.correction.candidates for s in c.scores.values()} == {0.0}
