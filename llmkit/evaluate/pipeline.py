@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llmkit.engines import Engine, ResponseCache, open_engine
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import compare, conditions, gates, jobs, report
+from llmkit.evaluate import conditions, gates, jobs, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, outcome_row, search_row
@@ -98,7 +98,7 @@ def run(
         samples = _answer(wanted, rows, runner, folder, engines, quiet)
         if shard:
             return Result(folder.path, samples, {}, found, [], runner.asked)
-        measured, verdicts = _measure(loaded.recipe, samples, folder)
+        measured, verdicts = measure(loaded.recipe, samples, folder)
         return Result(folder.path, samples, measured, found, verdicts, runner.asked)
 
 
@@ -126,7 +126,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                 "run the shard that lacks them again: it goes on where it stopped",
             )
         ordered = [samples[job.key] for job in wanted]
-        measured, verdicts = _measure(loaded.recipe, ordered, folder)
+        measured, verdicts = measure(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, verdicts, 0)
 
 
@@ -176,12 +176,10 @@ def _answer(
     return [known[job.key] for job in wanted]
 
 
-def _measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
+def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
     """Metrics, gates and report, written."""
-    measured = metrics(samples, recipe.eval, recipe.seed)
-    if recipe.eval.baseline:
-        stored = list(read_samples(recipe.eval.baseline))
-        measured["baseline"] = compare.against(samples, stored, recipe.eval.interval, recipe.seed)
+    stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
+    measured = metrics(samples, recipe.eval, recipe.seed, stored)
     verdicts = gates.evaluate(recipe.eval.gates, measured)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)

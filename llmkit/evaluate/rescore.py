@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.evaluate import gates, report
 from llmkit.evaluate.gates import GateResult
-from llmkit.evaluate.metrics import metrics
+from llmkit.evaluate.pipeline import measure
 from llmkit.evaluate.samples import Sample
 from llmkit.recipe import Loaded
 from llmkit.runs import RunFolder
@@ -47,10 +46,5 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
         after = replace(before.outcome, parsed=parsed, correct=score(parsed, question))
         changed += after.correct != before.outcome.correct
         samples.append(replace(before, outcome=after))
-    recipe = loaded.recipe
-    measured = metrics(samples, recipe.eval, recipe.seed)
-    verdicts = gates.evaluate(recipe.eval.gates, measured)
-    measured["gates"] = [v.row() for v in verdicts]
-    folder.write_json("metrics.json", measured)
-    report.write(folder.path, samples, measured, verdicts)
+    measured, verdicts = measure(loaded.recipe, samples, folder)
     return Rescored(run, measured, verdicts, changed, len(samples))
