@@ -8,14 +8,18 @@ from random import Random
 from llmkit.errors import DataError
 from llmkit.seeds import derive
 from llmkit.tasks.base import GeneratedTask, Item, task
-from llmkit.tasks.generated import level1, level2, level3, level4
+from llmkit.tasks.generated import level1, level1_more, level2, level2_more, level3, level4
 from llmkit.tasks.generated.template import Template
 from llmkit.tasks.text import normalise
 
 LEVELS: dict[int, tuple[Template, ...]] = {
-    level: module.TEMPLATES for level, module in enumerate((level1, level2, level3, level4), 1)
+    1: level1.TEMPLATES + level1_more.MORE,
+    2: level2.TEMPLATES + level2_more.MORE,
+    3: level3.TEMPLATES,
+    4: level4.TEMPLATES,
 }
-_TURN = ("train", "test", "dev", "test", "train")  # whose turn a template is, counted within its level
+# Whose turn a template is, counted within its level. Most are for training: a model that saw few learns those by heart.
+_TURN = ("train", "test", "train", "dev", "train", "test", "train")
 
 
 def templates(split: str, level: int) -> list[Template]:
@@ -25,7 +29,7 @@ def templates(split: str, level: int) -> list[Template]:
 
 @task("arithmetic")
 class Arithmetic(GeneratedTask):
-    """Word problems made from 60 templates of our own; the level is the number of steps (1 to 4). No download.
+    """Word problems made from 119 templates of our own; the level is the number of steps (1 to 4). No download.
 
     Splits are disjoint by template, and the template is the cluster. `data.levels` picks levels, `data.size` how many.
 
