@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -139,6 +139,9 @@ class Answer:
 
 Steps = Generator["Request | list[Request]", Any, Any]
 """A generator that yields one request, or a list of independent ones, and is sent the reply, or the list of replies."""
+
+Ask = Callable[[Iterable[tuple[str, Steps]]], Iterator[tuple[str, Any]]]
+"""Runs named generators and yields (name, result) as each ends; a result of None means that its call failed."""
 
 
 @dataclass(frozen=True, slots=True)

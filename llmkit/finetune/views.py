@@ -83,7 +83,7 @@ class Views:
 
     def _noise(self, row: Row, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
         from llmkit.perturb import Perturber
-        from llmkit.perturb.variants import gold_text
+        from llmkit.tasks import gold_text
 
         spec = rng.choice(list(operators))
         if (spec, rate) not in self._perturbers:

@@ -184,10 +184,13 @@ class Perturber:
             kept = zip(spans, moved(spans, edits), strict=True)
             if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
                 return "a protected span was changed"
-        named = gold and (len(gold) > 1 or gold.isdecimal())  # a label such as "B" gives nothing away
-        if gold and named and _count(gold, new) > _count(gold, text):
+        told = _LABEL.sub("", gold or "")  # a label such as "(B)" gives nothing away, nor does any single letter
+        if (len(told) > 1 or told.isdecimal()) and _count(told, new) > _count(told, text):
             return "the answer was introduced"
         return None
+
+
+_LABEL = re.compile(r"^\([A-Z]\)\s*")
 
 
 def _count(gold: str, text: str) -> int:

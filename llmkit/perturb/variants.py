@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
-from llmkit.errors import UsageError
+from llmkit.errors import EngineError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.spec import names
 from llmkit.recipe.schema.data import PerturbSection
-from llmkit.runs import Runner
-from llmkit.types import CLEAN, Question, Steps, Variant
+from llmkit.tasks import gold_text
+from llmkit.types import CLEAN, Ask, Question, Steps, Variant
 
-Place = tuple[int, str, int]  # question, condition, draw
+Place = tuple[Question, str, int]  # question, condition, draw
 
 
 def perturbers(section: PerturbSection, seed: int) -> dict[str, Perturber]:
@@ -26,55 +26,65 @@ def perturbers(section: PerturbSection, seed: int) -> dict[str, Perturber]:
 
 
 def make_variants(
-    questions: Iterable[Question], section: PerturbSection, seed: int, draws: int = 1, runner: Runner | None = None
-) -> Iterator[Variant]:
+    questions: Iterable[Question], section: PerturbSection, seed: int, draws: int = 1, ask: Ask | None = None
+) -> list[Variant]:
     """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
-    Conditions that ask a model (`llm:ec`, `adversarial:4`) need the `runner`: UsageError without one.
+    Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result
+    for a copy, or the request fails, the copy is the clean text, with the reason.
     """
     by_condition = perturbers(section, seed)
-    asking = {condition: p for condition, p in by_condition.items() if p.asks_model}
-    written: Mapping[Place, Perturbed] = {}
-    if asking:
-        questions = list(questions)
-        written = _written(questions, asking, draws, runner)
-    for number, question in enumerate(questions):
-        yield Variant(question, CLEAN, question.text)
-        for condition, perturber in by_condition.items():
-            for draw in range(draws):
-                made = written.get((number, condition, draw)) or _apply(perturber, question, draw)
-                why = made.reason if made.rejected else None
-                yield Variant(question, condition, made.text, made.edits, made.strength, made.seed, draw, why)
+    shown = [(CLEAN, 0), *product(by_condition, range(draws))]
+    return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
 
 
-def _apply(perturber: Perturber, question: Question, draw: int) -> Perturbed:
-    return perturber.apply(question.text, question.id, options=question.options, gold=gold_text(question), copy=draw)
+def spread_variants(
+    questions: Iterable[Question], section: PerturbSection, seed: int, ask: Ask | None = None
+) -> list[Variant]:
+    """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
+    by_condition = perturbers(section, seed)
+    shown = list(by_condition) or [CLEAN]
+    return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
 
 
-def _written(
-    questions: Sequence[Question], asking: Mapping[str, Perturber], draws: int, runner: Runner | None
-) -> dict[Place, Perturbed]:
-    """What the model wrote, by place. A request that failed leaves its copy unchanged, with the error as reason."""
-    if runner is None:
-        hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
-        raise UsageError(f"`{next(iter(asking))}` needs a model", hint)
-    places = product(range(len(questions)), asking, range(draws))
-
-    def steps(place: Place) -> Steps:
-        question = questions[place[0]]
-        return asking[place[1]].steps(
-            question.text, question.id, options=question.options, gold=gold_text(question), copy=place[2]
+def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
+    written = _written([p for p in places if p[1] != CLEAN and by_condition[p[1]].asks_model], by_condition, ask)
+    variants = []
+    for question, condition, draw in places:
+        if condition == CLEAN:
+            variants.append(Variant(question, CLEAN, question.text))
+            continue
+        made = written.get(_name(question, condition, draw)) or by_condition[condition].apply(
+            question.text, question.id, options=question.options, gold=gold_text(question), copy=draw
         )
-
-    return {
-        done.key: done.result or Perturbed(questions[done.key[0]].text, rejected=True, reason=str(done.error))
-        for done in runner.run((place, steps(place)) for place in places)
-    }
+        why = made.reason if made.rejected else None
+        variants.append(Variant(question, condition, made.text, made.edits, made.strength, made.seed, draw, why))
+    return variants
 
 
-def gold_text(question: Question) -> str:
-    """What must not be given away: the option's text where the gold is a label."""
-    if question.kind == "choice" and question.options and len(question.gold) == 1:
-        place = ord(question.gold.upper()) - ord("A")
-        return question.options[place] if 0 <= place < len(question.options) else question.gold
-    return question.gold
+def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> dict[str, Perturbed]:
+    """What the model wrote, by name."""
+    if not places:
+        return {}
+    if ask is None:
+        hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
+        raise UsageError(f"`{places[0][1]}` needs a model", hint)
+    texts = {_name(*place): place[0].text for place in places}
+    jobs = ((_name(*place), _steps(by_condition[place[1]], place[0], place[2])) for place in places)
+    return {name: made or Perturbed(texts[name], rejected=True, reason="not written") for name, made in ask(jobs)}
+
+
+def _name(question: Question, condition: str, draw: int) -> str:
+    return f"noise/{condition}/{draw}/{question.id}"
+
+
+def _steps(perturber: Perturber, question: Question, draw: int) -> Steps:
+    """One copy. A request that fails costs this copy its noise, not the run."""
+    try:
+        return (
+            yield from perturber.steps(
+                question.text, question.id, options=question.options, gold=gold_text(question), copy=draw
+            )
+        )
+    except EngineError as error:
+        return Perturbed(question.text, rejected=True, reason=error.message)

@@ -104,7 +104,9 @@ class TestGate:
         perturber = self.make(scratch, lambda s: [Change(34, 39, "nihgt")])
         assert perturber.apply(text, "q").reason == "a protected span was changed"
 
-    @pytest.mark.parametrize(("gold", "rejected"), [("night", True), ("18", False), ("B", False)])
+    @pytest.mark.parametrize(
+        ("gold", "rejected"), [("night", True), ("(A) night", True), ("18", False), ("B", False), ("(B) noon", False)]
+    )
     def test_the_answer_must_not_appear(self, scratch, gold, rejected):
         perturber = self.make(scratch, lambda s: [Change(0, 5, "Night B")])
         assert perturber.apply(TEXT, "q", gold=gold).rejected is rejected

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from llmkit.errors import EngineError, UsageError
-from llmkit.perturb import Perturber, make_variants, undo
+from llmkit.perturb import Perturber, make_variants, spread_variants, undo
 from llmkit.perturb.rows import Fields, Row
 from llmkit.perturb.stream import Job, run_asking
 from llmkit.recipe.schema import PerturbSection
@@ -102,21 +102,33 @@ class TestAdversarial:
         assert "no edit of" in made.reason
 
 
+def asking(answer):
+    """Runs named generators against a scripted engine, as a run does."""
+
+    def ask(jobs):
+        with Runner({"answerer": FakeEngine(answer)}) as runner:
+            yield from ((done.key, done.result) for done in runner.run(jobs))
+
+    return ask
+
+
 class TestMany:
-    def test_variants_take_a_runner(self):
+    def test_variants_take_a_way_to_ask(self):
         questions = [Question(f"q{i}", TEXT.replace("3", str(i)), "9", "numeric") for i in range(5)]
         section = PerturbSection(conditions=("ec", "llm:ec"))
         with pytest.raises(UsageError, match="needs a model"):
-            list(make_variants(questions, section, seed=1))
-        with Runner({"answerer": FakeEngine(lambda r: asked(r).replace("apples", "appels"))}) as runner:
-            made = list(make_variants(questions, section, seed=1, runner=runner))
+            make_variants(questions, section, seed=1)
+        ask = asking(lambda r: asked(r).replace("apples", "appels"))
+        made = make_variants(questions, section, seed=1, ask=ask)
         assert [v.condition for v in made] == ["clean", "ec", "llm:ec"] * 5
         assert all("appels" in v.text for v in made if v.condition == "llm:ec")
+        spread = spread_variants(questions, section, seed=1, ask=ask)
+        assert spread == [made[3 * i + 1 + i % 2] for i in range(5)]
 
     def test_a_failed_request_is_a_rejected_variant(self):
-        with Runner({"answerer": FakeEngine(lambda r: EngineError("too long"))}) as runner:
-            section = PerturbSection(conditions=("llm:ec",))
-            made = list(make_variants([Question("q", TEXT, "9", "numeric")], section, seed=1, runner=runner))
+        section = PerturbSection(conditions=("llm:ec",))
+        ask = asking(lambda r: EngineError("too long"))
+        made = make_variants([Question("q", TEXT, "9", "numeric")], section, seed=1, ask=ask)
         assert (made[1].text, made[1].rejected) == (TEXT, "too long")
 
     def test_rows_come_out_in_order(self):
