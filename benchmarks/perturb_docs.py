@@ -44,7 +44,7 @@ def _section(name: str) -> str:
     spec = name if op.argument is None else f"{name}:{op.argument}"
     paper = f", `--rate paper` {op.paper_rate:g}" if op.paper_rate != op.default_rate else ""
     lines = [f"#### `{spec}`\n", f"{text}.", f"Source: {source}. Default strength {op.default_rate:g}{paper}.\n"]
-    if not op.asks_model:
+    if not op.most_calls:
         lines.append(f"```text\n{_output(name, spec)}\n```\n")
     return "\n".join(lines)
 

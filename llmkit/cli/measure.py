@@ -129,6 +129,8 @@ def _print_estimate(found: Estimate) -> None:
     rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in found.arms]
     if found.search_calls:
         rows.insert(0, ["(search)", "", found.search_calls, "", ""])
+    if found.noise_calls:
+        rows.insert(0, ["(noise, at most)", "", found.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, rows, right=tuple(columns[1:]))
     if found.effect is None:

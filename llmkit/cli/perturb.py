@@ -137,7 +137,7 @@ def perturb(
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
     job = Job(variants.perturbers(section, recipe.seed), fields, copies)
-    asking = [condition for condition, perturber in job.perturbers.items() if perturber.asks_model]
+    asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
     if asking and not (model or base_url or from_recipe):
         raise UsageError(f"`{asking[0]}` needs a model", "name one with --model, e.g. --model smollm2-135m")
     if preview and not asking:

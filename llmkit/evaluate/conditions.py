@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb import make_variants
+from llmkit.perturb import make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
 from llmkit.tasks import gold_text, load, normalise
-from llmkit.types import CLEAN, Question, Strength, Variant
+from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 REPLICATE = "clean#2"
 """The condition that asks every clean question a second time: what differs is the engine's own noise."""
+
+
+def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
+    """Asks no model: conditions whose noise a model writes show the clean text, as in a plan that has not been run."""
+    return ((name, None) for name, _ in jobs)
 
 
 def arms_of(names: Sequence[str]) -> list[type[Arm]]:
@@ -43,10 +49,15 @@ def test_questions(recipe: Recipe) -> list[Question]:
     return questions
 
 
-def test_variants(questions: Sequence[Question], recipe: Recipe) -> list[Variant]:
-    """Every question clean and under every condition, `eval.draws` noisy copies each."""
-    variants = list(make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws))
+def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> list[Variant]:
+    """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
+    variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask)
     if recipe.perturb.target != "question":
+        if written := [c for c, p in perturbers(recipe.perturb, recipe.seed).items() if p.most_calls]:
+            raise UsageError(
+                f"`{written[0]}` falls on questions only, not on perturb.target: {recipe.perturb.target}",
+                "it needs a question to write noise for; take conditions without a model here",
+            )
         # The noise falls on what stands around the question; the condition only names it.
         variants = [replace(v, text=v.question.text, edits=(), strength=Strength()) for v in variants]
     if recipe.eval.replicate_clean:
@@ -80,15 +91,14 @@ def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
         )
 
 
-def noisy_pools(train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe) -> Pools:
+def noisy_pools(
+    train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe, ask: Ask = nobody
+) -> Pools:
     """Each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
 
     def spread(questions: Sequence[Question], split: str) -> list[Variant]:
         section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
-        seed = derive(recipe.seed, "tune", split)
-        noisy = {(v.question.id, v.condition): v for v in make_variants(questions, section, seed)}
-        names = list(dict.fromkeys(c for _, c in noisy if c != CLEAN)) or [CLEAN]
-        return [noisy[q.id, names[i % len(names)]] for i, q in enumerate(questions)]
+        return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask)
 
     return Pools(spread(train, "train"), spread(dev, "dev"))
 

@@ -36,11 +36,12 @@ class Estimate:
     conditions: list[str]
     arms: list[ArmEstimate]
     search_calls: int
+    noise_calls: int
     effect: float | None
 
     @property
     def calls(self) -> int:
-        return self.search_calls + sum(a.calls for a in self.arms)
+        return self.noise_calls + self.search_calls + sum(a.calls for a in self.arms)
 
     def json(self) -> dict[str, Any]:
         return {
@@ -48,6 +49,7 @@ class Estimate:
             "conditions": self.conditions,
             "calls": self.calls,
             "search_calls": self.search_calls,
+            "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
             "arms": {
                 a.arm: {
@@ -75,6 +77,7 @@ def estimate(plan: Plan) -> Estimate:
         [CLEAN, *shown],
         [_arm(name, jobs) for name, jobs in by_arm.items()],
         _search_calls(plan) if plan.searches else 0,
+        plan.noise_calls,
         minimum_detectable_effect(questions),
     )
 

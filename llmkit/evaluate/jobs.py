@@ -12,7 +12,7 @@ from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Finished
 from llmkit.tasks import extract, score
-from llmkit.types import Answer, Outcome, Question, Request, Steps, Usage, Variant
+from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 ALL_BUT = "all but "
 """Before the kind of noise that a set of instructions was not tuned on."""
@@ -62,13 +62,16 @@ def _again(steps: Steps) -> Steps:
             return end.value
 
 
-def demos(recipe: Recipe, needs: frozenset[str], train: list[Question]) -> tuple[list, list]:
+def demos(
+    recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = conditions.nobody
+) -> tuple[list, list]:
     """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
     examples = conditions.worked_examples(train, count) if "examples" in needs else []
     if "shots" not in needs:
         return examples, []
-    noisy = conditions.noisy_pools(train[: recipe.rop.correction_shots], [], recipe.perturb.conditions, recipe).train
+    shown = train[: recipe.rop.correction_shots]
+    noisy = conditions.noisy_pools(shown, [], recipe.perturb.conditions, recipe, ask).train
     return examples, [(v.text, v.question.text) for v in noisy]
 
 
@@ -133,12 +136,3 @@ def outcome_from(job: Job, done: Finished) -> Outcome:
         error=done.error.message if done.error else None,
         meta=job.meta,
     )
-
-
-def shard_of(jobs: Sequence[Job], shard: tuple[int, int] | None) -> list[Job]:
-    """The jobs of part i of n (from 1): every n-th question, with all its variants and arms."""
-    if shard is None:
-        return list(jobs)
-    part, parts = shard
-    place = {q: i for i, q in enumerate(dict.fromkeys(job.variant.question.id for job in jobs))}
-    return [job for job in jobs if place[job.variant.question.id] % parts == part - 1]

@@ -10,7 +10,7 @@ from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encod
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
 from llmkit.runs import Finished
-from llmkit.types import Call, Reply, Role
+from llmkit.types import Call, Reply, Request, Role
 
 Row = dict[str, Any]
 Engines = Mapping[Role, Engine]
@@ -53,6 +53,32 @@ def call_row(call: Call, engines: Engines) -> Row:
         "cached": call.cached,
         "seconds": round(call.seconds, 4),
     }
+
+
+def answers(row: Row, job: Job, engines: Engines | None) -> bool:
+    """Whether a journalled outcome is what `job` comes to now: the same text, the same requests, and, where `engines`
+    are given, the same model. Noise, instructions, prompts and weights may have changed since it was written."""
+    if row["text"] != job.variant.text:
+        return False
+    calls, steps, sent = iter(row["calls"]), job.steps(), None
+    try:
+        while True:
+            wanted = steps.send(sent)
+            replies = []
+            for request in wanted if isinstance(wanted, list) else [wanted]:
+                call = next(calls, None)
+                if call is None or not _asks(call, request, engines):
+                    return False
+                replies.append(decode_reply(call["reply"]))
+            sent = replies if isinstance(wanted, list) else replies[0]
+    except StopIteration:
+        return next(calls, None) is None
+
+
+def _asks(call: Row, request: Request, engines: Engines | None) -> bool:
+    if engines is not None:
+        return call["id"] == cache_key(engines[request.role].identity, request)
+    return call["continuation"] == request.continuation and call["messages"] == [asdict(m) for m in request.messages]
 
 
 class KnownReplies:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.engines import Engine, ResponseCache, open_engine
+from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import conditions, gates, jobs, report
+from llmkit.evaluate import conditions, gates, jobs, noise, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
-from llmkit.evaluate.journal import KnownReplies, Row, outcome_row, search_row
+from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples
+from llmkit.perturb import perturbers
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Progress, RunFolder, Runner, terminable
-from llmkit.types import Question, Role, Steps, Variant
+from llmkit.types import Ask, Question, Role, Steps, Variant
 
 Command = Literal["rop", "eval"]
 Shard = tuple[int, int]
@@ -48,39 +49,56 @@ class Plan:
     recipe: Recipe
     arms: list[type[Arm]]
     needs: frozenset[str]
+    questions: list[Question]
     variants: list[Variant]
     train: list[Question]
     dev: list[Question]
     given: list[Instructions]
     searches: bool
+    ask: Ask = conditions.nobody
+    """How a model is asked for noise."""
+
+    @property
+    def noise_calls(self) -> int:
+        """Calls for noise that a model writes, at most; 0 where no condition asks for such."""
+        each = sum(p.most_calls for p in perturbers(self.recipe.perturb, self.recipe.seed).values())
+        return each * len(self.questions) * self.recipe.eval.draws
+
+    def written(self, ask: Ask) -> Plan:
+        """With the noise that a model writes."""
+        return replace(self, variants=conditions.test_variants(self.questions, self.recipe, ask), ask=ask)
 
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
         """Every answer wanted, under the instructions that were found."""
-        shown = jobs.demos(self.recipe, self.needs, self.train)
+        shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
 
-def plan(recipe: Recipe, command: Command) -> Plan:
-    """Loads, perturbs and checks. UsageError or DataError for anything that would stop the run later."""
+def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
+    """Loads, perturbs and checks. UsageError or DataError for anything that would stop the run later.
+
+    A shard, part i of n from 1, asks every n-th question.
+    """
     arms = conditions.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     needs = conditions.needs_of(arms, recipe)
     searches = bool(needs & {"correction", "guidance"}) and not recipe.rop.instructions
     given = read(recipe.rop.instructions) if recipe.rop.instructions else [default_instructions()]
     questions = conditions.test_questions(recipe)
-    variants = conditions.test_variants(questions, recipe)
+    asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
+    variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
     asked = list(dict.fromkeys(v.condition for v in variants))
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )
-    return Plan(recipe, arms, needs, variants, train, dev, given, searches)
+    return Plan(recipe, arms, needs, asked_here, variants, train, dev, given, searches)
 
 
 def run(
     loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool = False, shard: Shard | None = None
 ) -> Result:
     """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept."""
-    planned = plan(loaded.recipe, command)
+    planned = plan(loaded.recipe, command, shard)
     if shard and planned.searches:
         raise UsageError(
             "shards of a run must not search instructions each for themselves",
@@ -93,9 +111,11 @@ def run(
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
+        if planned.noise_calls:
+            with Progress("writing noise", quiet=quiet) as runner.progress:
+                planned = planned.written(noise.asked(rows, runner, folder, engines))
         found = _instructions(planned, runner, folder, engines, quiet)
-        wanted = jobs.shard_of(planned.jobs(found), shard)
-        samples = _answer(wanted, rows, runner, folder, engines, quiet)
+        samples = _answer(loaded.recipe, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
             return Result(folder.path, samples, {}, found, [], runner.asked)
         measured, verdicts = measure(loaded.recipe, samples, folder)
@@ -107,32 +127,33 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(loaded, command, None))
-        known = {row["key"] for row in folder.entries() if row["kind"] == "outcome"}
+        known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
-                if row["kind"] == "outcome" and row["key"] not in known:
+                if row["kind"] in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
+        planned = planned.written(noise.known(folder.entries()))
         found = planned.given
         folder.write_json(
             "instructions.json", to_json(found, {"model": loaded.recipe.model.path, "run": folder.path.name})
         )
         wanted = planned.jobs(found)
-        samples = finished(folder.entries())
-        missing = [job.key for job in wanted if job.key not in samples]
+        rows = finished(folder.entries())
+        missing = [job.key for job in wanted if job.key not in rows or not answers(rows[job.key], job, None)]
         if missing:
             raise Incomplete(
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
                 "run the shard that lacks them again: it goes on where it stopped",
             )
-        ordered = [samples[job.key] for job in wanted]
+        ordered = [Sample.from_row(rows[job.key]) for job in wanted]
         measured, verdicts = measure(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, verdicts, 0)
 
 
-def finished(rows: Iterable[Row]) -> dict[str, Sample]:
+def finished(rows: Iterable[Row]) -> dict[str, Row]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
-    return {r["key"]: Sample.from_row(r) for r in rows if r["kind"] == "outcome" and r["error"] is None}
+    return {r["key"]: r for r in rows if r["kind"] == "outcome" and r["error"] is None}
 
 
 def _instructions(
@@ -148,7 +169,7 @@ def _instructions(
                 yield done.key, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
-            found = _search(planned.recipe, planned.train, planned.dev, ask)
+            found = _search(planned, ask)
     folder.write_json(
         "instructions.json", to_json(found, {"model": planned.recipe.model.path, "run": folder.path.name})
     )
@@ -156,6 +177,7 @@ def _instructions(
 
 
 def _answer(
+    recipe: Recipe,
     wanted: Sequence[Job],
     rows: Sequence[Row],
     runner: Runner,
@@ -164,10 +186,15 @@ def _answer(
     quiet: bool,
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
-    texts = {job.key: job.variant.text for job in wanted}
-    # An answer to another text, from before the noise or the set changed, answers nothing here.
-    known = {key: sample for key, sample in finished(rows).items() if texts.get(key) == sample.text}
-    missing = {job.key: job for job in wanted if job.key not in known}
+    # Who a server is cannot be known without calling it, and a run that is finished must not need it.
+    local = None if engine_kind(recipe.model, recipe.engine) == "openai" else engines
+    jobs_by_key = {job.key: job for job in wanted}
+    known = {
+        row["key"]: Sample.from_row(row)
+        for row in finished(rows).values()
+        if (job := jobs_by_key.get(row["key"])) and answers(row, job, local)
+    }
+    missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
         for done in runner.run((key, job.steps()) for key, job in missing.items()):
             row = outcome_row(missing[done.key], done, engines)
@@ -223,8 +250,9 @@ def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
     }
 
 
-def _search(recipe: Recipe, train: list[Question], dev: list[Question], ask: Any) -> list[Instructions]:
+def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
+    recipe = planned.recipe
     kinds = recipe.perturb.conditions
     if recipe.rop.holdout == "one-out":
         sets = {f"{ALL_BUT}{kind}": [k for k in kinds if k != kind] for kind in kinds}
@@ -234,12 +262,13 @@ def _search(recipe: Recipe, train: list[Question], dev: list[Question], ask: Any
         sets = {POOLED: list(kinds)}
     found = []
     for name, chosen in sets.items():
-        pools = conditions.noisy_pools(train, dev, chosen, recipe)
+        pools = conditions.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
 
             def named(jobs: Iterable[tuple[str, Steps]], prefix: str = f"{name}/{number}") -> Iterator[tuple[str, Any]]:
                 for key, value in ask((f"{prefix}/{key}", steps) for key, steps in jobs):
                     yield key.removeprefix(f"{prefix}/"), value
 
-            found.append(search_both(recipe.rop, pools, named, trained_on=name, seed=recipe.seed, number=number))
+            order = {"trained_on": name, "seed": recipe.seed, "number": number}
+            found.append(search_both(recipe.rop, pools, named, **order, likelihood=recipe.eval.answer == "likelihood"))
     return found

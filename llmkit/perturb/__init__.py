@@ -5,7 +5,7 @@ from importlib import import_module
 from llmkit.perturb.base import OPERATORS, Operator, TextEdit, WordEdit, operator
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.text import PROTECT, Change, Source, strength, undo
-from llmkit.perturb.variants import make_variants, spread_variants
+from llmkit.perturb.variants import make_variants, perturbers, spread_variants
 
 _REGISTER = ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers", "model")
 for _module in _REGISTER:
@@ -23,6 +23,7 @@ __all__ = [
     "WordEdit",
     "make_variants",
     "operator",
+    "perturbers",
     "spread_variants",
     "strength",
     "undo",

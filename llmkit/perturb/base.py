@@ -45,7 +45,7 @@ class Operator:
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
     adds_numbers: ClassVar[bool] = False
     changes_numbers: ClassVar[bool] = False
-    asks_model: ClassVar[bool] = False
+    most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
     shows_example: ClassVar[bool] = True  # False for those that need a file or a model of the user's
     nothing: ClassVar[str] = "no eligible word"  # why a text could not be changed

@@ -58,7 +58,9 @@ class Perturber:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         self.mixture = parse(spec)
         self.protection = Protection(protect)
-        self.asks_model = any(op.asks_model for chain in self.mixture.chains for op in chain)
+        asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
+        self.most_calls = asked * (retries + 1)
+        """Calls to a model for one copy, at most; 0 where none is asked."""
         self._base = derive(seed, "perturb", spec, self.rate)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,6 +86,10 @@ class Perturber:
             if new == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
+
+    def fingerprint(self, text: str) -> int:
+        """63 bits that differ for every other text, spec, rate and seed."""
+        return derive(self._base, text)
 
     def record(self, text: str, made: Perturbed) -> dict[str, Any]:
         """What was done to `text`, as the `perturbation` of an output row."""
@@ -119,7 +125,7 @@ class Perturber:
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Steps:
         """As `apply`, for operators that ask a model, too: a generator for the runner, which returns a Perturbed."""
-        if not self.asks_model or self.rate == 0 or not text or text.isspace():
+        if not self.most_calls or self.rate == 0 or not text or text.isspace():
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
         (op,) = chain

@@ -30,7 +30,7 @@ class Written(NamedTuple):
 class ModelOperator(Operator):
     """An operator whose changes come from a model. It stands alone in a spec: no composition, no mixture."""
 
-    asks_model = True
+    most_calls = 1
     shows_example = False
 
     def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
@@ -152,7 +152,7 @@ class Adversarial(ModelOperator):
         self.edits = tuple(cls() for cls in _SEARCHES[edits])
         self.k = _whole("k", options.pop("k", "0"), 0)
         self.beam = _whole("beam", options.pop("beam", "1"), 1)
-        self.budget = _whole("budget", options.pop("budget", "150"), 2)
+        self.budget = self.most_calls = _whole("budget", options.pop("budget", "150"), 2)
         if options:
             raise unknown("option of adversarial", next(iter(options)), ["k", "edits", "beam", "budget"])
 

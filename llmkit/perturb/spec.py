@@ -56,7 +56,7 @@ def parse(spec: str) -> Mixture:
             name, colon = part, ""
             weights.append(1.0)
         chains.append(_chain(name if colon else part))
-    if any(op.asks_model for chain in chains for op in chain):
+    if any(op.most_calls for chain in chains for op in chain):
         raise UsageError(f"`{spec}`: an operator that asks a model stands alone", "make two files and mix their lines")
     if not chains or min(weights) < 0 or sum(weights) <= 0:
         raise UsageError(f"`{spec}` mixes nothing", "write e.g. `mix(ec:0.7,sc:0.3)`, weights not below 0")
@@ -68,7 +68,7 @@ def _chain(spec: str) -> tuple[Operator, ...]:
     if not parts:
         raise UsageError("an empty operator", "`llmkit perturb --list` names them")
     chain = tuple(map(_operator, parts))
-    if len(chain) > 1 and any(op.asks_model for op in chain):
+    if len(chain) > 1 and any(op.most_calls for op in chain):
         raise UsageError(
             f"`{spec}`: an operator that asks a model stands alone", "pipe one `llmkit perturb` into another"
         )

@@ -129,7 +129,7 @@ class Job:
 
     def could_write(self, row: Row, lines: bytes) -> bool:
         """Whether these are the output lines of a row; where a model was asked, whether they fit it."""
-        if not any(perturber.asks_model for perturber in self.perturbers.values()):
+        if not any(perturber.most_calls for perturber in self.perturbers.values()):
             return b"".join(map(encode, self.rows(row))) == lines
         records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
         specs = [p.spec for p in self.perturbers.values() for _ in range(self.copies)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
-from llmkit.errors import EngineError, UsageError
+from llmkit.errors import UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.spec import names
 from llmkit.recipe.schema.data import PerturbSection
 from llmkit.tasks import gold_text
-from llmkit.types import CLEAN, Ask, Question, Steps, Variant
+from llmkit.types import CLEAN, Ask, Question, Variant
 
 Place = tuple[Question, str, int]  # question, condition, draw
 
@@ -30,8 +31,8 @@ def make_variants(
 ) -> list[Variant]:
     """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
-    Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result
-    for a copy, or the request fails, the copy is the clean text, with the reason.
+    Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result,
+    the copy is the clean text and says so.
     """
     by_condition = perturbers(section, seed)
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
@@ -48,15 +49,17 @@ def spread_variants(
 
 
 def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
-    written = _written([p for p in places if p[1] != CLEAN and by_condition[p[1]].asks_model], by_condition, ask)
+    written = _written([p for p in places if p[1] != CLEAN and by_condition[p[1]].most_calls], by_condition, ask)
     variants = []
     for question, condition, draw in places:
         if condition == CLEAN:
             variants.append(Variant(question, CLEAN, question.text))
             continue
-        made = written.get(_name(question, condition, draw)) or by_condition[condition].apply(
-            question.text, question.id, options=question.options, gold=gold_text(question), copy=draw
-        )
+        perturber = by_condition[condition]
+        if perturber.most_calls:
+            made = written[_name(perturber, question, condition, draw)]
+        else:
+            made = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
         why = made.reason if made.rejected else None
         variants.append(Variant(question, condition, made.text, made.edits, made.strength, made.seed, draw, why))
     return variants
@@ -69,22 +72,21 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
     if ask is None:
         hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
         raise UsageError(f"`{places[0][1]}` needs a model", hint)
-    texts = {_name(*place): place[0].text for place in places}
-    jobs = ((_name(*place), _steps(by_condition[place[1]], place[0], place[2])) for place in places)
-    return {name: made or Perturbed(texts[name], rejected=True, reason="not written") for name, made in ask(jobs)}
+    texts, jobs = {}, {}
+    for question, condition, draw in places:
+        perturber = by_condition[condition]
+        name = _name(perturber, question, condition, draw)
+        texts[name] = question.text
+        jobs[name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
+    done = dict(ask(jobs.items()))
+    return {n: done.get(n) or Perturbed(text, rejected=True, reason="nothing was written") for n, text in texts.items()}
 
 
-def _name(question: Question, condition: str, draw: int) -> str:
-    return f"noise/{condition}/{draw}/{question.id}"
+def _guarded(question: Question) -> dict[str, Any]:
+    """What noise must leave alone and must not give away."""
+    return {"options": question.options, "gold": gold_text(question)}
 
 
-def _steps(perturber: Perturber, question: Question, draw: int) -> Steps:
-    """One copy. A request that fails costs this copy its noise, not the run."""
-    try:
-        return (
-            yield from perturber.steps(
-                question.text, question.id, options=question.options, gold=gold_text(question), copy=draw
-            )
-        )
-    except EngineError as error:
-        return Perturbed(question.text, rejected=True, reason=error.message)
+def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:
+    """Names one copy for good: another text, seed or rate has another name."""
+    return f"noise/{condition}/{draw}/{question.id}/{perturber.fingerprint(question.text):016x}"

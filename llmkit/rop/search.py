@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection, SearchSection
-from llmkit.rop.instructions import Candidate, Instructions, Search, Stage, hand_written
-from llmkit.rop.repair import repair
+from llmkit.rop.arms import Arm, ArmContext
+from llmkit.rop.instructions import Candidate, Instructions, Search, Stage, default_instructions, hand_written
 from llmkit.seeds import derive
 from llmkit.tasks import extract, gold_text, score
-from llmkit.types import Message, Reply, Request, Role, Sampling, Steps, Variant
-
-Ask = Callable[[Iterable[tuple[str, Steps]]], Iterator[tuple[str, Any]]]
-"""Runs named generators and yields (name, result) as each ends; a result of None means that its call failed."""
+from llmkit.types import Ask, Message, Reply, Request, Role, Sampling, Steps, Variant
 
 
 @dataclass(frozen=True)
@@ -44,29 +41,31 @@ class Scorer(Protocol):
 
 
 def search_both(
-    section: RopSection, pools: Pools, ask: Ask, *, trained_on: str, seed: int, number: int
+    section: RopSection, pools: Pools, ask: Ask, *, trained_on: str, seed: int, number: int, likelihood: bool = False
 ) -> Instructions:
     """Searches the correction first and then, on text that the winner corrected, the guidance: guidance must be tuned
-    on what it will meet. Each of the two may spend the budget."""
+    on what it will meet. Each of the two may spend the budget. `likelihood` says how the arms answer (`eval.answer`).
+    """
     seed = derive(seed, "search", trained_on, number)
+    arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))  # asks as the arms do, without shots
     correction = search(
         "correction",
         section,
         pools,
         lambda v: (v.text, v.question.text),
-        correction_scorer(section),
+        correction_scorer(arm),
         ask,
         seed=derive(seed, "correction"),
     )
     corrected = Pools(
-        _correct(correction.best, section, pools.train, ask), _correct(correction.best, section, pools.dev, ask)
+        _correct(correction.best, arm, pools.train, ask), _correct(correction.best, arm, pools.dev, ask)
     )
     guidance = search(
         "guidance",
         section,
         corrected,
         lambda v: (v.text, gold_text(v.question)),
-        guidance_scorer(section),
+        guidance_scorer(arm),
         ask,
         seed=derive(seed, "guidance"),
     )
@@ -175,13 +174,11 @@ def _clean(text: str) -> str:
 # ---------------------------------------------------------------- scores
 
 
-def correction_scorer(section: RopSection) -> Scorer:
+def correction_scorer(arm: Arm) -> Scorer:
     """1 - character error rate of the restored question, 0 where a number changed or the reply is unusable: [0, 1]."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        content = render("rop/correct-v1", instruction=instruction, shots=[], question=variant.text)
-        reply = yield _greedy(content, section.correction_max_tokens, "correct", "corrector")
-        text, unusable = repair(reply, variant.text)
+        text, unusable = yield from arm.correct(variant, instruction=instruction)
         # A reply that cannot be used leaves the noisy text, which must not earn its closeness to the clean one.
         return 0.0 if unusable else restoration(text, variant.question.text)
 
@@ -202,18 +199,11 @@ def numbers(text: str) -> list[str]:
     return sorted(n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
 
 
-def guidance_scorer(section: RopSection) -> Scorer:
+def guidance_scorer(arm: Arm) -> Scorer:
     """1 where the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        content = render(
-            "answer-v1",
-            instruction=instruction,
-            format=render(f"format/{variant.question.kind}-v1"),
-            demos=[],
-            question=variant.text,
-        )
-        reply = yield _greedy(content, section.max_tokens, "answer", "answerer")
+        reply = yield from arm.answer(variant.text, variant, instruction)
         return float(score(extract(reply.text, variant.question), variant.question))
 
     return run
@@ -231,17 +221,12 @@ def likelihood_scorer(pair: Callable[[Variant], tuple[str, str]]) -> Scorer:
     return run
 
 
-def _greedy(content: str, max_tokens: int, purpose: str, role: Role) -> Request:
-    return Request((Message("user", content),), Sampling(max_tokens), purpose=purpose, role=role)
-
-
-def _correct(instruction: str, section: RopSection, variants: Sequence[Variant], ask: Ask) -> list[Variant]:
+def _correct(instruction: str, arm: Arm, variants: Sequence[Variant], ask: Ask) -> list[Variant]:
     """The same variants with the text that the corrector makes of them."""
 
     def run(variant: Variant) -> Steps:
-        content = render("rop/correct-v1", instruction=instruction, shots=[], question=variant.text)
-        reply: Reply = yield _greedy(content, section.correction_max_tokens, "correct", "corrector")
-        return repair(reply, variant.text)[0]
+        text, _ = yield from arm.correct(variant, instruction=instruction)
+        return text
 
     texts = dict(ask((f"guidance/correct/{i:05}", run(v)) for i, v in enumerate(variants)))
     return [replace(v, text=texts.get(f"guidance/correct/{i:05}") or v.text) for i, v in enumerate(variants)]

@@ -163,3 +163,30 @@ def test_an_instruction_that_makes_the_model_ramble_earns_nothing():
 
     got = search_both(RopSection(), POOLS, ask_with(rambles), trained_on="pooled", seed=1, number=0)
     assert {s for c in got.correction.candidates for s in c.scores.values()} == {0.0}
+
+
+def test_where_arms_answer_by_likelihood_guidance_is_scored_so_too():
+    """Options are compared by their own text, as the arms compare them; nothing is generated for an answer."""
+    questions = [
+        Question(f"q{i}", "Which?\nAnswer Choices: (A) ab (B) cd", "B", "choice", ("ab", "cd")) for i in range(4)
+    ]
+    variants = [Variant(q, "ec", q.text) for q in questions]
+    log = []
+
+    def says(request):
+        if request.continuation is not None:
+            return Reply("", logprobs=(-1.0 if request.continuation == "cd" else -3.0,))
+        return model(request)
+
+    got = search_both(
+        RopSection(),
+        Pools(variants, variants),
+        ask_with(says, log),
+        trained_on="pooled",
+        seed=1,
+        number=0,
+        likelihood=True,
+    )
+    assert {s for c in got.guidance.candidates for s in c.scores.values()} == {1.0}
+    assert not [r for r in log if r.purpose == "answer"]
+    assert {r.continuation for r in log if r.purpose == "score"} == {"ab", "cd"}

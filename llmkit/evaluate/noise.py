@@ -1,0 +1,55 @@
+"""Noise that a model writes for one run: asked for once, journalled, found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from llmkit.evaluate.journal import Engines, Row, call_row
+from llmkit.perturb import Perturbed
+from llmkit.runs import Finished, RunFolder, Runner
+from llmkit.types import Ask, Edit, Steps, Strength
+
+Job = tuple[str, Steps]
+
+
+def known(rows: Iterable[Row]) -> Ask:
+    """Gives what a journal holds, and asks nobody."""
+    written = {row["key"]: _perturbed(row) for row in rows if row["kind"] == "noise" and row["error"] is None}
+    return lambda jobs: ((name, written.get(name)) for name, _ in jobs)
+
+
+def asked(rows: Iterable[Row], runner: Runner, folder: RunFolder, engines: Engines) -> Ask:
+    """Gives what the journal holds, asks for the rest, and journals each copy as it comes."""
+    before = known(rows)
+
+    def ask(jobs: Iterable[Job]) -> Iterator[tuple[str, Any]]:
+        steps = dict(jobs)
+        for name, made in before(list(steps.items())):
+            if made:
+                del steps[name]
+                yield name, made
+        for done in runner.run(steps.items()):
+            folder.append(_row(done, engines))
+            yield done.key, done.result
+
+    return ask
+
+
+def _row(done: Finished, engines: Engines) -> Row:
+    error = done.error and done.error.message
+    made = {} if error else asdict(done.result)
+    return {
+        "kind": "noise",
+        "key": done.key,
+        "error": error,
+        **made,
+        "calls": [call_row(c, engines) for c in done.calls],
+    }
+
+
+def _perturbed(row: Row) -> Perturbed:
+    edits = tuple(Edit(**edit) for edit in row["edits"])
+    told = {name: row[name] for name in ("seed", "rejected", "reason", "detail")}
+    return Perturbed(row["text"], edits, Strength(**row["strength"]), **told)
