@@ -60,7 +60,9 @@ class Views:
         draw = epoch * 1000 + copy
         if row.question is not None and corrects:
             # Asked as `llmkit rop` asks: a noisy question under a correction instruction, answered by the clean one.
-            text = self._noise(row, rng, draw, self.correction.operators, self.correction.rate)
+            text = row.text or ""
+            if rng.random() >= self.correction.clean:
+                text = self._noise(row, rng, draw, self.correction.operators, self.correction.rate)
             content = render("rop/correct-v1", instruction=rng.choice(self.instructions), shots=[], question=text)
             prompt = (Message("user", content),)
             return View(row.id, prompt, row.text or "", row.plain, prompt if self.paired else None)

@@ -28,6 +28,8 @@ class CorrectionSection(Section):
     """Share of the question rows that ask for a correction instead of an answer."""
     operators: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     rate: float | Literal["paper"] = 0.3
+    clean: float = Field(0.1, ge=0, le=1)
+    """Share of these rows whose question is clean already: they teach to leave such a question alone."""
 
 
 class TrainingData(Section):
