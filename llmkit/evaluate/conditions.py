@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -89,6 +90,33 @@ def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
             f"{len(shared)} tuning questions are test questions too: {names}",
             "a result on them would be worthless; take the duplicates out of one of the two",
         )
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A tuning question and the test question it shares most words with; `jaccard` in [0, 1]."""
+
+    tuning: str
+    test: str
+    jaccard: float
+
+
+def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: float = 0.8) -> list[Similar]:
+    """Tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question, most
+    alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
+    tested = [(q.id, _words(q.text)) for q in test]
+    found = []
+    for question in pool:
+        mine = _words(question.text)
+        close = [(i, words) for i, words in tested if min(len(words), len(mine)) >= least * max(len(words), len(mine))]
+        name, words = max(close, key=lambda t: len(mine & t[1]) / len(mine | t[1]), default=("", frozenset()))
+        if words and (alike := len(mine & words) / len(mine | words)) >= least:
+            found.append(Similar(question.id, name, round(alike, 3)))
+    return sorted(found, key=lambda s: (-s.jaccard, s.tuning))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.casefold()))
 
 
 def noisy_pools(

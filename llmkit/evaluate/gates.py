@@ -184,24 +184,20 @@ def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95) 
 
 
 def _best(gate: Gate, n: int, level: float) -> tuple[float, float, float] | None:
-    """The best that n questions can show for a gate, given that noise or arm turn no right answer wrong."""
+    """The best that n questions can show for a gate: no adverse flip; for a difference that must lie beyond 0, all
+    flips to its side."""
     metric = gate.metric.rpartition(".")[2]
-    wants_more = gate.min is not None
     if metric in ("accuracy", "wrong_to_right", "right_to_wrong", "over_correction"):
-        hits = n if wants_more else 0
+        hits = n if gate.min is not None else 0
         return hits / n, *statistics.wilson(hits, n, level)
-    if metric == "gain" or (metric in ("drop", "clean_drop") and wants_more):
-        return (1.0, *statistics.bonett_price(n, 0, n, level)) if wants_more else (0.0, *_still(n, level))
-    if metric in ("drop", "clean_drop", "accuracy_change"):
-        return 0.0, *_still(n, level)
-    if metric == "drop_change":
-        return 0.0, *(2 * x for x in _still(n, level))
-    return None
-
-
-def _still(n: int, level: float) -> tuple[float, float]:
-    """The interval of a difference where no pair disagrees."""
-    return statistics.bonett_price(0, 0, n, level)
+    if metric not in ("gain", "drop", "clean_drop", "accuracy_change", "drop_change"):
+        return None
+    if gate.min is not None and gate.min >= 0:
+        return 1.0, *statistics.bonett_price(n, 0, n, level)
+    if gate.max is not None and gate.max <= 0:
+        return -1.0, *statistics.bonett_price(0, n, n, level)
+    still = statistics.bonett_price(0, 0, n, level)
+    return 0.0, *(still if metric != "drop_change" else (2 * x for x in still))
 
 
 def _conditions(gate: Gate, conditions: Sequence[str]) -> list[str | None]:

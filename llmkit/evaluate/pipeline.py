@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples
+from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb import perturbers
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
@@ -55,8 +57,24 @@ class Plan:
     dev: list[Question]
     given: list[Instructions]
     searches: bool
+    similar: list[conditions.Similar]
+    """Pairs of a tuning and a test question that share most of their words: reported, not refused."""
     ask: Ask = conditions.nobody
     """How a model is asked for noise."""
+
+    def remarks(self) -> list[str]:
+        """What a user should know before anything is asked."""
+        asked = len({q.cluster_id for q in self.questions})
+        effect = minimum_detectable_effect(asked)
+        told = [
+            f"{asked} independent questions cannot show any gain"
+            if effect is None
+            else f"{asked} independent questions show a gain of {effect:.3f} or more in four of five such runs"
+        ]
+        if self.similar:
+            shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
+            told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
+        return told
 
     @property
     def noise_calls(self) -> int:
@@ -81,17 +99,22 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     """
     arms = conditions.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     needs = conditions.needs_of(arms, recipe)
-    searches = bool(needs & {"correction", "guidance"}) and not recipe.rop.instructions
+    wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
+    searches = bool(wanted) and recipe.rop.search.budget > 0
     given = read(recipe.rop.instructions) if recipe.rop.instructions else [default_instructions()]
     questions = conditions.test_questions(recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
     asked = list(dict.fromkeys(v.condition for v in variants))
+    if recipe.eval.baseline:
+        read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
+    gates.refuse_hopeless(recipe.eval.gates, len(questions), recipe.eval.interval.level)
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )
-    return Plan(recipe, arms, needs, asked_here, variants, train, dev, given, searches)
+    similar = conditions.near_duplicates(train + dev, questions)
+    return Plan(recipe, arms, needs, asked_here, variants, train, dev, given, searches, similar)
 
 
 def run(
@@ -104,10 +127,12 @@ def run(
             "shards of a run must not search instructions each for themselves",
             "search once in a small run, and give its instructions.json to every shard with --instructions",
         )
+    if not quiet:
+        print(*planned.remarks(), sep="\n", file=sys.stderr)
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = _engines(loaded.recipe, stack)
-        folder = stack.enter_context(_folder(loaded, command, shard))
+        folder = stack.enter_context(_folder(loaded, command, shard, planned))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
@@ -126,7 +151,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(loaded, command, None))
+        folder = stack.enter_context(_folder(loaded, command, None, planned))
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
@@ -214,7 +239,7 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     return measured, verdicts
 
 
-def _folder(loaded: Loaded, command: Command, shard: Shard | None) -> RunFolder:
+def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan) -> RunFolder:
     """The run's folder, named after the task and everything that can change its answers."""
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
@@ -223,7 +248,8 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None) -> RunFolder:
     if shard:
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
-    folder.write_json("run.json", {"command": command, "shard": shard and list(shard)})
+    similar = [asdict(pair) for pair in planned.similar]
+    folder.write_json("run.json", {"command": command, "shard": shard and list(shard), "near_duplicates": similar})
     return folder
 
 

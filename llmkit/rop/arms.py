@@ -88,13 +88,14 @@ class Arm:
         usage = sum((r.usage for r in replies), Usage())
         return Reply(f"The answer is {options[best][0]}", usage=usage, logprobs=tuple(scores))
 
-    def correct(self, variant: Variant, role: Role = "corrector") -> Steps:
+    def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
         """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable."""
         content = render(
             "rop/correct-v1",
-            instruction=self.context.instructions.correction.best,
+            instruction=instruction or self.context.instructions.correction.best,
             shots=[{"noisy": n, "clean": c} for n, c in self.context.shots[: self.section.correction_shots]],
-            question=variant.text,
+            # Options that the answer's prompt leaves out need no correction either.
+            question=without_options(variant.text) if self.by_likelihood(variant) else variant.text,
         )
         reply = yield self.request(content, max_tokens=self.section.correction_max_tokens, purpose="correct", role=role)
         return repair(reply, variant.text)

@@ -19,7 +19,7 @@ from llmkit.rop.arms import Arm, ArmContext
 from llmkit.rop.instructions import Candidate, Instructions, Search, Stage, default_instructions, hand_written
 from llmkit.seeds import derive
 from llmkit.tasks import extract, gold_text, score
-from llmkit.types import Ask, Message, Reply, Request, Role, Sampling, Steps, Variant
+from llmkit.types import Ask, Message, Request, Sampling, Steps, Variant
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def search_both(
         ask,
         seed=derive(seed, "correction"),
     )
-    corrected = Pools(
-        _correct(correction.best, arm, pools.train, ask), _correct(correction.best, arm, pools.dev, ask)
-    )
+    corrected = Pools(_correct(correction.best, arm, pools.train, ask), _correct(correction.best, arm, pools.dev, ask))
     guidance = search(
         "guidance",
         section,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partialmethod
 
 import pytest
 from fakes import FakeEngine
 from rapidfuzz import process
 
-from llmkit.errors import DataError, EngineError, Incomplete, UsageError
+from llmkit.errors import DataError, EngineError, Incomplete, RecipeError, UsageError
 from llmkit.evaluate import conditions, pipeline
 from llmkit.evaluate.estimate import estimate
 from llmkit.evaluate.rescore import rescore
@@ -227,6 +227,41 @@ def test_a_leak_is_refused_with_both_ids():
     conditions.refuse_leaks([Question("p2", "Tom has 4 pens. How many?", "4", "numeric")], test)
 
 
+def test_near_duplicates_are_named_and_not_refused():
+    test = [
+        Question("t1", "Tom has 3 red pens and buys 4 more pens. How many has he?", "7", "numeric"),
+        Question("t2", "A bus left with 54 people.", "54", "numeric"),
+    ]
+    pool = [
+        Question("p1", "Tom has 3 red pens and buys 5 more pens. How many has he?", "8", "numeric"),
+        Question("p2", "Ann reads 9 books a week.", "9", "numeric"),
+    ]
+    conditions.refuse_leaks(pool, test)
+    assert conditions.near_duplicates(pool, test) == [conditions.Similar("p1", "t1", round(11 / 13, 3))]
+    assert conditions.near_duplicates([], test) == []
+
+
+def test_what_the_number_of_questions_can_show_is_said_before_anything_is_asked(run, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "_engines", lambda *args: 1 / 0)
+    loaded = load_recipe(None, OVERRIDES | {"data.limit": 40})
+    with pytest.raises(ZeroDivisionError):
+        pipeline.run(loaded, "eval")
+    assert "independent questions" in capsys.readouterr().err
+
+
+def test_a_gate_that_cannot_pass_is_refused_before_anything_is_asked(run):
+    gate = {"metric": "rop.clean_drop", "max": 0.03, "bound": "high"}
+    with pytest.raises(RecipeError, match="cannot pass with 6 questions"):
+        run(eval__gates=[gate])
+
+
+def test_budget_zero_needs_no_tuning_questions(run, monkeypatch):
+    monkeypatch.setattr(conditions, "tuning_questions", lambda *args: 1 / 0)
+    result, engine = run(rop__search__budget=0)
+    assert result.instructions[0].correction.strategy == "hand-written"
+    assert {r.purpose for r in engine.asked} == {"correct", "answer"}
+
+
 def test_an_unknown_arm_names_the_nearest(run):
     with pytest.raises(UsageError, match="unknown arm") as error:
         run(rop__arms=["correct_onli"])
@@ -241,6 +276,27 @@ def test_an_answer_to_another_text_is_not_taken_for_this_one(run):
     journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
     second, _ = run(command="eval")
     assert [s.text for s in second.samples] == [s.text for s in first.samples]
+
+
+def test_other_instructions_in_the_same_file_are_asked_with_anew(run, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"correction": "Mend it.", "guidance": "Ponder."}')
+    run(rop__instructions=str(path))
+    path.write_text('{"correction": "Mend it.", "guidance": "Think twice."}')
+    result, engine = run(rop__instructions=str(path))
+    assert {r.purpose for r in engine.asked} == {"answer"}  # corrections are as before
+    asked = [c["messages"][0]["content"] for s in result.samples if s.outcome.arm == "rop" for c in s.calls]
+    assert sum("Think twice." in text for text in asked) == len(asked) / 2
+    assert not any("Ponder." in text for text in asked)
+
+
+def test_another_model_in_the_same_place_is_asked_anew(run, monkeypatch):
+    first, _ = run(command="eval")
+    monkeypatch.setattr(FakeEngine, "__init__", partialmethod(FakeEngine.__init__, name="trained further"))
+    second, engine = run(lambda request: "The answer is 1.", command="eval")
+    assert second.folder == first.folder
+    assert len(engine.asked) == len(second.samples)
+    assert {s.outcome.parsed for s in second.samples} == {"1"}
 
 
 def test_shards_merge_into_the_run_that_was_never_cut(run, tmp_path):

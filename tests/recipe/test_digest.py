@@ -27,9 +27,16 @@ def test_it_is_twelve_hex_digits_and_the_same_every_time():
         "engine.timeout_s=3",
         "engine.retries=0",
         "engine.api_key_env=MY_KEY",
+        "eval.gates=[{metric: stand.drop, max: 0.2}]",
+        "eval.baseline=runs/other",
+        "eval.interval.level=0.9",
+        "eval.family=[drop]",
+        "eval.max_tokens_total=9",
+        "eval.price_prompt=1.5",
+        "eval.price_completion=1.5",
     ],
 )
-def test_where_and_how_fast_do_not_change_it(override):
+def test_where_how_fast_and_how_it_is_judged_do_not_change_it(override):
     assert of(override) == of()
 
 

@@ -12,7 +12,7 @@ class Section(BaseModel):
 
 
 class Neutral:
-    """Marks a field that changes how a run is carried out, never what comes out: it is no part of a digest."""
+    """Marks a field that changes how a run is carried out or judged, never what is asked: no part of a digest."""
 
 
 NEUTRAL = Neutral()

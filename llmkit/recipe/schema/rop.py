@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.base import NEUTRAL, Section
 
 
 class SearchSection(Section):
@@ -100,22 +100,22 @@ class EvalSection(Section):
     """Ways to put the question that `llmkit eval` measures; `llmkit rop` takes `rop.arms`."""
     answer: Literal["generate", "likelihood"] = "generate"
     """How `choice` and `boolean` questions are answered: by generating, or by the likeliest option."""
-    interval: IntervalSection = IntervalSection()
-    gates: tuple[Gate, ...] = ()
+    interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
+    gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
     draws: int = Field(1, ge=1)
     """Independent noisy copies of each question."""
-    family: tuple[Literal["gain", "drop", "clean_drop"], ...] = ("gain",)
+    family: Annotated[tuple[Literal["gain", "drop", "clean_drop"], ...], NEUTRAL] = ("gain",)
     """Comparisons in Holm's correction: `gain` (each arm against stand under noise), `drop` (noise against clean), or
     `clean_drop` (each arm against stand on clean questions)."""
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
-    baseline: str | None = None
+    baseline: Annotated[str | None, NEUTRAL] = None
     """A run folder that gates compare against."""
-    max_tokens_total: int | None = Field(None, ge=1)
+    max_tokens_total: Annotated[int | None, NEUTRAL] = Field(None, ge=1)
     """Stop cleanly, exit 4, once this many tokens were used."""
-    price_prompt: float = Field(0.0, ge=0)
+    price_prompt: Annotated[float, NEUTRAL] = Field(0.0, ge=0)
     """Price of a million prompt tokens, for the cost table."""
-    price_completion: float = Field(0.0, ge=0)
+    price_completion: Annotated[float, NEUTRAL] = Field(0.0, ge=0)
     """Price of a million generated tokens."""
 
 
