@@ -67,7 +67,7 @@ class Plan:
         asked = len({q.cluster_id for q in self.questions})
         effect = minimum_detectable_effect(asked)
         told = [
-            f"{asked} independent questions cannot show any gain"
+            f"{asked} independent questions are too few to show any gain"
             if effect is None
             else f"{asked} independent questions show a gain of {effect:.3f} or more in four of five such runs"
         ]

@@ -166,15 +166,19 @@ def minimum_detectable_effect(
 ) -> float | None:
     """The smallest difference of two accuracies on the same `n` questions that is found with `power_`, as a fraction.
 
-    `discordance` is the share of questions on which the two are expected to disagree. None where even the largest
-    possible difference, all disagreements in one direction, would be missed.
+    `discordance` is the share of questions on which the two are expected to disagree, or the difference itself where
+    that is larger. None where the exact test could not find even a difference on every question.
     """
-    if power(discordance, n, discordance, alpha) < power_:
+
+    def found(effect: float) -> bool:
+        return power(effect, n, max(effect, discordance), alpha) >= power_
+
+    if 2 * 0.5**n > alpha:
         return None
-    low, high = 0.0, discordance
+    low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, n, discordance, alpha) < power_ else (low, middle)
+        low, high = (low, middle) if found(middle) else (middle, high)
     return high
 
 

@@ -76,7 +76,9 @@ def test_minimum_detectable_effect_inverts_power():
     # (1.959964 sqrt(.2) + .841621 sqrt(.2 - d^2))^2 / d^2 = 500 at d = .0556
     assert effect == pytest.approx(0.0556, abs=5e-4)
     assert statistics.power(effect, 500, 0.2) == pytest.approx(0.8, abs=1e-6)
-    assert statistics.minimum_detectable_effect(20, discordance=0.1) is None
+    assert statistics.minimum_detectable_effect(5) is None  # 2 x .5^5 > .05: the exact test finds nothing
+    few = statistics.minimum_detectable_effect(25)  # more than .2 must change, so all that change are the difference
+    assert statistics.power(few, 25, few) == pytest.approx(0.8, abs=1e-6)
     assert statistics.minimum_detectable_effect(2000, 0.2) < effect
 
 
