@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from typing import Any
 
+from llmkit.engines.attention import share_key_heads
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, pick_dtype
@@ -101,6 +102,8 @@ class TransformersEngine:
                 model = AutoModelForCausalLM.from_pretrained(
                     self._model.folder, dtype=getattr(torch, self.identity.dtype), trust_remote_code=trust
                 )
+                if self._device == "cpu":
+                    share_key_heads(model)
                 own = model.generation_config
                 if self._adapter is not None:
                     model = self._with_adapter(model)
