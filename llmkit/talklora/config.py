@@ -141,6 +141,11 @@ class TalkLoraConfig(PeftConfig):
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     @property
+    def one_softmax(self) -> bool:
+        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        return self.top_k is None and self.talk != "after-softmax"
+
+    @property
     def constant_gate(self) -> float | None:
         """The gate's value where it cannot depend on the input (one expert, or no router), else None."""
         if self.router_input == "none" or (self.num_experts == 1 and not self.gate_dropout):

@@ -36,13 +36,14 @@ class Folded(NamedTuple):
     scale: float
 
 
-def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor]) -> dict[str, Folded]:
+def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False) -> dict[str, Folded]:
     """Every adapted module of a saved adapter, by its path in the base model, in the exact form for inference.
 
-    `state_dict` has the keys of `adapter_model.safetensors`. ValueError where gates are not one softmax of the router's
-    logits (top_k, talk="after-softmax"), or where weights are missing.
+    `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
+    not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
+    that turns logits into gates by `layer.gates`.
     """
-    if config.top_k is not None or config.talk == "after-softmax":
+    if not (config.one_softmax or any_gates):
         raise ValueError(
             "only adapters whose gates are one dense softmax fold: this one has top_k or talk='after-softmax'"
         )

@@ -26,6 +26,22 @@ class Weight(nn.Module):
         self.weight = nn.Parameter(torch.empty(*shape))
 
 
+class FoldedRows:
+    """A layer's weights before B as one matrix, `rows`, and what it was made of."""
+
+    def __init__(self, rows: Tensor, modules: list[nn.Module]) -> None:
+        self.rows = rows
+        # Aliases of the weights: they keep the storages, so that no new one can have the address of an old one.
+        self.made_of = [(m._parameters, m.weight, m.weight.detach(), m.weight._version) for m in modules]
+
+    def holds(self) -> bool:
+        """Whether the weights are still the same, as far as their versions and storages tell."""
+        return all(
+            owner["weight"] is weight and weight._version == version and weight.data_ptr() == alias.data_ptr()
+            for owner, weight, alias, version in self.made_of
+        )
+
+
 class TokenMask:
     """The attention mask of the forward pass under way, seen by every layer of a model. (batch, positions) or None."""
 
@@ -102,7 +118,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
     """A linear map with TalkLoRA adapters: y = W0 x + s sum_i g_i(x) B_i E_i A_i x (arXiv 2604.06291, eq. 4 to 7)."""
 
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router")
-    other_param_names = ("settings", "shared_B")
+    other_param_names = ("settings", "shared_B", "folded")
 
     def __init__(self, base_layer: nn.Module, token_mask: TokenMask) -> None:
         super().__init__()
@@ -116,6 +132,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         self.settings: dict[str, TalkLoraConfig] = {}
         # Modules shared across layers stand in lists: not registered here (no copies on disk), yet seen by deepcopy.
         self.shared_B: dict[str, list[nn.Linear]] = {}
+        self.folded: dict[str, FoldedRows] = {}
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
         self.token_mask = token_mask
@@ -127,6 +144,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         """Adds an adapter. `shared_B`, (k, n m), belongs to the model; None gives the layer one of its own."""
         n, m, d = config.num_experts, config.expert_rank, self.in_features
         self.settings[adapter_name] = config
+        self.folded.pop(adapter_name, None)
         self.talklora_A[adapter_name] = nn.Linear(d, config.r, bias=False)
         if config.transform:
             self.talklora_E[adapter_name] = Weight(n, m, m)
@@ -193,6 +211,10 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
+        if self._folds(A.weight):
+            z = nn.functional.linear(x, self.fold(adapter_name))  # (..., n m + n)   features and logits in one GEMM
+            v = self._weighted(z, adapter_name)
+            return up(v.to(up.weight.device))
         if self.training and config.dropout:
             x = nn.functional.dropout(x, config.dropout)
         h = A(x)  # (..., r)   all experts' A in one GEMM
@@ -200,36 +222,71 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         y = up(v.to(up.weight.device, h.dtype))  # (..., k)   gate before B: exact, by linearity
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
+    def _folds(self, A: Tensor) -> bool:
+        """Whether all before B may act as one matrix: where nothing is trained, differentiated, rounded or traced."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or A.is_inference():
+            return False
+        return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
+
+    def fold(self, adapter_name: str) -> Tensor:
+        """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
+
+        A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
+        no versions, is seen after the next `train()`.
+        """
+        kept = self.folded.get(adapter_name)
+        if kept is None or not kept.holds():
+            kept = self.folded[adapter_name] = self._fold(adapter_name)
+        return kept.rows
+
+    @torch.no_grad()
+    def _fold(self, adapter_name: str) -> FoldedRows:
+        config, weights = self.settings[adapter_name], self.weights(adapter_name)
+        A = self.talklora_A[adapter_name].weight
+        scale = config.scale / config.num_experts if config.router_input == "none" else config.scale
+        rows = mixing(config, **weights, like=A, scale=scale) @ A
+        if config.router_input == "input":
+            rows = torch.cat([rows, weights["W"]])
+        parts = (self.talklora_A, self.talklora_E, self.talklora_router, self.talklora_C)
+        return FoldedRows(rows, [part[adapter_name] for part in parts if adapter_name in part])
+
+    def train(self, mode: bool = True) -> TalkLoraLayer:
+        if mode:
+            self.folded.clear()
+        return super().train(mode)
+
     def _gated(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
         config = self.settings[adapter_name]
-        n, m = config.num_experts, config.expert_rank
+        n = config.num_experts
         wide = torch.promote_types(h.dtype, torch.float32)
         with torch.autocast(h.device.type, enabled=False):
             E, W, C = (None if w is None else w.to(wide) for w in self.weights(adapter_name).values())
             # The scale sits in the small map: per token it would be one more tensor to keep.
             scale = config.scale / n if config.router_input == "none" else config.scale
             z = h.to(wide) @ mixing(config, E, W, C, h.new_empty((), dtype=wide), scale).T
-            u, logits = z[..., : n * m].unflatten(-1, (n, m)), z[..., n * m :]  # (..., n, m), (..., n)
-            if config.router_input == "none":
-                return u.flatten(-2)
             if config.router_input == "input":
-                logits = x.to(wide) @ W.T
-            gate = self.gate(logits, C, config)  # (..., n)
-            return (u * gate[..., None]).flatten(-2)
+                z = torch.cat([z, x.to(wide) @ W.T], dim=-1)
+            return self._weighted(z, adapter_name)
+
+    def _weighted(self, z: Tensor, adapter_name: str) -> Tensor:
+        """[features; logits] (..., n m + n) to features weighted by their expert's gate, (..., n m)."""
+        config = self.settings[adapter_name]
+        if config.router_input == "none":
+            return z
+        n = config.num_experts
+        u, logits = z.split((z.shape[-1] - n, n), dim=-1)
+        C = self.talklora_C[adapter_name].weight.to(z.dtype) if config.talk == "after-softmax" else None
+        gate = self.gate(logits, C, config)  # (..., n)
+        return (u.unflatten(-1, (n, -1)) * gate[..., None]).flatten(-2)  # (..., n, m) in between
 
     def gate(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
         p = torch.softmax(logits, dim=-1)
-        kept = None
-        if config.top_k is not None and config.top_k < config.num_experts:
-            kept = torch.zeros_like(p).scatter(-1, p.topk(config.top_k, dim=-1).indices, 1.0)
         if self.training and config.balance_coef:
-            load = _renormalised(p, kept).detach()
+            load = _kept(config, p).detach()
             p = _Balance.apply(p, load, self.token_mask.of(load), config.balance_coef)
-        gate = _renormalised(p, kept)
-        if config.talk == "after-softmax":
-            gate = gate @ torch.softmax(C, dim=0).T  # columns of softmax(C) sum to 1, so the gates still do
+        gate = _mixed(config, _kept(config, p), C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:
@@ -308,8 +365,19 @@ def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
     return module
 
 
-def _renormalised(p: Tensor, kept: Tensor | None) -> Tensor:
-    if kept is None:
+def gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
+    """Router logits (..., n) to the experts' weights (..., n), as they are at inference."""
+    return _mixed(config, _kept(config, torch.softmax(logits, dim=-1)), C)
+
+
+def _kept(config: TalkLoraConfig, p: Tensor) -> Tensor:
+    """The `top_k` largest of the probabilities, renormalised."""
+    if config.top_k is None or config.top_k >= config.num_experts:
         return p
-    p = p * kept
+    p = p * torch.zeros_like(p).scatter(-1, p.topk(config.top_k, dim=-1).indices, 1.0)
     return p / p.sum(-1, keepdim=True)
+
+
+def _mixed(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
+    """Gates that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
+    return gate @ torch.softmax(C, dim=0).T if config.talk == "after-softmax" else gate
