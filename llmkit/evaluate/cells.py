@@ -204,6 +204,16 @@ def interval(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": number(value), "low": number(low), "high": number(high)}
 
 
+def estimate(found: Estimate) -> dict[str, Any]:
+    """An estimate as JSON."""
+    return interval(found.value, found.low, found.high) | {
+        "se": number(found.se),
+        "n": found.n,
+        "clusters": found.clusters,
+        "method": found.method,
+    }
+
+
 def null(reason: str) -> dict[str, Any]:
     """A metric without a value, and why."""
     return {"value": None, "low": None, "high": None, "reason": reason}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from llmkit.evaluate import correction, statistics
+from llmkit.evaluate import correction, cost, curves, statistics
 from llmkit.evaluate.cells import (
     NOISY,
     STAND,
@@ -14,15 +14,14 @@ from llmkit.evaluate.cells import (
     Cells,
     Plan,
     Weights,
+    estimate,
     interval,
     null,
     number,
     pair_key,
-    strength,
 )
 from llmkit.evaluate.compare import against
 from llmkit.evaluate.samples import Sample, as_samples
-from llmkit.evaluate.statistics import Estimate
 from llmkit.recipe.schema import EvalSection
 from llmkit.seeds import derive
 from llmkit.types import CLEAN, Outcome
@@ -62,7 +61,7 @@ def metrics(
         "holm": _holm(cells, solved, section.family, 1 - level),
         "noise_floor": {arm: floor for arm in cells.arms if (floor := _noise_floor(cells, arm, level))},
         "baseline": None if baseline is None else against(samples, baseline, section.interval, seed),
-        "timing": {arm: _timing(cells, arm) for arm in cells.arms},
+        "timing": cost.timing(cells),
     }
 
 
@@ -80,9 +79,9 @@ class _Solved:
                     tested["drop", arm, condition] = ((arm, CLEAN), here)
                 if arm != STAND:
                     tested["gain", arm, condition] = (here, (STAND, condition))
-            for name, weights in _areas(cells, arm).items():
+            for name, weights in curves.areas(cells, arm).items():
                 plan.add(("area", arm, name), weights)
-            for (out, condition), gain in _holdout_gains(cells, arm).items():
+            for (out, condition), gain in curves.holdout_gains(cells, arm).items():
                 plan.add_column(("holdout", arm, out, condition), gain, (-1.0, 1.0))
         tested = {name: ends for name, ends in tested.items() if plan.add(name, {ends[0]: 1.0, ends[1]: -1.0})}
         self.estimates = plan.solve(level, draws, seed)
@@ -112,16 +111,6 @@ class _Solved:
         return estimate(found) | test | ({"p": _p(test["p"])} if "p" in test else {})
 
 
-def estimate(found: Estimate) -> dict[str, Any]:
-    """An estimate as JSON."""
-    return interval(found.value, found.low, found.high) | {
-        "se": number(found.se),
-        "n": found.n,
-        "clusters": found.clusters,
-        "method": found.method,
-    }
-
-
 def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSection) -> dict[str, Any]:
     level = section.interval.level
     conditions = [*cells.noisy_of(arm), NOISY]
@@ -142,8 +131,8 @@ def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSec
     found |= {
         "over_correction": correction.over_correction(cells, texts.pop(CLEAN), level),
         "correction": _present({c: correction.quality(cells, group, level) for c, group in texts.items()}),
-        "curves": _curves(cells, solved, arm, level),
-        "holdout": _holdout(cells, solved, arm, level),
+        "curves": curves.curves(cells, solved.estimates, arm, level),
+        "holdout": curves.holdout(solved.estimates, arm),
         "repeats": _repeats(cells, solved, arm),
     }
     return {key: value for key, value in found.items() if value not in (None, {})}
@@ -152,8 +141,6 @@ def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSec
 def _cell(cells: Cells, arm: str, condition: str, section: EvalSection) -> dict[str, Any]:
     group = [s for c in (cells.noisy_of(arm) if condition == NOISY else [condition]) for s in cells.samples[arm, c]]
     outcomes = [s.outcome for s in group]
-    prompt, completion = sum(o.usage.prompt for o in outcomes), sum(o.usage.completion for o in outcomes)
-    price = (prompt * section.price_prompt + completion * section.price_completion) / 1e6
     strengths = [s.strength for s in group if s.strength is not None]
     return {
         "n": len({o.question_id for o in outcomes}),
@@ -163,9 +150,7 @@ def _cell(cells: Cells, arm: str, condition: str, section: EvalSection) -> dict[
         "cut": sum(o.cut for o in outcomes),
         "errors": sum(o.error is not None for o in outcomes),
         "fallbacks": sum(o.fallback is not None for o in outcomes),
-        "calls": sum(o.calls for o in outcomes),
-        "tokens": {"prompt": prompt, "completion": completion},
-        "price": number(price) if section.price_prompt or section.price_completion else None,
+        **cost.spent(group, section),
         "strength": number(sum(strengths) / len(strengths)) if strengths else None,
         "rejected": sum(s.rejected is not None for s in group),
     }
@@ -228,60 +213,6 @@ def _flips(cells: Cells, arm: str, condition: str, level: float) -> dict[str, An
 
     wrong = np.where(both, 1 - clean, 0)
     return {"right_to_wrong": among(clean * (1 - noisy), clean), "wrong_to_right": among(wrong * noisy, wrong)}
-
-
-def _areas(cells: Cells, arm: str) -> dict[str, Weights]:
-    """operator -> the weights of the area under its accuracy curve, divided by the range of strengths."""
-    found = {}
-    for operator, points in _points(cells, arm).items():
-        rates = [rate for rate, _ in points]
-        weights: dict[Cell, float] = {}
-        for i, (_, condition) in enumerate(points):
-            left = rates[i] - rates[i - 1] if i else 0.0
-            right = rates[i + 1] - rates[i] if i + 1 < len(rates) else 0.0
-            weights[arm, condition] = (left + right) / 2 / (rates[-1] - rates[0])
-        found[operator] = weights
-    return found
-
-
-def _points(cells: Cells, arm: str) -> dict[str, list[tuple[float, str]]]:
-    """operator -> [(strength, condition)], from clean at 0 upward; operators with one strength are no curve."""
-    curves: dict[str, dict[float, str]] = {}
-    for condition in cells.conditions:
-        if (stated := strength(condition)) and (arm, condition) in cells.samples:
-            curves.setdefault(stated[0], {})[stated[1]] = condition
-    for points in curves.values():
-        if (arm, CLEAN) in cells.samples:
-            points.setdefault(0.0, CLEAN)
-    return {op: sorted(points.items()) for op, points in curves.items() if len(set(points.values()) - {CLEAN}) > 1}
-
-
-def _curves(cells: Cells, solved: _Solved, arm: str, level: float) -> dict[str, Any]:
-    found = {}
-    for operator, points in _points(cells, arm).items():
-        area = solved.estimates.get(("area", arm, operator))
-        line = [{"strength": rate, "accuracy": cells.accuracy(arm, c, level)} for rate, c in points]
-        found[operator] = {"points": line, "area": area and estimate(area)}
-    return found
-
-
-def _holdout_gains(cells: Cells, arm: str) -> dict[tuple[str, str], Any]:
-    """(kind held out, condition) -> (Q,) this arm minus `stand`."""
-    found = {}
-    for (name, condition, out), group in cells.held.items():
-        stand = cells.contrast({(STAND, condition): 1.0})
-        if name == arm and stand is not None and condition in cells.noisy:
-            found[out, condition] = cells.mean_of(group) - stand
-    return found
-
-
-def _holdout(cells: Cells, solved: _Solved, arm: str, level: float) -> dict[str, Any]:
-    """Rows: the kind of noise that tuning never saw. Columns: the kind asked. Gain over `stand`."""
-    rows: dict[str, Any] = {}
-    for name, found in solved.estimates.items():
-        if name[0] == "holdout" and name[1] == arm and found is not None:
-            rows.setdefault(name[2], {})[name[3]] = interval(found.value, found.low, found.high)
-    return rows
 
 
 def _repeats(cells: Cells, solved: _Solved, arm: str) -> dict[str, Any]:
@@ -357,19 +288,6 @@ def _detectable(cells: Cells, solved: _Solved, level: float) -> dict[str, Any] |
     clusters = len(set(cells.clusters.tolist()))
     effect = statistics.minimum_detectable_effect(clusters, discordance, 1 - level) if discordance else None
     return {"n": clusters, "discordance": number(discordance), "power": 0.8, "value": number(effect)}
-
-
-def _timing(cells: Cells, arm: str) -> dict[str, Any]:
-    found = {}
-    for condition in cells.conditions:
-        group = cells.samples.get((arm, condition), ())
-        if group:
-            found[condition] = {
-                "seconds_in_flight": number(sum(s.seconds for s in group)),
-                "prefix_cached_tokens": sum(s.outcome.usage.cached for s in group),
-                "cached_calls": sum(s.cached_calls for s in group),
-            }
-    return found
 
 
 def _chance(cells: Cells) -> float:

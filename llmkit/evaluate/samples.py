@@ -55,7 +55,7 @@ class Sample:
 
     @property
     def seconds(self) -> float:
-        """Time from asking to answer, over all calls; with many in flight it is mostly waiting."""
+        """The calls' shares of the engine's time. Waiting in a queue raises it: read sums."""
         return sum(float(call.get("seconds") or 0) for call in self.calls)
 
     @property

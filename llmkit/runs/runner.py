@@ -118,6 +118,8 @@ class _Run:
         self.pending: dict[Engine, int] = {}
         self.open = 0
         self.done: list[Finished] = []
+        self.clock = 0.0  # seconds that one request has cost: each second is split among those in flight
+        self.looked = time.monotonic()
 
     def go(self, jobs: Iterator[tuple[Key, Steps]]) -> Iterator[Finished]:
         more = True
@@ -198,7 +200,7 @@ class _Run:
             self.by_cache_key[key].waiting.append((job, place, request))
         else:
             self.check_budget()
-            flight = _Flight(key, engine, time.monotonic(), [(job, place, request)])
+            flight = _Flight(key, engine, self.now(), [(job, place, request)])
             number = next(_numbers)
             self.flights[number] = self.by_cache_key[key] = flight
             self.pending[engine] = self.pending.get(engine, 0) + 1
@@ -213,6 +215,7 @@ class _Run:
     def take(self, engine: Engine) -> None:
         """Take one reply from an engine, store it, and hand it to every job that waits for it."""
         number, reply = self.next_reply(engine)
+        now = self.now()
         flight = self.flights.pop(number, None)
         if flight is None:  # of an earlier run that was left early
             return
@@ -224,7 +227,7 @@ class _Run:
             runner.tokens += reply.usage.prompt + reply.usage.completion
             if runner.cache:
                 runner.cache.put(flight.cache_key, reply)
-        seconds = time.monotonic() - flight.submitted
+        seconds = now - flight.submitted
         for i, (job, place, request) in enumerate(flight.waiting):
             if isinstance(reply, Reply):
                 self.place(job, place, Call(request, reply, cached=i > 0, seconds=0.0 if i else seconds))
@@ -234,6 +237,13 @@ class _Run:
                 self.advance(job, self.send_replies(job))
         if self.flights:
             self.check_budget()
+
+    def now(self) -> float:
+        """The clock, which runs slower the more requests share the time."""
+        before, self.looked = self.looked, time.monotonic()
+        if self.flights:
+            self.clock += (self.looked - before) / len(self.flights)
+        return self.clock
 
     def next_reply(self, engine: Engine) -> tuple[Key, Reply | EngineError]:
         for _ in range(2):  # a drain that ended between two submissions is opened again

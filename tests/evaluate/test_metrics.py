@@ -246,3 +246,25 @@ def test_samples_are_read_back_from_a_run(tmp_path):
     assert read == [Sample.from_row(row) for row in rows]
     assert read[-1].outcome.calls == 2
     assert read[-1].seconds > 0
+
+
+def test_engine_seconds_are_shared_by_the_tokens_that_the_engine_worked_on():
+    """10 s for 100 tokens: 20 + 10 of `stand` (its other 70 prompt tokens were cached), 40 + 30 of `rop`."""
+
+    def call(prompt, completion, prefix, cached=False, seconds=0.0):
+        usage = [prompt, completion, prefix]
+        return {"purpose": "answer", "reply": {"text": "4", "usage": usage}, "cached": cached, "seconds": seconds}
+
+    def sample(arm, *calls):
+        outcome = Outcome("q", "q", "clean", arm, 0, "4", True, "4", calls=len(calls))
+        return Sample(outcome, calls=calls)
+
+    samples = [
+        sample("stand", call(90, 10, 70, seconds=7.0)),
+        sample("rop", call(40, 30, 0, seconds=3.0)),
+        sample("guide_only", call(40, 30, 0, cached=True)),
+    ]
+    found = {arm: t["clean"]["engine_seconds"] for arm, t in metrics(samples, FAST, 7)["timing"].items()}
+    assert found == {"stand": 3.0, "guide_only": 7.0, "rop": 7.0}
+    known = metrics([samples[2]], FAST, 7)["timing"]["guide_only"]["clean"]
+    assert known == {"engine_seconds": None, "prefix_cached_tokens": 0, "cached_calls": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -57,6 +58,17 @@ def test_two_stage_jobs_share_one_flight():
     assert len(done) == 50
     assert len(engine.asked) == 150
     assert engine.most_pending >= 50, "all first stages were with the engine at once"
+
+
+def test_the_calls_of_a_run_add_up_to_the_time_it_took(monkeypatch):
+    """However many wait at once. The clock moves one second each time anybody looks."""
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    found = [call.seconds for done in Runner({"answerer": FakeEngine(shout)}).run(jobs(5)) for call in done.calls]
+    passed = next(ticks)
+    assert len(found) == 15
+    assert min(found) > 0
+    assert passed - 3 <= sum(found) <= passed
 
 
 def test_jobs_are_taken_lazily_and_at_most_so_many_are_open():

@@ -240,11 +240,11 @@ function cost() {
     const sum = (f) => cells.reduce((t, v) => t + f(v), 0);
     const timing = Object.values(M.timing[arm] || {});
     return [arm, { outcomes: sum((v) => v.outcomes), calls: sum((v) => v.calls), prompt: sum((v) => v.tokens.prompt), completion: sum((v) => v.tokens.completion),
-      seconds: timing.reduce((t, v) => t + v.seconds_in_flight, 0), cached: timing.reduce((t, v) => t + v.prefix_cached_tokens, 0), stored: timing.reduce((t, v) => t + v.cached_calls, 0), price: cells.some((v) => v.price !== null) ? sum((v) => v.price || 0) : null,
+      seconds: timing.reduce((t, v) => t + (v.engine_seconds || 0), 0), cached: timing.reduce((t, v) => t + v.prefix_cached_tokens, 0), stored: timing.reduce((t, v) => t + v.cached_calls, 0), price: cells.some((v) => v.price !== null) ? sum((v) => v.price || 0) : null,
       unparsed: sum((v) => v.unparsed), cut: sum((v) => v.cut), errors: sum((v) => v.errors) }];
   }));
   const priced = arms.some((a) => sums[a].price !== null);
-  const ways = { tokens: ["tokens for each answer", (s) => (s.prompt + s.completion) / s.outcomes], generated: ["generated tokens for each answer", (s) => s.completion / s.outcomes], calls: ["calls for each answer", (s) => s.calls / s.outcomes], seconds: ["seconds from asking to answer", (s) => s.seconds / s.outcomes] };
+  const ways = { tokens: ["tokens for each answer", (s) => (s.prompt + s.completion) / s.outcomes], generated: ["generated tokens for each answer", (s) => s.completion / s.outcomes], calls: ["calls for each answer", (s) => s.calls / s.outcomes], seconds: ["engine seconds for each answer", (s) => s.seconds / s.outcomes] };
   if (priced) ways.price = ["price of 1,000 answers", (s) => (1000 * s.price) / s.outcomes];
   const holder = el("div", { class: "card" }), where = noisyConditions.length > 1 ? NOISY : noisyConditions[0] || CLEAN;
   const choose = el("select", { id: "cost-by" }, Object.entries(ways).map(([k, [label]]) => el("option", { value: k }, label)));
@@ -279,7 +279,7 @@ function cost() {
   draw();
   const rows = arms.map((a) => [a, ...["calls", "prompt", "cached", "completion"].map((k) => el("td", {}, many(sums[a][k]))), el("td", {}, (sums[a].seconds / Math.max(1, sums[a].outcomes)).toFixed(2)), el("td", {}, many(sums[a].stored)), ...(priced ? [el("td", {}, (sums[a].price || 0).toFixed(4))] : []), ...["unparsed", "cut", "errors"].map((k) => el("td", {}, many(sums[a][k])))]);
   section("cost", "Cost", `What accuracy under ${where === NOISY ? "noise" : where} is paid with.`, el("div", { class: "stack" }, ...(arms.length > 1 ? [el("label", { class: "pick" }, "By", choose), holder] : []),
-    table(["arm", "calls", "prompt tokens", "of them cached", "generated tokens", "seconds an answer", "calls from cache", ...(priced ? ["price"] : []), "unparsed", "cut", "errors"], rows, "Totals over all conditions")));
+    table(["arm", "calls", "prompt tokens", "of them cached", "generated tokens", "engine s an answer", "calls from cache", ...(priced ? ["price"] : []), "unparsed", "cut", "errors"], rows, "Totals over all conditions")));
 }
 
 /* ---- correction quality ---- */

@@ -124,15 +124,20 @@ def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
 def _cost(metrics: Mapping[str, Any]) -> Table:
     priced = any(cell["price"] is not None for arm in metrics["arms"].values() for cell in arm["conditions"].values())
     more = ["price"] if priced else []
-    table = _table("Cost", "arm", "calls", "prompt", "generated", "s/answer", *more, "unparsed", "cut", "errors")
+    columns = ("calls", "prompt", "cached", "generated", "s/answer", *more, "unparsed", "cut", "errors")
+    table = _table("Cost", "arm", *columns)
     for arm, found in metrics["arms"].items():
         cells = [cell for condition, cell in found["conditions"].items() if condition != NOISY]
-        seconds = sum(t["seconds_in_flight"] for t in metrics["timing"].get(arm, {}).values())
+        timing = metrics["timing"].get(arm, {}).values()
+        seconds = [t["engine_seconds"] for t in timing if t["engine_seconds"] is not None]
+        prompt, completion = (sum(c["tokens"][kind] for c in cells) for kind in ("prompt", "completion"))
         table.add_row(
             arm,
             f"{sum(c['calls'] for c in cells):,}",
-            *(f"{sum(c['tokens'][kind] for c in cells):,}" for kind in ("prompt", "completion")),
-            f"{seconds / max(sum(c['outcomes'] for c in cells), 1):,.2f}",
+            f"{prompt:,}",
+            f"{sum(t['prefix_cached_tokens'] for t in timing) / max(prompt, 1):.0%}",
+            f"{completion:,}",
+            f"{sum(seconds) / max(sum(c['outcomes'] for c in cells), 1):,.2f}" if seconds else "-",
             *([f"{sum(c['price'] or 0 for c in cells):.4f}"] if priced else []),
             *(f"{sum(c[key] for c in cells):,}" for key in ("unparsed", "cut", "errors")),
         )
