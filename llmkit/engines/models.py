@@ -64,8 +64,17 @@ class Adapter:
 
     @property
     def rank(self) -> int:
-        """The LoRA rank that vLLM must hold: a TalkLoRA adapter carries its router in n more rows."""
-        return int(self.config.get("r", 0)) + (int(self.config["num_experts"]) if self.kind == "TALKLORA" else 0)
+        """The LoRA rank that vLLM must hold: a TalkLoRA adapter of n experts carries its router in n more rows."""
+        r = int(self.config.get("r", 0))
+        if self.kind != "TALKLORA":
+            return max([r, *(self.config.get("rank_pattern") or {}).values()])
+        n = int(self.config["num_experts"])
+        return (n * r if self.config.get("share_A") else r) + n
+
+    @property
+    def fits_slots(self) -> bool:
+        """Whether vLLM's LoRA slots can hold it: the gate in them is one softmax."""
+        return self.config.get("top_k") is None and self.config.get("talk") != "after-softmax"
 
     @property
     def for_vllm(self) -> bool:

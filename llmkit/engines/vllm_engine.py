@@ -14,12 +14,13 @@ from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_ver
 from llmkit.engines.models import locate, locate_adapter
 from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
-from llmkit.errors import EngineError, UsageError
+from llmkit.errors import EngineError, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 _GIB = 2**30
+FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # read by llmkit's plugin: an adapter to build into the model itself
 
 
 class VllmEngine:
@@ -169,7 +170,13 @@ class VllmEngine:
         elif section.kv_cache_gib:
             options["kv_cache_memory_bytes"] = int(section.kv_cache_gib * _GIB)
         self._lora = None
-        if self._adapter:
+        built_in = self._adapter and not (
+            self._adapter.fits_slots and takes_lora(self._model.config.get("architectures") or [])
+        )
+        if built_in:
+            options["model_impl"] = "transformers"
+            os.environ[FALLBACK_ADAPTER] = str(self._adapter.folder)
+        elif self._adapter:
             rank = next((r for r in _RANKS if r >= self._adapter.rank), None)
             if rank is None:
                 raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}", "use --engine transformers")
@@ -192,10 +199,26 @@ class VllmEngine:
                     seed=0,
                     **options,
                 ).llm_engine
+                if self._lora:
+                    self._engine.add_lora(self._lora)  # now, so that an adapter that does not fit is named as such
+        except LlmkitError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"vLLM cannot start {self._model.name}: {error}", "run with --debug to see its log"
             ) from error
+        finally:
+            os.environ.pop(FALLBACK_ADAPTER, None)
+
+
+def takes_lora(architectures: list[str]) -> bool:
+    """Whether vLLM has LoRA slots for these architectures. One without a class of its own runs through vLLM's
+    transformers backend, which has."""
+    from vllm.model_executor.models import ModelRegistry
+    from vllm.model_executor.models.interfaces import supports_lora
+
+    own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
+    return all(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,14 +81,8 @@ class Adapter:
         from llmkit.talklora.export import fold
 
         try:
-            return fold(self.settings, self.weights)
+            return fold(self.settings, self.weights, any_gates=True)
         except ValueError as error:
-            odd = self.settings.top_k is not None or self.settings.talk == "after-softmax"
-            if odd:
-                raise UsageError(
-                    f"{self.path} is not served through vLLM: {error}",
-                    "use the transformers engine, or export it to plain LoRA with a measured error",
-                ) from error
             raise DataError(f"{self.path / WEIGHTS}: {error}", "the folder was not saved whole") from error
 
     @property
@@ -102,6 +96,17 @@ class Adapter:
     def rank(self) -> int:
         """What the adapter takes of vLLM's `max_lora_rank`: r + n."""
         return sum(self.layout)
+
+    @property
+    def fits_slots(self) -> bool:
+        """Whether vLLM's LoRA slots can hold it: their gate is one softmax. Others are built into the model."""
+        return self.type == "LORA" or self.settings.one_softmax
+
+    def mixer(self, module: str) -> Tensor | None:
+        """C (n, n) of a module whose gates talk after the softmax, else None."""
+        if self.type == "LORA" or self.settings.talk != "after-softmax":
+            return None
+        return self.weights[f"base_model.model.{module}.talklora_C.weight"]
 
     @cached_property
     def sizes(self) -> dict[str, tuple[int, int]]:

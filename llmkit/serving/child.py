@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
+from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, takes_lora
 from llmkit.errors import LlmkitError, UsageError
-from llmkit.serving.plugin import FALLBACK_ADAPTER
 from llmkit.serving.server import DRAIN_SECONDS, Plan
 
 KEPT = 31  # adapters in memory beyond those in slots
@@ -54,16 +54,17 @@ def _serve(plan: Plan) -> None:
         why = vllm_internals.problem()
         if why:
             raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
-        slots = vllm_internals.has_lora_slots(AutoConfig.from_pretrained(plan.model).architectures or [])
+        slots = plan.fits_slots and takes_lora(AutoConfig.from_pretrained(plan.model).architectures or [])
         rank = vllm_internals.allowed_rank(rank)
     if not slots:
+        why_not = "this architecture" if plan.fits_slots else "gates with top_k or talk='after-softmax'"
         if len(plan.adapters) > 1:
             raise UsageError(
-                "vLLM has no LoRA for this architecture, so its adapter is built into the model: one per server",
+                f"no LoRA slots for {why_not}, so an adapter is built into the model: one per server",
                 "start one server for each adapter",
             )
         os.environ[FALLBACK_ADAPTER] = plan.adapters[0][1]
-        print("llmkit: warning: no LoRA slots for this architecture: the adapter is built into the model", flush=True)
+        print(f"llmkit: warning: no LoRA slots for {why_not}: the adapter is built into the model", flush=True)
     if cpu:
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")  # half the start-up time of spawn
     sys.argv = ["llmkit serve", *arguments(plan, cpu, slots, rank)]

@@ -1,36 +1,42 @@
-"""The second path, for models that vLLM's LoRA does not cover: one adapter, built into the model itself."""
+"""The second path, for models and gates that vLLM's LoRA does not cover: one adapter, built into the model itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llmkit.errors import DataError
 from llmkit.serving.adapter import Adapter
+from llmkit.talklora.layer import gates
 
 
 class Adapted(nn.Module):
     """A linear module with a folded TalkLoRA adapter (or a plain LoRA, n = 0) beside it.
 
-    lora_A (r + n, d), lora_B (k, r + n): as llmkit.talklora.export gives them.
+    lora_A (r + n, d), lora_B (k, r + n): as llmkit.talklora.export gives them; C (n, n) where gates talk after the
+    softmax.
     """
 
-    def __init__(self, base: nn.Module, lora_A: Tensor, lora_B: Tensor, scale: float, n: int) -> None:
+    def __init__(
+        self, base: nn.Module, lora_A: Tensor, lora_B: Tensor, scale: float, n: int, settings: Any, C: Tensor | None
+    ) -> None:
         super().__init__()
-        self.base, self.n = base, n
+        self.base, self.n, self.settings = base, n, settings
         self.r = lora_A.shape[0] - n
         dtype, device = torch.get_default_dtype(), torch.get_default_device()
         # Buffers, not parameters: no checkpoint of the base model holds them.
         self.register_buffer("down", lora_A.float().to(device), persistent=False)
         self.register_buffer("up", (lora_B[:, : self.r] * scale).to(device, dtype), persistent=False)
+        self.register_buffer("C", None if C is None else C.float().to(device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         latents = nn.functional.linear(x.float(), self.down)
         h = latents[..., : self.r]
         if self.n:
-            gate = torch.softmax(latents[..., self.r :], dim=-1)
+            gate = gates(self.settings, latents[..., self.r :], self.C)
             h = (h.unflatten(-1, (self.n, -1)) * gate.unsqueeze(-1)).flatten(-2)
         return self.base(x) + nn.functional.linear(h.to(self.up.dtype), self.up)
 
@@ -49,7 +55,7 @@ def build_in(model: nn.Module, adapter: Adapter) -> set[str]:
                 f"{adapter.path} adapts {name}, which is not inside {type(model).__name__}",
                 "only modules below the language-model head can be served this way",
             ) from None
-        model.set_submodule(path, Adapted(base, lora_A, lora_B, scale, n))
+        model.set_submodule(path, Adapted(base, lora_A, lora_B, scale, n, adapter.settings, adapter.mixer(name)))
         paths.add(path)
     return paths
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
-FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # an adapter folder to build into the model itself (fallback.py)
 
 
 def register() -> None:
@@ -21,8 +20,6 @@ def register() -> None:
 
     init_amx()
     vllm_internals.install()
-    if os.environ.get(FALLBACK_ADAPTER):
-        vllm_internals.install_fallback(os.environ[FALLBACK_ADAPTER])
 
 
 def names_talklora(arguments: Iterable[str]) -> bool:

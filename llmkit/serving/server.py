@@ -16,8 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError, EngineError, UsageError
+
+if TYPE_CHECKING:
+    from llmkit.serving.adapter import Adapter
 
 START_SECONDS = 1800  # a large model over a slow disk; a server that died is noticed at once
 DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
@@ -35,6 +39,7 @@ class Plan:
     host: str
     port: int
     max_rank: int
+    fits_slots: bool = True
     options: list[str] = field(default_factory=list)
 
     @property
@@ -70,14 +75,15 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
         if not Path(folder).expanduser().is_dir():
             folder = str(locate_adapter(folder).folder)
         pairs.append((name, str(Path(folder).expanduser().resolve())))
-    rank = _check(str(found.folder), [folder for _, folder in pairs])
-    return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, list(options))
+    read = _check(str(found.folder), [folder for _, folder in pairs])
+    rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
+    return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
 
 
-def _check(model: str, folders: list[str]) -> int:
-    """The largest rank among the adapters, all of which fit the model."""
+def _check(model: str, folders: list[str]) -> list[Adapter]:
+    """The adapters, all of which fit the model."""
     if not folders:
-        return 0
+        return []
     from transformers import AutoConfig
 
     from llmkit.serving.adapter import Adapter, linears
@@ -92,7 +98,7 @@ def _check(model: str, folders: list[str]) -> int:
         ) from error
     for adapter in read:
         adapter.check(sizes)
-    return max(adapter.rank for adapter in read)
+    return read
 
 
 def _free(host: str, port: int) -> int:

@@ -15,16 +15,17 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
-from llmkit.errors import EngineError
+from llmkit.engines.vllm_engine import FALLBACK_ADAPTER
+from llmkit.errors import EngineError, UsageError
 from llmkit.serving.plugin import peft_type
 
 FLOOR = (0, 32, 0)
 NEWEST_TRIED = (0, 32, 0)
 
 _installed = False
-_fallback: str | None = None
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -82,6 +83,8 @@ def install() -> None:
     _installed = True
     why = problem()
     if why:
+        if os.environ.get(FALLBACK_ADAPTER):
+            raise EngineError(why, "use the transformers engine")
         _refuse_talklora(why)
         return
     _load_folded()
@@ -89,6 +92,7 @@ def install() -> None:
     _own_wrapper()
     _sum_latents()
     _key_by_content()
+    _build_in()
 
 
 def _refuse_talklora(why: str) -> None:
@@ -133,6 +137,11 @@ def _load_folded() -> None:
         )
         if adapter.type == "LORA":
             return load(self, lora_request)
+        if not adapter.fits_slots:
+            raise UsageError(
+                f"{path} has top_k or talk='after-softmax': gates that vLLM's LoRA slots cannot hold",
+                "name it alone when the engine or server starts, and it is built into the model",
+            )
         r, n = adapter.layout
         if adapter.rank > config.max_lora_rank:
             raise EngineError(
@@ -184,16 +193,6 @@ def run_server() -> None:
     from vllm.entrypoints.launchers.api_server.entry import main
 
     main()
-
-
-def has_lora_slots(architectures: list[str]) -> bool:
-    """Whether vLLM takes LoRA adapters for these architectures. One without a class of its own runs through vLLM's
-    transformers backend, which does."""
-    from vllm.model_executor.models import ModelRegistry
-    from vllm.model_executor.models.interfaces import supports_lora
-
-    own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
-    return all(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
 
 
 def allowed_rank(rank: int) -> int:
@@ -389,29 +388,24 @@ def _key_by_content() -> None:
     kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
 
 
-def install_fallback(folder: str) -> None:
-    """Builds the adapter in `folder` into every model of vLLM's transformers backend in this process."""
-    global _fallback
-    if _fallback is not None:
-        return
-    why = problem()
-    if why:
-        raise EngineError(why, "use the transformers engine")
+def _build_in() -> None:
+    """Has every model of vLLM's transformers backend take in the adapter that the environment names, if it does."""
     from vllm.model_executor.models.transformers.base import Base
 
     from llmkit.serving.adapter import Adapter, linears
     from llmkit.serving.fallback import build_in, renamed
 
-    _fallback = folder
     make_mapper, load = Base._create_hf_to_vllm_mapper, Base.load_weights
 
     @functools.wraps(make_mapper)
     def build_in_first(self: Base) -> None:
-        if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
-            raise EngineError("an adapter built into the model runs in one process", "leave out parallelism")
-        adapter = Adapter.read(folder)
-        adapter.check(linears(self.config))
-        self.llmkit_adapted = build_in(self.model, adapter)
+        self.llmkit_adapted = set()
+        if folder := os.environ.get(FALLBACK_ADAPTER):
+            if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
+                raise EngineError("an adapter built into the model runs in one process", "leave out parallelism")
+            adapter = Adapter.read(folder)
+            adapter.check(linears(self.config))
+            self.llmkit_adapted = build_in(self.model, adapter)
         make_mapper(self)
 
     @functools.wraps(load)

@@ -112,6 +112,8 @@ def test_auto_is_a_server_then_vllm_then_transformers(tmp_path, monkeypatch):
     talk = adapter_folder(tmp_path / "talk", peft_type="TALKLORA", num_experts=4)
     assert engine_kind(ModelSection(path="m", adapter=str(talk)), EngineSection()) == "vllm"
     assert locate_adapter(str(talk)).rank == 12
+    shared = adapter_folder(tmp_path / "shared", peft_type="TALKLORA", num_experts=4, share_A=True)
+    assert locate_adapter(str(shared)).rank == 4 * 8 + 4
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert engine_kind(model, EngineSection()) == "transformers"
     with pytest.raises(UsageError, match="vLLM is not installed"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llmkit.errors import DataError, LlmkitError, UsageError
+from llmkit.errors import DataError
 from llmkit.serving.adapter import Adapter, fingerprint, linears
 
 
@@ -101,12 +101,13 @@ def test_cut_off_weights(own_adapter):
         Adapter.read(own_adapter)
 
 
-def test_gates_that_are_not_one_softmax_are_refused_with_a_way_out(own_adapter, tiny_linears):
-    edit_config(own_adapter, top_k=2)
-    with pytest.raises(UsageError, match="top_k") as caught:
-        Adapter.read(own_adapter).check(tiny_linears)
-    assert "transformers engine" in caught.value.hint
-    assert isinstance(caught.value, LlmkitError)
+@pytest.mark.parametrize("changes", [{"top_k": 2}, {"talk": "after-softmax"}])
+def test_gates_that_are_not_one_softmax_do_not_fit_slots(own_adapter, tiny_linears, changes):
+    assert Adapter.read(own_adapter).fits_slots
+    edit_config(own_adapter, **changes)
+    adapter = Adapter.read(own_adapter)
+    adapter.check(tiny_linears)
+    assert not adapter.fits_slots
 
 
 def test_a_retrained_adapter_has_another_fingerprint(own_adapter, tmp_path):

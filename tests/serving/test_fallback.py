@@ -20,6 +20,9 @@ def gpt2(tmp_path_factory):
 
 
 TALK = TalkLoraConfig(r=8, num_experts=4, alpha=4, target_modules=["c_attn", "c_fc"], task_type="CAUSAL_LM")
+MIXED = TalkLoraConfig(
+    r=8, num_experts=4, talk="after-softmax", top_k=3, target_modules=["c_attn", "c_fc"], task_type="CAUSAL_LM"
+)
 PLAIN = LoraConfig(
     r=4,
     lora_alpha=16,
@@ -31,7 +34,7 @@ PLAIN = LoraConfig(
 )
 
 
-@pytest.mark.parametrize("config", [TALK, PLAIN], ids=["talklora", "lora with patterns"])
+@pytest.mark.parametrize("config", [TALK, MIXED, PLAIN], ids=["talklora", "other gates", "lora with patterns"])
 def test_the_built_in_adapter_gives_what_peft_gives(gpt2, make_adapter, tmp_path, config):
     folder = make_adapter(gpt2, config, tmp_path / "adapter")
     ids = torch.arange(20)[None]

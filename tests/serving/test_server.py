@@ -1,5 +1,6 @@
 """What `llmkit serve` refuses before anything starts."""
 
+import json
 import socket
 
 import pytest
@@ -20,6 +21,12 @@ def test_a_plan_names_the_base_and_its_adapters(tiny_llama, tiny_adapters):
     assert made.names == ["tiny-llama", "talk-a", "talk-b", "plain"]
     assert made.max_rank == 15
     assert made.port > 0
+
+
+def test_an_adapter_that_fits_no_slot_is_planned_for_the_model_itself(tiny_llama, own_adapter):
+    path = own_adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "top_k": 2}))
+    assert not make_plan(tiny_llama, [f"odd={own_adapter}"], "127.0.0.1", 0, []).fits_slots
 
 
 @pytest.mark.parametrize("text", ["talk", "=x", "talk="])

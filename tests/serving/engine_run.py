@@ -1,0 +1,27 @@
+"""A program for test_engine.py: llmkit's vLLM engine in a process of its own, one model and adapter after the other.
+
+vLLM's transformers backend changes transformers' own classes for good, so it is kept apart from other tests.
+"""
+
+import json
+import sys
+
+from llmkit.engines import open_engine
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.types import Message, Request, Sampling
+
+QUESTIONS = [f"How many pieces of fruit are left after {n} of them went to the market?" for n in range(6)]
+
+
+def replies(kind: str, model: str, adapter: str) -> list[str]:
+    section = EngineSection(kind=kind, dtype="float32", kv_cache_gib=0.1, max_model_len=256)
+    engine = open_engine(ModelSection(path=model, adapter=adapter), section)
+    for number, question in enumerate(QUESTIONS):
+        engine.submit(number, Request((Message("user", question),), Sampling(max_tokens=12)))
+    said = dict(engine.drain())
+    engine.close()
+    return [said[number].text for number in range(len(QUESTIONS))]
+
+
+if __name__ == "__main__":
+    print("SAID", json.dumps([replies("vllm", *pair) for pair in json.loads(sys.argv[1])]))
