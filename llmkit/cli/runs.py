@@ -143,19 +143,27 @@ def _json(path: Path) -> Any:
 @app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders or names; first the one before.")],
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the table as a page.")] = None,
     folder: Folder = "runs",
     as_json: Json = False,
 ) -> None:
-    """Pair runs question by question: what changed from the first to each other one."""
+    """Put runs beside each other, arm by arm, and pair them question by question with the first."""
     from rich.console import Console
 
+    from llmkit.engines.files import write_atomic
+    from llmkit.evaluate.beside import beside
     from llmkit.evaluate.compare import compare as paired
 
-    found = paired([_find(run, Path(folder)) for run in runs])
+    paths = [_find(run, Path(folder)) for run in runs]
+    found, together = paired(paths), beside(paths)
+    if html:
+        write_atomic(html, together.html())
+        note(f"wrote {html}")
     if as_json:
-        print_json(found.json())
+        print_json({**found.json(), "beside": together.json()})
         return
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(together.table())
     console.print(found.table())
     left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
     console.print(f"{found.questions} shared questions{left_out}", style="dim")

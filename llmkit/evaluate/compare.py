@@ -69,7 +69,7 @@ def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, 
     """
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
-    names = _names([Path(run) for run in runs])
+    names = run_names([Path(run) for run in runs])
     return _compared(dict(zip(names, (list(read_samples(run)) for run in runs), strict=True)), section, seed)
 
 
@@ -94,11 +94,7 @@ def against(
 def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None, seed: int) -> Comparison:
     section = section or IntervalSection()
     names = list(runs)
-    texts = [{s.outcome.question_id: s.question for s in samples} for samples in runs.values()]
-    shared = set.intersection(*(set(t) for t in texts))
-    same = {q for q in shared if len({t[q] for t in texts if t[q]}) <= 1}
-    if not same:
-        raise DataError(f"{' and '.join(names)} share no question", "compare runs on the same task and split")
+    same, left_out = same_questions(runs)
     tagged = [
         replace(s, outcome=replace(s.outcome, arm=f"{i}/{s.outcome.arm}"))
         for i, samples in enumerate(runs.values())
@@ -139,7 +135,17 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
             {"run": names[i], "arm": arm, "condition": condition, "metric": metric, "before": before, "after": after}
             | {"change": change}
         )
-    return Comparison(names, len(same), len(shared) - len(same), rows)
+    return Comparison(names, len(same), left_out, rows)
+
+
+def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:
+    """Questions that all runs have with the same clean text, and how many have another. DataError if there is none."""
+    texts = [{s.outcome.question_id: s.question for s in samples} for samples in runs.values()]
+    shared = set.intersection(*(set(t) for t in texts))
+    same = {q for q in shared if len({t[q] for t in texts if t[q]}) <= 1}
+    if not same:
+        raise DataError(f"{' and '.join(runs)} share no question", "compare runs on the same task and split")
+    return same, len(shared) - len(same)
 
 
 def _mean(cells: Cells, ends: tuple[dict[Cell, float], dict[Cell, float]], which: int) -> float | None:
@@ -151,7 +157,7 @@ def _mean(cells: Cells, ends: tuple[dict[Cell, float], dict[Cell, float]], which
     return number(float(columns[which][both].mean()))
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def run_names(paths: Sequence[Path]) -> list[str]:
     """Folder names, with as much of their paths as tells them apart."""
     for depth in range(1, 20):
         names = ["/".join(path.resolve().parts[-depth:]) for path in paths]

@@ -1,0 +1,172 @@
+"""Several runs in one table, every arm of each a row: which repair is worth it, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UsageError
+from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
+from llmkit.evaluate.cells import estimate as as_row
+from llmkit.evaluate.compare import run_names, same_questions
+from llmkit.evaluate.samples import Sample, read_samples, recipe_of
+from llmkit.recipe.schema import IntervalSection
+from llmkit.seeds import derive
+from llmkit.types import CLEAN
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLUMNS = ("clean", "noisy", "clean, change", "noisy, change", "tokens/answer", "training")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One row for each run and arm; changes are against the first row, on the questions that all runs share."""
+
+    questions: int
+    conditions: list[str]
+    rows: list[dict[str, Any]]
+
+    def json(self) -> dict[str, Any]:
+        return {"questions": self.questions, "conditions": self.conditions, "rows": self.rows}
+
+    def table(self) -> Table:
+        """As a Rich table."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=self._title, title_justify="left")
+        table.add_column("run, arm", overflow="fold")
+        for name in _COLUMNS:
+            table.add_column(name, justify="right")
+        for row in self.rows:
+            table.add_row(*_cells(row))
+        return table
+
+    def html(self) -> str:
+        """As a page of its own that loads nothing."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("run, arm", *_COLUMNS))
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in _cells(row))}</tr>" for row in self.rows)
+        page = _PAGE.replace("@title@", escape(self._title)).replace("@head@", head).replace("@rows@", rows)
+        return page.replace("@first@", escape(_cells(self.rows[0])[0]))
+
+    @property
+    def _title(self) -> str:
+        return f"{self.questions} shared questions, clean and under {', '.join(self.conditions) or 'no noise'}"
+
+
+def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, seed: int = 7) -> Beside:
+    """Accuracy, change against the first run's first arm, tokens and training time of every run and arm.
+
+    Noisy accuracy averages the conditions that all runs have. Training time is the adapter's own, from the metrics.json
+    beside it. UsageError for fewer than two runs, DataError where no question is shared.
+    """
+    section = section or IntervalSection()
+    if len(runs) < 2:
+        raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
+    paths = [Path(run) for run in runs]
+    read = [list(read_samples(path)) for path in paths]
+    same, _ = same_questions(dict(zip(run_names(paths), read, strict=True)))
+    shared = set.intersection(
+        *({s.outcome.condition for s in samples if is_noisy(s.outcome.condition)} for samples in read)
+    )
+    kept = [
+        replace(s, outcome=replace(s.outcome, arm=f"{i}/{s.outcome.arm}"))
+        for i, samples in enumerate(read)
+        for s in samples
+        if s.outcome.question_id in same and (s.outcome.condition in shared or s.outcome.condition == CLEAN)
+    ]
+    cells = Cells(kept)
+    arms = sorted(cells.arms, key=lambda arm: (int(arm.partition("/")[0]), arm_order(arm.partition("/")[2])))
+    plan, first = Plan(cells), arms[0]
+    for arm in arms[1:]:
+        for condition in (CLEAN, NOISY):
+            plan.add((arm, condition), {(arm, condition): 1.0, (first, condition): -1.0})
+    changes = plan.solve(section.level, section.draws, derive(seed, "beside"))
+    rows = []
+    for arm in arms:
+        place, _, name = arm.partition("/")
+        path = paths[int(place)]
+        found = {condition: changes.get((arm, condition)) for condition in (CLEAN, NOISY)}
+        rows.append(
+            {
+                "run": run_names(paths)[int(place)],
+                "arm": name,
+                "accuracy": {c: cells.accuracy(arm, c, section.level) for c in (CLEAN, NOISY)},
+                "change": {c: as_row(e) if e else None for c, e in found.items()},
+                "tokens_per_answer": _tokens([s for c, group in cells.samples.items() if c[0] == arm for s in group]),
+                "training": _training(path),
+            }
+        )
+    return Beside(len(same), [c for c in cells.conditions if c in shared], rows)
+
+
+def _tokens(samples: Sequence[Sample]) -> float | None:
+    """Prompt and completion tokens of all calls, for one answer."""
+    used = [s.outcome.usage.prompt + s.outcome.usage.completion for s in samples]
+    return number(sum(used) / len(used)) if used else None
+
+
+def _training(run: Path) -> dict[str, Any] | None:
+    """What the run's adapter cost to train, where its own run folder still stands around it; None without adapter."""
+    model = recipe_of(run).get("model")
+    adapter = model.get("adapter") if isinstance(model, Mapping) else None
+    if not adapter:
+        return None
+    try:
+        metrics = json.loads((Path(adapter).expanduser().parent / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        metrics = {}
+    return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    training, tokens = row["training"], row["tokens_per_answer"]
+    if training is None:
+        spent = "none"
+    else:
+        spent = "unknown" if training["seconds"] is None else f"{training['seconds'] / 60:.1f} min"
+    return [
+        f"{row['run']}, {row['arm']}",
+        *(_span(row["accuracy"][c], "") for c in (CLEAN, NOISY)),
+        *(_span(row["change"][c], "+") for c in (CLEAN, NOISY)),
+        "–" if tokens is None else f"{tokens:.0f}",
+        spent,
+    ]
+
+
+def _span(cell: Mapping[str, Any] | None, sign: str) -> str:
+    if cell is None:
+        return "–"
+    return f"{cell['value']:{sign}.3f} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]"
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Runs beside each other · llmkit</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+div { overflow-x: auto; }
+th, td { padding: .35rem .8rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+</style>
+</head>
+<body>
+<h1>Runs beside each other</h1>
+<p>@title@. Brackets are 95 % intervals; changes are paired, against @first@. Tokens count prompt and reply of every
+call that an answer took.</p>
+<div><table><thead><tr>@head@</tr></thead><tbody>@rows@</tbody></table></div>
+</body>
+</html>
+"""
