@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["numeric", "choice", "boolean", "text"]
 Role = Literal["answerer", "corrector", "optimizer"]
@@ -35,8 +35,7 @@ class Question:
         return self.cluster or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """`text[start:end] == new` in the final text stood as `old` in the original. Offsets count code points."""
 
     start: int
@@ -146,7 +145,11 @@ Ask = Callable[[Iterable[tuple[str, Steps]]], Iterator[tuple[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request with its reply, as journalled. `cached` means the response cache answered, not the model."""
+    """One request with its reply, as journalled. `cached` means the response cache answered, not the model.
+
+    `seconds` is its share of the time: each second that an engine works is split among the requests in flight, so that
+    the calls of a run add up to the time it took.
+    """
 
     request: Request
     reply: Reply

@@ -27,7 +27,7 @@ def outcome_row(job: Job, done: Finished, engines: Engines) -> Row:
         "question_kind": variant.question.kind,
         "options": list(variant.question.options),
         "text": variant.text,
-        "edits": [asdict(e) for e in variant.edits],
+        "edits": [e._asdict() for e in variant.edits],
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
         "said": done.result.reply.text if done.result else None,

@@ -39,7 +39,7 @@ def asked(rows: Iterable[Row], runner: Runner, folder: RunFolder, engines: Engin
 
 def _row(done: Finished, engines: Engines) -> Row:
     error = done.error and done.error.message
-    made = {} if error else asdict(done.result)
+    made = {} if error else asdict(done.result) | {"edits": [edit._asdict() for edit in done.result.edits]}
     return {
         "kind": "noise",
         "key": done.key,

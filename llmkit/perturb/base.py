@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from random import Random
 from typing import ClassVar, Literal, TypeVar
 
@@ -91,28 +92,27 @@ class WordEdit(Operator):
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        tokens, guarded, digits = source.tokens, source.spans, not source.numbers
+        tokens, guarded, letters = source.tokens, source.spans, _letters if source.numbers else _letters_with_digits
         edit, least, random = self.edit, self.min_letters, rng.random
         offsets, gap = source.offsets, source.gap
         order = list(range(len(tokens)))
         left, done = len(order), []  # plain tuples: this is the innermost loop
-        while left and len(done) < wanted:
+        while left and wanted:
             place = int(random() * left)  # a shuffle that stops as soon as enough words were found
-            i, left = order[place], left - 1
+            i = order[place]
+            left -= 1
             order[place] = order[left]
-            token, start = tokens[i], offsets[i] + i * gap
-            if token.isalpha():
-                word = token
-            elif token.isascii() and token[:-1].isalpha() and not token[-1].isalnum():
-                word = token[:-1]
-            else:
-                word, offset = _letters(token, digits)
-                start += offset
-            if len(word) < least or (guarded and not source.free_word(start, start + len(word))):
+            word, offset = letters(tokens[i])
+            if len(word) < least:
+                continue
+            start = offsets[i] + i * gap + offset
+            end = start + len(word)
+            if guarded and not source.free_word(start, end):
                 continue
             new = edit(word, rng)
             if new is not None and new != word:
-                done.append((start, start + len(word), new))
+                done.append((start, end, new))
+                wanted -= 1
         done.sort()
         return done
 
@@ -127,25 +127,36 @@ _ADDRESS = re.compile(r"[_@/\\]")
 _DIGIT = re.compile(r"\d")
 
 
-def _letters(token: str, digits: bool = False) -> tuple[str, int]:
+@lru_cache(maxsize=1 << 16)
+def _letters(token: str) -> tuple[str, int]:
     """The longest run of letters in a token and its offset; an empty one where noise should leave the token alone.
 
     >>> _letters('"twenty-one."'), _letters("7.5"), _letters("it's")
     (('twenty', 1), ('', 0), ('it', 0))
     """
-    if _ADDRESS.search(token) or (not digits and _DIGIT.search(token)):
+    return ("", 0) if _DIGIT.search(token) else _longest(_RUN, token)
+
+
+@lru_cache(maxsize=1 << 16)
+def _letters_with_digits(token: str) -> tuple[str, int]:
+    """As `_letters`, where digits count as letters because numbers are not protected."""
+    return _longest(_RUN_WITH_DIGITS, token)
+
+
+def _longest(run: re.Pattern[str], token: str) -> tuple[str, int]:
+    if _ADDRESS.search(token):
         return "", 0
     if not token.isascii() and any(unicodedata.category(c)[0] == "M" for c in token):
         return "", 0
-    best = max((_RUN_WITH_DIGITS if digits else _RUN).finditer(token), key=lambda m: len(m.group()), default=None)
+    best = max(run.finditer(token), key=lambda m: len(m.group()), default=None)
     return (best.group(), best.start()) if best else ("", 0)
 
 
 def letters_of(source: Source) -> list[Span]:
     """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
-    found = []
+    found, letters = [], _letters if source.numbers else _letters_with_digits
     for i, token in enumerate(source.tokens):
-        word, offset = _letters(token, not source.numbers)
+        word, offset = letters(token)
         start = source.start(i) + offset
         if word and source.free_word(start, start + len(word)):
             found.append((start, start + len(word)))

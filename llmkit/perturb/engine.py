@@ -98,7 +98,7 @@ class Perturber:
             "rate": self.rate,
             "seed": made.seed,
             "original": text,
-            "edits": [{"start": e.start, "end": e.end, "old": e.old, "new": e.new} for e in made.edits],
+            "edits": [{"start": a, "end": b, "old": old, "new": new} for a, b, old, new in made.edits],
             "strength": {"words": made.strength.words, "chars": made.strength.chars},
         }
         if made.rejected:

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq, Levenshtein
@@ -164,13 +164,14 @@ def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
     """The text after sorted, non-overlapping changes, and the edits that undo them."""
     pieces, edits, at, shift = [], [], 0, 0
     for start, end, new in changes:
-        pieces += (text[at:start], new)
+        pieces.append(text[at:start])
+        pieces.append(new)
         begin, at = start + shift, end
         finish = begin + len(new)
-        edits.append(Edit(begin, finish, text[start:end], new))
+        edits.append((begin, finish, text[start:end], new))
         shift = finish - end
     pieces.append(text[at:])
-    return "".join(pieces), tuple(edits)
+    return "".join(pieces), tuple(map(tuple.__new__, repeat(Edit), edits))  # as Edit(...), a third of its time
 
 
 def undo(text: str, edits: Iterable[Edit]) -> str:
@@ -256,6 +257,7 @@ def numbers(text: str) -> Counter[str]:
 
 def near_digits(text: str, edits: Iterable[Edit]) -> bool:
     """Whether an edit holds or touches a digit. Where none does, the numbers of a text are what they were."""
-    touched = [text[max(0, e.start - 1) : e.end + 1] for e in edits]
-    touched += [e.old for e in edits]
-    return _HAS_DIGIT.search(" ".join(touched)) is not None
+    touched = " ".join([f"{old} {text[start - 1 if start else 0 : end + 1]}" for start, end, old, _ in edits])
+    if touched.isascii():  # ten quick looks are a tenth of the time of the pattern
+        return any(map(touched.__contains__, "0123456789"))
+    return _HAS_DIGIT.search(touched) is not None
