@@ -136,7 +136,7 @@ def perturb(
         if data.path:
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
-    job = Job(variants.perturbers(section, recipe.seed), fields, copies)
+    job = Job(variants.perturbers(section, recipe.seed), fields, copies, recipe.data.skip_bad_lines)
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
     if asking and not (model or base_url or from_recipe):
         raise UsageError(f"`{asking[0]}` needs a model", "name one with --model, e.g. --model smollm2-135m")
@@ -203,7 +203,7 @@ def _write(
     from llmkit.perturb.stream import Stats, open_output, resume, run, run_asking
 
     done, totals = 0, {condition: Stats() for condition in job.perturbers}
-    reading = iter(rows)
+    reading = iter(rows) if resuming or runner else rows.unread()
     sink = open_output(out, resuming)
     if resuming:
         done = resume(Path(out or ""), job, reading)
@@ -212,14 +212,15 @@ def _write(
         with RowProgress("perturb", rows, quiet=common.settings.quiet) as progress:
             progress.advance(done)
             chunks = run_asking(job, reading, runner) if runner else run(job, reading, workers)
-            for size, lines, counted in chunks:
-                sink.write(lines)
+            for made in chunks:
+                sink.write(made.lines)
                 sink.flush()
-                progress.advance(size)
+                progress.advance(made.rows)
+                rows.skipped += made.skipped
                 if page:
-                    page.add(lines)
-                for condition, made in counted.items():
-                    totals[condition] += made
+                    page.add(made.lines)
+                for condition, counted in made.stats.items():
+                    totals[condition] += counted
     except KeyboardInterrupt:
         if out not in (None, "-"):
             common.note(f"perturb: {out} holds what was finished; the same command with --resume goes on from there")

@@ -10,8 +10,8 @@ from typing import Any
 from llmkit.evaluate import statistics
 from llmkit.evaluate.cells import Cells, interval, number
 from llmkit.evaluate.samples import Sample
+from llmkit.perturb.text import numbers
 
-_NUMBER = re.compile(r"\d+(?:[.,/]\d+)*")
 _ANSWERS = re.compile(r"####|\\boxed|\b(?:the\s+)?(?:final\s+)?answer\s*(?:is|:)|\btherefore\b", re.IGNORECASE)
 _REFUSES = re.compile(r"\b(?:i(?:'|’)?m sorry|i am sorry|i can(?:no|')t|i cannot|unable to|as an ai)\b", re.IGNORECASE)
 _HALF = 0.5
@@ -27,15 +27,6 @@ def cer(text: str, clean: str) -> float:
     from rapidfuzz.distance import Levenshtein
 
     return Levenshtein.distance(squash(text), squash(clean)) / max(len(squash(clean)), 1)
-
-
-def numbers(text: str) -> Counter[str]:
-    """The multiset of numbers in a text, thousands separators aside.
-
-    >>> sorted(numbers("1,250 pens at 7.5 each").elements())
-    ['1250', '7.5']
-    """
-    return Counter(found.replace(",", "").rstrip(".") for found in _NUMBER.findall(text))
 
 
 def surviving(text: str, clean: str) -> float:

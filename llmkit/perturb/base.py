@@ -64,15 +64,13 @@ class Operator:
         text, _, source = first.rpartition(" (")
         return text, source.partition(")")[0]
 
-    def rate(self, asked: float | str | None) -> float:
-        """The rate to use: what was asked for, the paper's, or this operator's own default."""
-        if asked is None:
-            return self.default_rate
-        return self.paper_rate if isinstance(asked, str) else asked
-
     def wanted(self, source: Source, rate: float) -> int:
         """How many changes are asked for: max(1, round(rate x words)) for a rate above 0."""
         return max(1, round(rate * source.words))
+
+    def wanted_as_paper(self, source: Source) -> int:
+        """How many changes reach the strength of the RoP paper's own data."""
+        return self.wanted(source, self.paper_rate)
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         """At most `wanted` changes, sorted, not overlapping, none inside a protected span."""

@@ -133,7 +133,7 @@ class Perturber:
         faults: list[str] = []
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
-            wanted = op.wanted(source, op.rate(self.rate))
+            wanted = self._wanted(op, source)
             changes, nothing, detail = yield from op.attempt(source, wanted, Random(seed), gold)
             new, edits = apply(text, changes)
             fault = self._fault(text, new, chain, source.spans, edits, gold) if changes else f"{op.name}: {nothing}"
@@ -143,17 +143,19 @@ class Perturber:
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
 
+    def _wanted(self, op: Operator, source: Source) -> int:
+        if self.rate == "paper":
+            return op.wanted_as_paper(source)
+        return op.wanted(source, op.default_rate if self.rate is None else self.rate)
+
     def _once(
         self, text: str, spans: Sequence[Span], chain: Sequence[Operator], rng: Random
     ) -> tuple[str, tuple[Edit, ...], str | None]:
         """One attempt: the text, its edits, and what was missing of the number asked for."""
         new, edits, shortfalls = text, (), []
         for op in chain:
-            rate = op.rate(self.rate)
-            if rate == 0:
-                continue
             source = Source(new, spans, self.protection.numbers)
-            wanted = op.wanted(source, rate)
+            wanted = self._wanted(op, source)
             changes = op.changes(source, wanted, rng)
             if not changes:
                 shortfalls.append(f"{op.name}: {op.nothing}")

@@ -6,11 +6,13 @@ import csv
 import gzip
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -25,6 +27,13 @@ class Row(NamedTuple):
 
     fields: dict[str, Any]
     id: str
+
+
+class Line(NamedTuple):
+    """A JSON line that holds its own id, not read yet: reading is work that a worker can do."""
+
+    place: str
+    text: bytes
 
 
 @dataclass(frozen=True)
@@ -53,35 +62,39 @@ class Rows:
             self.total = min(self.total, data.limit)
 
     def __iter__(self) -> Iterator[Row]:
-        given = 0
-        for place, made in self._read():
-            try:
-                row = self._checked(made)
-            except DataError as error:
-                if not self.data.skip_bad_lines:
-                    hint = error.hint or "`--skip-bad-lines` passes over it"
-                    raise DataError(f"{place}: {error.message}", hint) from None
-                self.skipped += 1
-                continue
-            yield row
-            given += 1
-            if given == self.data.limit:
-                return
+        found = (self._row(place, made) for place, made in self._read())
+        return islice(filter(None, found), self.data.limit)
 
-    def _checked(self, made: Any) -> Row:
-        if isinstance(made, DataError):
-            raise made
-        if not isinstance(made, dict):
-            raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
-        if self.fields.question not in made:
-            known = ", ".join(f"`{name}`" for name in list(made)[:8])
-            raise DataError(f"no field `{self.fields.question}`", f"the row has {known}; name one with `--field`")
-        text = made[self.fields.question]
-        if not isinstance(text, str):
-            raise DataError(f"field `{self.fields.question}` holds {_kind(text)}, not text")
+    def unread(self) -> Iterator[Row | Line]:
+        """As `iter`, but lines that surely hold an id are left unread, where none of them needs to be counted."""
+        if self.data.limit:
+            yield from self
+            return
+        name = json.dumps(self.fields.id).encode()
+        holds_id = re.compile(rb"[{,]\s*" + re.escape(name) + rb'\s*:\s*(?:"[^"\\]|-?\d)').search
+        for place, made in self._read():
+            # One brace: no object lies inside, so the id is the row's own.
+            if isinstance(made, bytes) and made.count(b"{") == made.count(name) == 1 and holds_id(made):
+                yield Line(place, made)
+            elif row := self._row(place, made):
+                yield row
+
+    def _row(self, place: str, made: Any) -> Row | None:
+        """The row, or None where it is a bad one to be skipped."""
+        try:
+            return self._told_apart(checked(read(made) if isinstance(made, bytes) else made, self.fields))
+        except DataError as error:
+            if not self.data.skip_bad_lines:
+                raise placed(error, place) from None
+            self.skipped += 1
+            return None
+
+    def _told_apart(self, made: dict[str, Any]) -> Row:
+        """With the row's own id; or its text and how often that came before."""
         given = made.get(self.fields.id)
         if given is not None and given != "":
             return Row(made, str(given))
+        text = made[self.fields.question]
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
@@ -152,20 +165,41 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
+def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(file, 1):
-        if line.isspace():
-            continue
-        place = f"{name}:{number}"
-        try:
-            yield place, json.loads(line)
-        except UnicodeDecodeError as error:
-            yield place, DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})")
-        except (ValueError, RecursionError) as error:
-            if number == 1 and line.lstrip()[:1] == b"[":
-                hint = "one object a line is needed: `jq -c '.[]'` makes that"
-                raise DataError(f"{place}: a JSON list", hint) from None
-            yield place, DataError(f"not JSON ({getattr(error, 'msg', error)})")
+        if number == 1 and line.lstrip()[:1] == b"[":
+            raise DataError(f"{name}:1: a JSON list", "one object a line is needed: `jq -c '.[]'` makes that")
+        if not line.isspace():
+            yield f"{name}:{number}", line
+
+
+def read(line: bytes) -> Any:
+    """The value of one JSON line. DataError where it is none."""
+    try:
+        return json.loads(line)
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
+
+
+def checked(made: Any, fields: Fields) -> dict[str, Any]:
+    """The fields of a row that holds a text. DataError where it does not."""
+    if isinstance(made, DataError):
+        raise made
+    if not isinstance(made, dict):
+        raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
+    if fields.question not in made:
+        known = ", ".join(f"`{name}`" for name in list(made)[:8])
+        raise DataError(f"no field `{fields.question}`", f"the row has {known}; name one with `--field`")
+    if not isinstance(made[fields.question], str):
+        raise DataError(f"field `{fields.question}` holds {_kind(made[fields.question])}, not text")
+    return made
+
+
+def placed(error: DataError, place: str) -> DataError:
+    """An error about a row, with where that row stands."""
+    return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` passes over it")
 
 
 def _csv(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:

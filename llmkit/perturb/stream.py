@@ -13,15 +13,15 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.rows import Fields, Row, gold_of, options_of
+from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed, read
 from llmkit.runs import Runner
 from llmkit.types import Steps
 
-_CHUNK = 128  # rows handed to a worker at once
+_CHUNK = 256  # rows handed to a worker at once
 
 
 @dataclass
@@ -78,6 +78,16 @@ def edit_kind(old: str, new: str) -> str:
     return "case" if old.lower() == new.lower() else "substitution"
 
 
+class Made(NamedTuple):
+    """What came of some rows: how many there were, their output lines, statistics by condition, and what was wrong."""
+
+    rows: int
+    lines: bytes
+    stats: dict[str, Stats]
+    skipped: int = 0
+    error: DataError | None = None
+
+
 @dataclass(frozen=True)
 class Job:
     """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
@@ -85,6 +95,7 @@ class Job:
     perturbers: Mapping[str, Perturber]
     fields: Fields = field(default_factory=Fields)
     copies: int = 1
+    skip_bad_lines: bool = False
 
     @property
     def per_row(self) -> int:
@@ -101,7 +112,7 @@ class Job:
                 yield self._row(row, perturber, copy, made)
 
     def steps(self, row: Row) -> Steps:
-        """As `lines` of one row, for operators that ask a model: returns the output lines and the statistics."""
+        """As `made` of one row, for operators that ask a model."""
         text, more = self._arguments(row)
         lines, stats = [], {condition: Stats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
@@ -109,7 +120,7 @@ class Job:
                 made = yield from perturber.steps(text, row.id, copy=copy, **more)
                 stats[condition].add(made)
                 lines.append(encode(self._row(row, perturber, copy, made)))
-        return b"".join(lines), stats
+        return Made(1, b"".join(lines), stats)
 
     def _arguments(self, row: Row) -> tuple[str, dict[str, Any]]:
         more = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
@@ -136,10 +147,23 @@ class Job:
         text = row.fields[self.fields.question]
         return [(r["operator"], r["original"]) for r in records] == [(spec, text) for spec in specs]
 
-    def lines(self, rows: Sequence[Row]) -> tuple[bytes, dict[str, Stats]]:
-        """The output of several rows as JSON lines, and their statistics by condition."""
-        stats = {condition: Stats() for condition in self.perturbers}
-        return b"".join(encode(made) for row in rows for made in self.rows(row, stats)), stats
+    def made(self, rows: Sequence[Row | Line]) -> Made:
+        """The output of several rows, up to the first bad one unless those are skipped."""
+        stats, lines, skipped = {condition: Stats() for condition in self.perturbers}, [], 0
+        for item in rows:
+            try:
+                row = self._read(item) if isinstance(item, Line) else item
+            except DataError as error:
+                if not self.skip_bad_lines:
+                    return Made(len(rows), b"".join(lines), stats, skipped, placed(error, item.place))
+                skipped += 1
+                continue
+            lines += map(encode, self.rows(row, stats))
+        return Made(len(rows), b"".join(lines), stats, skipped)
+
+    def _read(self, line: Line) -> Row:
+        fields = checked(read(line.text), self.fields)
+        return Row(fields, str(fields[self.fields.id]))
 
 
 def encode(row: dict[str, Any]) -> bytes:
@@ -163,49 +187,53 @@ def _start_worker(job: Job) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _work(rows: Sequence[Row]) -> tuple[bytes, dict[str, Stats]]:
-    return _job.lines(rows)
+def _work(rows: Sequence[Row | Line]) -> Made:
+    return _job.made(rows)
 
 
-def run(job: Job, rows: Iterable[Row], workers: int = 1) -> Iterator[tuple[int, bytes, dict[str, Stats]]]:
-    """Chunks in input order: the number of input rows, their output lines, their statistics.
+def run(job: Job, rows: Iterable[Row | Line], workers: int = 1) -> Iterator[Made]:
+    """What comes of chunks of rows, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
     """
+    for made in _chunks(job, rows, workers):
+        yield made
+        if made.error:
+            raise made.error
+
+
+def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made]:
     chunks = iter(lambda it=iter(rows): list(islice(it, _CHUNK)), [])
     if workers == 1:
-        for chunk in chunks:
-            yield len(chunk), *job.lines(chunk)
+        yield from map(job.made, chunks)
         return
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (job,))
-    waiting: deque[tuple[int, Future[tuple[bytes, dict[str, Stats]]]]] = deque()
+    waiting: deque[Future[Made]] = deque()
     try:
         for chunk in chunks:
-            waiting.append((len(chunk), pool.submit(_work, chunk)))
+            waiting.append(pool.submit(_work, chunk))
             if len(waiting) >= 3 * workers:
-                size, made = waiting.popleft()
-                yield size, *made.result()
+                yield waiting.popleft().result()
         while waiting:
-            size, made = waiting.popleft()
-            yield size, *made.result()
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[tuple[int, bytes, dict[str, Stats]]]:
+def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[Made]:
     """As `run`, with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    waiting: dict[int, tuple[bytes, dict[str, Stats]]] = {}
+    waiting: dict[int, Made] = {}
     expected = 0
     for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
         if done.error:
             raise done.error
         waiting[done.key] = done.result
         while expected in waiting:
-            yield 1, *waiting.pop(expected)
+            yield waiting.pop(expected)
             expected += 1
 
 

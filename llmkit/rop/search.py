@@ -7,12 +7,12 @@ budget of scored sequences. Hand-written candidates always take part, so a poor 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
+from llmkit.perturb.text import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection, SearchSection
 from llmkit.rop.arms import Arm, ArmContext
@@ -190,11 +190,6 @@ def restoration(text: str, clean: str) -> float:
     if numbers(text) != numbers(clean):
         return 0.0
     return max(0.0, 1.0 - Levenshtein.distance(text, clean) / max(1, len(clean)))
-
-
-def numbers(text: str) -> list[str]:
-    """The numbers of a text, sorted, without thousands separators."""
-    return sorted(n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
 
 
 def guidance_scorer(arm: Arm) -> Scorer:

@@ -13,9 +13,9 @@ from llmkit.errors import DataError, EngineError, Incomplete, RecipeError, Usage
 from llmkit.evaluate import conditions, pipeline
 from llmkit.evaluate.estimate import estimate
 from llmkit.evaluate.rescore import rescore
+from llmkit.perturb.text import numbers
 from llmkit.recipe import load as load_recipe
 from llmkit.recipe.schema import DataSection
-from llmkit.rop.search import numbers
 from llmkit.tasks import load
 from llmkit.types import Question
 

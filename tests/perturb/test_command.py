@@ -102,7 +102,7 @@ def test_rows_are_read_as_they_are_needed(workers):
     for _ in range(3):
         next(chunks)
     chunks.close()
-    assert taken <= 128 * (3 * workers + 3)
+    assert taken <= 256 * (3 * workers + 3)
 
 
 def test_a_recipe_is_a_source(llmkit, source):
@@ -143,6 +143,36 @@ def test_a_task_is_a_source(llmkit):
     rows = [json.loads(line) for line in lines]
     assert (code, len(rows)) == (0, 5)
     assert set(rows[0]) == {"id", "question", "answer", "perturbation"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ids_are_found_wherever_they_stand(llmkit, workers):
+    """Lines with a plain id go to the workers unread; what comes out is what reading them first gives."""
+    text = "Maria buys red apples because they are cheaper. How many {n} are left?"
+    rows = [
+        {"id": "a", "question": text},
+        {"question": text, "id": 7},
+        {"meta": {"id": 7}, "question": text},
+        {"question": text, "answer": '"id": 7'},
+        {"question": text, "id": None},
+        {"question": text, "id": ""},
+        {"question": text.replace("{n}", "more"), "id": -1.5},
+        {"question": text.replace("{n}", "more"), "idea": 7},
+    ] * 3
+    given = jsonl(rows)
+    made = [json.loads(line) for line in llmkit("-", "--op", "ec", "--workers", workers, stdin=given)[1]]
+    read_first = [json.loads(line) for line in llmkit("-", "--op", "ec", "--limit", "24", stdin=given)[1]]
+    assert made == read_first
+    assert len(made) == 24
+
+
+def test_rows_before_a_bad_line_are_written(llmkit, source):
+    Path("bad.jsonl").write_bytes(jsonl(ROWS) + b'{"id": 5, "question": 5}\n' + jsonl(ROWS))
+    for workers in ("1", "2"):
+        code, lines, err = llmkit("bad.jsonl", "--op", "ec", "--workers", workers)
+        assert (code, len(lines)) == (2, 300)
+        assert "bad.jsonl:301: field `question` holds a number" in err
+        assert "hint: `--skip-bad-lines`" in err
 
 
 def test_rows_without_ids_are_told_apart_by_occurrence(llmkit):

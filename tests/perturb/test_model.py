@@ -136,6 +136,6 @@ class TestMany:
         job = Job({"llm:ec": Perturber("llm:ec"), "ec": Perturber("ec", rate=0.1)}, Fields())
         with Runner({"answerer": FakeEngine(lambda r: asked(r).replace("red", "rde"))}) as runner:
             chunks = list(run_asking(job, rows, runner))
-        made = [json.loads(line) for _, lines, _ in chunks for line in lines.splitlines()]
+        made = [json.loads(line) for c in chunks for line in c.lines.splitlines()]
         assert [r["n"] for r in made] == [i for i in range(30) for _ in range(2)]
-        assert sum(counted["llm:ec"].rows for _, _, counted in chunks) == 30
+        assert sum(c.stats["llm:ec"].rows for c in chunks) == 30

@@ -96,6 +96,18 @@ def test_strength_is_lost_words_and_changed_characters():
     assert strength("", "new text") == Strength(words=0.0, chars=8.0)
 
 
+@settings(max_examples=500, deadline=None)
+@given(text=st.text("ab ", min_size=1, max_size=40), changed=cuts)
+def test_long_texts_are_measured_edit_by_edit(text, changed):
+    """The stretches between equal ends add up to what the whole text shows; never to less."""
+    long = text + " far" * 5_000
+    new, edits = apply(long, _changes(text, changed))
+    whole, local = strength(long, new), strength(long, new, edits)
+    assert local.words >= whole.words
+    assert local.chars >= whole.chars
+    assert local.words <= (len(text.split()) + 1) / len(long.split()) + 1e-4
+
+
 def test_undo_puts_insertions_and_deletions_back():
     assert undo("ac", [Edit(1, 1, "b", "")]) == "abc"
     assert undo("abxc", [Edit(2, 3, "", "x")]) == "abc"
