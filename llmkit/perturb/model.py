@@ -11,7 +11,7 @@ from llmkit.perturb import chars
 from llmkit.perturb.base import Operator, letters_of, operator
 from llmkit.perturb.lookalikes import Sc
 from llmkit.perturb.pairs import differences
-from llmkit.perturb.text import Change, Source, apply
+from llmkit.perturb.text import Change, Source, apply, strength
 from llmkit.prompts import render
 from llmkit.registry import unknown
 from llmkit.types import Message, Request, Sampling
@@ -111,7 +111,18 @@ class Llm(ModelOperator):
             return Written((), "the reply was cut")
         if not new:
             return Written((), "the reply was empty")
+        if not self._keeps(stem, new):
+            return Written((), "the question was not kept")
         return Written(differences(text, new + text[len(stem) :]), "the model changed nothing")
+
+    def _keeps(self, stem: str, new: str) -> bool:
+        """Whether the question is still there: a small model may answer it, or talk about something else.
+
+        The bounds leave room for twice what the RoP authors' own data changes.
+        """
+        changed = strength(stem, new)
+        kept = changed.words <= 0.5 if self.kind == "uic" else changed.chars <= 0.5
+        return kept and ("?" in new or "?" not in stem)
 
 
 _SEARCHES = {

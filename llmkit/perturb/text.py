@@ -245,11 +245,17 @@ def strength(original: str, text: str, edits: Sequence[Edit] = ()) -> Strength:
     before = original.split()
     if edits and len(original) > 20_000:
         lost = sum(_lost(old.split(), new.split()) for old, new in _changed_words(text, edits))
-        changed = sum(Levenshtein.distance(edit.old, edit.new) for edit in edits)
+        changed = sum(_distance(edit.old, edit.new) for edit in edits)
     else:
         lost = _lost(before, text.split())
         changed = Levenshtein.distance(original, text, score_hint=31)  # a guess that spares most texts most of the work
     return Strength(round(lost / max(1, len(before)), 4), round(changed / max(1, len(original)), 4))
+
+
+def _distance(old: str, new: str, most: int = 2_000) -> int:
+    """Changed characters; where there are more than `most`, all count, for telling them apart takes quadratic time."""
+    changed = Levenshtein.distance(old, new, score_cutoff=most)
+    return changed if changed <= most else max(len(old), len(new))
 
 
 def _lost(before: Sequence[str], after: Sequence[str]) -> int:

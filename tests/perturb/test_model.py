@@ -52,6 +52,14 @@ class TestLlm:
         assert (made.text, made.rejected, made.reason) == (TEXT, True, "llm: the reply was cut")
         assert len(requests) == 3
 
+    @pytest.mark.parametrize("spec", ["llm:ec", "llm:uic"])
+    def test_an_answer_is_no_rewritten_question(self, spec):
+        said = ["The answer is 12 - 3 = 9 apples.", "Are 12 and 3 both numbers that one could like, or is neither so?"]
+        replies = iter([*said, TEXT.replace("How", "He is so tall. How")])
+        made, _ = write(Perturber(spec), lambda r: next(replies))
+        assert made.detail == {"failed": ["llm: the question was not kept"] * 2}
+        assert made.text == TEXT.replace("How", "He is so tall. How")
+
     @pytest.mark.parametrize(("spec", "told"), [("llm:uic", False), ("llm:uic,gold", True)])
     def test_the_answer_is_withheld_unless_asked_for(self, spec, told):
         seen = []
