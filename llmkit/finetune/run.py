@@ -54,7 +54,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
             for part in (checkpoints, path / "tensorboard", path / "adapter"):
                 shutil.rmtree(part, ignore_errors=True)
             (path / "metrics.json").unlink(missing_ok=True)
-        start = checkpoint(checkpoints, resume, key)
+        start = checkpoint(checkpoints, resume, key, recipe.finetune.launch.kind)
         if recipe.finetune.launch.kind == "single":
             work(recipe, path, key, start, quiet)
         else:
@@ -72,10 +72,15 @@ def finished(path: Path) -> Result | None:
     return None
 
 
-def checkpoint(folder: Path, resume: str, key: str) -> Path | None:
-    """The checkpoint to go on from. UsageError for one that is not whole, or of another recipe."""
+def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Path | None:
+    """The checkpoint to go on from. UsageError for one that is not whole, or of another recipe or kind of launch."""
     if resume == "never":
         return None
+    if kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
+        raise UsageError(
+            f"a training under {kind} cannot be resumed: its checkpoints hold a piece of the state for each process",
+            "--resume never --force begins anew; ddp resumes",
+        )
     if resume != "auto":
         path = Path(resume)
         if not _whole(path):

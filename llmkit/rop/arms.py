@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from llmkit.prompts import render
@@ -15,6 +16,8 @@ from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract
 from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
+
+_NAMED = re.compile(r"\b(?:answer|solution|ending|option) ?([1-9])\b", re.IGNORECASE)  # an option's name in a reply
 
 ARMS: Registry[type[Arm]] = Registry("arm", "llmkit.arms")
 
@@ -124,6 +127,25 @@ class Stand(Arm):
 
     def ask(self, variant: Variant) -> Steps:
         return Answer((yield from self.answer(variant.text, variant, render("arms/stand-v1"))))
+
+
+@arm("llm_adapters")
+class LlmAdapters(Arm):
+    """Asks as LLM-Adapters train and test (arXiv 2304.01933): the set's own wording, no chat, "answer2" for (B).
+
+    For adapters trained on such rows; a set without that wording is asked in the same frame. Wants
+    `model.chat_template: none`, as in training.
+    """
+
+    def ask(self, variant: Variant) -> Steps:
+        words, text = variant.question.meta.get("instruction", ""), variant.text
+        clean = without_options(variant.question.text).strip()
+        if clean in words:
+            text = words.replace(clean, without_options(text).strip(), 1)
+        prompt = render("finetune/llm-adapters-v1", instruction=text, input="")
+        reply = yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer")
+        named = _NAMED.search(reply.text) if variant.question.kind == "choice" else None
+        return Answer(replace(reply, text=f"The answer is ({chr(64 + int(named[1]))})") if named else reply)
 
 
 @arm("zero_shot_cot")

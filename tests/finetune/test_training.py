@@ -115,6 +115,17 @@ def test_ten_steps_are_five_and_five_resumed_bit_for_bit(make, tmp_path, monkeyp
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_sharded_training_says_that_it_cannot_be_resumed(tmp_path):
+    from llmkit.finetune.run import checkpoint
+
+    assert checkpoint(tmp_path, "auto", "key", "fsdp2") is None
+    (tmp_path / "checkpoint-5").mkdir()
+    for kind in ("fsdp2", "zero2", "zero3"):
+        with pytest.raises(UsageError, match=f"under {kind} cannot be resumed"):
+            checkpoint(tmp_path, "auto", "key", kind)
+    assert checkpoint(tmp_path, "never", "key", "zero3") is None
+
+
 def test_a_half_written_or_foreign_checkpoint_is_not_used(make, tmp_path, monkeypatch):
     settings = {"finetune.optim.max_steps": 4, "finetune.train.save_every": 1, "finetune.train.keep": 4}
     revive = kill_at(monkeypatch, 4)

@@ -8,6 +8,7 @@ from helpers.drive import drive
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.rop import ARMS, ArmContext, default_instructions
+from llmkit.tasks.text import render_options
 from llmkit.types import Question, Reply, Variant
 
 QUESTION = Question("q1", "Tom has 3 pens and buys 2. How many pens has he?", "5", "numeric")
@@ -27,6 +28,7 @@ def scripted(request):
 
 CALLS = {
     "stand": ["answer"],
+    "llm_adapters": ["answer"],
     "zero_shot_cot": ["answer"],
     "few_shot_cot": ["answer"],
     "guide_only": ["answer"],
@@ -53,7 +55,7 @@ def test_an_arm_makes_its_calls_in_order_and_answers(name):
     assert answer.reply.text == "The answer is 5"
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"llm_adapters"}))
 def test_every_arm_carries_the_same_format_request_and_puts_the_question_last(name):
     _, asked = ask(name, answer=scripted)
     last = asked[-1].messages[-1].content
@@ -125,3 +127,16 @@ def test_a_question_is_data_and_never_a_template(text):
     question = Question("q", text, "1", "numeric")
     _, asked = ask("rop", Variant(question, "clean", text), scripted)
     assert asked[0].messages[0].content.endswith(text)
+
+
+def test_llm_adapters_asks_in_the_words_that_its_rows_were_trained_in():
+    words = "Please choose the correct answer to the question: {}\n\nAnswer1: red Answer2: blue\n\nAnswer format: {}"
+    form, options = "answer1/answer2", render_options(("red", "blue"))
+    meta = {"instruction": words.format("Which colour?", form), "output": "the correct answer is answer2"}
+    question = Question("q", f"Which colour?{options}", "(B)", "choice", ("red", "blue"), meta=meta)
+    noisy = Variant(question, "ec", f"Whcih colour?{options}")
+    answer, asked = ask("llm_adapters", noisy, lambda r: "the correct answer is answer2")
+    prompt = asked[0].messages[-1].content
+    assert f"### Instruction:\n{words.format('Whcih colour?', form)}\n" in prompt
+    assert prompt.rstrip().endswith("### Response:")
+    assert answer.reply.text == "The answer is (B)"
