@@ -104,7 +104,8 @@ p {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0 1.2rem; }}
 del {{ background: #fbd9d7; color: #8c1d18; text-decoration-thickness: 1px; }}
 ins {{ background: #d5f0dc; color: #0b5a2a; text-decoration: none; }}
 small {{ color: #5c5c5c; }} .rejected {{ color: #8c1d18; }}
-table {{ border-collapse: collapse; margin-bottom: 1.5rem; }} td, th {{ padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }}
+table {{ border-collapse: collapse; margin-bottom: 1.5rem; }}
+td, th {{ padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #e8e8e8; }} small {{ color: #a0a0a0; }}
 del {{ background: #4a1512; color: #ffb4ab; }} ins {{ background: #0c3a1e; color: #9be3b0; }} }}
 </style>
