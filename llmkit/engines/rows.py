@@ -19,13 +19,17 @@ class RowSampler(LogitsProcessor):
 
     def __init__(self, rows: list[tuple[Sampling, int | None]]) -> None:
         self.rows = [
-            (i, sampling, torch.Generator().manual_seed(seed))
-            for i, (sampling, seed) in enumerate(rows)
-            if seed is not None
+            (sampling, None if seed is None else torch.Generator().manual_seed(seed)) for sampling, seed in rows
         ]
 
+    def keep(self, rows: list[int]) -> None:
+        """Goes on with these rows only."""
+        self.rows = [self.rows[i] for i in rows]
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        for i, sampling, generator in self.rows:
+        for i, (sampling, generator) in enumerate(self.rows):
+            if generator is None:
+                continue
             p = torch.softmax(scores[i].float().cpu() / sampling.temperature, dim=-1)
             if sampling.top_p < 1:
                 ordered, order = p.sort(descending=True)
@@ -44,6 +48,10 @@ class RowStop(StoppingCriteria):
         self.rows = rows
         self.width = width
         self.decode = decode
+
+    def keep(self, rows: list[int]) -> None:
+        """Goes on with these rows only."""
+        self.rows = [self.rows[i] for i in rows]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         done = [

@@ -18,6 +18,8 @@ from llmkit.errors import EngineError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
+_CHUNK = 32  # tokens generated between two looks at which rows have ended
+
 
 class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
@@ -67,10 +69,7 @@ class TransformersEngine:
             batch = self._next_batch()
             if not batch:
                 continue
-            prompts = [(request, prompt) for _, request, prompt in batch]
-            score = batch[0][1].continuation is not None
-            replies = self._score(prompts) if score else self._generate(prompts)
-            yield from zip((key for key, _, _ in batch), replies, strict=True)
+            yield from self._score(batch) if batch[0][1].continuation is not None else self._generate(batch)
 
     def close(self) -> None:
         for queue in (self._to_generate, self._to_score, self._refused):
@@ -136,25 +135,43 @@ class TransformersEngine:
         mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows])
         return ids.to(self._device), mask.to(self._device)
 
-    def _generate(self, batch: list[tuple[Request, Prompt]]) -> Iterator[Reply]:
+    def _generate(self, batch: list[tuple[Key, Request, Prompt]]) -> Iterator[tuple[Key, Reply]]:
+        """Generates some tokens at a time, and lets go of the rows that ended: one long reply costs only itself."""
         import torch
 
         from llmkit.engines.rows import RowSampler, RowStop
 
-        ids, mask = self._rows([p.ids for _, p in batch])
-        width = ids.shape[1]
-        decode = self._renderer.tokenizer.decode
-        with torch.inference_mode():
-            output = self._loaded.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                generation_config=self._config,
-                max_new_tokens=max(p.max_tokens for _, p in batch),
-                logits_processor=[RowSampler([(r.sampling, request_seed(r)) for r, _ in batch])],
-                stopping_criteria=[RowStop([(r.sampling.stop, p.max_tokens) for r, p in batch], width, decode)],
-            )
-        for row, (request, prompt) in zip(output[:, width:].tolist(), batch, strict=True):
-            yield self._reply(row, request, prompt)
+        ids, mask = self._rows([p.ids for _, _, p in batch])
+        width, decode, cache = ids.shape[1], self._renderer.tokenizer.decode, None
+        sampler = RowSampler([(r.sampling, request_seed(r)) for _, r, _ in batch])
+        stop = RowStop([(r.sampling.stop, p.max_tokens) for _, r, p in batch], width, decode)
+        while batch:
+            left = width + max(p.max_tokens for _, _, p in batch) - ids.shape[1]
+            with torch.inference_mode():
+                output = self._loaded.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    generation_config=self._config,
+                    max_new_tokens=min(_CHUNK, left),
+                    logits_processor=[sampler],
+                    stopping_criteria=[stop],
+                    return_dict_in_generate=True,
+                )
+            ids, cache = output.sequences, output.past_key_values
+            ended = stop(ids, None).tolist()
+            rows = ids[:, width:].tolist()
+            going = [i for i, row in enumerate(rows) if not ended[i] and self._ends.isdisjoint(row)]
+            for i in sorted(set(range(len(rows))) - set(going)):
+                key, request, prompt = batch[i]
+                yield key, self._reply(rows[i], request, prompt)
+            batch = [batch[i] for i in going]
+            sampler.keep(going)
+            stop.keep(going)
+            kept = torch.tensor(going, dtype=torch.long, device=ids.device)
+            ids, mask = ids[kept], mask[kept]
+            mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
+            cache.batch_select_indices(kept)
 
     def _reply(self, row: list[int], request: Request, prompt: Prompt) -> Reply:
         length = next((i + 1 for i, token in enumerate(row) if token in self._ends), None)
@@ -162,11 +179,11 @@ class TransformersEngine:
         row = row[: length if ended else prompt.max_tokens]
         return self._renderer.reply(row, request, prompt, "stop" if ended else "length")
 
-    def _score(self, batch: list[tuple[Request, Prompt]]) -> Iterator[Reply]:
+    def _score(self, batch: list[tuple[Key, Request, Prompt]]) -> Iterator[tuple[Key, Reply]]:
         import torch
 
-        ids, mask = self._rows([p.ids + p.continuation for _, p in batch])
-        keep = max(len(p.continuation) for _, p in batch) + 1
+        ids, mask = self._rows([p.ids + p.continuation for _, _, p in batch])
+        keep = max(len(p.continuation) for _, _, p in batch) + 1
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         with torch.inference_mode():
             logits = self._loaded(
@@ -174,10 +191,10 @@ class TransformersEngine:
             ).logits
             logprobs = torch.log_softmax(logits[:, -keep:-1].float(), dim=-1)
             chosen = logprobs.gather(-1, ids[:, 1 - keep :, None])[..., 0].tolist()
-        for row, (request, prompt) in zip(chosen, batch, strict=True):
+        for row, (key, request, prompt) in zip(chosen, batch, strict=True):
             n = len(prompt.continuation)
             usage = Usage(prompt=len(prompt.ids) + n)
-            yield Reply(request.continuation, usage=usage, logprobs=tuple(row[-n:]))
+            yield key, Reply(request.continuation, usage=usage, logprobs=tuple(row[-n:]))
 
 
 def _listed(value: Any) -> list[Any]:

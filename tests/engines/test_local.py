@@ -91,6 +91,16 @@ def test_rows_with_different_limits_and_stops_share_a_batch(engine, alone):
     assert (cut.text, cut.finish_reason) == (whole.split(stop)[0], "stop")
 
 
+def test_long_replies_go_on_as_if_alone_after_short_ones_ended(engine, alone):
+    asked = [request(q, max_tokens=n) for q, n in zip(QUESTIONS[:4], (70, 5, 40, 33), strict=True)]
+    drawn = request(QUESTIONS[4], max_tokens=70, temperature=1.0, seed=3)
+    *replies, among = answers(engine, [*asked, drawn])
+    assert [r.text for r in replies] == [
+        alone(q, r.sampling.max_tokens) for q, r in zip(QUESTIONS, asked, strict=False)
+    ]
+    assert answers(engine, [drawn])[0].text == among.text
+
+
 def test_log_probabilities_are_those_of_the_continuation(engine, alone):
     continuations = [" 12 apples", " pears and pears and apples", "7"]
     asked = [request(q, continuation=c) for q in QUESTIONS[:5] for c in continuations]
