@@ -1,10 +1,11 @@
 """Speed and memory of TalkLoRA beside LoRA, in one run, side by side.
 
-    python benchmarks/talklora.py                # whole step and adapter branch, SmolLM2-135M sizes
+    python benchmarks/talklora.py                # whole step, adapter branch and decoding, SmolLM2-135M sizes
+    python benchmarks/talklora.py --only whole   # one part at a time: each takes at most some minutes on one core
     python benchmarks/talklora.py --size llama3  # adapter branch and decoding at LLaMA-3-8B layer sizes, for a GPU
 
 Weights are random: speed does not depend on them. Methods take turns step by step, so that a busy machine slows all of
-them alike. What is already in the result file is skipped; `--force` measures again.
+them alike: read the ratios. What is already in the result file is skipped; `--force` measures again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from llmkit.talklora import TalkLoraConfig
 from llmkit.talklora.reference import per_expert
+from llmkit.talklora.telemetry import Telemetry
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 R, N = 16, 4
@@ -84,7 +86,7 @@ def saved_bytes(run, parameters) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         result = run()
-    del result
+    result.sum().backward()
     return sum(kept.values())
 
 
@@ -93,15 +95,15 @@ def sync() -> None:
         torch.cuda.synchronize()
 
 
-def timed(run) -> float:
+def timed(run, clock) -> float:
     sync()
-    start = time.perf_counter()
+    start = clock()
     run()
     sync()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def whole_step(rounds: int, batch: int, length: int, without: str = "") -> dict[str, dict[str, float]]:
+def whole_step(rounds: int, clock, batch: int, length: int, without: str = "") -> dict[str, dict[str, float]]:
     """Forward, backward and AdamW of a Llama of SmolLM2-135M's size, float32. `without` leaves one method out."""
     config = LlamaConfig(
         hidden_size=576,
@@ -127,30 +129,54 @@ def whole_step(rounds: int, batch: int, length: int, without: str = "") -> dict[
             model(input_ids=ids, labels=ids).loss.backward()
             optimizer.step()
 
-        kept = saved_bytes(lambda model=model: model(input_ids=ids, labels=ids).loss, model.parameters())
+        kept = saved_bytes(lambda model=model: model(input_ids=ids, labels=ids).loss, model.parameters())  # warms up
         result[name] = {"saved_MiB": kept / 2**20}
         steps[name] = step
-    return compare(steps, result, rounds)
+    return compare(steps, result, rounds, clock, warm_up=0)
 
 
-def compare(steps: dict, result: dict, rounds: int) -> dict[str, dict[str, float]]:
-    """Adds the median seconds, and the median of the ratios to LoRA round by round."""
+def telemetry(rounds: int, clock, batch: int, length: int) -> dict[str, dict[str, float]]:
+    """What watching the routers costs of a training step: four of the 30 layers, a head that weighs nearly nothing."""
+    config = LlamaConfig(hidden_size=576, intermediate_size=1536, num_hidden_layers=4, vocab_size=512, use_cache=False)
+    config.num_attention_heads, config.num_key_value_heads = 9, 3
+    ids, mask = torch.randint(0, 512, (batch, length)), torch.ones(batch, length, dtype=torch.long)
+    model = methods()["TalkLoRA, fused"](LlamaForCausalLM(config)).train()
+    watch, seen = Telemetry(model), []
+    observe = watch._observe
+    watch._observe = lambda layer, gate: seen.append((layer, gate.detach()))
+    with watch:
+        model(input_ids=ids, attention_mask=mask, labels=ids)
+
+    def step() -> None:
+        model(input_ids=ids, attention_mask=mask, labels=ids).loss.backward()
+
+    def watching() -> None:
+        for layer, gate in seen:
+            observe(layer, gate)
+
+    return compare(
+        {"step": step, "watching its routers": watching}, {"step": {}, "watching its routers": {}}, rounds, clock
+    )
+
+
+def compare(steps: dict, result: dict, rounds: int, clock, warm_up: int = 1) -> dict[str, dict[str, float]]:
+    """Adds the median seconds, and the median and range of the ratios to LoRA round by round; the order alternates."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for index in range(rounds + 1):
-        for name, step in steps.items():
-            took = timed(step)
-            if index:  # the first round warms up
+    for index in range(rounds + warm_up):
+        for name in list(steps)[:: 1 if index % 2 else -1]:
+            took = timed(steps[name], clock)
+            if index >= warm_up:
                 seconds[name].append(took)
     first = next(iter(steps))
     for name in steps:
         result[name]["seconds"] = statistics.median(seconds[name])
         ratios = [a / b for a, b in zip(seconds[name], seconds[first], strict=True)]
-        result[name]["times_LoRA"] = statistics.median(ratios)
+        result[name] |= {"times_LoRA": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
     gc.collect()
     return result
 
 
-def branch(size: str, rounds: int, tokens: int, r: int, device: str, dtype: torch.dtype) -> dict:
+def branch(size: str, rounds: int, clock, tokens: int, r: int, device: str, dtype: torch.dtype) -> dict:
     """What the adapter alone costs, forward and backward, summed over the five projections (the base is nothing)."""
     steps, result = {}, {}
     for name in methods():
@@ -167,7 +193,7 @@ def branch(size: str, rounds: int, tokens: int, r: int, device: str, dtype: torc
 
         result[name] = {"saved_MiB": kept / 2**20}
         steps[name] = step
-    return compare(steps, result, rounds)
+    return compare(steps, result, rounds, clock)
 
 
 class Nothing(nn.Linear):
@@ -184,7 +210,7 @@ def branch_of(name: str, d: int, k: int, r: int, device: str, dtype: torch.dtype
     return next(m for p, m in found.items() if p.endswith(f"{projection}_proj")).train().to(device)
 
 
-def decode(size: str, rounds: int, r: int, device: str, dtype: torch.dtype, batch: int) -> dict:
+def decode(size: str, rounds: int, clock, r: int, device: str, dtype: torch.dtype, batch: int) -> dict:
     """One token a row through the five adapted projections, without gradients."""
     steps, result = {}, {}
     for name in methods():
@@ -200,43 +226,50 @@ def decode(size: str, rounds: int, r: int, device: str, dtype: torch.dtype, batc
                     module(x)
 
         result[name], steps[name] = {}, step
-    return compare(steps, result, rounds)
+    return compare(steps, result, rounds, clock)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="smollm2")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/talklora.json"))
     parser.add_argument("--only", default="", help="parts whose title begins with this: adapter, decoding, whole")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread's processor time, for a busy machine")
     parser.add_argument("--force", action="store_true")
     args = parser.parse_args()
+    if args.cpu_time:
+        torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     rank = 32 if args.size == "llama3" else R
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
+    clock, unit = (time.process_time, "processor time") if args.cpu_time else (time.perf_counter, "wall clock")
+    many = 4 * args.rounds
     parts = {
         # One expert at a time keeps over 16 GiB for 8 x 256 tokens: it is timed on fewer, beside LoRA on as many.
-        f"whole step, 8 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, 8, 256, NAIVE),
-        f"whole step, 2 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, 2, 256),
+        f"whole step, 8 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, clock, 8, 256, NAIVE),
+        f"whole step, 2 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, clock, 2, 256),
+        "telemetry, 4 x 256 tokens, 4 layers": lambda: telemetry(many, clock, 4, 256),
         f"adapter branch, 2048 tokens, r={rank}, n={N}": lambda: branch(
-            args.size, 4 * args.rounds, 2048, rank, device, dtype
+            args.size, many, clock, 2048, rank, device, dtype
         ),
-        f"decoding, 1 row, r={rank}, n={N}": lambda: decode(args.size, 4 * args.rounds, rank, device, dtype, 1),
-        f"decoding, 32 rows, r={rank}, n={N}": lambda: decode(args.size, 4 * args.rounds, rank, device, dtype, 32),
+        f"decoding, 1 row, r={rank}, n={N}": lambda: decode(args.size, many, clock, rank, device, dtype, 1),
+        f"decoding, 32 rows, r={rank}, n={N}": lambda: decode(args.size, many, clock, rank, device, dtype, 32),
     }
     if args.size != "smollm2":
-        parts = {title: run for title, run in parts.items() if not title.startswith("whole")}
+        parts = {title: run for title, run in parts.items() if not title.startswith(("whole", "telemetry"))}
     for title, run in parts.items():
         if not title.startswith(args.only):
             continue
         key = f"{args.size}, {device}: {title}"
         if key not in done or args.force:
             torch.manual_seed(0)
-            done[key] = {"date": time.strftime("%Y-%m-%d"), "threads": torch.get_num_threads(), "methods": run()}
+            facts = {"date": time.strftime("%Y-%m-%d"), "threads": torch.get_num_threads(), "clock": unit}
+            done[key] = {**facts, "methods": run()}
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(done, indent=1) + "\n")
-        print(f"\n{key}  ({done[key]['date']}, {done[key]['threads']} threads)")
+        print(f"\n{key}  ({done[key]['date']}, {done[key]['threads']} threads, {done[key].get('clock', 'wall clock')})")
         for name, row in done[key]["methods"].items():
             print(f"  {name:32s}" + "".join(f"  {column} {value:10.4f}" for column, value in row.items()), flush=True)
 
