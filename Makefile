@@ -6,10 +6,15 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint format clean
+.PHONY: demo loop test lint format clean
 
 demo: $(READY)
 	$(BIN)/llmkit rop demo
+
+# Perturb, train (half an hour or more on two cores), repair through vLLM, measure. Each step goes on where it was cut.
+loop: $(READY)
+	$(BIN)/llmkit perturb task:arithmetic --op ec --rate 0.3 --preview 3
+	$(BIN)/llmkit rop demo-loop --adapter "$$($(BIN)/llmkit finetune demo-loop)"
 
 # Two workers on two cores: more threads in each would only wait for one another.
 test: export OMP_NUM_THREADS := 1
