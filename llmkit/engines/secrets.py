@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 _SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
@@ -28,12 +29,21 @@ def scrub(text: str) -> str:
     >>> scrub("see https://me:pass@host/v1?api_key=abc&x=1")
     'see https://***@host/v1?api_key=***&x=1'
     """
+    return scrubber()(text)
+
+
+def scrubber() -> Callable[[str], str]:
+    """`scrub` for many texts: it looks at the environment once, now."""
     named = {v for k, v in os.environ.items() if len(v) >= 8 and _SECRET_VARIABLE.search(k)}
-    for secret in sorted(_remembered | named, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
+
+    def clean(text: str) -> str:
+        for secret in sorted(_remembered | named, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+        return text
+
+    return clean
 
 
 def public_url(url: str) -> str:

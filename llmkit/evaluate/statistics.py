@@ -38,9 +38,9 @@ def z_value(level: float) -> float:
 
 def t_value(level: float, clusters: int) -> float:
     """The two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
-    from scipy import stats
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(stats.t.ppf((1 + level) / 2, max(clusters - 1, 1)))
+    return float(stdtrit(max(clusters - 1, 1), (1 + level) / 2))
 
 
 # --- single rates ------------------------------------------------------------------------------------------------

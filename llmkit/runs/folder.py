@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.files import lock, write_atomic
-from llmkit.engines.secrets import scrub
+from llmkit.engines.secrets import scrubber
 from llmkit.errors import DataError, Incomplete, UsageError
 from llmkit.runs.environment import environment
 
@@ -47,6 +47,7 @@ class RunFolder:
         self.path = path
         self._held = contextlib.ExitStack()
         self._journal: int | None = None
+        self._scrub = scrubber()
 
     @classmethod
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
@@ -84,7 +85,7 @@ class RunFolder:
     @_on_disk
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
-        line = scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
+        line = self._scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
         data = line.encode("utf-8", "surrogatepass")
         while data:
             data = data[os.write(self._journal, data) :]
@@ -101,7 +102,7 @@ class RunFolder:
     @_on_disk
     def write_text(self, name: str, text: str) -> Path:
         """Like `write_json`, for any text."""
-        write_atomic(self.path / name, scrub(text))
+        write_atomic(self.path / name, self._scrub(text))
         return self.path / name
 
     def close(self) -> None:

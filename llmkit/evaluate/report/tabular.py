@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv as csv_
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmkit.engines.secrets import scrub
+from llmkit.engines.secrets import scrubber
 from llmkit.evaluate.samples import Sample
 
 
-def row(sample: Sample) -> dict[str, Any]:
-    """One answer, flat."""
+def row(sample: Sample, scrub: Callable[[str], str]) -> dict[str, Any]:
+    """One answer, flat, without keys, and without the lone surrogates that UTF-8 cannot hold."""
+
+    def plain(text: str | None) -> str | None:
+        return None if text is None else scrub(text).encode("utf-8", "replace").decode("utf-8")
+
     o = sample.outcome
     return {
         "question_id": o.question_id,
@@ -23,27 +27,28 @@ def row(sample: Sample) -> dict[str, Any]:
         "search_seed": int(o.meta.get("search_seed") or 0),
         "holdout": o.meta.get("holdout"),
         "gold": o.gold,
-        "parsed": None if o.parsed is None else _text(o.parsed),
+        "parsed": plain(o.parsed),
         "correct": o.correct,
         "cut": o.cut,
         "fallback": o.fallback,
-        "error": None if o.error is None else _text(o.error),
+        "error": plain(o.error),
         "calls": o.calls,
         "prompt_tokens": o.usage.prompt,
         "completion_tokens": o.usage.completion,
         "cached_tokens": o.usage.cached,
         "seconds": round(sample.seconds, 4),
         "strength": sample.strength,
-        "question": _text(sample.question),
-        "text": _text(sample.text),
-        "corrected_text": None if o.corrected_text is None else _text(o.corrected_text),
-        "reply": None if (said := sample.said("")) is None else _text(said),
+        "question": plain(sample.question),
+        "text": plain(sample.text),
+        "corrected_text": plain(o.corrected_text),
+        "reply": plain(sample.said("")),
     }
 
 
 def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """All answers, by question, condition and arm."""
-    rows = [row(sample) for sample in samples]
+    scrub = scrubber()
+    rows = [row(sample, scrub) for sample in samples]
     order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
     return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
 
@@ -70,8 +75,3 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
     return out.getvalue()
-
-
-def _text(text: str) -> str:
-    """Without keys, and without the lone surrogates that UTF-8 cannot hold."""
-    return scrub(text).encode("utf-8", "replace").decode("utf-8")
