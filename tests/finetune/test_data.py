@@ -117,7 +117,7 @@ def test_shares_of_noise_and_correction_are_kept(make):
     assert len({view.prompt[0].content.split(".")[0] for view, _ in corrections}) > 1  # several instructions
 
 
-@pytest.mark.parametrize("clean", (0, 1))
+@pytest.mark.parametrize("clean", [0, 1])
 def test_corrections_of_clean_questions_are_as_many_as_asked(make, clean):
     correction = {"share": 1, "clean": clean, "operators": ["ec"]}
     recipe = make(data__size=40, finetune__data__correction=correction).recipe
