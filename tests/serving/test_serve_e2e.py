@@ -148,6 +148,7 @@ def test_ctrl_c_while_starting_leaves_nothing_behind(tiny_llama):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
     assert process.stderr.readline().startswith("starting vLLM")
     threading.Event().wait(1.0)
