@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.metadata
 import os
 from collections import deque
@@ -161,7 +163,7 @@ class VllmEngine:
         section, trust = self._section, self._section.trust_remote_code
         self._renderer = Renderer.load(self._model, self._style, self.identity.max_model_len, trust)
         _prepare_environment(self._device, section.batch_invariant)
-        with quiet():
+        with quiet(), _lasting():
             from vllm import LLM
             from vllm.lora.request import LoRARequest
         options: dict[str, Any] = {}
@@ -219,6 +221,21 @@ def takes_lora(architectures: list[str]) -> bool:
 
     own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
     return all(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
+
+
+@contextlib.contextmanager
+def _lasting() -> Iterator[None]:
+    """Python looks for no garbage among what is made inside, neither meanwhile nor ever after.
+
+    Importing vLLM makes millions of objects that stay, and its start has them searched seven times.
+    """
+    gc.collect()  # what is garbage by now must not last as well
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:
