@@ -8,10 +8,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 _SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
-_PATTERNS = (
-    (re.compile(r"(?<=://)[^\s/@\"'<>]+(?=@)"), "***"),
+_PATTERNS = (  # each starts with what a text is searched for quickly: megabytes of answers go through them
+    (re.compile(r"(://)[^\s/@\"'<>]+(?=@)"), r"\1***"),
     (re.compile(r"(?i)([?&](?:[\w.-]*(?:key|token|secret|password|auth|sig(?:nature)?))=)[^\s&#\"'<>\\]+"), r"\1***"),
-    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"([Bb][Ee][Aa][Rr][Ee][Rr]\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}"), "***"),
 )
 _remembered: set[str] = set()

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
 from llmkit.runs import Finished
-from llmkit.types import Call, Reply, Request, Role
+from llmkit.types import Call, Outcome, Reply, Request, Role
 
 Row = dict[str, Any]
 Engines = Mapping[Role, Engine]
 
+_OUTCOME = tuple(f.name for f in fields(Outcome))
+
 
 def outcome_row(job: Job, done: Finished, engines: Engines) -> Row:
     """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
-    variant = job.variant
+    variant, outcome = job.variant, outcome_from(job, done)
     return {
         "kind": "outcome",
         "key": job.key,
-        **asdict(outcome_from(job, done)),
+        **{name: getattr(outcome, name) for name in _OUTCOME},
+        "usage": asdict(outcome.usage),
         "question": variant.question.text,
         "question_kind": variant.question.kind,
         "options": list(variant.question.options),
@@ -47,7 +50,7 @@ def call_row(call: Call, engines: Engines) -> Row:
     return {
         "id": cache_key(engines[request.role].identity, request),
         "purpose": request.purpose,
-        "messages": [asdict(m) for m in request.messages],
+        "messages": _messages(request),
         "continuation": request.continuation,
         "reply": encode_reply(call.reply),
         "cached": call.cached,
@@ -78,7 +81,11 @@ def answers(row: Row, job: Job, engines: Engines | None) -> bool:
 def _asks(call: Row, request: Request, engines: Engines | None) -> bool:
     if engines is not None:
         return call["id"] == cache_key(engines[request.role].identity, request)
-    return call["continuation"] == request.continuation and call["messages"] == [asdict(m) for m in request.messages]
+    return call["continuation"] == request.continuation and call["messages"] == _messages(request)
+
+
+def _messages(request: Request) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in request.messages]
 
 
 class KnownReplies:
