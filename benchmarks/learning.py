@@ -1,13 +1,13 @@
 """What TalkLoRA learns beside LoRA, MoELoRA and its own ablations, and what noise in training buys.
 
-    python benchmarks/learning.py --part grid --minutes 8
-    python benchmarks/learning.py --part robust --minutes 8
-    python benchmarks/learning.py --part commonsense --data-dir DIR --minutes 8
+    python benchmarks/learning.py --part tune --part grid --part robust --minutes 8
+    python benchmarks/learning.py --part commonsense --data-dir DIR --steps 500
+    python benchmarks/learning.py --part tune --part grid --part robust --steps 300 --batch 16 --jobs 12   # a GPU
 
-Each cell is a training on the bundled SmolLM2-135M followed by greedy answers, in float32 on a CPU; all cells of a
-part take the same rows in the same order and as many steps. Cells that are in the result file are skipped, so the
-same command goes on where it stopped; `--minutes` is when no new cell is begun. Seeds come in order, so that what has
-run so far is a comparison too.
+Each cell is a training on the bundled SmolLM2-135M followed by greedy answers in float32; all cells of a part take the
+same rows in the same order and as many steps. Cells that are in the result file are skipped, so the same command goes
+on where it stopped; `--minutes` is when no new cell is begun. Seeds come in order, so that what has run so far is a
+comparison too. `--jobs` cells run at once, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from llmkit.finetune import finetune
@@ -31,13 +33,12 @@ KINDS = ("ec", "sc", "woo", "hw", "uic")
 COMMON = {
     "data.task": "arithmetic",
     "data.levels": [1],
-    "data.size": 400,
+    "data.size": 2000,
     "finetune.data.max_length": 320,
     "finetune.data.dev_limit": 32,
     "finetune.train.eval_every": 1000,
     "finetune.optim.schedule": "cosine",
-    "finetune.optim.batch_size": 8,
-    "finetune.optim.max_steps": 30,
+    "finetune.optim.epochs": 100,
 }
 OFF = {"finetune.options": {"talk": "off"}}
 # Name: what differs. LoRA's learning rate was tuned first (the cells `lora, lr …`); all others use the best of them.
@@ -52,10 +53,12 @@ GRID = {
     "(e) no router, shared B": {"finetune.options": {"talk": "off", "router_input": "none"}},
 }
 RATES = (5e-4, 1e-3, 2e-3)
+COMMONSENSE = ("openbookqa", "arc_easy", "arc_challenge")
 NOISE = {"finetune.robust.share": 1.0, "finetune.robust.rate": 0.3}
+# Equal compute: where a step shows each row once, there are twice as many steps.
 ROBUST = {
-    "clean": {},
-    "augmented": {**NOISE, "finetune.robust.share": 0.5},
+    "clean": {"steps": 2},
+    "augmented": {"steps": 2, **NOISE, "finetune.robust.share": 0.5},
     "pairs": {**NOISE, "finetune.robust.objective": "pairs"},
     "consistency": {**NOISE, "finetune.robust.objective": "consistency"},
     "r-drop": {**NOISE, "finetune.robust.objective": "rdrop", "finetune.dropout": 0.1},
@@ -69,73 +72,80 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
-def answers(recipe, adapter: str | None, questions: int, conditions: tuple[str, ...]) -> dict[str, list[bool]]:
-    """Right or wrong for each test question, by condition: one engine, greedy."""
+def answers(recipe, adapter: str, questions: int, asked: tuple[str, ...]) -> dict[str, list[bool]]:
+    """Right or wrong for each test question: by kind of noise for the recipe's task, or by task. Greedy, float32."""
     from llmkit.engines import open_engine
 
-    asked = load_questions(recipe.data.model_copy(update={"limit": questions}), "test", recipe.seed)
-    variants = list(make_variants(asked, PerturbSection(conditions=conditions, rate=0.3), recipe.seed))
-    kept = [v for v in variants if v.condition == CLEAN or v.condition in conditions]
+    tasks = [name for name in asked if name not in KINDS]
+    kinds = tuple(name for name in asked if name in KINDS)
+    kept = []
+    for task in tasks or [recipe.data.task]:
+        section = recipe.data.model_copy(update={"task": task, "limit": questions})
+        variants = make_variants(
+            load_questions(section, "test", recipe.seed), PerturbSection(conditions=kinds, rate=0.3), recipe.seed
+        )
+        kept += [(task if tasks else v.condition, v) for v in variants if v.condition == CLEAN or v.condition in kinds]
     model = ModelSection(path=recipe.model.path, adapter=adapter)
-    engine = open_engine(model, EngineSection(max_model_len=512, max_num_seqs=64))
-    for number, variant in enumerate(kept):
+    engine = open_engine(model, EngineSection(dtype="float32", max_model_len=512, max_num_seqs=64, batch_size=512))
+    for number, (_, variant) in enumerate(kept):
         prompt = Message("user", ask(variant.question, variant.text))
         engine.submit(number, Request((prompt,), Sampling(max_tokens=64)))
     marks: dict[str, list[bool]] = {}
     for number, reply in engine.drain():
-        variant = kept[number]
+        name, variant = kept[number]
         right = score(extract(reply.text, variant.question), variant.question)
-        marks.setdefault(variant.condition, []).append(right)
+        marks.setdefault(name, []).append(right)
     engine.close()
     return marks
 
 
-def cell(name: str, overrides: dict, seed: int, out: Path, questions: int, conditions: tuple[str, ...]) -> dict:
+def cell(overrides: dict, seed: int, out: Path, questions: int, asked: tuple[str, ...]) -> dict:
     recipe = load("base/smollm2", {**COMMON, **overrides, "seed": seed, "output.dir": str(out)})
     began = time.monotonic()
-    result = finetune(recipe)
+    result = finetune(recipe, quiet=True)
     trained = time.monotonic() - began
-    marks = answers(recipe.recipe, str(result.adapter), questions, conditions)
+    marks = answers(recipe.recipe, str(result.adapter), questions, asked)
     keys = ("dev_loss", "train_loss", "trainable_parameters", "routing", "steps")
     return {
         "date": time.strftime("%Y-%m-%d"),
         "minutes": round((time.monotonic() - began) / 60, 1),
         "train_minutes": round(trained / 60, 1),
+        "lr": recipe.recipe.finetune.optim.lr,
+        "batch": recipe.recipe.finetune.optim.batch_size,
         **{key: result.metrics[key] for key in keys},
-        "right": {condition: sum(row) for condition, row in marks.items()},
-        "asked": {condition: len(row) for condition, row in marks.items()},
+        "right": {name: sum(row) for name, row in marks.items()},
+        "asked": {name: len(row) for name, row in marks.items()},
     }
 
 
-def cells(part: str, done: dict, data_dir: str | None, seeds: int) -> dict[str, tuple[dict, int]]:
-    """Every cell of a part by name: what differs, and its seed."""
+def cells(part: str, done: dict, args: argparse.Namespace) -> dict[str, tuple[dict, int, tuple[str, ...]]]:
+    """Every cell of a part by name: what differs, its seed, and what is asked besides clean questions."""
+    size = {"finetune.optim.batch_size": args.batch, "finetune.optim.max_steps": args.steps}
+    if part == "tune":
+        lora = {**size, "finetune.method": "lora"}
+        return {f"lora, lr {lr:g}": ({**lora, "finetune.optim.lr": lr}, 0, ()) for lr in RATES}
+    size["finetune.optim.lr"] = rate(done)
+    seeds = range(args.seeds)
     if part == "commonsense":
-        tasks = [{"task": task} for task in ("openbookqa", "arc_easy", "arc_challenge")]
-        common = {"data.task": "openbookqa", "data.data_dir": data_dir, "finetune.data.sources": tasks}
-        best = {"finetune.optim.lr": rate(done)}
+        sources = [{"task": task} for task in COMMONSENSE]
+        size |= {"data.task": "openbookqa", "data.data_dir": args.data_dir, "finetune.data.sources": sources}
+        methods = ("lora", "talklora")
         return {
-            f"commonsense {method}, seed {seed}": ({**common, **best, "finetune.method": method}, seed)
-            for seed in range(seeds)
-            for method in ("lora", "talklora")
+            f"commonsense {method}, seed {seed}": ({**size, "finetune.method": method}, seed, COMMONSENSE)
+            for seed in seeds
+            for method in methods
         }
-    if part == "robust":
-        best = {"finetune.optim.lr": rate(done), "finetune.method": "lora"}
-        return {
-            f"robust {name}, seed {seed}": ({**best, **overrides}, seed)
-            for seed in range(seeds)
-            for name, overrides in ROBUST.items()
-        }
-    tuned = {f"lora, lr {lr:g}": ({"finetune.method": "lora", "finetune.optim.lr": lr}, 0) for lr in RATES}
-    if not all(name in done for name in tuned):
-        return tuned
+    named = ROBUST if part == "robust" else GRID
     made = {}
-    for seed in range(seeds):
-        for name, overrides in GRID.items():
-            settings = {"finetune.optim.lr": rate(done), **overrides}
+    for seed in seeds:
+        for name, overrides in named.items():
+            settings = {**size, **({"finetune.method": "lora"} if part == "robust" else {}), **overrides}
+            settings["finetune.optim.max_steps"] *= settings.pop("steps", 1)
             if "finetune.optim.router_lr" in settings:
                 settings["finetune.optim.router_lr"] = 10 * rate(done)
-            made[f"{name}, seed {seed}"] = (settings, seed)
-    return {**tuned, **made}
+            title = f"robust {name}" if part == "robust" else name
+            made[f"{title}, seed {seed}"] = (settings, seed, KINDS if part == "robust" else ())
+    return made
 
 
 def rate(done: dict) -> float:
@@ -144,39 +154,50 @@ def rate(done: dict) -> float:
     return min(known, key=known.get) if known else RATES[1]
 
 
+def fill(part: str, args: argparse.Namespace) -> dict[str, dict]:
+    """Runs the cells of a part that are missing, some at once, and gives all that are known."""
+    done = json.loads(args.out.read_text()) if args.out.exists() else {}
+    wanted = cells(part, done, args)
+    left = [name for name in wanted if name not in done]
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = {}
+        for name in left:
+            overrides, seed, asked = wanted[name]
+            waiting[pool.submit(cell, overrides, seed, args.runs, args.questions, asked)] = name
+        for future in as_completed(waiting):
+            if future.cancelled():
+                continue
+            done[waiting[future]] = future.result()
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(done, indent=1) + "\n")
+            if time.monotonic() > args.until:
+                for other in waiting:
+                    other.cancel()
+    return {name: done[name] for name in wanted if name in done}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("grid", "robust", "commonsense"), default="grid")
+    parser.add_argument("--part", choices=("tune", "grid", "robust", "commonsense"), action="append", required=True)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--questions", type=int, default=120)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--data-dir")
     parser.add_argument("--runs", type=Path, default=Path("runs/learning"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/learning.json"))
     args = parser.parse_args()
-    began = time.monotonic()
-    conditions = KINDS if args.part == "robust" else ()
-    while True:
-        done = json.loads(args.out.read_text()) if args.out.exists() else {}
-        wanted = cells(args.part, done, args.data_dir, args.seeds)
-        left = [name for name in wanted if name not in done]
-        if not left or time.monotonic() - began > 60 * args.minutes:
-            break
-        overrides, seed = wanted[left[0]]
-        done[left[0]] = cell(left[0], overrides, seed, args.runs, args.questions, conditions)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(done, indent=1) + "\n")
-    for name in wanted:
-        if name in done:
-            row = done[name]
+    args.until = time.monotonic() + 60 * args.minutes
+    for part in args.part:
+        for name, row in fill(part, args).items():
             shares = ", ".join(
                 f"{condition} {row['right'][condition] / n:.1%} [{lo:.1%}, {hi:.1%}]"
                 for condition, n in row["asked"].items()
                 for lo, hi in [wilson(row["right"][condition], n)]
             )
-            print(f"{name:46s} dev loss {row['dev_loss']:.4f}  {shares}  ({row['minutes']} min)")
-    if left:
-        print(f"{len(left)} cells left")
+            print(f"{name:46s} dev loss {row['dev_loss']:.4f}  {shares}  ({row['minutes']} min)", flush=True)
 
 
 if __name__ == "__main__":

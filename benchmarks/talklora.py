@@ -2,7 +2,7 @@
 
     python benchmarks/talklora.py                # whole step, adapter branch and decoding, SmolLM2-135M sizes
     python benchmarks/talklora.py --only whole   # one part at a time: each takes at most some minutes on one core
-    python benchmarks/talklora.py --size llama3  # adapter branch and decoding at LLaMA-3-8B layer sizes, for a GPU
+    python benchmarks/talklora.py --size llama3  # LLaMA-3-8B in bfloat16, and the folded layer's kernels: for a GPU
 
 Weights are random: speed does not depend on them. Methods take turns step by step, so that a busy machine slows all of
 them alike: read the ratios. What is already in the result file is skipped; `--force` measures again.
@@ -11,6 +11,7 @@ them alike: read the ratios. What is already in the result file is skipped; `--f
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import json
 import statistics
@@ -29,6 +30,25 @@ from llmkit.talklora.telemetry import Telemetry
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 R, N = 16, 4
 NAIVE = "TalkLoRA, one expert at a time"
+MODELS = {
+    "smollm2": {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
+        "tie_word_embeddings": True,
+    },
+    "llama3": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+    },
+}
 SIZES = {
     "smollm2": {"q": (576, 576), "k": (576, 192), "v": (576, 192), "up": (576, 1536), "down": (1536, 576)},
     "llama3": {"q": (4096, 4096), "k": (4096, 1024), "v": (4096, 1024), "up": (4096, 14336), "down": (14336, 4096)},
@@ -103,36 +123,40 @@ def timed(run, clock) -> float:
     return clock() - start
 
 
-def whole_step(rounds: int, clock, batch: int, length: int, without: str = "") -> dict[str, dict[str, float]]:
-    """Forward, backward and AdamW of a Llama of SmolLM2-135M's size, float32. `without` leaves one method out."""
-    config = LlamaConfig(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=49152,
-        tie_word_embeddings=True,
-        use_cache=False,
-    )
-    ids = torch.randint(0, 49152, (batch, length))
+def mixed(device: str):
+    """bfloat16 products on a GPU, as transformers' Trainer has them; float32 throughout on a CPU."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")
+
+
+def whole_step(
+    size: str, rounds: int, clock, batch: int, length: int, device: str, dtype: torch.dtype, r: int, without: str = ""
+) -> dict[str, dict[str, float]]:
+    """Forward, backward and AdamW of a whole Llama. `without` leaves one method out."""
+    with torch.device(device):
+        base = LlamaForCausalLM(LlamaConfig(**MODELS[size], use_cache=False)).to(dtype)
+        ids = torch.randint(0, base.config.vocab_size, (batch, length))
+    weights = {id(p): p for p in base.parameters()}  # one base for all methods: what deepcopy finds here is not copied
     steps, result = {}, {}
-    for name, adapt in methods().items():
+    for name, adapt in methods(r).items():
         if name == without:
             continue
         torch.manual_seed(0)
-        model = adapt(LlamaForCausalLM(config)).train()
+        model = adapt(copy.deepcopy(base, dict(weights))).train()
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
-        def step(model=model, optimizer=optimizer) -> None:
+        def loss(model=model) -> torch.Tensor:
+            with mixed(device):
+                return model(input_ids=ids, labels=ids).loss
+
+        def step(loss=loss, optimizer=optimizer) -> None:
             optimizer.zero_grad()
-            model(input_ids=ids, labels=ids).loss.backward()
+            loss().backward()
             optimizer.step()
 
-        kept = saved_bytes(lambda model=model: model(input_ids=ids, labels=ids).loss, model.parameters())  # warms up
+        kept = saved_bytes(loss, model.parameters())  # warms up
         result[name] = {"saved_MiB": kept / 2**20}
         steps[name] = step
-    return compare(steps, result, rounds, clock, warm_up=0)
+    return compare(steps, result, rounds, clock, warm_up=int(device == "cuda"))
 
 
 def telemetry(rounds: int, clock, batch: int, length: int) -> dict[str, dict[str, float]]:
@@ -184,12 +208,15 @@ def branch(size: str, rounds: int, clock, tokens: int, r: int, device: str, dtyp
         for projection, (d, k) in SIZES[size].items():
             x = torch.randn(tokens, d, device=device, dtype=dtype, requires_grad=True)
             module = branch_of(name, d, k, r, device, dtype, projection)
-            kept += saved_bytes(lambda module=module, x=x: module(x), [*module.parameters(), x])
+            with mixed(device):
+                kept += saved_bytes(lambda module=module, x=x: module(x), [*module.parameters(), x])
             runs.append((module, x, torch.randn(tokens, k, device=device, dtype=dtype)))
 
         def step(runs=runs) -> None:
             for module, x, gradient in runs:
-                module(x).backward(gradient)
+                with mixed(device):
+                    y = module(x)
+                y.backward(gradient)
 
         result[name] = {"saved_MiB": kept / 2**20}
         steps[name] = step
@@ -229,6 +256,72 @@ def decode(size: str, rounds: int, clock, r: int, device: str, dtype: torch.dtyp
     return compare(steps, result, rounds, clock)
 
 
+def seconds_on_gpu(run, repeats: int = 50) -> float:
+    """Median seconds of `run` replayed as a CUDA graph, which leaves out the gaps between launches."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        run()
+    taken = []
+    for _ in range(repeats):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        taken.append(start.elapsed_time(end) / 1000)
+    return statistics.median(taken)
+
+
+def bandwidth() -> float:
+    """Bytes per second of a large copy within the GPU's memory, read and written bytes counted."""
+    source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds_on_gpu(lambda: target.copy_(source))
+
+
+def floor(size: str, r: int, tokens: int) -> dict[str, dict[str, float]]:
+    """The folded layer's three kernels, summed over the five projections, against the time that their bytes take.
+
+    Each kernel reads its inputs once and writes its output once. Several sets of tensors take turns, so that a small
+    set is not read from the cache.
+    """
+    rate, copies = bandwidth(), 8 if tokens <= 64 else 1
+    work: dict[str, list] = {"down: x -> features, logits": [], "gate": [], "up: added to y": []}
+    size_of = dict.fromkeys(work, 0)
+    for d, k in SIZES[size].values():
+        for _ in range(copies):
+            make = {"device": "cuda", "dtype": torch.bfloat16}
+            x, y = torch.randn(tokens, d, **make), torch.randn(tokens, k, **make)
+            down, up = torch.randn(r + N, d, **make), torch.randn(k, r, **make)
+            z = torch.empty(tokens, r + N, **make)
+            v = torch.empty(tokens, r, **make)
+
+            def gate(z=z, v=v) -> None:
+                p = torch.softmax(z[:, r:].float(), dim=-1)
+                torch.mul(z[:, :r].unflatten(-1, (N, -1)), p[..., None], out=v.unflatten(-1, (N, -1)))
+
+            runs = (
+                lambda x=x, down=down, z=z: torch.mm(x, down.T, out=z),
+                torch.compile(gate, fullgraph=True),
+                lambda v=v, up=up, y=y: y.addmm_(v, up.T),
+            )
+            moved = (x.nbytes + down.nbytes + z.nbytes, z.nbytes + v.nbytes, v.nbytes + up.nbytes + 2 * y.nbytes)
+            for name, run, count in zip(work, runs, moved, strict=True):
+                work[name].append(run)
+                size_of[name] += count
+    result = {}
+    for name, runs in work.items():
+        taken = seconds_on_gpu(lambda runs=runs: [run() for run in runs]) / copies
+        least = size_of[name] / copies / rate
+        result[name] = {"us": taken * 1e6, "floor_us": least * 1e6, "times_floor": taken / least}
+    whole = {key: sum(row[key] for row in result.values()) for key in ("us", "floor_us")}
+    return {**result, "all three": {**whole, "times_floor": whole["us"] / whole["floor_us"], "TB_per_s": rate / 1e12}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="smollm2")
@@ -246,10 +339,17 @@ def main() -> None:
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
     clock, unit = (time.process_time, "processor time") if args.cpu_time else (time.perf_counter, "wall clock")
     many = 4 * args.rounds
+    step = f"r={rank}, n={N}, {str(dtype).removeprefix('torch.')}"
+
+    def whole(batch: int, without: str = "") -> dict:
+        return whole_step(args.size, args.rounds, clock, batch, 256, device, dtype, rank, without)
+
     parts = {
-        # One expert at a time keeps over 16 GiB for 8 x 256 tokens: it is timed on fewer, beside LoRA on as many.
-        f"whole step, 8 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, clock, 8, 256, NAIVE),
-        f"whole step, 2 x 256 tokens, r={R}, n={N}, float32": lambda: whole_step(args.rounds, clock, 2, 256),
+        # One expert at a time keeps too much for 8 x 256 tokens: it is timed on fewer, beside LoRA.
+        f"whole step, 8 x 256 tokens, {step}": lambda: whole(
+            8, "" if device == "cuda" and args.size == "smollm2" else NAIVE
+        ),
+        f"whole step, 2 x 256 tokens, {step}": lambda: whole(2),
         "telemetry, 4 x 256 tokens, 4 layers": lambda: telemetry(many, clock, 4, 256),
         f"adapter branch, 2048 tokens, r={rank}, n={N}": lambda: branch(
             args.size, many, clock, 2048, rank, device, dtype
@@ -257,8 +357,11 @@ def main() -> None:
         f"decoding, 1 row, r={rank}, n={N}": lambda: decode(args.size, many, clock, rank, device, dtype, 1),
         f"decoding, 32 rows, r={rank}, n={N}": lambda: decode(args.size, many, clock, rank, device, dtype, 32),
     }
-    if args.size != "smollm2":
-        parts = {title: run for title, run in parts.items() if not title.startswith(("whole", "telemetry"))}
+    if device == "cuda":
+        parts.pop("telemetry, 4 x 256 tokens, 4 layers")
+        for tokens in (1, 64, 8192):
+            title = f"folded layer against its memory floor, {tokens} tokens, r={rank}, n={N}, bfloat16"
+            parts[title] = lambda tokens=tokens: floor(args.size, rank, tokens)
     for title, run in parts.items():
         if not title.startswith(args.only):
             continue
@@ -266,10 +369,13 @@ def main() -> None:
         if key not in done or args.force:
             torch.manual_seed(0)
             facts = {"date": time.strftime("%Y-%m-%d"), "threads": torch.get_num_threads(), "clock": unit}
+            if device == "cuda":
+                facts["gpu"] = torch.cuda.get_device_name()
             done[key] = {**facts, "methods": run()}
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(done, indent=1) + "\n")
-        print(f"\n{key}  ({done[key]['date']}, {done[key]['threads']} threads, {done[key].get('clock', 'wall clock')})")
+        where = done[key].get("gpu", f"{done[key]['threads']} threads")
+        print(f"\n{key}  ({done[key]['date']}, {where}, {done[key].get('clock', 'wall clock')})")
         for name, row in done[key]["methods"].items():
             print(f"  {name:32s}" + "".join(f"  {column} {value:10.4f}" for column, value in row.items()), flush=True)
 
