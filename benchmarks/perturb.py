@@ -5,7 +5,9 @@ the words; what it really edited is measured, and llmkit is run at that rate. Ea
 other, so that a busy machine slows both; the table shows the median of the rounds and their spread. llmkit's time
 includes protected spans, edit records, strength and the validity gate; nlpaug has none of these.
 
-    python benchmarks/perturb.py --data-dir DIR [--workers]
+    python benchmarks/perturb.py --data-dir DIR              # the table
+    python benchmarks/perturb.py --data-dir DIR --workers    # two worker processes against one
+    python benchmarks/perturb.py --data-dir DIR --memory     # a million lines: peak resident memory (Linux)
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from llmkit.perturb import Perturber, strength
@@ -81,26 +84,65 @@ def compare(questions: list[str]) -> None:
             )
 
 
+def write_lines(path: Path, questions: list[str], rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(rows):
+            file.write(json.dumps({"id": i, "question": questions[i % len(questions)]}) + "\n")
+
+
+def command(source: Path, workers: int) -> list[str]:
+    """The whole command: reading, noise, writing."""
+    perturb = ["llmkit", "--quiet", "perturb", str(source), "--op", "ec"]
+    return [sys.executable, "-m", *perturb, "--workers", str(workers)]
+
+
 def workers(questions: list[str], rows: int = 100_000) -> None:
-    """One worker process against two, whole command: reading, noise, writing."""
+    """One worker process against two."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "in.jsonl")
-        with source.open("w", encoding="utf-8") as file:
-            for i in range(rows):
-                file.write(json.dumps({"id": i, "question": questions[i % len(questions)]}) + "\n")
+        write_lines(source, questions, rows)
         times: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(3):
             for count in times:
-                command = [sys.executable, "-m", "llmkit", "--quiet", "perturb", str(source), "--op", "ec", "--workers"]
                 start = time.perf_counter()
-                with open(os.devnull, "wb") as sink:
-                    subprocess.run([*command, str(count)], check=True, stdout=sink)
+                subprocess.run(command(source, count), check=True, stdout=subprocess.DEVNULL)
                 times[count].append(time.perf_counter() - start)
         one, two = (statistics.median(times[count]) for count in (1, 2))
-        print(
-            f"\n{rows:,} rows of GSM8K through `llmkit perturb --op ec`, median of 3: one worker {one:.1f} s, ", end=""
-        )
+        print(f"{rows:,} rows of GSM8K through `llmkit perturb --op ec`, median of 3: one worker {one:.1f} s, ", end="")
         print(f"two workers {two:.1f} s: {one / two:.2f} times as fast ({rows / two:,.0f} rows/s)")
+
+
+def resident(pid: int) -> dict[int, float]:
+    """The peak resident memory so far of a process and its children, in MB (10^6 bytes), by process id."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    peaks = {}
+    for each in pids:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{each}/status").read_text().splitlines())
+        peaks[each] = int(status["VmHWM"].split()[0]) * 1024 / 1e6
+    return peaks
+
+
+def memory(questions: list[str]) -> None:
+    """Peak resident memory of each process. That a tenth of the lines needs as much shows that it does not grow."""
+    print("| lines, with ids | workers | seconds | peak resident MB: reader, then workers |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for rows in (100_000, 1_000_000):
+            source = Path(folder, f"{rows}.jsonl")
+            write_lines(source, questions, rows)
+            for count in (1, 2):
+                peaks: dict[int, float] = {}
+                start = time.perf_counter()
+                process = subprocess.Popen(command(source, count), stdout=subprocess.DEVNULL)
+                while process.poll() is None:
+                    with suppress(OSError, KeyError):  # a process may end while it is looked at
+                        peaks |= resident(process.pid)
+                    time.sleep(0.2)
+                if process.returncode:
+                    raise SystemExit(f"llmkit perturb ended with {process.returncode}")
+                seconds = time.perf_counter() - start
+                told = ", ".join(f"{peak:.0f}" for peak in peaks.values())
+                print(f"| {rows:,} | {count} | {seconds:.0f} | {told} |", flush=True)
 
 
 def main() -> None:
@@ -108,14 +150,16 @@ def main() -> None:
     parser.add_argument(
         "--data-dir", default=os.environ.get("LLMKIT_DATA_DIR"), required="LLMKIT_DATA_DIR" not in os.environ
     )
-    parser.add_argument("--workers", action="store_true", help="compare one worker process with two instead")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--workers", action="store_true", help="compare one worker process with two instead")
+    mode.add_argument("--memory", action="store_true", help="measure a million lines instead")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     lines = Path(args.data_dir, "gsm8k", "test.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line)["question"] for line in lines]
     machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
     print(f"{len(questions)} questions, {machine}\n")
-    workers(questions) if args.workers else compare(questions)
+    (workers if args.workers else memory if args.memory else compare)(questions)
 
 
 if __name__ == "__main__":

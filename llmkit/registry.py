@@ -35,9 +35,11 @@ class Registry(Generic[T]):
         self._asked_packages = False
 
     def add(self, name: str) -> Callable[[T], T]:
+        """Registers a class or function. Run again, as a notebook's cell is, it takes its own place."""
+
         def register(item: T) -> T:
-            if name in self._items:
-                raise ValueError(f"{self.noun} {name!r} is registered twice")
+            if name in self._items and _origin(self._items[name]) != _origin(item):
+                raise ValueError(f"{self.noun} `{name}` is registered twice")
             self._items[name] = item
             return item
 
@@ -67,3 +69,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             if point.name not in self._items:
                 self._items[point.name] = point.load()
+
+
+def _origin(item: object) -> tuple[str, str]:
+    return getattr(item, "__module__", ""), getattr(item, "__qualname__", repr(item))

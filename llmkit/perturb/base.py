@@ -93,13 +93,11 @@ class WordEdit(Operator):
         tokens, guarded, letters = source.tokens, source.spans, _letters if source.numbers else _letters_with_digits
         edit, least, random = self.edit, self.min_letters, rng.random
         offsets, gap = source.offsets, source.gap
-        order = list(range(len(tokens)))
-        left, done = len(order), []  # plain tuples: this is the innermost loop
-        while left and wanted:
-            place = int(random() * left)  # a shuffle that stops as soon as enough words were found
+        order, done = list(range(len(tokens))), []  # plain tuples: this is the innermost loop
+        for last in range(len(tokens) - 1, -1, -1):
+            place = int(random() * (last + 1))  # a shuffle that stops as soon as enough words were found
             i = order[place]
-            left -= 1
-            order[place] = order[left]
+            order[place] = order[last]
             word, offset = letters(tokens[i])
             if len(word) < least:
                 continue
@@ -108,9 +106,11 @@ class WordEdit(Operator):
             if guarded and not source.free_word(start, end):
                 continue
             new = edit(word, rng)
-            if new is not None and new != word:
-                done.append((start, end, new))
-                wanted -= 1
+            if new is None or new == word:
+                continue
+            done.append((start, end, new))
+            if len(done) >= wanted:
+                break
         done.sort()
         return done
 

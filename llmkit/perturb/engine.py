@@ -13,7 +13,7 @@ from typing import Any, Literal
 from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
 from llmkit.perturb.spec import parse
-from llmkit.perturb.text import PROTECT, Protection, Source, Span, apply, compose, moved, near_digits, numbers, strength
+from llmkit.perturb.text import PROTECT, Protection, Source, apply, compose, moved, numbers, only_letters, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
 
@@ -70,19 +70,19 @@ class Perturber:
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Perturbed:
         """A noisy copy of `text`; the same for the same arguments, always and everywhere."""
-        spans = self.protection.spans(text, options)
-        reason = None
+        if self.rate == 0 or not text or text.isspace():
+            empty = self.rate != 0
+            seed = derive(self._base, id, copy, 0)
+            return Perturbed(text, seed=seed, rejected=empty, reason="the text is empty" if empty else None)
+        source = Source(text, self.protection.spans(text, options), self.protection.numbers)
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
             rng = Random(seed)
             chain = self.mixture.draw(rng)
-            if self.rate == 0 or not text or text.isspace():
-                empty = self.rate != 0
-                return Perturbed(text, seed=seed, rejected=empty, reason="the text is empty" if empty else None)
-            new, edits, shortfall = self._once(text, spans, chain, rng)
-            reason = self._fault(text, new, chain, spans, edits, gold)
+            new, edits, shortfall = self._once(source, chain, rng)
+            reason = self._fault(source, new, chain, edits, gold)
             if reason is None:
-                return Perturbed(new, edits, strength(text, new, edits), seed, reason=shortfall)
+                return Perturbed(new, edits, strength(text, new, edits, source.split()), seed, reason=shortfall)
             if new == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
@@ -136,10 +136,10 @@ class Perturber:
             wanted = self._wanted(op, source)
             changes, nothing, detail = yield from op.attempt(source, wanted, Random(seed), gold)
             new, edits = apply(text, changes)
-            fault = self._fault(text, new, chain, source.spans, edits, gold) if changes else f"{op.name}: {nothing}"
+            fault = self._fault(source, new, chain, edits, gold) if changes else f"{op.name}: {nothing}"
             told = (detail or {}) | ({"failed": faults} if faults else {})
             if fault is None:
-                return Perturbed(new, edits, strength(text, new, edits), seed, detail=told or None)
+                return Perturbed(new, edits, strength(text, new, edits, source.split()), seed, detail=told or None)
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
 
@@ -148,13 +148,11 @@ class Perturber:
             return op.wanted_as_paper(source)
         return op.wanted(source, op.default_rate if self.rate is None else self.rate)
 
-    def _once(
-        self, text: str, spans: Sequence[Span], chain: Sequence[Operator], rng: Random
-    ) -> tuple[str, tuple[Edit, ...], str | None]:
+    def _once(self, source: Source, chain: Sequence[Operator], rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
         """One attempt: the text, its edits, and what was missing of the number asked for."""
-        new, edits, shortfalls = text, (), []
+        text = new = source.text
+        edits, shortfalls = (), []
         for op in chain:
-            source = Source(new, spans, self.protection.numbers)
             wanted = self._wanted(op, source)
             changes = op.changes(source, wanted, rng)
             if not changes:
@@ -164,25 +162,20 @@ class Perturber:
                 shortfalls.append(f"{op.name}: {len(changes)} of {wanted} changes were possible")
             after, done = apply(new, changes)
             if len(chain) > 1:
-                spans = moved(spans, done) if op.protects else self.protection.spans(after)
-                changes = compose(text, edits, new, done)
-                done = apply(text, changes)[1]
+                spans = moved(source.spans, done) if op.protects else self.protection.spans(after)
+                source = Source(after, spans, self.protection.numbers)
+                done = apply(text, compose(text, edits, new, done))[1]
             new, edits = after, done
         return new, edits, "; ".join(shortfalls) or None
 
     def _fault(
-        self,
-        text: str,
-        new: str,
-        chain: Sequence[Operator],
-        spans: Sequence[Span],
-        edits: Sequence[Edit],
-        gold: str | None,
+        self, source: Source, new: str, chain: Sequence[Operator], edits: Sequence[Edit], gold: str | None
     ) -> str | None:
         """Why a copy must not be used, or None."""
+        text, spans = source.text, source.spans
         if new == text:
             return "nothing changed"
-        if self.protection.numbers and not any(op.changes_numbers for op in chain) and near_digits(new, edits):
+        if self.protection.numbers and not only_letters(edits) and not any(op.changes_numbers for op in chain):
             before, after = numbers(text), numbers(new)
             if before - after:
                 return "a number was lost"
@@ -192,7 +185,7 @@ class Perturber:
             kept = zip(spans, moved(spans, edits), strict=True)
             if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
                 return "a protected span was changed"
-        told = _LABEL.sub("", gold or "")  # a label such as "(B)" gives nothing away, nor does any single letter
+        told = _LABEL.sub("", gold) if gold else ""  # a label such as "(B)" gives nothing away, nor does any letter
         if (len(told) > 1 or told.isdecimal()) and _count(told, new) > _count(told, text):
             return "the answer was introduced"
         return None

@@ -29,7 +29,6 @@ NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
 _WORD = re.compile(r"\S+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_HAS_DIGIT = re.compile(r"\d")
 
 # What noise never touches: for each kind, substrings one of which must be there (a cheap test), and its pattern.
 _KINDS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -142,6 +141,10 @@ class Source:
         """Where token i ends."""
         return self.offsets[i] + i * self.gap + len(self.tokens[i])
 
+    def split(self) -> list[str]:
+        """The words, as `str.split` gives them."""
+        return self.tokens if self.words == len(self.tokens) else self.text.split()
+
     def between(self, i: int) -> str:
         """The white space behind token i."""
         return self.text[self.end(i) : self.start(i + 1)]
@@ -231,18 +234,18 @@ def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
     return out
 
 
-def strength(original: str, text: str, edits: Sequence[Edit] = ()) -> Strength:
+def strength(original: str, text: str, edits: Sequence[Edit] = (), words: Sequence[str] | None = None) -> Strength:
     """Realised strength: share of words lost by longest common subsequence, and character error rate.
 
     Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and in all but
-    contrived texts the same.
+    contrived texts the same. `words` are the original's, where they are at hand.
 
     >>> strength("one two three four", "one owt three four")
     Strength(words=0.25, chars=0.1111)
     """
     if original == text:
         return Strength()
-    before = original.split()
+    before = original.split() if words is None else words
     if edits and len(original) > 20_000:
         lost = sum(_lost(old.split(), new.split()) for old, new in _changed_words(text, edits))
         changed = sum(_distance(edit.old, edit.new) for edit in edits)
@@ -290,9 +293,7 @@ def numbers(text: str) -> Counter[str]:
     return Counter(NUMBER.findall(_THOUSANDS.sub("", text)))
 
 
-def near_digits(text: str, edits: Iterable[Edit]) -> bool:
-    """Whether an edit holds or touches a digit. Where none does, the numbers of a text are what they were."""
-    touched = " ".join([f"{old} {text[start - 1 if start else 0 : end + 1]}" for start, end, old, _ in edits])
-    if touched.isascii():  # ten quick looks are a tenth of the time of the pattern
-        return any(map(touched.__contains__, "0123456789"))
-    return _HAS_DIGIT.search(touched) is not None
+def only_letters(edits: Sequence[Edit]) -> bool:
+    """Whether letters took the place of letters everywhere. Then the numbers of a text are what they were."""
+    _, _, olds, news = zip(*edits, strict=True)
+    return all(olds) and all(news) and "".join(olds + news).isalpha()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections import Counter
 from random import Random
 
@@ -148,6 +152,18 @@ class TestOperators:
             assert len(made.edits) == k
             assert all(len(e.old) == len(e.new) == 1 for e in made.edits)
 
+    def test_typing_slips_have_their_published_frequencies(self):
+        """Dhakal et al. 2018, Table 3: 1.65, 0.80, 0.67; White in Kano et al. 2007: 15 transpositions for 65 others."""
+        op, seen = OPERATORS["typing"](), Counter()
+        for i in range(20_000):
+            new = op.edit("sphinx", Random(i))
+            seen["order" if sorted(new) == sorted("sphinx") else len(new) - 6] += 1
+        assert seen[-1] / seen[1] == pytest.approx(0.80 / 0.67, rel=0.1)
+        assert seen[0] / seen[-1] == pytest.approx((1.65 + 3.12 * 2 / 65) / 0.80, rel=0.1)  # no capital: a wrong key
+        assert seen["order"] / (seen[-1] + seen[0] + seen[1]) == pytest.approx(15 / 67, rel=0.1)
+        capital = Counter(op.edit("Sphinx", Random(i)) for i in range(20_000))
+        assert (capital["sphinx"] + capital["SPhinx"]) / 20_000 == pytest.approx(2 / 82, rel=0.2)
+
     def test_uic_avoids_the_numbers_that_the_question_leads_to(self):
         taken = reachable(TEXT)
         assert {12, 3, 15, 9, 36, 4} <= taken
@@ -282,3 +298,42 @@ class TestPython:
                 return word.upper()
 
         assert Perturber("shout", rate=1.0).apply("say 3 words", "q").text == "SAY 3 WORDS"
+
+    def test_a_notebook_cell_can_be_run_again_but_no_name_is_taken_from_another(self, scratch):
+        def cell(letter: str) -> type[WordEdit]:
+            @scratch("ends", level="word")
+            class Ends(WordEdit):
+                def edit(self, word: str, rng: Random) -> str | None:
+                    return word + letter
+
+            return Ends
+
+        cell("a")
+        cell("b")
+        assert Perturber("ends", rate=1.0).apply("say words", "q").text == "sayb wordsb"
+        with pytest.raises(ValueError, match="`ends` is registered twice"):
+
+            @scratch("ends", level="word")
+            class Other(WordEdit):
+                pass
+
+    def test_an_installed_package_adds_an_operator(self, tmp_path):
+        """As pip would install it: a module, and an entry point in the group `llmkit.operators`."""
+        (tmp_path / "louder.py").write_text(
+            "from llmkit.perturb import WordEdit, operator\n\n\n"
+            '@operator("shout", level="word")\nclass Shout(WordEdit):\n'
+            '    """Writes a word in capitals (a habit)."""\n\n'
+            "    def edit(self, word, rng):\n        return word.upper()\n"
+        )
+        info = tmp_path / "louder-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: louder\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[llmkit.operators]\nshout = louder:Shout\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "llmkit", "perturb", "-", "--op", "shout", "--rate", "1"],
+            input='{"question": "say 3 words"}\n',
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert json.loads(done.stdout)["question"] == "SAY 3 WORDS", done.stderr
