@@ -99,7 +99,10 @@ Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="The folde
 Path = Annotated[
     str | None, typer.Option("--path", metavar="FILE", help="Questions of your own: JSONL, CSV or Parquet.")
 ]
-Rate = Annotated[str | None, typer.Option("--rate", metavar="R", help="Share of words changed, or paper.")]
+Rate = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="R", help="Share of words changed, or paper; several (0,.1,.3) make a curve."),
+]
 Scope = Annotated[str | None, typer.Option("--scope", metavar="pooled|per_type", help="What instructions are for.")]
 SearchSeeds = Annotated[int | None, typer.Option("--search-seeds", metavar="N", help="Searches, to see their spread.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")]
@@ -151,6 +154,10 @@ def _value(name: str, value: Any) -> Any:
     if name == "rate":
         rates = [_number(part) for part in split_list(value)]
         return rates[0] if len(rates) == 1 else rates
+    if name == "gates":
+        from llmkit.evaluate.gates import parse
+
+        return [parse(gate) for gate in value]
     return value
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit.cli import common
-from llmkit.cli.measure import Baseline, DryRun, Gates, Shard, gate_list, measure
+from llmkit.cli.measure import FLAGS, DryRun, Gates, Shard, measure, takes
 
 
 class _RunByDefault(TyperGroup):
@@ -20,69 +20,28 @@ class _RunByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_RunByDefault, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=_RunByDefault,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Measure a model on clean and noisy questions: `llmkit eval [RECIPE] [FLAGS]`. Flags: `llmkit eval run -h`.",
+)
 
 
 @app.command()
+@takes(FLAGS | {"eval_arms": common.Arms})
 def run(
     source: common.Source = None,
-    model: common.Model = None,
-    adapter: common.Adapter = None,
-    task: common.Task = None,
-    path: common.Path = None,
-    data_dir: common.DataDir = None,
-    limit: common.Limit = None,
-    split: common.Split = None,
-    conditions: common.Conditions = None,
-    rate: common.Rate = None,
-    arms: common.Arms = None,
-    instructions: common.Instructions = None,
-    engine: common.EngineKind = None,
-    dtype: common.Dtype = None,
-    base_url: common.BaseUrl = None,
-    model_id: common.ModelId = None,
-    seed: common.Seed = None,
-    out: common.Out = None,
-    name: common.Name = None,
-    draws: common.Draws = None,
-    target: common.Target = None,
-    max_tokens_total: common.MaxTokens = None,
-    gate: Gates = None,
-    baseline: Baseline = None,
     set_: common.Set = None,
     shard: Shard = None,
     dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
+    **flags: Any,
 ) -> None:
     """Measure a model on clean and noisy questions. This is what `llmkit eval` does without a subcommand."""
-    flags = common.overrides(
-        set_,
-        model=model,
-        adapter=adapter,
-        task=task,
-        path=path,
-        data_dir=data_dir,
-        limit=limit,
-        split=split,
-        conditions=conditions,
-        rate=rate,
-        eval_arms=arms,
-        instructions=instructions,
-        engine=engine,
-        dtype=dtype,
-        base_url=base_url,
-        model_id=model_id,
-        seed=seed,
-        out=out,
-        name=name,
-        draws=draws,
-        target=target,
-        max_tokens_total=max_tokens_total,
-        gates=gate_list(gate),
-        baseline=baseline,
-    )
-    measure(source, flags, "eval", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)
+    keys = common.overrides(set_, **flags)
+    measure(source, keys, "eval", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)
 
 
 @app.command()
@@ -102,7 +61,7 @@ def score(
     from llmkit.evaluate.rescore import rescore
 
     recipe = Path(run) / "recipe.resolved.yaml"
-    loaded = common.recipe_from(str(recipe), set_, gates=gate_list(gate))
+    loaded = common.recipe_from(str(recipe), set_, gates=gate)
     found = rescore(Path(run), loaded)
     if json_:
         common.print_json({"run": run, "changed": found.changed, **found.metrics})

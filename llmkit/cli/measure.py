@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from llmkit.recipe import Loaded
 
 Command = Literal["rop", "eval"]
+F = TypeVar("F", bound=Callable[..., None])
 
 Gates = Annotated[
     list[str] | None,
@@ -31,14 +34,45 @@ Shard = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and prompts; ask no model.")]
 
+FLAGS = {
+    "model": common.Model,
+    "adapter": common.Adapter,
+    "task": common.Task,
+    "path": common.Path,
+    "data_dir": common.DataDir,
+    "limit": common.Limit,
+    "split": common.Split,
+    "conditions": common.Conditions,
+    "rate": common.Rate,
+    "target": common.Target,
+    "draws": common.Draws,
+    "instructions": common.Instructions,
+    "engine": common.EngineKind,
+    "dtype": common.Dtype,
+    "base_url": common.BaseUrl,
+    "model_id": common.ModelId,
+    "seed": common.Seed,
+    "out": common.Out,
+    "name": common.Name,
+    "max_tokens_total": common.MaxTokens,
+    "gates": Gates,
+    "baseline": Baseline,
+}
+"""The flags that set recipe keys in both commands, by their names in `common.KEYS`."""
 
-def gate_list(gates: list[str] | None) -> list[dict] | None:
-    """`--gate` flags as the recipe holds them; None where there are none."""
-    if not gates:
-        return None
-    from llmkit.evaluate.gates import parse
 
-    return [parse(g) for g in gates]
+def takes(flags: Mapping[str, Any]) -> Callable[[F], F]:
+    """Gives a command these flags where it says `**flags`; None where one is not given."""
+
+    def give(command: F) -> F:
+        signature = inspect.signature(command, eval_str=True)
+        first, *own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        only = inspect.Parameter.KEYWORD_ONLY
+        more = [inspect.Parameter(name, only, default=None, annotation=flag) for name, flag in flags.items()]
+        command.__signature__ = signature.replace(parameters=[first, *more, *(p.replace(kind=only) for p in own)])
+        return command
+
+    return give
 
 
 def profile_overrides(profile: str | None) -> list[Any]:
