@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
+import os
 import signal
 import sys
 from collections import Counter, deque
@@ -12,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
@@ -21,7 +24,7 @@ from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of,
 from llmkit.runs import Runner
 from llmkit.types import Steps
 
-_CHUNK = 256  # rows handed to a worker at once
+_CHUNK, _CHUNK_TEXT = 256, 1_000_000  # rows and characters handed to a worker at once
 
 
 @dataclass
@@ -185,6 +188,13 @@ def _start_worker(job: Job) -> None:
     gc.set_threshold(100_000, 50, 50)  # rows leave no cycles behind: the collector would look in vain, very often
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed outright says nothing: its workers would wait for rows for good."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _work(rows: Sequence[Row | Line]) -> Made:
@@ -196,14 +206,25 @@ def run(job: Job, rows: Iterable[Row | Line], workers: int = 1) -> Iterator[Made
 
     At most a few chunks for each worker are in memory at once.
     """
-    for made in _chunks(job, rows, workers):
+    faults: list[DataError] = []
+    for made in _chunks(job, _until_fault(rows, faults), workers):
         yield made
         if made.error:
             raise made.error
+    if faults:
+        raise faults[0]
+
+
+def _until_fault(rows: Iterable[Row | Line], faults: list[DataError]) -> Iterator[Row | Line]:
+    """The rows up to one that cannot be read; its error goes to `faults`, until what came before it is out."""
+    try:
+        yield from rows
+    except DataError as error:
+        faults.append(error)
 
 
 def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made]:
-    chunks = iter(lambda it=iter(rows): list(islice(it, _CHUNK)), [])
+    chunks = _chunked(rows, job.fields.question)
     if workers == 1:
         yield from map(job.made, chunks)
         return
@@ -218,7 +239,19 @@ def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
+
+
+def _chunked(rows: Iterable[Row | Line], question: str) -> Iterator[list[Row | Line]]:
+    chunk, size = [], 0
+    for row in rows:
+        chunk.append(row)
+        size += len(row.text if isinstance(row, Line) else row.fields[question])
+        if len(chunk) == _CHUNK or size >= _CHUNK_TEXT:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[Made]:

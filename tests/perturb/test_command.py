@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -168,10 +171,11 @@ def test_ids_are_found_wherever_they_stand(llmkit, workers):
 
 def test_rows_before_a_bad_line_are_written(llmkit, source):
     Path("bad.jsonl").write_bytes(jsonl(ROWS) + b'{"id": 5, "question": 5}\n' + jsonl(ROWS))
-    for workers in ("1", "2"):
-        code, lines, err = llmkit("bad.jsonl", "--op", "ec", "--workers", workers)
+    Path("no_ids.jsonl").write_bytes(Path("bad.jsonl").read_bytes().replace(b'"id"', b'"key"'))
+    for workers, name in product(("1", "2"), ("bad.jsonl", "no_ids.jsonl")):
+        code, lines, err = llmkit(name, "--op", "ec", "--workers", workers)
         assert (code, len(lines)) == (2, 300)
-        assert "bad.jsonl:301: field `question` holds a number" in err
+        assert f"{name}:301: field `question` holds a number" in err
         assert "hint: `--skip-bad-lines`" in err
 
 
@@ -312,3 +316,17 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr.lower()
+
+
+def test_a_command_that_is_killed_leaves_no_workers_behind(tmp_path):
+    """Its last worker holds its stderr open: that ends only when all have gone."""
+    path, out = Path(tmp_path, "in.jsonl"), Path(tmp_path, "out.jsonl")
+    path.write_bytes(jsonl(ROWS * 200))
+    command = [sys.executable, "-m", "llmkit", "perturb", str(path), "--op", "ec", "--workers", "2", "-o", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not (out.exists() and out.stat().st_size):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
