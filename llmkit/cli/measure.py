@@ -170,7 +170,7 @@ def _print_estimate(found: Estimate) -> None:
     if found.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
-        print(f"\nA gain below {found.effect:.3f} would more likely than one time in five not be seen.")
+        print(f"\nA gain below {found.effect:.3f} would go unseen in more than one of five such runs.")
     for arm in found.arms:
         for number, prompt in enumerate(arm.first, 1):
             print(f"\n--- {arm.arm}, call {number}")

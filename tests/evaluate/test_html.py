@@ -243,6 +243,17 @@ def test_everything_can_be_reached_and_is_named(page):
     assert page.evaluate("document.activeElement.id") == "arm"
 
 
+def test_on_a_wide_screen_no_table_is_cut_and_no_name_leaves_its_chart(page):
+    cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+    assert page.evaluate(cut) == []
+    outside = """[...document.querySelectorAll("svg[viewBox] text")].filter(t => {
+        const inner = t.getBoundingClientRect(), outer = t.closest("svg").getBoundingClientRect();
+        return inner.bottom > outer.bottom + 3 || inner.top < outer.top || inner.right > outer.right;
+    }).map(t => t.textContent)"""
+    assert page.locator("svg[viewBox] text").count() > 20
+    assert page.evaluate(outside) == []
+
+
 def test_a_narrow_screen_does_not_scroll_sideways(page):
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -55,7 +55,10 @@ def page(
         "notes": notes(metrics),
         "browser": browser(samples),
     }
-    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style, charts, questions = (
+        (_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "browser.js")
+    )
+    script = charts + questions
     parts = {
         "title": escape(f"{facts['title']} · llmkit"),
         "version": escape(__version__),

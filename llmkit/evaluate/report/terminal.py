@@ -40,7 +40,7 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["chance"]:
         lines.append(f"Guessing would be right on {metrics['chance']:.3f}.")
     if (found := metrics["minimum_detectable_effect"]) and found["value"]:
-        lines.append(f"A gain below {found['value']:.3f} would more likely than one time in five not be seen here.")
+        lines.append(f"A gain below {found['value']:.3f} would go unseen in more than one of five such runs.")
     for arm, floor in metrics["noise_floor"].items():
         if arm == STAND:
             share = floor["verdict_differs"]
@@ -126,6 +126,7 @@ def _cost(metrics: Mapping[str, Any]) -> Table:
     more = ["price"] if priced else []
     columns = ("calls", "prompt", "cached", "generated", "s/answer", *more, "unparsed", "cut", "errors")
     table = _table("Cost", "arm", *columns)
+    table.padding = (0, 0, 0, 1)  # all columns in 100 characters
     for arm, found in metrics["arms"].items():
         cells = [cell for condition, cell in found["conditions"].items() if condition != NOISY]
         timing = metrics["timing"].get(arm, {}).values()
