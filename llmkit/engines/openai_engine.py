@@ -25,6 +25,7 @@ from llmkit.types import Reply, Request
 _DEFAULT_URL = "https://api.openai.com/v1"
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for
+_TURN = 0.05  # seconds between two looks at whether a server has a place
 
 
 @dataclass
@@ -134,7 +135,8 @@ class OpenAIEngine:
     async def _start(self) -> None:
         section = self._section
         self._todo = asyncio.Queue()
-        servers = [Server(url, self._key, self._model.path, self._style, section.timeout_s) for url in self._urls]
+        given = (self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs)
+        servers = [Server(url, *given) for url in self._urls]
         self._servers = servers
         seen = await asyncio.gather(*(_patiently(s.start, section.retries) for s in servers), return_exceptions=True)
         for fault in seen:
@@ -188,7 +190,10 @@ class OpenAIEngine:
         """The reply, or the error that ends this request. Raises _Moved if the server died under it."""
         while True:
             await asyncio.sleep(max(0.0, server.paused_until - time.monotonic()))
-            before = server.successes
+            while server.taken >= server.places:
+                await asyncio.sleep(_TURN)
+            before, places = server.successes, server.places
+            server.taken += 1
             try:
                 reply = await server.answer(item.request)
             except EngineError as error:
@@ -197,8 +202,12 @@ class OpenAIEngine:
                 if server.dead or (failure.connection and not await server.alive()):
                     server.dead = True
                     raise _Moved from failure
-                # A throttled server that answers others in the meantime only asks for patience.
-                if not (failure.throttled and server.successes > before):
+                # A server that answers others in the meantime is not broken: throttled, it asks for patience; late, it
+                # has more at once than it can do in the time, so it gets half as much.
+                crowded = failure.late and places > 1
+                if crowded:
+                    server.places = min(server.places, places // 2)
+                if not (server.successes > before and (failure.throttled or crowded)):
                     item.tries += 1
                 if item.tries > self._section.retries:
                     tries = f"after {item.tries} tries" if item.tries > 1 else "at the only try"
@@ -213,6 +222,8 @@ class OpenAIEngine:
             else:
                 server.successes += 1
                 return reply
+            finally:
+                server.taken -= 1
 
 
 _FATAL = object()

@@ -25,18 +25,25 @@ class Again(Exception):
     """A failure that may pass: the call is worth another try, after `wait` seconds if the server named a time."""
 
     def __init__(
-        self, reason: str, *, connection: bool = False, throttled: bool = False, wait: float | None = None
+        self,
+        reason: str,
+        *,
+        connection: bool = False,
+        throttled: bool = False,
+        late: bool = False,
+        wait: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.connection = connection
         self.throttled = throttled
+        self.late = late
         self.wait = wait
 
 
 class Server:
     """One address. Lives on the event loop of the engine that owns it."""
 
-    def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float) -> None:
+    def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
         from openai import AsyncOpenAI
 
         self.address = public_url(url)
@@ -60,6 +67,7 @@ class Server:
         self.tokenizes = False
         self.dead = False
         self.successes = 0
+        self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
         self._seen: Observation = []
         self._probing: asyncio.Task[bool] | None = None
@@ -225,7 +233,7 @@ class Server:
         try:
             answer = await call
         except APITimeoutError as error:
-            raise Again("no answer within the time limit") from error
+            raise Again("no answer within the time limit", late=True) from error
         except APIConnectionError as error:
             raise Again(f"the connection broke ({type(error.__cause__).__name__})", connection=True) from error
         except APIStatusError as error:

@@ -60,6 +60,22 @@ def test_a_passing_fault_is_tried_again(fault):
     assert all(server.tries[t] == (3 if t in hit else 1) for t in QUESTIONS)
 
 
+def test_a_server_too_slow_for_so_many_at_once_gets_fewer_and_answers_all():
+    lock, here = threading.Lock(), Counter()
+
+    def slower_with_each(text, attempt):
+        with lock:
+            here["now"] += 1
+            wait = 0.05 * here["now"]
+        time.sleep(wait)
+        with lock:
+            here["now"] -= 1
+
+    with FaultServer(slower_with_each) as server:
+        done = run(connect(server.url, timeout_s=1.0, retries=1, max_num_seqs=40), QUESTIONS)
+    assert [f.error for f in done.values()] == [None] * len(QUESTIONS)
+
+
 def test_a_lasting_fault_is_recorded_and_never_cached(tmp_path):
     bad = {QUESTIONS[3]: "500", QUESTIONS[5]: "reset", QUESTIONS[7]: "400", QUESTIONS[9]: "empty", QUESTIONS[11]: "404"}
     cache = ResponseCache(tmp_path / "replies.sqlite")
