@@ -116,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             return _reset(self.connection)
         if fault and fault.startswith("429"):
             return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": fault[4:] or "0.05"})
+        if fault == "echo":  # as servers do that complain with what they were sent
+            return self._send(400, {"error": {"message": f"cannot read {self.path} with {dict(self.headers)}"}})
         if fault and fault.isdigit():
             return self._send(int(fault), {"error": {"message": f"fault {fault}"}})
         if fault == "stall":

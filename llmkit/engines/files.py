@@ -12,12 +12,12 @@ from pathlib import Path
 from llmkit.resources import cache_dir
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write `text` under a temporary name, flush it to disk, and rename: readers see the old file or the new one."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write under a temporary name, flush to disk, and rename: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

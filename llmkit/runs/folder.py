@@ -6,8 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,17 @@ from llmkit.runs.environment import environment
 _JOURNAL = "samples.jsonl"
 
 
-def _on_disk(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a full disk into Incomplete."""
-
-    @wraps(method)
-    def write(self: RunFolder, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(self, *args, **kwargs)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise Incomplete(
-                    f"no space left for {self.path}", "free some space; the same command goes on from what is saved"
-                ) from error
-            raise
-
-    return write
+@contextlib.contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """Turns a full disk, where something is written into `folder`, into Incomplete."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Incomplete(
+                f"no space left for {folder}", "free some space; the same command goes on from what is saved"
+            ) from error
+        raise
 
 
 class RunFolder:
@@ -72,37 +67,36 @@ class RunFolder:
             folder._held = held.pop_all()
         return folder
 
-    @_on_disk
     def _start(self, recipe: str | None, resolved: str) -> None:
         self.write_text("recipe.yaml", resolved if recipe is None else recipe)
         self.write_text("recipe.resolved.yaml", resolved)
         self.write_json("env.json", environment())
         journal = self.path / _JOURNAL
-        _cut_torn_line(journal)
-        self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with on_disk(self.path):
+            _cut_torn_line(journal)
+            self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._held.callback(os.close, self._journal)
 
-    @_on_disk
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
         line = self._scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
         data = line.encode("utf-8", "surrogatepass")
-        while data:
-            data = data[os.write(self._journal, data) :]
+        with on_disk(self.path):
+            while data:
+                data = data[os.write(self._journal, data) :]
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The journal's lines, oldest first."""
         return read_journal(self.path)
 
-    @_on_disk
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
         return self.write_text(name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
-    @_on_disk
     def write_text(self, name: str, text: str) -> Path:
         """Like `write_json`, for any text."""
-        write_atomic(self.path / name, self._scrub(text))
+        with on_disk(self.path):
+            write_atomic(self.path / name, self._scrub(text))
         return self.path / name
 
     def close(self) -> None:

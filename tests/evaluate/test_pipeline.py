@@ -192,6 +192,16 @@ def test_several_search_seeds_and_draws_are_kept_apart(run):
     assert "stand" in result.metrics["arms"]
 
 
+def test_three_models_each_do_their_part(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+    engines = {name: FakeEngine(scholar, name=name) for name in ("scripted", "writer", "mender")}
+    monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engines[model.path])
+    roles = {"rop.optimizer": "writer", "rop.corrector": "mender", "rop.arms": ["stand", "rop", "rop_selfcorrect"]}
+    pipeline.run(load_recipe(None, OVERRIDES | roles | {"output.dir": str(tmp_path / "runs")}), "rop", quiet=True)
+    asked = {name: {r.purpose for r in engine.asked} for name, engine in engines.items()}
+    assert asked == {"scripted": {"answer", "correct"}, "writer": {"propose"}, "mender": {"correct"}}
+
+
 def test_given_instructions_are_used_and_nothing_is_searched(run, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"correction": "Mend it.", "guidance": "Ponder."}')

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 from dataclasses import replace
 from xml.etree import ElementTree as xml
 
 import pytest
 from rich.console import Console
 
+from llmkit.errors import Incomplete
 from llmkit.evaluate import gates
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.report import junit, summary, tabular, write
@@ -117,3 +120,15 @@ def test_write_leaves_all_files_and_no_drafts(run, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}
     write(tmp_path, samples, measured)
     assert (tmp_path / "outcomes.csv").stat().st_size > 1000
+
+
+def test_a_full_disk_is_incomplete_and_leaves_no_half_written_file(run, tmp_path, monkeypatch):
+    samples, measured, _ = run
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Incomplete, match="no space left"):
+        write(tmp_path, samples, measured)
+    assert list(tmp_path.iterdir()) == []

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.files import write_atomic
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import summary
 from llmkit.evaluate.samples import Sample
+from llmkit.runs.folder import on_disk
 
 __all__ = ["summary", "write"]
 
@@ -27,11 +29,7 @@ def write(
     made["outcomes.csv"], made["outcomes.parquet"] = tabular.csv(table), tabular.parquet(table)
     if gates:
         made["junit.xml"] = junit.document(gates, folder.name)
-    paths = []
-    for name, content in made.items():
-        path = folder / name
-        draft = path.with_name(f".{name}.tmp")
-        draft.write_bytes(content)
-        draft.replace(path)
-        paths.append(path)
-    return paths
+    with on_disk(folder):
+        for name, content in made.items():
+            write_atomic(folder / name, content)
+    return [folder / name for name in made]

@@ -126,7 +126,8 @@ def _cost(metrics: Mapping[str, Any]) -> Table:
     more = ["price"] if priced else []
     columns = ("calls", "prompt", "cached", "generated", "s/answer", *more, "unparsed", "cut", "errors")
     table = _table("Cost", "arm", *columns)
-    table.padding = (0, 0, 0, 1)  # all columns in 100 characters
+    if priced:
+        table.padding = (0, 0, 0, 1)  # all columns in 100 characters
     for arm, found in metrics["arms"].items():
         cells = [cell for condition, cell in found["conditions"].items() if condition != NOISY]
         timing = metrics["timing"].get(arm, {}).values()
