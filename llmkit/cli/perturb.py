@@ -137,6 +137,10 @@ def perturb(
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
     job = Job(variants.perturbers(section, recipe.seed), fields, copies, recipe.data.skip_bad_lines)
+    if not job.perturbers:
+        raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
+    if html and not Path(html).resolve().parent.is_dir():
+        raise UsageError(f"{html}: no such folder", "the page is written when all rows are done")
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
     if asking and not (model or base_url or from_recipe):
         raise UsageError(f"`{asking[0]}` needs a model", "name one with --model, e.g. --model smollm2-135m")

@@ -81,19 +81,23 @@ def test_the_same_seed_gives_the_same_copy_in_any_order(spec, text, rate, seed):
 
 
 _CHILD = """
-import json, sys
+import functools, json, sys
 from llmkit.perturb import Perturber
-specs, texts = json.load(sys.stdin)
-print(json.dumps([Perturber(s, rate=0.4, seed=5).apply(t, str(i)).text for i, t in enumerate(texts) for s in specs]))
+noise = functools.cache(lambda spec: Perturber(spec, rate=0.4, seed=5))
+print(json.dumps([noise(spec).apply(text, str(id)).text for spec, text, id in json.load(sys.stdin)]))
 """
 
 
 def test_processes_and_hash_seeds_do_not_matter():
-    """600 copies, made in two processes with other hash seeds."""
-    texts_ = [f"Janet {verb} 16 red apples and {n} pears, because her friends don't like them. How many are left?"
-              for verb in ("buys", "counts", "separates", "knows") for n in range(5)]  # fmt: skip
-    specs = [*SPECS, "nlpaug:spelling"]
-    assert len(specs) * len(texts_) >= 500
+    """The same examples in two processes with other hash seeds."""
+    drawn: list[tuple[str, str, int]] = []
+
+    @many(600)
+    @given(spec=st.sampled_from([*SPECS, "nlpaug:spelling"]), text=questions, id=seeds)
+    def draw(spec, text, id):
+        drawn.append((spec, text, id))
+
+    draw()
     children = [
         subprocess.Popen(
             [sys.executable, "-c", _CHILD],
@@ -105,12 +109,13 @@ def test_processes_and_hash_seeds_do_not_matter():
         for hash_seed in ("1", "77")
     ]
     for child in children:
-        child.stdin.write(json.dumps([specs, texts_]))
+        child.stdin.write(json.dumps(drawn))
         child.stdin.close()
     printed = {child.stdout.read() for child in children}
     assert [child.wait() for child in children] == [0, 0]
     assert len(printed) == 1
-    assert len(set(json.loads(printed.pop()))) > 300
+    assert len(drawn) >= 500
+    assert sum(new != text for new, (_, text, _) in zip(json.loads(printed.pop()), drawn, strict=True)) > 200
 
 
 @pytest.mark.parametrize("spec", ["ec", "woo", "uic", "sc"])
