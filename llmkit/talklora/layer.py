@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmkit.talklora.config import TalkLoraConfig
+from llmkit.talklora.functions import Balance, Talk
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
 Observer = Callable[["TalkLoraLayer", Tensor], None]
@@ -55,28 +56,6 @@ class TokenMask:
         if len(tokens) == 2 and mask.shape[0] == tokens[0] and mask.shape[1] >= tokens[1]:
             return mask[:, -tokens[1] :]  # with a key-value cache the mask is longer than what is new
         return mask.reshape(tokens) if len(tokens) == 1 and mask.numel() == tokens[0] else None
-
-
-class _Balance(torch.autograd.Function):
-    """The identity on the router's probabilities; its backward adds the gradient of coef * n * sum_i f_i P_i.
-
-    P is the mean probability over real tokens, f the mean final gate, held constant (the form of Switch Transformers,
-    arXiv 2101.03961, eq. 4). Adding it here needs no change of the training loop, and works under checkpointing.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, gate: Tensor, mask: Tensor | None, coef: float) -> Tensor:
-        weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.dtype)
-        weight = (weight / weight.sum().clamp(min=1))[..., None]  # (..., 1)
-        load = (gate * weight).sum(dim=tuple(range(p.dim() - 1)))  # (n,)
-        ctx.save_for_backward(weight, load)
-        ctx.coef = coef
-        return p.view_as(p)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        weight, load = ctx.saved_tensors
-        return grad + ctx.coef * load.numel() * load * weight, None, None, None
 
 
 def effective_talk(config: TalkLoraConfig, C: Tensor) -> Tensor:
@@ -264,10 +243,19 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
             E, W, C = (None if w is None else w.to(wide) for w in self.weights(adapter_name).values())
             # The scale sits in the small map: per token it would be one more tensor to keep.
             scale = config.scale / n if config.router_input == "none" else config.scale
+            if E is not None and self._plain(config):
+                talk = effective_talk(config, C) if C is not None and config.talks_before else None
+                return Talk.apply(h, E, W, talk, scale)
             z = h.to(wide) @ mixing(config, E, W, C, h.new_empty((), dtype=wide), scale).T
             if config.router_input == "input":
                 z = torch.cat([z, x.to(wide) @ W.T], dim=-1)
             return self._weighted(z, adapter_name)
+
+    def _plain(self, config: TalkLoraConfig) -> bool:
+        """Whether the gate is a softmax over the latents' logits and nothing else."""
+        extra = self.observer is not None or config.top_k is not None or config.talk == "after-softmax"
+        trained = self.training and (config.balance_coef or config.gate_dropout)
+        return config.router_input == "latent" and not (config.share_A or extra or trained)
 
     def _weighted(self, z: Tensor, adapter_name: str) -> Tensor:
         """[features; logits] (..., n m + n) to features weighted by their expert's gate, (..., n m)."""
@@ -285,7 +273,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         p = torch.softmax(logits, dim=-1)
         if self.training and config.balance_coef:
             load = _kept(config, p).detach()
-            p = _Balance.apply(p, load, self.token_mask.of(load), config.balance_coef)
+            p = Balance.apply(p, load, self.token_mask.of(load), config.balance_coef)
         gate = _mixed(config, _kept(config, p), C)
         if self.observer is not None:
             self.observer(self, gate)

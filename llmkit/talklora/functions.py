@@ -1,0 +1,72 @@
+"""Steps of the layer whose derivatives are written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Talk(torch.autograd.Function):
+    """From the latents of all experts to what B takes: gate(h)_i s E_i h_i (arXiv 2604.06291, eq. 4 to 7).
+
+    What `mixing` and a softmax give, with the derivative written out: half as many operations in a training step, which
+    waits for their number wherever each is small (a GPU, short batches).
+    h (..., r), E (n, m, m), W (n, r), C (n, n) or None -> (..., r), in h's dtype; inside, in W's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float) -> Tensor:
+        n, m = E.shape[:2]
+        flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
+        router = W if C is None else (C.T @ W.view(n, n, m)).view(n, n * m)  # W_g (C kron I), (n, r)
+        gate = torch.softmax(flat @ router.T, dim=-1)  # (T, n)
+        u = torch.empty_like(flat).view(-1, n, m)
+        each = flat.view(-1, n, m).transpose(0, 1)  # (n, T, m)
+        u.transpose(0, 1).baddbmm_(each, E.mT, beta=0, alpha=scale)  # beta 0: what stands there is not read
+        ctx.save_for_backward(flat, E, W, C, router, gate, u)
+        ctx.scale, ctx.shape, ctx.dtype = scale, h.shape, h.dtype
+        return (u * gate[..., None]).view(h.shape).to(h.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, dv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None]:
+        flat, E, W, C, router, gate, u = ctx.saved_tensors
+        n, m = E.shape[:2]
+        with torch.autocast(dv.device.type, enabled=False):
+            dv = dv.to(W.dtype).reshape(-1, n, m)
+            dgate = (dv * u).sum(-1)  # (T, n)
+            dlogits = torch.ops.aten._softmax_backward_data(dgate, gate, -1, gate.dtype)
+            du = (dv * gate[..., None]).transpose(0, 1)  # (n, T, m)
+            each = flat.view(-1, n, m).transpose(0, 1)
+            dE = torch.baddbmm(E, du.mT, each, beta=0, alpha=ctx.scale)
+            dh = (dlogits @ router).view(-1, n, m)
+            dh.transpose(0, 1).baddbmm_(du, E, alpha=ctx.scale)
+            dW, dC = dlogits.T @ flat, None  # (n, r): of the router as it is used
+            if C is not None:
+                apart = dW.view(n, n, m)
+                dC = torch.tensordot(W.view(n, n, m), apart, ([0, 2], [0, 2]))  # over routers and latents
+                dW = (C @ apart).view(n, n * m)
+            return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None
+
+
+class Balance(torch.autograd.Function):
+    """The identity on the router's probabilities; its backward adds the gradient of coef * n * sum_i f_i P_i.
+
+    P is the mean probability over real tokens, f the mean final gate, held constant (the form of Switch Transformers,
+    arXiv 2101.03961, eq. 4). Adding it here needs no change of the training loop, and works under checkpointing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, gate: Tensor, mask: Tensor | None, coef: float) -> Tensor:
+        weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.dtype)
+        weight = (weight / weight.sum().clamp(min=1))[..., None]  # (..., 1)
+        load = (gate * weight).sum(dim=tuple(range(p.dim() - 1)))  # (n,)
+        ctx.save_for_backward(weight, load)
+        ctx.coef = coef
+        return p.view_as(p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        weight, load = ctx.saved_tensors
+        return grad + ctx.coef * load.numel() * load * weight, None, None, None
