@@ -11,13 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, EngineError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
+_NOT_WHOLE = "it was not saved or copied whole: do that again"
 
 _KEY = {
     # PEFT saves the base's own embedding and head beside a LoRA on them; vLLM passes over these copies.
@@ -62,7 +63,7 @@ class Adapter:
                     f"{path / pickle} is a pickle, which can run code when it is opened: refused",
                     f"load and save it with PEFT in a place you trust; that writes {WEIGHTS}",
                 )
-            raise DataError(f"no weights in {path}: {WEIGHTS} is missing", "the folder was not saved whole")
+            raise DataError(f"no weights in {path}: {WEIGHTS} is missing", _NOT_WHOLE)
         from peft import PeftConfig
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -72,7 +73,7 @@ class Adapter:
         try:
             settings, weights = PeftConfig.from_pretrained(str(path)), load_file(path / WEIGHTS)
         except (SafetensorError, TypeError, ValueError) as error:
-            raise DataError(f"{path} cannot be read: {error}", "the folder was not saved whole") from error
+            raise DataError(f"{path} cannot be read: {error}", _NOT_WHOLE) from error
         return cls(path, kind, settings, weights)
 
     @cached_property
@@ -83,7 +84,7 @@ class Adapter:
         try:
             return fold(self.settings, self.weights, any_gates=True)
         except ValueError as error:
-            raise DataError(f"{self.path / WEIGHTS}: {error}", "the folder was not saved whole") from error
+            raise DataError(f"{self.path / WEIGHTS}: {error}", _NOT_WHOLE) from error
 
     @property
     def layout(self) -> tuple[int, int]:
@@ -122,7 +123,8 @@ class Adapter:
                 sizes[name] = (self.weights[f"{stem}A.weight"].shape[1], self.weights[f"{stem}B.weight"].shape[0])
             except KeyError as error:
                 raise DataError(
-                    f"{self.path / WEIGHTS}: {error.args[0]} is missing", "it was not saved whole"
+                    f"{self.path / WEIGHTS}: {error.args[0]} is missing",
+                    _NOT_WHOLE,
                 ) from None
         return sizes
 
@@ -155,7 +157,24 @@ class Adapter:
         present = {rename(name) for name in self._modules()}
         absent = [name for name in linears if name not in present and self._targets(name)]
         if absent:
-            raise DataError(f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}", "it was not saved whole")
+            raise DataError(
+                f"{self.path / WEIGHTS} lacks the weights for {_some(absent)}",
+                _NOT_WHOLE,
+            )
+
+    def check_slot(self, limit: int, needed: int) -> None:
+        """Raises LlmkitError unless a slot of rank `limit` can hold it; `needed` is the rank to start vLLM with."""
+        if not self.fits_slots:
+            raise UsageError(
+                f"{self.path} has top_k or talk='after-softmax': gates that vLLM's LoRA slots cannot hold",
+                "name it alone when the engine or server starts, and it is built into the model",
+            )
+        r, n = self.layout
+        if self.rank > limit:
+            raise EngineError(
+                f"adapter {self.path} takes rank {r + n} (r {r} and {n} experts), this vLLM holds {limit}",
+                f"start it with --max-lora-rank {needed}",
+            )
 
     def matrices(self) -> dict[str, tuple[Tensor, Tensor, float]]:
         """Module path -> A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
@@ -209,6 +228,12 @@ def _type(path: Path) -> str:
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type") from None
     if kind not in _KEY:
+        from peft import PeftType
+
+        if kind not in PeftType.__members__:
+            raise DataError(
+                f"{path} is an adapter of a type that PEFT does not know: {kind}", "a newer PEFT may know it"
+            )
         raise DataError(
             f"{path} is an adapter of type {kind}: vLLM serves LORA and, through llmkit, TALKLORA",
             "the transformers engine runs any PEFT adapter; merged into its base it is a model that vLLM serves",

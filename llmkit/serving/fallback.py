@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -65,3 +66,20 @@ def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str)
     for name, weight in weights:
         module, _, leaf = name.rpartition(".")
         yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight
+
+
+def usable_outside(own: Callable, made: Callable, vllm_config: Callable[[], Any]) -> Callable:
+    """The `__init__` of a transformers class that vLLM has changed for good (`made`; `own` is the one before).
+
+    Models that transformers builds by itself later in this process, outside of any vLLM, are as they always were.
+    """
+
+    @functools.wraps(own)
+    def init(model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        if vllm_config() is not None:
+            made(model, *args, **kwargs)
+        else:
+            own(model, *args, **kwargs)
+            model.do_not_compile = True  # read by vLLM's `__call__` of the class
+
+    return init

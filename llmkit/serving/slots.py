@@ -5,11 +5,15 @@ A folded TalkLoRA adapter is a LoRA of rank r + n whose last n latents are the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+Stack = Sequence[Tensor]  # one tensor for each fused piece of a linear
+Plan = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
 
 
 class Gates:
@@ -88,7 +92,7 @@ class Dense:
         y[:, self.start : self.start + columns].addmm_(h.to(y.dtype), self.up.to(y.dtype))
 
 
-def plan(slot_of_token: Tensor) -> list[tuple[int, slice | Tensor]]:
+def plan(slot_of_token: Tensor) -> Plan:
     """The slots in a batch and the rows of each: a slice where they stand together, else their indices."""
     rows_of = []
     for slot in slot_of_token.unique().tolist():
@@ -108,3 +112,39 @@ def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce=No
         part = y[rows]
         dense.add(part, x[rows], reduce)
         y[rows] = part
+
+
+class DenseSlots:
+    """The weights of all slots in all layers, each packed when it is first met.
+
+    What stands stacked over the slots, as vLLM keeps it: A (slots, 1, rank, d) and B (slots, 1, k, rank) of each piece.
+    """
+
+    def __init__(self, slots: int, rank: int) -> None:
+        self._layout = [(rank, 0)] * slots
+        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
+
+    def set(self, slot: int, r: int, n: int) -> None:
+        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        self._layout[slot] = (r, n)
+        self._packed = {key: packed for key, packed in self._packed.items() if key[1] != slot}
+
+    def add_linear(self, present: Plan, y: Tensor, x: Tensor, a: Stack, b: Stack, widths: tuple[int, ...], reduce=None):
+        """Adds to y (tokens, k), in place, what each adapter makes of its own rows of x (tokens, d)."""
+        for slot, rows in present:
+            key = (b[0].data_ptr(), slot)
+            if key not in self._packed:
+                mine = ([weights[slot, 0] for weights in stack] for stack in (a, b))
+                self._packed[key] = Dense.pack(*mine, widths, *self._layout[slot])
+            if self._packed[key] is not None:
+                add_rows(self._packed[key], y, x, rows, reduce)
+
+    def add_embedding(self, present: Plan, y: Tensor, x: Tensor, b: Tensor) -> None:
+        """The same where x (tokens, rank) holds already what A gave."""
+        for slot, rows in present:
+            key = (b.data_ptr(), slot)
+            if key not in self._packed:
+                weights = b[slot, 0]
+                self._packed[key] = weights.T.contiguous() if weights.any() else None
+            if self._packed[key] is not None:
+                y[rows] += x[rows].to(y.dtype) @ self._packed[key]

@@ -1,78 +1,53 @@
-"""Every place where llmkit touches the inside of vLLM. Tried with vLLM 0.32.0, CPU build; older ones are refused.
-
-| what                                              | why                                                           |
-|---------------------------------------------------|---------------------------------------------------------------|
-| WorkerLoRAManager._load_adapter                   | a TalkLoRA folder is folded in memory and loaded as a LoRA    |
-| LoRAModelManager.activate_adapter                 | notes what a slot holds                                       |
-| Platform.get_punica_wrapper                       | our subclass of vLLM's wrapper: the gate, the CPU mends       |
-| RowParallelLinearWithLoRA._apply_lora_to_output   | latents are summed over ranks before the softmax              |
-| kv_cache_utils._gen_lora_extra_hash_keys          | prefix-cache keys hold the adapter's content                  |
-| EngineCore.add_lora                               | ... as it was when it was loaded                              |
-| transformers backend: _create_hf_to_vllm_mapper   | fallback: the adapter is built in before layers are replaced  |
-| transformers backend: load_weights                | fallback: the base's weights find their modules               |
-"""
+"""Every place where llmkit touches the inside of vLLM. Tried with vLLM 0.32.0, CPU build; older ones are refused."""
 
 from __future__ import annotations
 
 import functools
 import os
+import pkgutil
 from typing import Any
 
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER
-from llmkit.errors import EngineError, UsageError
+from llmkit.errors import EngineError
 from llmkit.serving.plugin import peft_type
 
-FLOOR = (0, 32, 0)
-NEWEST_TRIED = (0, 32, 0)
+FLOOR = "0.32.0"  # also the newest that was tried
+_BACKEND = "vllm.model_executor.models.transformers.base:Base"
+TOUCHED = {  # what: why. A vLLM that lacks one of these is refused
+    "vllm.lora.worker_manager:WorkerLoRAManager._load_adapter": "a TalkLoRA folder is folded and loaded as a LoRA",
+    "vllm.lora.lora_model:LoRAModel.from_lora_tensors": "... from its tensors",
+    "vllm.lora.peft_helper:PEFTHelper.from_dict": "... with a configuration of its own",
+    "vllm.lora.model_manager:LoRAModelManager.activate_adapter": "notes what a slot holds",
+    "vllm.platforms:current_platform.get_punica_wrapper": "our subclass of vLLM's wrapper: the gate, the CPU mends",
+    "vllm.lora.punica_wrapper.punica_base:PunicaWrapperBase.token_lora_indices": "... which slot a token belongs to",
+    "vllm.lora.layers:RowParallelLinearWithLoRA._get_quant_method": "latents are summed over ranks before the softmax",
+    "vllm.v1.core.kv_cache_utils:_gen_lora_extra_hash_keys": "prefix-cache keys hold the adapter's content",
+    "vllm.v1.engine.core:EngineCore.add_lora": "... as it was when it was loaded",
+    "vllm.config:VllmConfig.compute_hash": "graphs compiled with llmkit are kept apart from others",
+    f"{_BACKEND}._create_hf_to_vllm_mapper": "fallback: the adapter is built in before layers are replaced",
+    f"{_BACKEND}.load_weights": "fallback: the base's weights find their modules",
+    f"{_BACKEND}._decorate_cls_for_torch_compile": "fallback: transformers' own classes still work outside of vLLM",
+}
 
 _installed = False
-
-
-def release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version.
-
-    >>> release("0.32.0+cpu")
-    (0, 32, 0)
-    """
-    from packaging.version import Version
-
-    return Version(version).release
 
 
 def problem() -> str | None:
     """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried must have all that we touch."""
     import vllm
+    from packaging.version import Version
+    from vllm.platforms import current_platform
 
-    version = release(vllm.__version__)
-    if version < FLOOR:
-        return f"vLLM {vllm.__version__} is older than {'.'.join(map(str, FLOOR))}, the first that can serve TalkLoRA"
-    try:
-        from vllm.lora.layers import RowParallelLinearWithLoRA
-        from vllm.lora.lora_model import LoRAModel
-        from vllm.lora.model_manager import LoRAModelManager
-        from vllm.lora.peft_helper import PEFTHelper
-        from vllm.lora.punica_wrapper.punica_base import PunicaWrapperBase
-        from vllm.lora.worker_manager import WorkerLoRAManager
-        from vllm.platforms import current_platform
-        from vllm.v1.core import kv_cache_utils
-        from vllm.v1.engine.core import EngineCore
-    except ImportError as error:
-        return f"vLLM {vllm.__version__} is laid out differently from {'.'.join(map(str, NEWEST_TRIED))}: {error}"
-    needed = [
-        (RowParallelLinearWithLoRA, "_apply_lora_to_output"),
-        (LoRAModel, "from_lora_tensors"),
-        (LoRAModelManager, "activate_adapter"),
-        (PEFTHelper, "from_dict"),
-        (PunicaWrapperBase, "token_lora_indices"),
-        (WorkerLoRAManager, "_load_adapter"),
-        (current_platform, "get_punica_wrapper"),
-        (kv_cache_utils, "_gen_lora_extra_hash_keys"),
-        (EngineCore, "add_lora"),
-    ]
+    if Version(vllm.__version__) < Version(FLOOR):
+        return f"vLLM {vllm.__version__} is older than {FLOOR}, the first that can serve TalkLoRA"
     if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
         return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
-    gone = [f"{getattr(owner, '__name__', owner)}.{name}" for owner, name in needed if not hasattr(owner, name)]
-    return f"vLLM {vllm.__version__} no longer has {', '.join(gone)}" if gone else None
+    for name in TOUCHED:
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            return f"vLLM {vllm.__version__} no longer has {name.replace(':', '.')}"
+    return None
 
 
 def install() -> None:
@@ -92,6 +67,7 @@ def install() -> None:
     _own_wrapper()
     _sum_latents()
     _key_by_content()
+    _compile_apart()
     _build_in()
 
 
@@ -137,17 +113,7 @@ def _load_folded() -> None:
         )
         if adapter.type == "LORA":
             return load(self, lora_request)
-        if not adapter.fits_slots:
-            raise UsageError(
-                f"{path} has top_k or talk='after-softmax': gates that vLLM's LoRA slots cannot hold",
-                "name it alone when the engine or server starts, and it is built into the model",
-            )
-        r, n = adapter.layout
-        if adapter.rank > config.max_lora_rank:
-            raise EngineError(
-                f"adapter {path} takes rank {r + n} (r {r} and {n} experts), this vLLM holds {config.max_lora_rank}",
-                f"start it with --max-lora-rank {allowed_rank(r + n)}",
-            )
+        adapter.check_slot(config.max_lora_rank, allowed_rank(adapter.rank))
         if config.fully_sharded_loras:
             raise EngineError("TalkLoRA does not run with fully sharded LoRA", "leave out --fully-sharded-loras")
         helper = PEFTHelper.from_dict(
@@ -164,7 +130,7 @@ def _load_folded() -> None:
             skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
         )
         lora.is_3d_lora_weight = False
-        lora.llmkit_layout = (r, n)
+        lora.llmkit_layout = adapter.layout
         return lora
 
     WorkerLoRAManager._load_adapter = load_adapter
@@ -248,7 +214,7 @@ def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
 def _cpu_wrapper() -> type:
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-    from llmkit.serving.slots import Dense, Gates, add_rows, plan
+    from llmkit.serving.slots import DenseSlots, plan
 
     class DensePunicaCPU(PunicaWrapperCPU):
         """One pair of dense products per slot present, where vLLM gathers a copy of the weights for every token.
@@ -258,49 +224,26 @@ def _cpu_wrapper() -> type:
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
-            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank)
-            self.plan: list = []  # slots present and their tokens
+            self.slots = DenseSlots(lora_config.max_loras, lora_config.max_lora_rank)
+            self.note_slot = self.slots.set
+            self.tokens: list = []  # slots present and their tokens
             self.sampled: list = []  # slots present and their rows among the logits
-            self.packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
-
-        def note_slot(self, slot: int, r: int, n: int) -> None:
-            self.gates.set(slot, r, n)
-            self.packed = {key: dense for key, dense in self.packed.items() if key[1] != slot}
 
         def update_metadata(self, *args: Any, **kwargs: Any) -> None:
             super().update_metadata(*args, **kwargs)
-            self.plan = plan(self.token_lora_indices)
+            self.tokens = plan(self.token_lora_indices)
             self.sampled = plan(self.sampler_indices)
 
-        def dense(self, slot: int, a: tuple, b: tuple, widths: tuple[int, ...]) -> Dense | None:
-            key = (b[0].data_ptr(), slot)
-            if key not in self.packed:
-                mine = ([weights[slot, 0] for weights in stack] for stack in (a, b))
-                self.packed[key] = Dense.pack(*mine, widths, *self.gates.layout[slot])
-            return self.packed[key]
-
         def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
-            for slot, rows in self.plan:
-                dense = self.dense(slot, lora_a_stacked, lora_b_stacked, output_slices)
-                if dense is not None:
-                    add_rows(dense, y, x, rows, reduce)
+            self.slots.add_linear(self.tokens, y, x, lora_a_stacked, lora_b_stacked, output_slices, reduce)
 
         def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
             # vLLM copies vocabulary x rank weights for every request here, even where no adapter touches the head.
             width = min(lora_b_stacked.size(-2), y.size(-1))  # the two may be padded differently
-            for slot, rows in self.sampled:
-                dense = self.dense(slot, (lora_a_stacked,), (lora_b_stacked,), (width,))
-                if dense is not None:
-                    add_rows(dense, y, x, rows)
+            self.slots.add_linear(self.sampled, y, x, (lora_a_stacked,), (lora_b_stacked,), (width,))
 
         def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
-            for slot, rows in self.plan:
-                key = (lora_b_stacked.data_ptr(), slot)
-                if key not in self.packed:
-                    weights = lora_b_stacked[slot, 0]
-                    self.packed[key] = weights.T.contiguous() if weights.any() else None
-                if self.packed[key] is not None:  # x holds what A gave, (tokens, rank)
-                    y[rows] += x[rows].to(y.dtype) @ self.packed[key]
+            self.slots.add_embedding(self.tokens, y, x, lora_b_stacked)
 
     return DensePunicaCPU
 
@@ -308,6 +251,7 @@ def _cpu_wrapper() -> type:
 @functools.cache
 def _gpu_wrapper() -> type:
     import torch
+    from vllm.lora.ops.triton_ops import lora_expand, lora_shrink
     from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
     from llmkit.serving.slots import Gates
@@ -318,10 +262,9 @@ def _gpu_wrapper() -> type:
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
             self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
+            self.note_slot = self.gates.set
             self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
-
-        def note_slot(self, slot: int, r: int, n: int) -> None:
-            self.gates.set(slot, r, n)
+            self._sampler_indices.fill_(-1)
 
         def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
             add_inputs = kwargs.pop("add_inputs", True)
@@ -332,6 +275,13 @@ def _gpu_wrapper() -> type:
             latents = self.gates.apply(latents, slot, reduce(latents.clone()) if reduce else None)
             self.add_expand(y, latents, lora_b_stacked, output_slices, add_inputs=add_inputs, **kwargs)
 
+        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+            latents = torch.empty((1, x.size(0), lora_b_stacked.size(-1)), dtype=torch.float32, device=x.device)
+            where = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
+            lora_shrink(x, [lora_a_stacked], latents, *where, scale)
+            latents = self.gates.apply(latents, self._sampler_indices[: x.size(0)])
+            lora_expand(latents, [lora_b_stacked], y, *where, add_inputs=True)
+
     return GatedPunicaGPU
 
 
@@ -339,15 +289,15 @@ def _sum_latents() -> None:
     from vllm.distributed import tensor_model_parallel_all_reduce
     from vllm.lora.layers import RowParallelLinearWithLoRA
 
-    apply = RowParallelLinearWithLoRA._apply_lora_to_output
+    alone = RowParallelLinearWithLoRA.apply
 
-    @functools.wraps(apply)
-    def apply_lora_to_output(self: RowParallelLinearWithLoRA, x: Any, output: Any) -> Any:
+    @functools.wraps(alone)
+    def apply(self: RowParallelLinearWithLoRA, x: Any, bias: Any = None) -> Any:
         if self.tp_size == 1:
-            return apply(self, x, output)
-        flat = output.flatten(0, -2)
+            return alone(self, x, bias)
+        output = self._get_quant_method().apply(self.base_layer, x, bias)
         self.punica_wrapper.add_lora_linear(
-            flat,
+            output.flatten(0, -2),
             x.flatten(0, -2),
             self.lora_a_stacked,
             self.lora_b_stacked,
@@ -355,9 +305,9 @@ def _sum_latents() -> None:
             self.output_slices,
             reduce=tensor_model_parallel_all_reduce,
         )
-        return flat.view_as(output)
+        return output
 
-    RowParallelLinearWithLoRA._apply_lora_to_output = apply_lora_to_output
+    RowParallelLinearWithLoRA.apply = apply
 
 
 def _key_by_content() -> None:
@@ -388,14 +338,38 @@ def _key_by_content() -> None:
     kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
 
 
+def _compile_apart() -> None:
+    """vLLM keeps compiled graphs on disk, under keys that know neither our wrapper nor an adapter that is built in."""
+    import hashlib
+
+    from vllm.config import VllmConfig
+
+    from llmkit.serving.adapter import fingerprint
+
+    original = VllmConfig.compute_hash
+
+    @functools.wraps(original)
+    def compute_hash(self: VllmConfig, *args: Any, **kwargs: Any) -> str:
+        folder, theirs = os.environ.get(FALLBACK_ADAPTER), original(self, *args, **kwargs)
+        built_in = fingerprint(folder) if folder else ""
+        return hashlib.sha256(f"{theirs} llmkit {built_in}".encode()).hexdigest()[: len(theirs)]
+
+    VllmConfig.compute_hash = compute_hash
+
+
 def _build_in() -> None:
     """Has every model of vLLM's transformers backend take in the adapter that the environment names, if it does."""
+    from vllm.config import get_current_vllm_config_or_none
     from vllm.model_executor.models.transformers.base import Base
 
     from llmkit.serving.adapter import Adapter, linears
-    from llmkit.serving.fallback import build_in, renamed
+    from llmkit.serving.fallback import build_in, renamed, usable_outside
 
-    make_mapper, load = Base._create_hf_to_vllm_mapper, Base.load_weights
+    make_mapper, load, decorate = (
+        Base._create_hf_to_vllm_mapper,
+        Base.load_weights,
+        Base._decorate_cls_for_torch_compile,
+    )
 
     @functools.wraps(make_mapper)
     def build_in_first(self: Base) -> None:
@@ -412,4 +386,12 @@ def _build_in() -> None:
     def load_weights(self: Base, weights: Any) -> set[str]:
         return load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
 
+    @functools.wraps(decorate)
+    def decorate_for_vllm(self: Base, cls: type, *args: Any, **kwargs: Any) -> None:
+        own = cls.__init__
+        decorate(self, cls, *args, **kwargs)
+        if cls.__init__ is not own:  # else it was decorated before
+            cls.__init__ = usable_outside(own, cls.__init__, get_current_vllm_config_or_none)
+
     Base._create_hf_to_vllm_mapper, Base.load_weights = build_in_first, load_weights
+    Base._decorate_cls_for_torch_compile = decorate_for_vllm

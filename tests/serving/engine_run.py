@@ -1,6 +1,6 @@
-"""A program for test_engine.py: llmkit's vLLM engine in a process of its own, one model and adapter after the other.
+"""A program for test_engine.py: engines in a process of its own, one kind, model and adapter after the other.
 
-vLLM's transformers backend changes transformers' own classes for good, so it is kept apart from other tests.
+vLLM's transformers backend changes transformers' own classes, so it is kept apart from other tests.
 """
 
 import json
@@ -24,4 +24,4 @@ def replies(kind: str, model: str, adapter: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("SAID", json.dumps([replies("vllm", *pair) for pair in json.loads(sys.argv[1])]))
+    print("SAID", json.dumps([replies(*job) for job in json.loads(sys.argv[1])]))

@@ -76,9 +76,12 @@ def test_a_pickle_is_never_opened(own_adapter):
         Adapter.read(own_adapter)
 
 
-def test_another_kind_of_adapter_is_named(own_adapter):
-    edit_config(own_adapter, peft_type="VERA")
-    with pytest.raises(DataError, match="VERA"):
+@pytest.mark.parametrize(
+    ("kind", "message"), [("VERA", "type VERA: vLLM serves LORA"), ("NONESUCH", "PEFT does not know: NONESUCH")]
+)
+def test_another_kind_of_adapter_is_named(own_adapter, kind, message):
+    edit_config(own_adapter, peft_type=kind)
+    with pytest.raises(DataError, match=message):
         Adapter.read(own_adapter)
 
 

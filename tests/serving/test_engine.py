@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.tiny, pytest.mark.xdist_group("engine")]
 
 
 def test_it_builds_in_what_fits_no_slot_and_nothing_after_that(tiny_llama, tiny_adapters, make_adapter, tmp_path):
-    """A model without slots, gates that no slot can hold, and then an ordinary adapter, in one process."""
+    """A model without slots, gates that no slot can hold, and then an ordinary adapter, in one process. There the
+    transformers engine still runs the first, whose classes vLLM has changed."""
     import torch
     from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -28,16 +29,18 @@ def test_it_builds_in_what_fits_no_slot_and_nothing_after_that(tiny_llama, tiny_
     AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path / "neox")
     plain = TalkLoraConfig(r=8, target_modules=["query_key_value", "dense_h_to_4h"], task_type="CAUSAL_LM")
     odd = TalkLoraConfig(r=8, talk="after-softmax", top_k=3, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    without_slots = (str(tmp_path / "neox"), str(make_adapter(tmp_path / "neox", plain, tmp_path / "plain")))
     jobs = [
-        (str(tmp_path / "neox"), str(make_adapter(tmp_path / "neox", plain, tmp_path / "plain"))),
-        (tiny_llama, str(make_adapter(tiny_llama, odd, tmp_path / "odd"))),
-        (tiny_llama, tiny_adapters["talk-a"]),
+        ("vllm", *without_slots),
+        ("vllm", tiny_llama, str(make_adapter(tiny_llama, odd, tmp_path / "odd"))),
+        ("vllm", tiny_llama, tiny_adapters["talk-a"]),
+        ("transformers", *without_slots),
     ]
     program = Path(__file__).with_name("engine_run.py")
     done = subprocess.run([sys.executable, program, json.dumps(jobs)], capture_output=True, text=True)
     line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
     assert line, done.stderr[-3000:]
-    assert json.loads(line.removeprefix("SAID ")) == [replies("transformers", *job) for job in jobs]
+    assert json.loads(line.removeprefix("SAID ")) == [replies("transformers", *job) for _, *job in jobs]
 
 
 def test_an_adapter_that_does_not_fit_is_named_at_the_start(tiny_llama, tiny_adapters, tmp_path):

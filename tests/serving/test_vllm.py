@@ -188,6 +188,7 @@ def test_an_adapter_needs_room_for_its_gates(tiny_llama, tiny_adapters):
 def test_an_adapter_for_another_base_is_refused_by_name_and_size(vllm, tiny_adapters, tmp_path, name):
     """In the process that loads it. vLLM itself would take one that is too small, and leave the rest at zero."""
     from safetensors.torch import load_file, save_file
+    from vllm.lora.request import LoRARequest
 
     weights = load_file(f"{tiny_adapters[name]}/adapter_model.safetensors")
     narrow = {key: w[:, :64].contiguous() if "_A" in key and w.shape[-1] == 128 else w for key, w in weights.items()}
@@ -195,7 +196,7 @@ def test_an_adapter_for_another_base_is_refused_by_name_and_size(vllm, tiny_adap
     folder = shutil.copytree(tiny_adapters[name], tmp_path / "narrow")
     save_file(narrow, folder / "adapter_model.safetensors")
     with pytest.raises(DataError, match=r"has 64 inputs and \d+ outputs in the adapter, 128 inputs and"):
-        vllm.llm_engine.add_lora(lora_requests({"narrow": str(folder)})["narrow"])
+        vllm.llm_engine.add_lora(LoRARequest("narrow", 99, str(folder)))  # under a known number none would be loaded
 
 
 def test_a_vllm_without_llmkit_keeps_its_own_functions():
