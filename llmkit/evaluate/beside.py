@@ -44,8 +44,8 @@ class Beside:
         table.add_column("run, arm", overflow="fold")
         for name in _COLUMNS:
             table.add_column(name, justify="right")
-        for row in self.rows:
-            table.add_row(*_cells(row))
+        for row in self.rows:  # intervals stand under their values: beside them the table would be 150 columns wide
+            table.add_row(*(cell.replace(" [", "\n[") for cell in _cells(row)))
         return table
 
     def html(self) -> str:
