@@ -145,7 +145,8 @@ Ask = Callable[[Iterable[tuple[str, Steps]]], Iterator[tuple[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request with its reply, as journalled. `cached` means the response cache answered, not the model.
+    """One request with its reply, as journalled, and the key that finds the reply again. `cached` means the response
+    cache answered, not the model.
 
     `seconds` is its share of the time: each second that an engine works is split among the requests in flight, so that
     the calls of a run add up to the time it took.
@@ -153,6 +154,7 @@ class Call:
 
     request: Request
     reply: Reply
+    key: str
     cached: bool = False
     seconds: float = 0.0
 

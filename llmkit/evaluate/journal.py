@@ -18,7 +18,7 @@ Engines = Mapping[Role, Engine]
 _OUTCOME = tuple(f.name for f in fields(Outcome))
 
 
-def outcome_row(job: Job, done: Finished, engines: Engines) -> Row:
+def outcome_row(job: Job, done: Finished) -> Row:
     """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
     variant, outcome = job.variant, outcome_from(job, done)
     return {
@@ -34,21 +34,20 @@ def outcome_row(job: Job, done: Finished, engines: Engines) -> Row:
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
         "said": done.result.reply.text if done.result else None,
-        "calls": [call_row(c, engines) for c in done.calls],
+        "calls": [call_row(c) for c in done.calls],
     }
 
 
-def search_row(name: str, calls: Iterable[Call], error: EngineError | None, engines: Engines) -> Row:
+def search_row(name: str, calls: Iterable[Call], error: EngineError | None) -> Row:
     """The calls that one step of an instruction search made."""
-    rows = [call_row(c, engines) for c in calls]
-    return {"kind": "search", "key": name, "error": error and error.message, "calls": rows}
+    return {"kind": "search", "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
 
 
-def call_row(call: Call, engines: Engines) -> Row:
+def call_row(call: Call) -> Row:
     """One request with its reply, under the key that finds it again."""
     request = call.request
     return {
-        "id": cache_key(engines[request.role].identity, request),
+        "id": call.key,
         "purpose": request.purpose,
         "messages": _messages(request),
         "continuation": request.continuation,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from llmkit.evaluate.journal import Engines, Row, call_row
+from llmkit.evaluate.journal import Row, call_row
 from llmkit.perturb import Perturbed
 from llmkit.runs import Finished, RunFolder, Runner
 from llmkit.types import Ask, Edit, Steps, Strength
@@ -20,7 +20,7 @@ def known(rows: Iterable[Row]) -> Ask:
     return lambda jobs: ((name, written.get(name)) for name, _ in jobs)
 
 
-def asked(rows: Iterable[Row], runner: Runner, folder: RunFolder, engines: Engines) -> Ask:
+def asked(rows: Iterable[Row], runner: Runner, folder: RunFolder) -> Ask:
     """Gives what the journal holds, asks for the rest, and journals each copy as it comes."""
     before = known(rows)
 
@@ -31,13 +31,13 @@ def asked(rows: Iterable[Row], runner: Runner, folder: RunFolder, engines: Engin
                 del steps[name]
                 yield name, made
         for done in runner.run(steps.items()):
-            folder.append(_row(done, engines))
+            folder.append(_row(done))
             yield done.key, done.result
 
     return ask
 
 
-def _row(done: Finished, engines: Engines) -> Row:
+def _row(done: Finished) -> Row:
     error = done.error and done.error.message
     made = {} if error else asdict(done.result) | {"edits": [edit._asdict() for edit in done.result.edits]}
     return {
@@ -45,7 +45,7 @@ def _row(done: Finished, engines: Engines) -> Row:
         "key": done.key,
         "error": error,
         **made,
-        "calls": [call_row(c, engines) for c in done.calls],
+        "calls": [call_row(c) for c in done.calls],
     }
 
 

@@ -138,8 +138,8 @@ def run(
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
-                planned = planned.written(noise.asked(rows, runner, folder, engines))
-        found = _instructions(planned, runner, folder, engines, quiet)
+                planned = planned.written(noise.asked(rows, runner, folder))
+        found = _instructions(planned, runner, folder, quiet)
         samples = _answer(loaded.recipe, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
             return Result(folder.path, samples, {}, found, [], runner.asked)
@@ -181,16 +181,14 @@ def finished(rows: Iterable[Row]) -> dict[str, Row]:
     return {r["key"]: r for r in rows if r["kind"] == "outcome" and r["error"] is None}
 
 
-def _instructions(
-    planned: Plan, runner: Runner, folder: RunFolder, engines: Mapping[Role, Engine], quiet: bool
-) -> list[Instructions]:
+def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
     """The instructions given, or found by a search whose every call is journalled."""
     found = planned.given
     if planned.searches:
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
-                folder.append(search_row(done.key, done.calls, done.error, engines))
+                folder.append(search_row(done.key, done.calls, done.error))
                 yield done.key, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
@@ -222,7 +220,7 @@ def _answer(
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
         for done in runner.run((key, job.steps()) for key, job in missing.items()):
-            row = outcome_row(missing[done.key], done, engines)
+            row = outcome_row(missing[done.key], done)
             folder.append(row)
             known[done.key] = Sample.from_row(row)
     return [known[job.key] for job in wanted]

@@ -195,7 +195,7 @@ class _Run:
             )
         key = cache_key(engine.identity, request)
         if runner.cache and (reply := runner.cache.get(key)):
-            self.place(job, place, Call(request, reply, cached=True))
+            self.place(job, place, Call(request, reply, key, cached=True))
         elif key in self.by_cache_key:
             self.by_cache_key[key].waiting.append((job, place, request))
         else:
@@ -230,7 +230,7 @@ class _Run:
         seconds = now - flight.submitted
         for i, (job, place, request) in enumerate(flight.waiting):
             if isinstance(reply, Reply):
-                self.place(job, place, Call(request, reply, cached=i > 0, seconds=0.0 if i else seconds))
+                self.place(job, place, Call(request, reply, flight.cache_key, i > 0, 0.0 if i else seconds))
             else:
                 job.replies[place] = reply
             if None not in job.replies:
