@@ -14,7 +14,7 @@ from typing import Any
 from llmkit.engines.files import content_digest, lock, text_digest
 from llmkit.errors import EngineError, UsageError
 from llmkit.registry import nearest
-from llmkit.resources import cache_dir, shipped
+from llmkit.resources import cache_dir
 
 BUNDLED = "smollm2-135m"
 _BUNDLED_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -105,18 +105,11 @@ def locate(path: str | None, revision: str | None = None) -> LocalModel:
     return _read(folder, path, folder.name)
 
 
-def shipped_adapters() -> list[str]:
-    """The names of the adapters that come with llmkit."""
-    return sorted(p.parent.name for p in (shipped("recipes") / "adapters").glob("*/adapter_config.json"))
-
-
 def locate_adapter(path: str | None) -> Adapter | None:
-    """The folder that a path, a shipped adapter's name or a hub name stands for. UsageError if there is none."""
+    """The adapter folder that a path or hub name stands for. UsageError if there is none."""
     if not path:
         return None
     folder = Path(path).expanduser()
-    if path in shipped_adapters() and not folder.is_dir():
-        folder = shipped("recipes") / "adapters" / path
     if not folder.is_dir():
         if not _looks_like_hub_name(path):
             raise UsageError(f"there is no adapter folder `{path}`", _hint_beside(path, "adapter_config.json"))
@@ -225,8 +218,6 @@ def _hint_beside(path: str, marker: str = "config.json") -> str:
     beside = {str(p.parent): p.parent.name for p in parent.glob(f"*/{marker}")} if parent.is_dir() else {}
     close = nearest(here.name, beside.values())
     names = [p for p, name in beside.items() if name in close]
-    if marker != "config.json":
-        names += nearest(path, shipped_adapters())
     if marker == "config.json":
         names += [n for n in nearest(path, _known_models()) if n not in names]
     if names:

@@ -154,15 +154,3 @@ def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path):
     with pytest.raises(RecipeError, match="name of an environment variable") as caught:
         recipe.load(str(file))
     assert "sk-abc" not in f"{caught.value.message} {caught.value.hint}"
-
-
-def test_an_adapter_that_comes_with_llmkit_is_found_by_its_name(tmp_path, monkeypatch):
-    (tmp_path / "adapters" / "mine").mkdir(parents=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (tmp_path / "adapters" / "mine" / name).write_text("{}")
-    monkeypatch.setattr("llmkit.engines.models.shipped", lambda kind: tmp_path)
-    monkeypatch.chdir(tmp_path)
-    assert locate_adapter("mine").folder == tmp_path / "adapters" / "mine"
-    with pytest.raises(UsageError) as caught:
-        locate_adapter("mien")
-    assert "`mine`" in caught.value.hint

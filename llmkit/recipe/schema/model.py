@@ -23,7 +23,7 @@ class ModelSection(Section):
     revision: str | None = None
     """A hub commit or tag; for a server, the revision that its operator states."""
     adapter: str | None = None
-    """A PEFT adapter: a folder, a hub name, or `demo-loop`, which comes with llmkit."""
+    """A PEFT adapter: a folder or a hub name."""
     chat_template: str | None = None
     """A file with a Jinja chat template, or `none` to send plain text. Default: the tokenizer's own."""
     system_prompt: str | None = None
