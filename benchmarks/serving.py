@@ -2,10 +2,10 @@
 
     python benchmarks/serving.py [--model smollm2-135m] [--dtype bfloat16] [--rounds 3] [--cpu-time] [--json FILE]
 
-Same base, same rank, same modules. Every way runs in a process of its own; a number is the best of its rounds, so that
-other work on the machine disturbs it least. Where that does not help, --cpu-time counts processor seconds of one thread
-instead of seconds on the clock. Weights are random: they do not change the work. On a GPU, "as shipped" and "mended"
-differ by llmkit's gate alone.
+Same base, same rank, same modules. Every way runs in a process of its own. A cell holds the best of its rounds, which
+other work on the machine disturbs least, and the worst in brackets. Where that does not help, --cpu-time counts
+processor seconds of one thread instead of seconds on the clock. Weights are random: they do not change the work. On a
+GPU, "as shipped" and "mended" differ by llmkit's gate alone.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ WORK = {  # name: (requests at once, prompt tokens, new tokens)
 }
 MODULES = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 RANK, EXPERTS = 16, 4
+TARGETS = {"lora-shipped": "3", "lora": "0.75", "transformers": "2 (batch 64)", "none": "–"}
 
 
 def make_adapters(model: str, folder: Path) -> None:
@@ -127,8 +128,8 @@ def through_transformers(model: str, folder: Path, dtype: str):
     return answer
 
 
-def measure(way: str, model: str, folder: Path, dtype: str, rounds: int, clock) -> dict[str, float]:
-    """Tokens per second of each kind of work: new tokens for decode, prompt tokens for prefill."""
+def measure(way: str, model: str, folder: Path, dtype: str, rounds: int, clock) -> dict[str, list[float]]:
+    """Tokens per second in each round of each kind of work: new tokens for decode, prompt tokens for prefill."""
     if way == "transformers":
         answer = through_transformers(model, folder, dtype)
     else:
@@ -143,8 +144,21 @@ def measure(way: str, model: str, folder: Path, dtype: str, rounds: int, clock) 
             seconds.append(clock() - start)
             if sum(seconds) > 25:  # the slow ones need no more rounds to be slow
                 break
-        speeds[name] = batch * (length if new == 1 else new) / min(seconds)
+        speeds[name] = [batch * (length if new == 1 else new) / spent for spent in seconds]
     return speeds
+
+
+def show(title: str, rows: dict[str, list[str]]) -> None:
+    """A Markdown table with one column for each kind of work."""
+    print(f"\n| {title} | " + " | ".join(WORK) + " |")
+    print("|---" * (title.count("|") + 1) + "|" + "---:|" * len(WORK))
+    for name, cells in rows.items():
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _span(speeds: list[float]) -> str:
+    best, worst = (f"{speed:.1f}" if speed < 100 else f"{speed:.0f}" for speed in (max(speeds), min(speeds)))
+    return f"{best} ({worst})" if len(speeds) > 1 else best
 
 
 def main() -> None:
@@ -179,10 +193,22 @@ def main() -> None:
             results[way] = json.loads(line.removeprefix("RESULT "))
             print(f"{way}: {results[way]}", file=sys.stderr, flush=True)
     unit = "processor second, one thread" if args.cpu_time else "second"
-    print(f"| tokens per {unit}, {args.dtype} | " + " | ".join(WORK) + " |")
-    print("|---|" + "---:|" * len(WORK))
-    for way, speeds in results.items():
-        print(f"| {WAYS[way]} | " + " | ".join(f"{speeds[name]:.1f}" for name in WORK) + " |")
+    show(
+        f"tokens per {unit}, {args.dtype}",
+        {WAYS[way]: list(map(_span, each.values())) for way, each in results.items()},
+    )
+    if "talklora" in results:
+        best = {way: [max(rounds) for rounds in each.values()] for way, each in results.items()}
+        show(
+            "TalkLoRA in slots, against | target",
+            {
+                f"{WAYS[way]} | {TARGETS[way]}": [
+                    f"{a / b:.2f}" for a, b in zip(best["talklora"], best[way], strict=True)
+                ]
+                for way in TARGETS
+                if way in best
+            },
+        )
     if args.json:
         args.json.write_text(json.dumps({"model": args.model, "dtype": args.dtype, "results": results}, indent=1))
 
