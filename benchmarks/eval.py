@@ -2,8 +2,8 @@
 
     python benchmarks/eval.py [--part overhead|lm-eval|rerun] [--data-dir DIR] [--model smollm2-135m] [--dtype float32]
 
-overhead: from engine ready to report written, over vLLM's own time for the same requests, all added at once. Both use
-the same engine in turn, its prefix cache emptied before each.
+overhead: from engine ready (what to ask is planned by then) to report written, over vLLM's own time for the same
+requests, all added at once. Both use the same engine in turn, its prefix cache emptied before each.
 lm-eval: whole processes, the same GSM8K prompts (llmkit's export), token limit, dtype and batch.
 rerun: the same command again, 10,008 outcomes; from the run's own journal, and from the response cache in a new folder.
 """
@@ -39,12 +39,13 @@ cli_evaluate()
 
 
 class Open:
-    """An engine that stays open between runs, and remembers what it was asked."""
+    """An engine that stays open between runs, and remembers when it was opened and what it was asked."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.identity, self.capabilities = engine.identity, engine.capabilities
         self.asked: list[Any] = []
+        self.began = _now()
 
     def submit(self, key: Any, request: Any) -> None:
         self.asked.append(request)
@@ -70,8 +71,8 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     for name, arms in (("one stage", ["stand", "zero_shot_cot"]), ("two stages", ["stand", "correct_only", "rop"])):
         whole, raw = [], []
         for round_ in range(args.rounds):
-            engine_open = Open(engine)
-            pipeline.open_engine = lambda *_, opened=engine_open: opened
+            opened: list[Open] = []
+            pipeline.open_engine = lambda *_, opened=opened: opened.append(Open(engine)) or opened[0]
             recipe = load(
                 None,
                 {
@@ -88,13 +89,12 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
                 },
             )
             _empty(engine)
-            began = _now()
             pipeline.run(recipe, "rop", use_cache=False, quiet=True)
-            whole.append(_since(began))
-            raw.append(_alone(engine, engine_open.asked))
+            whole.append(_since(opened[0].began))
+            raw.append(_alone(engine, opened[0].asked))
         ratios = [statistics.median(w[i] / r[i] for w, r in zip(whole, raw, strict=True)) for i in (0, 1)]
         rows[name] = {
-            "requests": len(engine_open.asked),
+            "requests": len(opened[0].asked),
             "clock_and_processor_s": {"llmkit": whole, "engine": raw},
             "ratios": [round(r, 3) for r in ratios],
             "prefix_cache": round(_prefix_cached(out, name, args.rounds - 1), 3),
