@@ -56,15 +56,16 @@ class Gates:
 class Dense:
     """One slot's weights in a linear of s fused pieces, trimmed to the adapter's rank, for one pair of dense products.
 
-    down: (d, s r + s n) float32, all latents before all logits; up: (s r, k), block-diagonal over the pieces, whose
-    columns are those of the linear's output from `start` on. n = 0: plain LoRA.
+    Of every piece come each expert's m = r / n latents and then its logit, so that one multiplication in place gates
+    them. down: (d, s n (m + 1)) float32; up: (s n (m + 1), k), block-diagonal over the pieces and zero where it meets
+    a logit, whose columns are those of the linear's output from `start` on. n = 0, plain LoRA: s r for s n (m + 1).
     """
 
     down: Tensor
     up: Tensor
     start: int
-    r: int
     n: int
+    m: int
 
     @classmethod
     def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
@@ -72,24 +73,37 @@ class Dense:
         used = [i for i in range(len(b)) if b[i].any()]
         if not used:
             return None
+        m = r // n if n else 0
+
+        def ordered(rows: Tensor) -> Tensor:
+            """The r latents and n logits of one piece, by expert."""
+            return torch.cat([rows[:r].unflatten(0, (n, m)), rows[r : r + n, None]], 1).flatten(0, 1) if n else rows[:r]
+
         first, last = used[0], used[-1]
-        down = torch.cat([a[i][:r] for i in used] + [a[i][r : r + n] for i in used]).float().T.contiguous()
-        up = b[0].new_zeros(len(used) * r, sum(widths[first : last + 1]))
+        down = torch.cat([ordered(a[i]) for i in used]).float().T.contiguous()
+        up = b[0].new_zeros(down.shape[1], sum(widths[first : last + 1]))
         for row, i in enumerate(used):
             column = sum(widths[first:i])
-            up[row * r : (row + 1) * r, column : column + widths[i]] = b[i][: widths[i], :r].T
-        return cls(down, up, sum(widths[:first]), r, n)
+            up[row * (r + n) : (row + 1) * (r + n), column : column + widths[i]] = ordered(b[i][: widths[i]].T)
+        return cls(down, up, sum(widths[:first]), n, m)
 
     def add(self, y: Tensor, x: Tensor, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
         """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
-        z = x.float() @ self.down
-        rows, columns = self.up.shape
-        h = z[:, :rows]
+        # At batch 1 every call into torch costs more than its arithmetic, so none is made that changes nothing.
+        z = torch.mm(_as(x, torch.float32), self.down)
         if self.n:
-            logits = z[:, rows:] if reduce is None else reduce(z[:, rows:].contiguous())
-            gate = torch.softmax(logits.view(len(z), -1, self.n, 1), dim=2)  # (tokens, s, n, 1)
-            h = (h.view(len(z), -1, self.n, self.r // self.n) * gate).view(len(z), rows)
-        y[:, self.start : self.start + columns].addmm_(h.to(y.dtype), self.up.to(y.dtype))
+            experts = z.view(z.shape[0], -1, self.n, self.m + 1)
+            logits = experts[..., -1:]
+            if reduce is not None:
+                logits = reduce(logits.contiguous()).view(logits.shape)
+            experts *= torch.softmax(logits, 2)
+        columns = self.up.shape[1]
+        part = y if columns == y.shape[1] else y[:, self.start : self.start + columns]
+        part.addmm_(_as(z, y.dtype), _as(self.up, y.dtype))
+
+
+def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype is dtype else x.to(dtype)
 
 
 def plan(slot_of_token: Tensor) -> Plan:
@@ -107,7 +121,8 @@ def plan(slot_of_token: Tensor) -> Plan:
 def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce=None) -> None:
     """`Dense.add` for some rows of the batch."""
     if isinstance(rows, slice):
-        dense.add(y[rows], x[rows], reduce)
+        whole = rows.stop - rows.start == x.shape[0]
+        dense.add(*((y, x) if whole else (y[rows], x[rows])), reduce)
     else:
         part = y[rows]
         dense.add(part, x[rows], reduce)
