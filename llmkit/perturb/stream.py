@@ -188,6 +188,8 @@ def _start_worker(job: Job) -> None:
     gc.set_threshold(100_000, 50, 50)  # rows leave no cycles behind: the collector would look in vain, very often
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "setpgrp"):  # a signal to the whole group would cut a result in half, whose rest the parent awaits
+        os.setpgrp()
     Thread(target=_end_with_parent, daemon=True).start()
 
 

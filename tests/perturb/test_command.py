@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -320,15 +321,16 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     assert "error" not in done.stderr.lower()
 
 
-def test_a_command_that_is_killed_leaves_no_workers_behind(tmp_path):
-    """Its last worker holds its stderr open: that ends only when all have gone."""
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)])
+def test_a_command_that_is_ended_leaves_no_workers_behind(tmp_path, sign, code):
+    """With its whole group, as a terminal or `timeout` does. A worker would hold its stderr open."""
     path, out = Path(tmp_path, "in.jsonl"), Path(tmp_path, "out.jsonl")
     path.write_bytes(jsonl(ROWS * 200))
     command = [sys.executable, "-m", "llmkit", "perturb", str(path), "--op", "ec", "--workers", "2", "-o", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
         while not (out.exists() and out.stat().st_size):
             assert process.poll() is None
             time.sleep(0.05)
-        process.kill()
+        os.killpg(process.pid, sign)
         process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == code
