@@ -2,6 +2,7 @@
 
     python benchmarks/talklora.py                # whole step, adapter branch and decoding, SmolLM2-135M sizes
     python benchmarks/talklora.py --only whole   # one part at a time: each takes at most some minutes on one core
+    python benchmarks/talklora.py --size narrow --rounds 40  # what the number of operations costs
     python benchmarks/talklora.py --size llama3  # LLaMA-3-8B in bfloat16, and the folded layer's kernels: for a GPU
 
 Weights are random: speed does not depend on them. Methods take turns step by step, so that a busy machine slows all of
@@ -47,6 +48,14 @@ MODELS = {
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
         "vocab_size": 128256,
+    },
+    "narrow": {  # so small that a step waits for the number of its operations, as on a GPU that has too little to do
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "vocab_size": 256,
     },
 }
 SIZES = {
@@ -161,8 +170,7 @@ def whole_step(
 
 def telemetry(rounds: int, clock, batch: int, length: int) -> dict[str, dict[str, float]]:
     """What watching the routers costs of a training step: four of the 30 layers, a head that weighs nearly nothing."""
-    config = LlamaConfig(hidden_size=576, intermediate_size=1536, num_hidden_layers=4, vocab_size=512, use_cache=False)
-    config.num_attention_heads, config.num_key_value_heads = 9, 3
+    config = LlamaConfig(**MODELS["smollm2"] | {"num_hidden_layers": 4, "vocab_size": 512}, use_cache=False)
     ids, mask = torch.randint(0, 512, (batch, length)), torch.ones(batch, length, dtype=torch.long)
     model = methods()["TalkLoRA, fused"](LlamaForCausalLM(config)).train()
     watch, seen = Telemetry(model), []
@@ -324,7 +332,7 @@ def floor(size: str, r: int, tokens: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="smollm2")
+    parser.add_argument("--size", choices=MODELS, default="smollm2")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/talklora.json"))
     parser.add_argument("--only", default="", help="parts whose title begins with this: adapter, decoding, whole")
@@ -341,8 +349,8 @@ def main() -> None:
     many = 4 * args.rounds
     step = f"r={rank}, n={N}, {str(dtype).removeprefix('torch.')}"
 
-    def whole(batch: int, without: str = "") -> dict:
-        return whole_step(args.size, args.rounds, clock, batch, 256, device, dtype, rank, without)
+    def whole(batch: int, without: str = "", length: int = 256) -> dict:
+        return whole_step(args.size, args.rounds, clock, batch, length, device, dtype, rank, without)
 
     parts = {
         # One expert at a time keeps too much for 8 x 256 tokens: it is timed on fewer, beside LoRA.
@@ -362,6 +370,8 @@ def main() -> None:
         for tokens in (1, 64, 8192):
             title = f"folded layer against its memory floor, {tokens} tokens, r={rank}, n={N}, bfloat16"
             parts[title] = lambda tokens=tokens: floor(args.size, rank, tokens)
+    if args.size == "narrow":
+        parts = {f"whole step, 2 x 4 tokens, {step}": lambda: whole(2, length=4)}
     for title, run in parts.items():
         if not title.startswith(args.only):
             continue

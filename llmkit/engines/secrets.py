@@ -11,7 +11,7 @@ _SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)
 _PATTERNS = (  # each starts with what a text is searched for quickly: megabytes of answers go through them
     (re.compile(r"(://)[^\s/@\"'<>]+(?=@)"), r"\1***"),
     (re.compile(r"(?i)([?&](?:[\w.-]*(?:key|token|secret|password|auth|sig(?:nature)?))=)[^\s&#\"'<>\\]+"), r"\1***"),
-    (re.compile(r"([Bb][Ee][Aa][Rr][Ee][Rr]\s+)[\w.~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"([Bb](?<!\w.)[Ee][Aa][Rr][Ee][Rr]\s+)[\w.~+/=-]{8,}"), r"\1***"),
     (re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}"), "***"),
 )
 _remembered: set[str] = set()

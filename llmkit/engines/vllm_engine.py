@@ -230,12 +230,14 @@ def _lasting() -> Iterator[None]:
     Importing vLLM makes millions of objects that stay, and its start has them searched seven times.
     """
     gc.collect()  # what is garbage by now must not last as well
+    looked = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if looked:
+            gc.enable()
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:

@@ -23,7 +23,6 @@ class Gates:
     """
 
     def __init__(self, slots: int, rank: int, device: torch.device | str = "cpu") -> None:
-        self.layout = [(rank, 0)] * slots
         self.mask = torch.zeros(slots + 1, rank, device=device)  # added before the softmax: only the logits take part
         self.owner = torch.zeros(
             slots + 1, rank, dtype=torch.long, device=device
@@ -32,7 +31,6 @@ class Gates:
 
     def set(self, slot: int, r: int, n: int) -> None:
         """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
-        self.layout[slot] = (r, n)
         self.gated[slot] = n > 0
         self.mask[slot] = 0
         self.owner[slot] = 0

@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 
 
+def untalked(W: Tensor, C: Tensor) -> Tensor:
+    """W_g (C kron I_m), (n, r): what a router over talked latents, W (n, r), is over the untalked ones."""
+    n = len(C)
+    return torch.bmm(C.T.expand(n, n, n), W.view(n, n, -1)).view(n, -1)
+
+
 class Talk(torch.autograd.Function):
     """From the latents of all experts to what B takes: gate(h)_i s E_i h_i (arXiv 2604.06291, eq. 4 to 7).
 
-    What `mixing` and a softmax give, with the derivative written out: half as many operations in a training step, which
-    waits for their number wherever each is small (a GPU, short batches).
+    What `mixing` and a softmax give, with the derivative written out: a third fewer operations in a training step,
+    which waits for their number wherever each is small (a GPU, short batches).
     h (..., r), E (n, m, m), W (n, r), C (n, n) or None -> (..., r), in h's dtype; inside, in W's.
     """
 
@@ -20,7 +26,7 @@ class Talk(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float) -> Tensor:
         n, m = E.shape[:2]
         flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
-        router = W if C is None else (C.T @ W.view(n, n, m)).view(n, n * m)  # W_g (C kron I), (n, r)
+        router = W if C is None else untalked(W, C)  # (n, r)
         gate = torch.softmax(flat @ router.T, dim=-1)  # (T, n)
         u = torch.empty_like(flat).view(-1, n, m)
         each = flat.view(-1, n, m).transpose(0, 1)  # (n, T, m)
@@ -45,8 +51,8 @@ class Talk(torch.autograd.Function):
             dW, dC = dlogits.T @ flat, None  # (n, r): of the router as it is used
             if C is not None:
                 apart = dW.view(n, n, m)
-                dC = torch.tensordot(W.view(n, n, m), apart, ([0, 2], [0, 2]))  # over routers and latents
-                dW = (C @ apart).view(n, n * m)
+                dC = torch.bmm(W.view(n, n, m), apart.mT).sum(0)  # over routers
+                dW = torch.bmm(C.expand(n, n, n), apart).view(n, n * m)
             return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.functions import Balance, Talk
+from llmkit.talklora.functions import Balance, Talk, untalked
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
 Observer = Callable[["TalkLoraLayer", Tensor], None]
@@ -70,8 +70,7 @@ def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor
     """W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
     if C is None or not config.talks_before:
         return W
-    n, m = config.num_experts, config.expert_rank
-    return (effective_talk(config, C).T @ W.view(n, n, m)).reshape(n, n * m)
+    return untalked(W, effective_talk(config, C))
 
 
 def mixing(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from llmkit.engines import open_engine
 from llmkit.engines.transformers_engine import TransformersEngine
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Message, Request, Sampling
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.tiny,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.tiny]
 
 
 def answers(engine, requests):

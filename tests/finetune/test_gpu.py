@@ -10,11 +10,7 @@ from safetensors.torch import load_file
 
 from llmkit.finetune import finetune
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.tiny,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.tiny]
 
 
 @pytest.mark.parametrize("objective", ["augment", "consistency"])

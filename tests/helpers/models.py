@@ -35,6 +35,19 @@ def llama(layers: int = 2) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
+def smollm2_shape(layers: int, vocabulary: int) -> LlamaConfig:
+    """SmolLM2-135M's, with fewer layers and words."""
+    return LlamaConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=layers,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=vocabulary,
+        use_cache=False,
+    )
+
+
 def gpt2() -> GPT2LMHeadModel:
     """Its linear layers are Conv1D, with transposed weights."""
     torch.manual_seed(0)

@@ -6,19 +6,16 @@ import copy
 
 import pytest
 import torch
-from helpers.models import llama
+from helpers.models import llama, smollm2_shape
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
 from llmkit.talklora.layer import TokenMask
 from llmkit.talklora.reference import per_expert
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
-]
+pytestmark = pytest.mark.gpu
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 D, K, R, N = 256, 192, 16, 4
@@ -29,9 +26,9 @@ def _seed():
     torch.manual_seed(0)
 
 
-def layer_of(dtype: torch.dtype, scale: float = 1.0) -> TalkLoraLayer:
+def layer_of(dtype: torch.dtype) -> TalkLoraLayer:
     layer = TalkLoraLayer(nn.Linear(D, K, bias=False), TokenMask())
-    config = TalkLoraConfig(r=R, num_experts=N, alpha=scale * R, share_B=False, init_weights=False)
+    config = TalkLoraConfig(r=R, num_experts=N, alpha=R, share_B=False, init_weights=False)
     layer.update_layer("default", config, None)
     layer.set_adapter("default")
     return layer.to("cuda", dtype)
@@ -143,15 +140,7 @@ def test_an_adapter_saved_from_a_gpu_answers_the_same_on_it_and_on_a_cpu(tmp_pat
 
 
 def test_a_step_in_bfloat16_keeps_hardly_more_memory_than_loras():
-    config = LlamaConfig(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=4,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=4096,
-        use_cache=False,
-    )
+    config = smollm2_shape(4, 4096)
     ids = torch.arange(1024, device="cuda").view(4, 256)
     peaks = []
     for adapter in (LoraConfig(r=16, target_modules=TARGETS), TalkLoraConfig(r=16, target_modules=TARGETS)):

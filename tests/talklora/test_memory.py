@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from helpers.models import smollm2_shape
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
 from llmkit.talklora.layer import TokenMask
@@ -44,15 +45,7 @@ def test_the_adapter_keeps_a_fifteenth_of_what_one_expert_at_a_time_keeps():
 
 
 def test_a_whole_step_keeps_little_more_than_loras():
-    config = LlamaConfig(
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=2,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=2048,  # per layer what SmolLM2's 49,152 over 30 layers comes to
-        use_cache=False,
-    )
+    config = smollm2_shape(2, 2048)  # per layer what 49,152 words over 30 layers come to
     ids = torch.arange(256)[None]
     sizes = []
     for adapter in (LoraConfig(r=16, target_modules=TARGETS), TalkLoraConfig(r=16, target_modules=TARGETS)):
