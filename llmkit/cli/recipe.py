@@ -130,7 +130,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
     from llmkit.rop import ARMS
-    from llmkit.tasks import TASKS
+    from llmkit.tasks import SCORERS, TASKS
 
     recipe, faults = loaded.recipe, []
 
@@ -143,6 +143,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
+    attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, spec in enumerate(recipe.perturb.conditions):
         attempt(f"perturb.conditions.{i}", Perturber, spec)
     for rate in recipe.perturb.rate if isinstance(recipe.perturb.rate, tuple) else (recipe.perturb.rate,):

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.cells import STAND, Cells
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of
 from llmkit.registry import unknown
 
+T = TypeVar("T")
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
 _EXPORTED = Path(__file__).parent / "exported"
@@ -43,9 +44,9 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
         files[condition] = name
         lines = [json.dumps(_doc(s), ensure_ascii=False) for s in group]
         written.append(_write(folder / name, "\n".join(lines) + "\n"))
-    tokens = _max_tokens(run)
+    tokens, scorer = _setting(run, "rop", "max_tokens", 256), _setting(run, "eval", "scorer", "answer")
     if form == "inspect":
-        task = (_EXPORTED / "inspect_task.py.txt").read_text(encoding="utf-8").replace("@max_tokens@", str(tokens))
+        task = _template("inspect_task.py.txt", scorer=scorer, max_tokens=tokens)
         written.append(_write(folder / "conditions.json", json.dumps(files, indent=2) + "\n"))
         return [*written, _write(folder / "task.py", task)]
     docs = {c: json.loads((folder / f).read_text(encoding="utf-8").splitlines()[0]) for c, f in files.items()}
@@ -56,8 +57,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
         written.append(_write(folder / f"{Path(file).stem}.yaml", text))
     whole = [f"group: {group_name}", "task:", *(f"  - {task}" for task in tasks.values())]
     written.append(_write(folder / "all.yaml", "\n".join([*whole, ""])))
-    utils = (_EXPORTED / "lm_eval_utils.py.txt").read_text(encoding="utf-8")
-    return [*written, _write(folder / "utils.py", utils)]
+    return [*written, _write(folder / "utils.py", _template("lm_eval_utils.py.txt", scorer=scorer))]
 
 
 def _doc(sample: Sample) -> dict[str, Any]:
@@ -134,9 +134,17 @@ def _literal(text: str) -> str:
     return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
 
 
-def _max_tokens(run: Path) -> int:
-    section = recipe_of(run).get("rop") or {}
-    return int(section.get("max_tokens") or 256)
+def _setting(run: Path, section: str, key: str, default: T) -> T:
+    """What the run's recipe says, or the default where the run is older than the key."""
+    return (recipe_of(run).get(section) or {}).get(key) or default
+
+
+def _template(file: str, **values: Any) -> str:
+    """A module of the other tool, with each @name@ replaced by its value as Python writes it."""
+    text = (_EXPORTED / file).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", repr(value))
+    return text
 
 
 def _slug(condition: str, taken: Sequence[str] | Any) -> str:

@@ -11,7 +11,7 @@ from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Finished
-from llmkit.tasks import extract, score
+from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 ALL_BUT = "all but "
@@ -114,11 +114,11 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
     return [i for i in found if i.trained_on == best]
 
 
-def outcome_from(job: Job, done: Finished) -> Outcome:
+def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
     variant, question = job.variant, job.variant.question
     answer: Answer | None = done.result
-    parsed = extract(answer.reply.text, question) if answer else None
+    parsed = scorer.extract(answer.reply.text, question) if answer else None
     return Outcome(
         question_id=question.id,
         cluster_id=question.cluster_id,
@@ -126,7 +126,7 @@ def outcome_from(job: Job, done: Finished) -> Outcome:
         arm=job.arm.name,
         draw=variant.draw,
         parsed=parsed,
-        correct=score(parsed, question),
+        correct=scorer.score(parsed, question),
         gold=question.gold,
         calls=len(done.calls),
         usage=sum((c.reply.usage for c in done.calls), Usage()),

@@ -10,6 +10,7 @@ from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encod
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
 from llmkit.runs import Finished
+from llmkit.tasks import Scorer
 from llmkit.types import Call, Outcome, Reply, Request, Role
 
 Row = dict[str, Any]
@@ -18,9 +19,9 @@ Engines = Mapping[Role, Engine]
 _OUTCOME = tuple(f.name for f in fields(Outcome))
 
 
-def outcome_row(job: Job, done: Finished) -> Row:
+def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
     """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
-    variant, outcome = job.variant, outcome_from(job, done)
+    variant, outcome = job.variant, outcome_from(job, done, scorer)
     return {
         "kind": "outcome",
         "key": job.key,

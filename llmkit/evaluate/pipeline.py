@@ -23,6 +23,7 @@ from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Progress, RunFolder, Runner, terminable
+from llmkit.tasks import SCORERS
 from llmkit.types import Ask, Question, Role, Steps, Variant
 
 Command = Literal["rop", "eval"]
@@ -98,6 +99,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     A shard, part i of n from 1, asks every n-th question.
     """
     arms = conditions.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    SCORERS[recipe.eval.scorer]  # named here, before anything is loaded
     needs = conditions.needs_of(arms, recipe)
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
@@ -212,6 +214,7 @@ def _answer(
     # Who a server is cannot be known without calling it, and a run that is finished must not need it.
     local = None if engine_kind(recipe.model, recipe.engine) == "openai" else engines
     jobs_by_key = {job.key: job for job in wanted}
+    scorer = SCORERS[recipe.eval.scorer]()
     known = {
         row["key"]: Sample.from_row(row)
         for row in finished(rows).values()
@@ -220,7 +223,7 @@ def _answer(
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
         for done in runner.run((key, job.steps()) for key, job in missing.items()):
-            row = outcome_row(missing[done.key], done)
+            row = outcome_row(missing[done.key], done, scorer)
             folder.append(row)
             known[done.key] = Sample.from_row(row)
     return [known[job.key] for job in wanted]
@@ -284,7 +287,7 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
         sets = {kind: [kind] for kind in kinds}
     else:
         sets = {POOLED: list(kinds)}
-    found = []
+    found, scorer = [], SCORERS[recipe.eval.scorer]()
     for name, chosen in sets.items():
         pools = conditions.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
@@ -294,5 +297,6 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
                     yield key.removeprefix(f"{prefix}/"), value
 
             order = {"trained_on": name, "seed": recipe.seed, "number": number}
-            found.append(search_both(recipe.rop, pools, named, **order, likelihood=recipe.eval.answer == "likelihood"))
+            likelihood = recipe.eval.answer == "likelihood"
+            found.append(search_both(recipe.rop, pools, named, scorer, **order, likelihood=likelihood))
     return found

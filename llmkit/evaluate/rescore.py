@@ -12,7 +12,7 @@ from llmkit.evaluate.pipeline import measure
 from llmkit.evaluate.samples import Sample
 from llmkit.recipe import Loaded
 from llmkit.runs import RunFolder
-from llmkit.tasks import extract, score
+from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
 
@@ -36,14 +36,15 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
     if not rows:
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
+    scorer = SCORERS[loaded.recipe.eval.scorer]()
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )
-        parsed = extract(row["said"], question) if row["said"] is not None else None
-        after = replace(before.outcome, parsed=parsed, correct=score(parsed, question))
+        parsed = scorer.extract(row["said"], question) if row["said"] is not None else None
+        after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
         changed += after.correct != before.outcome.correct
         samples.append(replace(before, outcome=after))
     measured, verdicts = measure(loaded.recipe, samples, folder)

@@ -18,7 +18,7 @@ from llmkit.recipe.schema import RopSection, SearchSection
 from llmkit.rop.arms import Arm, ArmContext
 from llmkit.rop.instructions import Candidate, Instructions, Search, Stage, default_instructions, hand_written
 from llmkit.seeds import derive
-from llmkit.tasks import extract, gold_text, score
+from llmkit.tasks import Scorer, gold_text
 from llmkit.types import Ask, Message, Request, Sampling, Steps, Variant
 
 
@@ -34,17 +34,26 @@ FAILED_NATS = -50.0
 """The likelihood score of an item whose call failed: lower than any real mean, and still a number in JSON."""
 
 
-class Scorer(Protocol):
+class Trial(Protocol):
     """How good an instruction is on one item: higher is better."""
 
     def __call__(self, instruction: str, variant: Variant) -> Steps: ...
 
 
 def search_both(
-    section: RopSection, pools: Pools, ask: Ask, *, trained_on: str, seed: int, number: int, likelihood: bool = False
+    section: RopSection,
+    pools: Pools,
+    ask: Ask,
+    scorer: Scorer,
+    *,
+    trained_on: str,
+    seed: int,
+    number: int,
+    likelihood: bool = False,
 ) -> Instructions:
     """Searches the correction first and then, on text that the winner corrected, the guidance: guidance must be tuned
-    on what it will meet. Each of the two may spend the budget. `likelihood` says how the arms answer (`eval.answer`).
+    on what it will meet. Each of the two may spend the budget. `scorer` judges the answers under a guidance, and
+    `likelihood` says how the arms answer (`eval.answer`).
     """
     seed = derive(seed, "search", trained_on, number)
     arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))  # asks as the arms do, without shots
@@ -53,7 +62,7 @@ def search_both(
         section,
         pools,
         lambda v: (v.text, v.question.text),
-        correction_scorer(arm),
+        correction_trial(arm),
         ask,
         seed=derive(seed, "correction"),
     )
@@ -63,7 +72,7 @@ def search_both(
         section,
         corrected,
         lambda v: (v.text, gold_text(v.question)),
-        guidance_scorer(arm),
+        guidance_trial(arm, scorer),
         ask,
         seed=derive(seed, "guidance"),
     )
@@ -75,7 +84,7 @@ def search(
     section: RopSection,
     pools: Pools,
     pair: Callable[[Variant], tuple[str, str]],
-    scorer: Scorer,
+    trial: Trial,
     ask: Ask,
     *,
     seed: int,
@@ -91,12 +100,12 @@ def search(
             known.add(text)
             candidates.append(_Arm(text, "generated"))
     if options.score == "likelihood":
-        scorer = likelihood_scorer(pair)
+        trial = likelihood_trial(pair)
     items = {f"{v.question.id}:{v.condition}": v for v in pools.dev}
     worst = FAILED_NATS if options.score == "likelihood" else 0.0
 
     def measure(wanted: list[tuple[int, str]]) -> None:
-        jobs = ((f"{stage}/score/{c}/{i}", scorer(candidates[c].text, items[i])) for c, i in wanted)
+        jobs = ((f"{stage}/score/{c}/{i}", trial(candidates[c].text, items[i])) for c, i in wanted)
         for name, value in ask(jobs):
             _, _, c, i = name.split("/", 3)
             candidates[int(c)].scores[i] = worst if value is None else value
@@ -172,7 +181,7 @@ def _clean(text: str) -> str:
 # ---------------------------------------------------------------- scores
 
 
-def correction_scorer(arm: Arm) -> Scorer:
+def correction_trial(arm: Arm) -> Trial:
     """1 - character error rate of the restored question, 0 where a number changed or the reply is unusable: [0, 1]."""
 
     def run(instruction: str, variant: Variant) -> Steps:
@@ -192,17 +201,17 @@ def restoration(text: str, clean: str) -> float:
     return max(0.0, 1.0 - Levenshtein.distance(text, clean) / max(1, len(clean)))
 
 
-def guidance_scorer(arm: Arm) -> Scorer:
+def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
     """1 where the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         reply = yield from arm.answer(variant.text, variant, instruction)
-        return float(score(extract(reply.text, variant.question), variant.question))
+        return float(scorer.score(scorer.extract(reply.text, variant.question), variant.question))
 
     return run
 
 
-def likelihood_scorer(pair: Callable[[Variant], tuple[str, str]]) -> Scorer:
+def likelihood_trial(pair: Callable[[Variant], tuple[str, str]]) -> Trial:
     """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
 
     def run(instruction: str, variant: Variant) -> Steps:

@@ -14,6 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.recipe.schema import RopSection, SearchSection
 from llmkit.rop import Pools, read, search_both, to_json
 from llmkit.rop.search import _Arm, halving, restoration, ucb
+from llmkit.tasks.scorers import MarkedAnswer
 from llmkit.types import Question, Reply, Variant
 
 GOOD = "Undo the noise by reading backwards."
@@ -57,7 +58,7 @@ def ask_with(answer, log=None):
 def found(**search):
     section = RopSection(search=SearchSection(**search))
     log = []
-    return search_both(section, POOLS, ask_with(model, log), trained_on="pooled", seed=1, number=0), log
+    return search_both(section, POOLS, ask_with(model, log), MarkedAnswer(), trained_on="pooled", seed=1, number=0), log
 
 
 @pytest.mark.parametrize("strategy", ["halving", "ucb"])
@@ -93,7 +94,7 @@ def test_guidance_is_tuned_on_corrected_text():
 def test_a_search_is_the_same_again_and_differs_with_its_number():
     assert found(budget=40)[0] == found(budget=40)[0]
     section = RopSection(search=SearchSection(budget=40))
-    other = search_both(section, POOLS, ask_with(model), trained_on="pooled", seed=1, number=1)
+    other = search_both(section, POOLS, ask_with(model), MarkedAnswer(), trained_on="pooled", seed=1, number=1)
     assert other.correction.seed != found(budget=40)[0].correction.seed
 
 
@@ -103,7 +104,7 @@ def test_failed_calls_score_worst_and_do_not_stop_the_search():
             steps.close()
             yield name, None
 
-    got = search_both(RopSection(), POOLS, failing, trained_on="pooled", seed=1, number=0)
+    got = search_both(RopSection(), POOLS, failing, MarkedAnswer(), trained_on="pooled", seed=1, number=0)
     assert {s for c in got.correction.candidates for s in c.scores.values()} == {0.0}
 
 
@@ -160,7 +161,7 @@ def test_an_instruction_that_makes_the_model_ramble_earns_nothing():
     def rambles(request):
         return Reply("so", finish_reason="length") if request.purpose == "correct" else model(request)
 
-    got = search_both(RopSection(), POOLS, ask_with(rambles), trained_on="pooled", seed=1, number=0)
+    got = search_both(RopSection(), POOLS, ask_with(rambles), MarkedAnswer(), trained_on="pooled", seed=1, number=0)
     assert {s for c in got.correction.candidates for s in c.scores.values()} == {0.0}
 
 
@@ -181,6 +182,7 @@ def test_where_arms_answer_by_likelihood_guidance_is_scored_so_too():
         RopSection(),
         Pools(variants, variants),
         ask_with(says, log),
+        MarkedAnswer(),
         trained_on="pooled",
         seed=1,
         number=0,

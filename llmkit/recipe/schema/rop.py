@@ -100,6 +100,8 @@ class EvalSection(Section):
     """Ways to put the question that `llmkit eval` measures; `llmkit rop` takes `rop.arms`."""
     answer: Literal["generate", "likelihood"] = "generate"
     """How `choice` and `boolean` questions are answered: by generating, or by the likeliest option."""
+    scorer: str = "answer"
+    """How a reply becomes a verdict; installed packages add scorers."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
     draws: int = Field(1, ge=1)
