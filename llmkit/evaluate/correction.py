@@ -56,7 +56,8 @@ def quality(cells: Cells, samples: Sequence[Sample], level: float) -> dict[str, 
     """Restoration of one arm under one condition; None where it corrects nothing or the texts are not at hand.
 
     Error rates are means over questions. `answered_instead` and `refused` look at what the corrector said, before any
-    fallback; everything else at the text that was asked in the end.
+    fallback; everything else at the text that was asked in the end. Numbers are kept where each number of the question
+    is still there: `uic` adds others.
     """
     rows = [s for s in samples if s.outcome.corrected_text is not None and s.question]
     if not rows:
@@ -73,7 +74,7 @@ def quality(cells: Cells, samples: Sequence[Sample], level: float) -> dict[str, 
         "cer_before": number(sum(cer(s.text, s.question) for s in rows) / len(rows)),
         "cer_after": number(sum(cer(t, s.question) for s, t in texts) / len(rows)),
         "restored": share([(s, squash(t) == squash(s.question)) for s, t in texts]),
-        "numbers_kept": share([(s, numbers(t) == numbers(s.question)) for s, t in texts]),
+        "numbers_kept": share([(s, numbers(s.question) <= numbers(t)) for s, t in texts]),
         "options_kept": share([(s, _keeps(t, s.options)) for s, t in with_options]),
         "answered_instead": share([(s, answered_instead(t, s.question, s.outcome.gold)) for s, t in said]),
         "refused": share([(s, refused(t, s.question)) for s, t in said]),

@@ -250,7 +250,8 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
     similar = [asdict(pair) for pair in planned.similar]
-    folder.write_json("run.json", {"command": command, "shard": shard and list(shard), "near_duplicates": similar})
+    facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
+    folder.write_json("run.json", {**facts, "near_duplicates": similar})
     return folder
 
 

@@ -296,3 +296,9 @@ def test_no_key_is_ever_in_a_report(samples, tmp_path, monkeypatch):
     from pyarrow import parquet
 
     assert "secret" not in str(parquet.read_table(tmp_path / "outcomes.parquet").to_pylist())
+
+
+def test_the_engine_named_is_the_one_that_answered(tmp_path):
+    (tmp_path / "recipe.resolved.yaml").write_text("engine: {kind: auto, dtype: float32}\nmodel: {path: m}\n")
+    (tmp_path / "run.json").write_text('{"command": "rop", "engine": "vllm"}')
+    assert dict(html.facts(tmp_path)["rows"])["Engine"] == "vllm · float32"

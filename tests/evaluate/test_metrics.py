@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -156,6 +157,19 @@ def test_clean_passes_through_every_arm_and_the_harm_is_measured():
     assert rop["over_correction"]["numbers_altered"]["value"] == 1.0
     assert rop["clean_drop"]["low"] > 0.5
     assert rop["clean_drop"]["low"] <= rop["clean_drop"]["value"] <= rop["clean_drop"]["high"]
+
+
+def test_numbers_are_kept_where_others_were_added_and_not_where_one_is_gone():
+    rows = [s for s in synthetic.samples(questions=30) if s.outcome.corrected_text is not None]
+
+    def kept(change):
+        changed = [
+            replace(s, outcome=replace(s.outcome, corrected_text=change(s.question), fallback=None)) for s in rows
+        ]
+        return metrics(changed, FAST, 7)["arms"]["rop"]["correction"]["ec"]["numbers_kept"]["value"]
+
+    assert kept(lambda text: text + " Another 977 people were asked.") == 1.0
+    assert kept(lambda text: re.sub(r"\d+", "some", text, count=1)) == 0.0
 
 
 def test_correction_quality_is_measured_on_the_text(measured):

@@ -132,6 +132,7 @@ def facts(folder: Path) -> dict[str, Any]:
     """What a run folder's files say of the run: title, rows of facts, and the instructions that it used."""
     recipe, environment = recipe_of(folder), _json(folder / "env.json")
     told = _json(folder / "instructions.json").get("instructions") or []
+    engine = _json(folder / "run.json").get("engine")  # what `auto` stood for
 
     def of(*path: str) -> Any:
         value: Any = recipe
@@ -148,7 +149,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "Model": model,
         "Revision": of("model", "revision"),
         "Adapter": of("model", "adapter"),
-        "Engine": _joined(of("engine", "kind"), of("engine", "dtype")),
+        "Engine": _joined(engine or of("engine", "kind"), of("engine", "dtype")),
         "Questions": _joined(task, of("data", "split"), limit),
         "Noise": _joined(_listed(of("perturb", "conditions")), f"rate {_listed(of('perturb', 'rate'))}"),
         "Seed": of("seed"),
