@@ -79,7 +79,10 @@ class TransformersEngine:
     def _next_batch(self) -> list[tuple[Key, Request, Prompt]]:
         """The longest rows of one kind: rows of one length waste no padding, and what does not fit fails first."""
         queue = self._to_score or self._to_generate
-        queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids) + len(p[2].continuation)))
+        if self._to_score:
+            queue.sort(key=lambda p: (len(p[2].ids), p[2].ids))  # with all that follow the same prompt side by side
+        else:
+            queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids)))
         batch = queue[-self._section.batch_size :]
         del queue[-self._section.batch_size :]
         return batch
@@ -180,21 +183,38 @@ class TransformersEngine:
         return self._renderer.reply(row, request, prompt, "stop" if ended else "length")
 
     def _score(self, batch: list[tuple[Key, Request, Prompt]]) -> Iterator[tuple[Key, Reply]]:
+        """Log-probabilities of continuations. A prompt that several of them follow, as options do, is read once."""
         import torch
 
-        ids, mask = self._rows([p.ids + p.continuation for _, _, p in batch])
-        keep = max(len(p.continuation) for _, _, p in batch) + 1
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        heads = {ids: n for n, ids in enumerate(dict.fromkeys(tuple(p.ids) for _, _, p in batch))}
+        owners = torch.tensor([heads[tuple(p.ids)] for _, _, p in batch], device=self._device)
+        ids, mask = self._rows([list(head) for head in heads])
+        longest = max(len(p.continuation) for _, _, p in batch)
+        rows = [p.continuation + [self._pad] * (longest - len(p.continuation)) for _, _, p in batch]
+        more = torch.tensor(
+            rows, device=self._device
+        )  # (batch, longest); what pads on the right changes nothing before it
         with torch.inference_mode():
-            logits = self._loaded(
-                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep
-            ).logits
-            logprobs = torch.log_softmax(logits[:, -keep:-1].float(), dim=-1)
-            chosen = logprobs.gather(-1, ids[:, 1 - keep :, None])[..., 0].tolist()
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            read = self._loaded(
+                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=True
+            )
+            logits = read.logits[owners]  # (batch, 1, vocabulary)
+            if longest > 1:
+                read.past_key_values.batch_select_indices(owners)
+                mask = mask[owners]
+                following = self._loaded(
+                    input_ids=more[:, :-1],
+                    attention_mask=torch.nn.functional.pad(mask, (0, longest - 1), value=1),
+                    position_ids=mask.sum(-1, keepdim=True) + torch.arange(longest - 1, device=self._device),
+                    past_key_values=read.past_key_values,
+                )
+                logits = torch.cat([logits, following.logits], dim=1)
+            chosen = torch.log_softmax(logits.float(), dim=-1).gather(-1, more[..., None])[..., 0].tolist()
         for row, (key, request, prompt) in zip(chosen, batch, strict=True):
             n = len(prompt.continuation)
             usage = Usage(prompt=len(prompt.ids) + n)
-            yield key, Reply(request.continuation, usage=usage, logprobs=tuple(row[-n:]))
+            yield key, Reply(request.continuation, usage=usage, logprobs=tuple(row[:n]))
 
 
 def _listed(value: Any) -> list[Any]:
