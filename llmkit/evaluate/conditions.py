@@ -137,7 +137,9 @@ def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, st
     def answer(q: Question) -> str:
         solution = q.meta.get("solution")
         closing = f"The answer is {f'({q.gold})' if q.kind == 'choice' else gold_text(q)}"
-        return f"{solution}\n{closing}" if solution else closing
+        if not solution:
+            return closing
+        return solution if closing in solution else f"{solution}\n{closing}"
 
     return [(q.text, answer(q)) for q in train[:count]]
 

@@ -353,3 +353,11 @@ def test_an_estimate_counts_the_calls_that_the_run_makes(run):
     assert {a.arm: a.calls for a in found.arms} == calls
     assert found.arms[0].first[0] in {r.messages for r in engine.asked}
     assert found.effect > 0.8  # six questions tell next to nothing
+
+
+def test_a_worked_example_says_its_answer_once_and_at_its_end():
+    told = Question("a", "2 + 2?", "4", "numeric", meta={"solution": "2 + 2 = 4. The answer is 4."})
+    silent = Question("b", "4 + 4?", "8", "numeric", meta={"solution": "4 + 4 = 8."})
+    bare = Question("c", "Which?", "B", "choice", options=("x", "y"))
+    answers = [answer for _, answer in conditions.worked_examples([told, silent, bare], 3)]
+    assert answers == ["2 + 2 = 4. The answer is 4.", "4 + 4 = 8.\nThe answer is 8", "The answer is (B)"]
