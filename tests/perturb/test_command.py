@@ -92,7 +92,7 @@ def test_workers_do_not_change_a_byte(llmkit, source):
 def test_rows_are_read_as_they_are_needed(workers):
     from llmkit.perturb import Perturber
     from llmkit.perturb.rows import Row
-    from llmkit.perturb.stream import Job, run
+    from llmkit.perturb.stream import _CHUNK, Job, run
 
     taken = 0
 
@@ -106,7 +106,7 @@ def test_rows_are_read_as_they_are_needed(workers):
     for _ in range(3):
         next(chunks)
     chunks.close()
-    assert taken <= 256 * (3 * workers + 3)
+    assert taken <= _CHUNK * (3 * workers + 3)
 
 
 def test_a_recipe_is_a_source(llmkit, source):
