@@ -51,24 +51,28 @@ class Lenient(Scorer):
     def extract(self, text, question):
         return question.gold if int(question.gold) % 4 == 0 else None
 '''
-POINTS = {"tasks": "doubles = extra:Doubles", "arms": "begging = extra:Begging", "operators": "shout = extra:Shout"}
+POINTS = {
+    "tasks": "doubles = extra:Doubles",
+    "arms": "begging = extra:Begging",
+    "operators": "shout = extra:Shout",
+    "scorers": "lenient = extra:Lenient",
+}
 FLAGS = "--task doubles --limit 6 --conditions shout --rate 0.5 --set eval.arms=[begging] --set eval.scorer=lenient"
 
 
 @pytest.fixture
-def llmkit(tmp_path: Path, tiny_llama: str):
+def llmkit(tmp_path: Path):
     """llmkit(args) in an empty folder, with the package installed as pip would leave it: a module and its metadata."""
     (tmp_path / "extra.py").write_text(PACKAGE)
     info = tmp_path / "extra-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
-    points = {**POINTS, "scorers": "lenient = extra:Lenient"}
-    (info / "entry_points.txt").write_text("".join(f"[llmkit.{group}]\n{line}\n" for group, line in points.items()))
+    (info / "entry_points.txt").write_text("".join(f"[llmkit.{group}]\n{line}\n" for group, line in POINTS.items()))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "LLMKIT_CACHE": str(tmp_path / "cache")}
 
-    def go(*args: str) -> subprocess.CompletedProcess[str]:
+    def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llmkit", *args]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=tmp_path, env=environment, input=input, capture_output=True, text=True)
 
     return go
 
@@ -93,6 +97,11 @@ def test_a_package_brings_a_task_an_arm_an_operator_and_a_scorer(llmkit, tiny_ll
     written = llmkit("eval", "export", str(run), "--format", "lm-eval", "--arm", "begging")
     assert written.returncode == 0, written.stderr
     assert "SCORERS['lenient']()" in (run / "lm-eval" / "utils.py").read_text()
+
+
+def test_a_packages_operator_works_in_a_pipe(llmkit):
+    done = llmkit("perturb", "-", "--op", "shout", "--rate", "1", input='{"question": "say 3 words"}\n')
+    assert json.loads(done.stdout)["question"] == "SAY 3 WORDS", done.stderr
 
 
 @pytest.mark.tiny

@@ -79,10 +79,8 @@ class TransformersEngine:
     def _next_batch(self) -> list[tuple[Key, Request, Prompt]]:
         """The longest rows of one kind: rows of one length waste no padding, and what does not fit fails first."""
         queue = self._to_score or self._to_generate
-        if self._to_score:
-            queue.sort(key=lambda p: (len(p[2].ids), p[2].ids))  # with all that follow the same prompt side by side
-        else:
-            queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids)))
+        # Equal prompts stand side by side, so that all that follows one is scored in one batch.
+        queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids), p[2].ids))
         batch = queue[-self._section.batch_size :]
         del queue[-self._section.batch_size :]
         return batch
@@ -186,14 +184,14 @@ class TransformersEngine:
         """Log-probabilities of continuations. A prompt that several of them follow, as options do, is read once."""
         import torch
 
-        heads = {ids: n for n, ids in enumerate(dict.fromkeys(tuple(p.ids) for _, _, p in batch))}
-        owners = torch.tensor([heads[tuple(p.ids)] for _, _, p in batch], device=self._device)
+        prompts = [tuple(p.ids) for _, _, p in batch]
+        heads = {ids: n for n, ids in enumerate(dict.fromkeys(prompts))}
+        owners = torch.tensor([heads[ids] for ids in prompts], device=self._device)
         ids, mask = self._rows([list(head) for head in heads])
         longest = max(len(p.continuation) for _, _, p in batch)
         rows = [p.continuation + [self._pad] * (longest - len(p.continuation)) for _, _, p in batch]
-        more = torch.tensor(
-            rows, device=self._device
-        )  # (batch, longest); what pads on the right changes nothing before it
+        # (batch, longest); padded on the right, which changes nothing before it
+        more = torch.tensor(rows, device=self._device)
         with torch.inference_mode():
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
             read = self._loaded(

@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.cells import STAND, Cells
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of
 from llmkit.registry import unknown
 
-T = TypeVar("T")
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
 _EXPORTED = Path(__file__).parent / "exported"
@@ -44,7 +43,8 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
         files[condition] = name
         lines = [json.dumps(_doc(s), ensure_ascii=False) for s in group]
         written.append(_write(folder / name, "\n".join(lines) + "\n"))
-    tokens, scorer = _setting(run, "rop", "max_tokens", 256), _setting(run, "eval", "scorer", "answer")
+    recipe = recipe_of(run)
+    tokens, scorer = _setting(recipe, "rop", "max_tokens", 256), _setting(recipe, "eval", "scorer", "answer")
     if form == "inspect":
         task = _template("inspect_task.py.txt", scorer=scorer, max_tokens=tokens)
         written.append(_write(folder / "conditions.json", json.dumps(files, indent=2) + "\n"))
@@ -134,9 +134,9 @@ def _literal(text: str) -> str:
     return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
 
 
-def _setting(run: Path, section: str, key: str, default: T) -> T:
-    """What the run's recipe says, or the default where the run is older than the key."""
-    return (recipe_of(run).get(section) or {}).get(key) or default
+def _setting(recipe: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
+    """What a run's recipe says, or the default where the run is older than the key."""
+    return (recipe.get(section) or {}).get(key) or default
 
 
 def _template(file: str, **values: Any) -> str:

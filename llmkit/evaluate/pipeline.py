@@ -23,7 +23,7 @@ from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Progress, RunFolder, Runner, terminable
-from llmkit.tasks import SCORERS
+from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Role, Steps, Variant
 
 Command = Literal["rop", "eval"]
@@ -51,6 +51,7 @@ class Plan:
 
     recipe: Recipe
     arms: list[type[Arm]]
+    scorer: Scorer
     needs: frozenset[str]
     questions: list[Question]
     variants: list[Variant]
@@ -99,7 +100,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     A shard, part i of n from 1, asks every n-th question.
     """
     arms = conditions.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
-    SCORERS[recipe.eval.scorer]  # named here, before anything is loaded
+    scorer = SCORERS[recipe.eval.scorer]()
     needs = conditions.needs_of(arms, recipe)
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
@@ -116,7 +117,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )
     similar = conditions.near_duplicates(train + dev, questions)
-    return Plan(recipe, arms, needs, asked_here, variants, train, dev, given, searches, similar)
+    return Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar)
 
 
 def run(
@@ -142,7 +143,7 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = _instructions(planned, runner, folder, quiet)
-        samples = _answer(loaded.recipe, planned.jobs(found), rows, runner, folder, engines, quiet)
+        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
             return Result(folder.path, samples, {}, found, [], runner.asked)
         measured, verdicts = measure(loaded.recipe, samples, folder)
@@ -202,7 +203,7 @@ def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool)
 
 
 def _answer(
-    recipe: Recipe,
+    planned: Plan,
     wanted: Sequence[Job],
     rows: Sequence[Row],
     runner: Runner,
@@ -212,9 +213,8 @@ def _answer(
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
     # Who a server is cannot be known without calling it, and a run that is finished must not need it.
-    local = None if engine_kind(recipe.model, recipe.engine) == "openai" else engines
+    local = None if engine_kind(planned.recipe.model, planned.recipe.engine) == "openai" else engines
     jobs_by_key = {job.key: job for job in wanted}
-    scorer = SCORERS[recipe.eval.scorer]()
     known = {
         row["key"]: Sample.from_row(row)
         for row in finished(rows).values()
@@ -223,7 +223,7 @@ def _answer(
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
         for done in runner.run((key, job.steps()) for key, job in missing.items()):
-            row = outcome_row(missing[done.key], done, scorer)
+            row = outcome_row(missing[done.key], done, planned.scorer)
             folder.append(row)
             known[done.key] = Sample.from_row(row)
     return [known[job.key] for job in wanted]
@@ -288,7 +288,7 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
         sets = {kind: [kind] for kind in kinds}
     else:
         sets = {POOLED: list(kinds)}
-    found, scorer = [], SCORERS[recipe.eval.scorer]()
+    found = []
     for name, chosen in sets.items():
         pools = conditions.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
@@ -299,5 +299,5 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
 
             order = {"trained_on": name, "seed": recipe.seed, "number": number}
             likelihood = recipe.eval.answer == "likelihood"
-            found.append(search_both(recipe.rop, pools, named, scorer, **order, likelihood=likelihood))
+            found.append(search_both(recipe.rop, pools, named, planned.scorer, **order, likelihood=likelihood))
     return found

@@ -32,7 +32,10 @@ class Scorer(ABC):
 
     @abstractmethod
     def extract(self, text: str, question: Question) -> str | None:
-        """The answer that a reply gives, None where it gives none. None is counted as unparsed, and is wrong."""
+        """The answer that a reply gives, None where it gives none. None is counted as unparsed, and is wrong.
+
+        Of a question, `llmkit eval score` and exported tasks know text, gold, kind and options only.
+        """
 
     def score(self, parsed: str | None, question: Question) -> bool:
         """Whether an extracted answer is the gold one; by default as the question's kind compares them."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
 import random
-import subprocess
-import sys
 from collections import Counter
 from random import Random
 
@@ -316,24 +312,3 @@ class TestPython:
             @scratch("ends", level="word")
             class Other(WordEdit):
                 pass
-
-    def test_an_installed_package_adds_an_operator(self, tmp_path):
-        """As pip would install it: a module, and an entry point in the group `llmkit.operators`."""
-        (tmp_path / "louder.py").write_text(
-            "from llmkit.perturb import WordEdit, operator\n\n\n"
-            '@operator("shout", level="word")\nclass Shout(WordEdit):\n'
-            '    """Writes a word in capitals (a habit)."""\n\n'
-            "    def edit(self, word, rng):\n        return word.upper()\n"
-        )
-        info = tmp_path / "louder-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: louder\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[llmkit.operators]\nshout = louder:Shout\n")
-        done = subprocess.run(
-            [sys.executable, "-m", "llmkit", "perturb", "-", "--op", "shout", "--rate", "1"],
-            input='{"question": "say 3 words"}\n',
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
-        assert json.loads(done.stdout)["question"] == "SAY 3 WORDS", done.stderr
