@@ -222,7 +222,9 @@ def _answer(
     }
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
-        for done in runner.run((key, job.steps()) for key, job in missing.items()):
+        # What has to wait for a correction begins first, or the engine would end with a batch of these alone.
+        order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
+        for done in runner.run((key, missing[key].steps()) for key in order):
             row = outcome_row(missing[done.key], done, planned.scorer)
             folder.append(row)
             known[done.key] = Sample.from_row(row)

@@ -16,6 +16,7 @@ from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.report import html, write
 from llmkit.evaluate.samples import Sample
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
+from llmkit.types import CLEAN
 from tests.helpers import synthetic
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -70,8 +71,17 @@ def folder(samples, tmp_path_factory):
 
 
 @pytest.fixture
-def page(chromium, folder):
+def clean_only(samples, tmp_path):
+    """A run folder in which no question was perturbed."""
+    kept = [s for s in samples if s.outcome.condition == CLEAN]
+    write(tmp_path, kept, metrics(kept, FAST, 7), [])
+    return tmp_path
+
+
+@pytest.fixture
+def page(chromium, request):
     """The page, open, and after the test: no error on its console and nothing asked of any network."""
+    folder = request.getfixturevalue(getattr(request, "param", "folder"))
     context = chromium.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
     page = context.new_page()
     complaints, asked = [], []
@@ -101,6 +111,13 @@ def test_the_page_is_one_closed_file(folder):
     assert "<" not in data
     assert json.loads(data)["browser"]["questions"][0][1] == EVIL
     assert "org/tiny-<b>model" not in text
+
+
+@pytest.mark.parametrize("page", ["clean_only"], indirect=True)
+def test_it_opens_where_nothing_was_perturbed(page):
+    titles = page.locator("h2").all_text_contents()
+    assert "Accuracy" in titles
+    assert "What noise takes" not in titles
 
 
 def test_it_opens_from_a_file_with_all_its_sections(page):

@@ -216,6 +216,14 @@ def test_eval_asks_only_what_it_is_asked_for(run):
     assert {r.purpose for r in engine.asked} == {"answer"}
 
 
+def test_what_waits_for_a_correction_begins_first(run):
+    _, engine = run(rop__search__budget=0, rop__arms=["stand", "correct_only"], use_cache=False)
+    purposes = [r.purpose for r in engine.asked]
+    corrections = purposes.count("correct")
+    assert corrections > 0
+    assert set(purposes[:corrections]) == {"correct"}
+
+
 def test_a_replicate_of_clean_is_asked_for_itself(run):
     result, engine = run(command="eval", eval__replicate_clean=True, perturb__conditions=[], use_cache=False)
     assert {s.outcome.condition for s in result.samples} == {"clean", conditions.REPLICATE}

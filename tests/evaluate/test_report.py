@@ -17,6 +17,7 @@ from llmkit.evaluate import gates
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.report import junit, summary, tabular, write
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
+from llmkit.types import CLEAN
 from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=300), price_prompt=1.0, price_completion=4.0)
@@ -57,6 +58,15 @@ def test_terminal_summary_of_one_arm_shows_its_losses():
     assert "Loss of stand" in text
     assert "Ablation" not in text
     assert "Gates" not in text
+
+
+@pytest.mark.parametrize("arms", [["stand"], ["stand", "rop"]])
+def test_terminal_summary_of_clean_questions_alone_has_no_losses(arms):
+    samples = [s for s in synthetic.samples(questions=20, arms=arms) if s.outcome.condition == CLEAN]
+    text = printed(metrics(samples, FAST, 7))
+    assert "Accuracy" in text
+    assert "Loss of" not in text
+    assert ("harm to clean" in text) == (len(arms) > 1)
 
 
 def test_terminal_summary_of_many_conditions_is_split():

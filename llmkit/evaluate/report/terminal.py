@@ -84,7 +84,7 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
     """What noise takes from each arm, where nothing else is compared."""
     tables = []
     for arm, found in metrics["arms"].items():
-        if not found["drop"]:
+        if not found.get("drop"):
             continue
         table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", "p")
         for condition, drop in found["drop"].items():
