@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import conditions, gates, jobs, noise, report
+from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row
@@ -20,7 +20,7 @@ from llmkit.evaluate.samples import Sample, read_samples
 from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb import perturbers
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
-from llmkit.rop import Arm, Instructions, default_instructions, read, search_both, to_json
+from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin, search_both, to_json
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Progress, RunFolder, Runner, terminable
 from llmkit.tasks import SCORERS, Scorer
@@ -63,6 +63,8 @@ class Plan:
     """Pairs of a tuning and a test question that share most of their words: reported, not refused."""
     ask: Ask = conditions.nobody
     """How a model is asked for noise."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What the file of the given instructions says of where they come from."""
 
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
@@ -104,7 +106,8 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     needs = conditions.needs_of(arms, recipe)
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
-    given = read(recipe.rop.instructions) if recipe.rop.instructions else [default_instructions()]
+    file = recipe.rop.instructions
+    given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = conditions.test_questions(recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
@@ -116,8 +119,10 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )
-    similar = conditions.near_duplicates(train + dev, questions)
-    return Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar)
+    tuned = provenance.tuned_on(file, origin, given) if file else []
+    provenance.refuse_tuned_on(file or "", tuned, questions)
+    similar = conditions.near_duplicates(train + dev + tuned, questions)
+    return Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar, origin=origin)
 
 
 def run(
@@ -163,9 +168,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                     folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
         found = planned.given
-        folder.write_json(
-            "instructions.json", to_json(found, {"model": loaded.recipe.model.path, "run": folder.path.name})
-        )
+        _write_instructions(found, planned, folder, None)
         wanted = planned.jobs(found)
         rows = finished(folder.entries())
         missing = [job.key for job in wanted if job.key not in rows or not answers(rows[job.key], job, None)]
@@ -196,10 +199,23 @@ def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool)
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
-    folder.write_json(
-        "instructions.json", to_json(found, {"model": planned.recipe.model.path, "run": folder.path.name})
-    )
+    # Who a server is cannot be known without calling it; the search has called it.
+    local = engine_kind(planned.recipe.model, planned.recipe.engine) != "openai"
+    _write_instructions(found, planned, folder, runner.engines if local or planned.searches else None)
     return found
+
+
+def _write_instructions(
+    found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine] | None
+) -> None:
+    """instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
+    recipe, run = planned.recipe, folder.path.name
+    if recipe.rop.instructions:
+        told = provenance.of_use(planned.origin, recipe, run)
+    else:
+        pools = (planned.train, planned.dev) if planned.searches else ([], [])
+        told = provenance.of_search(recipe, run, *pools, engines)
+    folder.write_json("instructions.json", to_json(found, told))
 
 
 def _answer(

@@ -70,7 +70,10 @@ def default_instructions() -> Instructions:
 
 
 def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The content of instructions.json: every candidate with its scores and items, and how to make it again."""
+    """The content of instructions.json: every candidate with its scores and items, and how to make it again.
+
+    `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
+    """
 
     def search(s: Search) -> dict[str, Any]:
         row = asdict(s)
@@ -96,12 +99,7 @@ def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, 
 
 def read(path: str | Path) -> list[Instructions]:
     """Reads an instructions.json. A hand-made file needs only {"correction": "...", "guidance": "..."}."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UsageError(f"cannot read instructions from {path}: {e.strerror}") from None
-    except ValueError as e:
-        raise UsageError(f"{path} is not JSON: {e}") from None
+    data = _content(path)
     try:
         if "instructions" not in data:
             pair = (Search(stage, _text(data[stage])) for stage in ("correction", "guidance"))
@@ -120,6 +118,22 @@ def read(path: str | Path) -> list[Instructions]:
             f"{path} holds no instructions: {e!r} is missing or of the wrong kind",
             'it wants {"correction": "...", "guidance": "..."} or a file that llmkit rop wrote',
         ) from None
+
+
+def read_origin(path: str | Path) -> dict[str, Any]:
+    """What an instructions.json says of where its instructions come from; of a hand-made one, nothing."""
+    data = _content(path)
+    own = ("format", "instructions", "correction", "guidance")
+    return {key: value for key, value in data.items() if key not in own} if isinstance(data, dict) else {}
+
+
+def _content(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UsageError(f"cannot read instructions from {path}: {e.strerror}") from None
+    except ValueError as e:
+        raise UsageError(f"{path} is not JSON: {e}") from None
 
 
 def _text(value: Any) -> str:

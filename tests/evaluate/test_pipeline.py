@@ -3,70 +3,17 @@
 from __future__ import annotations
 
 import json
-from functools import cache, partialmethod
 
 import pytest
 from fakes import FakeEngine
-from rapidfuzz import process
+from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.errors import DataError, EngineError, Incomplete, RecipeError, UsageError
 from llmkit.evaluate import conditions, pipeline
 from llmkit.evaluate.estimate import estimate
 from llmkit.evaluate.rescore import rescore
-from llmkit.perturb.text import numbers
 from llmkit.recipe import load as load_recipe
-from llmkit.recipe.schema import DataSection
-from llmkit.tasks import load
 from llmkit.types import Question
-
-OVERRIDES = {
-    "model.path": "scripted",
-    "data.task": "arithmetic",
-    "data.limit": 6,
-    "data.size": 60,
-    "perturb.conditions": ["ec", "woo"],
-    "perturb.rate": 0.3,
-    "rop.search.budget": 12,
-    "rop.search.pool": 8,
-    "rop.search.queries": 1,
-    "rop.search.completions": 2,
-    "eval.interval.draws": 200,
-}
-
-
-@cache
-def golds():
-    """Clean text to gold answer, of every split."""
-    data = DataSection(task="arithmetic", size=60)
-    return {q.text: q.gold for split in ("train", "dev", "test") for q in load(data, split, 7)}
-
-
-def scholar(request):
-    """Answers a clean question rightly and a noisy one wrongly; restores any noisy question when asked to correct."""
-    content = request.messages[0].content
-    if request.purpose == "correct":
-        noisy = content.rsplit("Text: ", 1)[1]
-        return process.extractOne(noisy, [text for text in golds() if numbers(text) == numbers(noisy)])[0]
-    if request.purpose == "propose":
-        return f"Do it well, in way {request.replicate}."
-    return f"The answer is {golds().get(content.rsplit('Question: ', 1)[1], '-1')}"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Runs a recipe with a scripted engine: run(answer, command, **overrides) -> (Result, engine)."""
-
-    def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, **more):
-        monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
-        engine = FakeEngine(answer, shuffle=shuffle)
-        monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
-        overrides = (
-            OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}
-        )
-        loaded = load_recipe(None, overrides)
-        return pipeline.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
-
-    return go
 
 
 def accuracy(result, arm, condition):
@@ -308,10 +255,9 @@ def test_other_instructions_in_the_same_file_are_asked_with_anew(run, tmp_path):
     assert not any("Ponder." in text for text in asked)
 
 
-def test_another_model_in_the_same_place_is_asked_anew(run, monkeypatch):
+def test_another_model_in_the_same_place_is_asked_anew(run):
     first, _ = run(command="eval")
-    monkeypatch.setattr(FakeEngine, "__init__", partialmethod(FakeEngine.__init__, name="trained further"))
-    second, engine = run(lambda request: "The answer is 1.", command="eval")
+    second, engine = run(lambda request: "The answer is 1.", command="eval", name="trained further")
     assert second.folder == first.folder
     assert len(engine.asked) == len(second.samples)
     assert {s.outcome.parsed for s in second.samples} == {"1"}

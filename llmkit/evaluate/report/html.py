@@ -131,7 +131,8 @@ def browser(samples: Sequence[Sample]) -> dict[str, Any]:
 def facts(folder: Path) -> dict[str, Any]:
     """What a run folder's files say of the run: title, rows of facts, and the instructions that it used."""
     recipe, environment = recipe_of(folder), _json(folder / "env.json")
-    told = _json(folder / "instructions.json").get("instructions") or []
+    written = _json(folder / "instructions.json")
+    told = written.get("instructions") or []
     engine = _json(folder / "run.json").get("engine")  # what `auto` stood for
 
     def of(*path: str) -> Any:
@@ -154,6 +155,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "Noise": _joined(_listed(of("perturb", "conditions")), f"rate {_listed(of('perturb', 'rate'))}"),
         "Seed": of("seed"),
         "Instructions from": of("rop", "instructions"),
+        "Instructions found with": written.get("model") if written.get("used_by") else None,
         "Optimizer": of("rop", "optimizer"),
         "Corrector": of("rop", "corrector"),
         "llmkit": environment.get("llmkit"),
