@@ -71,7 +71,9 @@ BaseUrl = Annotated[
     list[str] | None, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server. May be repeated.")
 ]
 Budget = Annotated[int | None, typer.Option("--budget", metavar="N", help="Sequences a search may score.")]
-Conditions = Annotated[str | None, typer.Option("--conditions", metavar="A,B", help="Noise, e.g. ec,sc,ec+uic.")]
+Conditions = Annotated[
+    str | None, typer.Option("--conditions", metavar="A,B", help="Noise, e.g. ec,sc,ec+uic or chars:1,4,7.")
+]
 Corrector = Annotated[str | None, typer.Option("--corrector", metavar="MODEL", help="Corrects the questions.")]
 DataDir = Annotated[
     str | None, typer.Option("--data-dir", metavar="DIR", help="Question sets in their official file layout.")
@@ -149,8 +151,12 @@ def overrides(sets: list[str] | None = None, **flags: Any) -> list[Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name in ("arms", "conditions", "eval_arms"):
+    if name in ("arms", "eval_arms"):
         return split_list(value)
+    if name == "conditions":
+        from llmkit.perturb.spec import names
+
+        return names(value)
     if name == "rate":
         rates = [_number(part) for part in split_list(value)]
         return rates[0] if len(rates) == 1 else rates
@@ -162,19 +168,12 @@ def _value(name: str, value: Any) -> Any:
 
 
 def split_list(text: str) -> list[str]:
-    """Splits at commas, but not inside brackets.
+    """Splits at commas.
 
-    >>> split_list("ec, mix(sc:0.5,uic:0.5)")
-    ['ec', 'mix(sc:0.5,uic:0.5)']
+    >>> split_list("stand, rop")
+    ['stand', 'rop']
     """
-    parts, depth = [""], 0
-    for char in text:
-        depth += (char in "([{") - (char in ")]}")
-        if char == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += char
-    return [p.strip() for p in parts if p.strip()]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _number(text: str) -> float | str:

@@ -31,7 +31,7 @@ Op = Annotated[
     typer.Option(
         "--op",
         metavar="A,B",
-        help="Operators (`--list`), ec+uic, chars(4), mix(ec:0.7,sc:0.3). [ec,sc,woo,hw,uic]",
+        help="Operators (`--list`), ec+uic, chars:1,4,7, mix(ec:0.7,sc:0.3). [ec,sc,woo,hw,uic]",
     ),
 ]
 Rate = Annotated[

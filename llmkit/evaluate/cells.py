@@ -26,7 +26,9 @@ PAPER = ("ec", "sc", "woo", "hw", "uic")
 Cell = tuple[str, str]  # arm, condition
 Weights = Mapping[Cell, float]
 
-_STRENGTH = re.compile(r"(.+)[@:](\d+(?:\.\d+)?)")
+_NUMBER = r"(\d+(?:\.\d+)?(?:e-?\d+)?)"
+_STRENGTH = re.compile(rf"(.+)[@:]{_NUMBER}|(\w+)\({_NUMBER}\)")
+_AT_RATE = re.compile(rf"(.+)@{_NUMBER}")
 
 
 def is_clean(condition: str) -> bool:
@@ -35,9 +37,15 @@ def is_clean(condition: str) -> bool:
 
 
 def strength(condition: str) -> tuple[str, float] | None:
-    """("ec", 0.1) for "ec@0.1", ("chars", 4.0) for "chars:4"; None for a condition without a stated strength."""
+    """("ec", 0.1) for "ec@0.1", ("chars", 4.0) for "chars:4" and "chars(4)"; None where no strength is stated."""
     found = _STRENGTH.fullmatch(condition)
-    return (found[1], float(found[2])) if found else None
+    return (found[1] or found[3], float(found[2] or found[4])) if found else None
+
+
+def kind_of(condition: str) -> str:
+    """The kind of noise, whatever its rate: "ec" for "ec" and "ec@0.1", "chars:4" for itself."""
+    found = _AT_RATE.fullmatch(condition)
+    return found[1] if found else condition
 
 
 def is_noisy(condition: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -10,6 +11,8 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import OPERATORS, Operator, weighted
 
 _TAKES_A_PATH = ("file:", "natural:")  # "+" may be part of a path
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBERED = re.compile(rf"(.+):{_NUMBER.pattern}|(\w+)\({_NUMBER.pattern}\)")  # chars:4, chars(4)
 
 
 @dataclass(frozen=True)
@@ -83,5 +86,18 @@ def _operator(spec: str) -> Operator:
 
 
 def names(specs: str | Sequence[str]) -> list[str]:
-    """Specs as given on a command line or in a recipe, one per condition."""
-    return [name for given in ([specs] if isinstance(specs, str) else specs) for name in split(given)]
+    """Specs as given on a command line or in a recipe, one per condition. A number repeats the operator before it.
+
+    >>> names("ec,chars:1,4,7")
+    ['ec', 'chars:1', 'chars:4', 'chars:7']
+    """
+    found: list[str] = []
+    for given in [specs] if isinstance(specs, str) else specs:
+        operator = ""
+        for name in split(given):
+            if operator and _NUMBER.fullmatch(name):
+                name = f"{operator}:{name}"
+            numbered = _NUMBERED.fullmatch(name)
+            operator = (numbered[1] or numbered[2]) if numbered else ""
+            found.append(name)
+    return found

@@ -212,7 +212,8 @@ def test_strength_curve_and_its_area():
     assert curve["area"]["value"] == pytest.approx(by_hand, abs=1e-5)
     assert curve["area"]["low"] < by_hand < curve["area"]["high"]
     assert strength("ec@0.1") == ("ec", 0.1)
-    assert strength("chars:4") == ("chars", 4.0)
+    assert strength("chars:4") == strength("chars(4)") == ("chars", 4.0)
+    assert strength("nlpaug:keyboard@0.1") == ("nlpaug:keyboard", 0.1)
     assert strength("clean") is strength("mix(ec:0.7,sc:0.3)") is None
 
 
