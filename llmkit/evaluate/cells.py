@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from llmkit.evaluate import statistics
@@ -24,6 +25,7 @@ ARMS = (
 PAPER = ("ec", "sc", "woo", "hw", "uic")
 
 Cell = tuple[str, str]  # arm, condition
+PairKey = tuple[str, int, int]  # question, noise draw, search seed
 Weights = Mapping[Cell, float]
 
 _NUMBER = r"(\d+(?:\.\d+)?(?:e-?\d+)?)"
@@ -80,7 +82,7 @@ class Cells:
             out = o.meta.get("holdout")
             if out is not None:
                 self.held[o.arm, o.condition, str(out)].append(sample)
-            if out is None or (o.arm not in complete and (out == o.condition or is_clean(o.condition))):
+            if out is None or (o.arm not in complete and (out == kind_of(o.condition) or is_clean(o.condition))):
                 self.samples[o.arm, o.condition].append(sample)
         self.arms = sorted({arm for arm, _ in self.samples}, key=arm_order)
         self.conditions = sorted({c for _, c in self.samples}, key=_condition_order)
@@ -138,20 +140,28 @@ class Cells:
     def pairs(self, plus: Cell, minus: Cell) -> tuple[int, int, bool]:
         """Pairs of answers right only in `plus`, only in `minus`, and whether every question has just one such pair.
 
-        What was asked fewer times is paired with every repeat: clean has one draw, `stand` has no search seeds.
+        What was asked fewer times is paired with every repeat: clean has one draw, `stand` has no search seeds. Where
+        the sets of instructions of a held-out scheme stand in one cell, each of their answers makes pairs of its own,
+        as each has its share in the cell's mean.
         """
-        left, right = ({pair_key(s): s.outcome.correct for s in self.samples[cell]} for cell in (plus, minus))
+        left, right = (self._answers(cell) for cell in (plus, minus))
         better = worse = 0
         asked: list[str] = []
         for q, draw, seed in sorted(left.keys() | right.keys()):
             nearest = ((q, draw, seed), (q, draw, 0), (q, 0, seed), (q, 0, 0))
-            a, b = (next((side[k] for k in nearest if k in side), None) for side in (left, right))
-            if a is None or b is None:
-                continue
-            better += a and not b
-            worse += b and not a
-            asked.append(q)
+            one, other = (next((side[k] for k in nearest if k in side), []) for side in (left, right))
+            for a, b in product(one, other):
+                better += a and not b
+                worse += b and not a
+                asked.append(q)
         return better, worse, len(asked) == len(set(asked))
+
+    def _answers(self, cell: Cell) -> dict[PairKey, list[bool]]:
+        """The verdicts of a cell: one for each key, or one for each kind of noise that was held out."""
+        found: dict[PairKey, list[bool]] = defaultdict(list)
+        for sample in self.samples[cell]:
+            found[pair_key(sample)].append(sample.outcome.correct)
+        return found
 
 
 class Plan:
@@ -198,7 +208,7 @@ class Plan:
         return dict(zip(names, map(float, statistics.sign_flip(sums, draws, seed)), strict=True))
 
 
-def pair_key(sample: Sample) -> tuple[str, int, int]:
+def pair_key(sample: Sample) -> PairKey:
     """What makes two answers a pair: the same question, noise draw and search seed."""
     return sample.outcome.question_id, sample.outcome.draw, int(sample.outcome.meta.get("search_seed") or 0)
 

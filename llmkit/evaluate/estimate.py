@@ -9,6 +9,7 @@ from llmkit.evaluate.conditions import REPLICATE
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.pipeline import Plan
 from llmkit.evaluate.statistics import minimum_detectable_effect
+from llmkit.perturb.spec import names
 from llmkit.types import CLEAN, Message, Reply, Request
 
 _SAMPLE = 40  # answers of each arm whose prompts are measured
@@ -119,7 +120,7 @@ def _asked(job: Job) -> list[Request]:
 def _search_calls(plan: Plan) -> int:
     """At most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
-    search, kinds = recipe.rop.search, len(recipe.perturb.conditions)
+    search, kinds = recipe.rop.search, len(names(recipe.perturb.conditions))
     sets = kinds if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1
     each = 2 * (search.queries * search.completions + search.budget) + len(plan.train) + len(plan.dev)
     return sets * recipe.rop.search_seeds * each

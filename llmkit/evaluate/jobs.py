@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.evaluate import conditions
+from llmkit.evaluate.cells import kind_of
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.rop.instructions import POOLED
@@ -106,7 +107,7 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
 
     Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
     """
-    kind = variant.condition.split("@")[0]
+    kind = kind_of(variant.condition)
     own = [i for i in found if i.trained_on == kind]
     if own or all(i.trained_on == POOLED or i.trained_on.startswith(ALL_BUT) for i in found):
         return own or list(found)

@@ -240,11 +240,15 @@ def _noise_floor(cells: Cells, arm: str, level: float) -> dict[str, Any] | None:
     """How often the same clean question, asked twice, is answered or judged differently: the engine's own noise."""
     import numpy as np
 
-    once, again = ({pair_key(s): s.outcome for s in cells.samples.get((arm, c), ())} for c in (CLEAN, REPLICATE))
+    def asked(condition: str) -> dict[tuple, Outcome]:
+        here = cells.samples.get((arm, condition), ())
+        return {(*pair_key(s), str(s.outcome.meta.get("holdout") or "")): s.outcome for s in here}
+
+    once, again = asked(CLEAN), asked(REPLICATE)
     both = sorted(once.keys() & again.keys())
     if not both:
         return None
-    rows = [cells.row[q] for q, _, _ in both]
+    rows = [cells.row[q] for q, *_ in both]
 
     def share(flags: list[bool]) -> dict[str, Any]:
         hits, of = np.zeros(len(cells.questions)), np.zeros(len(cells.questions))

@@ -19,6 +19,7 @@ from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples
 from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb import perturbers
+from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin, search_both, to_json
 from llmkit.rop.instructions import POOLED
@@ -299,13 +300,13 @@ def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
     recipe = planned.recipe
-    kinds = recipe.perturb.conditions
+    kinds = names(recipe.perturb.conditions)
     if recipe.rop.holdout == "one-out":
         sets = {f"{ALL_BUT}{kind}": [k for k in kinds if k != kind] for kind in kinds}
     elif recipe.rop.scope == "per_type":
         sets = {kind: [kind] for kind in kinds}
     else:
-        sets = {POOLED: list(kinds)}
+        sets = {POOLED: kinds}
     found = []
     for name, chosen in sets.items():
         pools = conditions.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from llmkit.cli import common
+from llmkit.evaluate.metrics import metrics
+from llmkit.evaluate.report import summary
+from llmkit.recipe.schema import EvalSection, IntervalSection
+from llmkit.types import Outcome
+
+FAST = EvalSection(interval=IntervalSection(draws=200))
 
 
 @pytest.mark.parametrize(
@@ -31,3 +40,49 @@ def test_numbers_of_letters_make_a_strength_curve(run, conditions):
     # right on clean questions only: half of the first of seven steps
     assert [p["accuracy"]["value"] for p in curve["points"]] == [1.0, 0.0, 0.0, 0.0]
     assert curve["area"]["value"] == pytest.approx(0.5 / 7, abs=1e-6)
+
+
+def test_held_out_kinds_at_several_rates_have_noisy_cells_gains_and_an_ablation(run):
+    arms = ["stand", "correct_only", "guide_only", "rop"]
+    result, _ = run(rop__holdout="one-out", perturb__rate=[0.2, 0.4], rop__arms=arms)
+    noisy = ["ec@0.2", "ec@0.4", "woo@0.2", "woo@0.4"]
+    found = result.metrics["arms"]["rop"]
+    assert {c: gain["value"] for c, gain in found["gain"].items()} == dict.fromkeys([*noisy, "noisy"], 1.0)
+    assert found["recovery"]["noisy"]["value"] == pytest.approx(1.0)
+    assert found["conditions"]["ec@0.2"]["outcomes"] == 6  # only those of the instructions that never saw ec
+    shown = Console(width=100, record=True, file=io.StringIO())
+    shown.print(summary(result.metrics))
+    ablation = shown.export_text().partition("Ablation")[2]
+    assert all(condition in ablation for condition in noisy)
+
+
+def test_answers_under_each_held_out_set_are_counted_as_they_are_averaged():
+    """Two sets of instructions. Clean: one right on all of four questions, the other on none. ec: the first only."""
+    rows = []
+    for i in range(4):
+        for condition in ("clean", "ec"):
+            rows.append(outcome(i, "stand", condition, True, {}))
+            rows += [outcome(i, "rop", condition, kind == "ec", {"holdout": kind}) for kind in ("ec", "woo")]
+    found = metrics(rows, FAST, 7)["arms"]["rop"]
+    assert found["conditions"]["clean"]["accuracy"]["value"] == 0.5
+    harm, drop = found["clean_drop"], found["drop"]["ec"]
+    assert (harm["value"], harm["better"], harm["worse"]) == (0.5, 4, 0)
+    assert (drop["value"], drop["better"], drop["worse"]) == (-0.5, 0, 4)
+    assert harm["test"] == drop["test"] == "sign_flip"  # two pairs a question are no single pair
+    assert (found["gain"]["ec"]["better"], found["gain"]["ec"]["worse"]) == (0, 0)
+    assert found["gain"]["ec"]["test"] == "mcnemar"
+
+
+def test_the_noise_floor_takes_every_held_out_set():
+    rows = [
+        outcome(i, "rop", condition, condition == "clean" or kind == "woo", {"holdout": kind})
+        for i in range(4)
+        for condition in ("clean", "clean#2")
+        for kind in ("ec", "woo")
+    ]
+    floor = metrics(rows, FAST, 7)["noise_floor"]["rop"]
+    assert (floor["n"], floor["verdict_differs"]["value"]) == (8, 0.5)
+
+
+def outcome(number, arm, condition, correct, meta):
+    return Outcome(f"q{number}", f"q{number}", condition, arm, 0, "1", correct, "1", meta=meta)

@@ -226,13 +226,13 @@ function holdout() {
   const arms = Object.keys(M.arms).filter((a) => M.arms[a].holdout && Object.keys(M.arms[a].holdout).length);
   if (!arms.length) return;
   const cards = arms.map((arm) => {
-    const matrix = M.arms[arm].holdout, place = (c) => (noisyConditions.indexOf(c) + 1000) % 1000;
+    const matrix = M.arms[arm].holdout, place = (r) => (noisyConditions.findIndex((c) => c === r || c.startsWith(`${r}@`)) + 1000) % 1000;
     const rowsOf = Object.keys(matrix).sort((a, b) => place(a) - place(b)), columns = noisyConditions.filter((c) => rowsOf.some((r) => matrix[r][c]));
     const reach = Math.max(0.01, ...rowsOf.flatMap((r) => columns.map((c) => Math.abs((matrix[r][c] || { value: 0 }).value))));
     const rows = rowsOf.map((r) => [`without ${r}`, ...columns.map((c) => {
       const e = matrix[r][c];
       if (!present(e)) return el("td", {}, nothing(e));
-      const cell = el("td", { class: r === c ? "best" : "", title: r === c ? "never seen in tuning" : "" }, signed(e.value), r === c ? " ◦" : "", el("br"), el("span", { class: "span" }, signedSpan(e)));
+      const out = r === c || c.startsWith(`${r}@`), cell = el("td", { class: out ? "best" : "", title: out ? "never seen in tuning" : "" }, signed(e.value), out ? " ◦" : "", el("br"), el("span", { class: "span" }, signedSpan(e)));
       cell.style.background = `color-mix(in srgb, ${e.value < 0 ? "var(--off-bg)" : "var(--fixed-bg)"} ${Math.round((90 * Math.abs(e.value)) / reach)}%, transparent)`;
       return cell;
     })]);
