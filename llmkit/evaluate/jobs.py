@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,7 +112,8 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
     own = [i for i in found if i.trained_on == kind]
     if own or all(i.trained_on == POOLED or i.trained_on.startswith(ALL_BUT) for i in found):
         return own or list(found)
-    best = max(found, key=lambda i: max((c.mean or 0.0 for c in i.guidance.candidates), default=0.0)).trained_on
+    # Log-likelihoods are below 0: what was not scored comes after all of them.
+    best = max(found, key=lambda i: -math.inf if i.guidance.mean is None else i.guidance.mean).trained_on
     return [i for i in found if i.trained_on == best]
 
 

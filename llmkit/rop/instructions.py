@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ class Candidate:
 
     @property
     def mean(self) -> float | None:
-        return sum(self.scores.values()) / len(self.scores) if self.scores else None
+        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Search:
     spent: int = 0
     seed: int = 0
     items: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score of what won; None where it was not scored."""
+        return next((c.mean for c in self.candidates if c.text == self.best), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def search(
     return Search(
         stage,
         best.text,
-        tuple(Candidate(c.text, c.origin, c.scores) for c in candidates),
+        tuple(Candidate(c.text, c.origin, {i: c.scores[i] for i in items if i in c.scores}) for c in candidates),
         options.strategy,
         options.score,
         options.budget,
@@ -140,7 +140,8 @@ class _Arm:
 
     @property
     def mean(self) -> float:
-        return sum(self.scores.values()) / len(self.scores) if self.scores else float("-inf")
+        # Exact, so that two candidates tie or do not, whatever order their scores came in.
+        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else float("-inf")
 
 
 # ---------------------------------------------------------------- candidates

@@ -8,10 +8,13 @@ import pytest
 from rich.console import Console
 
 from llmkit.cli import common
+from llmkit.evaluate.jobs import fitting
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.report import summary
 from llmkit.recipe.schema import EvalSection, IntervalSection
-from llmkit.types import Outcome
+from llmkit.rop import Instructions
+from llmkit.rop.instructions import Candidate, Search
+from llmkit.types import Outcome, Question, Variant
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 
@@ -82,6 +85,26 @@ def test_the_noise_floor_takes_every_held_out_set():
     ]
     floor = metrics(rows, FAST, 7)["noise_floor"]["rop"]
     assert (floor["n"], floor["verdict_differs"]["value"]) == (8, 0.5)
+
+
+def scored(kind, *scores):
+    """Instructions for one kind of noise whose guidance candidates have these scores; the first won."""
+    candidates = tuple(Candidate(f"{i}", "generated", {} if s is None else {"q": s}) for i, s in enumerate(scores))
+    return Instructions(Search("correction", "Mend it."), Search("guidance", "0", candidates), kind)
+
+
+@pytest.mark.parametrize(
+    ("sets", "kind"),
+    [
+        ([scored("ec", -3.0, None), scored("sc", -1.0), scored("hw", -2.0)], "sc"),
+        ([scored("ec", 0.2, 0.9), scored("sc", 0.5)], "sc"),  # what left the search early by luck did not win
+        ([scored("ec", None), scored("sc", -9.0)], "sc"),
+    ],
+)
+def test_clean_questions_get_the_instructions_whose_guidance_did_best(sets, kind):
+    question = Question("q", "How many?", "1", "numeric")
+    assert [i.trained_on for i in fitting(sets, Variant(question, "clean", question.text))] == [kind]
+    assert [i.trained_on for i in fitting(sets, Variant(question, "ec@0.2", "Hwo many?"))] == ["ec"]
 
 
 def outcome(number, arm, condition, correct, meta):

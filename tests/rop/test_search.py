@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
 from llmkit.recipe.schema import RopSection, SearchSection
-from llmkit.rop import Pools, read, search_both, to_json
-from llmkit.rop.search import _Arm, halving, restoration, ucb
+from llmkit.rop import Instructions, Pools, read, search_both, to_json
+from llmkit.rop.search import _Arm, halving, restoration, search, ucb
 from llmkit.tasks.scorers import MarkedAnswer
 from llmkit.types import Question, Reply, Variant
 
@@ -191,3 +191,29 @@ def test_where_arms_answer_by_likelihood_guidance_is_scored_so_too():
     assert {s for c in got.guidance.candidates for s in c.scores.values()} == {1.0}
     assert not [r for r in log if r.purpose == "answer"]
     assert {r.continuation for r in log if r.purpose == "score"} == {"ab", "cd"}
+
+
+def test_the_winner_does_not_depend_on_the_order_of_replies():
+    """Equal means of 0.1, 0.2 and 0.3 differ in their last bit where they are added one after another."""
+    texts = [q.question.text for q in POOLS.dev]
+    worth = {"First": dict(zip(texts, [0.1, 0.2, 0.3] * 4, strict=True))}
+    worth["Second"] = dict(zip(texts, [0.3, 0.2, 0.1] * 4, strict=True))
+
+    def score(instruction, variant):
+        return worth.get(instruction, {}).get(variant.question.text, 0.0)
+        yield
+
+    def won(order):
+        def ask(jobs):
+            done = []
+            for name, steps in jobs:
+                result, _ = drive(steps, lambda request: ["First", "Second"][request.replicate])
+                done.append((name, result))
+            return order.sample(done, len(done))
+
+        section = RopSection(search=SearchSection(budget=96, queries=1, completions=2, strategy="halving"))
+        return search("guidance", section, POOLS, lambda v: (v.text, "4"), score, ask, seed=1)
+
+    found = [won(Random(i)) for i in range(20)]
+    assert {f.best for f in found} == {"First"}  # of equals the first written, of the same length or shorter
+    assert len({json.dumps(to_json([Instructions(f, f)], {})) for f in found}) == 1
