@@ -21,6 +21,7 @@ from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
+from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin, search_both, to_json
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Progress, RunFolder, Runner, terminable
@@ -29,6 +30,7 @@ from llmkit.types import Ask, Question, Role, Steps, Variant
 
 Command = Literal["rop", "eval"]
 Shard = tuple[int, int]
+ROLES: tuple[Role, ...] = ("answerer", "optimizer", "corrector")
 
 
 @dataclass(frozen=True)
@@ -277,24 +279,17 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan
 def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
     """The engine of each role; roles with the same model share one."""
     opened: dict[str | None, Engine] = {}
+    for model in (model_of(recipe, role) for role in ROLES):
+        if model.path not in opened:
+            opened[model.path] = stack.enter_context(closing(open_engine(model, recipe.engine)))
+    return {role: opened[model_of(recipe, role).path] for role in ROLES}
 
-    def engine(path: str | None) -> Engine:
-        if path not in opened:
-            own = path in (None, recipe.model.path)
-            model = (
-                recipe.model
-                if own
-                else recipe.model.model_copy(update={"path": path, "adapter": None, "revision": None})
-            )
-            opened[path] = stack.enter_context(closing(open_engine(model, recipe.engine)))
-        return opened[path]
 
-    main = recipe.model.path
-    return {
-        "answerer": engine(main),
-        "optimizer": engine(recipe.rop.optimizer or main),
-        "corrector": engine(recipe.rop.corrector or main),
-    }
+def model_of(recipe: Recipe, role: Role) -> ModelSection:
+    """The model of a role. One of its own is taken plain: revision, adapter, chat template and system prompt of the
+    recipe's `model` are the answering model's."""
+    own = {"optimizer": recipe.rop.optimizer, "corrector": recipe.rop.corrector}.get(role)
+    return recipe.model if own in (None, recipe.model.path) else ModelSection(path=own)
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
