@@ -161,8 +161,9 @@ def _dry(each: list[Loaded], command: Command, json_: bool) -> None:
 def _print_estimate(found: Estimate) -> None:
     print(f"{found.questions} questions, {', '.join(found.conditions)}")
     rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in found.arms]
-    if found.search_calls:
-        rows.insert(0, ["(search)", "", found.search_calls, "", ""])
+    if found.search:
+        spent = found.search
+        rows.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
     if found.noise_calls:
         rows.insert(0, ["(noise, at most)", "", found.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]

@@ -1,16 +1,23 @@
-"""What a run will cost, before any model is asked: calls, tokens, and the first real prompt of each arm."""
+"""What a run will cost, before any model is asked: calls, tokens, and the first real prompt of each arm, with the
+system prompt that the engine puts before it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from llmkit.engines.chat import ChatStyle
+from llmkit.evaluate import conditions
 from llmkit.evaluate.conditions import REPLICATE
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.pipeline import Plan
+from llmkit.evaluate.pipeline import ROLES, Plan, model_of
 from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb.spec import names
-from llmkit.types import CLEAN, Message, Reply, Request
+from llmkit.rop.search import expected
+from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
+
+Styles = Mapping[Role, ChatStyle]
 
 _SAMPLE = 40  # answers of each arm whose prompts are measured
 _CHARS_PER_TOKEN = 4.0  # of English, about; the estimate says "about"
@@ -29,6 +36,15 @@ class ArmEstimate:
 
 
 @dataclass(frozen=True)
+class SearchEstimate:
+    """All searches of a run: calls at most, about how many prompt tokens, at most how many generated."""
+
+    calls: int
+    prompt_tokens: int
+    most_completion_tokens: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A run before it starts. `effect` is the smallest gain that would be found in four of five such runs, if two arms
     disagree on a fifth of the questions; None where no gain would."""
@@ -36,20 +52,22 @@ class Estimate:
     questions: int
     conditions: list[str]
     arms: list[ArmEstimate]
-    search_calls: int
+    search: SearchEstimate | None
     noise_calls: int
     effect: float | None
 
     @property
     def calls(self) -> int:
-        return self.noise_calls + self.search_calls + sum(a.calls for a in self.arms)
+        searching = self.search.calls if self.search else 0
+        return self.noise_calls + searching + sum(a.calls for a in self.arms)
 
     def json(self) -> dict[str, Any]:
         return {
             "questions": self.questions,
             "conditions": self.conditions,
             "calls": self.calls,
-            "search_calls": self.search_calls,
+            "search_calls": self.search.calls if self.search else 0,
+            "search": asdict(self.search) if self.search else None,
             "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
             "arms": {
@@ -68,6 +86,7 @@ class Estimate:
 def estimate(plan: Plan) -> Estimate:
     """Counts what each arm would ask, by letting it ask and answering with its own question. Shared calls, such as one
     correction that two arms need, are counted for each: the cache makes the run cheaper than this."""
+    styles = {role: ChatStyle.of(model_of(plan.recipe, role)) for role in ROLES}
     by_arm: dict[str, list[Job]] = {}
     for job in plan.jobs(plan.given):
         by_arm.setdefault(job.arm.name, []).append(job)
@@ -76,38 +95,38 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(
         questions,
         [CLEAN, *shown],
-        [_arm(name, jobs) for name, jobs in by_arm.items()],
-        _search_calls(plan) if plan.searches else 0,
+        [_arm(name, jobs, styles) for name, jobs in by_arm.items()],
+        _search(plan, styles) if plan.searches else None,
         plan.noise_calls,
         minimum_detectable_effect(questions),
     )
 
 
-def _arm(name: str, jobs: list[Job]) -> ArmEstimate:
+def _arm(name: str, jobs: list[Job], styles: Styles) -> ArmEstimate:
     step = max(1, len(jobs) // _SAMPLE)
-    asked = [_asked(job) for job in jobs[::step]]
-    scale = len(jobs) / len(asked)
-    requests = [r for one in asked for r in one]
-    chars = sum(len(m.content) for r in requests for m in r.messages)
-    return ArmEstimate(
-        name,
-        len(jobs),
-        round(len(requests) * scale),
-        round(chars / _CHARS_PER_TOKEN * scale),
-        round(sum(0 if r.continuation else r.sampling.max_tokens for r in requests) * scale),
-        tuple(r.messages for r in asked[0]),
-    )
+    asked = [_asked(job.steps(), job.variant.text) for job in jobs[::step]]
+    spent = _spent([r for one in asked for r in one], len(jobs) / len(asked), styles)
+    return ArmEstimate(name, len(jobs), *map(round, spent), tuple(styles[r.role].messages(r) for r in asked[0]))
 
 
-def _asked(job: Job) -> list[Request]:
-    """Every request that a job makes when each reply repeats the question."""
+def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[float, float, float]:
+    """Calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
+    calls = chars = longest = 0
+    for request in requests:
+        calls += 1
+        chars += sum(len(m.content) for m in styles[request.role].messages(request))
+        longest += 0 if request.continuation else request.sampling.max_tokens
+    return calls * scale, chars / _CHARS_PER_TOKEN * scale, longest * scale
+
+
+def _asked(steps: Steps, said: str) -> list[Request]:
+    """Every request that is made where each reply says this."""
     asked: list[Request] = []
 
     def reply(request: Request) -> Reply:
         asked.append(request)
-        return Reply(job.variant.text, logprobs=(0.0,) if request.continuation else None)
+        return Reply(said, logprobs=(0.0,) if request.continuation else None)
 
-    steps = job.steps()
     sent: Any = None
     try:
         while True:
@@ -117,10 +136,14 @@ def _asked(job: Job) -> list[Request]:
         return asked
 
 
-def _search_calls(plan: Plan) -> int:
+def _search(plan: Plan, styles: Styles) -> SearchEstimate:
     """At most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
-    search, kinds = recipe.rop.search, len(names(recipe.perturb.conditions))
-    sets = kinds if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1
-    each = 2 * (search.queries * search.completions + search.budget) + len(plan.train) + len(plan.dev)
-    return sets * recipe.rop.search_seeds * each
+    kinds = names(recipe.perturb.conditions)
+    pools = conditions.noisy_pools(plan.train, plan.dev, kinds, recipe)
+    parts = []
+    for examples, times in expected(recipe.rop, pools, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):
+        asked = [request for steps, said in examples[:_SAMPLE] for request in _asked(steps, said)]
+        parts.append(_spent(asked, times / max(1, len(examples[:_SAMPLE])), styles))
+    sets = len(kinds) if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1
+    return SearchEstimate(*(round(sum(part) * sets * recipe.rop.search_seeds) for part in zip(*parts, strict=True)))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.cells import STAND, Cells
-from llmkit.evaluate.samples import Sample, read_samples, recipe_of
+from llmkit.evaluate.samples import Sample, read_samples, recipe_of, system_prompt_of
 from llmkit.registry import unknown
 
 Format = Literal["lm-eval", "inspect"]
@@ -21,9 +21,10 @@ _EXPORTED = Path(__file__).parent / "exported"
 def export(run: Path | str, form: str, out: Path | str | None = None, arm: str = STAND) -> list[Path]:
     """Writes what `arm` asked in a run, with its gold answers, as an lm-eval task folder or an Inspect task.
 
-    The prompts are the run's own, word for word; the other tool adds the model's chat template. `out` is
-    RUN/lm-eval or RUN/inspect where it is not given. Returns the files. UsageError for an unknown format or arm, and
-    for an arm whose answer takes several requests; DataError for a run without prompts.
+    The prompts are the run's own, word for word, its system prompt included; the other tool adds the chat template.
+    `out` is RUN/lm-eval or RUN/inspect where it is not given. Returns the files. UsageError for an unknown format or
+    arm, for an arm whose answer takes several requests, and for Inspect where a run was answered by likelihood;
+    DataError for a run without prompts.
     """
     if form not in FORMATS:
         raise unknown("export format", form, FORMATS)
@@ -32,8 +33,15 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     cells = Cells(samples)
     if arm not in cells.arms:
         raise unknown("arm in this run", arm, cells.arms)
+    asked = [call for s in samples if s.outcome.arm == arm for call in s.calls]
+    if form == "inspect" and any(call.get("continuation") is not None for call in asked):
+        raise UsageError(
+            f"`{run}` was answered by likelihood, and Inspect only generates: its task would ask without the options",
+            "--format lm-eval compares the options as the run did",
+        )
     folder = Path(out) if out else run / form
     folder.mkdir(parents=True, exist_ok=True)
+    system = system_prompt_of(run)
     files, written = {}, []
     for condition in cells.conditions:
         group = sorted(cells.samples.get((arm, condition), ()), key=lambda s: (s.outcome.question_id, s.outcome.draw))
@@ -41,7 +49,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
             continue
         name = f"{_slug(condition, files.values())}.jsonl"
         files[condition] = name
-        lines = [json.dumps(_doc(s), ensure_ascii=False) for s in group]
+        lines = [json.dumps(_doc(s, system), ensure_ascii=False) for s in group]
         written.append(_write(folder / name, "\n".join(lines) + "\n"))
     recipe = recipe_of(run)
     tokens, scorer = _setting(recipe, "rop", "max_tokens", 256), _setting(recipe, "eval", "scorer", "answer")
@@ -60,8 +68,8 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     return [*written, _write(folder / "utils.py", _template("lm_eval_utils.py.txt", scorer=scorer))]
 
 
-def _doc(sample: Sample) -> dict[str, Any]:
-    """One question as the other tool sees it."""
+def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
+    """One question as the other tool sees it, after the run's system prompt where it brings none of its own."""
     o = sample.outcome
     asked = [call for call in sample.calls if call.get("purpose") in ("answer", "score")]
     if not asked:
@@ -72,6 +80,8 @@ def _doc(sample: Sample) -> dict[str, Any]:
             f"arm `{o.arm}` takes several requests for an answer, which one task cannot hold", "export `stand`"
         )
     messages = [{"role": m["role"], "content": m["content"]} for m in asked[-1]["messages"]]
+    if system and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system.strip()})
     doc = {
         "id": o.question_id,
         "draw": o.draw,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
+from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
 from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row
 from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.samples import Sample, read_samples
+from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import minimum_detectable_effect
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
@@ -143,7 +144,8 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = _engines(loaded.recipe, stack)
-        folder = stack.enter_context(_folder(loaded, command, shard, planned))
+        system = ChatStyle.of(loaded.recipe.model).system
+        folder = stack.enter_context(_folder(loaded, command, shard, planned, system))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
@@ -162,7 +164,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(loaded, command, None, planned))
+        folder = stack.enter_context(_folder(loaded, command, None, planned, system_prompt_of(shards[0])))
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
@@ -261,8 +263,11 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     return measured, verdicts
 
 
-def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan) -> RunFolder:
-    """The run's folder, named after the task and everything that can change its answers."""
+def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None) -> RunFolder:
+    """The run's folder, named after the task and everything that can change its answers.
+
+    `system` is the text that the engine puts before every conversation: the file it came from may change.
+    """
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
     name = recipe.output.name or f"{command}-{task}"
@@ -272,7 +277,7 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
     similar = [asdict(pair) for pair in planned.similar]
     facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
-    folder.write_json("run.json", {**facts, "near_duplicates": similar})
+    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
     return folder
 
 

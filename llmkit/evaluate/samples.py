@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.models import read_text
 from llmkit.errors import DataError
 from llmkit.runs.folder import read_journal
 from llmkit.types import Outcome, Usage
@@ -95,3 +97,15 @@ def recipe_of(folder: Path) -> Mapping[str, Any]:
     path = folder / "recipe.resolved.yaml"
     tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
     return tree if isinstance(tree, Mapping) else {}
+
+
+def system_prompt_of(run: Path) -> str | None:
+    """The system prompt that the engine put before every conversation of a run; the journal holds messages without it.
+
+    Runs of before it was kept are read from the file that their recipe names: UsageError where that is gone.
+    """
+    facts = run / "run.json"
+    told = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    if "system_prompt" in told:
+        return told["system_prompt"]
+    return read_text((recipe_of(run).get("model") or {}).get("system_prompt"), "system prompt")[0]

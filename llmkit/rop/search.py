@@ -34,6 +34,10 @@ FAILED_NATS = -50.0
 """The likelihood score of an item whose call failed: lower than any real mean, and still a number in JSON."""
 
 
+Pair = Callable[[Variant], tuple[str, str]]
+"""The input and the wanted output that a stage shows of an item."""
+
+
 class Trial(Protocol):
     """How good an instruction is on one item: higher is better."""
 
@@ -56,34 +60,47 @@ def search_both(
     `likelihood` says how the arms answer (`eval.answer`).
     """
     seed = derive(seed, "search", trained_on, number)
-    arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))  # asks as the arms do, without shots
-    correction = search(
-        "correction",
-        section,
-        pools,
-        lambda v: (v.text, v.question.text),
-        correction_trial(arm),
-        ask,
-        seed=derive(seed, "correction"),
-    )
+    arm, stages = _stages(section, scorer, likelihood)
+
+    def searched(stage: Stage, pools: Pools) -> Search:
+        return search(stage, section, pools, *stages[stage], ask, seed=derive(seed, stage))
+
+    correction = searched("correction", pools)
     corrected = Pools(_correct(correction.best, arm, pools.train, ask), _correct(correction.best, arm, pools.dev, ask))
-    guidance = search(
-        "guidance",
-        section,
-        corrected,
-        lambda v: (v.text, gold_text(v.question)),
-        guidance_trial(arm, scorer),
-        ask,
-        seed=derive(seed, "guidance"),
-    )
-    return Instructions(correction, guidance, trained_on, number)
+    return Instructions(correction, searched("guidance", corrected), trained_on, number)
+
+
+def expected(
+    section: RopSection, pools: Pools, scorer: Scorer, *, likelihood: bool = False
+) -> list[tuple[list[tuple[Steps, str]], int]]:
+    """What `search_both` asks at most, for an estimate: of each kind of step some examples, each with a text that a
+    reply may say, and how many steps of this kind there are."""
+    arm, stages = _stages(section, scorer, likelihood)
+    options, found = section.search, []
+    for stage, (pair, trial) in stages.items():
+        if options.score == "likelihood":
+            trial = likelihood_trial(pair)
+        proposals = [(steps, "") for _, steps in _proposals(stage, options, [pair(v) for v in pools.train], 0)]
+        scored = [(trial(hand_written(stage)[0], v), v.text) for v in pools.dev]
+        found += [(proposals, len(proposals)), (scored, options.budget)]
+    variants = [*pools.train, *pools.dev]
+    return [*found, ([(arm.correct(v), v.text) for v in variants], len(variants))]
+
+
+def _stages(section: RopSection, scorer: Scorer, likelihood: bool) -> tuple[Arm, dict[Stage, tuple[Pair, Trial]]]:
+    """An arm that asks as the others do, without shots; what each stage shows as input and output; how it scores."""
+    arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))
+    return arm, {
+        "correction": (lambda v: (v.text, v.question.text), correction_trial(arm)),
+        "guidance": (lambda v: (v.text, gold_text(v.question)), guidance_trial(arm, scorer)),
+    }
 
 
 def search(
     stage: Stage,
     section: RopSection,
     pools: Pools,
-    pair: Callable[[Variant], tuple[str, str]],
+    pair: Pair,
     trial: Trial,
     ask: Ask,
     *,
@@ -149,10 +166,17 @@ class _Arm:
 
 def propose(stage: Stage, options: SearchSection, pairs: list[tuple[str, str]], ask: Ask, seed: int) -> list[str]:
     """Instructions that the model writes when shown pairs ("forward" mode of APE), deduplicated, in a fixed order."""
-    if not pairs:
-        return []
-    jobs = []
-    for q in range(options.queries):
+    replies = dict(ask(_proposals(stage, options, pairs, seed)))
+    texts = (_clean(replies[name].text) for name in sorted(replies) if replies[name] is not None)
+    return list(dict.fromkeys(t for t in texts if t))
+
+
+def _proposals(
+    stage: Stage, options: SearchSection, pairs: list[tuple[str, str]], seed: int
+) -> list[tuple[str, Steps]]:
+    """The requests that ask for an instruction, none where there are no pairs to show."""
+    jobs: list[tuple[str, Steps]] = []
+    for q in range(options.queries if pairs else 0):
         drawn = Random(derive(seed, "demos", q)).sample(pairs, min(options.demos, len(pairs)))
         content = render("rop/propose-v1", pairs=[{"input": i, "output": o} for i, o in drawn])
         for n in range(options.completions):
@@ -161,9 +185,7 @@ def propose(stage: Stage, options: SearchSection, pairs: list[tuple[str, str]], 
             )
             request = Request((Message("user", content),), sampling, purpose="propose", role="optimizer", replicate=n)
             jobs.append((f"{stage}/propose/{q:03}/{n:03}", _once(request)))
-    replies = dict(ask(jobs))
-    texts = (_clean(replies[name].text) for name in sorted(replies) if replies[name] is not None)
-    return list(dict.fromkeys(t for t in texts if t))
+    return jobs
 
 
 def _once(request: Request) -> Steps:
@@ -212,7 +234,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
     return run
 
 
-def likelihood_trial(pair: Callable[[Variant], tuple[str, str]]) -> Trial:
+def likelihood_trial(pair: Pair) -> Trial:
     """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
 
     def run(instruction: str, variant: Variant) -> Steps:

@@ -92,6 +92,19 @@ def test_an_arm_of_several_requests_is_refused(run):
         export(run, "lm-eval")
 
 
+def test_inspect_is_refused_where_options_were_compared_by_likelihood(run, tmp_path):
+    rows = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["gold"] = "A"
+        row["calls"] = [{**row["calls"][-1], "purpose": "score", "continuation": option} for option in ("x", "y")]
+    synthetic.write_run(run, rows)
+    with pytest.raises(UsageError, match="likelihood") as caught:
+        export(run, "inspect", tmp_path / "out")
+    assert "lm-eval" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+    assert export(run, "lm-eval", tmp_path / "out")
+
+
 @pytest.mark.tiny
 @pytest.mark.xdist_group("engine")
 @pytest.mark.parametrize("answer", ["generate", "likelihood"])

@@ -40,4 +40,4 @@ def scholar(request):
         return process.extractOne(noisy, [text for text in golds() if numbers(text) == numbers(noisy)])[0]
     if request.purpose == "propose":
         return f"Do it well, in way {request.replicate}."
-    return f"The answer is {golds().get(content.rsplit('Question: ', 1)[1], '-1')}"
+    return f"The answer is {golds().get(content.rpartition('Question: ')[2], '-1')}"
