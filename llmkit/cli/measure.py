@@ -123,7 +123,8 @@ def measure(
         if tasks:
             common.note(f"{one.recipe.data.task}:")
         quiet = common.settings.quiet
-        results.append(pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part))
+        used = results[-1].tokens if results else 0
+        results.append(pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part, tokens=used))
         if not json_:
             _print(results[-1], command)
     if json_:

@@ -88,6 +88,12 @@ def _messages(request: Request) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in request.messages]
 
 
+def tokens_asked(rows: Iterable[Row]) -> int:
+    """Tokens of the calls in a journal that a model answered, not the cache."""
+    replies = (decode_reply(call["reply"]) for row in rows for call in row.get("calls", ()) if not call["cached"])
+    return sum(reply.usage.prompt + reply.usage.completion for reply in replies)
+
+
 class KnownReplies:
     """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
     also where the cache is off or was cleared."""

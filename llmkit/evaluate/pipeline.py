@@ -15,7 +15,7 @@ from llmkit.errors import Incomplete, UsageError
 from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
-from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row
+from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import minimum_detectable_effect
@@ -47,6 +47,8 @@ class Result:
     instructions: list[Instructions]
     gates: list[GateResult]
     model_calls: int
+    tokens: int = 0
+    """Tokens used by asking: in this start and earlier ones, and, with several sets, for those before this one."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,18 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
 
 
 def run(
-    loaded: Loaded, command: Command, *, use_cache: bool = True, quiet: bool = False, shard: Shard | None = None
+    loaded: Loaded,
+    command: Command,
+    *,
+    use_cache: bool = True,
+    quiet: bool = False,
+    shard: Shard | None = None,
+    tokens: int = 0,
 ) -> Result:
-    """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept."""
+    """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept.
+
+    `tokens` were used for other sets under the same budget.
+    """
     planned = plan(loaded.recipe, command, shard)
     if shard and planned.searches:
         raise UsageError(
@@ -149,15 +160,16 @@ def run(
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
+        runner.tokens = tokens + tokens_asked(rows)
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = _instructions(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
-            return Result(folder.path, samples, {}, found, [], runner.asked)
+            return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
         measured, verdicts = measure(loaded.recipe, samples, folder)
-        return Result(folder.path, samples, measured, found, verdicts, runner.asked)
+        return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
 
 
 def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:

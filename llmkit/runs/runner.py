@@ -258,7 +258,7 @@ class _Run:
         if budget is not None and used >= budget:
             raise Incomplete(
                 f"the budget of {budget} tokens is spent ({used} used)",
-                "what finished is saved, and the same command goes on from there",
+                "what finished is saved; with a larger --max-tokens-total the same command goes on from there",
             )
 
 

@@ -111,13 +111,6 @@ def test_a_failed_request_is_a_wrong_answer_with_its_reason(run):
     assert len(result.samples) == 6 * 3 * 5
 
 
-def test_a_budget_of_tokens_stops_cleanly_and_the_run_goes_on_later(run):
-    with pytest.raises(Incomplete, match="budget"):
-        run(eval__max_tokens_total=500)
-    result, _ = run()
-    assert len(result.samples) == 6 * 3 * 5
-
-
 def test_per_type_tunes_one_pair_of_instructions_for_each_kind_of_noise(run):
     result, _ = run(rop__scope="per_type")
     assert [i.trained_on for i in result.instructions] == ["ec", "woo"]

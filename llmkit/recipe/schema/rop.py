@@ -114,7 +114,7 @@ class EvalSection(Section):
     baseline: Annotated[str | None, NEUTRAL] = None
     """A run folder that gates compare against."""
     max_tokens_total: Annotated[int | None, NEUTRAL] = Field(None, ge=1)
-    """Stop cleanly, exit 4, once this many tokens were used."""
+    """Stop cleanly, exit 4, once this many tokens were used by asking: all sets and all starts of a run together."""
     price_prompt: Annotated[float, NEUTRAL] = Field(0.0, ge=0)
     """Price of a million prompt tokens, for the cost table."""
     price_completion: Annotated[float, NEUTRAL] = Field(0.0, ge=0)
