@@ -79,6 +79,16 @@ def clean_only(samples, tmp_path):
 
 
 @pytest.fixture
+def losses_declared(samples, tmp_path):
+    """A run folder whose recipe declares losses and harm as the family of its comparisons."""
+    wide = FAST.model_copy(update={"family": ("drop", "clean_drop")})
+    measured = metrics(samples, wide, 7)
+    (tmp_path / "metrics.json").write_text(json.dumps(measured))
+    write(tmp_path, samples, measured, [])
+    return tmp_path
+
+
+@pytest.fixture
 def page(chromium, request):
     """The page, open, and after the test: no error on its console and nothing asked of any network."""
     folder = request.getfixturevalue(getattr(request, "param", "folder"))
@@ -171,6 +181,34 @@ def test_flips_on_the_page_are_those_of_the_metrics(page, samples):
     assert shown(page)[0] == drop["better"] > 0
     page.select_option("#kind", "wrong_to_right")
     assert shown(page)[0] == drop["worse"]
+
+
+def test_adjusted_p_values_stand_where_there_are_some_and_others_are_called_raw(page):
+    assert titles_under(page, "#effects", "#effect-condition", "ec")[-1] == "p, Holm"
+    assert titles_under(page, "#losses", "#loss-condition", "ec")[-1] == "p, raw"
+
+
+@pytest.mark.parametrize("page", ["losses_declared"], indirect=True)
+def test_losses_and_harm_show_their_adjusted_p_values(page, losses_declared):
+    measured = json.loads((losses_declared / "metrics.json").read_text())
+    adjusted = {(row["metric"], row["arm"], row["condition"]): row["adjusted"] for row in measured["holm"]}
+
+    def cell(p):
+        return "<.001" if p < 0.001 else f"{p:.3f}"
+
+    assert titles_under(page, "#effects", "#effect-condition", "ec")[-1] == "p, raw"
+    harm = page.locator("#effects tbody tr").filter(has_text="correct_only").locator("td").nth(3).text_content()
+    assert f"p, Holm {cell(adjusted['clean_drop', 'correct_only', 'clean'])}" in harm
+    assert titles_under(page, "#losses", "#loss-condition", "ec")[-1] == "p, Holm"
+    rows = page.locator("#losses tbody tr")
+    found = {row.locator("th").text_content(): row.locator("td").last.text_content() for row in rows.all()}
+    assert found == {arm: cell(adjusted["drop", arm, "ec"]) for arm in measured["arms"]}
+    assert titles_under(page, "#losses", "#loss-condition", "noisy")[-1] == "p, raw"
+
+
+def titles_under(page, section, picker, condition):
+    page.select_option(picker, condition)
+    return page.locator(f"{section} thead th").all_text_contents()
 
 
 def test_search_and_pages(page, samples):

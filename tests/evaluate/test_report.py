@@ -69,6 +69,29 @@ def test_terminal_summary_of_clean_questions_alone_has_no_losses(arms):
     assert ("harm to clean" in text) == (len(arms) > 1)
 
 
+@pytest.mark.parametrize("arms", [["stand"], ["stand", "correct_only", "guide_only", "rop"]])
+@pytest.mark.parametrize("family", [("gain",), ("drop", "clean_drop")])
+def test_terminal_summary_shows_adjusted_p_values_and_calls_others_raw(arms, family):
+    section = FAST.model_copy(update={"family": family})
+    measured = metrics(synthetic.samples(questions=40, arms=arms, conditions=["ec", "uic"]), section, 7)
+    text = printed(measured)
+    assert max(map(len, text.splitlines())) <= 100
+    tables = {name: part for name in ("Loss of", "Ablation", "Against stand") if (part := text.partition(name)[2])}
+    several, declared = len(arms) > 1, family != ("gain",)
+    losses = tables.get("Loss of", "").partition("Loss of")[0].partition("Ablation")[0]
+    assert bool(losses) == (declared or not several)
+    adjusted = {(row["metric"], row["arm"], row["condition"]): row["adjusted"] for row in measured["holm"]}
+    if losses:
+        lines = {line.split()[0]: line for line in losses.splitlines() if line.strip()}
+        assert lines["noise"].rstrip().endswith("p, Holm" if declared else "p, raw")
+        p = adjusted["drop", "stand", "ec"] if declared else measured["arms"]["stand"]["drop"]["ec"]["p"]
+        assert lines["ec"].split()[-1] == ("<0.001" if p < 0.001 else f"{p:.3f}")
+        assert ("raw" in lines["noisy"]) == declared
+    if several:
+        assert ("p, Holm" in tables["Ablation"].partition("\n\n")[0]) == (not declared)
+        assert ("p, Holm" in tables["Against stand"].partition("\n\n")[0]) == declared
+
+
 def test_terminal_summary_of_many_conditions_is_split():
     rates = [f"ec@{r / 100}" for r in range(2, 22, 2)]
     text = printed(metrics(synthetic.samples(questions=20, conditions=rates), FAST, 7))

@@ -119,16 +119,17 @@ function effects() {
     const c = choose.value;
     const ends = arms.flatMap((a) => [M.arms[a].gain[c], M.arms[a].clean_drop]).filter(present).flatMap((e) => [Math.abs(e.low), Math.abs(e.high)]);
     const reach = Math.max(0.02, ...ends);
+    const ps = pcolumn("gain", arms.map((a) => [a, c]));
     const rows = arms.map((arm) => {
-      const A = M.arms[arm], gain = A.gain[c], test = M.holm.find((h) => h.metric === "gain" && h.arm === arm && h.condition === c);
+      const A = M.arms[arm], gain = A.gain[c], harm = A.clean_drop, harmed = holm("clean_drop", arm, CLEAN);
       const over = A.over_correction && A.over_correction.altered;
       return [arm, forest(gain, reach, arm), el("td", {}, present(gain) ? [signed(gain.value), " ", el("span", { class: "span" }, `(${signedSpan(gain)})`)] : nothing(gain)),
         el("td", {}, ...withSpan(A.recovery && A.recovery[c], present(A.recovery && A.recovery[c]) ? plain(A.recovery[c].value, 2) : "")),
-        el("td", { class: present(A.clean_drop) && A.clean_drop.low > 0 ? "fail" : "" }, present(A.clean_drop) ? [signed(A.clean_drop.value), " ", el("span", { class: "span" }, `(${signedSpan(A.clean_drop)})`)] : nothing(A.clean_drop)),
+        el("td", { class: present(harm) && harm.low > 0 ? "fail" : "" }, present(harm) ? [signed(harm.value), " ", el("span", { class: "span" }, `(${signedSpan(harm)})${harmed ? `; p, Holm ${pvalue(harmed.adjusted)}` : ""}`)] : nothing(harm)),
         el("td", {}, ...withSpan(over, over ? over.value.toFixed(3) : "")),
-        el("td", { class: test && test.significant ? "best" : "" }, test ? pvalue(test.adjusted) : gain && gain.p !== undefined ? pvalue(gain.p) : "")];
+        ps.cell(arm, c, gain)];
     });
-    holder.replaceChildren(table(["arm", "", "gain", "recovery", "harm to clean", "clean altered", c === NOISY ? "p" : "p, Holm"], rows, `Gain over stand under ${c === NOISY ? "all noise, averaged" : c}`));
+    holder.replaceChildren(table(["arm", "", "gain", "recovery", "harm to clean", "clean altered", ps.title], rows, `Gain over stand under ${c === NOISY ? "all noise, averaged" : c}`));
   });
   section("effects", "What each arm wins", "Paired differences on the same questions. Recovery is the share of stand's loss that is won back; it is left out where there is no clear loss to recover. Harm is what the arm takes from clean questions.",
     el("label", { class: "pick" }, "Under", choose), holder);
@@ -144,24 +145,36 @@ function forest(e, reach, arm) {
   return cell;
 }
 const pvalue = (p) => (p < 0.001 ? "<.001" : p.toFixed(3));
+const holm = (metric, arm, c) => M.holm.find((h) => h.metric === metric && h.arm === arm && h.condition === c);
+/* a column of p-values: Holm's where the recipe declares such comparisons, and raw ones said to be so */
+function pcolumn(metric, shown) {
+  const adjusted = shown.some(([arm, c]) => holm(metric, arm, c));
+  return { title: adjusted ? "p, Holm" : "p, raw", cell: (arm, c, e) => {
+    const test = holm(metric, arm, c), raw = e && e.p !== undefined ? pvalue(e.p) + (adjusted ? " raw" : "") : "";
+    return el("td", { class: test && test.significant ? "best" : "" }, test ? pvalue(test.adjusted) : raw);
+  } };
+}
 function losses() {
   const arms = Object.keys(M.arms).filter((a) => Object.keys(M.arms[a].drop || {}).length);
   if (!arms.length) return;
   const reach = Math.max(0.02, ...arms.flatMap((a) => Object.values(M.arms[a].drop).flatMap((e) => [Math.abs(e.low), Math.abs(e.high)])));
-  const row = (label, arm, c) => {
+  const row = (ps, label, arm, c) => {
     const e = M.arms[arm].drop[c], f = M.arms[arm].flips[c], flip = (way) => el("td", {}, ...withSpan(f[way], f[way].of ? f[way].value.toFixed(3) : "–"));
     return [label, forest(e, reach, arm), el("td", {}, signed(e.value), " ", el("span", { class: "span" }, `(${signedSpan(e)})`)),
-      el("td", {}, ...withSpan(e.relative, present(e.relative) ? plain(e.relative.value, 2) : "")), flip("right_to_wrong"), flip("wrong_to_right"), el("td", {}, e.p === undefined ? "" : pvalue(e.p))];
+      el("td", {}, ...withSpan(e.relative, present(e.relative) ? plain(e.relative.value, 2) : "")), flip("right_to_wrong"), flip("wrong_to_right"), ps.cell(arm, c, e)];
   };
-  const holder = el("div"), headers = ["", "loss", "relative", "right to wrong", "wrong to right", "p"];
+  const holder = el("div"), headers = ["", "loss", "relative", "right to wrong", "wrong to right"];
   const lead = "Clean minus noisy accuracy on the same questions, and how often single answers flip: a right one to wrong, a wrong one to right.";
   if (arms.length === 1) {
-    holder.append(table(["noise", ...headers], Object.keys(M.arms[arms[0]].drop).filter((c) => c !== NOISY || noisyConditions.length > 1).map((c) => row(c, arms[0], c)), "Loss of accuracy under noise"));
+    const shown = Object.keys(M.arms[arms[0]].drop).filter((c) => c !== NOISY || noisyConditions.length > 1);
+    const ps = pcolumn("drop", shown.map((c) => [arms[0], c]));
+    holder.append(table(["noise", ...headers, ps.title], shown.map((c) => row(ps, c, arms[0], c)), "Loss of accuracy under noise"));
     return section("losses", "What noise takes", lead, holder);
   }
   const choose = conditionPicker("loss-condition", () => {
     const c = choose.value;
-    holder.replaceChildren(table(["arm", ...headers], arms.filter((a) => M.arms[a].drop[c]).map((a) => row(a, a, c)), `Loss of accuracy under ${c === NOISY ? "all noise, averaged" : c}`));
+    const shown = arms.filter((a) => M.arms[a].drop[c]), ps = pcolumn("drop", shown.map((a) => [a, c]));
+    holder.replaceChildren(table(["arm", ...headers, ps.title], shown.map((a) => row(ps, a, a, c)), `Loss of accuracy under ${c === NOISY ? "all noise, averaged" : c}`));
   });
   section("losses", "What noise takes", lead, el("label", { class: "pick" }, "Under", choose), holder);
 }

@@ -25,7 +25,10 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
     from rich.console import Group
     from rich.text import Text
 
-    tables = [*_accuracy(metrics), *(_against_stand(metrics) or _losses(metrics)), *_ablation(metrics), _cost(metrics)]
+    against = _against_stand(metrics)
+    tested = any(row["metric"] == "drop" for row in metrics["holm"])  # losses that the recipe declares to be compared
+    losses = _losses(metrics) if tested or not against else []
+    tables = [*_accuracy(metrics), *against, *losses, *_ablation(metrics), _cost(metrics)]
     if gates:
         tables.append(_gates(gates))
     spaced = [part for table in tables for part in (table, Text())]
@@ -68,13 +71,15 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
     if not arms:
         return []
     table = _table("Against stand", "arm", "gain under noise", "recovery", "harm to clean", "clean altered")
+    adjusted = _adjusted(metrics)
     for arm, found in arms.items():
+        p = adjusted.get(("clean_drop", arm, CLEAN))
         over = (found.get("over_correction") or {}).get("altered")
         table.add_row(
             arm,
             _signed(found.get("gain", {}).get(NOISY)),
             _signed(found.get("recovery", {}).get(NOISY), plus=False),
-            _signed(found.get("clean_drop")),
+            _signed(found.get("clean_drop")) + ("" if p is None else f"\n[dim]p, Holm {_p(p)}[/dim]"),
             f"{over['value']:.3f} {_span(over)}" if over else "",
         )
     return [table]
@@ -82,11 +87,12 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
 
 def _losses(metrics: Mapping[str, Any]) -> list[Table]:
     """What noise takes from each arm, where nothing else is compared."""
-    tables = []
+    tables, adjusted = [], _adjusted(metrics)
     for arm, found in metrics["arms"].items():
         if not found.get("drop"):
             continue
-        table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", "p")
+        title, ps = _p_column({c: (adjusted.get(("drop", arm, c)), drop.get("p")) for c, drop in found["drop"].items()})
+        table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", title)
         for condition, drop in found["drop"].items():
             if condition == NOISY and len(found["drop"]) == 2:
                 continue  # the average of one kind of noise is that kind
@@ -96,7 +102,7 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
                 _signed(drop),
                 _signed(drop["relative"], plus=False),
                 *(f"{flips[way]['value']:.3f} ({_span(flips[way])})" if flips[way]["of"] else "" for way in flips),
-                _p(drop.get("p")),
+                ps[condition],
             )
         tables.append(table)
     return tables
@@ -105,18 +111,18 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
 def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
     if any(arm not in metrics["arms"] for arm in ABLATION):
         return []
-    columns = ("neither (stand)", "correct only", "guide only", "both (rop)", "both - neither", "p, Holm")
+    adjusted, gains = _adjusted(metrics), metrics["arms"]["rop"].get("gain", {})
+    title, ps = _p_column({c: (adjusted.get(("gain", "rop", c)), gain.get("p")) for c, gain in gains.items()})
+    columns = ("neither (stand)", "correct only", "guide only", "both (rop)", "both - neither", title)
     table = _table("Ablation", "noise", *columns)
-    adjusted = {(row["arm"], row["condition"]): row["adjusted"] for row in metrics["holm"] if row["metric"] == "gain"}
     for condition in [c for c in metrics["conditions"] if is_noisy(c)]:
         cells = [metrics["arms"][arm]["conditions"].get(condition, {}).get("accuracy") for arm in ABLATION]
         if all(cells):
-            p = adjusted.get(("rop", condition))
             table.add_row(
                 condition,
                 *(f"{cell['value']:.3f}" for cell in cells),
-                _signed(metrics["arms"]["rop"].get("gain", {}).get(condition)),
-                _p(p),
+                _signed(gains.get(condition)),
+                ps.get(condition, ""),
             )
     return [table]
 
@@ -179,6 +185,19 @@ def _escaped(text: str) -> str:
 def _span(cell: Mapping[str, Any]) -> str:
     """.55-.74: an interval of a rate."""
     return "–".join(_short(cell[key]) for key in ("low", "high"))
+
+
+def _adjusted(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
+    """(metric, arm, condition) -> Holm's adjusted p-value, over the family that the recipe declares."""
+    return {(row["metric"], row["arm"], row["condition"]): row["adjusted"] for row in metrics["holm"]}
+
+
+def _p_column(ps: Mapping[str, tuple[float | None, float | None]]) -> tuple[str, dict[str, str]]:
+    """The title of a column of p-values and its cells: adjusted ones where there are some, and raw ones as such."""
+    if all(adjusted is None for adjusted, _ in ps.values()):
+        return "p, raw", {name: _p(raw) for name, (_, raw) in ps.items()}
+    cells = {n: _p(a) if a is not None else f"{_p(raw)} raw" if raw is not None else "" for n, (a, raw) in ps.items()}
+    return "p, Holm", cells
 
 
 def _p(p: float | None) -> str:
