@@ -42,6 +42,17 @@ def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
     return needs
 
 
+def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], recipe: Recipe) -> None:
+    """UsageError for an arm that has to generate where questions are answered by the likeliest option."""
+    kinds = {q.kind for q in questions} & {"choice", "boolean"}
+    names = [arm.name for arm in arms if arm.generates]
+    if recipe.eval.answer == "likelihood" and kinds and names:
+        raise UsageError(
+            f"arm `{names[0]}` votes by sampled answers, and eval.answer: likelihood has none: every vote is the same",
+            "leave the arm out, or generate answers (eval.answer: generate)",
+        )
+
+
 def test_questions(recipe: Recipe) -> list[Question]:
     """The questions that are measured. DataError where there are none."""
     questions = load(recipe.data, seed=recipe.seed)

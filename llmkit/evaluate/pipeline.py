@@ -115,6 +115,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     file = recipe.rop.instructions
     given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = conditions.test_questions(recipe)
+    conditions.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
     asked = list(dict.fromkeys(v.condition for v in variants))

@@ -41,10 +41,12 @@ class ArmContext:
 
 
 class Arm:
-    """Base of all arms. A subclass says how it asks; `needs` names what must be searched or drawn for it first."""
+    """Base of all arms. A subclass says how it asks; `needs` names what must be searched or drawn for it first, and
+    `generates` that it cannot answer by likelihood."""
 
     name: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
+    generates: ClassVar[bool] = False
 
     def __init__(self, context: ArmContext) -> None:
         self.context = context
@@ -251,7 +253,13 @@ class SpellFix(Arm):
 
 @arm("self_consistency")
 class SelfConsistency(Arm):
-    """The majority of several sampled answers (Wang et al. 2023, arXiv 2203.11171): RoP's calls without its method."""
+    """The majority of several sampled answers (Wang et al. 2023, arXiv 2203.11171): calls without RoP's method.
+
+    Three by default, the least that can outvote one: RoP makes two calls, but two votes that differ leave the first to
+    win, which is one sampled answer and no vote. The call more is to the advantage of this control.
+    """
+
+    generates = True
 
     def ask(self, variant: Variant) -> Steps:
         prompt = self.put(variant.text, variant, render("arms/zero-shot-cot-v1"))

@@ -308,3 +308,17 @@ def test_a_worked_example_says_its_answer_once_and_at_its_end():
     bare = Question("c", "Which?", "B", "choice", options=("x", "y"))
     answers = [answer for _, answer in conditions.worked_examples([told, silent, bare], 3)]
     assert answers == ["2 + 2 = 4. The answer is 4.", "4 + 4 = 8.\nThe answer is 8", "The answer is (B)"]
+
+
+@pytest.mark.parametrize("command", ["rop", "eval"])
+def test_votes_by_sampling_are_refused_where_options_are_compared_by_likelihood(run, command):
+    arms = {"rop__arms": ["stand", "self_consistency"], "eval__arms": ["stand", "self_consistency"]}
+    with pytest.raises(UsageError, match=r"self_consistency.*likelihood") as error:
+        run(command=command, data__task="coin_flip", eval__answer="likelihood", **arms)
+    assert "generate" in error.value.hint
+    # questions without options are generated in any case, with the request for the form of their answer
+    result, engine = run(command=command, eval__answer="likelihood", **arms)
+    voted = [r for r in engine.asked if r.sampling.temperature > 0]
+    assert len(voted) == 6 * 3 * 3
+    assert all("The answer is" in r.messages[0].content for r in voted)
+    assert accuracy(result, "self_consistency", "clean") == 1.0

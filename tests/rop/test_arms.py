@@ -38,7 +38,7 @@ CALLS = {
     "rop_one_call": ["answer"],
     "unicode_fold": ["answer"],
     "spell_fix": ["answer"],
-    "self_consistency": ["answer", "answer"],
+    "self_consistency": ["answer"] * 3,
     "atf": ["analyse", "filter", "answer"],
     "oracle": ["answer"],
 }

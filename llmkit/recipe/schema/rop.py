@@ -54,8 +54,8 @@ class RopSection(Section):
     guidance_shots: int = Field(0, ge=0)
     few_shot: int = Field(4, ge=0)
     """Worked examples of the arm `few_shot_cot`."""
-    votes: int = Field(2, ge=1)
-    """Votes of the arm `self_consistency`."""
+    votes: int = Field(3, ge=1)
+    """Votes of the arm `self_consistency`. Two, RoP's number of calls, are no vote: if they differ, the first wins."""
     max_tokens: int = Field(256, ge=1)
     """Longest answer, in tokens."""
     correction_max_tokens: int = Field(256, ge=1)
