@@ -164,6 +164,8 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         return {key: part[adapter_name].weight if adapter_name in part else None for key, part in parts.items()}
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
+        if adapter_names is not None and self.merged:
+            raise ValueError("adapter_names needs adapters apart from the base: call unmerge_adapter first")
         if self.disable_adapters and self.merged:
             self.unmerge()
         result = self.base_layer(x, *args, **kwargs)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTuner
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
@@ -118,7 +118,7 @@ class TalkLoraModel(BaseTuner):
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Passes `adapter_names`, one for each row ("__base__": none), to every adapted layer of this call."""
+        """Passes `adapter_names`, one for each row ("__base__": none), to all that an adapter replaced."""
         names = kwargs.get("adapter_names")
         if names is None:
             yield
@@ -129,10 +129,11 @@ class TalkLoraModel(BaseTuner):
         if unknown:
             raise ValueError(f"unknown adapters {', '.join(unknown)}: loaded are {', '.join(self.peft_config)}")
         beams = kwargs.get("num_beams") or 1
-        layers = [module for module in self.modules() if isinstance(module, TalkLoraLayer)]
+        adapted = (TalkLoraLayer, AuxiliaryTrainingWrapper)  # the second holds `modules_to_save`
         hooks = [
-            layer.register_forward_pre_hook(partial(_pass_names, list(names), beams), with_kwargs=True)
-            for layer in layers
+            module.register_forward_pre_hook(partial(_pass_names, list(names), beams), with_kwargs=True)
+            for module in self.modules()
+            if isinstance(module, adapted)
         ]
         try:
             yield
@@ -146,7 +147,7 @@ def _note_mask(mask: TokenMask, module: nn.Module, args: tuple, kwargs: dict[str
     mask.value = value if isinstance(value, Tensor) else None
 
 
-def _pass_names(names: list[str], beams: int, layer: TalkLoraLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _pass_names(names: list[str], beams: int, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     rows = args[0].shape[0]
     if rows == len(names) * beams:  # beam search repeats each row
         names = [name for name in names for _ in range(beams)]

@@ -21,7 +21,7 @@ class Mlp(nn.Module):
         return self.lin1(torch.relu(self.lin0(x)))
 
 
-def llama(layers: int = 2) -> LlamaForCausalLM:
+def llama(layers: int = 2, **settings) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=32,
@@ -31,6 +31,7 @@ def llama(layers: int = 2) -> LlamaForCausalLM:
         num_key_value_heads=2,
         vocab_size=VOCABULARY,
         pad_token_id=0,
+        **settings,
     )
     return LlamaForCausalLM(config).eval()
 
