@@ -41,6 +41,7 @@ class TalkLoraModel(BaseTuner):
     uses_shared_state = True
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        self._check_names()
         # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
         flags = [(p, p.requires_grad) for name, p in self._shared_parameters() if name != adapter_name]
         super().inject_adapter(model, adapter_name, *args, **kwargs)
@@ -48,6 +49,17 @@ class TalkLoraModel(BaseTuner):
             parameter.requires_grad_(flag)
         if self.peft_config[adapter_name].balance_coef:
             self.watch_mask()
+
+    def _check_names(self) -> None:
+        """Where PEFT saves one adapter it leaves out every weight whose path has another's name as a word."""
+        paths = [path.split(".") for path, _ in self.model.named_modules()]
+        ours = ("modules_to_save", *TalkLoraLayer.adapter_layer_names)  # what stands below is called like adapters
+        words = {word for path in paths if not set(path) & set(ours) for word in path} | set(ours)
+        if len(self.peft_config) > 1 and (wrong := words & set(self.peft_config)):
+            raise ValueError(
+                f"an adapter beside others cannot be called {', '.join(sorted(wrong))}: a module has that name, and "
+                "PEFT would save the other adapters without its weights"
+            )
 
     def _create_and_replace(
         self,
