@@ -11,7 +11,7 @@ from transformers import Trainer
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from llmkit.talklora import TalkLoraLayer
+from llmkit.talklora import TalkLoraLayer, TalkLoraModel
 from llmkit.talklora.telemetry import Telemetry
 
 _ROUTERS = ("talklora_router", "talklora_C")
@@ -46,6 +46,8 @@ class FinetuneTrainer(SFTTrainer):
         self.objective, self.objective_weight, self.router_lr = objective, weight, router_lr
         self.routing_telemetry: Telemetry | None = None
         super().__init__(*args, **kwargs)
+        tuners = [module for module in self.model.modules() if isinstance(module, TalkLoraModel)]
+        self._balanced = [t for t in tuners if any(config.balance_coef for config in t.peft_config.values())]
         if watch_routing and any(isinstance(module, TalkLoraLayer) for module in self.model.modules()):
             self.routing_telemetry = Telemetry(self.model)
 
@@ -90,6 +92,14 @@ class FinetuneTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        loss = self._loss_of_rows(model, inputs, return_outputs, num_items_in_batch)
+        for tuner in self._balanced if self.model.training else ():
+            # A mean over this pass: where the loss is a sum over all passes of a step, Trainer does not divide it.
+            passes = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            loss = loss + tuner.balance_loss().to(loss.device) / passes
+        return loss
+
+    def _loss_of_rows(self, model: Any, inputs: dict[str, Any], return_outputs: bool, num_items_in_batch: Any) -> Any:
         if "view_input_ids" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.

@@ -65,7 +65,11 @@ class TalkLoraConfig(PeftConfig):
     output_dropout: float = field(default=0.0, metadata={"help": "Dropout on the adapter's output."})
     spectral_bound: float | None = field(default=None, metadata={"help": "Upper bound on C's largest singular value."})
     balance_coef: float = field(
-        default=0.0, metadata={"help": "Weight of the load-balancing loss n sum_i f_i P_i of every layer; 0: none."}
+        default=0.0,
+        metadata={
+            "help": "Weight of every layer's load-balancing loss n sum_i f_i P_i. A training loop adds "
+            "`model.base_model.balance_loss()` to its loss, as `llmkit finetune` does. 0: none."
+        },
     )
     router_init_scale: float = field(default=1.0, metadata={"help": "Factor on the router's initial weights."})
     init_weights: bool = field(default=True, metadata={"help": "B starts at zero. False: random, for tests."})

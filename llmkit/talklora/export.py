@@ -168,7 +168,7 @@ def _static_errors(
     def measure(path: str, layer: TalkLoraLayer, args: tuple, output: Tensor) -> None:
         x = args[0].to(static[path][0].dtype)
         exact, approximate = layer.delta(x, name), x @ static[path][0].T @ static[path][1].T
-        keep = layer.token_mask.of(exact)
+        keep = layer.current.mask_of(exact)
         if keep is not None:
             exact, approximate = exact * keep[..., None], approximate * keep[..., None]
         sums[path][0] += (approximate - exact).square().sum().item()

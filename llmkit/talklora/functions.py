@@ -1,4 +1,4 @@
-"""Steps of the layer whose derivatives are written out."""
+"""Steps of the layer: the fused one, whose derivative is written out, and the load-balancing loss."""
 
 from __future__ import annotations
 
@@ -56,23 +56,13 @@ class Talk(torch.autograd.Function):
             return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None
 
 
-class Balance(torch.autograd.Function):
-    """The identity on the router's probabilities; its backward adds the gradient of coef * n * sum_i f_i P_i.
+def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
+    """n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961, eq. 4).
 
-    P is the mean probability over real tokens, f the mean final gate, held constant (the form of Switch Transformers,
-    arXiv 2101.03961, eq. 4). Adding it here needs no change of the training loop, and works under checkpointing.
+    P is the mean of the router's probabilities p (..., n) over real tokens, f that of the gates, held constant.
+    mask (...) is 1 for a real token; None: all are real.
     """
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, gate: Tensor, mask: Tensor | None, coef: float) -> Tensor:
-        weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.dtype)
-        weight = (weight / weight.sum().clamp(min=1))[..., None]  # (..., 1)
-        load = (gate * weight).sum(dim=tuple(range(p.dim() - 1)))  # (n,)
-        ctx.save_for_backward(weight, load)
-        ctx.coef = coef
-        return p.view_as(p)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        weight, load = ctx.saved_tensors
-        return grad + ctx.coef * load.numel() * load * weight, None, None, None
+    weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.device, p.dtype)
+    weight = (weight / weight.sum().clamp(min=1)).flatten()
+    P, f = weight @ p.flatten(0, -2), weight @ gate.detach().flatten(0, -2)  # (n,) each
+    return p.shape[-1] * (f @ P)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.functions import Balance, Talk, untalked
+from llmkit.talklora.functions import Talk, balance, untalked
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
 Observer = Callable[["TalkLoraLayer", Tensor], None]
@@ -43,14 +43,30 @@ class FoldedRows:
         )
 
 
-class TokenMask:
-    """The attention mask of the forward pass under way, seen by every layer of a model. (batch, positions) or None."""
+class ForwardPass:
+    """What the layers of a model share during the forward pass under way."""
 
-    value: Tensor | None = None
+    mask: Tensor | None = None  # the attention mask, (batch, positions)
+    losses: list[Tensor] | None = None  # load-balancing losses of the layers passed so far; None: nobody collects them
 
-    def of(self, gate: Tensor) -> Tensor | None:
+    def begin(self, mask: Tensor | None) -> None:
+        self.mask, self.losses = mask, []
+
+    def end(self) -> list[Tensor]:
+        """The losses collected. What a checkpoint computes anew during the backward pass adds none."""
+        losses, self.losses = self.losses or [], None
+        return losses
+
+    def add(self, loss: Tensor) -> None:
+        if self.losses is not None:
+            self.losses.append(loss)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # a copy of a model has no pass under way, and a tensor inside a graph cannot be copied
+
+    def mask_of(self, gate: Tensor) -> Tensor | None:
         """1 for every real token of `gate` (..., n), as (...); None where no mask fits."""
-        mask, tokens = self.value, gate.shape[:-1]
+        mask, tokens = self.mask, gate.shape[:-1]
         if mask is None or mask.dim() != 2:
             return None
         if len(tokens) == 2 and mask.shape[0] == tokens[0] and mask.shape[1] >= tokens[1]:
@@ -98,7 +114,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router")
     other_param_names = ("settings", "shared_B", "folded")
 
-    def __init__(self, base_layer: nn.Module, token_mask: TokenMask) -> None:
+    def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         super().__init__()
         self.base_layer = base_layer
         base = self.get_base_layer()
@@ -113,7 +129,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
         self.folded: dict[str, FoldedRows] = {}
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
-        self.token_mask = token_mask
+        self.current = current
         self.observer: Observer | None = None
         self._disable_adapters = False
         self.merged_adapters = []
@@ -272,10 +288,10 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
     def gate(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
         p = torch.softmax(logits, dim=-1)
+        kept = _kept(config, p)
         if self.training and config.balance_coef:
-            load = _kept(config, p).detach()
-            p = Balance.apply(p, load, self.token_mask.of(load), config.balance_coef)
-        gate = _mixed(config, _kept(config, p), C)
+            self.current.add(config.balance_coef * balance(p, kept, self.current.mask_of(p)))
+        gate = _mixed(config, kept, C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, Auxil
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.layer import BASE, TalkLoraLayer, TokenMask, up_projection
+from llmkit.talklora.layer import BASE, ForwardPass, TalkLoraLayer, up_projection
 
 _SHARED = "talklora_B_"
 
@@ -48,7 +49,7 @@ class TalkLoraModel(BaseTuner):
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
         if self.peft_config[adapter_name].balance_coef:
-            self.watch_mask()
+            self.watch_passes()
 
     def _check_names(self) -> None:
         """Where PEFT saves one adapter it leaves out every weight whose path has another's name as a word."""
@@ -71,7 +72,7 @@ class TalkLoraModel(BaseTuner):
         current_key: str,
         **unused: Any,
     ) -> None:
-        layer = target if isinstance(target, TalkLoraLayer) else TalkLoraLayer(target, self.mask)
+        layer = target if isinstance(target, TalkLoraLayer) else TalkLoraLayer(target, self.current)
         shared_B = self._shared(config, adapter_name, current_key, layer) if config.share_B else None
         layer.update_layer(adapter_name, config, shared_B)
         if layer is not target:
@@ -80,17 +81,32 @@ class TalkLoraModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     @property
-    def mask(self) -> TokenMask:
-        """The attention mask of the pass under way, for load balancing and telemetry."""
-        if "_token_mask" not in self.__dict__:
-            self.__dict__["_token_mask"] = TokenMask()
-        return self.__dict__["_token_mask"]
+    def current(self) -> ForwardPass:
+        """The forward pass under way, for load balancing and telemetry."""
+        if "_current" not in self.__dict__:
+            self.__dict__["_current"] = ForwardPass()
+        return self.__dict__["_current"]
 
-    def watch_mask(self) -> None:
-        """From now on notes the attention mask of every forward pass."""
-        if "_mask_hook" not in self.__dict__:
-            hook = partial(_note_mask, self.mask)
-            self.__dict__["_mask_hook"] = self.model.register_forward_pre_hook(hook, with_kwargs=True)
+    def watch_passes(self) -> None:
+        """From now on notes where a forward pass begins, and its attention mask."""
+        if "_pass_hook" not in self.__dict__:
+            hook = partial(_begin_pass, self.current)
+            self.__dict__["_pass_hook"] = self.model.register_forward_pre_hook(hook, with_kwargs=True)
+
+    def balance_loss(self) -> Tensor:
+        """The load-balancing loss of the training pass just made, a scalar to add to that pass's loss.
+
+        Summed over layers, `balance_coef` n sum_i f_i P_i, of means over the pass's tokens. So under gradient
+        accumulation it is divided by the number of passes, as a mean loss is. Zero without `balance_coef` and in
+        evaluation mode. RuntimeError where reentrant checkpointing lost its gradient.
+        """
+        losses = self.current.end()
+        if not losses:
+            return torch.zeros(())
+        total = torch.stack([loss.to(losses[0].device) for loss in losses]).sum()
+        if torch.is_grad_enabled() and not total.requires_grad and any(p.requires_grad for p in self.parameters()):
+            raise RuntimeError("balance_coef needs non-reentrant gradient checkpointing: set use_reentrant=False")
+        return total
 
     # ---- B, shared by the layers of one projection type
 
@@ -154,9 +170,11 @@ class TalkLoraModel(BaseTuner):
                 hook.remove()
 
 
-def _note_mask(mask: TokenMask, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    value = kwargs.get("attention_mask")
-    mask.value = value if isinstance(value, Tensor) else None
+def _begin_pass(current: ForwardPass, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    if any(loss.requires_grad for loss in current.end()):
+        warnings.warn("balance_coef had no effect: add `model.base_model.balance_loss()` to the loss", stacklevel=2)
+    mask = kwargs.get("attention_mask")
+    current.begin(mask if isinstance(mask, Tensor) else None)
 
 
 def _pass_names(names: list[str], beams: int, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -58,7 +58,7 @@ class Telemetry:
         self._sums: dict[TalkLoraLayer, _Sums] = {}
 
     def __enter__(self) -> Telemetry:
-        self._tuner.watch_mask()
+        self._tuner.watch_passes()
         for layer in self._layers.values():
             layer.observer = self._observe
         return self
@@ -75,7 +75,7 @@ class Telemetry:
     def _observe(self, layer: TalkLoraLayer, gate: Tensor) -> None:
         if layer not in self._sums:
             self._sums[layer] = _Sums(gate.shape[-1], gate.device)
-        self._sums[layer].add(gate, layer.token_mask.of(gate))
+        self._sums[layer].add(gate, layer.current.mask_of(gate))
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Numbers of each layer by its path, and their means under `model`.

@@ -192,6 +192,17 @@ def test_accumulated_micro_batches_give_the_losses_of_whole_ones(make):
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"finetune.robust.objective": "pairs", "finetune.robust.share": 1.0}], ids=str
+)
+def test_accumulated_micro_batches_add_the_balancing_loss_once(make, settings):
+    settings = {**settings, "finetune.options": {"balance_coef": 10.0}, "finetune.optim.max_steps": 1}
+    whole = losses(finetune(make(**settings), quiet=True))
+    parts = losses(finetune(make(**{**settings, "finetune.optim.micro_batch": 1}), quiet=True))
+    assert 100 < whole[1] < 115  # ten layers with at least `balance_coef` each, and the answers' likelihood
+    assert parts == pytest.approx(whole, rel=0.01)  # the mean over four rows is a little more than that of all at once
+
+
 def test_two_processes_give_the_losses_of_one(make):
     one = finetune(make(), quiet=True)
     two = finetune(

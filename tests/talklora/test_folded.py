@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import TokenMask
+from llmkit.talklora.layer import ForwardPass
 
 D, K = 10, 7
 VARIANTS = {
@@ -26,7 +26,7 @@ VARIANTS = {
 
 def make_layer(**settings) -> TalkLoraLayer:
     torch.manual_seed(2)
-    layer = TalkLoraLayer(nn.Linear(D, K).double(), TokenMask())
+    layer = TalkLoraLayer(nn.Linear(D, K).double(), ForwardPass())
     layer.update_layer("default", TalkLoraConfig(r=12, num_experts=4, share_B=False, alpha=18.0, **settings), None)
     layer.set_adapter("default")
     layer.double()

@@ -11,7 +11,7 @@ from peft import get_peft_model
 from torch import nn
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import TokenMask, effective_talk, latent_router, mixing
+from llmkit.talklora.layer import ForwardPass, effective_talk, latent_router, mixing
 from llmkit.talklora.reference import per_expert
 
 D, K, R, N = 10, 7, 12, 4
@@ -28,7 +28,7 @@ def _double():
 
 
 def make_layer(r: int = R, n: int = N, k: int = K, **settings) -> TalkLoraLayer:
-    layer = TalkLoraLayer(nn.Linear(D, k), TokenMask())
+    layer = TalkLoraLayer(nn.Linear(D, k), ForwardPass())
     config = TalkLoraConfig(r=r, num_experts=n, init_weights=False, **{"share_B": False, "alpha": 2.0 * r, **settings})
     layer.update_layer("default", config, None)
     layer.set_adapter("default")
@@ -251,7 +251,7 @@ def test_t14_the_first_step_moves_only_b():
 
 
 def test_initial_weights_have_the_papers_spread():
-    layer = TalkLoraLayer(nn.Linear(400, 300), TokenMask())
+    layer = TalkLoraLayer(nn.Linear(400, 300), ForwardPass())
     layer.update_layer("default", TalkLoraConfig(r=32, num_experts=4, share_B=False), None)
     for weight, fan_in in (
         (layer.talklora_A["default"].weight, 400),

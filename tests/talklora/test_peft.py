@@ -373,7 +373,7 @@ def test_checkpointing_gives_the_same_gradients(variant):
         if checkpointing:
             model.enable_input_require_grads()
             model.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
-        model(x, labels=x).loss.backward()
+        (model(x, labels=x).loss + model.base_model.balance_loss()).backward()
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-7)
