@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,15 +20,26 @@ class Talk(torch.autograd.Function):
 
     What `mixing` and a softmax give, with the derivative written out: a third fewer operations in a training step,
     which waits for their number wherever each is small (a GPU, short batches).
-    h (..., r), E (n, m, m), W (n, r), C (n, n) or None -> (..., r), in h's dtype; inside, in W's.
+    h (..., r), E (n, m, m), W (n, r), C (n, n) or None -> (..., r), in h's dtype; inside, in W's. `watch` is shown the
+    gates, (..., n), without a gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        E: Tensor,
+        W: Tensor,
+        C: Tensor | None,
+        scale: float,
+        watch: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
         n, m = E.shape[:2]
         flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
         router = W if C is None else untalked(W, C)  # (n, r)
         gate = torch.softmax(flat @ router.T, dim=-1)  # (T, n)
+        if watch is not None:
+            watch(gate.view(*h.shape[:-1], n))
         u = torch.empty_like(flat).view(-1, n, m)
         each = flat.view(-1, n, m).transpose(0, 1)  # (n, T, m)
         u.transpose(0, 1).baddbmm_(each, E.mT, beta=0, alpha=scale)  # beta 0: what stands there is not read
@@ -36,7 +48,7 @@ class Talk(torch.autograd.Function):
         return (u * gate[..., None]).view(h.shape).to(h.dtype)
 
     @staticmethod
-    def backward(ctx: Any, dv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None]:
+    def backward(ctx: Any, dv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None, None]:
         flat, E, W, C, router, gate, u = ctx.saved_tensors
         n, m = E.shape[:2]
         with torch.autocast(dv.device.type, enabled=False):
@@ -53,7 +65,7 @@ class Talk(torch.autograd.Function):
                 apart = dW.view(n, n, m)
                 dC = torch.bmm(W.view(n, n, m), apart.mT).sum(0)  # over routers
                 dW = torch.bmm(C.expand(n, n, n), apart).view(n, n * m)
-            return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None
+            return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None, None
 
 
 def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:

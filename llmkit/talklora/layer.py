@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -262,7 +263,8 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
             scale = config.scale / n if config.router_input == "none" else config.scale
             if E is not None and self._plain(config):
                 talk = effective_talk(config, C) if C is not None and config.talks_before else None
-                return Talk.apply(h, E, W, talk, scale)
+                watch = None if self.observer is None else partial(self.observer, self)
+                return Talk.apply(h, E, W, talk, scale, watch)
             z = h.to(wide) @ mixing(config, E, W, C, h.new_empty((), dtype=wide), scale).T
             if config.router_input == "input":
                 z = torch.cat([z, x.to(wide) @ W.T], dim=-1)
@@ -270,7 +272,7 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
 
     def _plain(self, config: TalkLoraConfig) -> bool:
         """Whether the gate is a softmax over the latents' logits and nothing else."""
-        extra = self.observer is not None or config.top_k is not None or config.talk == "after-softmax"
+        extra = config.top_k is not None or config.talk == "after-softmax"
         trained = self.training and (config.balance_coef or config.gate_dropout)
         return config.router_input == "latent" and not (config.share_A or extra or trained)
 

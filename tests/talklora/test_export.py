@@ -1,9 +1,8 @@
-"""Folding, the static LoRA, reading adapters from disk, routing numbers."""
+"""Folding, the static LoRA, reading adapters from disk."""
 
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.talklora import PRESETS, TalkLoraConfig, TalkLoraLayer
 from llmkit.talklora.export import AdapterError, fold, read_adapter, static_lora
-from llmkit.talklora.telemetry import Telemetry
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 IDS = torch.arange(1, 15).view(2, 7)
@@ -116,66 +114,3 @@ def test_folders_that_are_no_talklora_adapter_are_refused(tmp_path):
     with pytest.raises(AdapterError, match="LORA adapter, not TALKLORA"):
         read_adapter(tmp_path)
     assert load_file(weights)["x"].item() == 0
-
-
-def test_telemetry_counts_real_tokens_only():
-    model = adapted()
-    ids = torch.cat([torch.zeros(2, 3, dtype=torch.long), IDS], dim=1)
-    mask = torch.cat([torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 7, dtype=torch.long)], dim=1)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    with Telemetry(model) as telemetry:
-        model(IDS)
-    alone = telemetry.report()
-    telemetry.reset()
-    with telemetry:
-        model(ids, attention_mask=mask, position_ids=positions)
-    padded = telemetry.report()
-    for path, row in alone.items():
-        for key, value in row.items():
-            assert padded[path][key] == pytest.approx(value, rel=1e-4, abs=1e-6), (path, key)
-    with Telemetry(model) as telemetry:
-        model(ids)  # the padding as if it were text
-    assert telemetry.report()["model"]["entropy"] != pytest.approx(alone["model"]["entropy"], rel=1e-4)
-
-
-def test_routing_numbers_are_those_of_their_definitions():
-    model = adapted()
-    seen = {}
-    with Telemetry(model) as telemetry:
-        layers = telemetry._layers
-        observe = telemetry._observe
-        for layer in layers.values():
-            layer.observer = lambda l, g: (seen.__setitem__(l, g.detach()), observe(l, g))
-        model(IDS)
-    path, layer = next(iter(layers.items()))
-    gate, row = seen[layer].double(), telemetry.report()[path]
-    load = gate.mean((0, 1))
-    entropy = -(gate * gate.log()).sum(-1).mean().item()
-    spread = -(load * load.log()).sum().item()
-    assert row["load"] == pytest.approx(load.tolist())
-    assert row["entropy"] == pytest.approx(entropy / math.log(4))
-    assert row["effective_experts"] == pytest.approx(math.exp(spread))
-    assert row["information"] == pytest.approx(spread - entropy, abs=1e-6)
-    assert row["kl"] == pytest.approx((load * (load * 4).log()).sum().item(), abs=1e-6)
-    top = gate.argmax(-1)
-    assert row["switch_rate"] == pytest.approx((top[:, 1:] != top[:, :-1]).double().mean().item())
-    C = layer.talklora_C["default"].weight
-    assert row["c_norm"] == pytest.approx(torch.linalg.svdvals(C)[0].item(), rel=1e-5)
-
-
-def test_telemetry_is_written_as_numbers_and_as_a_picture(tmp_path):
-    model = adapted()
-    with Telemetry(model) as telemetry:
-        model(IDS)
-    telemetry.save(tmp_path, step=3)
-    saved = json.loads((tmp_path / "routing.json").read_text())
-    assert saved["step"] == 3
-    assert len(saved["layers"]) == 11
-    assert (tmp_path / "routing.png").read_bytes().startswith(b"\x89PNG")
-    assert telemetry.scalars()["routing/max_load"] > 0.25
-    assert all(layer.observer is None for layer in telemetry._layers.values())
-
-
-def test_a_model_without_the_adapter_cannot_be_watched():
-    with pytest.raises(ValueError, match="no TalkLoRA adapter"):
-        Telemetry(models.llama())
