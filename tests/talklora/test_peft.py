@@ -9,62 +9,18 @@ import peft
 import pytest
 import torch
 from helpers import models
+from helpers.adapters import LLAMA, TARGETS, VARIANTS, adapted, config, inputs, output, shared, trainable
 from peft import AutoPeftModelForCausalLM, PeftModel, get_peft_model, inject_adapter_in_model
 from safetensors import safe_open
 from torch import nn
 
-from llmkit.talklora import PRESETS, TalkLoraConfig, TalkLoraLayer
+from llmkit.talklora import PRESETS, TalkLoraLayer
 
-LLAMA = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
-TARGETS = {"llama": LLAMA, "gpt2": ["c_attn", "c_proj", "c_fc"], "mlp": ["lin0", "lin1"]}
-VARIANTS = {
-    **PRESETS,
-    "unshared": {"share_B": False},
-    "top-2": {"top_k": 2},
-    "after-softmax": {"talk": "after-softmax"},
-    "frozen": {"talk": "frozen"},
-    "no-router": {"router_input": "none", "talk": "off"},
-}
 matrix = pytest.mark.parametrize("kind", list(TARGETS))
 variants = pytest.mark.parametrize("variant", list(VARIANTS))
 since_021 = pytest.mark.skipif(
     tuple(map(int, peft.__version__.split(".")[:2])) < (0, 21), reason="PEFT itself does this since 0.21 only"
 )
-
-
-def config(kind: str = "llama", variant: str = "talklora", **settings) -> TalkLoraConfig:
-    fields = {"r": 8, "num_experts": 4, "alpha": 8, "init_weights": False, "target_modules": TARGETS[kind]}
-    return TalkLoraConfig(**{**fields, **VARIANTS[variant], **settings})
-
-
-def inputs(kind: str, rows: int = 3) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(3)
-    if kind == "mlp":
-        return torch.randn(rows, 12, generator=generator)
-    return torch.randint(1, models.VOCABULARY, (rows, 7), generator=generator)
-
-
-def output(model: nn.Module, x: torch.Tensor, **kwargs) -> torch.Tensor:
-    result = model(x, **kwargs)
-    return result if isinstance(result, torch.Tensor) else result.logits
-
-
-def adapted(kind: str = "llama", variant: str = "talklora", **settings) -> PeftModel:
-    torch.manual_seed(5)
-    return get_peft_model(getattr(models, kind)(), config(kind, variant, **settings)).eval()
-
-
-def shared(model: PeftModel, adapter: str = "default") -> dict[str, torch.Tensor]:
-    tuner = model.base_model
-    return {
-        name: module[adapter].weight
-        for name, module in tuner._modules.items()
-        if name.startswith("talklora_B_") and adapter in module
-    }
-
-
-def trainable(model: nn.Module) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 @matrix
@@ -146,25 +102,6 @@ def test_two_adapters_at_once_add_up():
     assert output(model, x).isfinite().all()
 
 
-def test_requires_grad_of_shared_b_follows_every_switch(tmp_path):
-    model = adapted()
-    flags = lambda: {weight.requires_grad for weight in shared(model).values()}  # noqa: E731
-    assert flags() == {True}
-    model.set_requires_grad("default", False)
-    assert flags() == {False}
-    model.set_requires_grad("default", True)
-    assert flags() == {True}
-    model.base_model.disable_adapter_layers()
-    assert flags() == {False}
-    model.base_model.enable_adapter_layers()
-    assert flags() == {True}
-    model.set_adapter("default", inference_mode=True)
-    assert flags() == {False}
-    model.save_pretrained(tmp_path)
-    again = PeftModel.from_pretrained(models.llama(), tmp_path, is_trainable=True)
-    assert trainable(again) == trainable(adapted())
-
-
 @since_021
 def test_an_adapter_for_inference_leaves_the_one_in_training_alone(tmp_path):
     model = adapted()
@@ -182,61 +119,6 @@ def test_a_frozen_c_stays_frozen_and_is_saved(tmp_path):
     model.save_pretrained(tmp_path)
     with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
         assert any("talklora_C" in key for key in file.keys())  # noqa: SIM118
-
-
-def test_b_is_stored_once_on_disk_and_in_memory(tmp_path):
-    model = adapted()
-    assert len(shared(model)) == len(LLAMA)
-    for layers in ([m for n, m in model.named_modules() if n.endswith(name)] for name in LLAMA):
-        assert len({id(layer.up("default")) for layer in layers}) == 1
-    model.save_pretrained(tmp_path)
-    with safe_open(tmp_path / "adapter_model.safetensors", "pt") as file:
-        keys = [key for key in file.keys() if "talklora_B" in key]  # noqa: SIM118
-    assert sorted(keys) == sorted(f"base_model.{name}.weight" for name in shared(model))
-    assert "base_model.talklora_B_model_layers_self_attn_q_proj_32x32.weight" in keys
-
-
-def test_gradients_of_all_layers_meet_in_b():
-    model, x = adapted(), inputs("llama")
-    output(model, x).square().mean().backward()
-    whole = {name: weight.grad.clone() for name, weight in shared(model).items()}
-    alone = dict.fromkeys(whole, 0)
-    for index in range(2):
-        model.zero_grad()
-        hooks = []
-        for layer in model.base_model.model.model.layers[1 - index].modules():
-            if isinstance(layer, TalkLoraLayer):  # B as a constant in the other layer
-                up = layer.up("default")
-                constant = nn.Linear(up.in_features, up.out_features, bias=False).requires_grad_(False)
-                constant.weight.data = up.weight.data
-                hooks.append((layer, layer.shared_B["default"]))
-                layer.shared_B["default"] = [constant]
-        output(model, x).square().mean().backward()
-        alone = {name: alone[name] + weight.grad for name, weight in shared(model).items()}
-        for layer, original in hooks:
-            layer.shared_B["default"] = original
-    for name, gradient in whole.items():
-        torch.testing.assert_close(alone[name], gradient)
-
-
-def test_a_deep_copy_is_independent_and_still_shares():
-    model, x = adapted(), inputs("llama")
-    twin = copy.deepcopy(model)
-    before = output(model, x)
-    for weight in shared(twin).values():
-        weight.data.zero_()
-    assert torch.equal(output(model, x), before)
-    assert torch.equal(output(twin, x), output(models.llama(), x))
-
-
-def test_moving_and_casting_keep_b_shared():
-    model, x = adapted(), inputs("llama")
-    before = output(model, x)
-    model.to(torch.float64).to(torch.float32)
-    assert torch.equal(output(model, x), before)
-    for layer in model.modules():
-        if isinstance(layer, TalkLoraLayer):
-            assert any(layer.up("default").weight is weight for weight in shared(model).values())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -289,6 +171,47 @@ def test_modules_to_save_are_trained_and_restored(tmp_path):
     assert torch.equal(output(loaded, x), output(model, x))
 
 
+def test_several_modules_to_save_are_trained_and_restored(tmp_path):
+    model, x = adapted(modules_to_save=["lm_head", "embed_tokens"]), inputs("llama")
+    wrapped = [name for name in trainable(model) if "modules_to_save" in name]
+    assert sorted(name.split(".")[-4] for name in wrapped) == ["embed_tokens", "lm_head"]
+    for name in wrapped:
+        model.get_parameter(name).data += 0.5
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path)
+    assert torch.equal(output(loaded, x), output(model, x))
+    with model.disable_adapter():
+        assert torch.equal(output(model, x), output(models.llama(), x))
+
+
+def test_embeddings_can_be_passed_instead_of_tokens():
+    model, x = adapted(task_type="CAUSAL_LM"), inputs("llama")
+    embeddings = model.get_input_embeddings()(x)
+    assert torch.equal(model(inputs_embeds=embeddings).logits, output(model, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_generates_what_its_logits_say(dtype):
+    model, x = get_peft_model(models.llama().to(dtype), config(task_type="CAUSAL_LM")).eval(), inputs("llama")
+    text = model.generate(input_ids=x, max_new_tokens=3, do_sample=False, pad_token_id=0, eos_token_id=None)
+    assert text.shape == (3, 10)
+    assert torch.equal(text[:, 7], output(model, x)[:, -1].argmax(-1))
+
+
+@matrix
+def test_the_base_models_weights_are_never_touched(kind):
+    base = getattr(models, kind)()
+    model, x = get_peft_model(base, config(kind)), inputs(kind)
+    assert model.get_base_model() is base
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    output(model, x).square().mean().backward()
+    optimizer.step()
+    state = {name.replace("base_layer.", ""): w for name, w in base.state_dict().items() if "talklora_" not in name}
+    original = getattr(models, kind)().state_dict()
+    assert state.keys() == original.keys()
+    assert all(torch.equal(state[name], weight) for name, weight in original.items())
+
+
 def test_auto_peft_model_finds_base_and_adapter(tmp_path):
     base = models.llama()
     base.save_pretrained(tmp_path / "base")
@@ -297,66 +220,6 @@ def test_auto_peft_model_finds_base_and_adapter(tmp_path):
     loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")
     assert loaded.peft_config["default"].r == 8
     assert torch.equal(output(loaded, inputs("llama")), output(model, inputs("llama")))
-
-
-@matrix
-def test_a_mixed_batch_gives_each_row_its_own_adapter(kind):
-    model, x = adapted(kind), inputs(kind, rows=4)
-    model.add_adapter("second", config(kind, r=4, num_experts=2))
-    alone = {}
-    for name in ("default", "second"):
-        model.set_adapter(name)
-        alone[name] = output(model, x)
-    with model.disable_adapter():
-        alone["__base__"] = output(model, x)
-    names = ["second", "__base__", "default", "second"]
-    mixed = output(model, x, adapter_names=names)
-    for i, name in enumerate(names):
-        torch.testing.assert_close(mixed[i], alone[name][i], rtol=1e-5, atol=1e-6)
-    assert torch.equal(output(model, x), alone["second"])  # the hooks are gone
-
-
-def test_a_mixed_batch_can_be_generated_by_beam_search():
-    model, x = adapted(task_type="CAUSAL_LM"), inputs("llama", rows=2)
-    settings = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    mixed = model.generate(input_ids=x, adapter_names=["default", "__base__"], **settings)
-    assert torch.equal(mixed[0], model.generate(input_ids=x, **settings)[0])
-    with model.disable_adapter():
-        assert torch.equal(mixed[1], model.generate(input_ids=x, **settings)[1])
-
-
-def test_mixed_batches_that_cannot_be_are_refused():
-    model, x = adapted(), inputs("llama", rows=2)
-    with pytest.raises(ValueError, match="unknown adapters nobody"):
-        model(x, adapter_names=["default", "nobody"])
-    with pytest.raises(ValueError, match="1 entries for a batch of 2 rows"):
-        model(x, adapter_names=["default"])
-    with pytest.raises(ValueError, match="evaluation mode"):
-        model.train()(x, adapter_names=["default", "default"])
-
-
-@matrix
-@pytest.mark.parametrize("settings", [{"num_experts": 1}, {"router_input": "none", "talk": "off"}])
-def test_constant_gates_merge_exactly(kind, settings):
-    model, x = adapted(kind, **settings), inputs(kind)
-    before, base = output(model, x), output(getattr(models, kind)(), x)
-    model.merge_adapter(safe_merge=True)
-    torch.testing.assert_close(output(model, x), before, rtol=1e-4, atol=1e-5)
-    with model.disable_adapter():  # takes the adapter out again
-        torch.testing.assert_close(output(model, x), base, rtol=1e-4, atol=1e-5)
-    model.merge_adapter()
-    model.unmerge_adapter()
-    torch.testing.assert_close(output(model, x), before, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(output(model.merge_and_unload(), x), before, rtol=1e-4, atol=1e-5)
-
-
-def test_merging_is_refused_where_it_is_not_exact_or_not_finite():
-    with pytest.raises(ValueError, match="gates depend on the input"):
-        adapted().merge_adapter()
-    model = adapted(num_experts=1)
-    next(iter(shared(model).values())).data.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not finite"):
-        model.merge_adapter(safe_merge=True)
 
 
 @since_021
