@@ -11,7 +11,7 @@ from peft import get_peft_model
 from torch import nn
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import ForwardPass, effective_talk, latent_router, mixing
+from llmkit.talklora.layer import ForwardPass, latent_router, mixing
 from llmkit.talklora.reference import per_expert
 
 D, K, R, N = 10, 7, 12, 4
@@ -181,14 +181,43 @@ def test_t8_the_bound_is_attained_by_two_experts():
     torch.testing.assert_close(ratio, 0.5 * torch.linalg.matrix_norm(W, 2), rtol=1e-6, atol=0)
 
 
-def test_t8_a_large_c_amplifies_what_the_identity_does_not():
-    layer, silent = make_layer(), make_layer(talk="off")
-    C = layer.talklora_C["default"].weight
-    h = torch.linalg.svd(torch.kron(C, torch.eye(M)))[2][0]  # the latents that C amplifies most
-    talked = torch.kron(C, torch.eye(M)) @ h
-    torch.testing.assert_close(talked.norm() / h.norm(), torch.linalg.matrix_norm(C, 2), rtol=1e-12, atol=0)
-    assert talked.norm() > 1
-    assert effective_talk(silent.settings["default"], torch.eye(N)).equal(torch.eye(N))
+def test_t8_a_large_c_moves_the_gates_more_than_the_identity_can():
+    layer, silent = make_layer(n=2, r=4), make_layer(n=2, r=4, talk="off")
+    A = torch.linalg.qr(torch.randn(D, 4))[0].T  # orthonormal rows: all latents move as far as x
+    W = torch.randn(1, 4) * torch.tensor([[1.0], [-1.0]])
+    for module in (layer, silent):
+        module.talklora_A["default"].weight.data = A
+        module.talklora_router["default"].weight.data = W
+    layer.talklora_C["default"].weight.data = torch.tensor([[0.0, 3.0], [3.0, 0.0]])  # ||C|| = 3, nothing else
+    bound = 0.5 * torch.linalg.matrix_norm(W, 2)  # of C = I
+    ratios = []
+    for module in (layer, silent):
+        step = 1e-6 * torch.linalg.svd(router(module))[2][0]
+        ratios.append((gates(module, step) - gates(module, torch.zeros(D))).norm() / step.norm())
+    torch.testing.assert_close(ratios[0], 3 * bound, rtol=1e-6, atol=0)
+    torch.testing.assert_close(ratios[1], bound, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("n", "share"), [(4, 0.84), (16, 0.23)])
+def test_how_often_a_random_start_is_non_expansive(n, share):
+    layer, starts = make_layer(n=n, r=16), []
+    for _ in range(1500):
+        layer.reset_parameters("default")
+        starts.append(layer.talklora_C["default"].weight.detach().clone())
+    norms = torch.linalg.matrix_norm(torch.stack(starts), 2)
+    assert (norms <= 1).double().mean() == pytest.approx(share, abs=0.03)  # three standard errors
+
+
+def test_logits_start_at_0_58_of_those_of_the_identity():
+    layer, silent = make_layer(n=4, r=32), make_layer(n=4, r=32, talk="off")
+    x, sizes = torch.randn(8, D), []
+    for module in (layer, silent):
+        logits = []
+        for _ in range(400):
+            module.reset_parameters("default")
+            logits.append(x @ router(module).T)
+        sizes.append(torch.stack(logits).std().item())
+    assert sizes[0] / sizes[1] == pytest.approx(1 / math.sqrt(3), abs=0.03)
 
 
 def test_t9_gates_are_blind_to_what_a_does_not_see():
