@@ -272,7 +272,8 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
 
     def _plain(self, config: TalkLoraConfig) -> bool:
         """Whether the gate is a softmax over the latents' logits and nothing else."""
-        extra = config.top_k is not None or config.talk == "after-softmax"
+        traced = self.observer is not None and torch.compiler.is_compiling()  # Talk calls it where nothing is traced
+        extra = traced or config.top_k is not None or config.talk == "after-softmax"
         trained = self.training and (config.balance_coef or config.gate_dropout)
         return config.router_input == "latent" and not (config.share_A or extra or trained)
 
