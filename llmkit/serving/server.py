@@ -27,6 +27,7 @@ START_SECONDS = 1800  # a large model over a slow disk; a server that died is no
 DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
 _LAST_LINES = 15
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move the server from where we look for it
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
     from llmkit.engines.models import locate, locate_adapter
 
+    _leave_address(options)
     found = locate(model)
     pairs = []
     for text in adapters:
@@ -78,6 +80,18 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
     read = _check(str(found.folder), [folder for _, folder in pairs])
     rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
     return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
+
+
+def _leave_address(options: Sequence[str]) -> None:
+    """Raises UsageError where vLLM's own options, in any spelling it takes, say where or how to listen."""
+    for option in options:
+        name = option.partition("=")[0].replace("_", "-")
+        # argparse takes the beginning of an option for the whole
+        if any(name.startswith(own) or (len(name) > 3 and own.startswith(name)) for own in _ADDRESS):
+            raise UsageError(
+                f"{option} after -- would move the server from where llmkit waits for it",
+                "--host and --port go before --; for TLS or a socket put a proxy in front",
+            )
 
 
 def _check(model: str, folders: list[str]) -> list[Adapter]:

@@ -77,6 +77,29 @@ def test_a_port_in_use(tiny_llama):
             make_plan(tiny_llama, [], "127.0.0.1", port, [])
 
 
+@pytest.mark.parametrize(
+    "options", [["--port", "9000"], ["--port=9000"], ["--hos", "::"], ["--uds", "s"], ["--ssl_keyfile", "k"]], ids=str
+)
+def test_options_that_move_the_server_are_refused(options):
+    """Else llmkit waits for it at the old address, and in the end stops a server that runs."""
+    with pytest.raises(UsageError, match=f"{options[0]} after -- would move the server") as caught:
+        make_plan("smollm2-135m", [], "127.0.0.1", 0, ["--max-model-len", "512", *options])
+    assert "--host and --port go before --" in caught.value.hint
+
+
+def test_other_options_are_passed_on(tiny_llama):
+    own = [
+        "--shutdown-timeout",
+        "5",
+        "--hf-overrides",
+        '{"port": 1}',
+        "--speculative-config",
+        "--served-model-name",
+        "x",
+    ]
+    assert make_plan(tiny_llama, [], "127.0.0.1", 0, own).options == own
+
+
 def test_adapters_in_slots_get_one_slot_more_and_room_for_their_gates():
     line = " ".join(arguments(plan(adapters=[("a", "dir-a"), ("b", "dir-b")]), cpu=False, slots=True, max_rank=32))
     assert "--enable-lora --max-loras 3 --max-cpu-loras 34 --max-lora-rank 32 --lora-modules a=dir-a b=dir-b" in line
