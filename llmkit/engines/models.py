@@ -65,10 +65,16 @@ class Adapter:
     @property
     def rank(self) -> int:
         """The LoRA rank that vLLM must hold: a TalkLoRA adapter of n experts carries its router in n more rows."""
-        r = int(self.config.get("r", 0))
-        if self.kind != "TALKLORA":
-            return max([r, *(self.config.get("rank_pattern") or {}).values()])
-        n = int(self.config["num_experts"])
+        try:
+            r = int(self.config["r"])
+            if self.kind != "TALKLORA":
+                return max([r, *(self.config.get("rank_pattern") or {}).values()])
+            n = int(self.config["num_experts"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.folder}/adapter_config.json does not say the adapter's rank: {type(error).__name__}: {error}",
+                "the folder is damaged: get it again",
+            ) from error
         return (n * r if self.config.get("share_A") else r) + n
 
     @property
@@ -148,7 +154,10 @@ def _read(folder: Path, name: str, revision: str | None = None) -> LocalModel:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(read, dict):
+            raise ValueError("it holds no JSON object")
+        return read
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", "the folder is damaged: get it again") from error
 

@@ -79,6 +79,23 @@ def test_a_wrong_adapter_is_one_error(tmp_path):
         locate_adapter(str(tmp_path / "good"))
 
 
+@pytest.mark.parametrize(
+    "damage", [{"r": None}, {"r": "eight"}, {"peft_type": "TALKLORA"}, {"peft_type": "TALKLORA", "num_experts": None}]
+)
+def test_an_adapter_that_does_not_say_its_rank_is_one_error(tmp_path, damage):
+    adapter = locate_adapter(str(adapter_folder(tmp_path / "damaged", **damage)))
+    with pytest.raises(UsageError, match=r"damaged/adapter_config\.json does not say the adapter's rank"):
+        print(adapter.rank)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7"])
+def test_an_adapter_whose_configuration_is_no_object_is_one_error(tmp_path, text):
+    folder = adapter_folder(tmp_path / "damaged")
+    (folder / "adapter_config.json").write_text(text)
+    with pytest.raises(UsageError, match=r"cannot read .*damaged/adapter_config\.json"):
+        locate_adapter(str(folder))
+
+
 @pytest.mark.parametrize("kind", ["vllm", "transformers"])
 def test_the_identity_tells_models_settings_and_adapters_apart(tmp_path, kind):
     pytest.importorskip("vllm" if kind == "vllm" else "transformers")
