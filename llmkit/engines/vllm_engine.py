@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -20,9 +21,11 @@ from llmkit.errors import EngineError, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 _GIB = 2**30
 FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # read by llmkit's plugin: an adapter to build into the model itself
+BUILT_IN = "no LoRA slots for %s: the adapter is built into the model"
+_log = logging.getLogger(__name__)
 
 
 class VllmEngine:
@@ -172,16 +175,12 @@ class VllmEngine:
         elif section.kv_cache_gib:
             options["kv_cache_memory_bytes"] = int(section.kv_cache_gib * _GIB)
         self._lora = None
-        built_in = self._adapter and not (
-            self._adapter.fits_slots and takes_lora(self._model.config.get("architectures") or [])
-        )
-        if built_in:
+        if self._adapter and (why := no_slots(self._adapter.fits_slots, self._model.config.get("architectures") or [])):
+            _log.warning(BUILT_IN, why)
             options["model_impl"] = "transformers"
             os.environ[FALLBACK_ADAPTER] = str(self._adapter.folder)
         elif self._adapter:
-            rank = next((r for r in _RANKS if r >= self._adapter.rank), None)
-            if rank is None:
-                raise UsageError(f"vLLM takes adapters up to rank {_RANKS[-1]}", "use --engine transformers")
+            rank = allowed_rank(self._adapter.rank)
             self._lora = LoRARequest(f"adapter-{self._adapter.digest}", 1, str(self._adapter.folder))
             # Two spare slots: on vLLM's CPU build a request without an adapter reads the last slot (index -1).
             options |= {"enable_lora": True, "max_loras": 3, "max_lora_rank": rank}
@@ -213,14 +212,34 @@ class VllmEngine:
             os.environ.pop(FALLBACK_ADAPTER, None)
 
 
-def takes_lora(architectures: list[str]) -> bool:
-    """Whether vLLM has LoRA slots for these architectures. One without a class of its own runs through vLLM's
-    transformers backend, which has."""
-    from vllm.model_executor.models import ModelRegistry
-    from vllm.model_executor.models.interfaces import supports_lora
+def no_slots(fits: bool, architectures: list[str]) -> str | None:
+    """Why an adapter has to be built into a model of these architectures, or None if vLLM's LoRA slots can hold it.
 
-    own = set(ModelRegistry.get_supported_archs()).intersection(architectures)
-    return all(supports_lora(ModelRegistry._try_load_model_cls(name)) for name in own)
+    `fits` says whether its gates are ones that slots can hold. Raises EngineError if this vLLM cannot be asked.
+    """
+    if not fits:
+        return "gates with top_k or talk='after-softmax'"
+    try:
+        from vllm.model_executor.models import ModelRegistry
+        from vllm.model_executor.models.interfaces import supports_lora
+
+        # One without a class of its own runs through vLLM's transformers backend, which takes LoRA.
+        own = ModelRegistry.get_supported_archs() & set(architectures)
+        bare = [name for name in sorted(own) if not supports_lora(ModelRegistry.models[name].load_model_cls())]
+    except Exception as error:
+        raise EngineError(
+            f"vLLM does not say whether {', '.join(architectures)} takes LoRA: {type(error).__name__}: {error}",
+            "use the transformers engine",
+        ) from error
+    return ", ".join(bare) or None
+
+
+def allowed_rank(rank: int) -> int:
+    """The smallest `max_lora_rank` of vLLM that holds `rank`. UsageError if there is none."""
+    for allowed in RANKS:
+        if allowed >= rank:
+            return allowed
+    raise UsageError(f"vLLM takes adapters up to rank {RANKS[-1]}, not {rank}", "use the transformers engine")
 
 
 @contextlib.contextmanager

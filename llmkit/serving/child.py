@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 
-from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, takes_lora
+from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank, no_slots
 from llmkit.errors import LlmkitError, UsageError
+from llmkit.serving.plugin import peft_type
 from llmkit.serving.server import DRAIN_SECONDS, Plan
+from llmkit.serving.touched import problem
 
 KEPT = 31  # adapters in memory beyond those in slots
 
@@ -49,26 +51,29 @@ def _serve(plan: Plan) -> None:
 
     from llmkit.serving import vllm_internals
 
-    cpu, slots, rank = current_platform.is_cpu(), True, plan.max_rank
+    cpu, why, rank = current_platform.is_cpu(), None, plan.max_rank
     if plan.adapters:
-        why = vllm_internals.problem()
-        if why:
-            raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
-        slots = plan.fits_slots and takes_lora(AutoConfig.from_pretrained(plan.model).architectures or [])
-        rank = vllm_internals.allowed_rank(rank)
-    if not slots:
-        why_not = "this architecture" if plan.fits_slots else "gates with top_k or talk='after-softmax'"
+        _refuse_unknown(problem(), plan)
+        why = no_slots(plan.fits_slots, AutoConfig.from_pretrained(plan.model).architectures or [])
+        rank = rank if why else allowed_rank(rank)
+    if why:
         if len(plan.adapters) > 1:
             raise UsageError(
-                f"no LoRA slots for {why_not}, so an adapter is built into the model: one per server",
+                f"no LoRA slots for {why}, so an adapter is built into the model: one per server",
                 "start one server for each adapter",
             )
         os.environ[FALLBACK_ADAPTER] = plan.adapters[0][1]
-        print(f"llmkit: warning: no LoRA slots for {why_not}: the adapter is built into the model", flush=True)
+        print("llmkit: warning: " + BUILT_IN % why, flush=True)
     if cpu:
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")  # half the start-up time of spawn
-    sys.argv = ["llmkit serve", *arguments(plan, cpu, slots, rank)]
+    sys.argv = ["llmkit serve", *arguments(plan, cpu, not why, rank)]
     vllm_internals.run_server()
+
+
+def _refuse_unknown(why: str | None, plan: Plan) -> None:
+    """A vLLM that llmkit does not know serves plain LoRA all the same."""
+    if why and any(peft_type(folder) == "TALKLORA" for _, folder in plan.adapters):
+        raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
 
 
 def _die_with_parent() -> None:

@@ -1,53 +1,17 @@
-"""Every place where llmkit touches the inside of vLLM. Tried with vLLM 0.32.0, CPU build; older ones are refused."""
+"""Every place where llmkit touches the inside of vLLM. What it needs to find there is listed in touched.py."""
 
 from __future__ import annotations
 
 import functools
 import os
-import pkgutil
 from typing import Any
 
-from llmkit.engines.vllm_engine import FALLBACK_ADAPTER
+from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
 from llmkit.serving.plugin import peft_type
-
-FLOOR = "0.32.0"  # also the newest that was tried
-_BACKEND = "vllm.model_executor.models.transformers.base:Base"
-TOUCHED = {  # what: why. A vLLM that lacks one of these is refused
-    "vllm.lora.worker_manager:WorkerLoRAManager._load_adapter": "a TalkLoRA folder is folded and loaded as a LoRA",
-    "vllm.lora.lora_model:LoRAModel.from_lora_tensors": "... from its tensors",
-    "vllm.lora.peft_helper:PEFTHelper.from_dict": "... with a configuration of its own",
-    "vllm.lora.model_manager:LoRAModelManager.activate_adapter": "notes what a slot holds",
-    "vllm.platforms:current_platform.get_punica_wrapper": "our subclass of vLLM's wrapper: the gate, the CPU mends",
-    "vllm.lora.punica_wrapper.punica_base:PunicaWrapperBase.token_lora_indices": "... which slot a token belongs to",
-    "vllm.lora.layers:RowParallelLinearWithLoRA._get_quant_method": "latents are summed over ranks before the softmax",
-    "vllm.v1.core.kv_cache_utils:_gen_lora_extra_hash_keys": "prefix-cache keys hold the adapter's content",
-    "vllm.v1.engine.core:EngineCore.add_lora": "... as it was when it was loaded",
-    "vllm.config:VllmConfig.compute_hash": "graphs compiled with llmkit are kept apart from others",
-    f"{_BACKEND}._create_hf_to_vllm_mapper": "fallback: the adapter is built in before layers are replaced",
-    f"{_BACKEND}.load_weights": "fallback: the base's weights find their modules",
-    f"{_BACKEND}._decorate_cls_for_torch_compile": "fallback: transformers' own classes still work outside of vLLM",
-}
+from llmkit.serving.touched import FLOOR, problem
 
 _installed = False
-
-
-def problem() -> str | None:
-    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried must have all that we touch."""
-    import vllm
-    from packaging.version import Version
-    from vllm.platforms import current_platform
-
-    if Version(vllm.__version__) < Version(FLOOR):
-        return f"vLLM {vllm.__version__} is older than {FLOOR}, the first that can serve TalkLoRA"
-    if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
-        return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
-    for name in TOUCHED:
-        try:
-            pkgutil.resolve_name(name)
-        except (ImportError, AttributeError):
-            return f"vLLM {vllm.__version__} no longer has {name.replace(':', '.')}"
-    return None
 
 
 def install() -> None:
@@ -156,18 +120,11 @@ def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
 
 def run_server() -> None:
     """vLLM's OpenAI-compatible server with the options in sys.argv, until it ends."""
-    from vllm.entrypoints.launchers.api_server.entry import main
-
+    try:
+        from vllm.entrypoints.launchers.api_server.entry import main
+    except ImportError as error:
+        raise EngineError(f"vLLM's server is not where llmkit looks: {error}", f"install vLLM {FLOOR}") from error
     main()
-
-
-def allowed_rank(rank: int) -> int:
-    """The smallest `max_lora_rank` of vLLM that holds `rank`."""
-    from typing import get_args
-
-    from vllm.config.lora import MaxLoRARanks
-
-    return min((size for size in get_args(MaxLoRARanks) if size >= rank), default=rank)
 
 
 def _note_slots() -> None:

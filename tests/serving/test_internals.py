@@ -1,28 +1,112 @@
 """What llmkit touches inside vLLM, without starting an engine."""
 
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from llmkit.serving import vllm_internals
+from llmkit.engines.vllm_engine import RANKS, allowed_rank, no_slots
+from llmkit.errors import EngineError, UsageError
+from llmkit.serving import touched, vllm_internals
 
 pytestmark = [pytest.mark.tiny, pytest.mark.xdist_group("engine")]
 
 
+ALL = touched.TOUCHED | touched.TOUCHED_ON_GPU
+NAMES = [f"{what}.{member}" for what, members in ALL.items() for member in members.split()]
+NAMES += [what for what, members in ALL.items() if not members]
+
+
 def test_this_vllm_has_all_that_is_touched():
-    assert vllm_internals.problem() is None
+    assert touched.problem() is None
+    assert touched.missing(touched.TOUCHED_ON_GPU) is None
 
 
 def test_an_older_vllm_is_named(monkeypatch):
     monkeypatch.setattr("vllm.__version__", "0.31.2")
-    assert vllm_internals.problem() == "vLLM 0.31.2 is older than 0.32.0, the first that can serve TalkLoRA"
+    assert touched.problem() == "vLLM 0.31.2 is older than 0.32.0, the first that can serve TalkLoRA"
 
 
-def test_a_newer_vllm_without_a_touched_place_is_named(monkeypatch):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_newer_vllm_without_a_touched_place_is_named(monkeypatch, name):
+    what, _, member = name.partition(":")[2].partition(".")
+    module = name.partition(":")[0]
+    if member:
+        others = {other: None for other in ALL[f"{module}:{what}"].split() if other != member}
+        monkeypatch.setattr(f"{module}.{what}", type(what, (), others))
+    else:
+        monkeypatch.delattr(f"{module}.{what}")
+    assert touched.missing(ALL) == name.replace(":", ".")
+
+
+def test_what_it_lacks_is_said_with_its_version(monkeypatch):
     monkeypatch.setattr("vllm.__version__", "0.99.0")
     monkeypatch.delattr("vllm.lora.model_manager.LoRAModelManager.activate_adapter")
-    assert (
-        vllm_internals.problem()
-        == "vLLM 0.99.0 no longer has vllm.lora.model_manager.LoRAModelManager.activate_adapter"
-    )
+    assert touched.problem() == "vLLM 0.99.0 no longer has vllm.lora.model_manager.LoRAModelManager.activate_adapter"
+
+
+def test_all_that_is_imported_or_private_is_listed():
+    """In the one file that touches the inside of vLLM; the server's entry is checked where it is called."""
+    tree = list(ast.walk(ast.parse(Path(vllm_internals.__file__).read_text())))
+    imports = {
+        f"{node.module}:{name.name}"
+        for node in tree
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vllm")
+        for name in node.names
+    }
+    listed = set(ALL) | {what.partition(":")[0].replace(".kv_cache", ":kv_cache") for what in ALL}
+    assert imports - listed == {
+        "vllm.platforms:current_platform",  # public
+        "vllm.entrypoints.launchers.api_server.entry:main",
+    }
+    private = {node.attr for node in tree if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+    assert len(private) > 10
+    assert private - {"__code__", "__init__"} <= {name.rpartition(".")[2].rpartition(":")[2] for name in NAMES}
+
+
+def test_nothing_private_of_vllm_is_touched_elsewhere():
+    for path in Path(vllm_internals.__file__).parents[1].rglob("*.py"):
+        if path.name in ("vllm_internals.py", "touched.py"):
+            continue
+        assert not re.search(r"\bvllm[\w.]*[. ](import )?_[a-z]|ModelRegistry\._", path.read_text()), path
+
+
+def test_the_ranks_are_vllms():
+    from vllm.config.lora import MaxLoRARanks
+
+    assert get_args(MaxLoRARanks) == RANKS
+    assert [allowed_rank(rank) for rank in (0, 1, 2, 16, 17, 512)] == [1, 1, 8, 16, 32, 512]
+    with pytest.raises(UsageError, match="up to rank 512, not 513"):
+        allowed_rank(513)
+
+
+def test_a_vllm_whose_registry_changed_is_a_clear_error(monkeypatch):
+    monkeypatch.delattr("vllm.model_executor.models.interfaces.supports_lora")
+    with pytest.raises(EngineError, match="does not say whether LlamaForCausalLM takes LoRA: ImportError"):
+        no_slots(True, ["LlamaForCausalLM"])
+
+
+@pytest.mark.parametrize(
+    ("fits", "architecture", "why"),
+    [
+        (True, "LlamaForCausalLM", None),
+        (True, "NobodyKnowsIt", None),
+        (True, "GPTNeoXForCausalLM", None),  # through vLLM's transformers backend
+        (True, "StableLmForCausalLM", "StableLmForCausalLM"),
+        (False, "LlamaForCausalLM", "gates with top_k or talk='after-softmax'"),
+    ],
+)
+def test_why_there_is_no_slot(fits, architecture, why):
+    assert no_slots(fits, [architecture]) == why
+
+
+def test_a_vllm_with_its_server_elsewhere_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm.entrypoints.launchers.api_server.entry", None)
+    with pytest.raises(EngineError, match=r"vLLM's server is not where llmkit looks: .*api_server"):
+        vllm_internals.run_server()
 
 
 def test_compiled_graphs_of_an_adapter_are_its_own(monkeypatch, tiny_adapters):
