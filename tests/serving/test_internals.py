@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -46,6 +47,30 @@ def test_what_it_lacks_is_said_with_its_version(monkeypatch):
     monkeypatch.setattr("vllm.__version__", "0.99.0")
     monkeypatch.delattr("vllm.lora.model_manager.LoRAModelManager.activate_adapter")
     assert touched.problem() == "vLLM 0.99.0 no longer has vllm.lora.model_manager.LoRAModelManager.activate_adapter"
+
+
+def test_a_vllm_that_lacks_something_starts_as_it_is_and_refuses_talklora(monkeypatch, tiny_adapters):
+    from vllm.config import VllmConfig
+    from vllm.lora.worker_manager import WorkerLoRAManager
+
+    why, untouched = "vLLM 0.99.0 no longer has it", VllmConfig.compute_hash
+    monkeypatch.setattr(WorkerLoRAManager, "_load_adapter", lambda self, request: "loaded")
+    monkeypatch.setattr(vllm_internals, "problem", lambda: why)
+    monkeypatch.setattr(vllm_internals, "_installed", False)
+    vllm_internals.install()
+    assert VllmConfig.compute_hash is untouched
+    load = WorkerLoRAManager._load_adapter
+    assert load(None, SimpleNamespace(lora_path=tiny_adapters["plain"])) == "loaded"
+    with pytest.raises(EngineError, match=why):
+        load(None, SimpleNamespace(lora_path=tiny_adapters["talk-a"]))
+
+
+def test_a_vllm_that_lacks_something_builds_nothing_in(monkeypatch, tiny_adapters):
+    monkeypatch.setattr(vllm_internals, "problem", lambda: "vLLM 0.99.0 no longer has it")
+    monkeypatch.setattr(vllm_internals, "_installed", False)
+    monkeypatch.setenv("LLMKIT_FALLBACK_ADAPTER", tiny_adapters["talk-a"])
+    with pytest.raises(EngineError, match="no longer has it"):
+        vllm_internals.install()
 
 
 def test_all_that_is_imported_or_private_is_listed():
