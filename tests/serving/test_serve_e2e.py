@@ -32,9 +32,8 @@ def start(tiny_llama, *adapters, options=()):
 
 @pytest.fixture(scope="module")
 def ready(tiny_llama, tiny_adapters, tmp_path_factory):
-    process, ready = start(
-        tiny_llama, f"talk={tiny_adapters['talk-a']}", f"plain={tiny_adapters['plain']}", options=["--max-loras", "4"]
-    )
+    adapters = [f"talk={tiny_adapters['talk-a']}", f"plain={tiny_adapters['plain']}"]
+    process, ready = start(tiny_llama, *adapters, options=["--max-loras", "4", "--enable-prompt-tokens-details"])
     yield ready
     process.terminate()
     process.communicate(timeout=60)
@@ -50,6 +49,12 @@ def client(ready):
 def complete(client, model, prompt=PROMPT):
     answer = client.completions.create(model=model, prompt=prompt, max_tokens=12, temperature=0)
     return whole(answer.choices[0].text)
+
+
+def cached(client, model):
+    """How many of the prompt's tokens came from the prefix cache."""
+    answer = client.completions.create(model=model, prompt=PROMPT, max_tokens=1)
+    return answer.usage.prompt_tokens_details.cached_tokens
 
 
 def whole(text):
@@ -97,7 +102,8 @@ def test_an_adapter_comes_and_goes_and_comes_back_retrained(ready, client, tiny_
     for source in ("talk-b", "talk-a"):
         shutil.copytree(tiny_adapters[source], folder, dirs_exist_ok=True)
         post(ready, "load_lora_adapter", lora_name="mine", lora_path=str(folder))
-        complete(client, "mine")  # fills the prefix cache
+        assert cached(client, "mine") == 0
+        assert cached(client, "mine") >= 32
         assert complete(client, "mine") == expected(tiny_llama, folder)
         post(ready, "unload_lora_adapter", lora_name="mine")
         with pytest.raises(NotFoundError):
