@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 
+import httpx
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("engine")]
@@ -55,6 +56,21 @@ def cached(client, model):
     """How many of the prompt's tokens came from the prefix cache."""
     answer = client.completions.create(model=model, prompt=PROMPT, max_tokens=1)
     return answer.usage.prompt_tokens_details.cached_tokens
+
+
+def long_stream(client, model, tokens):
+    """A long answer that has begun."""
+    stream = client.completions.create(
+        model=model, prompt=PROMPT, max_tokens=tokens, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(stream)
+    return stream
+
+
+def ask_until_refused(client, model):
+    """What comes in before a signal has arrived is still answered."""
+    while True:
+        client.completions.create(model=model, prompt="3 apples", max_tokens=1)
 
 
 def whole(text):
@@ -123,15 +139,40 @@ def test_sigterm_lets_a_running_request_finish(tiny_llama, tiny_adapters):
 
     process, ready = start(tiny_llama, f"talk={tiny_adapters['talk-a']}")
     client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
-    stream = client.completions.create(
-        model="talk", prompt=PROMPT, max_tokens=300, stream=True, extra_body={"ignore_eos": True}
-    )
-    next(stream)
+    stream = long_stream(client, "talk", 300)
     process.send_signal(signal.SIGTERM)
     reasons = [chunk.choices[0].finish_reason for chunk in stream]
     _, log = process.communicate(timeout=60)
     assert reasons[-1] == "length"
     assert process.returncode == 0, log
+    with pytest.raises(ProcessLookupError):
+        os.kill(ready["pid"], 0)
+
+
+def test_what_fits_no_slot_is_built_in_and_what_outlives_the_drain_time_ends_clearly(tiny_llama, own_adapter):
+    """One server for both. While it drains it refuses what is new."""
+    from openai import APIError, APIStatusError, OpenAI
+
+    path = own_adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "top_k": 2}))
+    options = ["--max-model-len", "1024", "--shutdown-timeout", "1"]
+    process, ready = start(tiny_llama, f"odd={own_adapter}", options=options)
+    assert ready["models"] == ["odd"]
+    client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0, timeout=60)
+    assert complete(client, "odd") == expected(tiny_llama, own_adapter) != expected(tiny_llama)
+    stream = long_stream(client, "odd", 850)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(APIStatusError):  # an answer of the server, not a connection that is gone
+        ask_until_refused(client, "odd")
+    reasons, broken = [], False
+    try:
+        reasons = [chunk.choices[0].finish_reason for chunk in stream]
+    except (APIError, httpx.HTTPError):
+        broken = True
+    _, log = process.communicate(timeout=60)
+    assert broken or reasons[-1] == "abort", reasons
+    assert process.returncode == 0, log
+    assert log.count("warning: no LoRA slots for gates with top_k") == 1
     with pytest.raises(ProcessLookupError):
         os.kill(ready["pid"], 0)
 
