@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections import deque
 
 import httpx
 import pytest
@@ -175,6 +178,45 @@ def test_what_fits_no_slot_is_built_in_and_what_outlives_the_drain_time_ends_cle
     assert log.count("warning: no LoRA slots for gates with top_k") == 1
     with pytest.raises(ProcessLookupError):
         os.kill(ready["pid"], 0)
+
+
+def test_a_vllm_of_the_users_own_serves_a_talklora_adapter_that_its_command_line_names(tiny_llama, tiny_adapters):
+    """vLLM's own server, started without llmkit: the installed plugin sees the adapter and acts."""
+    from openai import OpenAI
+
+    port, folder = free_port(), tiny_adapters["talk-a"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", tiny_llama, "--port", str(port)]
+    command += ["--enable-lora", "--max-lora-rank", "16", "--lora-modules", f"mine={folder}", *OPTIONS[1:]]
+    command += ["--kv-cache-memory-bytes", "256M", "--block-size", "32"]
+    own = {name: value for name, value in os.environ.items() if name != "LLMKIT_VLLM"}
+    own["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=own)
+    log = deque(maxlen=40)
+    reader = threading.Thread(target=lambda: log.extend(process.stdout))
+    reader.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while not answers(f"{url}/health"):
+            assert process.poll() is None, "".join(log)
+            time.sleep(0.3)
+        client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        assert complete(client, "mine") == expected(tiny_llama, folder) != expected(tiny_llama)
+    finally:
+        process.terminate()
+        process.wait(60)
+        reader.join(5)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
 
 
 def test_a_server_that_dies_while_starting_shows_its_last_lines(tiny_llama):
