@@ -43,12 +43,20 @@ def close(llm):
     llm.llm_engine.engine_core.shutdown()
 
 
-def say(llm, prompts, adapters, requests, new=NEW):
-    """(prompt ids, new ids, their log-probabilities) of each prompt with its adapter, all in one batch."""
+def ask(llm, prompts, adapters, requests):
+    """What vLLM gives for each prompt with its adapter, all in one batch."""
     from vllm import SamplingParams
 
-    greedy = SamplingParams(temperature=0, max_tokens=new, ignore_eos=True, logprobs=0)
-    outputs = llm.generate(prompts, greedy, lora_request=[requests[name] for name in adapters], use_tqdm=False)
+    greedy = SamplingParams(temperature=0, max_tokens=NEW, ignore_eos=True, logprobs=0)
+    return llm.generate(prompts, greedy, lora_request=[requests[name] for name in adapters], use_tqdm=False)
+
+
+def say(*args):
+    """(prompt ids, new ids, their log-probabilities) of what `ask` gives."""
+    return read(ask(*args))
+
+
+def read(outputs):
     said = []
     for output in outputs:
         ids = list(output.outputs[0].token_ids)
@@ -111,12 +119,29 @@ def test_fifty_prompts_alone(vllm, requests, reference, name):
         reference.check(said, name)
 
 
-def test_a_mixed_batch_says_what_each_says_alone(vllm, requests, reference):
-    names = [None, "talk-a", "talk-b", "plain"]
-    jobs = [(prompt, names[i % 4]) for i, prompt in enumerate(PROMPTS)]
-    mixed = say(vllm, [prompt for prompt, _ in jobs], [name for _, name in jobs], requests)
-    for said, (_, name) in zip(mixed, jobs, strict=True):
+def check_mixed_batch(llm, requests, reference):
+    names = [(None, "talk-a", "talk-b", "plain")[i % 4] for i in range(len(PROMPTS))]
+    for said, name in zip(say(llm, PROMPTS, names, requests), names, strict=True):
         reference.check(said, name)
+
+
+def test_a_mixed_batch_says_what_each_says_alone(vllm, requests, reference):
+    check_mixed_batch(vllm, requests, reference)
+
+
+def test_a_mixed_batch_where_vllm_is_allowed_to_compile(tiny_llama, requests, reference):
+    """The way of a server without --enforce-eager. vLLM's CPU build still compiles nothing once LoRA is on; where this
+    changes, the gate in slots has to be shown in compiled mode too."""
+    from vllm.config import CompilationMode
+
+    llm = open_vllm(tiny_llama, enable_lora=True, max_loras=3, max_lora_rank=16, enforce_eager=False)
+    try:
+        config = llm.llm_engine.vllm_config
+        assert not config.model_config.enforce_eager
+        assert config.compilation_config.mode == CompilationMode.NONE
+        check_mixed_batch(llm, requests, reference)
+    finally:
+        close(llm)
 
 
 def test_the_adapters_say_different_things(vllm, requests):
@@ -131,9 +156,12 @@ def test_long_prompts_in_chunks_with_cached_prefixes(tiny_llama, tiny_adapters, 
     )
     prompts, names = [" ".join(PROMPTS[38:41])[:500]] * 4, [None, "talk-a", "talk-b", "plain"]
     try:
-        first, second = (say(llm, prompts, names, requests) for _ in range(2))
+        rounds = [ask(llm, prompts, names, requests) for _ in range(2)]
     finally:
         close(llm)
+    assert [output.num_cached_tokens for output in rounds[0]] == [0, 0, 0, 0]  # one prompt, but no block in common
+    assert all(output.num_cached_tokens >= 64 for output in rounds[1])
+    first, second = map(read, rounds)
     assert [ids for _, ids, _ in first] == [ids for _, ids, _ in second]
     for said, name in zip(first, names, strict=True):
         assert len(said[0]) > 64
