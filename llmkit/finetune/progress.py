@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 _EVERY = 10.0  # seconds between two plain lines
 
@@ -24,19 +25,32 @@ def peak_memory_gib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
-class Reporter(TrainerCallback):
-    """Shows loss, tokens/s, time left and memory; appends every log line to log.jsonl."""
+class Reporter(TrainerCallback, ExportableState):
+    """Shows loss, tokens/s, time left and memory; appends every log line to log.jsonl.
+
+    `earlier` is what a resumed training took up to its checkpoint, in seconds; checkpoints keep it (see `state`).
+    `tokens` are those since it was resumed: TRL counts from there.
+    """
 
     def __init__(self, folder: Path, steps: int, quiet: bool) -> None:
         self.folder, self.steps, self.quiet = folder, steps, quiet
         self.loss: float | None = None
         self.dev: float | None = None
-        self.tokens = 0.0
-        self._began = self._printed = 0.0
-        self._first_step = self._first_tokens = 0
+        self.tokens = 0
+        self.earlier = 0.0
+        self._began: float | None = None
+        self._printed = 0.0
+        self._first_step = 0
         self._bar: Any = None
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint's trainer_state.json keeps: the seconds of training that led to it."""
+        spent = 0.0 if self._began is None else time.monotonic() - self._began
+        return {"args": {}, "attributes": {"seconds": self.earlier + spent}}
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())  # an old checkpoint has none
+        self.earlier = kept["attributes"]["seconds"]
         self._began = time.monotonic()
         self._first_step = state.global_step
         if not self.quiet and sys.stderr.isatty():
@@ -55,10 +69,7 @@ class Reporter(TrainerCallback):
         logs = logs or {}
         self.loss = logs.get("loss", self.loss)
         self.dev = logs.get("eval_loss", self.dev)
-        if "num_tokens" in logs:
-            if not self._first_tokens and self._first_step:
-                self._first_tokens = logs["num_tokens"]
-            self.tokens = logs["num_tokens"] - self._first_tokens
+        self.tokens = logs.get("num_tokens", self.tokens)
         if state.is_world_process_zero:
             with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
@@ -71,7 +82,7 @@ class Reporter(TrainerCallback):
 
     def line(self, step: int) -> str:
         """`step 40/90, loss 0.412, dev 0.507, 431 tokens/s, 2:10 left, 3.1 GiB`."""
-        seconds = max(time.monotonic() - self._began, 1e-9)
+        seconds = max(time.monotonic() - (self._began or 0.0), 1e-9)
         done = step - self._first_step
         parts = [f"step {step}/{self.steps}"]
         parts += [f"loss {self.loss:.3f}"] if self.loss is not None else []

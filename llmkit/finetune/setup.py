@@ -17,6 +17,7 @@ from llmkit.recipe.schema import Recipe
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from llmkit.finetune.progress import Reporter
     from llmkit.finetune.trainer import FinetuneTrainer
 
 
@@ -57,6 +58,7 @@ class Setup:
     recipe: Recipe
     model: LocalModel
     trainer: FinetuneTrainer
+    reporter: Reporter
     data: Data
     steps: int
 
@@ -68,12 +70,12 @@ class Setup:
         return seen[-1] if fresh else self.trainer.evaluate()
 
     def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
-        """metrics.json."""
+        """metrics.json. `seconds` is what training took since it began or was resumed."""
         from llmkit.finetune.progress import peak_memory_gib
 
         history = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
         trainable, total = count_parameters(self.trainer.model)
-        tokens = int(self.trainer.state.num_input_tokens_seen or self.trainer._total_train_tokens)
+        tokens = self.trainer._total_train_tokens  # as `seconds`, since it was resumed
         return {
             "digest": key,
             "method": self.recipe.finetune.method,
@@ -88,7 +90,7 @@ class Setup:
             "dev_loss": last["eval_loss"],
             "dev_loss_best": min(history, default=last["eval_loss"]),
             "dev_token_accuracy": last.get("eval_mean_token_accuracy"),
-            "seconds": round(seconds, 1),
+            "seconds": round(self.reporter.earlier + seconds, 1),
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
             "peak_memory_gib": peak_memory_gib(),
             "routing": self.trainer.routing["model"] if self.trainer.routing else None,
@@ -142,10 +144,11 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
         watch_routing=section.train.routing,
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.add_callback(Reporter(path, steps, quiet or not trainer.is_world_process_zero()))
+    reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())
+    trainer.add_callback(reporter)
     if section.train.patience:
         trainer.add_callback(transformers.EarlyStoppingCallback(section.train.patience))
-    return Setup(recipe, model, trainer, data, steps)
+    return Setup(recipe, model, trainer, reporter, data, steps)
 
 
 def _base_name(recipe: Recipe, model: LocalModel) -> str:
