@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 from collections.abc import Iterator
 from typing import Any
 
+from llmkit.engines.adapters import attach
 from llmkit.engines.attention import share_key_heads
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
@@ -87,6 +87,7 @@ class TransformersEngine:
 
     def _start(self) -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
 
@@ -106,8 +107,8 @@ class TransformersEngine:
                     share_key_heads(model)
                 own = model.generation_config
                 if self._adapter is not None:
-                    model = self._with_adapter(model)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+                    model = attach(model, self._adapter)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             raise EngineError(f"{self._model.name} cannot be loaded: {error}", "see the message above") from error
         tokenizer = self._renderer.tokenizer
         ends = {tokenizer.eos_token_id, *_listed(own.eos_token_id)} - {None}
@@ -119,13 +120,6 @@ class TransformersEngine:
         model.generation_config = self._config
         self._ends, self._pad = ends, pad
         self._loaded = model.to(self._device).eval()
-
-    def _with_adapter(self, model: Any) -> Any:
-        from peft import PeftModel
-
-        if self._adapter.kind == "TALKLORA":
-            importlib.import_module("llmkit.talklora")  # registers itself with PEFT; this room must not depend on it
-        return PeftModel.from_pretrained(model, str(self._adapter.folder))
 
     def _rows(self, rows: list[list[int]]) -> tuple[Any, Any]:
         """Left-padded ids and attention mask, (batch, longest)."""

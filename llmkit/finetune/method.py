@@ -97,6 +97,7 @@ def torch_dtype(recipe: Recipe) -> Any:
 def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.Module:
     """The base model, frozen by PEFT later. `empty` builds it without weights or memory, to count its parameters."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     code = recipe.engine.trust_remote_code
@@ -112,7 +113,7 @@ def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.M
             use_safetensors=True,
             **_quantised(recipe.finetune.train.load_in),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EngineError(f"{model.name} cannot be loaded: {error}", "is it complete, in safetensors?") from None
 
 
