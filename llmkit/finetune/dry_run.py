@@ -55,21 +55,24 @@ def dry_run(recipe: Recipe) -> Report:
     """Resolves the recipe as training would. Raises what training would raise."""
     from llmkit.engines.models import locate
     from llmkit.finetune.data import build
+    from llmkit.finetune.launch import check as check_launch
     from llmkit.finetune.method import adapt, load_base, torch_dtype
     from llmkit.finetune.setup import arguments
 
-    section = recipe.finetune
+    section, launch = recipe.finetune, recipe.finetune.launch
+    check_launch(recipe)
     model = locate(recipe.model.path, recipe.model.revision)
     encoder = encoder_for(recipe, model)
     data = build(recipe, model, encoder)
     net = adapt(recipe, load_base(recipe, model, empty=True))
     trainable, total = count_parameters(net)
-    args = arguments(recipe, Path(recipe.output.dir), data.steps)  # raises where batches do not divide
+    args = arguments(recipe, Path(recipe.output.dir), data.steps)  # raises for settings that TRL refuses
     batch, per_pass, tokenizer = section.optim.batch_size, args.per_device_train_batch_size, encoder.renderer.tokenizer
     used = data.order[: data.steps * batch]
     lengths = data.train.lengths[used]
     tokens, longest = int(lengths.sum()), int(lengths.max())
     seconds = 4 * total * tokens / _speed(torch_dtype(recipe))
+    several = "" if launch.kind == "single" else f" x {launch.num_processes} processes"
     facts = {
         "model": model.name,
         "method": section.method,
@@ -80,7 +83,7 @@ def dry_run(recipe: Recipe) -> Report:
         "dev_rows": len(data.dev),
         "steps": data.steps,
         "epochs": data.steps * batch / data.epoch_rows,
-        "batch": f"{batch} rows = {per_pass} x {args.gradient_accumulation_steps} accumulated",
+        "batch": f"{batch} rows = {per_pass} x {args.gradient_accumulation_steps} accumulated{several}",
         "tokens": tokens,
         "longest_row_tokens": longest,
         "memory_gib_estimate": _memory(

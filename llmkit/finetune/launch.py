@@ -35,19 +35,31 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
     return [sys.executable, "-m", "accelerate.commands.launch", *options, *run, *([str(start)] if start else [])]
 
 
-def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bool) -> None:
-    """Starts the workers and waits. UsageError where the machine cannot; EngineError if one fails."""
+def check(recipe: Recipe) -> None:
+    """UsageError where this machine cannot start what the recipe's `finetune.launch` asks for."""
     import importlib.util
 
     import torch
 
+    from llmkit.finetune.setup import batches
+
     section, gpus = recipe.finetune.launch, torch.cuda.device_count()
+    batches(recipe)
+    if section.kind == "single":
+        return
     if section.kind != "ddp" and not gpus:
         raise UsageError(f"launch {section.kind} needs GPUs, and there are none", "use ddp, or single")
     if gpus and section.num_processes > gpus:
         raise UsageError(f"{section.num_processes} processes on {gpus} GPUs", "at most one process for each GPU")
     if section.kind in ("zero2", "zero3") and importlib.util.find_spec("deepspeed") is None:
         raise UsageError(f"launch {section.kind} needs DeepSpeed", "pip install deepspeed")
+
+
+def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bool) -> None:
+    """Starts the workers and waits, after `check`. EngineError if one fails."""
+    import torch
+
+    gpus = torch.cuda.device_count()
     environment = {**os.environ, "LLMKIT_QUIET": "1"} if quiet else dict(os.environ)
     if not gpus:
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")

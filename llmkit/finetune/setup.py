@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +157,20 @@ def _base_name(recipe: Recipe, model: LocalModel) -> str:
     return str(model.folder.resolve()) if local else path
 
 
+def batches(recipe: Recipe) -> tuple[int, int]:
+    """Rows of one pass on one process, and passes of one step. UsageError where the batch does not divide."""
+    optim, launch = recipe.finetune.optim, recipe.finetune.launch
+    processes = 1 if launch.kind == "single" else launch.num_processes
+    share, left = divmod(optim.batch_size, processes)
+    micro = optim.micro_batch or share
+    if left or share % micro:
+        raise UsageError(
+            f"finetune.optim.batch_size {optim.batch_size} does not divide into {processes} processes x {micro} rows",
+            "choose micro_batch and num_processes so that it does",
+        )
+    return micro, share // micro
+
+
 def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
     """TRL's settings from the recipe's. UsageError where the batch does not divide."""
     import torch
@@ -167,14 +180,7 @@ def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
 
     section = recipe.finetune
     optim, train = section.optim, section.train
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share, left = divmod(optim.batch_size, processes)
-    micro = optim.micro_batch or share
-    if left or share % micro:
-        raise UsageError(
-            f"finetune.optim.batch_size {optim.batch_size} does not divide into {processes} processes x {micro} rows",
-            "choose micro_batch and num_processes so that it does",
-        )
+    micro, accumulated = batches(recipe)
     evaluate = train.eval_every or max(1, steps // 5)
     dtype, gpu = torch_dtype(recipe), torch.cuda.is_available()
     try:
@@ -182,7 +188,7 @@ def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
             output_dir=str(path / "checkpoints"),
             per_device_train_batch_size=micro,
             per_device_eval_batch_size=micro,
-            gradient_accumulation_steps=share // micro,
+            gradient_accumulation_steps=accumulated,
             max_steps=steps,
             learning_rate=optim.lr,
             lr_scheduler_type=optim.schedule,
