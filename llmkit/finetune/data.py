@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import Row, load_rows, rows_digest, sources
 from llmkit.finetune.tokens import Encoder, Tokens, cached
 from llmkit.finetune.views import View, Views
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _WINDOW = 50  # batches whose rows are sorted by length together
 _DEV = 10**6  # the epoch number of dev views: no training epoch draws the same noise
-_CODE = 1  # of what is cached; a new number makes old files stale
+_CODE = 1  # of how rows become tokens; a new number makes old files stale
 
 
 @dataclass
@@ -110,6 +111,7 @@ def _key(recipe: Recipe, model: LocalModel, *content: Any) -> str:
         finetune.data.model_dump(exclude={"sources", "packing", "group_by_length"}),
         finetune.robust.model_dump(exclude={"weight"}),
         recipe.perturb.model_dump(),
+        noise_digest(recipe),
         _tokenizer_digest(model),
         recipe.model.model_dump(include={"chat_template", "system_prompt"}),
         [_file(recipe.model.chat_template), _file(recipe.model.system_prompt)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -184,7 +184,7 @@ def _filled(value: Any, name: str) -> str:
     return value.strip()
 
 
-def rows_digest(groups: Sequence[Sequence[Row]]) -> str:
+def rows_digest(groups: Iterable[Sequence[Row]]) -> str:
     """32 hex digits of everything in the rows."""
     digest = blake2b(digest_size=16)
     for rows in groups:

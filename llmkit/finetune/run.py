@@ -14,6 +14,7 @@ from typing import Any
 
 from llmkit.engines.files import write_atomic
 from llmkit.errors import EngineError, UsageError
+from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
 
@@ -36,8 +37,12 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     """Trains as the recipe says, in `<output.dir>/<name>-<digest>/`, with the adapter in `adapter/`.
 
     `resume`: `auto` goes on from the newest whole checkpoint of this recipe, `never` begins anew, or a checkpoint's
-    folder. A finished run is returned as it is; `force` trains it again. Raises LlmkitError for what a user can mend.
+    folder. A finished run is returned as it is; `force` trains it again, from the first step or from the checkpoint
+    that `resume` names. Raises LlmkitError for what a user can mend, and UsageError where the rows or the base model
+    are no longer those of the training in the folder.
     """
+    from llmkit.finetune.launch import check as check_launch
+    from llmkit.finetune.launch import launch
     from llmkit.runs import RunFolder
 
     recipe = loaded.recipe
@@ -45,21 +50,24 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     name = recipe.output.name or recipe.finetune.method
     with RunFolder.open(recipe.output.dir, name, key, recipe=loaded.text, resolved=to_yaml(recipe)) as folder:
         path = folder.path
+        found = inputs(recipe)
         if not force and (done := finished(path)):
+            unchanged(path, found, going_on=False)
             return done
+        check_launch(recipe)
         checkpoints = path / "checkpoints"
-        if force or resume == "never":
-            if checkpoints.exists() and not force:
-                raise UsageError(f"{checkpoints} holds an earlier training", "--force overwrites it")
-            for part in (checkpoints, path / "tensorboard", path / "adapter"):
-                shutil.rmtree(part, ignore_errors=True)
-            (path / "metrics.json").unlink(missing_ok=True)
-        start = checkpoint(checkpoints, resume, key, recipe.finetune.launch.kind)
+        if resume == "never" and checkpoints.exists() and not force:
+            raise UsageError(f"{checkpoints} holds an earlier training", "--force overwrites it")
+        anew = resume == "never" or (force and resume == "auto")
+        start = checkpoint(checkpoints, "never" if anew else resume, key, recipe.finetune.launch.kind)
+        if start:
+            unchanged(start.parent.parent, found, going_on=True)
+        if anew or force:  # only now: nothing is lost to a request that is refused
+            _clear(path, start)
+        folder.write_json(FILE, found)
         if recipe.finetune.launch.kind == "single":
             work(recipe, path, key, start, quiet)
         else:
-            from llmkit.finetune.launch import launch
-
             launch(recipe, path, key, start, quiet)
         return Result(path, json.loads((path / "metrics.json").read_text(encoding="utf-8")))
 
@@ -70,6 +78,22 @@ def finished(path: Path) -> Result | None:
     if metrics.is_file() and (path / "adapter" / "adapter_config.json").is_file():
         return Result(path, json.loads(metrics.read_text(encoding="utf-8")))
     return None
+
+
+def _clear(path: Path, start: Path | None) -> None:
+    """Removes an earlier training. Where `start` is one of its checkpoints, that one and the logs stay."""
+    checkpoints = path / "checkpoints"
+    inside = start is not None and start.resolve().parent == checkpoints.resolve()
+    unwanted = [path / "adapter", path / "metrics.json"]
+    if inside:
+        unwanted += [other for other in checkpoints.glob("checkpoint-*") if other.resolve() != start.resolve()]
+    else:
+        unwanted += [checkpoints, path / "tensorboard", path / "log.jsonl"]
+    for part in unwanted:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Path | None:

@@ -13,6 +13,7 @@ import pytest
 from llmkit.engines.models import locate
 from llmkit.errors import DataError, UsageError
 from llmkit.finetune.data import build
+from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
 from llmkit.finetune.views import Views
@@ -232,6 +233,36 @@ def test_tokens_are_cached_by_content(make):
     assert np.array_equal(first.train.ids, second.train.ids)
     for change in ({"seed": 8}, {"data.levels": [2]}, {"finetune.robust.share": 0.5}, {"model.chat_template": "none"}):
         assert not data_of(make(**change).recipe)[0].cached, change
+
+
+def test_noisy_tokens_are_made_anew_when_the_code_of_the_noise_changes(make, tmp_path, monkeypatch):
+    import shutil
+    from pathlib import Path
+
+    from llmkit import perturb
+
+    room = tmp_path / "perturb"
+    shutil.copytree(Path(perturb.__file__).parent, room, ignore=shutil.ignore_patterns("__pycache__"))
+    clean, noisy = make().recipe, make(finetune__robust__share=1.0).recipe
+    correcting = make(finetune__data__correction__share=0.5).recipe
+    before = [data_of(recipe)[0].cached for recipe in (clean, noisy, correcting)]
+    monkeypatch.setattr(perturb, "__file__", str(room / "__init__.py"))
+    assert [data_of(recipe)[0].cached for recipe in (clean, noisy, correcting)] == [True] * 3  # the same code elsewhere
+    for changed in (room / "chars.py", room / "data" / "not_words.txt"):
+        changed.write_bytes(changed.read_bytes() + b"\n")
+        assert [data_of(recipe)[0].cached for recipe in (clean, noisy, correcting)] == [True, False, False]
+    assert before == [False] * 3
+
+
+@pytest.mark.parametrize("form", ["natural:{}", "mix(ec:0.5,natural:{}:0.5)"])
+def test_noise_from_a_file_is_made_anew_when_the_file_changes(make, tmp_path, form):
+    slips = tmp_path / "slips.tsv"
+    slips.write_text("teh\tthe\n")
+    recipe = make(finetune__robust__share=1.0, finetune__robust__operators=[form.format(slips)]).recipe
+    first = noise_digest(recipe)
+    slips.write_text("hte\tthe\n")
+    assert noise_digest(recipe) != first
+    assert noise_digest(make().recipe) is None
 
 
 def test_a_damaged_cache_is_made_anew(make, tmp_path):

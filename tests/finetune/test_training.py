@@ -1,12 +1,12 @@
-"""Training itself, on a tiny model: resume, losses, folders, what is refused."""
+"""Training itself, on a tiny model: losses, folders, what is refused."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
 import torch
+from helpers.training import losses
 from safetensors.torch import load_file
 
 from llmkit.errors import EngineError, UsageError
@@ -14,22 +14,6 @@ from llmkit.finetune import finetune
 from llmkit.finetune.trainer import paired_loss
 
 pytestmark = [pytest.mark.tiny, pytest.mark.xdist_group("train")]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def journal(result):
-    return [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
-
-
-def losses(result):
-    return {row["step"]: row["loss"] for row in journal(result) if "loss" in row}
 
 
 def test_a_run_leaves_an_adapter_with_its_record(make):
@@ -71,76 +55,6 @@ def test_a_finished_run_is_not_trained_again_without_force(make):
     assert weights.stat().st_mtime_ns == stamp
     finetune(recipe, quiet=True, force=True)
     assert weights.stat().st_mtime_ns != stamp
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(monkeypatch, step):
-    from llmkit.finetune.progress import Reporter
-
-    original = Reporter.on_step_end
-
-    def on_step_end(self, args, state, control, **kwargs):
-        original(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            raise Killed
-
-    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
-    return lambda: monkeypatch.setattr(Reporter, "on_step_end", original)
-
-
-@pytest.mark.parametrize("method", ["talklora", "lora"])
-def test_ten_steps_are_five_and_five_resumed_bit_for_bit(make, tmp_path, monkeypatch, method):
-    settings = {
-        "finetune.method": method,
-        "finetune.dropout": 0.1,
-        "finetune.optim.max_steps": 10,
-        "finetune.train.save_every": 5,
-        "finetune.robust.share": 0.5,
-        "finetune.robust.rate": 0.2,
-    }
-    whole = finetune(make(**settings), quiet=True)
-    settings["output.dir"] = str(tmp_path / "again")
-    revive = kill_at(monkeypatch, 6)
-    with pytest.raises(Killed):
-        finetune(make(**settings), quiet=True)
-    revive()
-    resumed = finetune(make(**settings), quiet=True)
-    assert resumed.metrics["resumed_from"] == "checkpoint-5"
-    assert losses(resumed) == losses(whole)
-    one, other = (load_file(result.adapter / "adapter_model.safetensors") for result in (whole, resumed))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def test_a_sharded_training_says_that_it_cannot_be_resumed(tmp_path):
-    from llmkit.finetune.run import checkpoint
-
-    assert checkpoint(tmp_path, "auto", "key", "fsdp2") is None
-    (tmp_path / "checkpoint-5").mkdir()
-    for kind in ("fsdp2", "zero2", "zero3"):
-        with pytest.raises(UsageError, match=f"under {kind} cannot be resumed"):
-            checkpoint(tmp_path, "auto", "key", kind)
-    assert checkpoint(tmp_path, "never", "key", "zero3") is None
-
-
-def test_a_half_written_or_foreign_checkpoint_is_not_used(make, tmp_path, monkeypatch):
-    settings = {"finetune.optim.max_steps": 4, "finetune.train.save_every": 1, "finetune.train.keep": 4}
-    revive = kill_at(monkeypatch, 4)
-    with pytest.raises(Killed):
-        finetune(make(**settings), quiet=True)
-    revive()
-    (folder,) = (tmp_path / "runs").iterdir()
-    (folder / "checkpoints" / "checkpoint-3" / "trainer_state.json").write_text('{"cut')
-    with pytest.raises(UsageError, match="of another recipe"):
-        finetune(make(**settings, **{"finetune.r": 4}), resume=str(folder / "checkpoints" / "checkpoint-2"), quiet=True)
-    with pytest.raises(UsageError, match="not a whole checkpoint"):
-        finetune(make(**settings), resume=str(folder / "checkpoints" / "checkpoint-3"), quiet=True)
-    with pytest.raises(UsageError, match="holds an earlier training"):
-        finetune(make(**settings), resume="never", quiet=True)
-    assert finetune(make(**settings), quiet=True).metrics["resumed_from"] == "checkpoint-2"
 
 
 def test_early_stopping_keeps_the_best(make):

@@ -1,0 +1,39 @@
+"""What tests of training share: its journal, and a stop in the middle."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def journal(result: Any) -> list[dict[str, Any]]:
+    """The lines of a run's log.jsonl, oldest first."""
+    return [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+
+
+def by_step(result: Any, name: str) -> dict[int, float]:
+    """One logged number of each step, the last one where a step was logged twice."""
+    return {row["step"]: row[name] for row in journal(result) if name in row}
+
+
+def losses(result: Any) -> dict[int, float]:
+    return by_step(result, "loss")
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a training in the middle."""
+
+
+def stop_at(monkeypatch: Any, step: int) -> Any:
+    """Every training stops at `step`, until the function that this returns is called."""
+    from llmkit.finetune.progress import Reporter
+
+    original = Reporter.on_step_end
+
+    def on_step_end(self, args, state, control, **kwargs):
+        original(self, args, state, control, **kwargs)
+        if state.global_step == step:
+            raise Stopped
+
+    monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
+    return lambda: monkeypatch.setattr(Reporter, "on_step_end", original)
