@@ -13,6 +13,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
+from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
 from llmkit.types import Message, Question
 
@@ -35,7 +36,8 @@ class Row:
     def asks(self, text: str) -> tuple[Message, ...]:
         """The prompt with another text in the place of its own."""
         if self.question is not None:
-            return (Message("user", ask(self.question, text)),)
+            asked = llm_adapters_prompt if self.plain else ask
+            return (Message("user", asked(self.question, text)),)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
 
 
@@ -49,6 +51,8 @@ def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
     """The rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
     if source.task and source.path:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
+    if source.path and source.form != "llmkit":
+        raise UsageError(f"finetune.data.sources: {source.path} has its own form", "`form` is for tasks: leave it out")
     if source.path:
         rows = _held_out(_file_rows(Path(source.path)), recipe.finetune.data.dev_share, split, recipe.seed)
     else:
@@ -78,10 +82,21 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
     section = recipe.data.model_copy(update={"task": task, "path": None, "limit": None, "split": split})
     rows = []
     for question in load(section, split, recipe.seed):
+        if source.form == "llm_adapters":
+            rows.append(_verbalised(question, str(task)))
+            continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
         prompt = (Message("user", ask(question, question.text)),)
         rows.append(Row(question.id, prompt, answer, question.text, question=question))
     return rows
+
+
+def _verbalised(question: Question, task: str) -> Row:
+    """A commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
+    if not {"instruction", "output"} <= question.meta.keys():
+        raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
+    prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
+    return Row(question.id, prompt, question.meta["output"], question.text, plain=True, question=question)
 
 
 def _held_out(rows: list[Row], dev_share: float, split: str, seed: int) -> list[Row]:

@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 from llmkit.recipe.schema import Recipe, Section
-from llmkit.recipe.schema.base import Neutral
+from llmkit.recipe.schema.base import Later, Neutral
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
     """12 hex digits of version, seed and the named `sections` (all by default).
 
-    Where results go and how many requests are in flight never change it: `output` and every `Neutral` field stay out.
+    Where results go and how many requests are in flight never change it: `output` and every `Neutral` field stay out,
+    and a `Later` field while it has its default.
     """
     names = sections or [n for n in Recipe.model_fields if n not in ("version", "seed")]
     content = {name: _identity(getattr(recipe, name)) for name in names if name != "output"}
@@ -29,6 +30,7 @@ def _identity(value: Any) -> Any:
             name: _identity(getattr(value, name))
             for name, info in type(value).model_fields.items()
             if not any(isinstance(m, Neutral) for m in info.metadata)
+            and not (any(isinstance(m, Later) for m in info.metadata) and getattr(value, name) == info.default)
         }
     if isinstance(value, dict):
         return {key: _identity(v) for key, v in value.items()}

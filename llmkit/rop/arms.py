@@ -113,6 +113,17 @@ def continuations(question: Question) -> list[tuple[str, str]]:
     return [(f"({chr(65 + i)})", option) for i, option in enumerate(question.options)]
 
 
+def llm_adapters_prompt(question: Question, text: str) -> str:
+    """What LLM-Adapters ask: the set's own wording of the question, with `text` in the place of the clean one."""
+    words = question.meta.get("instruction", "")
+    clean = without_options(question.text).strip()
+    if words and text == question.text:
+        text = words
+    elif clean in words:
+        text = words.replace(clean, without_options(text).strip(), 1)
+    return render("finetune/llm-adapters-v1", instruction=text, input="")
+
+
 def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
     """Registers an arm under the name that users call it by."""
 
@@ -140,11 +151,7 @@ class LlmAdapters(Arm):
     """
 
     def ask(self, variant: Variant) -> Steps:
-        words, text = variant.question.meta.get("instruction", ""), variant.text
-        clean = without_options(variant.question.text).strip()
-        if clean in words:
-            text = words.replace(clean, without_options(text).strip(), 1)
-        prompt = render("finetune/llm-adapters-v1", instruction=text, input="")
+        prompt = llm_adapters_prompt(variant.question, variant.text)
         reply = yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer")
         named = _NAMED.search(reply.text) if variant.question.kind == "choice" else None
         return Answer(replace(reply, text=f"The answer is ({chr(64 + int(named[1]))})") if named else reply)

@@ -265,6 +265,49 @@ def test_noise_from_a_file_is_made_anew_when_the_file_changes(make, tmp_path, fo
     assert noise_digest(make().recipe) is None
 
 
+def test_a_task_in_the_form_of_llm_adapters_is_trained_in_the_words_that_its_arm_asks(make, tmp_path):
+    from helpers.commonsense import write_set
+    from helpers.drive import drive
+
+    from llmkit.recipe.schema import RopSection
+    from llmkit.rop.arms import ARMS, ArmContext
+    from llmkit.rop.instructions import Instructions
+    from llmkit.types import Variant
+
+    write_set(tmp_path, "piqa", 30)
+    source = {"task": "piqa", "form": "llm_adapters"}
+    recipe = make(
+        model__chat_template="none",
+        data__data_dir=str(tmp_path),
+        finetune__data__sources=[source],
+        finetune__robust={"share": 1.0, "operators": ["ec"], "rate": 0.5},
+    ).recipe
+    rows, views = load_rows(recipe, sources(recipe)[0], "train"), Views(recipe)
+    ask = ARMS["llm_adapters"](ArmContext(RopSection(), Instructions("", ""))).ask
+    for row in rows:
+        assert row.answer in ("the correct answer is solution1", "the correct answer is solution2")
+        assert row.prompt[0].content.startswith("Below is an instruction that describes a task. Write")
+        _, asked = drive(ask(Variant(row.question, "clean", row.question.text)), lambda r: "solution1")
+        assert asked[0].messages == row.prompt
+        noisy = views.view(row, 0)
+        assert noisy.plain
+        assert noisy.answer == row.answer
+        options = row.prompt[0].content.partition("Solution1:")[2]
+        assert noisy.prompt != row.prompt
+        assert noisy.prompt[0].content.endswith(options)  # options are never noisy
+    data, encoder = data_of(recipe)
+    learnt = [t for t in data.train.row(0)["labels"] if t != -100]
+    text = encoder.renderer.tokenizer.decode(learnt, skip_special_tokens=True).strip()
+    assert text in {row.answer for row in rows}
+
+
+def test_a_set_or_a_file_without_the_form_of_llm_adapters_is_refused(make, tmp_path):
+    for source in ({"task": "arithmetic"}, {"path": str(tmp_path / "rows.jsonl")}):
+        recipe = make(finetune__data__sources=[{**source, "form": "llm_adapters"}]).recipe
+        with pytest.raises(UsageError, match=r"no form llm_adapters|has its own form"):
+            load_rows(recipe, sources(recipe)[0], "train")
+
+
 def test_a_damaged_cache_is_made_anew(make, tmp_path):
     from llmkit.resources import cache_dir
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Annotated
+
 import pytest
 
 from llmkit.recipe import digest, load
+from llmkit.recipe.schema.base import LATER, Section
 
 
 def of(*overrides: str, sections: tuple[str, ...] = ()) -> str:
@@ -62,3 +66,18 @@ def test_how_a_value_was_written_or_where_it_came_from_does_not_matter(tmp_path)
     (tmp_path / "b.yaml").write_text("extends: a\nperturb:\n  rate: 1.0\n")
     assert digest(load(tmp_path / "a.yaml").recipe) == digest(load(tmp_path / "b.yaml").recipe)
     assert digest(load(tmp_path / "a.yaml").recipe) == digest(load(None, {"perturb.rate": 1.0}).recipe)
+
+
+def test_a_later_field_counts_only_away_from_its_default():
+    class Before(Section):
+        task: str = "boolq"
+
+    class After(Before):
+        form: Annotated[str, LATER] = "own"
+
+    first, second, third = (
+        digest(SimpleNamespace(version=1, seed=7, part=part), "part")
+        for part in (Before(), After(), After(form="published"))
+    )
+    assert first == second
+    assert third != first

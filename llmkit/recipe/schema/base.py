@@ -16,3 +16,10 @@ class Neutral:
 
 
 NEUTRAL = Neutral()
+
+
+class Later:
+    """Marks a field that came after runs were named: at its default it is no part of a digest, so they keep theirs."""
+
+
+LATER = Later()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.schema.base import NEUTRAL, Section
+from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
 
 
 class SourceSection(Section):
@@ -16,6 +16,10 @@ class SourceSection(Section):
     """A name from `llmkit data ls`; its train split is used, its dev split for evaluation, its test split never."""
     path: str | None = None
     """A JSON or JSONL file: chats (`messages`), `prompt` and `completion`, or LLM-Adapters rows."""
+    form: Annotated[Literal["llmkit", "llm_adapters"], LATER] = "llmkit"
+    """How a task's rows are put. `llmkit`: as every arm of `llmkit eval` asks. `llm_adapters`: the prompt and answers
+    of LLM-Adapters (arXiv 2304.01933), without a chat template, as the arm `llm_adapters` asks; the commonsense sets
+    have that form."""
     weight: float = Field(1.0, gt=0)
     """Rows per epoch, as a multiple of the source's size: 0.5 draws half of it anew each epoch, 2 takes it twice."""
     limit: int | None = Field(None, ge=1)
