@@ -30,6 +30,8 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
     options = ["--config_file", str(preset(section.kind, gpus)), "--num_processes", str(section.num_processes)]
     options += ["--main_process_port", str(port)]
     if section.kind == "ddp" and not gpus:
+        # Without this flag accelerate starts several processes on CPUs only under MPI, and else silently one.
+        options += ["--multi_gpu"] if section.num_processes > 1 else []
         options += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // section.num_processes))]
     run = ["--module", "llmkit.finetune.worker", str(folder), key]
     return [sys.executable, "-m", "accelerate.commands.launch", *options, *run, *([str(start)] if start else [])]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.chat import ChatStyle, Renderer
 from llmkit.engines.models import BUNDLED, LocalModel, locate
-from llmkit.errors import UsageError
+from llmkit.errors import EngineError, UsageError
 from llmkit.finetune.data import Data, build
 from llmkit.finetune.tokens import Encoder, Tokens
 from llmkit.recipe.schema import Recipe
@@ -92,6 +92,7 @@ class Setup:
             "seconds": round(self.reporter.earlier + seconds, 1),
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
             "peak_memory_gib": peak_memory_gib(),
+            "processes": self.trainer.args.world_size,
             "routing": self.trainer.routing["model"] if self.trainer.routing else None,
         }
 
@@ -142,6 +143,12 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
         router_lr=section.optim.router_lr,
         watch_routing=section.train.routing,
     )
+    launch = section.launch
+    if launch.kind != "single" and trainer.args.world_size != launch.num_processes:
+        raise EngineError(
+            f"{launch.num_processes} training processes were asked for, and {trainer.args.world_size} found each other",
+            "run it again with --debug; `--launch single` needs one only",
+        )
     trainer.remove_callback(transformers.PrinterCallback)
     reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())
     trainer.add_callback(reporter)

@@ -130,6 +130,7 @@ def test_two_processes_give_the_losses_of_one(make):
         ),
         quiet=True,
     )
+    assert (one.metrics["processes"], two.metrics["processes"]) == (1, 2)
     assert losses(two) == pytest.approx(losses(one), rel=1e-4)
     assert two.metrics["steps"] == one.metrics["steps"]
 
