@@ -153,7 +153,9 @@ def _fail(error: BaseException, message: str, hint: str | None, code: int) -> in
     if common.settings.debug:
         import traceback
 
-        traceback.print_exception(error)
+        from llmkit.secrets import scrub
+
+        print(scrub("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     common.complain(message, hint)
     return code
 

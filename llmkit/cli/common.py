@@ -184,10 +184,17 @@ def _number(text: str) -> float | str:
 
 
 def set_up_logs() -> None:
-    """Libraries print their warnings by themselves; --quiet leaves their errors only, --debug adds their notes."""
+    """Libraries print their warnings by themselves; --quiet leaves their errors only, --debug adds their notes.
+
+    No key is in either: the HTTP client, for one, notes whole addresses.
+    """
+    from llmkit.secrets import LOG_FILTER
+
     logging.disable(logging.WARNING if settings.quiet else logging.NOTSET)
     if settings.debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for handler in (logging.lastResort, *logging.getLogger().handlers):
+        handler.addFilter(LOG_FILTER)
 
 
 def note(text: str) -> None:
@@ -197,11 +204,13 @@ def note(text: str) -> None:
 
 
 def complain(message: str, hint: str | None = None) -> None:
-    """`error:` and `hint:` on stderr, in colour only on a terminal."""
+    """`error:` and `hint:` on stderr, without keys, in colour only on a terminal."""
+    from llmkit.secrets import scrub
+
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     red, blue, plain = ("\x1b[1;31m", "\x1b[1;34m", "\x1b[0m") if colour else ("", "", "")
     lines = f"{red}error:{plain} {message}" + (f"\n{blue}hint:{plain} {hint}" if hint else "")
-    print(lines, file=sys.stderr, flush=True)
+    print(scrub(lines), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

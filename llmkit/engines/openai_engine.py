@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.canary import agree, namespace
 from llmkit.engines.chat import ChatStyle
-from llmkit.engines.secrets import remember
 from llmkit.engines.server import Again, Server
 from llmkit.errors import EngineError, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.secrets import LOG_FILTER, remember, remember_address
 from llmkit.types import Reply, Request
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 _log = logging.getLogger(__name__)
-_LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for
+_LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for: a limit of a day would look like a hang
 _TURN = 0.05  # seconds between two looks at whether a server has a place
 
 
@@ -48,10 +48,13 @@ class OpenAIEngine:
             raise UsageError("an adapter cannot be sent to a server", "load it there, and give its name with --model")
         self._urls = engine.base_url or (_DEFAULT_URL,)
         for url in self._urls:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            remember_address(url)
+            if not _is_address(url):
                 raise UsageError(
-                    "a base URL must begin with http:// or https://", "for example http://127.0.0.1:8000/v1"
+                    "a base URL must begin with http:// or https://, name a host, and have no port but a number",
+                    "for example http://127.0.0.1:8000/v1",
                 )
+        logging.getLogger("httpx").addFilter(LOG_FILTER)  # it notes whole addresses, query included
         self._key = os.environ.get(engine.api_key_env) or "EMPTY"
         remember(self._key)
         if self._key == "EMPTY" and not engine.base_url:
@@ -224,6 +227,14 @@ class OpenAIEngine:
                 return reply
             finally:
                 server.taken -= 1
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, an IPv6 address without its end
+        return False
 
 
 _FATAL = object()

@@ -13,9 +13,9 @@ from llmkit.engines.canary import PROMPTS, Observation
 from llmkit.engines.chat import ChatStyle, disarm, plain_text, render_template
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import request_seed
-from llmkit.engines.secrets import public_url, remember, scrub
 from llmkit.errors import EngineError, UsageError
 from llmkit.registry import nearest
+from llmkit.secrets import public_url, remember, scrub
 from llmkit.types import Message, Reply, Request, Usage
 
 _PROBE_SECONDS = 10.0

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from llmkit.recipe.document import Fault, Origin, Path, dotted
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
+from llmkit.secrets import scrub
 
 _NOUNS = {
     "bool_type": "true or false",
@@ -104,7 +105,7 @@ def _meant(names: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = scrub(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -16,6 +16,7 @@ from llmkit.recipe.faults import faults_of
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
 from llmkit.resources import shipped
+from llmkit.secrets import remember_addresses, scrub
 
 _OVERRIDES = 1_000_000  # the rank of the first override: flags are named after all files
 
@@ -53,7 +54,8 @@ def load(source: str | FilePath | None = None, overrides: Overrides = ()) -> Loa
     """The recipe in `source`: a path, `-`, the name of a shipped recipe, or None for the defaults alone.
 
     `overrides` are "a.b=c" strings with YAML values, or a mapping of dotted keys to values; they win over the file.
-    Raises RecipeError with all faults, sorted, one a line, each with file and line.
+    Raises RecipeError with all faults, sorted, one a line, each with file and line. Keys in addresses are remembered as
+    secrets before anything is said or written.
     """
     loaded, faults = examine(source, overrides)
     if loaded is None:
@@ -141,6 +143,7 @@ class _Builder:
     def add_file(self, text: str, file: FilePath | None, label: str, above: tuple[FilePath | None, ...] = ()) -> None:
         """Lays the files that this one extends, in order, then the file itself."""
         self.rank += 1
+        remember_addresses(text)
         document = parse(text, label, self.rank)
         if document.tree is not None and not isinstance(document.tree, dict):
             origin = document.origins[()]
@@ -184,6 +187,8 @@ class _Builder:
     def add_override(self, override: Override | str) -> None:
         self.rank += 1
         label = f"--set {override}" if isinstance(override, str) else override.label
+        remember_addresses(label if isinstance(override, str) else f"{label} {_shown(override.value)}")
+        label = scrub(label)
         origin = Origin(_OVERRIDES + self.rank, label)
         if isinstance(override, str):
             key, equals, text = override.partition("=")

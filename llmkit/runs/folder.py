@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.files import lock, write_atomic
-from llmkit.engines.secrets import scrubber
 from llmkit.errors import DataError, Incomplete, UsageError
 from llmkit.runs.environment import environment
+from llmkit.secrets import scrubber
 
 _JOURNAL = "samples.jsonl"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from llmkit import __version__
-from llmkit.engines.secrets import scrub
 from llmkit.evaluate.cells import STAND, Cells, is_clean, is_noisy, pair_key
 from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import notes
 from llmkit.evaluate.samples import Sample, recipe_of
+from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 FLAGS = {

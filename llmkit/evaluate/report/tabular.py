@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmkit.engines.secrets import scrubber
 from llmkit.evaluate.samples import Sample
+from llmkit.secrets import scrubber
 
 
 def row(sample: Sample, scrub: Callable[[str], str]) -> dict[str, Any]:
