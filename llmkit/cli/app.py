@@ -19,7 +19,7 @@ from typer.main import get_command, get_group
 
 from llmkit import __version__
 from llmkit.cli import common
-from llmkit.errors import LlmkitError, UsageError
+from llmkit.errors import Incomplete, LlmkitError, UsageError
 
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
@@ -140,13 +140,28 @@ def run(args: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail(Interrupted("interrupted"), "interrupted", None, Interrupted.exit_code)
     except Exception as error:
+        from llmkit.engines.files import is_full
+
         if _stdout_is_gone():
             return READER_LEFT
+        if is_full(error):
+            return _full(error)
         hint = None if common.settings.debug else "--debug shows the traceback"
         if isinstance(error, OSError) and error.strerror:  # the machine's doing: no space, no permission
             return _fail(error, f"{error.filename or 'the system'}: {error.strerror}", hint, LlmkitError.exit_code)
         first = (str(error).splitlines() or [""])[0]
         return _fail(error, f"internal: {type(error).__name__}: {first}", hint, LlmkitError.exit_code)
+
+
+def _full(error: BaseException) -> int:
+    """A full disk, wherever it struck. Where it is stdout's, what is still buffered is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+    place = getattr(error, "filename", None)
+    hint = "free some space and run the same command again: what finished is saved"
+    return _fail(error, f"no space left{f' for {place}' if place else ''}", hint, Incomplete.exit_code)
 
 
 def _fail(error: BaseException, message: str, hint: str | None, code: int) -> int:
@@ -182,5 +197,9 @@ def _stdout_is_gone() -> bool:
     except (AttributeError, OSError, ValueError):  # Windows has no poll; a captured stdout has no number
         return False
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+        _drop_stdout()
     return gone
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.base import EngineIdentity
+from llmkit.engines.files import on_disk
 from llmkit.errors import Incomplete, LlmkitError, UsageError
 from llmkit.resources import cache_dir
 from llmkit.types import Reply, Request, Usage
@@ -105,7 +106,8 @@ class ResponseCache:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = Path(path) if path else cache_dir() / "responses.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with on_disk(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         if kind := network_file_system(self.path.parent):
             raise UsageError(
                 f"the response cache {self.path} is on a network file system ({kind}), where SQLite is unsafe",
@@ -174,9 +176,15 @@ class _explained:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, sqlite3.Error):
             return
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest tells kinds of I/O errors apart
+        if code == sqlite3.SQLITE_FULL:
             raise Incomplete(
                 f"no space left for the response cache {self.path}", "free some space and run again"
+            ) from error
+        if code == sqlite3.SQLITE_IOERR:  # also where a quota is spent, or the file beside it finds no space
+            raise Incomplete(
+                f"the response cache {self.path} cannot be read or written: {error}",
+                "is its disk full, or broken? The same command goes on from what is saved; or use --no-cache",
             ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise LlmkitError(f"the response cache {self.path} cannot be used: {error}", "or use --no-cache") from error

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from llmkit.errors import Incomplete
 from llmkit.resources import cache_dir
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, a quota or a file is full; libraries in Rust say so in words only."""
+    return (isinstance(error, OSError) and error.errno in _FULL) or os.strerror(errno.ENOSPC) in str(error)
+
+
+@contextlib.contextmanager
+def on_disk(place: Path) -> Iterator[None]:
+    """Turns a full disk, where something is written into `place`, into Incomplete."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise Incomplete(
+                f"no space left for {place}", "free some space; the same command goes on from what is saved"
+            ) from error
+        raise
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write under a temporary name, flush to disk, and rename: readers see the old file or the new one."""
+    """Write under a temporary name, flush to disk, and rename: readers see the old file or the new one.
+
+    Incomplete where the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with on_disk(path.parent):
+            with open(temporary, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -28,23 +54,24 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold `path` as a lock between processes; BlockingIOError if another holds it and `wait` is false.
+    """Hold `path` as a lock between processes. BlockingIOError if another holds it and `wait` is false;
+    Incomplete where the disk is full.
 
     The system drops the lock with its process, so a killed one leaves nothing to clean up, and child processes do not
     inherit it. The file names the holder's process id.
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            raise BlockingIOError(error.errno, f"{path} is held by another process") from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    with contextlib.ExitStack() as held:
+        with on_disk(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(path, "ab+", buffering=0))
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:
+                raise BlockingIOError(error.errno, f"{path} is held by another process") from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
         yield
 
 
@@ -70,6 +97,7 @@ def content_digest(files: Iterable[Path]) -> str:
                 memo[stamp] = hashlib.file_digest(file, "sha256").hexdigest()
         whole.update(f"{path.name}\0{memo[stamp]}\n".encode())
     if len(memo) > known:
-        memo_path.parent.mkdir(parents=True, exist_ok=True)
+        with on_disk(memo_path.parent):
+            memo_path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(memo_path, json.dumps(memo, indent=0))
     return whole.hexdigest()[:16]

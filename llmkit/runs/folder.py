@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.files import lock, write_atomic
-from llmkit.errors import DataError, Incomplete, UsageError
+from llmkit.engines.files import lock, on_disk, write_atomic
+from llmkit.errors import DataError, UsageError
 from llmkit.runs.environment import environment
 from llmkit.secrets import scrubber
 
 _JOURNAL = "samples.jsonl"
-
-
-@contextlib.contextmanager
-def on_disk(folder: Path) -> Iterator[None]:
-    """Turns a full disk, where something is written into `folder`, into Incomplete."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Incomplete(
-                f"no space left for {folder}", "free some space; the same command goes on from what is saved"
-            ) from error
-        raise
 
 
 class RunFolder:
@@ -48,24 +34,30 @@ class RunFolder:
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
         """Make or take over the folder. `recipe` is the text as given, `resolved` the whole recipe in YAML.
 
-        Raises UsageError if another process works in it or it cannot be made.
+        Raises UsageError if another process works in it or it cannot be made, Incomplete where the disk is full.
         """
         folder = cls(Path(root) / f"{name}-{digest}")
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder._held.enter_context(lock(folder.path / ".lock", wait=False))
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another process works in {folder.path}", "wait for it, or give this run its own --name"
-            ) from error
-        except OSError as error:
-            raise UsageError(
-                f"cannot write in {folder.path}: {error.strerror}", "choose another --output folder"
-            ) from error
+        folder._take("wait for it, or give this run its own --name", "choose another folder with --out")
         with folder._held.pop_all() as held:
             folder._start(recipe, resolved)
             folder._held = held.pop_all()
         return folder
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunFolder:
+        """Take over the folder of an earlier run, to write new results beside its journal. Raises as `open` does."""
+        folder = cls(path)
+        folder._take("wait for it, then do this again", "copy the folder to where you may write")
+        return folder
+
+    def _take(self, if_busy: str, if_closed: str) -> None:
+        """Lock the folder. The hints are for one that another process works in, and for one that is not writable."""
+        try:
+            self._held.enter_context(lock(self.path / ".lock", wait=False))
+        except BlockingIOError as error:
+            raise UsageError(f"another process works in {self.path}", if_busy) from error
+        except OSError as error:
+            raise UsageError(f"cannot write in {self.path}: {error.strerror}", if_closed) from error
 
     def _start(self, recipe: str | None, resolved: str) -> None:
         self.write_text("recipe.yaml", resolved if recipe is None else recipe)
@@ -95,8 +87,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Like `write_json`, for any text."""
-        with on_disk(self.path):
-            write_atomic(self.path / name, self._scrub(text))
+        write_atomic(self.path / name, self._scrub(text))
         return self.path / name
 
     def close(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import resource
 import sqlite3
+import sys
 from collections import deque
 
 import pytest
@@ -128,3 +130,22 @@ def test_a_full_disk_is_incomplete(tmp_path):
         cache._db.execute("PRAGMA max_page_count=4")
         with pytest.raises(Incomplete, match="no space"):
             deque((cache.put(str(i), Reply("x" * 500)) for i in range(1000)), maxlen=0)
+
+
+def _fill(path):
+    with ResponseCache(path) as cache:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a spent quota: SQLite calls it an I/O error
+        try:
+            deque((cache.put(str(i), Reply("x" * 500)) for i in range(1000)), maxlen=0)
+        except LlmkitError as error:
+            sys.exit(error.exit_code)
+
+
+def test_a_disk_that_takes_no_more_is_incomplete_and_keeps_what_it_took(tmp_path):
+    path = tmp_path / "replies.sqlite"
+    child = multiprocessing.get_context("fork").Process(target=_fill, args=(path,))
+    child.start()
+    child.join()
+    assert child.exitcode == Incomplete.exit_code
+    with ResponseCache(path) as cache:
+        assert cache.get("0") == Reply("x" * 500)

@@ -10,7 +10,6 @@ from llmkit.engines.files import write_atomic
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import summary
 from llmkit.evaluate.samples import Sample
-from llmkit.runs.folder import on_disk
 
 __all__ = ["summary", "write"]
 
@@ -29,7 +28,6 @@ def write(
     made["outcomes.csv"], made["outcomes.parquet"] = tabular.csv(table), tabular.parquet(table)
     if gates:
         made["junit.xml"] = junit.document(gates, folder.name)
-    with on_disk(folder):
-        for name, content in made.items():
-            write_atomic(folder / name, content)
+    for name, content in made.items():
+        write_atomic(folder / name, content)
     return [folder / name for name in made]
