@@ -266,11 +266,12 @@ def _usage(usage: Any) -> Usage:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds that a Retry-After header asks for, given as a number or a date; None without one."""
+    """Seconds that a Retry-After header asks for, given as a number or a date; None without one that can be read."""
     value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
-    return max(0.0, date.timestamp() - time.time()) if date else None
+        seconds = (
+            float(value) if value[:1].isdigit() else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        )
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds)

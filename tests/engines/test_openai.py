@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import threading
 import time
 import zlib
@@ -10,7 +13,8 @@ from collections import Counter
 import pytest
 from fault_server import FaultServer
 
-from llmkit.engines import ResponseCache, open_engine
+from llmkit.engines import ResponseCache, open_engine, openai_engine
+from llmkit.engines.server import _retry_after
 from llmkit.errors import EngineError, Incomplete, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.runs import Runner
@@ -51,13 +55,56 @@ def run(engine, texts, cache=None):
 QUESTIONS = [f"question number {i}" for i in range(40)]
 
 
-@pytest.mark.parametrize("fault", ["reset", "429", "429 0.1", "500", "503", "stall", "truncated", "empty"])
+@pytest.mark.parametrize("fault", ["reset", "429", "429 0.1", "429 soon", "500", "503", "stall", "truncated", "empty"])
 def test_a_passing_fault_is_tried_again(fault):
     hit = {t for i, t in enumerate(QUESTIONS) if i % 8 == 0}
     with FaultServer(lambda text, attempt: fault if text in hit and attempt < 2 else None) as server:
         done = run(connect(server.url, timeout_s=1.0 if fault == "stall" else 30.0), QUESTIONS)
     assert {k: f.result for k, f in done.items()} == {t: " ".join(reversed(t.split())) for t in QUESTIONS}
     assert all(server.tries[t] == (3 if t in hit else 1) for t in QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("2", 2.0),
+        ("0.5", 0.5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 30.0),
+        ("Tue, 20 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("soon", None),
+        ("-1", None),
+        ("1e999", math.inf),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_what_a_server_may_say_of_when_to_come_again(value, seconds, monkeypatch):
+    monkeypatch.setattr("llmkit.engines.server.time.time", lambda: 1445412450.0)  # 07:27:30 on 21 October 2015
+    assert _retry_after({"retry-after": value} if value else {}) == seconds
+
+
+def test_a_wait_is_cut_at_the_longest(monkeypatch):
+    monkeypatch.setattr(openai_engine, "_LONGEST_WAIT", 0.05)
+    with FaultServer(lambda text, attempt: "429 3600" if attempt < 2 and text == "wait" else None) as server:
+        began = time.monotonic()
+        done = run(connect(server.url), ["wait", "go on"])
+    assert {k: f.result for k, f in done.items()} == {"wait": "wait", "go on": "on go"}
+    assert 0.1 <= time.monotonic() - began < 30
+
+
+def test_a_full_disk_stops_before_anything_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path))
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with FaultServer() as server:
+        engine = connect(server.url)
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(Incomplete, match=r"no space left for .*canaries"):
+            _ = engine.identity
+        engine.close()
 
 
 def test_a_server_too_slow_for_so_many_at_once_gets_fewer_and_answers_all():
@@ -246,7 +293,7 @@ def test_a_chat_template_of_ones_own_goes_to_the_completions_page(tmp_path):
     assert {b["prompt"] for b in server.bodies[-2:]} == {"<user>what {{ 7*7 }} is", "<user>cut< |im_end|>short"}
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", ""])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "", "http://user:pass/word@host/v1", "http://[::1/v1"])
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(UsageError, match="base URL"):
         connect(url)
