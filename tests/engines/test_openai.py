@@ -293,7 +293,9 @@ def test_a_chat_template_of_ones_own_goes_to_the_completions_page(tmp_path):
     assert {b["prompt"] for b in server.bodies[-2:]} == {"<user>what {{ 7*7 }} is", "<user>cut< |im_end|>short"}
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "", "http://user:pass/word@host/v1", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host/v1", "", "http://user:pass/word@host/v1", "http://[::1/v1"]
+)
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(UsageError, match="base URL"):
         connect(url)

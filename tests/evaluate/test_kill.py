@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,48 +28,55 @@ RECIPE = {
     "perturb.conditions": ["ec", "woo"],
     "rop.search.budget": 12,
     "rop.search.pool": 6,
-    "eval.interval.draws": 200,
+    "eval.interval.draws": 100,
 }
 
 
-def start(tmp_path, name):
-    log = tmp_path / f"{name}.log"
-    command = [sys.executable, str(SCRIPT), str(tmp_path / name), str(log), json.dumps(RECIPE)]
-    env = os.environ | {"LLMKIT_CACHE": str(tmp_path / f"{name}-cache")}
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), log
+def result(folder):
+    """The bytes of metrics.json without those that tell times."""
+    metrics = json.loads(next(folder.glob("*/metrics.json")).read_text())
+    assert metrics.pop("timing")
+    return json.dumps(metrics, ensure_ascii=False, indent=2)
 
 
-def asked(log):
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+def log(path):
+    """The marks of all runs that were started with this log: [name, time, what was asked]."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def result(tmp_path, name):
-    metrics = json.loads(next((tmp_path / name).glob("*/metrics.json")).read_text())
-    return {k: v for k, v in metrics.items() if k != "timing"}
+def test_killed_at_20_random_moments_a_run_ends_in_the_same_bytes(tmp_path):
+    env = os.environ | {"LLMKIT_CACHE": str(tmp_path / "cache")}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, str(SCRIPT)], env=env, **pipes) as forks:
 
+        def run(name, mark="", count=1, delay=0.0):
+            given = [str(tmp_path / name), str(tmp_path / f"{name}.log"), RECIPE, mark, count, delay]
+            print(json.dumps(given), file=forks.stdin, flush=True)
+            return int(forks.stdout.readline())
 
-def test_killed_at_20_random_moments_a_run_ends_in_the_same_metrics(tmp_path):
-    whole, log = start(tmp_path, "whole")
-    assert whole.wait(120) == 0, whole.stderr.read().decode()
-    total = len(asked(log))
-    random_ = random.Random(3)
-    kills = 0
-    while True:
-        process, log = start(tmp_path, "killed")
-        goal = len(asked(log)) + random_.randint(1, max(1, total // 12))
-        while kills < 20 and process.poll() is None and len(asked(log)) < goal:
-            time.sleep(0.002)
-        if kills < 20 and process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            continue
-        assert process.wait(120) == 0, process.stderr.read().decode()
-        break
-    assert kills >= 8
-    assert result(tmp_path, "killed") == result(tmp_path, "whole")
-    # Each kill loses at most the replies that no cache or journal had yet: the one in flight.
-    assert len(asked(log)) <= total + kills
+        assert run("whole") == 0
+        shutil.rmtree(tmp_path / "cache")  # or there would be nothing left to ask
+        marks = log(tmp_path / "whole.log")
+        at = {name: when for name, when, _ in reversed(marks)}  # the first of each
+        longest = {"start": at["answer"] - at["start"], "answer": 0.002, "measure": at["end"] - at["measure"]}
+        total, random_ = len(marks) - 3, random.Random(3)
+        plan = ["start"] * 5 + ["answer"] * 10
+        random_.shuffle(plan)
+        plan += ["measure"] * 50  # in the end a report is written again and again, sometimes before the kill
+        kills = Counter()
+        while kills.total() < 20:
+            mark = plan.pop(0)
+            count = random_.randint(1, total // 15) if mark == "answer" else 1
+            kills[mark] += run("killed", mark, count, random_.uniform(0, longest[mark])) == -signal.SIGKILL
+        assert kills == {"start": 5, "answer": 10, "measure": 5}
+        assert run("killed") == 0
+        forks.stdin.close()
+
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
+    asked = [what for name, _, what in log(tmp_path / "killed.log") if name == "answer"]
+    assert {str(what) for what in asked} == {str(what) for name, _, what in marks if name == "answer"}
+    # A kill loses at most the one reply that neither cache nor journal had yet.
+    assert len(asked) <= total + kills.total()
 
 
 VLLM = {
@@ -126,7 +135,7 @@ def test_vllm_killed_twice_ends_in_the_same_metrics_and_the_same_words(tmp_path,
     process.join(300)
     assert process.exitcode == 0
 
-    assert json.dumps(result(tmp_path, "killed")) == json.dumps(result(tmp_path, "whole"))
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
     rows = journal(tmp_path / "killed")
     outcomes = [row["key"] for row in rows if row["kind"] == "outcome"]
     assert len(outcomes) == len(set(outcomes))  # no finished question was asked again
