@@ -30,12 +30,22 @@ class Rescored:
 def rescore(run: Path, loaded: Loaded) -> Rescored:
     """Extracts and scores every reply in a run's journal again, and rewrites its metrics and report.
 
-    The journal stays as it is. DataError where the folder holds no outcomes.
+    The journal stays as it is. DataError where the folder holds no outcomes or the run is unfinished, UsageError where
+    another process works in it.
     """
-    folder = RunFolder(run)
-    rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
-    if not rows:
+    if not any(row["kind"] == "outcome" for row in RunFolder(run).entries()):
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
+    with RunFolder.reopen(run) as folder:
+        if not (run / "metrics.json").is_file():
+            raise DataError(
+                f"the run in `{run}` is unfinished: its numbers would be of a part only",
+                "the same llmkit command finishes it; `llmkit runs merge` joins shards",
+            )
+        return _rescore(folder, loaded)
+
+
+def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
+    rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
     scorer = SCORERS[loaded.recipe.eval.scorer]()
     samples, changed = [], 0
     for row in rows.values():
@@ -48,4 +58,4 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
         changed += after.correct != before.outcome.correct
         samples.append(replace(before, outcome=after))
     measured, verdicts = measure(loaded.recipe, samples, folder)
-    return Rescored(run, measured, verdicts, changed, len(samples))
+    return Rescored(folder.path, measured, verdicts, changed, len(samples))

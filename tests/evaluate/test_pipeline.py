@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from fakes import FakeEngine
@@ -290,6 +292,24 @@ def test_scoring_again_changes_nothing_and_takes_new_gates(run):
     assert again.changed == 0
     assert again.gates[0].metric == "rop.gain"
     assert without_timing(again.metrics | {"gates": []}) == without_timing(result.metrics)
+
+
+def test_scoring_keeps_out_of_an_unfinished_run_and_of_one_that_is_being_written(run):
+    result, _ = run(command="eval")
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml")
+    hold = "import sys; from pathlib import Path; from llmkit.runs import RunFolder\n"
+    hold += "folder = RunFolder.reopen(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", hold, str(result.folder)], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process works in"):
+            rescore(result.folder, loaded)
+        other.stdin.close()
+    assert rescore(result.folder, loaded).outcomes == 18
+    (result.folder / "metrics.json").unlink()
+    with pytest.raises(DataError, match="is unfinished"):
+        rescore(result.folder, loaded)
+    assert not (result.folder / "metrics.json").exists()
 
 
 def test_an_estimate_counts_the_calls_that_the_run_makes(run):
