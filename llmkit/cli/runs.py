@@ -61,15 +61,26 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="The folders of all shards of one run.")],
     as_json: Json = False,
 ) -> None:
-    """Join the shards of a run (`--shard`) into one, as if it had never been cut."""
-    from llmkit.evaluate import pipeline
-    from llmkit.recipe import load
+    """Join the shards of a run (`--shard`) into one, as if it had never been cut.
 
-    kinds = {json.dumps([_recipe(path), (_json(path / "run.json") or {}).get("command")]) for path in shards}
-    if len(kinds) != 1:
-        raise DataError("these folders are no shards of one run: their recipes differ", "name the shards of one run")
-    command = json.loads(kinds.pop())[1]
-    result = pipeline.merge(load(shards[0] / "recipe.resolved.yaml"), command, shards)
+    The whole run is written where the first shard says (`output.dir`). Shards may differ in what changes no answer.
+    """
+    from llmkit.evaluate import pipeline
+    from llmkit.recipe import digest, load
+
+    if strange := [path for path in shards if not _is_run(path)]:
+        raise DataError(
+            f"{strange[0]} is no run folder", "name the folders of the shards, as `llmkit runs ls` lists them"
+        )
+    recipes = [load(path / "recipe.resolved.yaml") for path in shards]
+    commands = [(_json(path / "run.json") or {}).get("command") for path in shards]
+    for path, recipe, command in zip(shards, recipes, commands, strict=True):
+        if (digest(recipe.recipe), command) != (digest(recipes[0].recipe), commands[0]):
+            raise DataError(
+                f"{path} is no shard of the same run as {shards[0]}: what they ask differs",
+                "name the shards of one run; compare their recipe.resolved.yaml",
+            )
+    result = pipeline.merge(recipes[0], commands[0], shards)
     if as_json:
         print_json({"run": str(result.folder), **result.metrics})
         return

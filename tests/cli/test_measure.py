@@ -76,11 +76,24 @@ def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path):
     whole = json.loads(out)
     assert run(["eval", "score", whole["run"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] == 0
-    for part in ("1/2", "2/2"):
-        assert llmkit("eval", "--shard", part, "--out", "cut")[0] == 0
-    assert run(["runs", "merge", *map(str, sorted((tmp_path / "cut").glob("*of2"))), "--json"]) == 0
+    # as on two machines: what differs between them changes no answer
+    assert llmkit("eval", "--shard", "1/2", "--out", "here")[0] == 0
+    assert llmkit("eval", "--shard", "2/2", "--out", "there", "--set", "engine.max_num_seqs=3")[0] == 0
+    parts = [str(next((tmp_path / folder).iterdir())) for folder in ("here", "there")]
+    assert run(["runs", "merge", *parts, "--json"]) == 0
     merged = json.loads(capsys.readouterr().out)
     assert merged["arms"] == whole["arms"]
+    assert merged["run"].startswith("here/")
+
+    assert run(["eval", "score", parts[1]]) == 2
+    assert "is unfinished" in capsys.readouterr().err
+    assert not list((tmp_path / "there").glob("*/metrics.json"))
+    assert llmkit("eval", "--shard", "2/2", "--out", "other", "--seed", "8")[0] == 0
+    other = str(next((tmp_path / "other").iterdir()))
+    assert run(["runs", "merge", parts[0], other]) == 2
+    assert f"{other} is no shard of the same run as {parts[0]}" in capsys.readouterr().err
+    assert run(["runs", "merge", parts[0], "nowhere"]) == 2
+    assert "nowhere is no run folder" in capsys.readouterr().err
 
 
 def test_several_sets_make_a_run_each_and_a_table(llmkit, capsys):
