@@ -156,6 +156,8 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = _engines(loaded.recipe, stack)
+        if not quiet and (remark := _batch_noise(loaded.recipe, engines)):
+            print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
         folder = stack.enter_context(_folder(loaded, command, shard, planned, system))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
@@ -308,6 +310,19 @@ def model_of(recipe: Recipe, role: Role) -> ModelSection:
     recipe's `model` are the answering model's."""
     own = {"optimizer": recipe.rop.optimizer, "corrector": recipe.rop.corrector}.get(role)
     return recipe.model if own in (None, recipe.model.path) else ModelSection(path=own)
+
+
+def _batch_noise(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
+    """That answers depend on what else is in a batch, where the engine's do and the run does not measure it."""
+    if recipe.eval.replicate_clean or recipe.engine.batch_invariant:
+        return None
+    if engine_kind(recipe.model, recipe.engine) == "openai":
+        what = "a server's answers may depend on what else it is asked"
+    elif (dtype := engines["answerer"].identity.dtype) in ("bfloat16", "float16"):
+        what = f"in {dtype} answers depend a little on what else is in the batch"
+    else:
+        return None
+    return f"{what}: eval.replicate_clean=true would measure this noise floor"
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from fakes import FakeEngine
@@ -164,6 +165,32 @@ def test_what_waits_for_a_correction_begins_first(run):
     corrections = purposes.count("correct")
     assert corrections > 0
     assert set(purposes[:corrections]) == {"correct"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "changes", "said"),
+    [
+        ("bfloat16", {}, "in bfloat16 answers depend a little on what else is in the batch: eval.replicate_clean=true"),
+        (
+            None,
+            {"engine.base_url": ["http://host/v1"]},
+            "a server's answers may depend on what else it is asked",
+        ),
+        ("bfloat16", {"eval.replicate_clean": True}, None),
+        ("bfloat16", {"engine.batch_invariant": True}, None),
+        ("float32", {}, None),
+    ],
+)
+def test_batch_noise_that_nobody_measures_is_named(dtype, changes, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+    engine = FakeEngine(scholar)
+    engine.identity = replace(engine.identity, dtype=dtype)
+    monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
+    given = OVERRIDES | {"output.dir": str(tmp_path / "runs"), "data.limit": 2, "perturb.conditions": []} | changes
+    pipeline.run(load_recipe(None, given), "eval")
+    shown = capsys.readouterr().err
+    assert (said or "independent questions") in shown
+    assert ("noise floor" in shown) == (said is not None)
 
 
 def test_a_replicate_of_clean_is_asked_for_itself(run):
