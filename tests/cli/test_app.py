@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -127,8 +128,16 @@ def test_what_nobody_expected_is_one_line(llmkit, command):
 def test_what_the_machine_refuses_is_said_as_it_says_it(llmkit, command):
     command(raising(PermissionError(13, "Permission denied", "runs/x")))
     assert llmkit("finetune")[2] == "error: runs/x: Permission denied\nhint: --debug shows the traceback\n"
-    command(raising(OSError(28, "No space left on device")))
-    assert llmkit("--debug", "finetune")[2].endswith("\nerror: the system: No space left on device\n")
+    command(raising(OSError(errno.EIO, "Input/output error")))
+    assert llmkit("--debug", "finetune")[2].endswith("\nerror: the system: Input/output error\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_incomplete_wherever_it_comes_from(llmkit, command, number):
+    command(raising(OSError(number, os.strerror(number), "adapter/model.safetensors")))
+    code, _, err = llmkit("finetune")
+    assert code == 4
+    assert err.startswith("error: no space left for adapter/model.safetensors\nhint: free some space")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "finetune"], ["finetune", "--debug"]])
