@@ -14,6 +14,7 @@ demo: $(READY)
 # Perturb, train (half an hour or more on two cores), repair through vLLM, measure. Each step goes on where it was cut.
 loop: $(READY)
 	$(BIN)/llmkit perturb task:arithmetic --op ec --rate 0.3 --preview 3
+	$(BIN)/llmkit rop demo-loop-arms --adapter "$$($(BIN)/llmkit finetune demo-loop)"
 	$(BIN)/llmkit rop demo-loop --adapter "$$($(BIN)/llmkit finetune demo-loop)"
 
 # Two workers on two cores: more threads in each would only wait for one another.
