@@ -129,6 +129,12 @@ def test_a_mixed_batch_says_what_each_says_alone(vllm, requests, reference):
     check_mixed_batch(vllm, requests, reference)
 
 
+def test_the_adapters_say_different_things(vllm, requests):
+    said = {name: [ids for _, ids, _ in say(vllm, PROMPTS[:8], [name] * 8, requests)] for name in requests}
+    assert len({str(value) for value in said.values()}) == 4
+
+
+# Engines of their own from here on: closing one takes the process groups of the one above with it.
 def test_a_mixed_batch_where_vllm_is_allowed_to_compile(tiny_llama, requests, reference):
     """The way of a server without --enforce-eager. vLLM's CPU build still compiles nothing once LoRA is on; where this
     changes, the gate in slots has to be shown in compiled mode too."""
@@ -142,11 +148,6 @@ def test_a_mixed_batch_where_vllm_is_allowed_to_compile(tiny_llama, requests, re
         check_mixed_batch(llm, requests, reference)
     finally:
         close(llm)
-
-
-def test_the_adapters_say_different_things(vllm, requests):
-    said = {name: [ids for _, ids, _ in say(vllm, PROMPTS[:8], [name] * 8, requests)] for name in requests}
-    assert len({str(value) for value in said.values()}) == 4
 
 
 def test_long_prompts_in_chunks_with_cached_prefixes(tiny_llama, tiny_adapters, requests, reference):
