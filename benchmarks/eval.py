@@ -148,13 +148,16 @@ def _engine(args: argparse.Namespace) -> dict[str, Any]:
 def lm_eval(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Whole processes, the same prompts and limits."""
     model = resolve_model(args.model)
-    limits = f"dtype={args.dtype},max_model_len=1024,max_num_seqs=64,kv_cache_memory_bytes={2**30},block_size=32"
+    limits = (
+        f"dtype={args.dtype},max_model_len=1024,max_num_seqs={args.seqs},kv_cache_memory_bytes={2**30},block_size=32"
+    )
     env = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1", "LLMKIT_DATA_DIR": args.data_dir}
     ours, theirs = [], []
     for round_ in range(args.rounds):
         name = f"gsm8k-{round_}"
         flags = ["--model", args.model, "--engine", "vllm", "--dtype", args.dtype, "--task", "gsm8k", "--no-cache"]
         sets = ["perturb.conditions=[]", "rop.max_tokens=160", "engine.max_model_len=1024"]
+        sets.append(f"engine.max_num_seqs={args.seqs}")
         sets = [word for s in sets for word in ("--set", s)]
         command = [sys.executable, "-m", "llmkit", "--quiet", "eval", *flags, *sets, "--limit", str(args.questions)]
         ours.append(_timed([*command, "--out", str(out), "--name", name], env))
@@ -234,6 +237,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--questions", type=int, default=128, help="of GSM8K, beside lm-eval")
+    parser.add_argument("--seqs", type=int, default=64, help="sequences at once, beside lm-eval")
     parser.add_argument("--limit", type=int, default=6, help="questions of the part overhead")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--scripted", nargs=2, metavar=("DIR", "NAME"), help=argparse.SUPPRESS)
