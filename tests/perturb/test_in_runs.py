@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 from fakes import FakeEngine
+from helpers import scripted
 
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.evaluate import pipeline
@@ -16,19 +17,7 @@ from llmkit.recipe import load as load_recipe
 from llmkit.types import CLEAN, Edit, Reply
 
 CONDITIONS = ["ec", "llm:ec", "adversarial(k=1,budget=12)"]
-OVERRIDES = {
-    "model.path": "scripted",
-    "data.task": "arithmetic",
-    "data.limit": 6,
-    "data.size": 60,
-    "perturb.conditions": CONDITIONS,
-    "perturb.rate": 0.3,
-    "rop.search.budget": 12,
-    "rop.search.pool": 8,
-    "rop.search.queries": 1,
-    "rop.search.completions": 2,
-    "eval.interval.draws": 200,
-}
+OVERRIDES = scripted.OVERRIDES | {"perturb.conditions": CONDITIONS}
 
 
 def writer(request):
