@@ -1,6 +1,6 @@
 """What TalkLoRA learns beside LoRA, MoELoRA and its own ablations, and what noise in training buys.
 
-    python benchmarks/learning.py --part tune --part grid --part robust --minutes 8
+    python benchmarks/learning.py --part tune --part grid --part scale --part robust --minutes 8
     python benchmarks/learning.py --part commonsense --data-dir DIR --steps 500
     python benchmarks/learning.py --part tune --part grid --part robust --steps 300 --batch 16 --jobs 12   # a GPU
 
@@ -125,6 +125,9 @@ def cells(part: str, done: dict, args: argparse.Namespace) -> dict[str, tuple[di
         lora = {**size, "finetune.method": "lora"}
         return {f"lora, lr {lr:g}": ({**lora, "finetune.optim.lr": lr}, 0, ()) for lr in RATES}
     size["finetune.optim.lr"] = rate(done)
+    if part == "scale":  # gates near 1/n make n experts n times as weak as one LoRA: this makes them as strong
+        size["finetune.alpha"] = 64.0
+        return {f"{m}, alpha x 4": ({**size, "finetune.method": m}, 0, ()) for m in ("talklora", "moelora")}
     seeds = range(args.seeds)
     if part == "commonsense":
         sources = [{"task": task} for task in COMMONSENSE]
@@ -180,7 +183,8 @@ def fill(part: str, args: argparse.Namespace) -> dict[str, dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("tune", "grid", "robust", "commonsense"), action="append", required=True)
+    parts = ("tune", "grid", "scale", "robust", "commonsense")
+    parser.add_argument("--part", choices=parts, action="append", required=True)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)

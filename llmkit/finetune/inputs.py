@@ -58,8 +58,8 @@ def noise_digest(recipe: Recipe) -> str | None:
     That is the code of `llmkit.perturb` with its word lists, the modules of other packages' operators, and the files
     that `file:` and `natural:` name.
     """
-    robust, correction = recipe.finetune.robust, recipe.finetune.data.correction
-    specs = [spec for section in (robust, correction) if section.share for spec in section.operators]
+    robust, data = recipe.finetune.robust, recipe.finetune.data
+    specs = [*(robust.operators if robust.share else ()), *(data.correction.operators if data.corrects else ())]
     if not specs:
         return None
     digest = blake2b(digest_size=12)

@@ -23,7 +23,8 @@ class Row:
     """One prompt and the answer to learn.
 
     `text` is the part that noise may change: the question of a task, the last message of a prompt; None where noise
-    could touch answer options that nothing protects. `plain` rows never go through a chat template.
+    could touch answer options that nothing protects. `plain` rows never go through a chat template. `correction` is the
+    share of times that the row asks for a correction, where its source has a share of its own.
     """
 
     id: str
@@ -32,19 +33,23 @@ class Row:
     text: str | None = None
     plain: bool = False
     question: Question | None = None
+    correction: float | None = None
 
-    def asks(self, text: str) -> tuple[Message, ...]:
-        """The prompt with another text in the place of its own."""
+    def asks(self, text: str, instruction: str | None = None) -> tuple[Message, ...]:
+        """The prompt with another text in the place of its own, and under `instruction` where its form has one."""
+        if self.question is not None and self.plain:
+            return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
-            asked = llm_adapters_prompt if self.plain else ask
-            return (Message("user", asked(self.question, text)),)
+            return (Message("user", ask(self.question, text, instruction)),)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
 
 
-def ask(question: Question, text: str) -> str:
-    """The prompt that `llmkit eval` sends for a question under the arm `stand`: one template for train and test."""
+def ask(question: Question, text: str, instruction: str | None = None) -> str:
+    """The prompt that `llmkit eval` sends for a question under the arm `stand`, or under a guidance instruction as
+    `llmkit rop` sends it: one template for train and test."""
     form = render(f"format/{question.kind}-v1")
-    return render("answer-v1", instruction=render("arms/stand-v1"), format=form, demos=[], question=text)
+    words = instruction or render("arms/stand-v1")
+    return render("answer-v1", instruction=words, format=form, demos=[], question=text)
 
 
 def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
@@ -53,6 +58,10 @@ def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
     if source.path and source.form != "llmkit":
         raise UsageError(f"finetune.data.sources: {source.path} has its own form", "`form` is for tasks: leave it out")
+    if source.path and (source.levels or source.correction is not None):
+        raise UsageError(
+            f"finetune.data.sources: {source.path} is a file", "`levels` and `correction` are for tasks: leave them out"
+        )
     if source.path:
         rows = _held_out(_file_rows(Path(source.path)), recipe.finetune.data.dev_share, split, recipe.seed)
     else:
@@ -79,24 +88,28 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
     from llmkit.tasks import gold_text, load
 
     task = source.task or recipe.data.task
-    section = recipe.data.model_copy(update={"task": task, "path": None, "limit": None, "split": split})
+    levels = source.levels or recipe.data.levels
+    section = recipe.data.model_copy(
+        update={"task": task, "path": None, "limit": None, "split": split, "levels": levels}
+    )
     rows = []
     for question in load(section, split, recipe.seed):
         if source.form == "llm_adapters":
-            rows.append(_verbalised(question, str(task)))
+            rows.append(_verbalised(question, str(task), source.correction))
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
         prompt = (Message("user", ask(question, question.text)),)
-        rows.append(Row(question.id, prompt, answer, question.text, question=question))
+        rows.append(Row(question.id, prompt, answer, question.text, question=question, correction=source.correction))
     return rows
 
 
-def _verbalised(question: Question, task: str) -> Row:
+def _verbalised(question: Question, task: str, correction: float | None) -> Row:
     """A commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
     if not {"instruction", "output"} <= question.meta.keys():
         raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
     prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
-    return Row(question.id, prompt, question.meta["output"], question.text, plain=True, question=question)
+    answer = question.meta["output"]
+    return Row(question.id, prompt, answer, question.text, plain=True, question=question, correction=correction)
 
 
 def _held_out(rows: list[Row], dev_share: float, split: str, seed: int) -> list[Row]:
@@ -210,6 +223,7 @@ def rows_digest(groups: Iterable[Sequence[Row]]) -> str:
                 row.answer,
                 row.text or "",
                 str(row.plain),
+                *([] if row.correction is None else [str(row.correction)]),
                 *(m.role + ":" + m.content for m in row.prompt),
             )
             digest.update("\x1f".join(fields).encode("utf-8", "surrogatepass"))

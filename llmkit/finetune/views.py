@@ -8,6 +8,7 @@ from random import Random
 
 from llmkit.errors import DataError
 from llmkit.finetune.rows import Row
+from llmkit.perturb.reword import reword
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.rop.instructions import hand_written
@@ -34,13 +35,10 @@ class Views:
     def __init__(self, recipe: Recipe) -> None:
         self.robust, self.correction = recipe.finetune.robust, recipe.finetune.data.correction
         self.seed, self.perturb = recipe.seed, recipe.perturb
-        self.instructions = hand_written("correction")
+        self.guided = recipe.finetune.data.guided
+        self.instructions = {"correction": hand_written("correction"), "guidance": hand_written("guidance")}
         self.paired = self.robust.objective in PAIRED
         self._perturbers: dict = {}
-
-    @property
-    def noisy(self) -> bool:
-        return self.robust.share > 0 or self.correction.share > 0
 
     def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
         """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
@@ -56,22 +54,32 @@ class Views:
     def view(self, row: Row, epoch: int, copy: int = 0) -> View:
         """One row in one epoch."""
         rng = Random(derive(self.seed, "view", row.id, epoch, copy))
-        corrects, noisy = rng.random() < self.correction.share, rng.random() < self.robust.share
+        share = self.correction.share if row.correction is None else row.correction
+        corrects, noisy = rng.random() < share, rng.random() < self.robust.share
         draw = epoch * 1000 + copy
         if row.question is not None and corrects:
             # Asked as `llmkit rop` asks: a noisy question under a correction instruction, answered by the clean one.
-            text = row.text or ""
+            clean = text = row.text or ""
+            if self.correction.reword:
+                clean = text = reword(clean, self.correction.reword, rng)
             if rng.random() >= self.correction.clean:
-                text = self._noise(row, rng, draw, self.correction.operators, self.correction.rate)
-            content = render("rop/correct-v1", instruction=rng.choice(self.instructions), shots=[], question=text)
+                text = self._noise(row, clean, rng, draw, self.correction.operators, self.correction.rate)
+            content = render(
+                "rop/correct-v1", instruction=rng.choice(self.instructions["correction"]), shots=[], question=text
+            )
             prompt = (Message("user", content),)
-            return View(row.id, prompt, row.text or "", row.plain, prompt if self.paired else None)
-        prompt = row.prompt
+            return View(row.id, prompt, clean, row.plain, prompt if self.paired else None)
+        clean = prompt = row.prompt
+        instruction = None
+        if row.question is not None and self.guided and rng.random() < self.guided:
+            instruction = rng.choice(self.instructions["guidance"])
+            clean = prompt = row.asks(row.text or "", instruction)
         if noisy and row.text is not None:
-            prompt = row.asks(self._noise(row, rng, draw, self.robust.operators, self.robust.rate))
+            text = self._noise(row, row.text, rng, draw, self.robust.operators, self.robust.rate)
+            prompt = row.asks(text, instruction)
         if not self.paired:
             return View(row.id, prompt, row.answer, row.plain)
-        first = prompt if self.robust.objective == "rdrop" else row.prompt
+        first = prompt if self.robust.objective == "rdrop" else clean
         return View(row.id, first, row.answer, row.plain, prompt)
 
     def check(self, groups: Sequence[Sequence[Row]]) -> None:
@@ -83,7 +91,7 @@ class Views:
                 "no row can be made noisy: none of the sources is a task or a chat", "set robust.share to 0"
             )
 
-    def _noise(self, row: Row, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
+    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 
@@ -93,7 +101,7 @@ class Views:
             self._perturbers[spec, rate] = Perturber(spec, rate, seed, self.perturb.protect, self.perturb.retries)
         question = row.question
         made = self._perturbers[spec, rate].apply(
-            row.text or "",
+            text,
             row.id,
             options=question.options if question else (),
             gold=gold_text(question) if question else None,

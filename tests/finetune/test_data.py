@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
+from rapidfuzz.distance.Levenshtein import distance as levenshtein
 
 from llmkit.engines.models import locate
 from llmkit.errors import DataError, UsageError
@@ -17,6 +19,7 @@ from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
 from llmkit.finetune.views import Views
+from llmkit.rop.instructions import hand_written
 from llmkit.tasks import extract, score
 from llmkit.types import Message, Request
 
@@ -30,6 +33,10 @@ def data_of(recipe):
 def write(path, rows):
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return str(path)
+
+
+def extract_numbers(text):
+    return re.findall(r"\d+(?:\.\d+)?", text)
 
 
 def many(make_row, n=40):
@@ -125,6 +132,51 @@ def test_corrections_of_clean_questions_are_as_many_as_asked(make, clean):
     views = Views(recipe)
     for row in load_rows(recipe, sources(recipe)[0], "train"):
         assert (row.text in views.view(row, 0).prompt[0].content) == bool(clean)
+
+
+def test_reworded_corrections_cannot_be_recalled(make):
+    correction = {"share": 1, "clean": 0, "operators": ["ec"], "reword": 0.6}
+    recipe = make(data__size=60, finetune__data__correction=correction).recipe
+    views, kept, words = Views(recipe), 0, 0
+    for row in load_rows(recipe, sources(recipe)[0], "train"):
+        view = views.view(row, 0)
+        assert len(view.answer.split()) == len(row.text.split())
+        assert extract_numbers(view.answer) == extract_numbers(row.text)
+        shown = view.prompt[0].content.rpartition("Text: ")[2]
+        assert levenshtein(shown, view.answer) < levenshtein(shown, row.text)  # the noise is on the new words
+        small = [(a, b) for a, b in zip(row.text.split(), view.answer.split(), strict=True) if a.isalpha()]
+        kept += sum(a == b for a, b in small if len(a) > 2 and a.islower())
+        words += sum(len(a) > 2 and a.islower() for a, _ in small)
+        assert all(a == b for a, b in small if not a.islower())  # names and sentence beginnings
+    assert 0.3 < kept / words < 0.5
+
+
+def test_a_source_has_its_own_levels_and_share_of_corrections(make):
+    solve, correct = {"task": "arithmetic", "levels": [1], "correction": 0}, {"task": "arithmetic", "levels": [2]}
+    recipe = make(
+        data__size=30, finetune__data__sources=[solve, {**correct, "correction": 1}]
+    ).recipe  # `correction.share` is 0
+    views, given = Views(recipe), sources(recipe)
+    solving, correcting = (load_rows(recipe, source, "train") for source in given)
+    assert {row.question.meta["level"] for row in solving} == {1}
+    assert {row.question.meta["level"] for row in correcting} == {2}
+    assert all(views.view(row, 0).answer == row.answer for row in solving)
+    assert all(views.view(row, 0).answer == row.text for row in correcting)
+    assert noise_digest(recipe) != noise_digest(make().recipe)
+    data, _ = data_of(recipe)
+    assert len(data.train) > 0
+
+
+def test_answers_are_asked_for_under_guidance_too(make):
+    recipe = make(data__size=80, finetune__data__guided=0.5).recipe
+    views, seen = Views(recipe), []
+    for row in load_rows(recipe, sources(recipe)[0], "train"):
+        view = views.view(row, 0)
+        assert view.answer == row.answer
+        assert view.prompt[0].content.endswith(f"Question: {row.text}")
+        seen += [next((g for g in hand_written("guidance") if view.prompt[0].content.startswith(g)), None)]
+    assert 0.3 < sum(guidance is not None for guidance in seen) / len(seen) < 0.7
+    assert set(hand_written("guidance")) < set(seen)
 
 
 def test_pairs_have_one_answer_under_two_prompts(make):
@@ -306,6 +358,13 @@ def test_a_set_or_a_file_without_the_form_of_llm_adapters_is_refused(make, tmp_p
         recipe = make(finetune__data__sources=[{**source, "form": "llm_adapters"}]).recipe
         with pytest.raises(UsageError, match=r"no form llm_adapters|has its own form"):
             load_rows(recipe, sources(recipe)[0], "train")
+
+
+@pytest.mark.parametrize("key", [{"levels": [1]}, {"correction": 0.5}])
+def test_a_file_has_neither_levels_nor_corrections(make, tmp_path, key):
+    recipe = make(finetune__data__sources=[{"path": str(tmp_path / "rows.jsonl"), **key}]).recipe
+    with pytest.raises(UsageError, match="is a file"):
+        load_rows(recipe, sources(recipe)[0], "train")
 
 
 def test_a_damaged_cache_is_made_anew(make, tmp_path):

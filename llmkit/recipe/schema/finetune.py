@@ -23,6 +23,10 @@ class SourceSection(Section):
     weight: float = Field(1.0, gt=0)
     """Rows per epoch, as a multiple of the source's size: 0.5 draws half of it anew each epoch, 2 takes it twice."""
     limit: int | None = Field(None, ge=1)
+    levels: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], LATER] = ()
+    """Numbers of steps drawn by the task `arithmetic`. Default: `data.levels`."""
+    correction: Annotated[float | None, LATER] = Field(None, ge=0, le=1)
+    """Share of this source's rows that ask for a correction. Default: `finetune.data.correction.share`."""
 
 
 class CorrectionSection(Section):
@@ -34,6 +38,9 @@ class CorrectionSection(Section):
     rate: float | Literal["paper"] = 0.3
     clean: float = Field(0.1, ge=0, le=1)
     """Share of these rows whose question is clean already: they teach to leave such a question alone."""
+    reword: Annotated[float, LATER] = Field(0.0, ge=0, le=1)
+    """Share of the words that are exchanged for others, in the noisy text and in the clean one: what such texts usually
+    say is no help then, and the correction has to be read off the letters."""
 
 
 class TrainingData(Section):
@@ -56,6 +63,14 @@ class TrainingData(Section):
     dev_limit: int = Field(64, ge=1)
     """At most this many rows of each source are evaluated on during training."""
     correction: CorrectionSection = CorrectionSection()
+    guided: Annotated[float, LATER] = Field(0.0, ge=0, le=1)
+    """Share of the answers that are asked for under one of the hand-written guidance instructions, as `llmkit rop`
+    asks, instead of in plain words."""
+
+    @property
+    def corrects(self) -> bool:
+        """Whether any row may ask for a correction."""
+        return self.correction.share > 0 or any(source.correction for source in self.sources)
 
 
 class RobustSection(Section):
