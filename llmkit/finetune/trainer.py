@@ -17,6 +17,22 @@ from llmkit.talklora.telemetry import Telemetry
 _ROUTERS = ("talklora_router", "talklora_C")
 
 
+def _score_answers_only() -> None:
+    """On a CPU, too, TRL's loss takes the LM head only where a token is learnt.
+
+    Without Triton it takes it everywhere and throws the rest away, lest shapes change from batch to batch; no CPU minds
+    that, and the head is a fifth of SmolLM2-135M. The one place where llmkit touches TRL's insides.
+    """
+    from trl.trainer import utils
+
+    has_triton = getattr(utils, "_use_triton", None)
+    if has_triton is not None:
+        utils._use_triton = lambda device: device.type == "cpu" or has_triton(device)
+
+
+_score_answers_only()
+
+
 class PairCollator:
     """Pads rows, and their second views beside them as `view_*`."""
 
@@ -105,9 +121,11 @@ class FinetuneTrainer(SFTTrainer):
         # One pass over both views: padded to one width, stacked along the batch.
         ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in self._pads())
         rows = len(inputs["input_ids"])
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        first, y = _answers(logits[:rows], labels[:rows])
-        second, _ = _answers(logits[rows:], labels[rows:])
+        kept = (labels[:, 1:] != -100).any(dim=0).nonzero().squeeze(-1)  # (K,): where any row has an answer token
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits  # (2 B, K, V)
+        targets = labels[:, 1:][:, kept]
+        first, y = _answers(logits[:rows], targets[:rows])
+        second, _ = _answers(logits[rows:], targets[rows:])
         total, extra = paired_loss(self.objective, self.objective_weight, first, second, y)
         count = torch.as_tensor(len(y) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
         loss = (total + extra) / count.to(total.device)
@@ -125,10 +143,10 @@ def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
     return torch.cat([pad(t, (0, width - t.shape[1]), value=fill) for t in (one, other)])
 
 
-def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities, (tokens, vocabulary), at the answer tokens, and the tokens; row by row, left to right."""
-    learnt = labels[:, 1:] != -100
-    return torch.log_softmax(logits[:, :-1][learnt].float(), dim=-1), labels[:, 1:][learnt]
+    learnt = targets != -100
+    return torch.log_softmax(logits[learnt].float(), dim=-1), targets[learnt]
 
 
 def paired_loss(objective: str, weight: float, first: Tensor, second: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

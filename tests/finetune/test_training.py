@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -115,6 +116,35 @@ def test_accumulated_micro_batches_add_the_balancing_loss_once(make, settings):
     parts = losses(finetune(make(**{**settings, "finetune.optim.micro_batch": 1}), quiet=True))
     assert 100 < whole[1] < 115  # ten layers with at least `balance_coef` each, and the answers' likelihood
     assert parts == pytest.approx(whole, rel=0.01)  # the mean over four rows is a little more than that of all at once
+
+
+def test_the_head_is_taken_at_answers_only_and_the_loss_is_the_same(make, monkeypatch):
+    from trl.trainer import utils
+
+    class Spied:
+        whole = utils._ChunkedLogProbFunction
+        rows: ClassVar[list[int]] = []
+
+        @classmethod
+        def apply(cls, hidden, *rest):
+            cls.rows.append(len(hidden))
+            return cls.whole.apply(hidden, *rest)
+
+    monkeypatch.setattr(utils, "_ChunkedLogProbFunction", Spied)
+    found = {}
+    for name in ("answers", "everywhere"):
+        if name == "everywhere":
+            monkeypatch.setattr(utils, "_use_triton", lambda device: False)
+        Spied.rows.clear()
+        found[name] = losses(finetune(make(**{"output.name": name}), quiet=True)), sum(Spied.rows)
+    assert found["answers"][1] < 0.6 * found["everywhere"][1]
+    assert found["answers"][0] == pytest.approx(found["everywhere"][0], rel=1e-5)
+
+
+def test_two_equal_views_lose_what_one_loses(make):
+    one = losses(finetune(make(), quiet=True))
+    both = losses(finetune(make(**{"finetune.robust.objective": "pairs"}), quiet=True))
+    assert both == pytest.approx(one, rel=1e-4)
 
 
 def test_two_processes_give_the_losses_of_one(make):
