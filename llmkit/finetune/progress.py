@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 _EVERY = 10.0  # seconds between two plain lines
@@ -29,6 +29,7 @@ class Reporter(TrainerCallback, ExportableState):
     """Shows loss, tokens/s, time left and memory; appends every log line to log.jsonl.
 
     `earlier` is what a resumed training took up to its checkpoint, in seconds; checkpoints keep it (see `state`).
+    `first_step` is the checkpoint's step, 0 for a training from the start.
     `tokens` are those since it was resumed: TRL counts from there.
     """
 
@@ -40,7 +41,7 @@ class Reporter(TrainerCallback, ExportableState):
         self.earlier = 0.0
         self._began: float | None = None
         self._printed = 0.0
-        self._first_step = 0
+        self.first_step = 0
         self._bar: Any = None
 
     def state(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class Reporter(TrainerCallback, ExportableState):
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())  # an old checkpoint has none
         self.earlier = kept["attributes"]["seconds"]
         self._began = time.monotonic()
-        self._first_step = state.global_step
+        self.first_step = state.global_step
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -83,7 +84,7 @@ class Reporter(TrainerCallback, ExportableState):
     def line(self, step: int) -> str:
         """`step 40/90, loss 0.412, dev 0.507, 431 tokens/s, 2:10 left, 3.1 GiB`."""
         seconds = max(time.monotonic() - (self._began or 0.0), 1e-9)
-        done = step - self._first_step
+        done = step - self.first_step
         parts = [f"step {step}/{self.steps}"]
         parts += [f"loss {self.loss:.3f}"] if self.loss is not None else []
         parts += [f"dev {self.dev:.3f}"] if self.dev is not None else []
@@ -102,3 +103,28 @@ class Reporter(TrainerCallback, ExportableState):
     def _print(self, step: int) -> None:
         self._printed = time.monotonic()
         print(f"train: {self.line(step)}", file=sys.stderr, flush=True)
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that remembers, over a resume, how many evaluations brought nothing."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if kept := state.stateful_callbacks.get(type(self).__name__):
+            self.early_stopping_patience_counter = kept["attributes"]["early_stopping_patience_counter"]
+
+
+def mean_loss(history: list[dict[str, Any]], first: int, last: int, mean: float) -> float:
+    """The training loss over all steps, from that of a piece and the log of the pieces before it.
+
+    `mean` is what transformers gives, over the steps from `first` to `last`. Each logged loss is the mean of the steps
+    since the one logged before it.
+    """
+    steps, before = last - first, 0
+    total = mean * steps
+    for row in history:
+        if "loss" in row and row["step"] <= first:
+            total += row["loss"] * (row["step"] - before)
+            steps += row["step"] - before
+            before = row["step"]
+    return total / max(steps, 1)

@@ -70,7 +70,7 @@ class Setup:
 
     def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
         """metrics.json. `seconds` is what training took since it began or was resumed."""
-        from llmkit.finetune.progress import peak_memory_gib
+        from llmkit.finetune.progress import mean_loss, peak_memory_gib
 
         history = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
         trainable, total = count_parameters(self.trainer.model)
@@ -85,7 +85,12 @@ class Setup:
             "rows_too_long": int(self.data.train.dropped[0]),
             "trainable_parameters": trainable,
             "parameters": total,
-            "train_loss": done.training_loss,
+            "train_loss": mean_loss(
+                self.trainer.state.log_history,
+                self.reporter.first_step,
+                self.trainer.state.global_step,
+                done.training_loss,
+            ),
             "dev_loss": last["eval_loss"],
             "dev_loss_best": min(history, default=last["eval_loss"]),
             "dev_token_accuracy": last.get("eval_mean_token_accuracy"),
@@ -108,7 +113,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from llmkit.finetune.method import adapt, load_base
-    from llmkit.finetune.progress import Reporter
+    from llmkit.finetune.progress import Patience, Reporter
     from llmkit.finetune.trainer import FinetuneTrainer, PairCollator
 
     transformers.logging.set_verbosity_error()
@@ -153,7 +158,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())
     trainer.add_callback(reporter)
     if section.train.patience:
-        trainer.add_callback(transformers.EarlyStoppingCallback(section.train.patience))
+        trainer.add_callback(Patience(section.train.patience))
     return Setup(recipe, model, trainer, reporter, data, steps)
 
 

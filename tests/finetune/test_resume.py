@@ -57,11 +57,34 @@ def test_ten_steps_are_five_and_five_resumed_bit_for_bit(make, tmp_path, monkeyp
     resumed = finetune(make(**settings), quiet=True)
     assert resumed.metrics["resumed_from"] == "checkpoint-5"
     assert losses(resumed) == losses(whole)
+    assert resumed.metrics["train_loss"] == pytest.approx(whole.metrics["train_loss"], rel=1e-4)
     counted, all_counted = by_step(resumed, "num_tokens"), by_step(whole, "num_tokens")
     assert counted[6] == all_counted[6] - all_counted[5]  # TRL counts from where it was resumed: see Reporter.tokens
     one, other = (load_file(result.adapter / "adapter_model.safetensors") for result in (whole, resumed))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_early_stopping_counts_on_after_a_resume(make, tmp_path, monkeypatch):
+    settings = {
+        "finetune.optim.lr": 0.3,  # too high: the dev loss soon rises
+        "finetune.optim.schedule": "constant",
+        "finetune.optim.max_steps": 24,
+        "finetune.train.eval_every": 2,
+        "finetune.train.patience": 3,
+        "finetune.train.keep": 9,
+    }
+    whole = finetune(make(**settings), quiet=True).metrics
+    assert whole["steps"] < 24
+    settings["output.dir"] = str(tmp_path / "again")
+    revive = stop_at(monkeypatch, whole["steps"] - 1)  # after two of the three evaluations in vain
+    with pytest.raises(Stopped):
+        finetune(make(**settings), quiet=True)
+    revive()
+    resumed = finetune(make(**settings), quiet=True).metrics
+    assert resumed["resumed_from"] == f"checkpoint-{whole['steps'] - 2}"
+    for key in ("steps", "dev_loss", "dev_loss_best"):
+        assert resumed[key] == whole[key], key
 
 
 def test_a_sharded_training_says_that_it_cannot_be_resumed(tmp_path):
