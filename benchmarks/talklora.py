@@ -23,6 +23,7 @@ import torch
 from peft import LilyConfig, LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from llmkit.talklora import TalkLoraConfig
 from llmkit.talklora.reference import per_expert
@@ -138,9 +139,19 @@ def mixed(device: str):
 
 
 def whole_step(
-    size: str, rounds: int, clock, batch: int, length: int, device: str, dtype: torch.dtype, r: int, without: str = ""
+    size: str,
+    rounds: int,
+    clock,
+    batch: int,
+    length: int,
+    device: str,
+    dtype: torch.dtype,
+    r: int,
+    without: str = "",
+    compiled: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Forward, backward and AdamW of a whole Llama. `without` leaves one method out."""
+    """Forward, backward and AdamW of a whole Llama, if `compiled` with decoder layers that are. `without` leaves one
+    method out."""
     with torch.device(device):
         base = LlamaForCausalLM(LlamaConfig(**MODELS[size], use_cache=False)).to(dtype)
         ids = torch.randint(0, base.config.vocab_size, (batch, length))
@@ -151,6 +162,9 @@ def whole_step(
             continue
         torch.manual_seed(0)
         model = adapt(copy.deepcopy(base, dict(weights))).train()
+        for layer in model.modules() if compiled else ():
+            if isinstance(layer, LlamaDecoderLayer):
+                layer.compile(fullgraph=True)
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
         def loss(model=model) -> torch.Tensor:
@@ -343,8 +357,8 @@ def main() -> None:
     many = 4 * args.rounds
     step = f"r={rank}, n={N}, {str(dtype).removeprefix('torch.')}"
 
-    def whole(batch: int, without: str = "", length: int = 256) -> dict:
-        return whole_step(args.size, args.rounds, clock, batch, length, device, dtype, rank, without)
+    def whole(batch: int, without: str = "", length: int = 256, compiled: bool = False) -> dict:
+        return whole_step(args.size, args.rounds, clock, batch, length, device, dtype, rank, without, compiled)
 
     parts = {
         # One expert at a time keeps too much for 8 x 256 tokens: it is timed on fewer, beside LoRA.
@@ -361,11 +375,15 @@ def main() -> None:
     }
     if device == "cuda":
         parts.pop("telemetry, 4 x 256 tokens, 4 layers")
+        parts[f"whole step, layers compiled, 2 x 256 tokens, {step}"] = lambda: whole(2, NAIVE, compiled=True)
         for tokens in (1, 64, 8192):
             title = f"folded layer against its memory floor, {tokens} tokens, r={rank}, n={N}, bfloat16"
             parts[title] = lambda tokens=tokens: floor(args.size, rank, tokens)
     if args.size == "narrow":
-        parts = {f"whole step, 2 x 4 tokens, {step}": lambda: whole(2, length=4)}
+        parts = {
+            f"whole step, 2 x 4 tokens, {step}": lambda: whole(2, length=4),
+            f"whole step, layers compiled, 2 x 4 tokens, {step}": lambda: whole(2, NAIVE, length=4, compiled=True),
+        }
     for title, run in parts.items():
         if not title.startswith(args.only):
             continue

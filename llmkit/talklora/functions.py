@@ -68,6 +68,20 @@ class Talk(torch.autograd.Function):
             return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None, None
 
 
+def talk_traced(h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float) -> Tensor:
+    """What `Talk` gives, for a compiler: small sums instead of small products, all of which become one kernel.
+
+    The (T, n, m, m) products stand on paper only: they are summed up as they arise.
+    """
+    n, m = E.shape[:2]
+    flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
+    if C is not None:
+        W = (W.view(n, n, 1, m) * C[..., None]).sum(1).view(n, n * m)  # W_g (C kron I_m)
+    gate = torch.softmax((flat[:, None] * W).sum(-1), dim=-1)  # (T, n)
+    u = (flat.view(-1, n, 1, m) * E).sum(-1)  # (T, n, m)
+    return (u * (scale * gate)[..., None]).view(h.shape).to(h.dtype)
+
+
 def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
     """n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961, eq. 4).
 

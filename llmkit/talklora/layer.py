@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.functions import Talk, balance, untalked
+from llmkit.talklora.functions import Talk, balance, talk_traced, untalked
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
 Observer = Callable[["TalkLoraLayer", Tensor], None]
@@ -263,6 +263,8 @@ class TalkLoraLayer(nn.Module, BaseTunerLayer):
             scale = config.scale / n if config.router_input == "none" else config.scale
             if E is not None and self._plain(config):
                 talk = effective_talk(config, C) if C is not None and config.talks_before else None
+                if torch.compiler.is_compiling():
+                    return talk_traced(h, E, W, talk, scale)
                 watch = None if self.observer is None else partial(self.observer, self)
                 return Talk.apply(h, E, W, talk, scale, watch)
             z = h.to(wide) @ mixing(config, E, W, C, h.new_empty((), dtype=wide), scale).T

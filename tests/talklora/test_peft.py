@@ -255,6 +255,22 @@ def test_it_compiles_without_graph_breaks(variant, training):
     torch.testing.assert_close(compiled(h), expected)
 
 
+@pytest.mark.parametrize("variant", ["talklora", "moelora"])
+def test_a_step_that_is_compiled_to_machine_code_gives_the_same_gradients(variant):
+    layer = next(m for m in adapted(variant=variant).modules() if isinstance(m, TalkLoraLayer)).train()
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True)
+    h, found = torch.randn(2, 3, 32, requires_grad=True), []
+    for run in (layer, compiled):
+        layer.zero_grad()
+        h.grad = None
+        run(h).square().sum().backward()
+        found.append({"h": h.grad, **{n: p.grad for n, p in layer.named_parameters() if p.grad is not None}})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-6)
+
+
 class Int8Linear(nn.Module):
     """Stands for a quantised layer: integer weights, its own forward."""
 
