@@ -11,12 +11,13 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(READY)
 	$(BIN)/llmkit rop demo
 
-# Perturb, train (an hour on two cores), repair through vLLM, measure, put beside each other (another one or two). Each
+# Perturb, train three adapters, repair through vLLM, measure, put beside each other: some hours on two cores. Each
 # step goes on where it was cut. The gates of demo-loop come last and decide how it ends.
 loop: $(READY)
 	$(BIN)/llmkit perturb task:arithmetic --op ec --rate 0.3 --preview 3
-	clean="$$($(BIN)/llmkit finetune talklora-small)" && robust="$$($(BIN)/llmkit finetune demo-loop)" && \
-	for adapter in "" "$$clean" "$$robust"; do \
+	clean="$$($(BIN)/llmkit finetune talklora-small)" && robust="$$($(BIN)/llmkit finetune talklora-robust)" && \
+	corrects="$$($(BIN)/llmkit finetune demo-loop)" && \
+	for adapter in "" "$$clean" "$$robust" "$$corrects"; do \
 	  $(BIN)/llmkit rop demo-loop-beside $${adapter:+--adapter "$$adapter"} > runs/beside.txt || exit; \
 	  cat runs/beside.txt >&2; sed -n 's/^run: *//p' runs/beside.txt; \
 	done > runs/beside-runs.txt && \
