@@ -21,9 +21,8 @@ loop: $(READY)
 	  $(BIN)/llmkit rop demo-loop-beside $${adapter:+--adapter "$$adapter"} > runs/beside.txt || exit; \
 	  cat runs/beside.txt >&2; sed -n 's/^run: *//p' runs/beside.txt; \
 	done > runs/beside-runs.txt && \
-	$(BIN)/llmkit runs compare $$(cat runs/beside-runs.txt) --html runs/beside.html
-	$(BIN)/llmkit rop demo-loop-arms --adapter "$$($(BIN)/llmkit finetune demo-loop)"
-	$(BIN)/llmkit rop demo-loop --adapter "$$($(BIN)/llmkit finetune demo-loop)"
+	$(BIN)/llmkit runs compare $$(cat runs/beside-runs.txt) --html runs/beside.html && \
+	$(BIN)/llmkit rop demo-loop-arms --adapter "$$corrects" && $(BIN)/llmkit rop demo-loop --adapter "$$corrects"
 
 # Two workers on two cores: more threads in each would only wait for one another.
 test: export OMP_NUM_THREADS := 1

@@ -75,9 +75,8 @@ def talk_traced(h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float)
     """
     n, m = E.shape[:2]
     flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
-    if C is not None:
-        W = (W.view(n, n, 1, m) * C[..., None]).sum(1).view(n, n * m)  # W_g (C kron I_m)
-    gate = torch.softmax((flat[:, None] * W).sum(-1), dim=-1)  # (T, n)
+    router = W if C is None else untalked(W, C)  # (n, r)
+    gate = torch.softmax((flat[:, None] * router).sum(-1), dim=-1)  # (T, n)
     u = (flat.view(-1, n, 1, m) * E).sum(-1)  # (T, n, m)
     return (u * (scale * gate)[..., None]).view(h.shape).to(h.dtype)
 

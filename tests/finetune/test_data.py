@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +18,7 @@ from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
 from llmkit.finetune.views import Views
+from llmkit.perturb.text import numbers
 from llmkit.rop.instructions import hand_written
 from llmkit.tasks import extract, score
 from llmkit.types import Message, Request
@@ -33,10 +33,6 @@ def data_of(recipe):
 def write(path, rows):
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return str(path)
-
-
-def extract_numbers(text):
-    return re.findall(r"\d+(?:\.\d+)?", text)
 
 
 def many(make_row, n=40):
@@ -141,7 +137,7 @@ def test_reworded_corrections_cannot_be_recalled(make):
     for row in load_rows(recipe, sources(recipe)[0], "train"):
         view = views.view(row, 0)
         assert len(view.answer.split()) == len(row.text.split())
-        assert extract_numbers(view.answer) == extract_numbers(row.text)
+        assert numbers(view.answer) == numbers(row.text)
         shown = view.prompt[0].content.rpartition("Text: ")[2]
         assert levenshtein(shown, view.answer) < levenshtein(shown, row.text)  # the noise is on the new words
         small = [(a, b) for a, b in zip(row.text.split(), view.answer.split(), strict=True) if a.isalpha()]
