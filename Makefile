@@ -8,8 +8,12 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo loop test lint format clean
 
+# The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
-	$(BIN)/llmkit rop demo
+	@mkdir -p runs && for recipe in demo-base demo; do \
+	  $(BIN)/llmkit rop $$recipe > runs/$$recipe.txt || exit; cat runs/$$recipe.txt; \
+	done
+	@$(BIN)/llmkit runs compare $$(sed -n 's/^run: *//p' runs/demo-base.txt runs/demo.txt)
 
 # Perturb, train three adapters, repair through vLLM, measure, put beside each other: some hours on two cores. Each
 # step goes on where it was cut. The gates of demo-loop come last and decide how it ends.

@@ -1,4 +1,4 @@
-"""Where llmkit's own files are: prompts and recipes (in a wheel or a checkout) and the user's cache folder."""
+"""Where llmkit's own files are (prompts, recipes, adapters; in a wheel or a checkout), and the user's cache folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str) -> Path:
-    """The folder of shipped `prompts` or `recipes`: inside the package in a wheel, beside it in a checkout."""
+    """The folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside it."""
     inside = _PACKAGE / f"_{kind}"
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 

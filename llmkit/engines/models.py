@@ -14,7 +14,7 @@ from typing import Any
 from llmkit.engines.files import content_digest, lock, text_digest
 from llmkit.errors import EngineError, UsageError
 from llmkit.registry import nearest
-from llmkit.resources import cache_dir
+from llmkit.resources import cache_dir, shipped
 
 BUNDLED = "smollm2-135m"
 _BUNDLED_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -111,11 +111,18 @@ def locate(path: str | None, revision: str | None = None) -> LocalModel:
     return _read(folder, path, folder.name)
 
 
+def shipped_adapters() -> list[str]:
+    """Names of the adapters that come with llmkit, for the bundled model."""
+    return sorted(p.parent.name for p in shipped("adapters").glob("*/adapter_config.json"))
+
+
 def locate_adapter(path: str | None) -> Adapter | None:
-    """The adapter folder that a path or hub name stands for. UsageError if there is none."""
+    """The adapter folder that a path, a shipped name or a hub name stands for. UsageError if there is none."""
     if not path:
         return None
     folder = Path(path).expanduser()
+    if not folder.is_dir() and path in shipped_adapters():
+        folder = shipped("adapters") / path
     if not folder.is_dir():
         if not _looks_like_hub_name(path):
             raise UsageError(f"there is no adapter folder `{path}`", _hint_beside(path, "adapter_config.json"))
@@ -225,6 +232,8 @@ def _hint_beside(path: str, marker: str = "config.json") -> str:
     here = Path(path).expanduser()
     parent = here.parent
     beside = {str(p.parent): p.parent.name for p in parent.glob(f"*/{marker}")} if parent.is_dir() else {}
+    if marker != "config.json":
+        beside |= {name: name for name in shipped_adapters()}
     close = nearest(here.name, beside.values())
     names = [p for p, name in beside.items() if name in close]
     if marker == "config.json":

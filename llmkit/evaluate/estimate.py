@@ -12,7 +12,7 @@ from llmkit.evaluate import conditions
 from llmkit.evaluate.conditions import REPLICATE
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.pipeline import ROLES, Plan, model_of
-from llmkit.evaluate.statistics import minimum_detectable_effect
+from llmkit.evaluate.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import names
 from llmkit.rop.search import expected
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
@@ -98,7 +98,7 @@ def estimate(plan: Plan) -> Estimate:
         [_arm(name, jobs, styles) for name, jobs in by_arm.items()],
         _search(plan, styles) if plan.searches else None,
         plan.noise_calls,
-        minimum_detectable_effect(questions),
+        minimum_detectable_effect(worth(questions, len({v.question.cluster_id for v in plan.variants}))),
     )
 
 

@@ -280,18 +280,25 @@ def _holm(cells: Cells, solved: _Solved, family: Sequence[str], alpha: float) ->
 
 
 def _detectable(cells: Cells, solved: _Solved, level: float) -> dict[str, Any] | None:
-    """The smallest gain that this many questions show with power 0.8, at the disagreement that was seen."""
-    shares = sorted(
-        (test["better"] + test["worse"]) / len(cells.samples[name[1], name[2]])
-        for name, test in solved.tests.items()
-        if name[0] == "gain" and name[2] in cells.noisy and "better" in test and cells.samples.get((name[1], name[2]))
-    )
-    if not shares:
+    """The smallest gain that this many questions show with power 0.8, at the disagreement that was seen.
+
+    `n` is what clustered questions were worth: the variance of lone pairs over that of the gain.
+    """
+    lone = len(set(cells.clusters.tolist())) == len(cells.questions)
+    seen = []
+    for name, test in solved.tests.items():
+        estimate = solved.estimates.get(name)
+        if name[0] != "gain" or name[2] not in cells.noisy or "better" not in test or estimate is None:
+            continue
+        discordance = (test["better"] + test["worse"]) / len(cells.samples[name[1], name[2]])
+        spread = max(discordance - estimate.value**2, 0.0)
+        size = estimate.n if lone else min(max(spread / estimate.se**2, estimate.clusters), estimate.n)
+        seen.append((discordance, int(size)))
+    if not seen:
         return None
-    discordance = shares[len(shares) // 2]
-    clusters = len(set(cells.clusters.tolist()))
-    effect = statistics.minimum_detectable_effect(clusters, discordance, 1 - level) if discordance else None
-    return {"n": clusters, "discordance": number(discordance), "power": 0.8, "value": number(effect)}
+    discordance, size = sorted(seen)[len(seen) // 2]
+    effect = statistics.minimum_detectable_effect(size, discordance, 1 - level) if discordance else None
+    return {"n": size, "discordance": number(discordance), "power": 0.8, "value": number(effect)}
 
 
 def _chance(cells: Cells) -> float:

@@ -18,7 +18,7 @@ from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import metrics
 from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
-from llmkit.evaluate.statistics import minimum_detectable_effect
+from llmkit.evaluate.statistics import minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
@@ -74,12 +74,16 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
-        asked = len({q.cluster_id for q in self.questions})
-        effect = minimum_detectable_effect(asked)
+        asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
+        size = worth(asked, templates)
+        effect = minimum_detectable_effect(size)
+        named = f"{size} independent questions"
+        if templates < asked:
+            named = f"{asked} questions from {templates} templates, worth about {named},"
         told = [
-            f"{asked} independent questions are too few to show any gain"
+            f"{named} are too few to show any gain"
             if effect is None
-            else f"{asked} independent questions show a gain of {effect:.3f} or more in four of five such runs"
+            else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
         ]
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])

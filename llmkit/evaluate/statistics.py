@@ -89,6 +89,27 @@ def rate(hits: np.ndarray, of: np.ndarray, clusters: np.ndarray, most: float, le
     return p, min(low, p), max(high, p)
 
 
+def effective_size(residuals: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> float:
+    """How many independent questions (Q,) clustered residuals of a difference are worth: n over the design effect.
+
+    Korn and Graubard's (1998), as in `rate`. A few residuals say little about how they clump, so with m questions a
+    cluster the design effect is at least sqrt(m), half way between 1 (none clump) and m (clusters go as one).
+    """
+    import numpy as np
+
+    n, used = len(residuals), np.unique(clusters).size
+    if used == n:
+        return n
+    alone, together = float(residuals @ residuals), float((np.bincount(clusters, residuals) ** 2).sum())
+    effect = max(math.sqrt(n / used), together / alone if alone > 1e-15 else 0.0)
+    return max(n / effect * (z_value(level) / t_value(level, used)) ** 2, used)
+
+
+def worth(questions: int, clusters: int) -> int:
+    """How many independent questions to plan with: the least design effect that `effective_size` reckons with."""
+    return math.isqrt(questions * clusters)
+
+
 def chance(gold: str, options: Sequence[str] = ()) -> float:
     """How often blind guessing is right: one over the options, a half for yes or no, nothing for numbers and free text.
 
@@ -261,9 +282,11 @@ def contrasts(
             se, method = float(np.nanstd(replicates[:, k], ddof=1)), "bootstrap"
         else:
             span = max(abs(least), abs(greatest))
-            up = float(np.clip(sums[:, k], 0, None).sum()) / n / span * used
-            down = float(np.clip(-sums[:, k], 0, None).sum()) / n / span * used
-            low, high = (span * x for x in bonett_price(up, down, used, level))
+            column = values[here[:, k], k]
+            size = effective_size(column - value, cluster[here[:, k]], level)
+            up = float(np.clip(column, 0, None).sum()) / n / span * size
+            down = float(np.clip(-column, 0, None).sum()) / n / span * size
+            low, high = (span * x for x in bonett_price(up, down, size, level))
             se, method = (high - low) / (2 * z_value(level)), "bonett_price"
         low, high = max(least, min(low, value)), min(greatest, max(high, value))
         found.append(Estimate(value, low, high, se, n, used, method))
@@ -300,7 +323,8 @@ def ratio(
     mx, my = float(x.mean()), float(y.mean())
     ex, ey = np.bincount(cluster, x - mx), np.bincount(cluster, y - my)
     scale = c / max(c - 1, 1) / n**2
-    vxx, vyy, vxy = scale * float(ex @ ex) + 2 / (c + 2) ** 2, scale * float(ey @ ey), scale * float(ex @ ey)
+    added = 2 / (effective_size(x - mx, cluster, level) + 2) ** 2
+    vxx, vyy, vxy = scale * float(ex @ ex) + added, scale * float(ey @ ey), scale * float(ex @ ey)
     t2 = t_value(level, c) ** 2
     a = my**2 - t2 * vyy
     if a <= 0 or my == 0:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llmkit.engines import engine_kind, open_engine, resolve_model
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.models import locate, locate_adapter, shipped_adapters
 from llmkit.errors import RecipeError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 
@@ -64,6 +64,20 @@ def test_a_wrong_name_is_one_error_with_the_nearest_right_ones(tmp_path, name, s
         resolve_model(name and name.format(here=tmp_path))
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", shipped_adapters())
+def test_a_shipped_adapter_is_found_by_name_and_names_its_base_for_everybody(name, tmp_path, monkeypatch):
+    found = locate_adapter(name)
+    assert found.for_vllm
+    assert found.config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert {p.suffix for p in found.folder.iterdir()} == {".md", ".json", ".safetensors"}
+    with pytest.raises(UsageError, match="no adapter folder") as caught:
+        locate_adapter(name + "s")
+    assert name in caught.value.hint
+    monkeypatch.chdir(tmp_path)
+    adapter_folder(tmp_path / name)
+    assert locate_adapter(name).digest != found.digest  # a folder of the user's own comes first
 
 
 def test_a_wrong_adapter_is_one_error(tmp_path):

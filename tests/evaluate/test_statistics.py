@@ -133,6 +133,8 @@ def test_memory_blocks_change_nothing(monkeypatch):
         (200, 1, 0.05, 0.3),
         (12, 5, 0.05, 0.3),
         (40, 5, 0.02, 0.1),
+        (13, 38, 0.0, 0.02),
+        (13, 38, 0.02, 0.02),
     ],
 )
 def test_intervals_of_differences_cover_as_often_as_they_say(clusters, size, better, worse):
@@ -163,6 +165,37 @@ def test_recovery_intervals_cover():
     assert held / bounded >= 0.93
 
 
+def test_recovery_intervals_cover_few_clusters_of_many_questions():
+    """And are no wider than the clusters make them: adding whole clusters to the variance gave four times the width."""
+    rng = np.random.default_rng(11)
+    held = bounded = 0
+    widths = []
+    labels = np.repeat(np.arange(13), 38)
+    for _ in range(300):
+        clean = rng.random(494) < np.repeat(rng.beta(2, 1, 13), 38)
+        noisy = clean & (rng.random(494) < 0.625)
+        arm = noisy | (clean & (rng.random(494) < 2 / 3))
+        found = statistics.ratio(arm * 1.0 - noisy, clean * 1.0 - noisy, labels)
+        if found:
+            bounded += 1
+            held += found[1] <= 2 / 3 <= found[2]
+            widths.append(found[2] - found[1])
+    assert bounded == 300
+    assert held / bounded >= 0.93
+    assert np.median(widths) < 0.6
+
+
+def test_few_disagreements_in_few_clusters_are_no_unknown():
+    values = np.zeros(500)
+    values[[3, 170, 420]] = 1, -1, -1
+    found = statistics.difference(values, np.arange(500) // 39)
+    assert found.method == "bonett_price"
+    assert -0.05 < found.low < found.value < found.high < 0.05
+    together = np.zeros(500)
+    together[:39] = -1  # one template of thirteen, as a whole
+    assert statistics.difference(together, np.arange(500) // 39).low < -0.2
+
+
 def test_fieller_by_hand():
     # independent means 1 and 2, both with variance .01, as a quadratic: (4 - .01 t2) r^2 - 4 r + (1 - .01 t2) = 0
     n = 20_000
@@ -181,6 +214,15 @@ def test_ratio_has_no_interval_where_the_denominator_may_be_zero():
     rng = np.random.default_rng(3)
     assert statistics.ratio(rng.normal(size=30), rng.normal(size=30), np.arange(30)) is None
     assert statistics.ratio(np.full(3, np.nan), np.ones(3), np.arange(3)) is None
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60), st.integers(1, 8))
+def test_clustered_questions_are_worth_no_more_than_themselves_and_no_less_than_their_clusters(values, size):
+    labels = np.arange(len(values)) // size
+    clusters = int(labels[-1]) + 1
+    residuals = np.array(values) - np.mean(values)
+    assert clusters <= statistics.effective_size(residuals, labels) <= len(values)
+    assert clusters <= statistics.worth(len(values), clusters) <= len(values)
 
 
 @given(st.integers(1, 60), st.sampled_from([-1.0, 0.0, 1.0]), st.integers(1, 4))

@@ -50,8 +50,8 @@ def installed(wheel, tmp_path_factory) -> Path:
     return binaries
 
 
-@pytest.mark.parametrize("kind", ["prompts", "recipes"])
-def test_prompts_and_recipes_are_inside(wheel, kind):
+@pytest.mark.parametrize("kind", ["prompts", "recipes", "adapters"])
+def test_what_is_shipped_is_inside(wheel, kind):
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = [p.relative_to(ROOT / kind) for p in (ROOT / kind).rglob("*") if p.is_file()]
     assert sources
@@ -82,4 +82,10 @@ def test_the_installed_prompts_can_be_read(installed, tmp_path):
     code = "from llmkit import prompts; print(*prompts.names(), sep='\\n')"
     folder = ROOT / "prompts"
     expected = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.md"))
+    assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected
+
+
+def test_the_installed_adapters_are_found(installed, tmp_path):
+    code = "from llmkit.engines.models import shipped_adapters; print(*shipped_adapters())"
+    expected = sorted(p.parent.name for p in (ROOT / "adapters").glob("*/adapter_config.json"))
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected
