@@ -65,9 +65,7 @@ Set = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached answers.")]
 
-Adapter = Annotated[
-    str | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter: folder or name.")
-]
+Adapter = Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="A PEFT adapter: folder or name.")]
 Arms = Annotated[str | None, typer.Option("--arms", metavar="A,B", help="Ways to put a question.")]
 BaseUrl = Annotated[
     list[str] | None, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server. May be repeated.")
