@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.engines.models import shipped_adapters
 from llmkit.errors import UsageError
 from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
+from llmkit.resources import shipped
 from llmkit.seeds import derive
 from llmkit.types import CLEAN
 
@@ -63,8 +66,8 @@ class Beside:
 def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, seed: int = 7) -> Beside:
     """Accuracy, change against the first run's first arm, tokens and training time of every run and arm.
 
-    Noisy accuracy averages the conditions that all runs have. Training time is the adapter's own, from the metrics.json
-    beside it. UsageError for fewer than two runs, DataError where no question is shared.
+    Noisy accuracy averages the conditions that all runs have. Training time is the adapter's own. UsageError for fewer
+    than two runs, DataError where no question is shared.
     """
     section = section or IntervalSection()
     if len(runs) < 2:
@@ -113,15 +116,19 @@ def _tokens(samples: Sequence[Sample]) -> float | None:
 
 
 def _training(run: Path) -> dict[str, Any] | None:
-    """What the run's adapter cost to train, where its own run folder still stands around it; None without adapter."""
+    """What the run's adapter cost to train, from the metrics.json beside it or in it; None without adapter."""
     model = recipe_of(run).get("model")
     adapter = model.get("adapter") if isinstance(model, Mapping) else None
     if not adapter:
         return None
-    try:
-        metrics = json.loads((Path(adapter).expanduser().parent / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        metrics = {}
+    folder = Path(adapter).expanduser()
+    if not folder.is_dir() and adapter in shipped_adapters():
+        folder = shipped("adapters") / adapter
+    metrics = {}
+    for place in (folder.parent, folder):
+        with suppress(OSError, ValueError):
+            metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+            break
     return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate import statistics
 from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, interval, number
-from llmkit.evaluate.samples import Sample, as_samples, read_samples
+from llmkit.evaluate.samples import Sample, as_samples, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
 from llmkit.types import CLEAN, Outcome
@@ -158,9 +158,27 @@ def _mean(cells: Cells, ends: tuple[dict[Cell, float], dict[Cell, float]], which
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """Folder names, with as much of their paths as tells them apart."""
+    """Folder names, with as much of their paths as tells them apart.
+
+    Runs of one recipe, whose folders differ by their digest alone, are named by what answered: adapter or model.
+    """
+    if len(paths) > 1 and len({path.resolve().name.rpartition("-")[0] for path in paths} - {""}) == 1:
+        names = [_answering(path) for path in paths]
+        if all(names) and len(set(names)) == len(names):
+            return names
     for depth in range(1, 20):
         names = ["/".join(path.resolve().parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             return names
     raise UsageError("the same run is named twice")
+
+
+def _answering(run: Path) -> str:
+    """The name of the adapter that answered in a run, of the model where there was none; "" where it is not known."""
+    model = recipe_of(run).get("model")
+    if not isinstance(model, Mapping):
+        return ""
+    if adapter := model.get("adapter"):
+        folder = Path(adapter)
+        return folder.parent.name if folder.name == "adapter" else folder.name
+    return Path(model.get("path") or "").name

@@ -57,6 +57,19 @@ def test_training_time_is_the_adapters_own(runs):
     assert robust["training"]["seconds"] is None
 
 
+def test_runs_of_one_recipe_are_named_by_what_answered(tmp_path):
+    rows = synthetic.rows(questions=40, arms=["stand"])
+    adapters = {"a1": None, "b2": "runs/tuned-c3/adapter", "c4": "demo-loop"}
+    made = [synthetic.write_run(tmp_path / f"same-{digest}", rows) for digest in adapters]
+    for run, adapter in zip(made, adapters.values(), strict=True):
+        (run / "recipe.resolved.yaml").write_text(f"model: {{path: org/base, adapter: {adapter or 'null'}}}\n")
+    found = beside(made, FAST).rows
+    assert [row["run"] for row in found] == ["base", "tuned-c3", "demo-loop"]
+    assert found[2]["training"]["steps"] == 400  # of the adapter that comes with llmkit
+    (made[2] / "recipe.resolved.yaml").write_text("model: {path: org/base, adapter: null}\n")
+    assert [row["run"] for row in beside(made, FAST).rows] == ["same-a1", "same-b2", "same-c4"]
+
+
 def test_tokens_count_every_call_of_an_answer(runs):
     stand, rop = beside(runs, FAST).rows[:2]
     assert rop["tokens_per_answer"] > stand["tokens_per_answer"] > 0
