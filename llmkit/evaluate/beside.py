@@ -53,8 +53,12 @@ class Beside:
 
     def html(self) -> str:
         """As a page of its own that loads nothing."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in ("run, arm", *_COLUMNS))
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in _cells(row))}</tr>" for row in self.rows)
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("run, arm", "", *_COLUMNS))
+        most = max(found["high"] for row in self.rows for found in row["accuracy"].values() if found)
+        rows = "".join(
+            f"<tr><td>{escape(first)}</td><td>{_bars(row, most)}</td>{''.join(map(_td, rest))}</tr>"
+            for row, (first, *rest) in ((row, _cells(row)) for row in self.rows)
+        )
         page = _PAGE.replace("@title@", escape(self._title)).replace("@head@", head).replace("@rows@", rows)
         return page.replace("@first@", escape(_cells(self.rows[0])[0]))
 
@@ -153,6 +157,27 @@ def _span(cell: Mapping[str, Any] | None, sign: str) -> str:
     return f"{cell['value']:{sign}.3f} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]"
 
 
+def _td(cell: str) -> str:
+    """A value, its interval small under it."""
+    value, _, interval = cell.partition(" [")
+    return f"<td>{escape(value)}{f'<small>[{escape(interval)}</small>' if interval else ''}</td>"
+
+
+def _bars(row: Mapping[str, Any], most: float) -> str:
+    """Clean over noisy accuracy as bars with their intervals, up to `most`."""
+    drawn = []
+    for condition in (CLEAN, NOISY):
+        found = row["accuracy"][condition]
+        if found is None:
+            continue
+        value, low, high = (100 * found[key] / most for key in ("value", "low", "high"))
+        drawn.append(
+            f'<span class="bar {condition}"><b style="width:{value:.1f}%"></b>'
+            f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i></span>'
+        )
+    return "".join(drawn)
+
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -162,16 +187,24 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>Runs beside each other · llmkit</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 div { overflow-x: auto; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
+th, td { padding: .35rem .55rem; border-bottom: 1px solid #8885; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+small { display: block; opacity: .65; }
+.bar { display: block; position: relative; width: 8rem; height: .7rem; margin: .2rem 0; }
+.bar b { position: absolute; inset: 0 auto 0 0; border-radius: 2px; }
+.bar i { position: absolute; top: calc(50% - 1px); height: 2px; background: currentColor; }
+.clean b { background: #8e939b; }
+.noisy b { background: #d0683a; }
+.key b { position: static; display: inline-block; width: .7rem; height: .7rem; }
 </style>
 </head>
 <body>
 <h1>Runs beside each other</h1>
-<p>@title@. Brackets are 95 % intervals; changes are paired, against @first@. Tokens count prompt and reply of every
+<p>@title@. Bars: <span class="key clean"><b></b> clean</span>, <span class="key noisy"><b></b> noisy</span>.
+Brackets are 95 % intervals; changes are paired, against @first@. Tokens count prompt and reply of every
 call that an answer took.</p>
 <div><table><thead><tr>@head@</tr></thead><tbody>@rows@</tbody></table></div>
 </body>

@@ -86,6 +86,8 @@ def test_table_json_and_page(runs):
     assert "unknown" in text
     page = found.html()
     assert page.count("<tr>") == 6
+    assert page.count('class="bar ') == 10
+    assert all(f"<small>[{row['accuracy']['clean']['low']:.3f}, " in page for row in found.rows)
     assert "@" not in page
     assert "<script" not in page
 
