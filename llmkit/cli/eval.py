@@ -54,10 +54,9 @@ def score(
     """Extract and score a finished run's replies again, without a model."""
     from pathlib import Path
 
-    from rich.console import Console
-
     from llmkit.evaluate import gates
     from llmkit.evaluate.report import summary
+    from llmkit.evaluate.report.terminal import console
     from llmkit.evaluate.rescore import rescore
 
     recipe = Path(run) / "recipe.resolved.yaml"
@@ -66,7 +65,7 @@ def score(
     if json_:
         common.print_json({"run": run, "changed": found.changed, **found.metrics})
     else:
-        Console(highlight=False).print(summary(found.metrics, found.gates))
+        console().print(summary(found.metrics, found.gates))
         print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
     gates.enforce(found.gates)
 

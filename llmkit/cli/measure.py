@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -180,19 +179,17 @@ def _print_estimate(found: Estimate) -> None:
 
 
 def _print(result: Result, command: Command) -> None:
-    from rich.console import Console
-
     from llmkit.evaluate.report import summary
-    from llmkit.evaluate.report.terminal import WIDTH
+    from llmkit.evaluate.report.terminal import console
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    out = console()
     if result.metrics:
-        console.print(summary(result.metrics, result.gates))
+        out.print(summary(result.metrics, result.gates))
     if command == "rop":
         for found in result.instructions:
             label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""
-            console.print(f"\ncorrection{label}: {found.correction.best}", markup=False)
-            console.print(f"guidance{label}: {found.guidance.best}", markup=False)
+            out.print(f"\ncorrection{label}: {found.correction.best}", markup=False)
+            out.print(f"guidance{label}: {found.guidance.best}", markup=False)
     asked = f"{result.model_calls:,} calls" if result.model_calls else "no call: every answer was known"
     print(f"\nmodel:  {asked}")
     if result.metrics:

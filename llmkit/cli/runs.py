@@ -186,17 +186,16 @@ def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
-    from rich.console import Console
 
     from llmkit.evaluate.gates import GateResult
-    from llmkit.evaluate.report.terminal import WIDTH, summary
+    from llmkit.evaluate.report.terminal import console, summary
 
     try:
         tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
     except (KeyError, TypeError):
         problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(tables)
+    console().print(tables)
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -71,11 +71,14 @@ def test_flags_are_recipe_keys(llmkit):
 
 
 @pytest.mark.tiny
-def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path):
+def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path, monkeypatch):
     _, out, _ = llmkit("eval", "--json")
     whole = json.loads(out)
     assert run(["eval", "score", whole["run"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] == 0
+    monkeypatch.setenv("COLUMNS", "40")  # of a terminal; in a pipe nothing is cut to fit
+    assert run(["eval", "score", whole["run"]]) == 0
+    assert "…" not in capsys.readouterr().out
     # as on two machines: what differs between them changes no answer
     assert llmkit("eval", "--shard", "1/2", "--out", "here")[0] == 0
     assert llmkit("eval", "--shard", "2/2", "--out", "there", "--set", "engine.max_num_seqs=3")[0] == 0

@@ -9,7 +9,7 @@ from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
 
     from llmkit.evaluate.gates import GateResult
@@ -18,6 +18,15 @@ WIDTH = 100
 ABLATION = (STAND, "correct_only", "guide_only", "rop")  # the paper's Table 4: neither stage, one of them, both
 _PER_TABLE = 7  # conditions side by side
 _VERDICTS = {"pass": "green", "fail": "red", "undecided": "yellow"}
+
+
+def console() -> Console:
+    """Standard output, as wide as these tables where it is a file or a pipe, so that nothing in them is cut."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
 def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Group:
