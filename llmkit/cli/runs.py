@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,11 +158,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Put runs beside each other, arm by arm, and pair them question by question with the first."""
-    from rich.console import Console
-
     from llmkit.engines.files import write_atomic
     from llmkit.evaluate.beside import beside
     from llmkit.evaluate.compare import compare as paired
+    from llmkit.evaluate.report.terminal import console
 
     paths = [_find(run, Path(folder)) for run in runs]
     found, together = paired(paths), beside(paths)
@@ -173,11 +171,11 @@ def compare(
     if as_json:
         print_json({**found.json(), "beside": together.json()})
         return
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(together.table())
-    console.print(found.table())
+    out = console(140)
+    out.print(together.table())
+    out.print(found.table())
     left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
-    console.print(f"{found.questions} shared questions{left_out}", style="dim")
+    out.print(f"{found.questions} shared questions{left_out}", style="dim")
 
 
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:

@@ -116,13 +116,17 @@ def shipped_adapters() -> list[str]:
     return sorted(p.parent.name for p in shipped("adapters").glob("*/adapter_config.json"))
 
 
+def adapter_folder(path: str) -> Path:
+    """The folder that a path or a shipped name stands for; a folder of the user's own comes first. It may not exist."""
+    folder = Path(path).expanduser()
+    return shipped("adapters") / path if not folder.is_dir() and path in shipped_adapters() else folder
+
+
 def locate_adapter(path: str | None) -> Adapter | None:
     """The adapter folder that a path, a shipped name or a hub name stands for. UsageError if there is none."""
     if not path:
         return None
-    folder = Path(path).expanduser()
-    if not folder.is_dir() and path in shipped_adapters():
-        folder = shipped("adapters") / path
+    folder = adapter_folder(path)
     if not folder.is_dir():
         if not _looks_like_hub_name(path):
             raise UsageError(f"there is no adapter folder `{path}`", _hint_beside(path, "adapter_config.json"))
@@ -232,12 +236,10 @@ def _hint_beside(path: str, marker: str = "config.json") -> str:
     here = Path(path).expanduser()
     parent = here.parent
     beside = {str(p.parent): p.parent.name for p in parent.glob(f"*/{marker}")} if parent.is_dir() else {}
-    if marker != "config.json":
-        beside |= {name: name for name in shipped_adapters()}
     close = nearest(here.name, beside.values())
     names = [p for p, name in beside.items() if name in close]
-    if marker == "config.json":
-        names += [n for n in nearest(path, _known_models()) if n not in names]
+    known = _known_models() if marker == "config.json" else shipped_adapters()
+    names += [n for n in nearest(path, known) if n not in names]
     if names:
         return f"did you mean {' or '.join(f'`{n}`' for n in names[:3])}?"
     return (

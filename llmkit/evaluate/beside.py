@@ -10,14 +10,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.models import shipped_adapters
+from llmkit.engines.models import adapter_folder
 from llmkit.errors import UsageError
 from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
-from llmkit.resources import shipped
 from llmkit.seeds import derive
 from llmkit.types import CLEAN
 
@@ -78,7 +77,8 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     paths = [Path(run) for run in runs]
     read = [list(read_samples(path)) for path in paths]
-    same, _ = same_questions(dict(zip(run_names(paths), read, strict=True)))
+    names, trainings = run_names(paths), [_training(path) for path in paths]
+    same, _ = same_questions(dict(zip(names, read, strict=True)))
     shared = set.intersection(
         *({s.outcome.condition for s in samples if is_noisy(s.outcome.condition)} for samples in read)
     )
@@ -98,16 +98,15 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
     rows = []
     for arm in arms:
         place, _, name = arm.partition("/")
-        path = paths[int(place)]
         found = {condition: changes.get((arm, condition)) for condition in (CLEAN, NOISY)}
         rows.append(
             {
-                "run": run_names(paths)[int(place)],
+                "run": names[int(place)],
                 "arm": name,
                 "accuracy": {c: cells.accuracy(arm, c, section.level) for c in (CLEAN, NOISY)},
                 "change": {c: as_row(e) if e else None for c, e in found.items()},
                 "tokens_per_answer": _tokens([s for c, group in cells.samples.items() if c[0] == arm for s in group]),
-                "training": _training(path),
+                "training": trainings[int(place)],
             }
         )
     return Beside(len(same), [c for c in cells.conditions if c in shared], rows)
@@ -125,10 +124,7 @@ def _training(run: Path) -> dict[str, Any] | None:
     adapter = model.get("adapter") if isinstance(model, Mapping) else None
     if not adapter:
         return None
-    folder = Path(adapter).expanduser()
-    if not folder.is_dir() and adapter in shipped_adapters():
-        folder = shipped("adapters") / adapter
-    metrics = {}
+    folder, metrics = adapter_folder(adapter), {}
     for place in (folder.parent, folder):
         with suppress(OSError, ValueError):
             metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))

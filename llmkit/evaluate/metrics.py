@@ -284,14 +284,15 @@ def _detectable(cells: Cells, solved: _Solved, level: float) -> dict[str, Any] |
 
     `n` is what clustered questions were worth: the variance of lone pairs over that of the gain.
     """
-    lone = len(set(cells.clusters.tolist())) == len(cells.questions)
     seen = []
     for name, test in solved.tests.items():
         estimate = solved.estimates.get(name)
-        if name[0] != "gain" or name[2] not in cells.noisy or "better" not in test or estimate is None:
+        answers = len(cells.samples.get(name[1:], ()))
+        if name[0] != "gain" or name[2] not in cells.noisy or "better" not in test or not answers or not estimate:
             continue
-        discordance = (test["better"] + test["worse"]) / len(cells.samples[name[1], name[2]])
+        discordance = (test["better"] + test["worse"]) / answers
         spread = max(discordance - estimate.value**2, 0.0)
+        lone = estimate.clusters == estimate.n
         size = estimate.n if lone else min(max(spread / estimate.se**2, estimate.clusters), estimate.n)
         seen.append((discordance, int(size)))
     if not seen:

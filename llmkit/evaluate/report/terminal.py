@@ -20,13 +20,13 @@ _PER_TABLE = 7  # conditions side by side
 _VERDICTS = {"pass": "green", "fail": "red", "undecided": "yellow"}
 
 
-def console() -> Console:
-    """Standard output, as wide as these tables where it is a file or a pipe, so that nothing in them is cut."""
+def console(width: int = WIDTH) -> Console:
+    """Standard output, `width` columns wide where it is a file or a pipe, so that no table in it is cut."""
     import sys
 
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
 
 
 def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Group:
