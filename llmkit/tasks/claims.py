@@ -44,7 +44,9 @@ _EXPLAINED = re.compile(
     r"^[ \t*_#>-]*+(?:(?:step[- ]by[- ]step )?explanation|here(?:'s|’s| is| are) (?:how|why|the|my|a)|steps|reasoning"
     r"|because|breakdown|working|how i got|justification|explicación|explication|explicação|erklärung|begründung"
     r"|объяснение|解释|解析|理由|説明|व्याख्या|ব্যাখ্যা|الشرح|التفسير|وضاحت)\b[^\n]{0,60}$"
-    r"|^[ \t*_#>-]*+(?:explanation|steps|reasoning|explicación|erklärung|explication|explicação|объяснение|解释|説明)\s?[*_]*[:：]",
+    r""
+    r"|^[ \t*_#>-]*+(?:explanation|steps|reasoning"
+    r"|explicación|erklärung|explication|explicação|объяснение|解释|説明)\s?[*_]*[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
 _REASON = re.compile(

@@ -96,9 +96,9 @@ YES_UNSPACED = "是的 是 对的 对 正确 はい"
 NO_UNSPACED = "不是 不对 不 否 错误 错 いいえ"
 
 _COMMA_WORDS = (  # of languages that write a decimal comma: Spanish, French, Portuguese, German, Italian, Dutch
-    "sie er es wir insgesamt kostet hat also antwort respuesta réponse resposta cuesta coûte custa reais euros tiene queda"
-    " el la los las un una es son está que por para con del más su en de y se cuántos le les des est sont une et pour"
-    " dans avec qui il elle ce du au nous combien o os as um uma é são em no na não com do da ele ela quantos der die"
+    "sie er es wir insgesamt kostet hat also antwort respuesta réponse resposta cuesta coûte custa reais euros tiene"
+    " queda el la los las un una es son está que por para con del más su en de y cuántos le les des est sont une et pour"
+    " dans avec qui il elle ce du au nous combien os as um uma é são em no na não com do da ele ela quantos der die"
     " das ein eine ist sind und für mit von wie viele zu den im auf nicht sich wird hat gli"
     " di che per della het een van zijn"
 )

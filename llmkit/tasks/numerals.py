@@ -38,7 +38,7 @@ _PARTS |= {f"{word}s": part for word, part in _PARTS.items() if not word.endswit
 
 _WORD = "|".join(sorted([*_SMALL, *_LARGE, *_PARTS], key=len, reverse=True))
 _RUN = re.compile(
-    rf"\b(?:(?:minus|negative)\s)?(?:a\s)?(?:{_WORD})(?:(?:-|,?\s(?:and\s)?(?:a\s)?)(?:{_WORD}))*+\b", re.IGNORECASE
+    rf"\b(?:(?:minus|negative)\s)?(?:a\s)?(?:{_WORD})(?:(?:-|\s(?:and\s)?(?:a\s)?)(?:{_WORD}))*+\b", re.IGNORECASE
 )
 
 _HAN_DIGITS = {char: i for i, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
@@ -110,7 +110,7 @@ def _english(run: str) -> Decimal | None:
         last_and = word == "and" or (last_and and word == "a")
     value = total + current
     exact = Decimal(value.numerator) / Decimal(value.denominator)
-    exact = exact if value.denominator == 1 else round(exact, 12)
+    exact = exact if value.denominator == 1 else round(exact, 12).normalize()
     return -exact if negative else exact
 
 

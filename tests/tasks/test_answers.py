@@ -317,22 +317,7 @@ def test_sameness_keeps_numbers_apart():
     assert normalise("1,200 \uff21pples") == normalise("1200 apples")
 
 
-PIECES = [
-    "**",
-    "123 ",
-    "1.234.",
-    "one ",
-    "万",
-    ". ",
-    "Explanation:\n",
-    "wait ",
-    "A and B ",
-    "答案",
-    "is - 5 ",
-    "!?",
-    " (",
-    "<answer>",
-]
+PIECES = ["**", "123 ", "1.234.", "one ", "万", ". ", "Explanation:\n", "wait ", "A and B ", "答案", "is - 5 ", "!?"]
 PIECES += ["answer ", "####", "\\boxed{", "A ", "1,", "1 ", "(", '"', "\n", " ", "9", "½", "Q", "not ", "answer is 5 "]
 
 
