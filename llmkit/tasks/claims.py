@@ -60,7 +60,9 @@ _EQUALS = re.compile(r"[=≈⇒→]|\bequals?\b|等于|\bes igual a\b|\bergibt\b
 _OPERATOR = re.compile(r"\s?[+*/×÷]\s?[$€£(]?\d|\s[-\u2013x]\s[$€£(]?\d")
 _STRONG = re.compile(r"\*\*([^*\n]{1,200})\*\*|__([^_\n]{1,200})__|<b>([^<\n]{1,200})</b>")
 _HEADING = re.compile(r"[:：]\s*$|^\s*(?:step|part|case)\b|^\s*\d{1,2}[.)]", re.IGNORECASE)
-_BRACKETED = re.compile(r"\([^()\n]{0,200}\)")
+_BRACKETED = re.compile(r"(?<!\\)\([^()\n]{0,200}\)")
+
+_READ = 10_000  # characters at each end of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ def _asked(question: str) -> re.Pattern[str] | None:
 
 
 def claim(text: str, question: str = "") -> Claim | None:
-    """The number that a `plain` text puts forward as its answer, or None."""
+    """The number that a `plain` text puts forward as its answer, or None. Reads a long text's two ends."""
+    if len(text) > 2 * _READ:
+        text = f"{text[:_READ]}\n{text[-_READ:]}"
     explained = next((m for m in _EXPLAINED.finditer(text) if text[: m.start()].strip(" \n*_#-")), None)
     if explained:
         early = _last_claim(text[: explained.start()], question)
@@ -223,7 +227,7 @@ def _main(text: str, start: int, end: int, inside: list[Found]) -> list[Found]:
         inside = before
     brackets = [match.span() for match in _BRACKETED.finditer(text, start, end)]
     outside = [n for n in inside if not any(left < n.start < right for left, right in brackets)]
-    return outside or inside
+    return outside if any(not _circumstance(text, start, n) for n in outside) else inside
 
 
 def _circumstance(text: str, start: int, number: Found) -> bool:

@@ -65,20 +65,20 @@ CONCLUDED = re.compile(
 
 # Prepositions before a number that is a circumstance, not what is asked for: "for 16 glasses", "after 4 days".
 BESIDE = re.compile(
-    r"(?:\b(?:for|after|in|with|per|from|of|at|on|by|over|during|within|every|each|than|among|across|before|until|since"
+    r"(?:\b(?:for|after|in|with|per|from|of|at|on|by|over|during|within|every|each|than|among|across|including|before|until|since"
     r"|these|those|all|the|his|her|their|between|para|por|en|con|después de|durante|cada|los|las|pour|après|pendant"
     r"|avec|dans"
     r"|chaque|les|des|em|com|depois de|durante|os|für|nach|mit|pro|je|den|die|на|за|в|для|через|после|из|по|с"
-    r"|لـ?|في|بعد|خلال|من|على)\s+|(?<!\w)[$€£]?@\s?)(?:(?:just|only|about|around|all|the|these|those|next|first|last"
+    r"|لـ?|في|بعد|خلال|مقابل|من|على)\s+|(?<!\w)[$€£]?@\s?)(?:(?:just|only|about|around|all|the|these|those|next|first|last"
     r"|remaining|original|other)\s+)*[$€£¥₹(*_\s]*$",
     re.IGNORECASE,
 )
 SUMMED = re.compile(
-    r"\b(?:total|sum|amount|number|result|answer|cost|price|left|leaves|leaving|average|value|profit|length|area|age|score"
-    r"|speed|rate|put|puts|maximum|minimum|equals?|rest|remainder|up|ends|comes|result|difference|product|weight|height|distance"
+    r"\bputs?\s(?:\w+\s)?in\s$|\b(?:total|sum|amount|number|result|answer|cost|price|left|leaves|leaving|average|value|profit|length|area|age|score"
+    r"|speed|rate|maximum|minimum|equals?|rest|remainder|up|ends|comes|result|difference|product|weight|height|distance"
     r"|volume|share|discount|estimate"
     r"|total|suma|somme|soma|valor|precio|costo|prix|coût|preço|promedio|moyenne|média"
-    r"|reste|queda|resta|сумма|сумму|итого|Summe|insgesamt|Preis|Kosten)\s+(?:\w+\s+)?(?:of|with|at|to|in|for|de|à|a|em|von"
+    r"|reste|queda|resta|сумма|сумму|итого|Summe|insgesamt|Preis|Kosten)\s+(?:\w+\s+)?(?:of|with|at|to|de|à|a|em|von"
     r"|в|up to)\s+(?:about|exactly|only|just|approximately)?\s*[$€£¥₹(*_\s]*$",
     re.IGNORECASE,
 )
@@ -97,7 +97,7 @@ NO_UNSPACED = "不是 不对 不 否 错误 错 いいえ"
 
 _COMMA_WORDS = (  # of languages that write a decimal comma: Spanish, French, Portuguese, German, Italian, Dutch
     "sie er es wir insgesamt kostet hat also antwort respuesta réponse resposta cuesta coûte custa reais euros tiene"
-    " queda el la los las un una es son está que por para con del más su en de y cuántos le les des est sont une et pour"
+    " queda el la los las un una es son está que por para con del más su en de y le les des est sont une et pour"
     " dans avec qui il elle ce du au nous combien os as um uma é são em no na não com do da ele ela quantos der die"
     " das ein eine ist sind und für mit von wie viele zu den im auf nicht sich wird hat gli"
     " di che per della het een van zijn"

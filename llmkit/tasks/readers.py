@@ -149,7 +149,7 @@ class Boolean:
         r"(?:not\b(?!\s(?:true|false|correct|incorrect|sure|clear|certain|enough|possible to))|unlikely\b)",
         re.IGNORECASE,
     )
-    _both = re.compile(r"\W*(?:yes and no|yes or no|sí y no|oui et non|ja und nein)\b", re.IGNORECASE)
+    _both = re.compile(r"\W*(?:yes and no|yes or no|yes/no|sí y no|oui et non|ja und nein)\b", re.IGNORECASE)
 
     def leading(self, content: str) -> str | None:
         start = content.lstrip(_OPENING)
@@ -171,7 +171,10 @@ class Boolean:
         if first and last and not self._concludes(text, last.start()):
             last = first  # "Yes, because ...": what follows is the reason
         found = self._write(last or _last(self._word, text) or _last(self._judged, text))
-        return found or ("no" if _MOSTLY_NOT.fullmatch(text.strip(_OPENING + _CLOSING)) else None)
+        if found is None:
+            sole = text.strip(_OPENING + _CLOSING)
+            found = "no" if _SURELY_NOT.fullmatch(sole) else "yes" if _SURELY.fullmatch(sole) else None
+        return found
 
     def revised(self, content: str) -> str | None:
         return self._write(_last(self._alone, content) or _last(self._word, content))
@@ -189,8 +192,12 @@ class Boolean:
         return "yes" if bool(match["yes"]) != bool(match["not"]) else "no"
 
 
-_MOSTLY_NOT = re.compile(
-    r"(?:(?:most|very)\s)?(?:likely|probably|certainly|definitely)\snot|unlikely|of course not|absolutely not",
+_SURELY = re.compile(
+    r"(?:absolutely|definitely|certainly|of course|(?:most |very )?(?:likely|probably))", re.IGNORECASE
+)
+_SURELY_NOT = re.compile(
+    r"(?:(?:most|very)\s)?(?:likely|probably|certainly|definitely)\snot|unlikely"
+    r"|of course not|absolutely not|not really|not at all",
     re.IGNORECASE,
 )
 
@@ -243,7 +250,8 @@ class Choice:
         label = rf"[(\[*_]{{0,3}}{known}[)\]*_]{{0,3}}"
         between = r"(?:\s?,?\s?(?:&|和|或|と|、)\s?|,?\s(?:and|or|y|o|et|ou|und|oder|и|или|या|और)\s)"
         pair = rf"{label}{between}{label}(?!{_LATIN})"
-        self._several = re.compile(rf"(?:(?i:either|both|entweder|soit)\s)?{pair}")
+        listed = rf"\(?{known}\)[^().;\n]{{0,60}},\s?(?:and\s|or\s)?\({known}\)(?!\s(?:is|are)\b)"
+        self._several = re.compile(rf"(?:(?i:either|both|entweder|soit)\s)?(?:{pair}|{listed})")
         self._all = re.compile(
             rf"\b(?i:both)\s{pair}|{pair}\s(?:are|could|is|may|might|can|seem)\s(?:be\s)?(?:both\s)?(?:correct|right|true|possible|valid)"
         )
