@@ -26,7 +26,8 @@ _MARKER = re.compile(
       | (?P<phrase>\b(?:answer|(?:correct|right|best)\s(?:option|choice|one|solution|ending))\b
         (?!\s(?:choices|options|format)\b)
         [^.\n:={}]{0,60}?(?:\b(?:is|are|be|equals)\b|[:=：]))
-      | (?P<bare>^[\s>*_#-]{0,9}(?:final\s)?(?:answer|result|total|conclusion|ans|solution)\b[*_:=\s]{0,9}
+      | (?P<bare>^[\s>*_#-]{0,9}(?:final\s)?(?:answer|result|total|conclusion|ans|solution)\b
+        (?:[*_\s]{0,9}[-\u2013—]\s|[*_:=\s]{0,9})
         | \bthe\s(?:final\s)?(?:result|total|solution|value)\s(?:is|equals)\b)""",
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )

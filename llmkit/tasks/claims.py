@@ -63,6 +63,7 @@ _HEADING = re.compile(r"[:：]\s*$|^\s*(?:step|part|case)\b|^\s*\d{1,2}[.)]", re
 _BRACKETED = re.compile(r"(?<!\\)\([^()\n]{0,200}\)")
 
 _READ = 10_000  # characters at each end of a text
+_MOST = 64  # numbers of one sentence, counted from its last
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,9 @@ def _last_claim(text: str, question: str) -> Claim | None:
         and not _REFERENCE.search(text, max(0, n.start - 24), n.start)
     ]
     all_numbers = [n for n in all_numbers if not n.ordinal] or all_numbers
-    in_words = [Found(start, end, value) for start, end, value in numerals.find(text)]
+    in_words = [  # "half of them" counts only where nothing else does
+        Found(start, end, value) for start, end, value in numerals.find(text) if abs(value) >= 1 or not all_numbers
+    ]
     weak: Claim | None = None
     aside: Claim | None = None
     for start, end, inside in _sentences(text, all_numbers, in_words):
@@ -190,6 +193,7 @@ def _behind(rest: list[Found], start: int) -> list[Found]:
 def _choose(text: str, start: int, end: int, inside: list[Found], question: str) -> Claim:
     concluded = bool(language.CONCLUDED.match(text, start, end))
     known, asked = (given(question), _asked(question)) if question else (frozenset(), None)
+    inside = inside[-_MOST:]
     equals = None
     for match in _EQUALS.finditer(text, start, end):
         if match.end() <= inside[-1].start:

@@ -66,10 +66,10 @@ CONCLUDED = re.compile(
 # Prepositions before a number that is a circumstance, not what is asked for: "for 16 glasses", "after 4 days".
 BESIDE = re.compile(
     r"(?:\b(?:for|after|in|with|per|from|of|at|on|by|over|during|within|every|each|than|among|across|including|before|until|since"
-    r"|these|those|all|the|his|her|their|between|para|por|en|con|después de|durante|cada|los|las|pour|après|pendant"
+    r"|these|those|all|the|between|para|por|en|con|después de|durante|cada|los|las|pour|après|pendant"
     r"|avec|dans"
     r"|chaque|les|des|em|com|depois de|durante|os|für|nach|mit|pro|je|den|die|на|за|в|для|через|после|из|по|с"
-    r"|لـ?|في|بعد|خلال|مقابل|من|على)\s+|(?<!\w)[$€£]?@\s?)(?:(?:just|only|about|around|all|the|these|those|next|first|last"
+    r"|لـ?|في|بعد|خلال|مقابل|من|على)\s+|(?<!\w)[$€£]?@\s?)(?:(?:just|only|about|around|all|the|his|her|their|these|those|next|first|last"
     r"|remaining|original|other)\s+)*[$€£¥₹(*_\s]*$",
     re.IGNORECASE,
 )

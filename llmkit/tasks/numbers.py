@@ -50,6 +50,7 @@ _LATEX_COMMA = re.compile(r"(?<=\d)(?:\\[,! ]|\{,\})(?=\d{3}(?!\d))")
 _LATEX_FRACTION = re.compile(
     r"(?:(\d)[ ]?)?\\[dtc]?frac\s?(?:\{\s?(\d{1,12})\s?\}|(\d))\s?(?:\{\s?(\d{1,12})\s?\}|(\d))"
 )
+_MYRIADS = re.compile(r"(?<![\d.,])(\d{1,8})[万萬](\d{1,4})(?![\d.,万萬亿億])")
 _LIST = re.compile(r"(?<![\d.,])\d++(?:,\d++){2,}+|(?<=[(\[])\d++,\d++(?=[)\]])")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d\d)+,\d{3}")
 
@@ -107,6 +108,7 @@ def plain(text: str, context: str = "") -> str:
     `context` helps to tell the language: the question that the text answers.
     """
     text = _WIDE_COMMA.sub(",", text).translate(_PLAIN)
+    text = _MYRIADS.sub(lambda m: str(int(m[1]) * 10_000 + int(m[2])), text)
     text = _LATEX_COMMA.sub(",", text)
     if "\\" in text:
         text = _LATEX_FRACTION.sub(_fraction, text).replace("\\$", "$").replace("\\%", "%")

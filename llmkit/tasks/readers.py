@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol
 
@@ -55,7 +56,10 @@ class Numeric:
         r"|between|either|from|minus|negative|menos|moins|минус|the\snumber|unos|environ|etwa|cerca\sde|около|约|大约|約|USD|EUR|Rs|INR|[a-zA-Z](?=\s?=)"
         r")\b[^\w\n]*+){0,2}|(?:负|負|マイナス|是|为|約|约|共|大约|應該是|应该是)"
     )
-    _operator = re.compile(r"[)\]}\s]*(?:[$€£]?[+*/×÷=≈^]|\\(?:times|div|cdot)|[-\u2013]\s?[$€£(\d]|x\s?\d)")
+    _operator = re.compile(
+        r"[)\]}\s]*(?:[$€£]?(?:[+/×÷=≈^]|\*(?!\*))|\\(?:times|div|cdot)|[-\u2013]\s?[$€£(\d]|x\s?\d)"
+    )
+    _unsolved = re.compile(r"[\d\s+*/×÷().$x\u2013-]+")
     _alternative = re.compile(
         r"\s?(?:[\w%$€£°]+\s)?(?:\s?[\u2013—~]|(?:to|or|bis|oder|ou|até|a|o|или|до|至|到|或|या|से|或者|から))\s?[$€£]?|-[$€£]?"
     )
@@ -75,7 +79,10 @@ class Numeric:
         if self._several(line, found):
             return UNCLEAR
         if self._operator.match(line, found[0].end):
-            claimed = claims.claim(_sentence(line, found[0].end), self._question)
+            sentence = _sentence(line, found[0].end)
+            if self._unsolved.fullmatch(sentence, found[0].start):
+                return UNCLEAR
+            claimed = claims.claim(sentence, self._question)
             return numbers.write(claimed.value if claimed else found[0].value)
         cents = self._cents.match(line, found[0].end)
         if cents and len(found) > 1 and found[0].value == int(found[0].value):
@@ -106,8 +113,11 @@ class Numeric:
         return None if value is None else numbers.write(value)
 
     def _several(self, line: str, found: list[numbers.Found]) -> bool:
-        """Whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"."""
-        if len(found) < 2 or found[0].value == found[1].value or "=" in line[found[0].end :]:
+        """Whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"; "25% or 0.25" is one."""
+        if len(found) < 2 or "=" in line[found[0].end :]:
+            return False
+        one, other = found[0].value, found[1].value
+        if any(numbers.same(one, other * factor) for factor in (1, 100, Decimal("0.01"))):
             return False
         between = line[found[0].end : found[1].start]
         if self._between.search(line, 0, found[0].start):
