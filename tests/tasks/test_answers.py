@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +70,44 @@ QUESTIONS = [NUMERIC, BOOLEAN, TEXT, CHOICE, ask("choice", "A", ("$61", "$65", "
         ("The answer is not 5, it is 18", "18"),
         ("The answer is 18.\n\nQuestion: Tom has 5 apples.\nThe answer is 5.", "18"),
         ("18\nQ: And what is 2 + 2?\nA: 4", "18"),
+        ("The answer is 1/2.", "0.5"),
+        ("The answer is 1 250.", "1250"),
+        ("The answer is 1_250.", "1250"),
+        ("The answer is 1'234", "1234"),
+        ("The answer is $\\frac34$.", "0.75"),
+        ("\\boxed{\\dfrac{3}{4}}", "0.75"),
+        ("The answer is \u2013 5", "-5"),
+        ("The answer is minus 5.", "-5"),
+        ("12k", "12000"),
+        ("1.5 million", "1500000"),
+        ("The answer is 10:30.", "10.5"),
+        ("The answer is 9,5.", "9.5"),
+        ("1.250,50", "1250.5"),
+        ("Sie bezahlt insgesamt 1.250 Euro.", "1250"),
+        ("She pays 1.250 dollars in total.", "1.25"),
+        ("**64** is what she has left after 4 days", "64"),
+        ("Answer: Kylar needs to pay $64 for 16 glasses.", "64"),
+        ("63... actually, it should be 64", "64"),
+        ("答案是64。", "64"),
+        ("６４", "64"),
+        ("٦٤", "64"),
+        ("sixty-four", "64"),
+        ("The result is: 55 = 27 + 28.", "55"),
+        ("The answer is 676 - 224, which is 452.", "452"),
+        ("8 ounces is the same as 0.5 pounds.", "0.5"),
+        ("It takes 160 minutes, including 20 for the update.", "160"),
+        ("64 is the total for 16 glasses.", "64"),
+        ("Thus she needs to pay \\( \\$64 \\) for the 16 glasses.", "64"),
+        ("Some of the 16 glasses are free, so she pays 64 in the end (4 each).", "64"),
+        ("Answer - 64", "64"),
+        ("**Answer:** - 64", "-64"),
+        ("The answer is 25% or 0.25.", "25"),
+        ("The answer is 5+3.", None),
+        ("It will take her 3 weeks.", "3"),
+        ("合計で1万2000円です。", "12000"),
+        ("- 5 apples\n- 6 pears", "6"),
+        ("The answer is 5 to 10.", None),
+        ("The answer is either 3 or 4.", None),
         ("x2 and A1", None),
         ("1" * 200, None),
         ("1e999", None),
@@ -77,6 +118,32 @@ QUESTIONS = [NUMERIC, BOOLEAN, TEXT, CHOICE, ask("choice", "A", ("$61", "$65", "
 )
 def test_numbers(reply, answer):
     assert extract(reply, NUMERIC) == answer
+
+
+def test_numbers_of_the_question_are_no_answer_where_the_sentence_has_another():
+    question = Question("q", "He wins some games and loses 4. He has 23 cards. How many cards?", "8", "numeric")
+    assert extract("He won 8 games and lost 4 games.", question) == "8"
+    assert extract("He used 11 cards and 54 sleeves.", question) == "11"  # what was asked for
+    assert extract("He is left with the 23 cards.", question) == "23"
+    assert extract("16 * 50 = $800.\n\nThat is the price with the 4% off.", question) == "800"
+
+
+def test_written_replies_are_read_as_they_were_meant():
+    """1,049 replies in twelve languages, written with their readings: markers, places, forms, corrections, refusals."""
+    read, total, missed = Counter(), Counter(), []
+    for line in (Path(__file__).parent / "replies.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        gold, options = row["gold"], tuple(row.get("options", ()))
+        question = Question("q", row.get("question", "text"), gold or "0", row["kind"], options)
+        parsed = extract(row["reply"], question)
+        right = parsed is None if gold is None else score(parsed, question)
+        total[row["kind"], row["style"]] += 1
+        read[row["kind"], row["style"]] += right
+        if not right:
+            missed.append((row["reply"], parsed, gold))
+    assert total.total() > 1000
+    assert read.total() >= 0.98 * total.total(), missed
+    assert all(read[style] >= 0.9 * total[style] for style in total), missed
 
 
 @pytest.mark.parametrize(
@@ -108,6 +175,11 @@ def test_numbers(reply, answer):
         ("Answer Choices: (A) bank (B) library. The answer is (A) bank", "A"),
         ("That makes 30", "E"),
         ("I'm sure", None),
+        ("So the answer is (A) bank, (B) library, and (D) mall.", None),
+        ("A and C are both correct.", None),
+        ("It can't be A, B or D, so it's C.", "C"),
+        ("It's the bank rather than the library.", "A"),
+        ("正确答案是选项Ｂ。", "B"),
         ("answer9", None),
         ("", None),
     ],
@@ -142,6 +214,13 @@ def test_an_option_that_is_itself_a_letter_or_starts_like_a_label():
         ("#### yes", "yes"),
         ("I don't know", None),
         ("There is no way to tell", None),
+        ("Yes and no.", None),
+        ("Definitely not.", "no"),
+        ("Yes\n\nExplanation: there is no doubt that others say no.", "yes"),
+        ("答案是：不是。", "no"),
+        ("La respuesta es sí.", "yes"),
+        ("Ответ: нет", "no"),
+        ("উত্তর: না", "no"),
         ("", None),
     ],
 )
@@ -193,7 +272,9 @@ def test_gold_text_is_what_one_would_write():
 
 SNIPPETS = st.sampled_from(
     ["####", "\\boxed{", "}", "The answer is", "Answer:", "\n", " ", "(", ")", "B", "A", "yes", "no", "not true", "18",
-     "1,2", "-", "$", "=", "1/2", "1e9", "answer3", "30", "library", "Question:", '"', "**", "½", "\u2212", "x 10^"]
+     "1,2", "-", "wait, ", "So ", "12k", "1.250", "<think>", "</think>", "<answer>", "答案是", "六十四", "minus ",
+     "half ", "10:30",      "\\frac", "^", "×10", "not ", "A and B", "Explanation:", "\n1. ", "١٢", "e5", "million",
+     "$", "=", "1/2", "1e9", "answer3", "30", "library", "Question:", '"', "**", "½", "\u2212", "x 10^"]
 )  # fmt: skip
 REPLIES = st.one_of(st.text(), st.lists(st.one_of(SNIPPETS, st.text(max_size=6)), max_size=30).map("".join))
 
@@ -258,7 +339,8 @@ def test_sameness_keeps_numbers_apart():
     assert normalise("1,200 \uff21pples") == normalise("1200 apples")
 
 
-PIECES = ["answer ", "####", "\\boxed{", "A ", "1,", "1 ", "(", '"', "\n", " ", "9", "½", "Q", "not ", "answer is 5 "]
+PIECES = ["**", "123 ", "1.234.", "one ", "万", ". ", "Explanation:\n", "wait ", "A and B ", "答案", "is - 5 ", "!?"]
+PIECES += ["answer ", "####", "\\boxed{", "A ", "1,", "1 ", "(", '"', "\n", " ", "9", "½", "Q", "not ", "answer is 5 "]
 
 
 @pytest.mark.parametrize("piece", PIECES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.evaluate import unread
 from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
 from llmkit.types import CLEAN
 
@@ -57,7 +58,7 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
         if arm == STAND:
             share = floor["verdict_differs"]
             lines.append(f"Noise floor: asked twice, {share['value']:.3f} ({_span(share)}) of clean verdicts differ.")
-    return lines
+    return lines + unread.warnings(metrics)
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:
