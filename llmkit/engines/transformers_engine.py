@@ -101,7 +101,10 @@ class TransformersEngine:
         try:
             with quiet():
                 model = AutoModelForCausalLM.from_pretrained(
-                    self._model.folder, dtype=getattr(torch, self.identity.dtype), trust_remote_code=trust
+                    self._model.folder,
+                    dtype=getattr(torch, self.identity.dtype),
+                    trust_remote_code=trust,
+                    use_safetensors=True,  # else a pickle beside a stray safetensors file would be opened
                 )
                 if self._device == "cpu":
                     share_key_heads(model)

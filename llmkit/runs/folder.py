@@ -11,24 +11,27 @@ from typing import Any
 
 from llmkit.engines.files import lock, on_disk, write_atomic
 from llmkit.errors import DataError, UsageError
+from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment
-from llmkit.secrets import scrubber
+from llmkit.secrets import scrub, scrub_values
 
 _JOURNAL = "samples.jsonl"
+_TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
+"""Where the user's own texts and a model's replies stand in result files: they are kept word for word."""
 
 
 class RunFolder:
     """`<root>/<name>-<digest>/`. One process at a time; what a killed one left behind is taken over.
 
-    Holds recipe.yaml (as given), recipe.resolved.yaml, env.json and samples.jsonl, the journal. Everything written
-    goes through `scrub`, so that no key ends up in a file.
+    Holds recipe.yaml (as given), recipe.resolved.yaml, env.json and samples.jsonl, the journal. Values are scrubbed
+    before they are written as JSON or YAML, so that no key ends up in a file and no file is broken by one that is an
+    ordinary word. Questions and prompts are kept as they were, and the engine has scrubbed the replies.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held = contextlib.ExitStack()
         self._journal: int | None = None
-        self._scrub = scrubber()
 
     @classmethod
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
@@ -60,8 +63,8 @@ class RunFolder:
             raise UsageError(f"cannot write in {self.path}: {error.strerror}", if_closed) from error
 
     def _start(self, recipe: str | None, resolved: str) -> None:
-        self.write_text("recipe.yaml", resolved if recipe is None else recipe)
-        self.write_text("recipe.resolved.yaml", resolved)
+        for name, text in (("recipe.yaml", resolved if recipe is None else recipe), ("recipe.resolved.yaml", resolved)):
+            write_atomic(self.path / name, without_secrets(text))
         self.write_json("env.json", environment())
         journal = self.path / _JOURNAL
         with on_disk(self.path):
@@ -71,7 +74,9 @@ class RunFolder:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
-        line = self._scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
+        if error := entry.get("error"):  # which may hold what a server said
+            entry = entry | {"error": scrub(error)}
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
         data = line.encode("utf-8", "surrogatepass")
         with on_disk(self.path):
             while data:
@@ -83,11 +88,8 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
-        return self.write_text(name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Like `write_json`, for any text."""
-        write_atomic(self.path / name, self._scrub(text))
+        text = json.dumps(scrub_values(value, _TEXTS), ensure_ascii=False, indent=2) + "\n"
+        write_atomic(self.path / name, text)
         return self.path / name
 
     def close(self) -> None:

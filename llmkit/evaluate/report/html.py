@@ -20,7 +20,6 @@ from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import notes
 from llmkit.evaluate.samples import Sample, recipe_of
-from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 FLAGS = {
@@ -73,8 +72,8 @@ def page(
 
 
 def embedded(data: Any) -> str:
-    """JSON that can stand in a script element: no "<", and no key or password."""
-    text = scrub(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    """JSON that can stand in a script element: no "<"."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text.encode("utf-8", "replace").decode("utf-8")
