@@ -77,6 +77,7 @@ class Server:
         self.style = style
         self.limit_name = "max_tokens"
         self.tokenizes = False
+        self.gives_logprobs = not self._templated
         self.dead = False
         self.successes = 0
         self.places, self.taken = places, 0  # requests that it may have at once, and has
@@ -184,12 +185,13 @@ class Server:
     async def _sight(self, prompt: str) -> Sight:
         """The likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
         request = Request((Message("user", prompt),))
-        if not self._templated:
+        if self.gives_logprobs:
             try:
                 options = {"logprobs": True, "top_logprobs": 5, self.limit_name: 1}
                 call = self.client.chat.completions.create(**self._chat(request, options))
                 if tokens := await self._read(call, lambda answer: answers.first_tokens(answers.first_choice(answer))):
                     return {scrub_reply(token, prompt): p for token, p in tokens.items()}
+                self.gives_logprobs = False
             except Filtered:
                 return ""
             except EngineError as error:

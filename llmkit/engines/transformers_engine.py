@@ -25,6 +25,7 @@ class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
 
     capabilities = frozenset({"likelihood"})
+    canary = None
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         self._model = locate(model.path, model.revision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class RunFolder:
         self.path = path
         self._held = contextlib.ExitStack()
         self._journal: int | None = None
+        self.generation, self.place = _generation(path)
+        """The number of times the run began, from 1, and a name for this time that no other run has; empty for 1."""
 
     @classmethod
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
@@ -72,19 +75,27 @@ class RunFolder:
             self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._held.callback(os.close, self._journal)
 
+    def begin_generation(self) -> None:
+        """Begin anew: what the journal holds stays in it, before this mark, and `entries` gives it no more."""
+        number = self.generation + 1
+        self.append({"kind": "generation", "key": str(number), "error": None, "place": uuid.uuid4().hex})
+        self.generation, self.place = _generation(self.path)
+
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
         if error := entry.get("error"):  # which may hold what a server said
             entry = entry | {"error": scrub(error)}
+        if self.generation > 1:
+            entry = entry | {"generation": self.generation}
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
         data = line.encode("utf-8", "surrogatepass")
         with on_disk(self.path):
             while data:
                 data = data[os.write(self._journal, data) :]
 
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """The journal's lines, oldest first."""
-        return read_journal(self.path)
+    def entries(self, every: bool = False) -> Iterator[dict[str, Any]]:
+        """The journal's lines, oldest first: those of this generation, or of every one."""
+        return read_journal(self.path, every=every)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
@@ -102,25 +113,40 @@ class RunFolder:
         self.close()
 
 
-def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
+def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterator[dict[str, Any]]:
     """The lines of a run folder's journal. DataError names file and line of one that is damaged.
 
-    A last line without its end is one that was being written when the process died: it never happened.
+    Without `every`, only those since the run last began anew; with `kind`, only those of one kind. A last line without
+    its end is one that was being written when the process died: it never happened.
     """
     path = folder / _JOURNAL
+    first = 0 if every else max((number for number, _ in _lines(path, "generation")), default=0)
+    for number, line in _lines(path, kind):
+        if number <= first:
+            continue
+        try:
+            yield json.loads(line.decode("utf-8", "surrogatepass"))
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{number}: not a line of a journal: {error}",
+                "delete that line; its question is asked again",
+            ) from error
+
+
+def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a journal with their numbers: those of one kind, or all."""
     if not path.is_file():
         return
-    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+    begin = b'{"kind":"%s"' % kind.encode() if kind else b""
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
-                return
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}:{number}: not a line of a journal: {error}",
-                    "delete that line; its question is asked again",
-                ) from error
+            if line.startswith(begin) and line.endswith(b"\n"):
+                yield number, line
+
+
+def _generation(folder: Path) -> tuple[int, str]:
+    marks = list(read_journal(folder, every=True, kind="generation"))
+    return len(marks) + 1, marks[-1]["place"] if marks else ""
 
 
 def _cut_torn_line(path: Path) -> None:
