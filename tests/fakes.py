@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines import EngineIdentity
-from llmkit.engines.canary import Canary
 from llmkit.errors import EngineError
 from llmkit.types import Reply, Request, Usage
 
@@ -31,7 +30,7 @@ class FakeEngine:
         self.answer = answer
         self.identity = EngineIdentity(kind="fake", version="1", model=name, revision="0")
         self.capabilities = capabilities
-        self.canary: Canary | None = None
+        self.canary = None
         self.asked: list[Request] = []
         self.closed = False
         self.most_pending = 0
