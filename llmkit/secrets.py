@@ -67,14 +67,26 @@ def scrub_reply(text: str, asked: str) -> str:
     return _remover(_carried, _carried, (_KEY_SHAPED,))(text, asked)
 
 
-def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
-    """JSON values with every text scrubbed. Keys stay, what stands under the keys in `keep`, and a text that is a
-    secret as a whole: it is a setting or a name, since a secret of ours is only ever said inside a sentence."""
+def value_scrubber() -> Callable[[str], str]:
+    """`scrubber` for the values of a file. A value that is a secret as a whole stays: it is a setting or a name, since
+    a secret is only ever said inside a sentence."""
     clean = scrubber()
+
+    def scrub_value(value: str) -> str:
+        scrubbed = clean(value)
+        return value if scrubbed == "***" and not _KEY_SHAPED[0].search(value) else scrubbed
+
+    return scrub_value
+
+
+def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
+    """JSON values with every text scrubbed, as `value_scrubber` does it. Keys stay, and what stands under those in
+    `keep`."""
+    clean = value_scrubber()
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            return value if (scrubbed := clean(value)) == "***" and not _KEY_SHAPED[0].search(value) else scrubbed
+            return clean(value)
         if isinstance(value, dict):
             return {key: inner if key in keep else walk(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):

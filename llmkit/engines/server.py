@@ -179,7 +179,7 @@ class Server:
         """Whether the server has vLLM's /tokenize, which scoring a given text needs."""
         try:
             return bool(await self._tokenize({"prompt": "a", "add_special_tokens": False}))
-        except (Again, EngineError):
+        except (Again, EngineError, Filtered):
             return False
 
     async def _sight(self, prompt: str) -> Sight:
@@ -237,7 +237,7 @@ class Server:
             said, thought = (answers.texts(choice.text)[0], "") if self._templated else answers.said_in_chat(choice)
             text, inline = split_reasoning(said, opened)
             reasoning = "\n".join(part for part in (thought, inline) if part)
-            asked = "\n".join(m.content for m in request.messages)
+            asked = "\n".join(m.content for m in self.style.messages(request))
             text, reasoning = (scrub_reply(part, asked) for part in (text, reasoning))
             return Reply(text, reasoning, answers.usage_of(answer), answers.finish_reason(choice))
 

@@ -107,6 +107,8 @@ class Generations:
             self._record(role, canary)
         elif any(known.agrees(canary) for known, _ in before):
             return
+        elif not self._answered():  # what failed is asked again in any case
+            self.begin()
         elif self.if_changed == "keep":
             self._record(role, canary, kept=True)
         elif self.if_changed == "anew":
@@ -118,6 +120,9 @@ class Generations:
                 "--anew asks everything again, and the old answers stay in the journal; --keep goes on with both "
                 "models, and leaves the run's gates undecided",
             )
+
+    def _answered(self) -> bool:
+        return any(row["kind"] != "canary" and row["error"] is None for row in self.folder.entries())
 
     def _record(self, role: Role, canary: Canary, kept: bool = False) -> None:
         self.folder.append(_row(role, canary, kept))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 from llmkit.recipe.load import Loaded
 from llmkit.recipe.schema import Recipe, Section
-from llmkit.secrets import scrub, scrub_values
+from llmkit.secrets import scrubber, value_scrubber
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -26,21 +27,22 @@ def without_secrets(text: str) -> str:
     from ruamel.yaml import YAML
     from ruamel.yaml.tokens import KeyToken, ScalarToken
 
+    clean, clean_value = scrubber(), value_scrubber()
     parts, end, is_key = [], 0, False
     for token in YAML(typ="safe", pure=True).scan(text):
         if isinstance(token, ScalarToken):
-            parts.append(scrub(text[end : token.start_mark.index]))  # punctuation and comments
+            parts.append(clean(text[end : token.start_mark.index]))  # punctuation and comments
             end = token.end_mark.index
             written = text[token.start_mark.index : end]
-            parts.append(written if is_key else _scalar_without_secrets(written, token.style))
+            parts.append(written if is_key else _clean_scalar(written, token.style, clean_value))
         is_key = isinstance(token, KeyToken)
-    return "".join([*parts, scrub(text[end:])])
+    return "".join([*parts, clean(text[end:])])
 
 
-def _scalar_without_secrets(written: str, style: str | None) -> str:
+def _clean_scalar(written: str, style: str | None, clean: Callable[[str], str]) -> str:
     if style in ("'", '"'):
-        return style + scrub_values(written[1:-1]) + style
-    scrubbed = scrub_values(written)
+        return style + clean(written[1:-1]) + style
+    scrubbed = clean(written)
     # A plain scalar that began with the secret would now begin as an alias does.
     return json.dumps(scrubbed) if scrubbed != written and scrubbed.startswith("*") else scrubbed
 

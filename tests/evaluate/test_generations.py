@@ -119,6 +119,15 @@ def test_going_on_with_both_models_leaves_every_gate_undecided(start):
         assert [g.verdict for g in rescore(result.folder, loaded).gates] == ["undecided"]
 
 
+def test_where_nothing_was_answered_yet_any_model_may_begin(start):
+    with FaultServer(lambda text, attempt: "500" if "Question" in text and not server.bias else None) as server:
+        start(server)
+        server.bias = 1.0
+        result = start(server)
+        assert voices(result.samples) == {"b"}
+        assert {s.outcome.error for s in result.samples} == {None}
+
+
 def test_a_finished_run_with_gates_asks_who_answers_now(start, tmp_path):
     with FaultServer() as server:
         first = start(server, eval__gates=[GATE])
