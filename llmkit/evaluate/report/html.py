@@ -20,6 +20,7 @@ from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import notes
 from llmkit.evaluate.samples import Sample, recipe_of
+from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 FLAGS = {
@@ -212,7 +213,7 @@ def _note(sample: Sample) -> str | None:
         f"search seed {seed}" if seed else None,
         f"tuned without {out}" if out else None,
         f"correction not used: {o.fallback}" if o.fallback else None,
-        f"failed: {o.error}" if o.error else None,
+        f"failed: {scrub(o.error)}" if o.error else None,
         f"left unchanged: {sample.rejected}" if sample.rejected else None,
     ]
     return "; ".join(part for part in said if part) or None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmkit.evaluate.samples import Sample
+from llmkit.secrets import scrub
 
 _FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
 
@@ -33,7 +34,7 @@ def row(sample: Sample) -> dict[str, Any]:
         "correct": o.correct,
         "cut": o.cut,
         "fallback": o.fallback,
-        "error": plain(o.error),
+        "error": plain(o.error and scrub(o.error)),
         "calls": o.calls,
         "prompt_tokens": o.usage.prompt,
         "completion_tokens": o.usage.completion,
