@@ -5,23 +5,43 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cache
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
+from llmkit.resources import shipped
+
 _SECRET_VARIABLE = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
-_PATTERNS = (  # each starts with what a text is searched for quickly: megabytes of answers go through them
+_SHORTEST = 8  # characters of a secret that is looked for in free text: anything shorter may be a word of any text
+_WORD = re.compile(r"\w[\w.-]*")
+# Each pattern starts with what a text is searched for quickly: megabytes of answers go through them.
+_IN_ADDRESSES = (
     (re.compile(r"(://)[^\s/\"'<>]+(?=@)"), r"\1***"),
     (re.compile(r"(?i)([?&](?:[\w.-]*(?:key|token|secret|password|auth|sig(?:nature)?))=)[^\s&#\"'<>\\]+"), r"\1***"),
-    (re.compile(r"([Bb](?<!\w.)[Ee][Aa][Rr][Ee][Rr]\s+)[\w.~+/=-]{8,}"), r"\1***"),
-    (re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}"), "***"),
 )
-_remembered: set[str] = set()
+_KEY_SHAPED = (
+    re.compile(r"\b(?:sk|pk|rk|gsk|xai)-[\w-]{16,}|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}"),
+    "***",
+)
+_PATTERNS = (
+    *_IN_ADDRESSES,
+    # with a sign or a digit inside, which a bearer of words ("the bearer certificates") lacks
+    (re.compile(r"([Bb](?<!\w.)[Ee][Aa][Rr][Ee][Rr]\s+)(?=[\w.~+/=-]*[\d._~+/=-]\w)[\w.~+/=-]{8,}"), r"\1***"),
+    _KEY_SHAPED,
+)
+_carried: set[str] = set()
+"""What a header or an address of this process carries."""
+_parameters: set[str] = set()
+"""`name=value` of an address, where the value alone may be a word of any text."""
 
 
 def remember(secret: str | None) -> None:
-    """Have `scrub` remove this value from now on, wherever it stands."""
-    if secret and len(secret) >= 4 and secret != "EMPTY":
-        _remembered.add(secret)
+    """Have `scrub` remove this value from now on: wherever it stands, or, where it may be an ordinary word, behind
+    `Bearer` and `Basic` only."""
+    if secret and secret != "EMPTY":
+        _carried.add(secret)
 
 
 def scrub(text: str) -> str:
@@ -35,34 +55,95 @@ def scrub(text: str) -> str:
 
 def scrubber() -> Callable[[str], str]:
     """`scrub` for many texts: it looks at the environment once, now."""
-    named = {v for k, v in os.environ.items() if len(v) >= 8 and _SECRET_VARIABLE.search(k)}
+    named = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
+    return _remover(_carried | named, _carried, _PATTERNS)
 
-    def clean(text: str) -> str:
-        for secret in sorted(_remembered | named, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
+
+def scrub_reply(text: str, asked: str) -> str:
+    """What a server said, without the keys that it was sent. What stands in `asked`, the user's own text, stays.
+
+    A server knows nothing of this process's environment, so its variables are no secrets here.
+    """
+    return _remover(_carried, _carried, (_KEY_SHAPED,))(text, asked)
+
+
+def value_scrubber() -> Callable[[str], str]:
+    """`scrubber` for the values of a file. A value that is a secret as a whole stays: it is a setting or a name, since
+    a secret is only ever said inside a sentence."""
+    clean = scrubber()
+
+    def scrub_value(value: str) -> str:
+        scrubbed = clean(value)
+        return value if scrubbed == "***" and not _KEY_SHAPED[0].search(value) else scrubbed
+
+    return scrub_value
+
+
+def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
+    """JSON values with every text scrubbed, as `value_scrubber` does it. Keys stay, and what stands under those in
+    `keep`."""
+    clean = value_scrubber()
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return clean(value)
+        if isinstance(value, dict):
+            return {key: inner if key in keep else walk(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(inner) for inner in value]
+        return value
+
+    return walk(value)
+
+
+def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> Any:
+    """A function that removes secrets from a text, except those that also stand in its second argument."""
+    plain = sorted((s for s in free if len(s) >= _SHORTEST and not _is_ordinary(s)), key=len, reverse=True)
+    ordinary = "|".join(sorted(map(re.escape, carried - set(plain)), key=len, reverse=True))
+    behind = [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary})(?![\w-])"), r"\1***")] if ordinary else []
+    named = "|".join(sorted(map(re.escape, _parameters), key=len, reverse=True))
+    behind += [(re.compile(rf"([?&])(?:{named})(?![^&#\s\"'<>])"), r"\1***")] if named else []
+
+    def clean(text: str, keep: str = "") -> str:
+        for secret in plain:
+            if secret not in keep:
+                text = text.replace(secret, "***")
+        for pattern, replacement in (*behind, *patterns):
+            text = pattern.sub(lambda m, to=replacement: m[0] if m[0] in keep else m.expand(to), text)
         return text
 
     return clean
 
 
-def remember_address(url: str) -> None:
-    """Have `scrub` remove what an address can carry a key in: user and password, and every value of its query.
+@cache
+def _is_ordinary(value: str) -> bool:
+    """Whether llmkit itself writes this word: a key of a recipe or a journal, the name of an arm, a task, a model."""
+    return bool(_WORD.fullmatch(value)) and value in _own_words()
 
-    A value of fewer than 8 characters goes together with its name only (`code=abc`), as it may be a word of any text.
-    """
+
+@cache
+def _own_words() -> frozenset[str]:
+    """Every word of llmkit's code, prompts and recipes: whatever it writes by itself stands there."""
+    files = [*Path(__file__).parent.rglob("*.py")]
+    files += [*shipped("prompts").rglob("*.md"), *shipped("recipes").rglob("*.yaml")]
+    return frozenset(word.strip(".-") for file in files for word in _WORD.findall(file.read_text(encoding="utf-8")))
+
+
+def remember_address(url: str) -> None:
+    """Have `scrub` remove what an address can carry a key in: user and password, and every value of its query."""
     rest = url.partition("://")[2]
     user, _, password = rest.rpartition("@")[0].partition(":")
     if "/" not in user:  # else the @ stands in the path
-        token = password or (user if len(user) >= 8 else "")  # a short name alone may be a word of any text
+        token = password or (user if len(user) >= _SHORTEST else "")  # a short name alone may be a word of any text
         remember(token)
         remember(unquote(token))
     for pair in rest.partition("?")[2].partition("#")[0].split("&"):
-        name, _, value = pair.partition("=")
+        _, _, value = pair.partition("=")
         for text in (value, unquote_plus(value)):
             if len(text) >= 4 and text.strip("*"):
-                remember(text if len(text) >= 8 else f"{name}={text}")
+                _parameters.add(pair)
+                if len(text) >= _SHORTEST:
+                    remember(text)
 
 
 def remember_addresses(text: str) -> None:

@@ -10,6 +10,7 @@ Kind = Literal["numeric", "choice", "boolean", "text"]
 Role = Literal["answerer", "corrector", "optimizer"]
 
 CLEAN = "clean"  # the condition that is always present
+_MOST_TOKENS = 10**9  # of one call; no context is a thousandth as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,16 @@ class Usage:
     prompt: int = 0
     completion: int = 0
     cached: int = 0
+
+    @classmethod
+    def reported(cls, *counts: Any) -> Usage:
+        """Prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes 0.
+
+        >>> Usage.reported(12, float("nan"), 1e30)
+        Usage(prompt=12, completion=0, cached=0)
+        """
+        real = (int(c) if isinstance(c, int | float) and 0 <= c <= _MOST_TOKENS else 0 for c in counts)
+        return cls(*real)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)

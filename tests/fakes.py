@@ -30,6 +30,7 @@ class FakeEngine:
         self.answer = answer
         self.identity = EngineIdentity(kind="fake", version="1", model=name, revision="0")
         self.capabilities = capabilities
+        self.canary = None
         self.asked: list[Request] = []
         self.closed = False
         self.most_pending = 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Fault = Callable[[str, int], "str | None"]
@@ -19,6 +21,8 @@ Fault = Callable[[str, int], "str | None"]
 
 class FaultServer:
     """Answers each message with its words backwards, after the faults that `fault` asks for. Use as a context manager.
+
+    `change` turns a good answer into what is sent.
 
     `tries` counts calls per message, `answered` good answers per message, `headers` keeps what was sent.
     """
@@ -31,12 +35,15 @@ class FaultServer:
         bias: float = 0.0,
         logprobs: bool = True,
         delay: float = 0.0,
+        change: Callable[[dict[str, Any]], Any] = lambda answer: answer,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.fault = fault
         self.model = model
         self.bias = bias
         self.logprobs = logprobs
         self.delay = delay
+        self.change = change
         self.tries: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
@@ -58,6 +65,11 @@ class FaultServer:
 
         self._http = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+            self.url = f"https://localhost:{self._http.server_port}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> FaultServer:
@@ -118,16 +130,24 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": fault[4:] or "0.05"})
         if fault == "echo":  # as servers do that complain with what they were sent
             return self._send(400, {"error": {"message": f"cannot read {self.path} with {dict(self.headers)}"}})
+        if fault and fault.startswith("redirect "):
+            return self._send(307, {}, {"Location": fault.removeprefix("redirect ")})
+        if fault == "filter":  # as Azure refuses a question
+            inner = {"code": "ResponsibleAIPolicyViolation"}
+            error = {"message": "The prompt was filtered", "code": "content_filter", "status": 400, "innererror": inner}
+            return self._send(400, {"error": error})
         if fault and fault.isdigit():
             return self._send(int(fault), {"error": {"message": f"fault {fault}"}})
         if fault == "stall":
             time.sleep(2.0)
         time.sleep(me.delay)
-        answer = self._answer(body, text)
+        answer = me.change(self._answer(body, text))
         if fault == "empty":
             answer["choices"] = []
         if fault == "truncated":
             return self._send_bytes(200, json.dumps(answer).encode()[:-25], {})
+        if fault == "drip":
+            return self._drip(json.dumps(answer).encode())
         with me._lock:
             me.answered[text] += not fault
         return self._send(200, answer)
@@ -160,6 +180,17 @@ class _Handler(BaseHTTPRequestHandler):
             "choices": [choice],
             "usage": usage,
         }
+
+    def _drip(self, data: bytes) -> None:
+        """One byte after the other, for longer than anybody should wait."""
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            for i in range(len(data)):
+                self.wfile.write(data[i : i + 1])
+                time.sleep(0.1)
 
     def _note(self) -> None:
         self.server_.headers.append({k.title(): v for k, v in self.headers.items()})

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit.cli import common
-from llmkit.cli.measure import FLAGS, DryRun, Gates, Shard, measure, takes
+from llmkit.cli.measure import FLAGS, Anew, DryRun, Gates, Keep, Shard, measure, takes
 
 
 class _RunByDefault(TyperGroup):
@@ -34,6 +34,8 @@ def run(
     source: common.Source = None,
     set_: common.Set = None,
     shard: Shard = None,
+    anew: Anew = False,
+    keep: Keep = False,
     dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
@@ -41,7 +43,8 @@ def run(
 ) -> None:
     """Measure a model on clean and noisy questions. This is what `llmkit eval` does without a subcommand."""
     keys = common.overrides(set_, **flags)
-    measure(source, keys, "eval", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)
+    how = {"use_cache": not no_cache, "json_": json_, "shard": shard, "dry_run": dry_run, "anew": anew, "keep": keep}
+    measure(source, keys, "eval", **how)
 
 
 @app.command()

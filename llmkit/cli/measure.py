@@ -31,6 +31,12 @@ Profile = Annotated[
 Shard = Annotated[
     str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N; join them with `llmkit runs merge`.")
 ]
+Anew = Annotated[
+    bool, typer.Option("--anew", help="Ask everything again; the run's old answers stay in its journal, marked.")
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Go on although a server's model has changed; gates stay undecided.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and prompts; ask no model.")]
 
 FLAGS = {
@@ -104,10 +110,15 @@ def measure(
     json_: bool,
     shard: str | None,
     dry_run: bool,
+    anew: bool,
+    keep: bool,
 ) -> None:
     """Runs or resumes `command`, prints its tables (or JSON), and raises what its gates decide."""
     from llmkit.recipe import Override, load
 
+    if anew and keep:
+        raise UsageError("--anew and --keep exclude each other", "--anew asks everything again, --keep nothing")
+    if_changed = "anew" if anew else "keep" if keep else "stop"
     part = _shard(shard)
     loaded = load(source, overrides)
     _demand(loaded, command)
@@ -123,7 +134,9 @@ def measure(
             common.note(f"{one.recipe.data.task}:")
         quiet = common.settings.quiet
         used = results[-1].tokens if results else 0
-        results.append(pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part, tokens=used))
+        results.append(
+            pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part, tokens=used, if_changed=if_changed)
+        )
         if not json_:
             _print(results[-1], command)
     if json_:

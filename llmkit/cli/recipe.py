@@ -71,14 +71,16 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print a recipe with all defaults filled in."""
-    from llmkit.recipe import digest, load, to_yaml, with_origins
+    from llmkit.recipe import digest, load, to_yaml, with_origins, without_secrets
+    from llmkit.secrets import scrub_values
 
     loaded = load(source, sets or ())
     if as_json:
         given = {key: str(origin) for key, origin in loaded.origins.items()}
-        print_json({"recipe": loaded.recipe.model_dump(mode="json"), "digest": digest(loaded.recipe), "origins": given})
+        recipe = scrub_values(loaded.recipe.model_dump(mode="json"))
+        print_json({"recipe": recipe, "digest": digest(loaded.recipe), "origins": given})
     else:
-        print(with_origins(loaded) if origins else to_yaml(loaded.recipe), end="")
+        print(without_secrets(with_origins(loaded) if origins else to_yaml(loaded.recipe)), end="")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit.cli import common
-from llmkit.cli.measure import FLAGS, DryRun, Profile, Shard, measure, profile_overrides, takes
+from llmkit.cli.measure import FLAGS, Anew, DryRun, Keep, Profile, Shard, measure, profile_overrides, takes
 
 TUNING = {
     "arms": common.Arms,
@@ -24,6 +24,8 @@ def rop(
     set_: common.Set = None,
     profile: Profile = None,
     shard: Shard = None,
+    anew: Anew = False,
+    keep: Keep = False,
     dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
@@ -34,4 +36,5 @@ def rop(
     The same command resumes an interrupted run. Ends with a table and the run folder.
     """
     keys = common.overrides(profile_overrides(profile) + (set_ or []), **flags)
-    measure(source, keys, "rop", use_cache=not no_cache, json_=json_, shard=shard, dry_run=dry_run)
+    how = {"use_cache": not no_cache, "json_": json_, "shard": shard, "dry_run": dry_run, "anew": anew, "keep": keep}
+    measure(source, keys, "rop", **how)

@@ -34,6 +34,11 @@ def serve(
     from llmkit.serving.server import make_plan, running
 
     plan = make_plan(model, adapter or [], host, port, options or [])
+    if plan.is_open:
+        note(
+            f"warning: whoever reaches {plan.host} port {plan.port} may use this server, as it asks for no key: "
+            "set VLLM_API_KEY, or listen on 127.0.0.1"
+        )
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:
         ready = {"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}

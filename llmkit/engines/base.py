@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from llmkit.engines.canary import Canary
 from llmkit.errors import EngineError
 from llmkit.types import Reply, Request
 
@@ -49,6 +50,10 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> EngineIdentity: ...
+
+    @property
+    def canary(self) -> Canary | None:
+        """By what a server's model is recognised; None where the identity alone tells which model it is."""
 
     def submit(self, key: Key, request: Request) -> None:
         """Take a request. The first one starts the model."""

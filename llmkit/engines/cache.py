@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 from dataclasses import dataclass
@@ -86,7 +88,7 @@ def decode_reply(value: dict[str, Any]) -> Reply:
     return Reply(
         text=value["text"],
         reasoning=value.get("reasoning", ""),
-        usage=Usage(*value["usage"]),
+        usage=Usage.reported(*value["usage"]),
         finish_reason=value["finish_reason"],
         logprobs=None if logprobs is None else tuple(logprobs),
     )
@@ -102,7 +104,10 @@ class CacheInfo:
 
 
 class ResponseCache:
-    """Replies by `cache_key`. Several processes may use one at once; what was put survives a killed process."""
+    """Replies by `cache_key`. Several processes may use one at once; what was put survives a killed process.
+
+    Its files are for their owner alone: they hold what users ask.
+    """
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = Path(path) if path else cache_dir() / "responses.sqlite"
@@ -113,6 +118,7 @@ class ResponseCache:
                 f"the response cache {self.path} is on a network file system ({kind}), where SQLite is unsafe",
                 "set LLMKIT_CACHE to a local folder, or use --no-cache",
             )
+        _keep_private(self.path)
         with _explained(self.path):
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -162,6 +168,15 @@ class ResponseCache:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _keep_private(path: Path) -> None:
+    """Makes the database mode 0600, also one that an older llmkit made; SQLite gives the files beside it that mode."""
+    with contextlib.suppress(OSError):  # where it cannot be written, SQLite says so in a moment
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if file.exists():
+                file.chmod(0o600)
 
 
 class _explained:

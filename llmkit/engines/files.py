@@ -34,15 +34,15 @@ def on_disk(place: Path) -> Iterator[None]:
         raise
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes, private: bool = False) -> None:
     """Write under a temporary name, flush to disk, and rename: readers see the old file or the new one.
 
-    Incomplete where the disk is full.
+    With `private` the file is for its owner alone (mode 0600). Incomplete where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with on_disk(path.parent):
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=_for_owner if private else None) as file:
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -50,6 +50,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager

@@ -134,12 +134,12 @@ def locate_adapter(path: str | None) -> Adapter | None:
     config = folder / "adapter_config.json"
     if not config.is_file():
         raise UsageError(f"`{path}` is not an adapter folder: it has no adapter_config.json", _hint_inside(folder))
-    weights = [p for p in folder.glob("adapter_model*") if p.suffix == ".safetensors"]
-    if not weights:
+    weights = folder / "adapter_model.safetensors"  # by this name only: PEFT opens a pickle where it is missing
+    if not weights.is_file():
         raise UsageError(
             f"`{path}` has no adapter_model.safetensors", "pickled weights are not loaded: save it again with PEFT"
         )
-    return Adapter(folder, content_digest([config, *weights]), _json(config))
+    return Adapter(folder, content_digest([config, weights]), _json(config))
 
 
 def read_text(path: str | None, what: str) -> tuple[str | None, str | None]:

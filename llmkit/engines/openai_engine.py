@@ -8,13 +8,13 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmkit.engines.base import EngineIdentity, Key
-from llmkit.engines.canary import agree, namespace
+from llmkit.engines.canary import ASKED, Canary, known, namespace
 from llmkit.engines.chat import ChatStyle
 from llmkit.engines.server import Again, Server
 from llmkit.errors import EngineError, LlmkitError, UsageError
@@ -26,6 +26,8 @@ _DEFAULT_URL = "https://api.openai.com/v1"
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for: a limit of a day would look like a hang
 _TURN = 0.05  # seconds between two looks at whether a server has a place
+
+Work = Callable[[Server], Coroutine[Any, Any, Any]]
 
 
 @dataclass
@@ -54,7 +56,8 @@ class OpenAIEngine:
                     "a base URL must begin with http:// or https://, name a host, and have no port but a number",
                     "for example http://127.0.0.1:8000/v1",
                 )
-        logging.getLogger("httpx").addFilter(LOG_FILTER)  # it notes whole addresses, query included
+        for name in ("httpx", "httpx2"):  # which of them the client uses; it notes whole addresses, query included
+            logging.getLogger(name).addFilter(LOG_FILTER)
         self._key = os.environ.get(engine.api_key_env) or "EMPTY"
         remember(self._key)
         if self._key == "EMPTY" and not engine.base_url:
@@ -63,6 +66,7 @@ class OpenAIEngine:
         self._section = engine
         self._style = ChatStyle.of(model)
         self._identity: EngineIdentity | None = None
+        self._canary: Canary | None = None
         self._servers: list[Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._todo: asyncio.Queue[_Item]
@@ -76,6 +80,12 @@ class OpenAIEngine:
         if self._identity is None:
             self._open()
         return self._identity
+
+    @property
+    def canary(self) -> Canary:
+        """By what the model behind the servers is recognised. Asks them once."""
+        self._open()
+        return self._canary
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -141,27 +151,26 @@ class OpenAIEngine:
         given = (self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs)
         servers = [Server(url, *given) for url in self._urls]
         self._servers = servers
-        seen = await asyncio.gather(*(_patiently(s.start, section.retries) for s in servers), return_exceptions=True)
-        for fault in seen:
-            if isinstance(fault, BaseException) and not isinstance(fault, EngineError):
-                raise fault
-        well = [(s, o) for s, o in zip(servers, seen, strict=True) if not isinstance(o, EngineError)]
+        faults = await self._each(servers, lambda s: s.start())
+        if well := [s for s in servers if not s.dead]:
+            first = well[0]
+            where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
+            named = {"model": first.model, "revision": self._model.revision or "", "address": where}
+            named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))
+            faults |= await self._recognise(well, known(named))
+        well = [s for s in servers if not s.dead]
         if not well:
-            raise seen[0]
-        first, observed = well[0]
-        for server, other in well[1:]:
-            if server.model != first.model or not agree(observed, other):
-                raise EngineError(
-                    f"{first.address} and {server.address} answer the same prompts differently: not the same model",
-                    "give only one of them, or load the same weights in both",
-                )
-        for server, fault in zip(servers, seen, strict=True):
-            if isinstance(fault, EngineError):
-                server.dead = True
-                _log.warning("%s; going on without it", fault.message)
-        where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
-        named = {"model": first.model, "revision": self._model.revision or "", "address": where}
-        named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))
+            raise next(iter(faults.values()))
+        for fault in faults.values():
+            _log.warning("%s; going on without it", fault.message)
+        canary = self._canary
+        if not canary.tells:
+            _log.warning(
+                "%s answers the same short prompts differently from time to time, so that another model in its place "
+                "would not be noticed: state which one it is with --model-id",
+                first.address,
+            )
+        reported = () if canary.tells else (("model", canary.model), ("system_fingerprint", canary.fingerprint))
         self._identity = EngineIdentity(
             kind="openai",
             version="1",
@@ -169,9 +178,41 @@ class OpenAIEngine:
             revision=self._model.revision or "not stated",
             chat_template=self._style.digests[0],
             system_prompt=self._style.digests[1],
-            settings=(("address", where), ("canary", namespace(named, observed))),
+            settings=(("address", where), ("canary", namespace(named, canary)), *reported),
         )
-        self._workers = [asyncio.create_task(self._work(s)) for s, _ in well for _ in range(section.max_num_seqs)]
+        self._workers = [asyncio.create_task(self._work(s)) for s in well for _ in range(section.max_num_seqs)]
+
+    async def _each(self, servers: list[Server], work: Work) -> dict[Server, Any]:
+        """Do the same with all servers at once. One that fails is dead, and comes back with its error."""
+        starts = (_patiently(lambda s=s: work(s), self._section.retries) for s in servers)
+        results = await asyncio.gather(*starts, return_exceptions=True)
+        faults = {s: r for s, r in zip(servers, results, strict=True) if isinstance(r, BaseException)}
+        for server, fault in faults.items():
+            if not isinstance(fault, EngineError):
+                raise fault
+            server.dead = True
+        return faults
+
+    async def _recognise(self, servers: list[Server], before: list[Canary]) -> dict[Server, Any]:
+        """Look at every server's canary: once where that recognises a model seen before, else as often as it takes to
+        leave out what a model answers differently each time. Servers must agree with each other."""
+        faults: dict[Server, Any] = {}
+        for times in (1, ASKED):
+            if times == 1 and not any(c.tells for c in before):
+                continue
+            faults |= await self._each([s for s in servers if not s.dead], lambda s, times=times: s.canary(times))
+            seen = {s: await s.canary(times) for s in servers if not s.dead}
+            if not seen or all(any(c.agrees(canary) for c in before) for canary in seen.values()):
+                break
+        first = next(iter(seen), None)
+        for server, canary in seen.items():
+            if server.model != first.model or not seen[first].agrees(canary):
+                raise EngineError(
+                    f"{first.address} and {server.address} answer the same prompts differently: not the same model",
+                    "give only one of them, or load the same weights in both",
+                )
+        self._canary = seen.get(first)
+        return faults
 
     async def _work(self, server: Server) -> None:
         """Take requests from the common queue and bring each to an end, until the server is dead."""

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import base64
 import email.utils
+import ssl
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from llmkit.engines.canary import PROMPTS, Observation
+from llmkit.engines import answers
+from llmkit.engines.canary import PROMPTS, Canary, Sight
 from llmkit.engines.chat import ChatStyle, disarm, plain_text, render_template
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, UsageError
 from llmkit.registry import nearest
-from llmkit.secrets import public_url, remember, scrub
+from llmkit.secrets import public_url, remember, scrub, scrub_reply
 from llmkit.types import Message, Reply, Request, Usage
 
+T = TypeVar("T")
+
 _PROBE_SECONDS = 10.0
+_LONGEST_NAME = 200  # characters of what a server calls its model
 
 
 class Again(Exception):
@@ -40,11 +46,15 @@ class Again(Exception):
         self.wait = wait
 
 
+class Filtered(Exception):
+    """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
+
+
 class Server:
     """One address. Lives on the event loop of the engine that owns it."""
 
     def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self.address = public_url(url)
         parts = urlsplit(url)
@@ -60,28 +70,37 @@ class Server:
             default_headers=headers,
             max_retries=0,
             timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [self._stay_at_home]}),
         )
+        self.timeout = timeout
         self.model = model
         self.style = style
         self.limit_name = "max_tokens"
         self.tokenizes = False
+        self.gives_logprobs = not self._templated
         self.dead = False
         self.successes = 0
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
-        self._seen: Observation = []
+        self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
+        self._reported = ("", "")  # what the last answer called the model, and its system_fingerprint
         self._probing: asyncio.Task[bool] | None = None
 
     async def close(self) -> None:
         await self.client.close()
 
-    async def start(self) -> Observation:
-        """Check that the server is there and has the model, and look at its canary."""
+    async def start(self) -> None:
+        """Check that the server is there and has the model."""
         await self._check_model()
         self.tokenizes = await self._can_score()
-        for prompt in PROMPTS[len(self._seen) :]:  # a second start goes on where the first one failed
-            self._seen.append(await self._canary(prompt))
-        return self._seen
+
+    async def canary(self, times: int) -> Canary:
+        """What the model answers to the canary's prompts, each put `times` times; asks what was not asked yet."""
+        for _ in range(times):
+            for prompt, asked in zip(PROMPTS, self._seen, strict=True):
+                if len(asked) < times:
+                    asked.append(await self._sight(prompt))
+        return Canary.of(self._seen, *self._reported)
 
     async def alive(self) -> bool:
         """Whether the server still answers anything at all; asked once for everybody who wants to know."""
@@ -95,28 +114,51 @@ class Server:
         for wait in (0.0, 0.5, 1.0, 2.0):
             await asyncio.sleep(wait)
             try:
-                await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
-            except APIStatusError:
-                return True
-            except APIConnectionError:
+                await self._listed()
+            except (APIConnectionError, TimeoutError):
                 continue
-            except ValueError:
+            except (APIStatusError, EngineError, ValueError):
                 return True
             return True
         return False
+
+    async def _listed(self) -> Any:
+        """The server's list of models, whole within a few seconds."""
+        async with asyncio.timeout(_PROBE_SECONDS):
+            return await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
+
+    async def _stay_at_home(self, request: Any) -> None:
+        """Refuses a request that a redirect would take to another server: it carries the user's questions along."""
+        home, url = urlsplit(self.address), request.url
+        usual = {"http": 80, "https": 443}
+        here, there = (
+            (u_host, port or usual.get(scheme))
+            for scheme, u_host, port in ((home.scheme, home.hostname, home.port), (url.scheme, url.host, url.port))
+        )
+        secured = home.hostname == url.host and url.scheme == "https" and url.port in (None, 443)
+        if not secured and (home.scheme, here) != (url.scheme, there):
+            where = scrub(f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}")
+            raise EngineError(
+                f"{self.address} redirects to another server, {where}: nothing was sent there",
+                "if you trust that one, give its address with --base-url",
+            )
 
     async def _check_model(self) -> None:
         from openai import APIConnectionError, APIStatusError, AuthenticationError, PermissionDeniedError
 
         try:
-            listed = await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
-            names = [m.id for m in listed.data]
+            names = [m.id for m in (await self._listed()).data if isinstance(m.id, str)]
         except (AuthenticationError, PermissionDeniedError) as error:
             raise UsageError(
                 f"{self.address} refuses the key ({error.status_code})",
                 "check the variable that engine.api_key_env names",
             ) from error
-        except APIConnectionError as error:
+        except (APIConnectionError, TimeoutError) as error:
+            if fault := _tls_fault(error):
+                raise EngineError(
+                    f"the TLS connection to {self.address} fails: {fault}",
+                    "is it http:// or https://? For a certificate of your own set SSL_CERT_FILE",
+                ) from error
             raise EngineError(
                 f"no server answers at {self.address}",
                 "is it running, and is the address right? It usually ends in /v1",
@@ -137,22 +179,25 @@ class Server:
         """Whether the server has vLLM's /tokenize, which scoring a given text needs."""
         try:
             return bool(await self._tokenize({"prompt": "a", "add_special_tokens": False}))
-        except (Again, EngineError):
+        except (Again, EngineError, Filtered):
             return False
 
-    async def _canary(self, prompt: str) -> dict[str, float] | str:
+    async def _sight(self, prompt: str) -> Sight:
+        """The likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
         request = Request((Message("user", prompt),))
-        if not self._templated:
+        if self.gives_logprobs:
             try:
                 options = {"logprobs": True, "top_logprobs": 5, self.limit_name: 1}
-                answer = await self._checked(self.client.chat.completions.create(**self._chat(request, options)))
-                logprobs = answer.choices[0].logprobs
-                if logprobs and logprobs.content:
-                    return {t.token: round(t.logprob, 4) for t in logprobs.content[0].top_logprobs}
+                call = self.client.chat.completions.create(**self._chat(request, options))
+                if tokens := await self._read(call, lambda answer: answers.first_tokens(answers.first_choice(answer))):
+                    return {scrub_reply(token, prompt): p for token, p in tokens.items()}
+                self.gives_logprobs = False
+            except Filtered:
+                return ""
             except EngineError as error:
                 if self.limit_name in error.message and "max_completion_tokens" in error.message:
                     self.limit_name = "max_completion_tokens"  # what OpenAI's newer models want
-                    return await self._canary(prompt)
+                    return await self._sight(prompt)
         return (await self._generate(request, {self.limit_name: 16})).text
 
     async def answer(self, request: Request) -> Reply:
@@ -178,22 +223,28 @@ class Server:
         return values
 
     async def _generate(self, request: Request, options: dict[str, Any]) -> Reply:
-        if not self._templated:
-            answer = await self._checked(self.client.chat.completions.create(**self._chat(request, options)))
-            choice = answer.choices[0]
-            said, opened = choice.message.content or "", False
-            thought = getattr(choice.message, "reasoning_content", None) or getattr(choice.message, "reasoning", None)
-        else:
+        if self._templated:
             prompt = self._render(request)
             values = {**self._sampling(request), "prompt": prompt}
             if self.limit_name in options:
                 values["max_tokens"] = options[self.limit_name]
-            answer = await self._checked(self.client.completions.create(**values))
-            choice = answer.choices[0]
-            said, thought, opened = choice.text or "", None, opens_reasoning(prompt)
-        text, inline = split_reasoning(said, opened)
-        reasoning = "\n".join(part for part in (thought, inline) if part)
-        return Reply(text, reasoning, _usage(answer.usage), choice.finish_reason or "stop")
+            call, opened = self.client.completions.create(**values), opens_reasoning(prompt)
+        else:
+            call, opened = self.client.chat.completions.create(**self._chat(request, options)), False
+
+        def read(answer: Any) -> Reply:
+            choice = answers.first_choice(answer)
+            said, thought = (answers.texts(choice.text)[0], "") if self._templated else answers.said_in_chat(choice)
+            text, inline = split_reasoning(said, opened)
+            reasoning = "\n".join(part for part in (thought, inline) if part)
+            asked = "\n".join(m.content for m in self.style.messages(request))
+            text, reasoning = (scrub_reply(part, asked) for part in (text, reasoning))
+            return Reply(text, reasoning, answers.usage_of(answer), answers.finish_reason(choice))
+
+        try:
+            return await self._read(call, read)
+        except Filtered:
+            return Reply("", finish_reason="content_filter")
 
     def _render(self, request: Request) -> str:
         messages = tuple(Message(m.role, disarm(m.content)) for m in self.style.messages(request))
@@ -213,56 +264,72 @@ class Server:
         call = self.client.completions.create(
             model=self.model, prompt=ids, max_tokens=1, temperature=0.0, echo=True, logprobs=0
         )
-        logprobs = (await self._checked(call)).choices[0].logprobs
-        if logprobs is None or len(logprobs.token_logprobs) < len(ids):
+
+        def read(answer: Any) -> list[Any]:
+            logprobs = getattr(answers.first_choice(answer), "logprobs", None)
+            return list(getattr(logprobs, "token_logprobs", None) or ())[len(prompt) : len(ids)]
+
+        try:
+            scored = await self._read(call, read)
+        except Filtered as error:
+            raise EngineError(f"{self.address} refuses to score the text: {error}") from error
+        if len(scored) < len(continuation) or not all(map(answers.is_number, scored)):
             raise EngineError(f"{self.address} gives no log-probabilities of the prompt", "score by execution instead")
-        scored = logprobs.token_logprobs[len(prompt) : len(ids)]
         return Reply(request.continuation, usage=Usage(prompt=len(ids)), logprobs=tuple(scored))
 
     async def _tokenize(self, body: dict[str, Any]) -> list[int]:
         url = self.address.removesuffix("/v1") + "/tokenize"
-        answer = await self._checked(
-            self.client.post(url, body={"model": self.model, **body}, cast_to=object), parsed=False
-        )
-        return answer.get("tokens", []) if isinstance(answer, dict) else []
+        call = self.client.post(url, body={"model": self.model, **body}, cast_to=object)
+        tokens = await self._read(call, lambda answer: answer["tokens"] if isinstance(answer, dict) else [])
+        return tokens if isinstance(tokens, list) else []
 
-    async def _checked(self, call: Any, parsed: bool = True) -> Any:
-        """Await a call of the client and tell failures that may pass from those that will not."""
+    async def _read(self, call: Awaitable[Any], read: Callable[[Any], T]) -> T:
+        """Await a call of the client and read its answer; tell failures that may pass from those that will not."""
+        answer = await self._answered(call)
+        try:
+            value = read(answer)
+        except ValueError as error:
+            raise Again(scrub(str(error))) from error
+        except (AttributeError, LookupError, TypeError, RecursionError) as error:
+            raise Again("the answer is not of the form that the protocol gives it") from error
+        reported = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
+        self._reported = tuple(scrub_reply(str(r or ""), "")[:_LONGEST_NAME] for r in reported)
+        return value
+
+    async def _answered(self, call: Awaitable[Any]) -> Any:
+        """The answer to a call, whole within the time limit: the client's own limit is one between two bytes."""
         from openai import APIConnectionError, APIResponseValidationError, APIStatusError, APITimeoutError
 
         try:
-            answer = await call
-        except APITimeoutError as error:
-            raise Again("no answer within the time limit", late=True) from error
+            async with asyncio.timeout(self.timeout):
+                return await call
+        except (APITimeoutError, TimeoutError) as error:
+            raise Again("no whole answer within the time limit", late=True) from error
         except APIConnectionError as error:
-            raise Again(f"the connection broke ({type(error.__cause__).__name__})", connection=True) from error
+            reason = _tls_fault(error) or type(error.__cause__).__name__
+            raise Again(f"the connection broke ({reason})", connection=True) from error
         except APIStatusError as error:
-            if error.status_code == 429:
-                raise Again(
-                    "too many requests (429)", throttled=True, wait=_retry_after(error.response.headers)
-                ) from error
-            if error.status_code >= 500 or error.status_code in (408, 409):
-                raise Again(f"server error {error.status_code}") from error
-            raise EngineError(
-                f"{self.address} refuses the request ({error.status_code}): {scrub(_said(error))}"
-            ) from error
+            status, words = error.status_code, scrub(answers.words_of(error))
+            if answers.is_filtered(error):
+                raise Filtered(words) from error
+            if status == 429:
+                wait = _retry_after(error.response.headers)
+                raise Again(f"too many requests (429): {words}", throttled=True, wait=wait) from error
+            if status >= 500 or status in (408, 409):
+                raise Again(f"server error {status}: {words}") from error
+            raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
         except (APIResponseValidationError, ValueError) as error:
             raise Again("the answer is not whole JSON") from error
-        if parsed and not getattr(answer, "choices", None):
-            raise Again("the answer has no choices")
-        return answer
 
 
-def _said(error: Any) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    return str(body.get("message") or body.get("detail") or error.message)[:500]
-
-
-def _usage(usage: Any) -> Usage:
-    if usage is None:
-        return Usage()
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, getattr(details, "cached_tokens", None) or 0)
+def _tls_fault(error: BaseException) -> str | None:
+    """What TLS complains of, if that is why a connection failed."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, ssl.SSLError):
+        at = at.__cause__ or at.__context__
+    if isinstance(at, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {at.verify_message}"
+    return None if at is None else (at.reason or str(at)).replace("_", " ").lower()
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -25,6 +25,7 @@ class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
 
     capabilities = frozenset({"likelihood"})
+    canary = None
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         self._model = locate(model.path, model.revision)
@@ -101,7 +102,10 @@ class TransformersEngine:
         try:
             with quiet():
                 model = AutoModelForCausalLM.from_pretrained(
-                    self._model.folder, dtype=getattr(torch, self.identity.dtype), trust_remote_code=trust
+                    self._model.folder,
+                    dtype=getattr(torch, self.identity.dtype),
+                    trust_remote_code=trust,
+                    use_safetensors=True,  # else a pickle beside a stray safetensors file would be opened
                 )
                 if self._device == "cpu":
                     share_key_heads(model)

@@ -32,6 +32,7 @@ class VllmEngine:
     """Answers with vLLM's engine, on its CPU and GPU builds. Adapters: LoRA, and TalkLoRA through llmkit's plugin."""
 
     capabilities = frozenset({"likelihood"})
+    canary = None
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         self._model = locate(model.path, model.revision)

@@ -8,6 +8,7 @@ from typing import Any
 from llmkit.evaluate.cells import Cells, number
 from llmkit.evaluate.samples import Sample
 from llmkit.recipe.schema import EvalSection
+from llmkit.types import Usage
 
 
 def spent(samples: Sequence[Sample], section: EvalSection) -> dict[str, Any]:
@@ -49,6 +50,6 @@ def _tokens(calls: Iterable[Any]) -> int:
     """Tokens that an engine had to work on: of the prompt what its prefix cache lacked, and what it generated."""
     total = 0
     for call in calls:
-        prompt, completion, cached = call["reply"].get("usage", (0, 0, 0))
-        total += prompt - cached + completion
+        usage = Usage.reported(*call["reply"].get("usage", ()))
+        total += usage.prompt - usage.cached + usage.completion
     return total

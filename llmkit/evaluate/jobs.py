@@ -13,6 +13,7 @@ from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.rop.instructions import POOLED
 from llmkit.runs import Finished
+from llmkit.secrets import scrub
 from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
@@ -136,6 +137,6 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         cut=bool(answer and answer.reply.finish_reason == "length"),
         corrected_text=answer.corrected_text if answer else None,
         fallback=answer.fallback if answer else None,
-        error=done.error.message if done.error else None,
+        error=scrub(done.error.message) if done.error else None,
         meta=job.meta,
     )

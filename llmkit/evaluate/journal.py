@@ -96,17 +96,18 @@ def tokens_asked(rows: Iterable[Row]) -> int:
 
 class KnownReplies:
     """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
-    also where the cache is off or was cleared."""
+    also where the cache is off or was cleared. A run that began anew has a `place` of its own in that cache."""
 
-    def __init__(self, rows: Iterable[Row], cache: ResponseCache | None) -> None:
+    def __init__(self, rows: Iterable[Row], cache: ResponseCache | None, place: str = "") -> None:
+        self._place = place
         self._mine = {call["id"]: call["reply"] for row in rows for call in row.get("calls", ())}
         self._cache = cache
 
     def get(self, key: str) -> Reply | None:
         if key in self._mine:
             return decode_reply(self._mine[key])
-        return self._cache.get(key) if self._cache else None
+        return self._cache.get(key + self._place) if self._cache else None
 
     def put(self, key: str, reply: Reply) -> None:
         if self._cache:
-            self._cache.put(key, reply)
+            self._cache.put(key + self._place, reply)

@@ -14,6 +14,7 @@ from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
 from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
+from llmkit.evaluate.generations import Generations, IfChanged, joined, judged
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import metrics
@@ -144,10 +145,12 @@ def run(
     quiet: bool = False,
     shard: Shard | None = None,
     tokens: int = 0,
+    if_changed: IfChanged = "stop",
 ) -> Result:
     """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept.
 
-    `tokens` were used for other sets under the same budget.
+    `tokens` were used for other sets under the same budget. `if_changed` says what happens where a server's model is
+    another one than before; `anew` begins anew in any case. A finished run with gates does so by itself.
     """
     planned = plan(loaded.recipe, command, shard)
     if shard and planned.searches:
@@ -165,9 +168,17 @@ def run(
         system = ChatStyle.of(loaded.recipe.model).system
         folder = stack.enter_context(_folder(loaded, command, shard, planned, system))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
+        generations = Generations(folder, if_changed)
+        if if_changed == "anew" and any(folder.entries()):
+            generations.begin()
+        if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
+            engines = generations.watch(engines)
+            if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
+                generations.confirm(engines)
         rows = list(folder.entries())
-        runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
-        runner.tokens = tokens + tokens_asked(rows)
+        known = KnownReplies(rows, cache, folder.place)
+        runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
+        runner.tokens = tokens + tokens_asked(folder.entries(every=True))
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
@@ -184,6 +195,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(loaded, command, None, planned, system_prompt_of(shards[0])))
+        joined(shards, folder)
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
@@ -275,7 +287,7 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     """Metrics, gates and report, written."""
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
-    verdicts = gates.evaluate(recipe.eval.gates, measured)
+    verdicts = judged(gates.evaluate(recipe.eval.gates, measured), folder.path)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)
     report.write(folder.path, samples, measured, verdicts)

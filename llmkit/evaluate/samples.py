@@ -40,7 +40,9 @@ class Sample:
         calls = row.get("calls") or ()
         outcome = Outcome(
             **{name: row[name] for name in _FIELDS if name in row},
-            usage=Usage(**(row.get("usage") or {})),
+            usage=Usage.reported(
+                *((row.get("usage") or {}).get(name, 0) for name in ("prompt", "completion", "cached"))
+            ),
             calls=len(calls) if isinstance(calls, Sequence) else int(calls),
         )
         return cls(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit import __version__
-from llmkit.recipe import to_yaml
+from llmkit.recipe import to_yaml, without_secrets
 from llmkit.recipe.schema import Recipe
 
 _SHOWN = (
@@ -54,7 +54,7 @@ def card(recipe: Recipe, metrics: dict[str, Any]) -> str:
             "## Recipe",
             "",
             "```yaml",
-            to_yaml(recipe).rstrip(),
+            without_secrets(to_yaml(recipe)).rstrip(),
             "```",
             "",
         ]

@@ -4,7 +4,7 @@ from llmkit.recipe.digest import digest
 from llmkit.recipe.document import Fault, Origin
 from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_recipes
 from llmkit.recipe.schema import Recipe
-from llmkit.recipe.show import schema, starter, to_yaml, with_origins
+from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
 
 __all__ = [
     "Fault",
@@ -21,4 +21,5 @@ __all__ = [
     "starter",
     "to_yaml",
     "with_origins",
+    "without_secrets",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 from llmkit.recipe.load import Loaded
 from llmkit.recipe.schema import Recipe, Section
+from llmkit.secrets import scrubber, value_scrubber
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -17,6 +20,31 @@ def to_yaml(recipe: Recipe) -> str:
 def with_origins(loaded: Loaded) -> str:
     """As `to_yaml`, with a comment behind each value that says where it comes from."""
     return _dump(loaded.recipe.model_dump(mode="json"), {k: str(o) for k, o in loaded.origins.items()})
+
+
+def without_secrets(text: str) -> str:
+    """A recipe's YAML with its comments and values scrubbed, and with its keys and its structure as they were."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.tokens import KeyToken, ScalarToken
+
+    clean, clean_value = scrubber(), value_scrubber()
+    parts, end, is_key = [], 0, False
+    for token in YAML(typ="safe", pure=True).scan(text):
+        if isinstance(token, ScalarToken):
+            parts.append(clean(text[end : token.start_mark.index]))  # punctuation and comments
+            end = token.end_mark.index
+            written = text[token.start_mark.index : end]
+            parts.append(written if is_key else _clean_scalar(written, token.style, clean_value))
+        is_key = isinstance(token, KeyToken)
+    return "".join([*parts, clean(text[end:])])
+
+
+def _clean_scalar(written: str, style: str | None, clean: Callable[[str], str]) -> str:
+    if style in ("'", '"'):
+        return style + clean(written[1:-1]) + style
+    scrubbed = clean(written)
+    # A plain scalar that began with the secret would now begin as an alias does.
+    return json.dumps(scrubbed) if scrubbed != written and scrubbed.startswith("*") else scrubbed
 
 
 def schema() -> dict[str, Any]:

@@ -5,30 +5,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from llmkit.engines.files import lock, on_disk, write_atomic
 from llmkit.errors import DataError, UsageError
+from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment
-from llmkit.secrets import scrubber
+from llmkit.secrets import scrub, scrub_values
 
 _JOURNAL = "samples.jsonl"
+_TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
+"""Where the user's own texts and a model's replies stand in result files: they are kept word for word."""
 
 
 class RunFolder:
     """`<root>/<name>-<digest>/`. One process at a time; what a killed one left behind is taken over.
 
-    Holds recipe.yaml (as given), recipe.resolved.yaml, env.json and samples.jsonl, the journal. Everything written
-    goes through `scrub`, so that no key ends up in a file.
+    Holds recipe.yaml (as given), recipe.resolved.yaml, env.json and samples.jsonl, the journal. Values are scrubbed
+    before they are written as JSON or YAML, so that no key ends up in a file and no file is broken by one that is an
+    ordinary word. Questions and prompts are kept as they were, and the engine has scrubbed the replies.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held = contextlib.ExitStack()
         self._journal: int | None = None
-        self._scrub = scrubber()
+        self.generation, self.place = _generation(path)
+        """The number of times the run began, from 1, and a name for this time that no other run has; empty for 1."""
 
     @classmethod
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
@@ -60,8 +66,8 @@ class RunFolder:
             raise UsageError(f"cannot write in {self.path}: {error.strerror}", if_closed) from error
 
     def _start(self, recipe: str | None, resolved: str) -> None:
-        self.write_text("recipe.yaml", resolved if recipe is None else recipe)
-        self.write_text("recipe.resolved.yaml", resolved)
+        for name, text in (("recipe.yaml", resolved if recipe is None else recipe), ("recipe.resolved.yaml", resolved)):
+            write_atomic(self.path / name, without_secrets(text))
         self.write_json("env.json", environment())
         journal = self.path / _JOURNAL
         with on_disk(self.path):
@@ -69,25 +75,32 @@ class RunFolder:
             self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._held.callback(os.close, self._journal)
 
+    def begin_generation(self) -> None:
+        """Begin anew: what the journal holds stays in it, before this mark, and `entries` gives it no more."""
+        number = self.generation + 1
+        self.append({"kind": "generation", "key": str(number), "error": None, "place": uuid.uuid4().hex})
+        self.generation, self.place = _generation(self.path)
+
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
-        line = self._scrub(json.dumps(entry, ensure_ascii=False, separators=(",", ":"))) + "\n"
+        if error := entry.get("error"):  # which may hold what a server said
+            entry = entry | {"error": scrub(error)}
+        if self.generation > 1:
+            entry = entry | {"generation": self.generation}
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
         data = line.encode("utf-8", "surrogatepass")
         with on_disk(self.path):
             while data:
                 data = data[os.write(self._journal, data) :]
 
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """The journal's lines, oldest first."""
-        return read_journal(self.path)
+    def entries(self, every: bool = False) -> Iterator[dict[str, Any]]:
+        """The journal's lines, oldest first: those of this generation, or of every one."""
+        return read_journal(self.path, every=every)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
-        return self.write_text(name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Like `write_json`, for any text."""
-        write_atomic(self.path / name, self._scrub(text))
+        text = json.dumps(scrub_values(value, _TEXTS), ensure_ascii=False, indent=2) + "\n"
+        write_atomic(self.path / name, text)
         return self.path / name
 
     def close(self) -> None:
@@ -100,25 +113,40 @@ class RunFolder:
         self.close()
 
 
-def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
+def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterator[dict[str, Any]]:
     """The lines of a run folder's journal. DataError names file and line of one that is damaged.
 
-    A last line without its end is one that was being written when the process died: it never happened.
+    Without `every`, only those since the run last began anew; with `kind`, only those of one kind. A last line without
+    its end is one that was being written when the process died: it never happened.
     """
     path = folder / _JOURNAL
+    first = 0 if every else max((number for number, _ in _lines(path, "generation")), default=0)
+    for number, line in _lines(path, kind):
+        if number <= first:
+            continue
+        try:
+            yield json.loads(line.decode("utf-8", "surrogatepass"))
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{number}: not a line of a journal: {error}",
+                "delete that line; its question is asked again",
+            ) from error
+
+
+def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a journal with their numbers: those of one kind, or all."""
     if not path.is_file():
         return
-    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+    begin = b'{"kind":"%s"' % kind.encode() if kind else b""
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
-                return
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}:{number}: not a line of a journal: {error}",
-                    "delete that line; its question is asked again",
-                ) from error
+            if line.startswith(begin) and line.endswith(b"\n"):
+                yield number, line
+
+
+def _generation(folder: Path) -> tuple[int, str]:
+    marks = list(read_journal(folder, every=True, kind="generation"))
+    return len(marks) + 1, marks[-1]["place"] if marks else ""
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, EngineError, UsageError
 
@@ -51,9 +52,23 @@ class Plan:
     @property
     def drain(self) -> int:
         """Seconds that requests may run on after SIGTERM: vLLM's own option, if it is given."""
+        given = self._option("--shutdown-timeout")
+        return int(given) if given and given.isdigit() else DRAIN_SECONDS
+
+    @property
+    def api_key(self) -> str | None:
+        """A key that the server will ask for: vLLM's own option, else its variable. None where anybody may ask."""
+        return self._option("--api-key") or os.environ.get("VLLM_API_KEY") or None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others than this machine reach the server and need no key."""
+        return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
+
+    def _option(self, name: str) -> str | None:
+        """The value of one of vLLM's options, written `--name value` or `--name=value`."""
         words = " ".join(self.options).replace("=", " ").split()
-        after = words[words.index("--shutdown-timeout") + 1 :] if "--shutdown-timeout" in words else []
-        return int(after[0]) if after and after[0].isdigit() else DRAIN_SECONDS
+        return words[words.index(name) + 1] if name in words[:-1] else None
 
     @property
     def names(self) -> list[str]:
@@ -159,24 +174,44 @@ class Server:
         return self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Returns when the server answers. Raises EngineError with its last lines if it dies first."""
+        """Returns when the model has answered once. Raises EngineError with its last lines if the server dies first."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 self._reader.join(5)
                 raise EngineError(self._died("while starting"), "its last lines are above; --debug shows them all")
-            with suppress(OSError), urllib.request.urlopen(f"{self.plan.url}/health", timeout=5) as answer:
-                if answer.status == 200:
-                    self._ready = True
-                    return
+            with suppress(OSError):
+                self._ask("/health")
+                self._answer_once(end - time.monotonic())
+                self._ready = True
+                return
             time.sleep(0.3)
         raise EngineError(f"the server is not ready after {START_SECONDS} seconds", "--debug shows what it does")
 
     def models(self) -> list[str]:
-        """The names that the running server answers to; those of the plan where it wants an API key."""
-        with suppress(OSError, ValueError), urllib.request.urlopen(f"{self.plan.url}/v1/models", timeout=5) as answer:
-            return [model["id"] for model in json.load(answer)["data"]]
+        """The names that the running server answers to; those of the plan where it wants a key not known here."""
+        with suppress(OSError, ValueError):
+            return [model["id"] for model in json.loads(self._ask("/v1/models"))["data"]]
         return self.plan.names
+
+    def _answer_once(self, seconds: float) -> None:
+        """Let the model generate a token: a server listens before its engine has shown that it works."""
+        try:
+            self._ask("/v1/completions", {"model": self.models()[0], "prompt": "1", "max_tokens": 1}, seconds)
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:  # a refusal is for a key that is not known here, or a server without this route
+                said = error.read(2000).decode("utf-8", "replace").strip()
+                raise EngineError(
+                    f"the server is up, but its model does not answer ({error.code}): {said}", "--debug shows its lines"
+                ) from error
+
+    def _ask(self, path: str, body: Any = None, seconds: float = 5.0) -> bytes:
+        key = self.plan.api_key
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.plan.url}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=max(1.0, seconds)) as answer:
+            return answer.read()
 
     def wait(self) -> None:
         """Returns never by itself: raises EngineError if the server dies."""

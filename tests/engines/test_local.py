@@ -182,3 +182,22 @@ def test_an_adapter_changes_both_engines_alike(tiny_llama, adapter, alone):
         opened.close()
     assert said["transformers"] == said["vllm"]
     assert said["vllm"] != [alone(q, 24) for q in QUESTIONS]
+
+
+def test_a_pickle_beside_a_stray_safetensors_file_is_not_opened(tiny_llama, tmp_path):
+    import shutil
+
+    import torch
+
+    class Opened:
+        def __reduce__(self):
+            return open, (str(tmp_path / "opened"), "w")
+
+    folder = tmp_path / "decoy"
+    shutil.copytree(tiny_llama, folder)
+    (folder / "model.safetensors").rename(folder / "decoy.safetensors")
+    torch.save({"x": Opened()}, folder / "pytorch_model.bin")
+    engine = open_engine(ModelSection(path=str(folder)), EngineSection(kind="transformers", dtype="float32"))
+    with pytest.raises(EngineError, match=r"cannot be loaded: .*safetensors"):
+        engine.submit("a", request("hi"))
+    assert not (tmp_path / "opened").exists()

@@ -90,6 +90,7 @@ def test_a_wrong_adapter_is_one_error(tmp_path):
     with pytest.raises(UsageError, match=r"adapter_config\.json"):
         locate_adapter(str(tmp_path / "model"))
     (tmp_path / "good" / "adapter_model.safetensors").rename(tmp_path / "good" / "adapter_model.bin")
+    (tmp_path / "good" / "adapter_model_decoy.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match="safetensors"):
         locate_adapter(str(tmp_path / "good"))
 

@@ -340,12 +340,14 @@ def test_a_report_of_nothing_opens(chromium, tmp_path):
     page.close()
 
 
-def test_no_key_is_ever_in_a_report(samples, tmp_path, monkeypatch):
+def test_no_key_that_a_server_sent_back_is_in_a_report(samples, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "a-very-secret-value-1234")
-    leaky = [replace(samples[1], question="see a-very-secret-value-1234 and http://u:hunter2@host/ What now?")]
+    said = "refused: a-very-secret-value-1234 at http://u:hunter2@host/"
+    leaky = [replace(samples[1], outcome=replace(samples[1].outcome, error=said))]
     write(tmp_path, leaky, metrics(leaky, FAST, 7))
     for name in ("report.html", "outcomes.csv"):
         text = (tmp_path / name).read_text()
+        assert "refused: *** at" in text
         assert "a-very-secret" not in text
         assert "hunter2" not in text
     from pyarrow import parquet

@@ -138,6 +138,17 @@ def test_csv_and_parquet_hold_every_outcome(run):
     assert match["question"] == one.question
 
 
+@pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", "+1+cmd|' /C calc'!A0", "-2+3", "\t=1", "\r=1", "-", "+"])
+def test_a_spreadsheet_runs_no_cell_as_a_formula(cell, run):
+    samples, _, _ = run
+    outcome = replace(samples[0].outcome, gold="-4.5", parsed=cell)
+    rows = tabular.table([replace(samples[0], text=cell, outcome=outcome)])
+    back = next(csv.DictReader(io.StringIO(tabular.csv(rows).decode(), newline="")))
+    assert back["text"] == back["parsed"] == "'" + cell.replace("\r", "\n")
+    assert back["gold"] == "-4.5"
+    assert rows[0]["text"] == cell
+
+
 def test_texts_that_utf8_cannot_hold_do_not_stop_a_table(run):
     samples, _, _ = run
     rows = tabular.table([replace(samples[0], text='line\n"quoted", \ud800 \x00')])

@@ -2,12 +2,14 @@
 
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
+from fault_server import FaultServer
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, EngineError, UsageError
 from llmkit.serving.child import arguments
-from llmkit.serving.server import Plan, make_plan
+from llmkit.serving.server import Plan, Server, make_plan
 
 
 def plan(**changes):
@@ -116,3 +118,51 @@ def test_the_users_own_options_come_last_and_set_the_time_to_drain():
     assert arguments(own, cpu=True, slots=True, max_rank=0)[-2:] == ["--shutdown-timeout", "5"]
     assert own.drain == 5
     assert plan().drain == 30
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "variable", "is_open"),
+    [
+        ("127.0.0.1", [], None, False),
+        ("127.0.0.2", [], None, False),
+        ("::1", [], None, False),
+        ("0.0.0.0", [], None, True),
+        ("::", ["--max-model-len", "512"], None, True),
+        ("10.0.0.7", [], "a key", False),
+        ("0.0.0.0", ["--api-key", "a"], None, False),
+        ("0.0.0.0", ["--api-key=a"], None, False),
+        ("0.0.0.0", [], "", True),
+    ],
+)
+def test_a_server_that_others_reach_without_a_key_is_open(host, options, variable, is_open, monkeypatch):
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("VLLM_API_KEY", variable)
+    assert plan(host=host, options=options).is_open == is_open
+
+
+def waiting(server):
+    """A Server whose process is a scripted one that listens already."""
+    made = Server.__new__(Server)
+    made.plan, made._process = (
+        plan(port=int(server.url.split(":")[2].removesuffix("/v1"))),
+        SimpleNamespace(poll=lambda: None),
+    )
+    return made
+
+
+def test_a_server_is_ready_when_its_model_has_answered_once(monkeypatch):
+    monkeypatch.setenv("VLLM_API_KEY", "a-key-of-vllm")
+    with FaultServer(lambda text, attempt: "reset" if attempt < 2 else None, model="base") as server:
+        waiting(server).wait_until_ready()
+        assert (server.tries["1"], server.answered["1"]) == (3, 1)
+        assert {headers["Authorization"] for headers in server.headers} == {"Bearer a-key-of-vllm"}
+        assert server.bodies[0] == {"model": "base", "prompt": "1", "max_tokens": 1}
+
+
+def test_a_server_whose_model_fails_is_not_ready():
+    match = r"its model does not answer \(500\): .*fault 500"
+    with FaultServer(lambda text, attempt: "500", model="base") as server, pytest.raises(EngineError, match=match):
+        waiting(server).wait_until_ready()
+    with FaultServer(lambda text, attempt: "401", model="base") as server:
+        waiting(server).wait_until_ready()  # with a key that only vLLM knows there is no more to be told

@@ -73,8 +73,8 @@ def page(
 
 
 def embedded(data: Any) -> str:
-    """JSON that can stand in a script element: no "<", and no key or password."""
-    text = scrub(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    """JSON that can stand in a script element: no "<"."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -213,7 +213,7 @@ def _note(sample: Sample) -> str | None:
         f"search seed {seed}" if seed else None,
         f"tuned without {out}" if out else None,
         f"correction not used: {o.fallback}" if o.fallback else None,
-        f"failed: {o.error}" if o.error else None,
+        f"failed: {scrub(o.error)}" if o.error else None,
         f"left unchanged: {sample.rejected}" if sample.rejected else None,
     ]
     return "; ".join(part for part in said if part) or None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv as csv_
 import io
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from llmkit.evaluate.samples import Sample
-from llmkit.secrets import scrubber
+from llmkit.secrets import scrub
+
+_FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
 
 
-def row(sample: Sample, scrub: Callable[[str], str]) -> dict[str, Any]:
-    """One answer, flat, without keys, and without the lone surrogates that UTF-8 cannot hold."""
+def row(sample: Sample) -> dict[str, Any]:
+    """One answer, flat, without the lone surrogates that UTF-8 cannot hold."""
 
     def plain(text: str | None) -> str | None:
-        return None if text is None else scrub(text).encode("utf-8", "replace").decode("utf-8")
+        return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
 
     o = sample.outcome
     return {
@@ -31,7 +34,7 @@ def row(sample: Sample, scrub: Callable[[str], str]) -> dict[str, Any]:
         "correct": o.correct,
         "cut": o.cut,
         "fallback": o.fallback,
-        "error": plain(o.error),
+        "error": plain(o.error and scrub(o.error)),
         "calls": o.calls,
         "prompt_tokens": o.usage.prompt,
         "completion_tokens": o.usage.completion,
@@ -47,19 +50,25 @@ def row(sample: Sample, scrub: Callable[[str], str]) -> dict[str, Any]:
 
 def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """All answers, by question, condition and arm."""
-    scrub = scrubber()
-    rows = [row(sample, scrub) for sample in samples]
+    rows = [row(sample) for sample in samples]
     order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
     return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
 
 
 def csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """As CSV with a header; what is not there is empty."""
+    """As CSV with a header; what is not there is empty, and what a spreadsheet would run as a formula begins with '."""
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _inert(cell) for name, cell in row.items()} for row in rows)
     return out.getvalue().encode("utf-8")
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # the csv module does not quote a lone \r, which ends a row
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def parquet(rows: Sequence[dict[str, Any]]) -> bytes:

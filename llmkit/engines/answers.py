@@ -1,0 +1,106 @@
+"""Reads the answers of OpenAI-compatible servers in the forms that they really take."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from llmkit.types import Usage
+
+_LONGEST_WORDS = 500  # characters kept of what a server says of a failure
+_LONGEST_READ = 4000  # characters looked at to find them
+_THOUGHTS = ("thinking", "reasoning", "thought")
+_FILTERS = ("content_filter", "content_policy_violation", "responsibleaipolicyviolation")
+
+
+def first_choice(answer: Any) -> Any:
+    """The choice that holds the reply. ValueError where there is none that can be read."""
+    choices = getattr(answer, "choices", None)
+    if not isinstance(choices, list) or not choices:
+        raise ValueError(f"the answer has no choices{_quoted(answer)}")
+    return choices[0]
+
+
+def said_in_chat(choice: Any) -> tuple[str, str]:
+    """The text and the reasoning of a chat choice. ValueError where it has neither, without a filter to explain it."""
+    message = getattr(choice, "message", None)
+    if message is None:
+        if finish_reason(choice) == "content_filter":
+            return "", ""
+        raise ValueError("the answer has no message")
+    text, inline = texts(getattr(message, "content", None))
+    thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    # a refusal is an answer: it stands in a field of its own, where the content is empty
+    return text or texts(getattr(message, "refusal", None))[0], "\n".join(p for p in (*texts(thought), inline) if p)
+
+
+def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
+    """Text and reasoning in a message's content: a string, nothing, or a list of parts, as reasoning servers send.
+
+    >>> texts([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "4"}])
+    ('4', 'hm')
+    """
+    if isinstance(content, str):
+        return ("", content) if thinking else (content, "")
+    if isinstance(content, list):
+        parts = [texts(part, thinking) for part in content]
+        return "".join(text for text, _ in parts), "".join(thought for _, thought in parts)
+    if isinstance(content, dict):
+        thinking = thinking or any(word in str(content.get("type", "")) for word in _THOUGHTS)
+        inner = next((content[key] for key in ("text", "content", *_THOUGHTS, "summary") if content.get(key)), None)
+        return texts(inner, thinking)
+    return "", ""
+
+
+def finish_reason(choice: Any) -> str:
+    """Why the reply ended; `stop` where the server does not say."""
+    reason = getattr(choice, "finish_reason", None)
+    return reason if isinstance(reason, str) and reason else "stop"
+
+
+def usage_of(answer: Any) -> Usage:
+    """The tokens that a server counted."""
+    usage = getattr(answer, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    counts = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
+    return Usage.reported(*counts, getattr(details, "cached_tokens", 0))
+
+
+def first_tokens(choice: Any) -> dict[str, float]:
+    """The likeliest first tokens of a chat choice with their log-probabilities, in nats; empty where it has none."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None)
+    if not isinstance(content, list) or not content:
+        return {}
+    tokens = getattr(content[0], "top_logprobs", None) or []
+    pairs = [(getattr(t, "token", None), getattr(t, "logprob", None)) for t in tokens]
+    return {token: round(p, 4) for token, p in pairs if isinstance(token, str) and is_number(p)}
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def is_filtered(error: Any) -> bool:
+    """Whether an error is a provider's content filter at work: the question was asked, and the answer is a refusal."""
+    body = error.body if isinstance(error.body, dict) else {}
+    inner = body.get("innererror")
+    names = [body.get("code"), body.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+    return any(isinstance(name, str) and name.lower() in _FILTERS for name in names)
+
+
+def words_of(error: Any) -> str:
+    """What a server said of a failure, in one line."""
+    body = error.body
+    said = (body.get("message") or body.get("detail")) if isinstance(body, dict) else body
+    return one_line(str(said or error.message))
+
+
+def one_line(text: str) -> str:
+    """Text without tags and line breaks, cut to what a message has room for."""
+    plain = re.sub(r"<(?:(?:script|style)\b.*?</|[^>]{0,200}>)", " ", text[:_LONGEST_READ], flags=re.DOTALL)
+    return " ".join(plain.split())[:_LONGEST_WORDS]
+
+
+def _quoted(answer: Any) -> str:
+    return f": {one_line(answer)}" if isinstance(answer, str) and answer.strip() else ""

@@ -1,0 +1,212 @@
+"""What servers answer beside the plain form of the protocol, and where they try to lead a client."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+
+import pytest
+from fault_server import FaultServer
+
+from llmkit.engines import ResponseCache, decode_reply, open_engine
+from llmkit.engines.answers import one_line
+from llmkit.errors import EngineError
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.resources import cache_dir
+from llmkit.runs import Runner
+from llmkit.types import Message, Request, Sampling, Usage
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+
+def ask(url, *texts, cache=None, **settings):
+    """text -> Reply, or the error that ended its request."""
+    section = EngineSection(kind="openai", base_url=(url,), **{"retries": 0, "max_num_seqs": 4, **settings})
+
+    def steps(text):
+        return (yield Request((Message("user", text),), Sampling(max_tokens=50)))
+
+    with Runner({"answerer": open_engine(ModelSection(path="tiny"), section)}, cache) as runner:
+        return {f.key: f.error or f.result for f in runner.run((t, steps(t)) for t in texts)}
+
+
+def with_message(**message):
+    def change(answer):
+        answer["choices"][0]["message"] |= message
+        return answer
+
+    return change
+
+
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "two and two"}]},
+    {"type": "text", "text": "The answer"},
+    {"type": "text", "text": " is 4."},
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        (PARTS, "The answer is 4.", "two and two"),
+        (["plain ", {"text": "parts"}], "plain parts", ""),
+        ([{"type": "reasoning", "summary": ["why"]}], "", "why"),
+        (None, "", ""),
+        (7, "", ""),
+    ],
+)
+def test_content_may_be_a_list_of_parts(content, text, reasoning):
+    with FaultServer(change=with_message(content=content)) as server:
+        reply = ask(server.url, "what is it")["what is it"]
+    assert (reply.text, reply.reasoning) == (text, reasoning)
+
+
+def test_a_refusal_is_what_was_said():
+    with FaultServer(change=with_message(content=None, refusal="I cannot help with that.")) as server:
+        assert ask(server.url, "what is it")["what is it"].text == "I cannot help with that."
+
+
+def test_a_content_filter_is_an_answer(tmp_path):
+    with FaultServer(lambda text, attempt: "filter" if "bad" in text else None) as server:
+        cache = ResponseCache(tmp_path / "replies.sqlite")
+        replies = ask(server.url, "a bad word", "a good word", cache=cache)
+        assert (replies["a bad word"].text, replies["a bad word"].finish_reason) == ("", "content_filter")
+        assert replies["a good word"].text == "word good a"
+        ask(server.url, "a bad word", cache=cache)
+        assert server.tries["a bad word"] == 1, "and is kept as one"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: answer | {"choices": [answer["choices"][0] | {"message": None}]},
+        lambda answer: answer | {"choices": "none"},
+        lambda answer: answer | {"choices": [None]},
+        lambda answer: answer | {"choices": {"0": answer["choices"][0]}},
+        lambda answer: [answer],
+        lambda answer: "just a text",
+        lambda answer: None,
+    ],
+)
+def test_an_answer_in_no_form_at_all_is_a_failure_that_can_be_read(change):
+    match = "a server fails its first calls: the answer "
+    with FaultServer(change=change, logprobs=False) as server, pytest.raises(EngineError, match=match):
+        ask(server.url, "what is it")
+
+
+@pytest.mark.parametrize("top", [None, [], [{"token": None, "logprob": "x"}]])
+def test_log_probabilities_that_are_not_there_leave_the_words(top):
+    def change(answer):
+        answer["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": top}]}
+        return answer
+
+    with FaultServer(change=change) as server:
+        assert ask(server.url, "what is it")["what is it"].text == "it is what"
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": float("nan"), "completion_tokens": 1e30}, Usage()),
+        ({"prompt_tokens": -3, "completion_tokens": "many", "prompt_tokens_details": {"cached_tokens": None}}, Usage()),
+        ({"prompt_tokens": 5.0, "completion_tokens": 2}, Usage(5, 2)),
+        ([1, 2], Usage()),
+    ],
+)
+def test_a_count_that_is_none_is_no_count(usage, counted):
+    with FaultServer(change=lambda answer: answer | {"usage": usage}) as server:
+        assert ask(server.url, "what is it")["what is it"].usage == counted
+    stored = json.loads('{"text": "a", "usage": [NaN, 1e30, 3], "finish_reason": "stop"}')
+    assert decode_reply(stored).usage == Usage(0, 0, 3), "and a journal that holds one can be read"
+
+
+def test_a_whole_answer_has_to_come_in_time():
+    with FaultServer(lambda text, attempt: "drip" if text == "slow" else None) as server:
+        done = ask(server.url, "slow", timeout_s=1.0)
+    assert "no whole answer within the time limit" in done["slow"].message
+
+
+@pytest.mark.parametrize(("status", "words"), [("401", "refuses the request"), ("500", "server error"), ("429", "429")])
+def test_a_failure_keeps_the_words_of_the_server(status, words):
+    with FaultServer(lambda text, attempt: status if text == "hm" else None) as server:
+        message = ask(server.url, "hm")["hm"].message
+    assert words in message
+    assert ("slow down" if status == "429" else f"fault {status}") in message
+
+
+def test_a_page_is_quoted_without_its_tags():
+    page = "<html><style>p {color: red}</style>\n<h1>Gateway</h1><p>is\nbroken" + "!" * 5000
+    with FaultServer(change=lambda answer: page) as server, pytest.raises(EngineError, match="Gateway is broken!") as e:
+        ask(server.url, "what is it")
+    assert len(e.value.message) < 700
+    assert one_line("<" * 100_000) == "<" * 500
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:{port}/v1/chat/completions", "http://localhost:{port}/x"])
+def test_a_redirect_to_another_server_carries_nothing_along(place):
+    with FaultServer() as other, FaultServer(lambda t, a: f"redirect {target}" if t == "private" else None) as server:
+        target = place.format(port=other.url.split(":")[2].removesuffix("/v1"))
+        done = ask(server.url, "private", "common")
+        assert "redirects to another server, http://" in done["private"].message
+        assert "--base-url" in done["private"].hint
+        assert other.paths == []
+        assert done["common"].text == "common"
+
+
+def test_a_redirect_within_the_server_is_followed():
+    with FaultServer(lambda t, a: f"redirect {server.url}/chat/completions" if t == "go" and a < 1 else None) as server:
+        assert ask(server.url, "go")["go"].text == "go"
+
+
+def test_a_fault_of_tls_is_named(tmp_path):
+    with FaultServer() as server, pytest.raises(EngineError, match="the TLS connection to https://") as caught:
+        ask(server.url.replace("http://", "https://"), "what is it")
+    assert "SSL_CERT_FILE" in caught.value.hint
+    assert "no server answers" not in caught.value.message
+
+
+def test_a_certificate_that_nobody_signed_is_named_and_its_owner_may_trust_it(tmp_path, monkeypatch):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    try:
+        subprocess.run(made, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not here")
+    with FaultServer(certificate=(cert, key)) as server:
+        with pytest.raises(EngineError, match=r"certificate verify failed: self.signed certificate"):
+            ask(server.url, "what is it")
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert ask(server.url, "what is it")["what is it"].text == "it is what"
+
+
+def test_an_echoed_key_is_kept_nowhere_and_the_users_own_words_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+    monkeypatch.setenv("SORT_KEY", "customer-number")
+
+    def echo(answer):
+        said = answer["choices"][0]["message"]["content"]
+        return with_message(content=f"{said} Bearer some-key-of-mine customer-number")(answer)
+
+    with FaultServer(change=echo, logprobs=False) as server, ResponseCache() as cache:
+        done = ask(server.url, "my question", "it says some-key-of-mine", cache=cache)
+    assert done["my question"].text == "question my Bearer *** customer-number"
+    assert done["it says some-key-of-mine"].text.startswith("some-key-of-mine says it Bearer some-key-of-mine")
+    files = [p for p in cache_dir().rglob("*") if p.is_file() and not p.name.endswith(".lock")]
+    kept = {p.parent.name if p.suffix == ".json" else p.name for p in files}
+    assert {"responses.sqlite", "canaries"} <= kept
+    assert {stat.S_IMODE(p.stat().st_mode) for p in files} == {0o600}
+    assert not any(b"some-key-of-mine" in p.read_bytes() for p in files if p.suffix == ".json")
+
+
+def test_an_older_cache_becomes_private(tmp_path):
+    path = tmp_path / "replies.sqlite"
+    with ResponseCache(path) as cache:
+        path.chmod(0o644)
+        with ResponseCache(path):
+            assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {0o600}
+        cache.info()
