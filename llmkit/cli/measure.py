@@ -208,7 +208,11 @@ def _print_means(results: list[Result]) -> None:
         return f"{sum(values) / len(values):.3f}" if values else ""
 
     print(f"\nMean accuracy over {len(results)} sets")
-    common.print_table(["arm", *conditions], [[a, *(mean(a, c) for c in conditions)] for a in arms], tuple(conditions))
+    rows = [[a, *(mean(a, c) for c in conditions)] for a in arms]
+    shares = [[r.metrics["noise"][c]["share"] for r in results if c in r.metrics["noise"]] for c in conditions]
+    if any(shares):
+        rows.append(["questions changed", *(f"{sum(s) / len(s):.3f}" if s else "" for s in shares)])
+    common.print_table(["arm", *conditions], rows, tuple(conditions))
 
 
 def _demand(loaded: Loaded, command: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.models import adapter_folder
 from llmkit.errors import UsageError
+from llmkit.evaluate import changed
 from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
@@ -33,9 +34,11 @@ class Beside:
     questions: int
     conditions: list[str]
     rows: list[dict[str, Any]]
+    noise: dict[str, dict[str, dict[str, Any]]]
+    """By run, then condition: how many of the shared questions noise changed."""
 
     def json(self) -> dict[str, Any]:
-        return {"questions": self.questions, "conditions": self.conditions, "rows": self.rows}
+        return {"questions": self.questions, "conditions": self.conditions, "noise": self.noise, "rows": self.rows}
 
     def table(self) -> Table:
         """As a Rich table."""
@@ -43,6 +46,7 @@ class Beside:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=self._title, title_justify="left")
+        table.caption, table.caption_justify = "\n".join(changed.lines(self.noise)), "left"
         table.add_column("run, arm", overflow="fold")
         for name in _COLUMNS:
             table.add_column(name, justify="right")
@@ -59,7 +63,8 @@ class Beside:
             for row, (first, *rest) in ((row, _cells(row)) for row in self.rows)
         )
         page = _PAGE.replace("@title@", escape(self._title)).replace("@head@", head).replace("@rows@", rows)
-        return page.replace("@first@", escape(_cells(self.rows[0])[0]))
+        shares = "".join(f"<li>{escape(line)}</li>" for line in changed.lines(self.noise))
+        return page.replace("@changed@", shares).replace("@first@", escape(_cells(self.rows[0])[0]))
 
     @property
     def _title(self) -> str:
@@ -109,7 +114,8 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
                 "training": trainings[int(place)],
             }
         )
-    return Beside(len(same), [c for c in cells.conditions if c in shared], rows)
+    counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
+    return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted)
 
 
 def _tokens(samples: Sequence[Sample]) -> float | None:
@@ -202,6 +208,7 @@ small { display: block; opacity: .65; }
 <p>@title@. Bars: <span class="key clean"><b></b> clean</span>, <span class="key noisy"><b></b> noisy</span>.
 Brackets are 95 % intervals; changes are paired, against @first@. Tokens count prompt and reply of every
 call that an answer took.</p>
+<ul>@changed@</ul>
 <div><table><thead><tr>@head@</tr></thead><tbody>@rows@</tbody></table></div>
 </body>
 </html>

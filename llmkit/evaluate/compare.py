@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluate import statistics
+from llmkit.evaluate import changed, statistics
 from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, interval, number
 from llmkit.evaluate.samples import Sample, as_samples, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
@@ -27,10 +27,13 @@ class Comparison:
     questions: int
     left_out: int
     rows: list[dict[str, Any]]
+    noise: dict[str, dict[str, dict[str, Any]]]
+    """By run, then condition: how many of the shared questions noise changed."""
 
     def json(self) -> dict[str, Any]:
         """As JSON: one row for each run after the first, arm, condition and metric."""
-        return {"runs": self.runs, "questions": self.questions, "left_out": self.left_out, "rows": self.rows}
+        facts = {"runs": self.runs, "questions": self.questions, "left_out": self.left_out}
+        return {**facts, "noise": self.noise, "rows": self.rows}
 
     def table(self) -> Table:
         """As a Rich table."""
@@ -40,6 +43,7 @@ class Comparison:
         several = len(self.runs) > 2
         title = " against ".join([", ".join(self.runs[1:]), self.runs[0]])
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+        table.caption, table.caption_justify = "\n".join(changed.lines(self.noise)), "left"
         for name in [*(["run"] if several else []), "arm", "accuracy"]:
             table.add_column(name, no_wrap=True)
         for name in ("before", "after", "change", "interval", "better", "worse", "p"):
@@ -135,7 +139,10 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
             {"run": names[i], "arm": arm, "condition": condition, "metric": metric, "before": before, "after": after}
             | {"change": change}
         )
-    return Comparison(names, len(same), left_out, rows)
+    noise = changed.of_runs(runs, same)
+    unmeasured = {c for counted in noise.values() for c in changed.unmeasured(counted)}
+    rows = [row for row in rows if row["metric"] != "drop" or row["condition"] not in unmeasured]
+    return Comparison(names, len(same), left_out, rows, noise)
 
 
 def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.evaluate import changed
 from llmkit.perturb import make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
@@ -71,10 +72,25 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
                 "it needs a question to write noise for; take conditions without a model here",
             )
         # The noise falls on what stands around the question; the condition only names it.
-        variants = [replace(v, text=v.question.text, edits=(), strength=Strength()) for v in variants]
+        variants = [replace(v, text=v.question.text, edits=(), strength=Strength(), rejected=None) for v in variants]
     if recipe.eval.replicate_clean:
         variants += [Variant(q, REPLICATE, q.text) for q in questions]
     return variants
+
+
+def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
+    """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
+
+    A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
+    """
+    known = {CLEAN, *(c for c, p in perturbers(recipe.perturb, recipe.seed).items() if not p.most_calls)}
+    try:
+        changed.refuse_unchanged([v for v in variants if v.condition in known])
+    except DataError:
+        if len({v.question.id for v in variants}) == len(questions):
+            raise
+        whole = test_variants(questions, recipe, nobody)
+        changed.refuse_unchanged([v for v in whole if v.condition in known])
 
 
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
+from llmkit.evaluate import changed, conditions, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
@@ -88,7 +88,12 @@ class Plan:
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told
+        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+
+    def _ready(self) -> dict[str, changed.Copies]:
+        """The copies of the conditions whose noise needs no model."""
+        written = {c for c, p in perturbers(self.recipe.perturb, self.recipe.seed).items() if p.most_calls}
+        return changed.of_variants(v for v in self.variants if v.condition not in written)
 
     @property
     def noise_calls(self) -> int:
@@ -122,6 +127,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     conditions.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
+    conditions.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     if recipe.eval.baseline:
         read_samples(recipe.eval.baseline)
@@ -171,6 +177,8 @@ def run(
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
+            if not shard:  # a shard may hold none that could be changed; `merge` looks at all of them
+                changed.refuse_unchanged(planned.variants)
         found = _instructions(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
@@ -201,6 +209,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
                 "run the shard that lacks them again: it goes on where it stopped",
             )
+        changed.refuse_unchanged(planned.variants)
         ordered = [Sample.from_row(rows[job.key]) for job in wanted]
         measured, verdicts = measure(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, verdicts, 0)
