@@ -188,6 +188,7 @@ def set_up_logs() -> None:
 
     No key is in either: the HTTP client, for one, notes whole addresses.
     """
+    from llmkit.logs import hush_triton
     from llmkit.secrets import LOG_FILTER
 
     logging.disable(logging.WARNING if settings.quiet else logging.NOTSET)
@@ -195,6 +196,7 @@ def set_up_logs() -> None:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for handler in (logging.lastResort, *logging.getLogger().handlers):
         handler.addFilter(LOG_FILTER)
+    hush_triton()
 
 
 def note(text: str) -> None:
