@@ -213,6 +213,8 @@ def _print_means(results: list[Result]) -> None:
     if any(shares):
         rows.append(["questions changed", *(f"{sum(s) / len(s):.3f}" if s else "" for s in shares)])
     common.print_table(["arm", *conditions], rows, tuple(conditions))
+    dtypes = dict.fromkeys(r.metrics["engine"]["dtype"] or "not stated by the server" for r in results)
+    print(f"\ndtype: {', '.join(dtypes)}")
 
 
 def _demand(loaded: Loaded, command: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from llmkit.evaluate import changed
 from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
-from llmkit.evaluate.samples import Sample, read_samples, recipe_of
+from llmkit.evaluate.samples import Sample, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
 from llmkit.types import CLEAN
@@ -36,9 +36,12 @@ class Beside:
     rows: list[dict[str, Any]]
     noise: dict[str, dict[str, dict[str, Any]]]
     """By run, then condition: how many of the shared questions noise changed."""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """What each run was computed in."""
 
     def json(self) -> dict[str, Any]:
-        return {"questions": self.questions, "conditions": self.conditions, "noise": self.noise, "rows": self.rows}
+        facts = {"questions": self.questions, "conditions": self.conditions}
+        return {**facts, "noise": self.noise, "dtypes": self.dtypes, "rows": self.rows}
 
     def table(self) -> Table:
         """As a Rich table."""
@@ -46,7 +49,7 @@ class Beside:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=self._title, title_justify="left")
-        table.caption, table.caption_justify = "\n".join(changed.lines(self.noise)), "left"
+        table.caption, table.caption_justify = "\n".join(self._below), "left"
         table.add_column("run, arm", overflow="fold")
         for name in _COLUMNS:
             table.add_column(name, justify="right")
@@ -63,8 +66,13 @@ class Beside:
             for row, (first, *rest) in ((row, _cells(row)) for row in self.rows)
         )
         page = _PAGE.replace("@title@", escape(self._title)).replace("@head@", head).replace("@rows@", rows)
-        shares = "".join(f"<li>{escape(line)}</li>" for line in changed.lines(self.noise))
+        shares = "".join(f"<li>{escape(line)}</li>" for line in self._below)
         return page.replace("@changed@", shares).replace("@first@", escape(_cells(self.rows[0])[0]))
+
+    @property
+    def _below(self) -> list[str]:
+        """What is said below the table."""
+        return [*changed.lines(self.noise), *(f"{run}: dtype {dtype}" for run, dtype in self.dtypes.items())]
 
     @property
     def _title(self) -> str:
@@ -115,7 +123,8 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
             }
         )
     counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
-    return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted)
+    dtypes = {name: dtype_of(path) for name, path in zip(names, paths, strict=True)}
+    return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted, dtypes)
 
 
 def _tokens(samples: Sequence[Sample]) -> float | None:

@@ -14,7 +14,7 @@ from llmkit.perturb import make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import gold_text, load, normalise
+from llmkit.tasks import Questions, gold_text, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 REPLICATE = "clean#2"
@@ -54,7 +54,7 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
         )
 
 
-def test_questions(recipe: Recipe) -> list[Question]:
+def test_questions(recipe: Recipe) -> Questions:
     """The questions that are measured. DataError where there are none."""
     questions = load(recipe.data, seed=recipe.seed)
     if not questions:

@@ -58,6 +58,7 @@ def metrics(
         "clusters": len(set(cells.clusters.tolist())),
         "outcomes": len(samples),
         "chance": number(guess),
+        "engine": None,  # what answered, where a run is measured: outcomes do not say
         "conditions": cells.conditions,
         "noise": noise,
         "unmeasured": unmeasured,

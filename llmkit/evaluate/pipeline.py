@@ -17,7 +17,7 @@ from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
+from llmkit.evaluate.samples import Sample, facts_of, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
@@ -71,6 +71,10 @@ class Plan:
     """How a model is asked for noise."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What the file of the given instructions says of where they come from."""
+    aside: Mapping[str, int] = field(default_factory=dict)
+    """How many rows of the user's own file each other split holds."""
+    skipped: int = 0
+    """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
@@ -85,6 +89,15 @@ class Plan:
             if effect is None
             else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
         ]
+        if self.aside:
+            data = self.recipe.data
+            others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
+            told.append(
+                f"{data.path}: asked are rows of its {data.split} split; set aside are {others} (data.split: all asks "
+                "every row)"
+            )
+        if self.skipped:
+            told.append(f"bad rows left out: {self.skipped}")
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
@@ -139,7 +152,22 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = conditions.near_duplicates(train + dev + tuned, questions)
-    return Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar, origin=origin)
+    return Plan(
+        recipe,
+        arms,
+        scorer,
+        needs,
+        asked_here,
+        variants,
+        train,
+        dev,
+        given,
+        searches,
+        similar,
+        origin=origin,
+        aside=questions.aside,
+        skipped=questions.skipped,
+    )
 
 
 def run(
@@ -169,7 +197,8 @@ def run(
         if not quiet and (remark := _batch_noise(loaded.recipe, engines)):
             print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
-        folder = stack.enter_context(_folder(loaded, command, shard, planned, system))
+        dtype = _dtype(loaded.recipe, engines)
+        folder = stack.enter_context(_folder(loaded, command, shard, planned, system, dtype))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         rows = list(folder.entries())
         runner = Runner(engines, KnownReplies(rows, cache), budget=loaded.recipe.eval.max_tokens_total)
@@ -191,7 +220,8 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(loaded, command, None, planned, system_prompt_of(shards[0])))
+        system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
+        folder = stack.enter_context(_folder(loaded, command, None, planned, system, dtype))
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
@@ -283,7 +313,9 @@ def _answer(
 def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
     """Metrics, gates and report, written."""
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
+    facts = facts_of(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
+    measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
     verdicts = gates.evaluate(recipe.eval.gates, measured)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)
@@ -291,10 +323,13 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     return measured, verdicts
 
 
-def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None) -> RunFolder:
+def _folder(
+    loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
+) -> RunFolder:
     """The run's folder, named after the task and everything that can change its answers.
 
-    `system` is the text that the engine puts before every conversation: the file it came from may change.
+    `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
+    what `engine.dtype: auto` came to on this machine.
     """
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
@@ -305,6 +340,7 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
     similar = [asdict(pair) for pair in planned.similar]
     facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
+    facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
     folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
     return folder
 
@@ -316,6 +352,13 @@ def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
         if model.path not in opened:
             opened[model.path] = stack.enter_context(closing(open_engine(model, recipe.engine)))
     return {role: opened[model_of(recipe, role).path] for role in ROLES}
+
+
+def _dtype(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
+    """What the answering model computes in; None for a server, which does not say."""
+    if engine_kind(recipe.model, recipe.engine) == "openai":
+        return None
+    return engines["answerer"].identity.dtype
 
 
 def model_of(recipe: Recipe, role: Role) -> ModelSection:
@@ -331,7 +374,7 @@ def _batch_noise(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
         return None
     if engine_kind(recipe.model, recipe.engine) == "openai":
         what = "a server's answers may depend on what else it is asked"
-    elif (dtype := engines["answerer"].identity.dtype) in ("bfloat16", "float16"):
+    elif (dtype := _dtype(recipe, engines)) in ("bfloat16", "float16"):
         what = f"in {dtype} answers depend a little on what else is in the batch"
     else:
         return None

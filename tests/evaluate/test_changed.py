@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from dataclasses import replace
 from xml.etree import ElementTree as xml
 
 import pytest
@@ -145,6 +147,32 @@ def test_noise_that_finds_no_word_names_itself_and_the_reason(tmp_path):
         pipeline.plan(load(None, recipe).recipe, "eval")
     # Strength 0 is a point of a curve, not noise that failed.
     pipeline.plan(load(None, recipe | {"perturb.rate": 0.0}).recipe, "eval")
+
+
+def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, monkeypatch, capsys):
+    own = tmp_path / "own.jsonl"
+    rows = [{"question": f"What is {i} plus {i}, and why?", "answer": 2 * i} for i in range(30)]
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no row\n")
+    engine = FakeEngine(lambda request: "The answer is 4")
+    engine.identity = replace(engine.identity, dtype="bfloat16")
+    monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
+    recipe = {"model.path": "m", "data.path": str(own), "data.skip_bad_lines": True, "perturb.conditions": ["ec"]}
+    loaded = load(None, recipe | {"output.dir": str(tmp_path / "runs"), "eval.interval.draws": 100})
+    result = pipeline.run(loaded, "eval")
+    said = capsys.readouterr().err
+    asked = result.metrics["questions"]
+    assert asked < 30
+    aside = json.loads((result.folder / "run.json").read_text())["set_aside"]
+    assert sum(aside.values()) == 30 - asked
+    assert f"set aside are {aside['dev']} in `dev` and {aside['train']} in `train`" in said
+    assert "bad rows left out: 1" in said
+    assert "in bfloat16." in printed(summary(result.metrics))
+    assert f"{result.folder.name}: dtype bfloat16" in beside_itself(result.folder, tmp_path)
+
+
+def beside_itself(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "again")
+    return printed(beside([folder, tmp_path / "again"], FAST.interval).table(), 200)
 
 
 def test_a_shard_without_a_question_that_can_be_changed_still_runs(tmp_path):

@@ -65,6 +65,9 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     n, clusters, percent = metrics["questions"], metrics["clusters"], f"{metrics['level']:.0%}"
     what = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
     lines = [f"{what}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
+    if engine := metrics["engine"]:
+        dtype = f"in {engine['dtype']}" if engine["dtype"] else "in a dtype that its server does not state"
+        lines.append(f"Answered by {engine['kind']}, {dtype}.")
     if metrics["chance"]:
         lines.append(f"Guessing would be right on {metrics['chance']:.3f}.")
     if (found := metrics["minimum_detectable_effect"]) and found["value"]:
