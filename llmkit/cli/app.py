@@ -37,7 +37,7 @@ COMMANDS = {
 
 READER_LEFT = 141  # as a shell reports any program whose reader left, as in `| head`
 
-_ANYWHERE = {"--debug", "--quiet"}  # understood behind the command too
+_ANYWHERE = {"--debug", "--quiet", "--trust-recipe"}  # understood behind the command too
 
 
 class Interrupted(LlmkitError):
@@ -65,6 +65,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         common.settings.debug, common.settings.quiet = ctx.params["debug"], ctx.params["quiet"]
+        common.settings.trust_recipe = ctx.params["trust_recipe"]
         common.set_up_logs()
         try:
             return super().invoke(ctx)
@@ -111,6 +112,10 @@ def root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library logs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notes, only results and errors.")] = False,
+    trust_recipe: Annotated[
+        bool,
+        typer.Option("--trust-recipe", help="Let a recipe from elsewhere use the variables, files, servers it names."),
+    ] = False,
 ) -> None:
     """Does a language model survive the text that people really write, and what can be done about it?"""
 

@@ -109,7 +109,7 @@ def measure(
     from llmkit.recipe import Override, load
 
     part = _shard(shard)
-    loaded = load(source, overrides)
+    loaded = common.load_trusted(source, overrides)
     _demand(loaded, command)
     tasks = loaded.recipe.data.tasks
     each = [load(source, [*overrides, Override("data.task", t, "data.tasks")]) for t in tasks] or [loaded]

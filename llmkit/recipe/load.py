@@ -39,6 +39,8 @@ class Loaded:
     source: str | None = None
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    files: dict[str, FilePath] = field(default_factory=dict)
+    """The files it was read from, by their names in `origins`."""
 
     def origin(self, key: str) -> Origin | None:
         """Where the value of a dotted key comes from: itself or the list it is in. None for a default."""
@@ -89,7 +91,7 @@ def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> 
     if faults or recipe is None:
         return None, faults
     origins = {dotted(path): origin for path, origin in builder.origins.items() if path}
-    return Loaded(recipe, text, None if source is None else str(source), tree, origins), []
+    return Loaded(recipe, text, None if source is None else str(source), tree, origins, builder.files), []
 
 
 def shipped_recipes() -> list[str]:
@@ -138,11 +140,14 @@ class _Builder:
         self.tree: dict[str, Any] = {}
         self.origins: dict[Path, Origin] = {}
         self.faults: list[Fault] = []
+        self.files: dict[str, FilePath] = {}
         self.rank = 0
 
     def add_file(self, text: str, file: FilePath | None, label: str, above: tuple[FilePath | None, ...] = ()) -> None:
         """Lays the files that this one extends, in order, then the file itself."""
         self.rank += 1
+        if file:
+            self.files[label] = file
         remember_addresses(text)
         document = parse(text, label, self.rank)
         if document.tree is not None and not isinstance(document.tree, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from llmkit.recipe.schema.base import NEUTRAL, Section
 
@@ -121,9 +121,15 @@ class EvalSection(Section):
     """Price of a million generated tokens."""
 
 
+def _folder_name(name: str) -> str:
+    if not name.strip(". ") or not name.isprintable() or any(char in "/\\" for char in name):
+        raise ValueError("should be the name of one folder, without / and \\")
+    return name
+
+
 class OutputSection(Section):
     """Where results go: `<dir>/<name>-<digest>/`."""
 
     dir: str = "runs"
-    name: str | None = None
+    name: Annotated[str, AfterValidator(_folder_name)] | None = None
     """Default: the command and the question set."""
