@@ -20,6 +20,7 @@ from typer.main import get_command, get_group
 from llmkit import __version__
 from llmkit.cli import common
 from llmkit.errors import Incomplete, LlmkitError, UsageError
+from llmkit.signals import ignore, interrupt
 
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
@@ -122,14 +123,20 @@ def root(
 
 def main(args: list[str] | None = None) -> None:
     """The console script: runs one command and exits with its code (errors.py)."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(wish) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(wish, interrupt)
     if sys.stdout is None or sys.stderr is None:  # closed, as by `>&-`
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 open as long as the process
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     # What is piped is UTF-8 whatever the locale. A lone surrogate becomes \udxxx, which JSON reads back as the same.
     sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    try:
+        code = run(sys.argv[1:] if args is None else args)
+    except KeyboardInterrupt:  # while an error was being printed
+        code = Interrupted.exit_code
+    ignore()
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import changed, conditions, gates, jobs, noise, provenance, report
+from llmkit.evaluate import changed, conditions, gates, jobs, limits, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
@@ -145,6 +145,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     if recipe.eval.baseline:
         read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
+    limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(recipe.eval.gates, len(questions), recipe.eval.interval.level)
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.evaluate import limits
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.pipeline import measure
 from llmkit.evaluate.samples import Sample
@@ -33,6 +34,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     The journal stays as it is. DataError where the folder holds no outcomes or the run is unfinished, UsageError where
     another process works in it.
     """
+    limits.refuse_idle(loaded.recipe.eval.gates)
     if not any(row["kind"] == "outcome" for row in RunFolder(run).entries()):
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     with RunFolder.reopen(run) as folder:

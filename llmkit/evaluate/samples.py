@@ -86,8 +86,15 @@ def read_samples(run: Path | str) -> Iterator[Sample]:
     """
     if not (Path(run) / "samples.jsonl").is_file():
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
-    rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
-    return (Sample.from_row(row) for row in rows.values())
+    rows = {row["key"]: row for row in read_journal(Path(run)) if row["kind"] == "outcome"}
+    return (_sample(row, Path(run)) for row in rows.values())
+
+
+def _sample(row: Mapping[str, Any], run: Path) -> Sample:
+    try:
+        return Sample.from_row(row)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{run}: the answer {row['key']!r} in samples.jsonl is damaged: {error}") from None
 
 
 def recipe_of(folder: Path) -> Mapping[str, Any]:
@@ -95,7 +102,10 @@ def recipe_of(folder: Path) -> Mapping[str, Any]:
     from llmkit.recipe.document import parse
 
     path = folder / "recipe.resolved.yaml"
-    tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
+    try:
+        tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}", "the folder of this run is damaged") from None
     return tree if isinstance(tree, Mapping) else {}
 
 

@@ -54,8 +54,9 @@ def read_rows(path: str, what: str) -> list[Any]:
         if text.lstrip()[:1] == "[":
             return json.loads(text)
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error.msg})") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise DataError(f"{path}: not JSON ({reason})") from None
 
 
 class _Pair(NamedTuple):
@@ -105,7 +106,7 @@ class File(TextEdit):
     argument = "PATH"
     adds_numbers = True
     shows_example = False
-    nothing = "not in the file"
+    nothing = "not in the file, or not changed in it"
 
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)

@@ -108,17 +108,33 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / _JOURNAL
     if not path.is_file():
         return
-    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
-            except ValueError as error:
+                yield _checked(json.loads(line.decode("utf-8", "surrogatepass")))
+            except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"{path}:{number}: not a line of a journal: {error}",
                     "delete that line; its question is asked again",
                 ) from error
+
+
+# What every line of a kind has, whatever llmkit wrote it.
+_FIELDS = {
+    "outcome": ("key", "error", "question_id", "cluster_id", "condition", "arm", "draw", "correct", "gold", "text"),
+    "noise": ("key", "error"),
+}
+
+
+def _checked(row: Any) -> dict[str, Any]:
+    """A line that says what it is and has what such a line has; ValueError for any other."""
+    if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
+        raise ValueError("it has no `kind`")
+    if missing := [name for name in _FIELDS.get(row["kind"], ("key",)) if name not in row]:
+        raise ValueError(f"it has no `{missing[0]}`")
+    return row
 
 
 def _cut_torn_line(path: Path) -> None:
