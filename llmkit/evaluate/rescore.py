@@ -52,6 +52,11 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
+        if missing := [name for name in ("question", "question_kind", "options", "said") if name not in row]:
+            raise DataError(
+                f"{folder.path}: the answer {row['key']!r} in samples.jsonl has no `{missing[0]}`",
+                "it cannot be scored again; the same llmkit command asks it again",
+            )
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )

@@ -120,7 +120,7 @@ def test_a_damaged_run_is_named_and_never_internal(llmkit, runs, command):
     for name in runs[1:]:
         code, _, err = llmkit(*command.format(name).split())
         assert "internal" not in err, (name, err)
-        assert code in (0, 2), (name, err)
+        assert code in (0, 2, 4), (name, err)  # 4: a shard that lacks answers
 
 
 WAITING = """
