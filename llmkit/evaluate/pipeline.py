@@ -93,7 +93,7 @@ class Plan:
             data = self.recipe.data
             others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
             told.append(
-                f"{data.path}: asked are rows of its {data.split} split; set aside are {others} (data.split: all asks "
+                f"{data.path}: rows of its {data.split} split are asked; set aside are {others} (data.split: all asks "
                 "every row)"
             )
         if self.skipped:
