@@ -226,7 +226,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
-                if row["kind"] in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
+                if row.get("kind") in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
@@ -248,7 +248,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
 
 def finished(rows: Iterable[Row]) -> dict[str, Row]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
-    return {r["key"]: r for r in rows if r["kind"] == "outcome" and r["error"] is None}
+    return {r["key"]: r for r in rows if r.get("kind") == "outcome" and r["error"] is None}
 
 
 def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:

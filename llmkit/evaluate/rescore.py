@@ -35,7 +35,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     another process works in it.
     """
     limits.refuse_idle(loaded.recipe.eval.gates)
-    if not any(row["kind"] == "outcome" for row in RunFolder(run).entries()):
+    if not any(row.get("kind") == "outcome" for row in RunFolder(run).entries()):
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     with RunFolder.reopen(run) as folder:
         if not (run / "metrics.json").is_file():
@@ -47,7 +47,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
 
 
 def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
-    rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
+    rows = {row["key"]: row for row in folder.entries() if row.get("kind") == "outcome"}
     scorer = SCORERS[loaded.recipe.eval.scorer]()
     samples, changed = [], 0
     for row in rows.values():

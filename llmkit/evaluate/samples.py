@@ -86,7 +86,7 @@ def read_samples(run: Path | str) -> Iterator[Sample]:
     """
     if not (Path(run) / "samples.jsonl").is_file():
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
-    rows = {row["key"]: row for row in read_journal(Path(run)) if row["kind"] == "outcome"}
+    rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
     return (_sample(row, Path(run)) for row in rows.values())
 
 

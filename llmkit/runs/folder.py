@@ -129,10 +129,10 @@ _FIELDS = {
 
 
 def _checked(row: Any) -> dict[str, Any]:
-    """A line that says what it is and has what such a line has; ValueError for any other."""
-    if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
-        raise ValueError("it has no `kind`")
-    if missing := [name for name in _FIELDS.get(row["kind"], ("key",)) if name not in row]:
+    """A line that has what a line of its kind has; ValueError for any other."""
+    if not isinstance(row, dict):
+        raise ValueError("it is no object with fields")
+    if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
         raise ValueError(f"it has no `{missing[0]}`")
     return row
 
