@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmkit.errors import DataError, EngineError
+from llmkit.errors import DataError
 from llmkit.evaluate.cells import NOISY, is_noisy, null, number
 from llmkit.evaluate.samples import Sample
 from llmkit.types import Variant
@@ -81,13 +81,11 @@ def _count(copies: Iterable[tuple[str, Hashable, bool, str | None]]) -> dict[str
 def refuse_unchanged(variants: Sequence[Variant]) -> None:
     """DataError where noise changed no copy of a condition: there is no such condition, and a loss of 0 would be wrong.
 
-    EngineError where a model was to write the noise and no call succeeded.
+    For noise that is known before a model is asked. What a model was to write and did not is not measured instead.
     """
     for condition, copies in of_variants(variants).items():
         if copies.changed:
             continue
-        if set(copies.reasons) == {"nothing was written"}:
-            raise EngineError(f"`{condition}`: the model wrote none of {copies.copies} noisy copies: every call failed")
         if condition.startswith("file:") and all(why.startswith("file: ") for why in copies.reasons):
             raise DataError(
                 f"`{condition}` matches none of the {copies.copies} questions",

@@ -207,8 +207,6 @@ def run(
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
-            if not shard:  # a shard may hold none that could be changed; `merge` looks at all of them
-                changed.refuse_unchanged(planned.variants)
         found = _instructions(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
@@ -240,7 +238,6 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
                 "run the shard that lacks them again: it goes on where it stopped",
             )
-        changed.refuse_unchanged(planned.variants)
         ordered = [Sample.from_row(rows[job.key]) for job in wanted]
         measured, verdicts = measure(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, verdicts, 0)
