@@ -20,6 +20,7 @@ from typer.main import get_command, get_group
 from llmkit import __version__
 from llmkit.cli import common
 from llmkit.errors import Incomplete, LlmkitError, UsageError
+from llmkit.signals import ignore, interrupt
 
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
@@ -37,7 +38,7 @@ COMMANDS = {
 
 READER_LEFT = 141  # as a shell reports any program whose reader left, as in `| head`
 
-_ANYWHERE = {"--debug", "--quiet"}  # understood behind the command too
+_ANYWHERE = {"--debug", "--quiet", "--trust-recipe"}  # understood behind the command too
 
 
 class Interrupted(LlmkitError):
@@ -65,6 +66,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         common.settings.debug, common.settings.quiet = ctx.params["debug"], ctx.params["quiet"]
+        common.settings.trust_recipe = ctx.params["trust_recipe"]
         common.set_up_logs()
         try:
             return super().invoke(ctx)
@@ -111,20 +113,30 @@ def root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library logs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notes, only results and errors.")] = False,
+    trust_recipe: Annotated[
+        bool,
+        typer.Option("--trust-recipe", help="Let a recipe from elsewhere use the variables, files, servers it names."),
+    ] = False,
 ) -> None:
     """Does a language model survive the text that people really write, and what can be done about it?"""
 
 
 def main(args: list[str] | None = None) -> None:
     """The console script: runs one command and exits with its code (errors.py)."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(wish) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(wish, interrupt)
     if sys.stdout is None or sys.stderr is None:  # closed, as by `>&-`
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 open as long as the process
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     # What is piped is UTF-8 whatever the locale. A lone surrogate becomes \udxxx, which JSON reads back as the same.
     sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    try:
+        code = run(sys.argv[1:] if args is None else args)
+    except KeyboardInterrupt:  # while an error was being printed
+        code = Interrupted.exit_code
+    ignore()
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:

@@ -11,9 +11,12 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from llmkit.recipe import Loaded
@@ -124,6 +127,7 @@ class Settings:
 
     debug: bool = False
     quiet: bool = False
+    trust_recipe: bool = False
 
 
 settings = Settings()
@@ -131,9 +135,29 @@ settings = Settings()
 
 def recipe_from(source: str | None, sets: list[str] | None = None, **flags: Any) -> Loaded:
     """The recipe in `source` with `--set` pairs and then the given flags over it. `flags` are named as in `KEYS`."""
-    from llmkit.recipe import load
+    return load_trusted(source, overrides(sets, **flags))
 
-    return load(source, overrides(sets, **flags))
+
+def load_trusted(source: str | None, given: list[Any]) -> Loaded:
+    """`recipe.load` for a command that will act on it: a recipe from elsewhere that names environment variables, files
+    or servers is asked about once on a terminal. UsageError where the answer is no or nobody can be asked."""
+    from llmkit.recipe import is_trusted, load, names_from_elsewhere, trust
+
+    loaded = load(source, given)
+    named = names_from_elsewhere(loaded, FilePath.cwd())
+    if not named or settings.trust_recipe or is_trusted(loaded, named):
+        return loaded
+    for file, what in named.items():
+        print(f"{file} is not in this folder or its repository, and names {', '.join(what)}.", file=sys.stderr)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"the recipe {next(iter(named))} comes from elsewhere and was not trusted",
+            "read it, then say --trust-recipe, or copy it into this folder",
+        )
+    if not typer.confirm("May it use them?", err=True):
+        raise UsageError("the recipe was not trusted", "copy what you need of it into a recipe of your own")
+    trust(loaded, named)
+    return loaded
 
 
 def overrides(sets: list[str] | None = None, **flags: Any) -> list[Any]:
@@ -188,6 +212,7 @@ def set_up_logs() -> None:
 
     No key is in either: the HTTP client, for one, notes whole addresses.
     """
+    from llmkit.logs import hush_triton
     from llmkit.secrets import LOG_FILTER
 
     logging.disable(logging.WARNING if settings.quiet else logging.NOTSET)
@@ -195,6 +220,7 @@ def set_up_logs() -> None:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for handler in (logging.lastResort, *logging.getLogger().handlers):
         handler.addFilter(LOG_FILTER)
+    hush_triton()
 
 
 def note(text: str) -> None:

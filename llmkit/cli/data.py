@@ -66,7 +66,8 @@ def show(
         print(f"{question.id}\n{_indented(question.text)}\n  -> {question.gold}\n")
     skipped = f"; bad lines left out: {questions.skipped}" if questions.skipped else ""
     where = "" if recipe.data.split == "all" else f" in the {recipe.data.split} split"
-    note(f"{len(shown)} of {len(questions)} questions{where}{skipped}")
+    aside = "".join(f"; set aside in {split}: {count}" for split, count in sorted(questions.aside.items()))
+    note(f"{len(shown)} of {len(questions)} questions{where}{skipped}{aside}")
 
 
 def _row(name: str, task: Any) -> dict[str, Any]:

@@ -61,9 +61,9 @@ def score(
     from llmkit.evaluate.report import summary
     from llmkit.evaluate.report.terminal import console
     from llmkit.evaluate.rescore import rescore
+    from llmkit.recipe import load
 
-    recipe = Path(run) / "recipe.resolved.yaml"
-    loaded = common.recipe_from(str(recipe), set_, gates=gate)
+    loaded = load(Path(run) / "recipe.resolved.yaml", common.overrides(set_, gates=gate))
     found = rescore(Path(run), loaded)
     if json_:
         common.print_json({"run": run, "changed": found.changed, **found.metrics})

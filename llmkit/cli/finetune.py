@@ -38,7 +38,7 @@ def finetune(
 
     Ends with the run folder; the adapter is in its folder `adapter`. The same command resumes an interrupted training.
     """
-    from llmkit.recipe import Override, load
+    from llmkit.recipe import Override
 
     given = [
         Override("finetune.method", method, f"--method {method}") if method else None,
@@ -48,7 +48,7 @@ def finetune(
         else None,
     ]
     flags = common.overrides(set_, model=model, task=task, data_dir=data_dir, seed=seed, out=out, name=name)
-    loaded = load(source, [*flags, *(override for override in given if override)])
+    loaded = common.load_trusted(source, [*flags, *(override for override in given if override)])
     if dry_run:
         from llmkit.finetune.dry_run import dry_run as look
 

@@ -120,7 +120,7 @@ def measure(
         raise UsageError("--anew and --keep exclude each other", "--anew asks everything again, --keep nothing")
     if_changed = "anew" if anew else "keep" if keep else "stop"
     part = _shard(shard)
-    loaded = load(source, overrides)
+    loaded = common.load_trusted(source, overrides)
     _demand(loaded, command)
     tasks = loaded.recipe.data.tasks
     each = [load(source, [*overrides, Override("data.task", t, "data.tasks")]) for t in tasks] or [loaded]
@@ -221,7 +221,13 @@ def _print_means(results: list[Result]) -> None:
         return f"{sum(values) / len(values):.3f}" if values else ""
 
     print(f"\nMean accuracy over {len(results)} sets")
-    common.print_table(["arm", *conditions], [[a, *(mean(a, c) for c in conditions)] for a in arms], tuple(conditions))
+    rows = [[a, *(mean(a, c) for c in conditions)] for a in arms]
+    shares = [[r.metrics["noise"][c]["share"] for r in results if c in r.metrics["noise"]] for c in conditions]
+    if any(shares):
+        rows.append(["questions changed", *(f"{sum(s) / len(s):.3f}" if s else "" for s in shares)])
+    common.print_table(["arm", *conditions], rows, tuple(conditions))
+    dtypes = dict.fromkeys(r.metrics["engine"]["dtype"] or "not stated by the server" for r in results)
+    print(f"\ndtype: {', '.join(dtypes)}")
 
 
 def _demand(loaded: Loaded, command: str) -> None:

@@ -40,15 +40,18 @@ Rate = Annotated[
 ]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
-Copies = Annotated[int, typer.Option("--copies", metavar="N", min=1, help="Noisy copies of each row and condition.")]
+Copies = Annotated[
+    int, typer.Option("--copies", metavar="N", min=1, max=10_000, help="Noisy copies of each row and condition.")
+]
 Protect = Annotated[
     list[str] | None,
     typer.Option("--protect", metavar="REGEX", help="Protect what this matches, too. May be repeated."),
 ]
 Retries = Annotated[
-    int | None, typer.Option("--retries", metavar="N", help="Fresh seeds where a copy fails its checks.")
+    int | None,
+    typer.Option("--retries", metavar="N", min=0, max=100, help="Fresh seeds where a copy fails its checks."),
 ]
-Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that do the work.")]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=1_024, help="Processes that do the work.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted --out FILE stopped.")]
 Preview = Annotated[

@@ -127,7 +127,7 @@ def init(
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     """What the format alone does not know: names that do not exist, and gates that could not pass."""
-    from llmkit.evaluate import gates
+    from llmkit.evaluate import gates, limits
     from llmkit.perturb import Perturber
     from llmkit.perturb.spec import names
     from llmkit.perturb.variants import perturbers
@@ -161,6 +161,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
         conditions = list(perturbers(recipe.perturb, recipe.seed))
         for i, gate in enumerate(recipe.eval.gates):
             attempt(f"eval.gates.{i}", lambda g: gates.validate([g], arms, conditions, baseline=True), gate)
+            attempt(f"eval.gates.{i}", limits.refuse_idle, [gate])
             if recipe.data.limit is not None:
                 level = recipe.eval.interval.level
                 attempt(f"eval.gates.{i}", gates.refuse_hopeless, [gate], recipe.data.limit, level)

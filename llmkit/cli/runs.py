@@ -23,7 +23,7 @@ def ls(folder: Folder = "runs", as_json: Json = False) -> None:
     home = Path(folder)
     if not home.is_dir():
         raise DataError(f"no folder `{folder}`", "runs are written to `output.dir` of a recipe: name it with --dir")
-    found = [_summary(path) for path in home.iterdir() if _is_run(path)]
+    found = [_listed(path) for path in home.iterdir() if _is_run(path)]
     found.sort(key=lambda run: (run["changed"], run["run"]))
     if as_json:
         print_json(found)
@@ -65,6 +65,7 @@ def merge(
     The whole run is written where the first shard says (`output.dir`). Shards may differ in what changes no answer.
     """
     from llmkit.evaluate import pipeline
+    from llmkit.evaluate.samples import facts_of
     from llmkit.recipe import digest, load
 
     if strange := [path for path in shards if not _is_run(path)]:
@@ -72,7 +73,7 @@ def merge(
             f"{strange[0]} is no run folder", "name the folders of the shards, as `llmkit runs ls` lists them"
         )
     recipes = [load(path / "recipe.resolved.yaml") for path in shards]
-    commands = [(_json(path / "run.json") or {}).get("command") for path in shards]
+    commands = [facts_of(path).get("command") for path in shards]
     for path, recipe, command in zip(shards, recipes, commands, strict=True):
         if (digest(recipe.recipe), command) != (digest(recipes[0].recipe), commands[0]):
             raise DataError(
@@ -107,15 +108,25 @@ def _find(run: str, folder: Path) -> Path:
     raise unknown("run", run, [p.name for p in runs])
 
 
+def _listed(path: Path) -> dict[str, Any]:
+    """A run's line, also where its folder is damaged: one such run does not hide the others."""
+    try:
+        return _summary(path)
+    except DataError:
+        nothing = dict.fromkeys(("outcomes", "model", "task"))
+        return {"run": path.name, "path": str(path), "state": "damaged", **nothing, "changed": _changed(path)}
+
+
 def _summary(path: Path) -> dict[str, Any]:
     recipe = _recipe(path)
+    model, data = (part if isinstance(part := recipe.get(name), dict) else {} for name in ("model", "data"))
     return {
         "run": path.name,
         "path": str(path),
         "state": "finished" if (path / "metrics.json").is_file() else "unfinished",
         "outcomes": _outcomes(path / "samples.jsonl"),
-        "model": (recipe.get("model") or {}).get("path"),
-        "task": (recipe.get("data") or {}).get("task") or (recipe.get("data") or {}).get("path"),
+        "model": model.get("path"),
+        "task": data.get("task") or data.get("path"),
         "changed": _changed(path),
     }
 
@@ -137,8 +148,14 @@ def _outcomes(path: Path) -> int:
 def _recipe(path: Path) -> dict[str, Any]:
     from llmkit.recipe.document import parse
 
-    tree = parse((path / "recipe.resolved.yaml").read_text(encoding="utf-8"), str(path)).tree
-    return tree if isinstance(tree, dict) else {}
+    file = path / "recipe.resolved.yaml"
+    try:
+        document = parse(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read: {error}", "the folder of this run is damaged") from None
+    if document.faults or not isinstance(document.tree, dict):
+        raise DataError(f"{file}: is no recipe", "the folder of this run is damaged")
+    return document.tree
 
 
 def _json(path: Path) -> Any:
@@ -146,7 +163,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
 
 
@@ -180,6 +197,8 @@ def compare(
 
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
     """The tables that the run ended with, where it has arms; else every number."""
+    if not isinstance(metrics, dict):
+        raise DataError(f"{path / 'metrics.json'}: holds no measurements", "the same llmkit command writes it again")
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
@@ -190,7 +209,7 @@ def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
 
     try:
         tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
     console().print(tables)

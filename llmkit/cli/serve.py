@@ -18,7 +18,7 @@ Adapters = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="A hub name, a local folder, or smollm2-135m.")]
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")]
-Port = Annotated[int, typer.Option("--port", metavar="PORT", help="0 takes any that is free.")]
+Port = Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes any that is free.")]
 Options = Annotated[list[str] | None, typer.Argument(metavar="[-- VLLM OPTIONS]", help="Any option of vLLM's server.")]
 
 

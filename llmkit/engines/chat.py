@@ -52,7 +52,6 @@ def plain_text(messages: tuple[Message, ...]) -> str:
 
 def render_template(source: str, messages: tuple[Message, ...]) -> str:
     """A user's chat template filled in without a tokenizer, in Jinja's sandbox. EngineError if it fails."""
-    from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -62,7 +61,7 @@ def render_template(source: str, messages: tuple[Message, ...]) -> str:
     try:
         template = environment.from_string(source)
         return template.render(messages=turns, add_generation_prompt=True, bos_token="", eos_token="")
-    except TemplateError as error:
+    except Exception as error:  # a template may divide by zero, or worse
         raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error
 
 
@@ -146,12 +145,11 @@ class Renderer:
         return Reply(text, reasoning, usage, "stop" if stopped else finish_reason)
 
     def _apply_template(self, messages: list[Message]) -> str:
-        from jinja2 import TemplateError
 
         turns = [{"role": m.role, "content": m.content} for m in messages]
         try:
             return self.tokenizer.apply_chat_template(
                 turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except Exception as error:  # a template may divide by zero, or worse
             raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error

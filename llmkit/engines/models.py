@@ -37,16 +37,26 @@ class LocalModel:
 
     def max_len(self, asked: int | None) -> int:
         """Longest prompt plus reply: what is asked for, else the model's own limit, at most 4096."""
-        text = self.config.get("text_config") or self.config
+        text = self._text_config
         limit = text.get("max_position_embeddings") or text.get("n_positions") or _LONGEST_DEFAULT
+        if not isinstance(limit, int) or limit < 1:
+            raise UsageError(
+                f"{self.name}: config.json gives {str(limit)[:40]!r} as its longest prompt", "the folder is damaged"
+            )
         if asked and asked > limit:
             raise UsageError(f"max_model_len {asked} is more than {self.name} can take ({limit})", "ask for less")
         return asked or min(limit, _LONGEST_DEFAULT)
 
     @property
+    def _text_config(self) -> dict[str, Any]:
+        """The part of config.json that is about text: all of it, or a section of a model that reads images, too."""
+        text = self.config.get("text_config")
+        return text if isinstance(text, dict) and text else self.config
+
+    @property
     def dtype(self) -> str:
         """The dtype the weights are stored in, as config.json says."""
-        text = self.config.get("text_config") or self.config
+        text = self._text_config
         return str(self.config.get("dtype") or self.config.get("torch_dtype") or text.get("dtype") or "float32")
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.models import adapter_folder
 from llmkit.errors import UsageError
+from llmkit.evaluate import changed
 from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, number
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
-from llmkit.evaluate.samples import Sample, read_samples, recipe_of
+from llmkit.evaluate.samples import Sample, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
 from llmkit.types import CLEAN
@@ -33,9 +34,14 @@ class Beside:
     questions: int
     conditions: list[str]
     rows: list[dict[str, Any]]
+    noise: dict[str, dict[str, dict[str, Any]]]
+    """By run, then condition: how many of the shared questions noise changed."""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """What each run was computed in."""
 
     def json(self) -> dict[str, Any]:
-        return {"questions": self.questions, "conditions": self.conditions, "rows": self.rows}
+        facts = {"questions": self.questions, "conditions": self.conditions}
+        return {**facts, "noise": self.noise, "dtypes": self.dtypes, "rows": self.rows}
 
     def table(self) -> Table:
         """As a Rich table."""
@@ -43,6 +49,7 @@ class Beside:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=self._title, title_justify="left")
+        table.caption, table.caption_justify = "\n".join(self._below), "left"
         table.add_column("run, arm", overflow="fold")
         for name in _COLUMNS:
             table.add_column(name, justify="right")
@@ -59,7 +66,13 @@ class Beside:
             for row, (first, *rest) in ((row, _cells(row)) for row in self.rows)
         )
         page = _PAGE.replace("@title@", escape(self._title)).replace("@head@", head).replace("@rows@", rows)
-        return page.replace("@first@", escape(_cells(self.rows[0])[0]))
+        shares = "".join(f"<li>{escape(line)}</li>" for line in self._below)
+        return page.replace("@changed@", shares).replace("@first@", escape(_cells(self.rows[0])[0]))
+
+    @property
+    def _below(self) -> list[str]:
+        """What is said below the table."""
+        return [*changed.lines(self.noise), *(f"{run}: dtype {dtype}" for run, dtype in self.dtypes.items())]
 
     @property
     def _title(self) -> str:
@@ -109,7 +122,9 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
                 "training": trainings[int(place)],
             }
         )
-    return Beside(len(same), [c for c in cells.conditions if c in shared], rows)
+    counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
+    dtypes = {name: dtype_of(path) for name, path in zip(names, paths, strict=True)}
+    return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted, dtypes)
 
 
 def _tokens(samples: Sequence[Sample]) -> float | None:
@@ -202,6 +217,7 @@ small { display: block; opacity: .65; }
 <p>@title@. Bars: <span class="key clean"><b></b> clean</span>, <span class="key noisy"><b></b> noisy</span>.
 Brackets are 95 % intervals; changes are paired, against @first@. Tokens count prompt and reply of every
 call that an answer took.</p>
+<ul>@changed@</ul>
 <div><table><thead><tr>@head@</tr></thead><tbody>@rows@</tbody></table></div>
 </body>
 </html>

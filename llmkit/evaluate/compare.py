@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluate import statistics
+from llmkit.evaluate import changed, statistics
 from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, interval, number
-from llmkit.evaluate.samples import Sample, as_samples, read_samples, recipe_of
+from llmkit.evaluate.samples import Sample, as_samples, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
 from llmkit.types import CLEAN, Outcome
@@ -27,10 +27,20 @@ class Comparison:
     questions: int
     left_out: int
     rows: list[dict[str, Any]]
+    noise: dict[str, dict[str, dict[str, Any]]]
+    """By run, then condition: how many of the shared questions noise changed."""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """What each run was computed in."""
+
+    @property
+    def _below(self) -> list[str]:
+        """What is said below the table."""
+        return [*changed.lines(self.noise), *(f"{run}: dtype {dtype}" for run, dtype in self.dtypes.items())]
 
     def json(self) -> dict[str, Any]:
         """As JSON: one row for each run after the first, arm, condition and metric."""
-        return {"runs": self.runs, "questions": self.questions, "left_out": self.left_out, "rows": self.rows}
+        facts = {"runs": self.runs, "questions": self.questions, "left_out": self.left_out}
+        return {**facts, "noise": self.noise, "dtypes": self.dtypes, "rows": self.rows}
 
     def table(self) -> Table:
         """As a Rich table."""
@@ -40,6 +50,7 @@ class Comparison:
         several = len(self.runs) > 2
         title = " against ".join([", ".join(self.runs[1:]), self.runs[0]])
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+        table.caption, table.caption_justify = "\n".join(self._below), "left"
         for name in [*(["run"] if several else []), "arm", "accuracy"]:
             table.add_column(name, no_wrap=True)
         for name in ("before", "after", "change", "interval", "better", "worse", "p"):
@@ -70,7 +81,8 @@ def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, 
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     names = run_names([Path(run) for run in runs])
-    return _compared(dict(zip(names, (list(read_samples(run)) for run in runs), strict=True)), section, seed)
+    found = _compared(dict(zip(names, (list(read_samples(run)) for run in runs), strict=True)), section, seed)
+    return replace(found, dtypes={name: dtype_of(Path(run)) for name, run in zip(names, runs, strict=True)})
 
 
 def against(
@@ -135,7 +147,10 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
             {"run": names[i], "arm": arm, "condition": condition, "metric": metric, "before": before, "after": after}
             | {"change": change}
         )
-    return Comparison(names, len(same), left_out, rows)
+    noise = changed.of_runs(runs, same)
+    unmeasured = {c for counted in noise.values() for c in changed.unmeasured(counted)}
+    rows = [row for row in rows if row["metric"] != "drop" or row["condition"] not in unmeasured]
+    return Comparison(names, len(same), left_out, rows, noise)
 
 
 def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:

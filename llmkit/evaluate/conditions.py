@@ -9,11 +9,12 @@ from random import Random
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.evaluate import changed
 from llmkit.perturb import make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import gold_text, load, normalise
+from llmkit.tasks import Questions, gold_text, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 REPLICATE = "clean#2"
@@ -53,7 +54,7 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
         )
 
 
-def test_questions(recipe: Recipe) -> list[Question]:
+def test_questions(recipe: Recipe) -> Questions:
     """The questions that are measured. DataError where there are none."""
     questions = load(recipe.data, seed=recipe.seed)
     if not questions:
@@ -71,10 +72,25 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
                 "it needs a question to write noise for; take conditions without a model here",
             )
         # The noise falls on what stands around the question; the condition only names it.
-        variants = [replace(v, text=v.question.text, edits=(), strength=Strength()) for v in variants]
+        variants = [replace(v, text=v.question.text, edits=(), strength=Strength(), rejected=None) for v in variants]
     if recipe.eval.replicate_clean:
         variants += [Variant(q, REPLICATE, q.text) for q in questions]
     return variants
+
+
+def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
+    """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
+
+    A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
+    """
+    known = {CLEAN, *(c for c, p in perturbers(recipe.perturb, recipe.seed).items() if not p.most_calls)}
+    try:
+        changed.refuse_unchanged([v for v in variants if v.condition in known])
+    except DataError:
+        if len({v.question.id for v in variants}) == len(questions):
+            raise
+        whole = test_variants(questions, recipe, nobody)
+        changed.refuse_unchanged([v for v in whole if v.condition in known])
 
 
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:

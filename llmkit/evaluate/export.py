@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.cells import STAND, Cells
+from llmkit.evaluate.changed import changed_by_noise
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of, system_prompt_of
 from llmkit.registry import unknown
 
@@ -87,6 +88,7 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         "draw": o.draw,
         "condition": o.condition,
         "text": sample.text,
+        "changed": changed_by_noise(sample),
         "gold": o.gold,
         "kind": sample.kind,
         "options": list(sample.options),

@@ -106,7 +106,8 @@ def evaluate(gates: Sequence[Gate], metrics: Mapping[str, Any]) -> list[GateResu
     results = []
     for gate in gates:
         for condition in _conditions(gate, metrics["conditions"]):
-            found = _find(gate, condition, metrics)
+            reason = metrics["unmeasured"].get(condition)
+            found = {"reason": reason} if reason else _find(gate, condition, metrics)
             value, low, high = (found.get(key) for key in ("value", "low", "high"))
             outcome: Verdict = "undecided" if value is None else verdict(gate, value, low, high)
             reason = found.get("reason") if value is None else None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from llmkit.evaluate import correction, cost, curves, statistics
+from llmkit.evaluate import changed, correction, cost, curves, statistics
 from llmkit.evaluate.cells import (
     NOISY,
     STAND,
@@ -44,10 +44,13 @@ def metrics(
     """
     samples = sorted(as_samples(outcomes), key=_order)
     cells = Cells(samples)
+    noise = {condition: copies.row() for condition, copies in changed.of_samples(samples).items()}
+    unmeasured = changed.unmeasured(noise)
     level, draws = section.interval.level, section.interval.draws
     solved = _Solved(cells, level, draws, derive(seed, "bootstrap"))
     guess = _chance(cells)
     arms = {arm: _arm(cells, solved, arm, guess, section) for arm in cells.arms}
+    changed.without_unmeasured(arms, unmeasured)
     return {
         "version": 1,
         "level": level,
@@ -55,10 +58,13 @@ def metrics(
         "clusters": len(set(cells.clusters.tolist())),
         "outcomes": len(samples),
         "chance": number(guess),
+        "engine": None,  # what answered, where a run is measured: outcomes do not say
         "conditions": cells.conditions,
+        "noise": noise,
+        "unmeasured": unmeasured,
         "minimum_detectable_effect": _detectable(cells, solved, level),
         "arms": arms,
-        "holm": _holm(cells, solved, section.family, 1 - level),
+        "holm": _holm(cells, solved, section.family, 1 - level, unmeasured),
         "noise_floor": {arm: floor for arm in cells.arms if (floor := _noise_floor(cells, arm, level))},
         "baseline": None if baseline is None else against(samples, baseline, section.interval, seed),
         "timing": cost.timing(cells),
@@ -263,11 +269,13 @@ def _noise_floor(cells: Cells, arm: str, level: float) -> dict[str, Any] | None:
     }
 
 
-def _holm(cells: Cells, solved: _Solved, family: Sequence[str], alpha: float) -> list[dict[str, Any]]:
+def _holm(
+    cells: Cells, solved: _Solved, family: Sequence[str], alpha: float, unmeasured: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Adjusted p-values over every comparison of the declared family."""
     tests = {}
     for (metric, arm, condition), test in solved.tests.items():
-        if arm == CEILING or condition == NOISY or "p" not in test:
+        if arm == CEILING or condition == NOISY or condition in unmeasured or "p" not in test:
             continue
         kind = "clean_drop" if metric == "gain" and condition == CLEAN else metric
         if kind in family and (kind == "clean_drop" or condition in cells.noisy):

@@ -16,7 +16,7 @@ Job = tuple[str, Steps]
 
 def known(rows: Iterable[Row]) -> Ask:
     """Gives what a journal holds, and asks nobody."""
-    written = {row["key"]: _perturbed(row) for row in rows if row["kind"] == "noise" and row["error"] is None}
+    written = {row["key"]: _perturbed(row) for row in rows if row.get("kind") == "noise" and row["error"] is None}
     return lambda jobs: ((name, written.get(name)) for name, _ in jobs)
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
+from llmkit.evaluate import changed, conditions, gates, jobs, limits, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.generations import Generations, IfChanged, joined, judged
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
+from llmkit.evaluate.samples import Sample, facts_of, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
@@ -72,6 +72,10 @@ class Plan:
     """How a model is asked for noise."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What the file of the given instructions says of where they come from."""
+    aside: Mapping[str, int] = field(default_factory=dict)
+    """How many rows of the user's own file each other split holds."""
+    skipped: int = 0
+    """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
@@ -86,10 +90,24 @@ class Plan:
             if effect is None
             else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
         ]
+        if self.aside:
+            data = self.recipe.data
+            others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
+            told.append(
+                f"{data.path}: rows of its {data.split} split are asked; set aside are {others} (data.split: all asks "
+                "every row)"
+            )
+        if self.skipped:
+            told.append(f"bad rows left out: {self.skipped}")
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told
+        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+
+    def _ready(self) -> dict[str, changed.Copies]:
+        """The copies of the conditions whose noise needs no model."""
+        written = {c for c, p in perturbers(self.recipe.perturb, self.recipe.seed).items() if p.most_calls}
+        return changed.of_variants(v for v in self.variants if v.condition not in written)
 
     @property
     def noise_calls(self) -> int:
@@ -123,10 +141,12 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     conditions.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = conditions.test_variants(asked_here, recipe, conditions.nobody)
+    conditions.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     if recipe.eval.baseline:
         read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
+    limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(recipe.eval.gates, len(questions), recipe.eval.interval.level)
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
@@ -134,7 +154,22 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = conditions.near_duplicates(train + dev + tuned, questions)
-    return Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar, origin=origin)
+    return Plan(
+        recipe,
+        arms,
+        scorer,
+        needs,
+        asked_here,
+        variants,
+        train,
+        dev,
+        given,
+        searches,
+        similar,
+        origin=origin,
+        aside=questions.aside,
+        skipped=questions.skipped,
+    )
 
 
 def run(
@@ -166,7 +201,8 @@ def run(
         if not quiet and (remark := _batch_noise(loaded.recipe, engines)):
             print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
-        folder = stack.enter_context(_folder(loaded, command, shard, planned, system))
+        dtype = _dtype(loaded.recipe, engines)
+        folder = stack.enter_context(_folder(loaded, command, shard, planned, system, dtype))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         generations = Generations(folder, if_changed)
         if if_changed == "anew" and any(folder.entries()):
@@ -194,12 +230,13 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder(loaded, command, None, planned, system_prompt_of(shards[0])))
+        system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
+        folder = stack.enter_context(_folder(loaded, command, None, planned, system, dtype))
         joined(shards, folder)
         known = {row["key"] for row in folder.entries() if row["error"] is None}
         for shard in shards:
             for row in RunFolder(shard).entries():
-                if row["kind"] in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
+                if row.get("kind") in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
@@ -220,7 +257,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
 
 def finished(rows: Iterable[Row]) -> dict[str, Row]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
-    return {r["key"]: r for r in rows if r["kind"] == "outcome" and r["error"] is None}
+    return {r["key"]: r for r in rows if r.get("kind") == "outcome" and r["error"] is None}
 
 
 def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
@@ -286,7 +323,9 @@ def _answer(
 def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
     """Metrics, gates and report, written."""
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
+    facts = facts_of(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
+    measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
     verdicts = judged(gates.evaluate(recipe.eval.gates, measured), folder.path)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)
@@ -294,10 +333,13 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     return measured, verdicts
 
 
-def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None) -> RunFolder:
+def _folder(
+    loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
+) -> RunFolder:
     """The run's folder, named after the task and everything that can change its answers.
 
-    `system` is the text that the engine puts before every conversation: the file it came from may change.
+    `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
+    what `engine.dtype: auto` came to on this machine.
     """
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
@@ -308,6 +350,7 @@ def _folder(loaded: Loaded, command: Command, shard: Shard | None, planned: Plan
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
     similar = [asdict(pair) for pair in planned.similar]
     facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
+    facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
     folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
     return folder
 
@@ -319,6 +362,13 @@ def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
         if model.path not in opened:
             opened[model.path] = stack.enter_context(closing(open_engine(model, recipe.engine)))
     return {role: opened[model_of(recipe, role).path] for role in ROLES}
+
+
+def _dtype(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
+    """What the answering model computes in; None for a server, which does not say."""
+    if engine_kind(recipe.model, recipe.engine) == "openai":
+        return None
+    return engines["answerer"].identity.dtype
 
 
 def model_of(recipe: Recipe, role: Role) -> ModelSection:
@@ -334,7 +384,7 @@ def _batch_noise(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
         return None
     if engine_kind(recipe.model, recipe.engine) == "openai":
         what = "a server's answers may depend on what else it is asked"
-    elif (dtype := engines["answerer"].identity.dtype) in ("bfloat16", "float16"):
+    elif (dtype := _dtype(recipe, engines)) in ("bfloat16", "float16"):
         what = f"in {dtype} answers depend a little on what else is in the batch"
     else:
         return None

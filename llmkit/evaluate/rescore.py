@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.evaluate import limits
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.pipeline import measure
 from llmkit.evaluate.samples import Sample
@@ -33,7 +34,8 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     The journal stays as it is. DataError where the folder holds no outcomes or the run is unfinished, UsageError where
     another process works in it.
     """
-    if not any(row["kind"] == "outcome" for row in RunFolder(run).entries()):
+    limits.refuse_idle(loaded.recipe.eval.gates)
+    if not any(row.get("kind") == "outcome" for row in RunFolder(run).entries()):
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     with RunFolder.reopen(run) as folder:
         if not (run / "metrics.json").is_file():
@@ -45,11 +47,16 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
 
 
 def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
-    rows = {row["key"]: row for row in folder.entries() if row["kind"] == "outcome"}
+    rows = {row["key"]: row for row in folder.entries() if row.get("kind") == "outcome"}
     scorer = SCORERS[loaded.recipe.eval.scorer]()
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
+        if missing := [name for name in ("question", "question_kind", "options", "said") if name not in row]:
+            raise DataError(
+                f"{folder.path}: the answer {row['key']!r} in samples.jsonl has no `{missing[0]}`",
+                "it cannot be scored again; the same llmkit command asks it again",
+            )
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )

@@ -89,7 +89,14 @@ def read_samples(run: Path | str) -> Iterator[Sample]:
     if not (Path(run) / "samples.jsonl").is_file():
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
-    return (Sample.from_row(row) for row in rows.values())
+    return (_sample(row, Path(run)) for row in rows.values())
+
+
+def _sample(row: Mapping[str, Any], run: Path) -> Sample:
+    try:
+        return Sample.from_row(row)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{run}: the answer {row['key']!r} in samples.jsonl is damaged: {error}") from None
 
 
 def recipe_of(folder: Path) -> Mapping[str, Any]:
@@ -97,8 +104,31 @@ def recipe_of(folder: Path) -> Mapping[str, Any]:
     from llmkit.recipe.document import parse
 
     path = folder / "recipe.resolved.yaml"
-    tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
+    try:
+        tree = parse(path.read_text(encoding="utf-8"), str(path)).tree if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}", "the folder of this run is damaged") from None
     return tree if isinstance(tree, Mapping) else {}
+
+
+def facts_of(run: Path) -> Mapping[str, Any]:
+    """What a run's run.json says of how it was carried out: command, engine, dtype; empty where it is not there.
+
+    DataError where the file is damaged.
+    """
+    path = run / "run.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
+    if not isinstance(facts, Mapping):
+        raise DataError(f"{path}: no object with fields", "the same llmkit command writes it again")
+    return facts
+
+
+def dtype_of(run: Path) -> str:
+    """What a run was computed in, in words."""
+    return facts_of(run).get("dtype") or "not known, as a server does not say"
 
 
 def system_prompt_of(run: Path) -> str | None:
@@ -106,8 +136,7 @@ def system_prompt_of(run: Path) -> str | None:
 
     Runs of before it was kept are read from the file that their recipe names: UsageError where that is gone.
     """
-    facts = run / "run.json"
-    told = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    if "system_prompt" in told:
-        return told["system_prompt"]
+    facts = facts_of(run)
+    if "system_prompt" in facts:
+        return facts["system_prompt"]
     return read_text((recipe_of(run).get("model") or {}).get("system_prompt"), "system prompt")[0]

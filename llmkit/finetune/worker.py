@@ -7,8 +7,10 @@ import sys
 
 from llmkit.errors import LlmkitError
 from llmkit.finetune.run import worker
+from llmkit.logs import hush_triton
 
 if __name__ == "__main__":
+    hush_triton()
     try:
         worker(sys.argv[1:], quiet=os.environ.get("LLMKIT_QUIET") == "1")
     except LlmkitError as error:

@@ -16,6 +16,8 @@ from llmkit.registry import Registry
 Level = Literal["character", "word", "sentence", "model", "file"]
 T = TypeVar("T")
 
+MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands of them
+
 OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 """Every operator by name. A package adds its own through the entry-point group `llmkit.operators`."""
 

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from random import Random
 
 from llmkit.errors import UsageError
-from llmkit.perturb.base import WordEdit, letters_of, operator, pick, weighted
+from llmkit.perturb.base import MOST_DIGITS, WordEdit, letters_of, operator, pick, weighted
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import common_words
 
@@ -291,7 +291,7 @@ class Chars(WordEdit):
 
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)
-        if not str(argument).isdecimal() or int(str(argument)) < 1:
+        if not str(argument).isdecimal() or len(str(argument)) > MOST_DIGITS or int(str(argument)) < 1:
             raise UsageError(f"`chars({argument})` does not say how many letters", "write e.g. `chars(4)`")
         self.k = int(str(argument))
 

@@ -56,6 +56,8 @@ class Perturber:
         retries: int = 4,
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
+        if retries < 0:
+            raise UsageError(f"{retries} retries: there cannot be fewer than none")
         self.mixture = parse(spec)
         self.protection = Protection(protect)
         asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from llmkit.errors import UsageError
 from llmkit.perturb import chars
-from llmkit.perturb.base import Operator, letters_of, operator
+from llmkit.perturb.base import MOST_DIGITS, Operator, letters_of, operator
 from llmkit.perturb.lookalikes import Sc
 from llmkit.perturb.pairs import differences
 from llmkit.perturb.text import Change, Source, apply, strength
@@ -217,7 +217,7 @@ class Adversarial(ModelOperator):
 
 
 def _whole(name: str, value: str, least: int) -> int:
-    if not value.isdecimal() or int(value) < least:
+    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < least:
         message = f"adversarial: {name}={value} is not a whole number of at least {least}"
         raise UsageError(message, "write e.g. adversarial(k=4)")
     return int(value)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
 from llmkit.errors import DataError
 from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick
+from llmkit.perturb.stems import noisy_stem, stem, without_last_line, without_noisy_line
 from llmkit.perturb.text import Change, Source
 
 _WORDS_AND_SPACES = re.compile(r"\S+|\s+")
@@ -53,42 +54,59 @@ def read_rows(path: str, what: str) -> list[Any]:
         if text.lstrip()[:1] == "[":
             return json.loads(text)
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error.msg})") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise DataError(f"{path}: not JSON ({reason})") from None
+
+
+class _Pair(NamedTuple):
+    """One pair of a file. `key` is the whole original, options included, as `tasks.normalise` writes it."""
+
+    key: str
+    rewritten: str
+    stem: str  # of the rewritten question, which its file may follow with options in another order than ours
 
 
 @cache
-def _pairs(path: str) -> dict[str, tuple[str, ...]]:
+def _pairs(path: str) -> dict[str, tuple[_Pair, ...]]:
+    """The pairs by the normalised stem of the original. Files of stories put a line such as "Which choice is true?"
+    between story and options: those pairs are found without that line, too."""
     from llmkit.tasks import normalise
 
-    table: dict[str, tuple[str, ...]] = {}
+    table: dict[str, tuple[_Pair, ...]] = {}
+    shorter: dict[str, tuple[_Pair, ...]] = {}
     for number, row in enumerate(read_rows(path, "file"), 1):
         try:
             if "perturbation" in row:  # what `llmkit perturb` itself wrote
                 original, rewritten = row["perturbation"]["original"], row["question"]
             else:
                 original, rewritten = row["original_question"], row["rewritten_question"]
-            key = normalise(original)
+            key, asked, noisy = normalise(original), stem(original), noisy_stem(rewritten)
         except (TypeError, KeyError):
             raise DataError(
                 f"{path}: pair {number} has no original_question and rewritten_question",
                 'write {"original_question": "...", "rewritten_question": "..."}',
             ) from None
-        table[key] = (*table.get(key, ()), rewritten)
-    return table
+        found = normalise(asked)
+        table[found] = (*table.get(found, ()), _Pair(key, rewritten, noisy))
+        if asked != original and (parted := without_last_line(asked)):
+            found = normalise(parted[0])
+            shorter[found] = (*shorter.get(found, ()), _Pair(key, rewritten, without_noisy_line(noisy, parted[1])))
+    return shorter | table
 
 
 @operator("file", level="file")
 class File(TextEdit):
-    """Takes the noisy text from a file of pairs {original_question, rewritten_question}, found by the original's
-    letters and numbers. What the checks reject stays clean and is counted: published pairs lose numbers and options
-    (the form of the RoP authors' own data, arXiv 2506.03627).
+    """Takes the noisy text from a file of pairs {original_question, rewritten_question}, found by the letters and
+    numbers of the original's stem: options may stand in another order and stay as they are. Words of the stem that are
+    protected stay, too; what the checks reject stays clean and is counted, since published pairs lose numbers (the form
+    of the RoP authors' own data, arXiv 2506.03627).
     """
 
     argument = "PATH"
     adds_numbers = True
     shows_example = False
-    nothing = "not in the file"
+    nothing = "not in the file, or not changed in it"
 
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)
@@ -100,8 +118,23 @@ class File(TextEdit):
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         from llmkit.tasks import normalise
 
-        known = self.table.get(normalise(source.text))
-        return differences(source.text, pick(known, rng)) if known else []
+        text, asked = source.text, stem(source.text)
+        known = self.table.get(normalise(asked))
+        if not known:
+            return []
+        # The options themselves are taken from the file only where they are the same there and not protected.
+        if source.free_word(len(asked), len(text)) and (whole := [p for p in known if p.key == normalise(text)]):
+            return differences(text, pick(whole, rng).rewritten)
+        changes = differences(asked, pick(known, rng).stem)
+        words = set(asked.split())
+        return [c for c in changes if source.free_word(c.start, c.end) or not _respells(asked, c, words)]
+
+
+def _respells(text: str, change: Change, words: set[str]) -> bool:
+    """Whether a change only spells words differently, so that it can be left out by itself: words that were moved or
+    exchanged for others of the text would then be lost or doubled."""
+    old, new = text[change.start : change.end].split(), change.new.split()
+    return len(old) == len(new) and words.isdisjoint(new)
 
 
 Letters = dict[tuple[str, str], tuple[str, ...]]

@@ -105,6 +105,8 @@ class Rows:
         if self.source == "-":
             return self._stdin
         if colon and kind in ("task", "hub"):
+            if not name.partition(":")[0].strip():
+                raise UsageError(f"`{self.source}` names no set", f"what can be read: {_SOURCES}")
             return lambda: (self._task if kind == "task" else self._hub)(name)
         path = Path(self.source)
         if not path.exists():

@@ -5,6 +5,7 @@ from llmkit.recipe.document import Fault, Origin
 from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_recipes
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
+from llmkit.recipe.trust import is_trusted, names_from_elsewhere, trust
 
 __all__ = [
     "Fault",
@@ -14,12 +15,15 @@ __all__ = [
     "Recipe",
     "digest",
     "examine",
+    "is_trusted",
     "load",
+    "names_from_elsewhere",
     "refuse",
     "schema",
     "shipped_recipes",
     "starter",
     "to_yaml",
+    "trust",
     "with_origins",
     "without_secrets",
 ]

@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections import defaultdict
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -122,7 +123,7 @@ def _keys_like(path: Path) -> list[str]:
     fields = _fields_at(path[:-1])
     if close := nearest(word, fields):
         return close[:1]
-    return [key for key in all_keys() if key.rpartition(".")[2] == word][:2]
+    return [key for key in _known_keys() if key.rpartition(".")[2] == word][:2]
 
 
 def _fields_at(path: Path) -> list[str]:
@@ -140,6 +141,12 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [s for inner in typing.get_args(annotation) for s in sections_in(inner)]
+
+
+@cache
+def _known_keys() -> tuple[str, ...]:
+    """`all_keys`, made once: a recipe may have thousands of unknown keys."""
+    return tuple(all_keys())
 
 
 def all_keys(model: type[Section] = Recipe, prefix: str = "") -> list[str]:

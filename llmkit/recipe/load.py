@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -39,6 +39,8 @@ class Loaded:
     source: str | None = None
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    files: dict[str, FilePath] = field(default_factory=dict)
+    """The files it was read from, by their names in `origins`."""
 
     def origin(self, key: str) -> Origin | None:
         """Where the value of a dotted key comes from: itself or the list it is in. None for a default."""
@@ -89,7 +91,7 @@ def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> 
     if faults or recipe is None:
         return None, faults
     origins = {dotted(path): origin for path, origin in builder.origins.items() if path}
-    return Loaded(recipe, text, None if source is None else str(source), tree, origins), []
+    return Loaded(recipe, text, None if source is None else str(source), tree, origins, builder.files), []
 
 
 def shipped_recipes() -> list[str]:
@@ -138,11 +140,14 @@ class _Builder:
         self.tree: dict[str, Any] = {}
         self.origins: dict[Path, Origin] = {}
         self.faults: list[Fault] = []
+        self.files: dict[str, FilePath] = {}
         self.rank = 0
 
     def add_file(self, text: str, file: FilePath | None, label: str, above: tuple[FilePath | None, ...] = ()) -> None:
         """Lays the files that this one extends, in order, then the file itself."""
         self.rank += 1
+        if file:
+            self.files[label] = file
         remember_addresses(text)
         document = parse(text, label, self.rank)
         if document.tree is not None and not isinstance(document.tree, dict):
@@ -176,13 +181,15 @@ class _Builder:
                 self.origins[at] = document.origins[at]
                 self.lay(value or {}, at, document)
             else:
-                self.forget(at)
+                self.forget(old, at)
                 here[key] = value
-                self.origins |= {p: o for p, o in document.origins.items() if p[: len(at)] == at}
+                self.origins |= {p: document.origins[p] for p in _paths(value, at) if p in document.origins}
 
-    def forget(self, path: Path) -> None:
-        for known in [p for p in self.origins if p[: len(path)] == path]:
-            del self.origins[known]
+    def forget(self, value: Any, path: Path) -> None:
+        """Drops the origins of a value that another one replaces. Walks that value alone: a search through all origins
+        for each key would take quadratic time."""
+        for known in _paths(value, path):
+            self.origins.pop(known, None)
 
     def add_override(self, override: Override | str) -> None:
         self.rank += 1
@@ -228,10 +235,10 @@ class _Builder:
                 if node.get(step) is None:
                     node[step] = _default(steps[: depth + 1])
             if depth == len(steps) - 1:
-                node[step] = value
+                old, node[step] = node[step], value
             node = node[step]
         path = tuple(str(s) if isinstance(_get(self.tree, steps[:i]), dict) else s for i, s in enumerate(steps))
-        self.forget(path)
+        self.forget(old, path)
         for end in range(1, len(path) + 1):
             self.origins.setdefault(path[:end], origin)
         return None
@@ -288,6 +295,17 @@ def _get(tree: Any, path: Path) -> Any:
     for step in path:
         tree = tree[str(step) if isinstance(tree, dict) else step]
     return tree
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """The path of a value and of everything in it."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _paths(inner, (*path, key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _paths(inner, (*path, i))
 
 
 def _default(path: Path) -> Any:

@@ -125,8 +125,8 @@ def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterat
         if number <= first:
             continue
         try:
-            yield json.loads(line.decode("utf-8", "surrogatepass"))
-        except ValueError as error:
+            yield _checked(json.loads(line.decode("utf-8", "surrogatepass")))
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}:{number}: not a line of a journal: {error}",
                 "delete that line; its question is asked again",
@@ -147,6 +147,22 @@ def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
 def _generation(folder: Path) -> tuple[int, str]:
     marks = list(read_journal(folder, every=True, kind="generation"))
     return len(marks) + 1, marks[-1]["place"] if marks else ""
+
+
+# What every line of a kind has, whatever llmkit wrote it.
+_FIELDS = {
+    "outcome": ("key", "error", "question_id", "cluster_id", "condition", "arm", "draw", "correct", "gold", "text"),
+    "noise": ("key", "error"),
+}
+
+
+def _checked(row: Any) -> dict[str, Any]:
+    """A line that has what a line of its kind has; ValueError for any other."""
+    if not isinstance(row, dict):
+        raise ValueError("it is no object with fields")
+    if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
+        raise ValueError(f"it has no `{missing[0]}`")
+    return row
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from llmkit.engines import Engine, Key, ResponseCache, cache_key
 from llmkit.errors import EngineError, Incomplete, UsageError
+from llmkit.signals import interrupt
 from llmkit.types import Call, Reply, Request, Role, Steps
 
 _numbers = itertools.count()  # of requests, never used twice, so that a reply meant for an earlier run is known as such
@@ -265,10 +266,6 @@ class _Run:
 @contextlib.contextmanager
 def terminable() -> Generator[None, None, None]:
     """Let SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

@@ -9,6 +9,7 @@ import sys
 
 from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank, no_slots
 from llmkit.errors import LlmkitError, UsageError
+from llmkit.logs import hush_triton
 from llmkit.serving.plugin import peft_type
 from llmkit.serving.server import DRAIN_SECONDS, Plan
 from llmkit.serving.touched import problem
@@ -37,6 +38,7 @@ def arguments(plan: Plan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
 
 def main() -> None:
     _die_with_parent()
+    hush_triton()
     try:
         plan = Plan(**json.loads(sys.argv[1]))
         _serve(plan)

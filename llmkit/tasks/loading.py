@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.schema import DataSection
@@ -14,11 +15,15 @@ from llmkit.types import Question
 
 
 class Questions(list[Question]):
-    """A list of questions that also knows how many bad lines were left out (`skip_bad_lines`)."""
+    """A list of questions that also knows how many bad lines were left out (`skip_bad_lines`), and how many rows of a
+    user's own file are in other splits (`aside`)."""
 
-    def __init__(self, questions: Iterable[Question] = (), skipped: int = 0) -> None:
+    def __init__(
+        self, questions: Iterable[Question] = (), skipped: int = 0, aside: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(questions)
         self.skipped = skipped
+        self.aside = dict(aside or {})
 
 
 def load(data: DataSection, split: str | None = None, seed: int = 7) -> Questions:
@@ -46,7 +51,8 @@ def load(data: DataSection, split: str | None = None, seed: int = 7) -> Question
             f"{data.path or f'`{data.task}`'} has no questions in its {wanted} split",
             f"it has {len(questions)} in all; `data.split: all` takes every one",
         )
-    return Questions(chosen, skipped)
+    others = Counter(q.split for q in questions if data.path is not None and wanted not in ("all", q.split))
+    return Questions(chosen, skipped, others)
 
 
 def _generated(task: GeneratedTask, data: DataSection, split: str, seed: int) -> list[Question]:

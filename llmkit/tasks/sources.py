@@ -34,6 +34,8 @@ def json_rows(text: str, name: str) -> Iterator[Row]:
             raise DataError(f"{name}:{error.lineno}: not JSON ({error.msg})") from None
         yield from json_lines(text, name)
         return
+    except RecursionError:
+        raise DataError(f"{name}: not JSON (nested too deeply)") from None
     rows = value.get("examples", [value]) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise DataError(f"{name}: holds no list of rows")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ def _item(row: Any, data: DataSection) -> tuple[Item, str | None]:
     if not isinstance(text, str):
         raise DataError(f"the field `{data.question}` is no text but {json.dumps(text, default=str)[:60]}")
     options = _options(used[data.options]) if data.options else ()
+    if not isinstance(used[data.answer], str | int | float | Decimal):
+        raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(used[data.answer], default=str)[:60]}")
     meta = {key: value for key, value in row.items() if key not in used}
     return Item(text.strip(), used[data.answer], options, meta=meta), str(used[data.id]) if data.id else None
 
@@ -97,12 +100,17 @@ def _field(row: Mapping[str, Any], field: str) -> Any:
 
 def _options(value: Any) -> list[str]:
     if isinstance(value, str):
-        if not value.lstrip().startswith("["):
-            return [part.strip() for part in value.split("|")]
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            raise DataError("the options start like a JSON list and are none") from None
+        value = _json_list(value) if value.lstrip().startswith("[") else value.split("|")
     if not isinstance(value, list) or not all(isinstance(option, str | int | float) for option in value):
         raise DataError("the options are no list of texts")
-    return [str(option) for option in value]
+    options = [str(option).strip() for option in value]
+    if twice := [option for option in options if options.count(option) > 1]:
+        raise DataError(f"the option {twice[0]!r} stands twice")
+    return options
+
+
+def _json_list(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        raise DataError("the options start like a JSON list and are none") from None

@@ -51,7 +51,12 @@ def test_a_template_of_ones_own_and_none_at_all(tokenizer, tmp_path):
 
 
 def test_a_template_that_fails_or_reaches_out_fails_only_its_request(tokenizer, tmp_path):
-    for source in ("{{ raise_exception('no system') }}", "{{ ''.__class__.__mro__[1].__subclasses__() }}", "{% if %}"):
+    for source in (
+        "{{ raise_exception('no system') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% if %}",
+        "{{ 1/0 }}",
+    ):
         (tmp_path / "bad.jinja").write_text(source)
         with pytest.raises(EngineError, match="chat template fails"):
             renderer(tokenizer, chat_template=str(tmp_path / "bad.jinja")).prompt(request())

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llmkit.engines import engine_kind, open_engine, resolve_model
-from llmkit.engines.models import locate, locate_adapter, shipped_adapters
+from llmkit.engines.models import LocalModel, locate, locate_adapter, shipped_adapters
 from llmkit.errors import RecipeError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 
@@ -187,3 +187,10 @@ def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path):
     with pytest.raises(RecipeError, match="name of an environment variable") as caught:
         recipe.load(str(file))
     assert "sk-abc" not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("limit", ["x", -1, [4], 1.5])
+def test_a_longest_prompt_that_is_no_number_is_named(tmp_path, limit):
+    model = LocalModel(tmp_path, "m", "r", {"max_position_embeddings": limit})
+    with pytest.raises(UsageError, match="as its longest prompt"):
+        model.max_len(None)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import site
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -32,21 +35,27 @@ def wheel(tmp_path_factory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory) -> Path:
-    """The `bin` folder of a fresh environment with the wheel in it, over the dependencies that are here."""
-    venv = tmp_path_factory.mktemp("venv")
-    run(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv)
-    binaries = venv / ("Scripts" if sys.platform == "win32" else "bin")
+def fresh(folder: Path) -> tuple[Path, list[object]]:
+    """The `bin` folder of a fresh environment over the dependencies that are here, and the pip that installs in it."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
     packages = Path(
-        run(binaries / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=venv).strip()
+        run(binaries / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     )
     # Plain lines in a .pth go behind the new environment's own packages, and the .pth files of the folders that they
     # name are not read: the wheel is found first, and an editable install of the checkout not at all.
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
     (packages / "dependencies.pth").write_text("\n".join(sorted(folders)))
     pip = [sys.executable, "-m", "pip", "--python", binaries / "python", "install", "-q", "--no-deps", "--no-index"]
-    run(*pip, wheel, cwd=venv)
+    return binaries, pip
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The `bin` folder of a fresh environment with the wheel in it."""
+    folder = tmp_path_factory.mktemp("venv")
+    binaries, pip = fresh(folder)
+    run(*pip, wheel, cwd=folder)
     return binaries
 
 
@@ -90,3 +99,18 @@ def test_the_installed_adapters_are_found(installed, tmp_path):
     expected = sorted(p.parent.name for p in (ROOT / "adapters").glob("*/adapter_config.json"))
     assert expected
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected
+
+
+def test_the_readme_installs_from_the_repository_and_from_no_index(tmp_path):
+    """llmkit is not on the package index, where names like it belong to others."""
+    lines = re.findall(r"pip install ([^`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert lines, "README.md says how to install"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in lines:
+        (where,) = shlex.split(line)
+        place, _, extras = where.partition("[")
+        assert place == ".", f"`pip install {line}` does not install this repository"
+        assert {e.strip() for e in extras.rstrip("]").split(",") if e} <= set(project["optional-dependencies"])
+    binaries, pip = fresh(tmp_path)
+    run(*pip, "--no-build-isolation", *shlex.split(lines[0]), cwd=ROOT)
+    assert run(binaries / "llmkit", "--version", cwd=tmp_path) == f"llmkit {__version__}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import random
 from collections import Counter
@@ -225,7 +226,52 @@ class TestFiles:
         assert found.text == "Tom hsa 6 appels. How many?"
         assert undo(found.text, found.edits) == "Tom has 6 apples. How many?"
         assert Perturber(f"file:{path}").apply("Ann has 6 plums.", "q").reason == "a number was lost"
-        assert Perturber(f"file:{path}").apply("Somebody else.", "q").reason == "file: not in the file"
+        assert (
+            Perturber(f"file:{path}").apply("Somebody else.", "q").reason
+            == "file: not in the file, or not changed in it"
+        )
+
+    def test_the_stem_finds_its_pair_whatever_the_order_of_the_options(self, tmp_path):
+        path = tmp_path / "pairs.jsonl"
+        story = "Ann has a red ball and Ben has a blue one. They swap. In the end Ann has the"
+        pairs = [
+            ("Where is milk kept? Answer Choices: (A) shelf (B) oven",
+             "Wehre is mlik kpet? Asnwer Chioces: (А) shlef (В) oven"),
+            (f"{story} \nWhich choice is true ? Answer Choices: (A) red ball. (B) blue ball.",
+             "Ann hsa a red blal and Ben hsa a bule one. They sawp. In the end Ann hsa the  \n\nWihch chioce is ture? "
+             "Answer Choices:  \n(A) red blal.  \n(B) bule ball."),
+        ]  # fmt: skip
+        path.write_text(
+            "\n".join(json.dumps({"original_question": a, "rewritten_question": b}) for a, b in pairs), "utf-8"
+        )
+        perturber = Perturber(f"file:{path}")
+        found = perturber.apply(
+            "Where is milk kept?\nAnswer Choices: (A) oven (B) shelf", "q", options=["oven", "shelf"]
+        )
+        assert found.text == "Wehre is mlik kpet?\nAnswer Choices: (A) oven (B) shelf"
+        found = perturber.apply(
+            f"{story}\nAnswer Choices: (A) blue ball (B) red ball", "q", options=["blue ball", "red ball"]
+        )
+        # "red ball" is an option: its protected words stay, wherever they are.
+        noisy = "Ann hsa a red ball and Ben hsa a bule one. They sawp. In the end Ann hsa the"
+        assert found.text == f"{noisy}\nAnswer Choices: (A) blue ball (B) red ball"
+
+    def test_a_word_moved_out_of_a_protected_span_is_not_lost(self, tmp_path):
+        path = tmp_path / "pairs.jsonl"
+        pair = {"original_question": "Is a red ball round or not?", "rewritten_question": "Is a ball round red or not?"}
+        path.write_text(json.dumps(pair))
+        made = Perturber(f"file:{path}").apply("Is a red ball round or not?", "q", options=["red", "blue"])
+        assert (made.text, made.reason) == ("Is a red ball round or not?", "a protected span was changed")
+
+    def test_options_that_are_free_are_taken_from_the_file(self, tmp_path):
+        path = tmp_path / "pairs.jsonl"
+        clean, noisy = (
+            "Where is it? Answer Choices: (A) oven (B) shelf",
+            "Wehre is it? Answer Choices: (A) oevn (B) shlef",
+        )
+        path.write_text(json.dumps({"original_question": clean, "rewritten_question": noisy}))
+        assert Perturber(f"file:{path}", protect=["numbers"]).apply(clean, "q").text == noisy
+        assert Perturber(f"file:{path}").apply(clean, "q").text == "Wehre is it? Answer Choices: (A) oven (B) shelf"
 
     def test_slips_are_sampled_from_pairs(self, tmp_path):
         path = tmp_path / "slips.tsv"

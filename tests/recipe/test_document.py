@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from llmkit.recipe.document import parse
@@ -64,6 +66,21 @@ def test_an_alias_is_a_copy():
 )
 def test_what_is_refused_says_where_and_what(text, expected):
     assert expected in message(text)
+
+
+def test_a_thousand_keys_are_laid_over_one_another_without_looking_at_all_of_them(monkeypatch):
+    """Each key once looked through the origins of all others: a file of anchors took minutes."""
+    load_module = sys.modules["llmkit.recipe.load"]
+    builder = load_module._Builder()
+    walked = []
+    paths = load_module._paths
+    monkeypatch.setattr(load_module, "_paths", lambda *args: [walked.append(p) or p for p in paths(*args)])
+    keys = 1000
+    for _ in range(2):
+        builder.add_file("".join(f"k{i}: &a{i} [x, y]\n" for i in range(keys)), None, "a.yaml")
+    assert builder.tree == {f"k{i}": ["x", "y"] for i in range(keys)}
+    assert set(builder.origins) == {p for i in range(keys) for p in ((f"k{i}",), (f"k{i}", 0), (f"k{i}", 1))}
+    assert len(walked) <= 20 * keys
 
 
 def test_aliases_cannot_unfold_into_a_huge_tree():

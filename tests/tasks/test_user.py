@@ -44,6 +44,14 @@ def test_the_splits_of_a_file_are_a_partition(tmp_path):
     assert sorted(q.id for part in parts for q in part) == sorted(q.id for q in load(data))
 
 
+def test_rows_that_a_split_sets_aside_are_counted(tmp_path):
+    data = write(tmp_path / "a.jsonl", ROWS)
+    parts = {split: len(load(data, split)) for split in ("train", "dev", "test")}
+    assert load(data, "test").aside == {split: count for split, count in parts.items() if split != "test"}
+    assert load(data).aside == {}
+    assert load(DataSection(task="arithmetic", size=10)).aside == {}
+
+
 def test_jsonl_from_standard_input_may_be_asked_for_more_than_once(monkeypatch):
     user._stdin.cache_clear()
     text = "\n".join(map(json.dumps, ROWS))

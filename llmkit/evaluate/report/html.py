@@ -133,7 +133,7 @@ def facts(folder: Path) -> dict[str, Any]:
     recipe, environment = recipe_of(folder), _json(folder / "env.json")
     written = _json(folder / "instructions.json")
     told = written.get("instructions") or []
-    engine = _json(folder / "run.json").get("engine")  # what `auto` stood for
+    ran = _json(folder / "run.json")  # what `auto` stood for
 
     def of(*path: str) -> Any:
         value: Any = recipe
@@ -150,8 +150,9 @@ def facts(folder: Path) -> dict[str, Any]:
         "Model": model,
         "Revision": of("model", "revision"),
         "Adapter": of("model", "adapter"),
-        "Engine": _joined(engine or of("engine", "kind"), of("engine", "dtype")),
+        "Engine": _joined(ran.get("engine") or of("engine", "kind"), ran.get("dtype") or of("engine", "dtype")),
         "Questions": _joined(task, of("data", "split"), limit),
+        "Rows set aside": ", ".join(f"{count} in {split}" for split, count in (ran.get("set_aside") or {}).items()),
         "Noise": _joined(_listed(of("perturb", "conditions")), f"rate {_listed(of('perturb', 'rate'))}"),
         "Seed": of("seed"),
         "Instructions from": of("rop", "instructions"),

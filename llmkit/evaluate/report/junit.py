@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree as xml
 
+from llmkit.evaluate.changed import warnings
 from llmkit.evaluate.gates import GateResult
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(results: Sequence[GateResult], run: str) -> bytes:
-    """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass."""
+def document(results: Sequence[GateResult], run: str, noise: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass.
+
+    `noise` is what metrics.json says of the copies of each condition: the share changed is a property of the suite, and
+    a small one is a warning on its standard error.
+    """
     counts = {state: sum(r.verdict == state for r in results) for state in ("fail", "undecided")}
     suite = xml.Element(
         "testsuite",
@@ -21,6 +27,11 @@ def document(results: Sequence[GateResult], run: str) -> bytes:
         failures=str(counts["fail"]),
         errors=str(counts["undecided"]),
     )
+    if noise:
+        properties = xml.SubElement(suite, "properties")
+        for condition, row in noise.items():
+            share = f"{row['share']:.4f}"
+            xml.SubElement(properties, "property", name=_clean(f"questions changed by {condition}"), value=share)
     for result in results:
         case = xml.SubElement(suite, "testcase", classname=_clean(result.metric), name=_clean(result.gate))
         measured = (
@@ -34,6 +45,8 @@ def document(results: Sequence[GateResult], run: str) -> bytes:
             xml.SubElement(case, "error", type="undecided", message=_clean(measured)).text = _clean(measured)
         else:
             xml.SubElement(case, "system-out").text = _clean(measured)
+    if few := warnings(noise):
+        xml.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {line}" for line in few))
     suites = xml.Element("testsuites")
     suites.append(suite)
     xml.indent(suites)

@@ -28,6 +28,11 @@ const noisyConditions = M.conditions.filter((c) => !isClean(c));
 const accuracy = (arm, condition) => (M.arms[arm].conditions[condition] || {}).accuracy || null;
 const present = (value) => value && value.value !== null && value.value !== undefined;
 const withSpan = (e, text) => (present(e) ? [text, " ", el("span", { class: "span" }, `(${span(e)})`)] : [nothing(e)]);
+/* the share of questions that noise changed, over all kinds of noise where that is what is shown */
+const changed = (c) => {
+  const shares = Object.entries(M.noise).filter(([name]) => c === NOISY || name === c).map(([, row]) => row.share);
+  return shares.length ? (shares.reduce((sum, share) => sum + share, 0) / shares.length).toFixed(3) : "";
+};
 const nothing = (e) => el("span", { class: "muted", title: (e && e.reason) || "not measured" }, "–");
 
 function section(id, title, lead, ...content) {
@@ -104,10 +109,19 @@ function bars() {
   const panel = (title, note, rows) => el("div", { class: "card" }, el("h3", {}, title, el("small", {}, note)), rows,
     el("div", { class: "axis", "aria-hidden": "true" }, el("span"), el("div", {}, ["0", String(+(top / 2).toFixed(3)), String(top)].map((t) => el("span", {}, t))), el("span")));
   const strength = (c) => arms.map((a) => (M.arms[a].conditions[c] || {}).strength).find((s) => s);
-  const note = (c) => (c === NOISY ? "average over all noise" : strength(c) ? `${Math.round(100 * strength(c))} % of words changed` : "");
+  const words = (c) => (c === NOISY ? "average over all noise" : strength(c) ? `${Math.round(100 * strength(c))} % of words changed` : "");
+  const note = (c) => [words(c), changed(c) ? `in ${changed(c)} of the questions` : ""].filter(Boolean).join(", ");
   const panels = arms.length === 1 ? panel(arms[0], "", shown.map((c) => row(c, arms[0], c)))
     : el("div", { class: "grid" }, shown.map((c) => panel(c, note(c), arms.map((arm) => row(arm, arm, c)))));
-  section("accuracy", "Accuracy", `Share of right answers with ${Math.round(100 * M.level)} % intervals. The dashed line is stand on clean questions${M.chance ? "; the dotted one is guessing" : ""}. Choose a bar to read its answers.`, panels);
+  section("accuracy", "Accuracy", `Share of right answers with ${Math.round(100 * M.level)} % intervals. The dashed line is stand on clean questions${M.chance ? "; the dotted one is guessing" : ""}. Choose a bar to read its answers.`, panels, changes());
+}
+
+/* how many questions the noise changed, and why it left the others as they were */
+function changes() {
+  const rows = Object.entries(M.noise).map(([c, row]) => [c, many(row.copies), many(row.changed),
+    el("td", { class: row.share < 0.95 ? "fail" : "" }, row.share.toFixed(3)),
+    el("td", { class: "words" }, Object.entries(row.reasons).slice(0, 3).map(([why, count]) => `${why} (${count})`).join(", ") || "–")]);
+  return rows.length ? table(["noise", "questions", "changed", "share", "why not the others"], rows, "Questions that the noise changed; the others were asked clean") : null;
 }
 
 /* ---- effects against stand ---- */
@@ -129,7 +143,7 @@ function effects() {
         el("td", {}, ...withSpan(over, over ? over.value.toFixed(3) : "")),
         ps.cell(arm, c, gain)];
     });
-    holder.replaceChildren(table(["arm", "", "gain", "recovery", "harm to clean", "clean altered", ps.title], rows, `Gain over stand under ${c === NOISY ? "all noise, averaged" : c}`));
+    holder.replaceChildren(table(["arm", "", "gain", "recovery", "harm to clean", "clean altered", ps.title], rows, `Gain over stand under ${c === NOISY ? "all noise, averaged" : c}${changed(c) ? `; noise changed ${changed(c)} of the questions` : ""}`));
   });
   section("effects", "What each arm wins", "Paired differences on the same questions. Recovery is the share of stand's loss that is won back; it is left out where there is no clear loss to recover. Harm is what the arm takes from clean questions.",
     el("label", { class: "pick" }, "Under", choose), holder);
@@ -157,13 +171,13 @@ function pcolumn(metric, shown) {
 function losses() {
   const arms = Object.keys(M.arms).filter((a) => Object.keys(M.arms[a].drop || {}).length);
   if (!arms.length) return;
-  const reach = Math.max(0.02, ...arms.flatMap((a) => Object.values(M.arms[a].drop).flatMap((e) => [Math.abs(e.low), Math.abs(e.high)])));
+  const reach = Math.max(0.02, ...arms.flatMap((a) => Object.values(M.arms[a].drop).flatMap((e) => [Math.abs(e.low || 0), Math.abs(e.high || 0)])));
   const row = (ps, label, arm, c) => {
     const e = M.arms[arm].drop[c], f = M.arms[arm].flips[c], flip = (way) => el("td", {}, ...withSpan(f[way], f[way].of ? f[way].value.toFixed(3) : "–"));
-    return [label, forest(e, reach, arm), el("td", {}, signed(e.value), " ", el("span", { class: "span" }, `(${signedSpan(e)})`)),
+    return [label, changed(c), forest(e, reach, arm), el("td", {}, present(e) ? [signed(e.value), " ", el("span", { class: "span" }, `(${signedSpan(e)})`)] : nothing(e)),
       el("td", {}, ...withSpan(e.relative, present(e.relative) ? plain(e.relative.value, 2) : "")), flip("right_to_wrong"), flip("wrong_to_right"), ps.cell(arm, c, e)];
   };
-  const holder = el("div"), headers = ["", "loss", "relative", "right to wrong", "wrong to right"];
+  const holder = el("div"), headers = ["changed", "", "loss", "relative", "right to wrong", "wrong to right"];
   const lead = "Clean minus noisy accuracy on the same questions, and how often single answers flip: a right one to wrong, a wrong one to right.";
   if (arms.length === 1) {
     const shown = Object.keys(M.arms[arms[0]].drop).filter((c) => c !== NOISY || noisyConditions.length > 1);
@@ -192,11 +206,11 @@ function ablation() {
   const rows = noisyConditions.filter((c) => arms.every((a) => accuracy(a, c))).map((c) => {
     const values = arms.map((a) => accuracy(a, c)), top = Math.max(...values.map((e) => e.value));
     const gain = M.arms.rop.gain[c];
-    return [c, ...values.map((e) => el("td", { class: e.value === top ? "best" : "" }, e.value.toFixed(3), " ", el("span", { class: "span" }, `(${span(e)})`))),
+    return [c, changed(c), ...values.map((e) => el("td", { class: e.value === top ? "best" : "" }, e.value.toFixed(3), " ", el("span", { class: "span" }, `(${span(e)})`))),
       el("td", {}, present(gain) ? [signed(gain.value), " ", el("span", { class: "span" }, `(${signedSpan(gain)})`)] : nothing(gain))];
   });
   section("ablation", "Ablation", "Neither stage, each stage alone, and both: the layout of Table 4 of the RoP paper.",
-    table(["noise", "neither (stand)", "correct only", "guide only", "both (rop)", "both − neither"], rows, "Accuracy by stage; the highest of a row is bold"));
+    table(["noise", "changed", "neither (stand)", "correct only", "guide only", "both (rop)", "both − neither"], rows, "Accuracy by stage; the highest of a row is bold"));
 }
 
 /* ---- strength curves ---- */

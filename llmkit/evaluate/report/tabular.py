@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from llmkit.evaluate.changed import changed_by_noise
 from llmkit.evaluate.samples import Sample
 from llmkit.secrets import scrub
 
@@ -41,6 +42,8 @@ def row(sample: Sample) -> dict[str, Any]:
         "cached_tokens": o.usage.cached,
         "seconds": round(sample.seconds, 4),
         "strength": sample.strength,
+        "changed": changed_by_noise(sample),
+        "rejected": plain(sample.rejected),
         "question": plain(sample.question),
         "text": plain(sample.text),
         "corrected_text": plain(o.corrected_text),
@@ -77,8 +80,15 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     from pyarrow import parquet as pq
 
     kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "calls": int, "prompt_tokens": int}
-    types |= {"completion_tokens": int, "cached_tokens": int, "seconds": float, "strength": float}
+    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
+    types |= {
+        "calls": int,
+        "prompt_tokens": int,
+        "completion_tokens": int,
+        "cached_tokens": int,
+        "seconds": float,
+        "strength": float,
+    }
     names = list(rows[0]) if rows else list(types)
     schema = pa.schema([(name, kinds.get(types.get(name), pa.string())) for name in names])
     out = io.BytesIO()

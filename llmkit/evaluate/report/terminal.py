@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.evaluate import unread
 from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
+from llmkit.evaluate.changed import warnings
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
@@ -42,14 +43,32 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
     if gates:
         tables.append(_gates(gates))
     spaced = [part for table in tables for part in (table, Text())]
-    return Group(*spaced, Text("\n".join(notes(metrics)), style="dim"))
+    few = warnings(metrics["noise"])
+    warned = [Text(f"warning: {line}", style="yellow") for line in few]
+    return Group(*spaced, *warned, Text("\n".join(_notes(metrics)), style="dim"))
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
-    """What one must know to read the numbers."""
+    """What one must know to read the numbers, warnings first."""
+    return [f"Warning: {line}." for line in warnings(metrics["noise"])] + _notes(metrics)
+
+
+def changed_share(metrics: Mapping[str, Any], condition: str) -> str:
+    """The share of questions that the noise of a condition changed, as a table shows it; "" where there is none."""
+    noise = metrics["noise"]
+    if condition == NOISY:
+        shares = [row["share"] for row in noise.values()]
+        return f"{sum(shares) / len(shares):.3f}" if shares else ""
+    return f"{noise[condition]['share']:.3f}" if condition in noise else ""
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
     n, clusters, percent = metrics["questions"], metrics["clusters"], f"{metrics['level']:.0%}"
     what = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
     lines = [f"{what}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
+    if engine := metrics["engine"]:
+        dtype = f"in {engine['dtype']}" if engine["dtype"] else "in a dtype that its server does not state"
+        lines.append(f"Answered by {engine['kind']}, {dtype}.")
     if metrics["chance"]:
         lines.append(f"Guessing would be right on {metrics['chance']:.3f}.")
     if (found := metrics["minimum_detectable_effect"]) and found["value"]:
@@ -72,6 +91,9 @@ def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:
         for arm, found in metrics["arms"].items():
             cells = [found["conditions"].get(c, {}).get("accuracy") for c in shown]
             table.add_row(arm, *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells))
+        if any(shares := [changed_share(metrics, c) for c in shown]):
+            table.add_section()
+            table.add_row("questions changed", *shares, style="dim")
         tables.append(table)
     return tables
 
@@ -80,7 +102,9 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
     arms = {arm: found for arm, found in metrics["arms"].items() if found.get("gain") or found.get("clean_drop")}
     if not arms:
         return []
-    table = _table("Against stand", "arm", "gain under noise", "recovery", "harm to clean", "clean altered")
+    share = changed_share(metrics, NOISY)
+    title = f"Against stand (noise changed {share} of the questions)" if share else "Against stand"
+    table = _table(title, "arm", "gain under noise", "recovery", "harm to clean", "clean altered")
     adjusted = _adjusted(metrics)
     for arm, found in arms.items():
         p = adjusted.get(("clean_drop", arm, CLEAN))
@@ -102,13 +126,16 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
         if not found.get("drop"):
             continue
         title, ps = _p_column({c: (adjusted.get(("drop", arm, c)), drop.get("p")) for c, drop in found["drop"].items()})
-        table = _table(f"Loss of {arm}", "noise", "loss", "relative loss", "right to wrong", "wrong to right", title)
+        columns = ("changed", "loss", "relative loss", "right to wrong", "wrong to right", title)
+        table = _table(f"Loss of {arm}", "noise", *columns)
+        table.padding = (0, 0, 0, 1)
         for condition, drop in found["drop"].items():
             if condition == NOISY and len(found["drop"]) == 2:
                 continue  # the average of one kind of noise is that kind
             flips = found["flips"][condition]
             table.add_row(
                 condition,
+                changed_share(metrics, condition),
                 _signed(drop),
                 _signed(drop["relative"], plus=False),
                 *(f"{flips[way]['value']:.3f} ({_span(flips[way])})" if flips[way]["of"] else "" for way in flips),
@@ -123,13 +150,15 @@ def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
         return []
     adjusted, gains = _adjusted(metrics), metrics["arms"]["rop"].get("gain", {})
     title, ps = _p_column({c: (adjusted.get(("gain", "rop", c)), gain.get("p")) for c, gain in gains.items()})
-    columns = ("neither (stand)", "correct only", "guide only", "both (rop)", "both - neither", title)
+    columns = ("changed", "neither", "correct only", "guide only", "both (rop)", "both - neither", title)
     table = _table("Ablation", "noise", *columns)
+    table.padding = (0, 0, 0, 1)
     for condition in [c for c in metrics["conditions"] if is_noisy(c)]:
         cells = [metrics["arms"][arm]["conditions"].get(condition, {}).get("accuracy") for arm in ABLATION]
         if all(cells):
             table.add_row(
                 condition,
+                changed_share(metrics, condition),
                 *(f"{cell['value']:.3f}" for cell in cells),
                 _signed(gains.get(condition)),
                 ps.get(condition, ""),

@@ -52,5 +52,5 @@ class PerturbSection(Section):
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
     """What noise never touches. Anything else is taken as a regular expression."""
     target: Literal["question", "instruction", "fewshot"] = "question"
-    retries: int = Field(4, ge=0)
+    retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""

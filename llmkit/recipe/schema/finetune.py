@@ -139,7 +139,7 @@ class LaunchSection(Section):
     """Several processes, by accelerate."""
 
     kind: Literal["single", "ddp", "fsdp2", "zero2", "zero3"] = "single"
-    num_processes: int = Field(1, ge=1)
+    num_processes: int = Field(1, ge=1, le=1_024)
 
 
 class FinetuneSection(Section):

@@ -37,7 +37,7 @@ class EngineSection(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     """Longest prompt plus reply, in tokens. Default: the model's own limit, at most 4096."""
-    max_num_seqs: Annotated[int, NEUTRAL] = Field(64, ge=1)
+    max_num_seqs: Annotated[int, NEUTRAL] = Field(64, ge=1, le=65_536)
     """Requests in flight at once: vLLM's batch, or a server's concurrency."""
     batch_size: Annotated[int, NEUTRAL] = Field(16, ge=1)
     """Rows of one transformers batch."""
@@ -58,4 +58,4 @@ class EngineSection(Section):
     api_key_env: Annotated[str, NEUTRAL, AfterValidator(_variable)] = "OPENAI_API_KEY"
     """The environment variable that holds the key. The key itself never stands in a recipe."""
     timeout_s: Annotated[float, NEUTRAL] = Field(120.0, gt=0)
-    retries: Annotated[int, NEUTRAL] = Field(4, ge=0)
+    retries: Annotated[int, NEUTRAL] = Field(4, ge=0, le=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from llmkit.recipe.schema.base import NEUTRAL, Section
 
@@ -54,21 +54,21 @@ class RopSection(Section):
     guidance_shots: int = Field(0, ge=0)
     few_shot: int = Field(4, ge=0)
     """Worked examples of the arm `few_shot_cot`."""
-    votes: int = Field(3, ge=1)
+    votes: int = Field(3, ge=1, le=1_000)
     """Votes of the arm `self_consistency`. Two, RoP's number of calls, are no vote: if they differ, the first wins."""
     max_tokens: int = Field(256, ge=1)
     """Longest answer, in tokens."""
     correction_max_tokens: int = Field(256, ge=1)
     holdout: Literal["none", "one-out"] = "none"
     """`one-out`: instructions tuned on all kinds of noise but one, tested on each."""
-    search_seeds: int = Field(1, ge=1)
+    search_seeds: int = Field(1, ge=1, le=1_000)
 
 
 class IntervalSection(Section):
     """How sure one can be: the intervals around every rate and difference."""
 
     level: float = Field(0.95, gt=0, lt=1)
-    draws: int = Field(10_000, ge=100)
+    draws: int = Field(10_000, ge=100, le=1_000_000)
     """Bootstrap draws."""
 
 
@@ -104,7 +104,7 @@ class EvalSection(Section):
     """How a reply becomes a verdict; installed packages add scorers."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
-    draws: int = Field(1, ge=1)
+    draws: int = Field(1, ge=1, le=1_000)
     """Independent noisy copies of each question."""
     family: Annotated[tuple[Literal["gain", "drop", "clean_drop"], ...], NEUTRAL] = ("gain",)
     """Comparisons in Holm's correction: `gain` (each arm against stand under noise), `drop` (noise against clean), or
@@ -121,9 +121,15 @@ class EvalSection(Section):
     """Price of a million generated tokens."""
 
 
+def _folder_name(name: str) -> str:
+    if not name.strip(". ") or not name.isprintable() or any(char in "/\\" for char in name):
+        raise ValueError("should be the name of one folder, without / and \\")
+    return name
+
+
 class OutputSection(Section):
     """Where results go: `<dir>/<name>-<digest>/`."""
 
     dir: str = "runs"
-    name: str | None = None
+    name: Annotated[str, AfterValidator(_folder_name)] | None = None
     """Default: the command and the question set."""

@@ -1,0 +1,77 @@
+"""Where a question ends and its answer options begin, in a clean text and in a noisy rewriting of it."""
+
+from __future__ import annotations
+
+import re
+
+from rapidfuzz import fuzz
+
+_ALIKE = 60  # per cent: a line with typing errors is above it, another sentence is far below
+
+_OPTIONS = re.compile(
+    r"\s*(?:"
+    r"\b(?:Answer\s+)?(?:Choices|Options)\s*:.*"
+    r"|(?<!\w)\(A\)\s.*?\(B\)\s.*"
+    r"|^[ \t]*\(?A[).:][ \t].*?^[ \t]*\(?B[).:][ \t].*"
+    r")\Z",
+    re.DOTALL | re.MULTILINE,
+)
+# The same block where noise has fallen on it: "Asnwer Chioces: (А) oevn (Β) shlef", with labels of any script.
+_NOISY_OPTIONS = re.compile(r"\s*(?:(?<!\S)\S+\s+)?\S*[:﹕：]\s*\(\s*\S{1,2}\s*\)\s.*\Z", re.DOTALL)
+_LAST_LINE = re.compile(r"(.*\S)[ \t]*\n\s*(\S[^\n]*?)\s*\Z", re.DOTALL)
+
+
+def stem(text: str) -> str:
+    """The question without the options behind it, and without the space before these.
+
+    >>> stem("Where is milk kept?\\nAnswer Choices: (A) oven (B) shelf")
+    'Where is milk kept?'
+    """
+    return _without(_OPTIONS, text)
+
+
+def noisy_stem(text: str) -> str:
+    """As `stem`, for a text whose options are noisy, too.
+
+    >>> noisy_stem("Wehre is mlik kept? Asnwer Chioces: (А) oevn (Β) shlef")
+    'Wehre is mlik kept?'
+    """
+    return min(stem(text), _without(_NOISY_OPTIONS, text), key=len)
+
+
+def without_last_line(text: str) -> tuple[str, str] | None:
+    """The text above its last line, and that line; None where there is one line only.
+
+    >>> without_last_line("In the end Ann has the \\nWhich choice is true ?")
+    ('In the end Ann has the', 'Which choice is true ?')
+    """
+    found = _LAST_LINE.fullmatch(text)
+    return (found[1], found[2]) if found else None
+
+
+def without_noisy_line(text: str, line: str) -> str:
+    """The text without a last line that noise made of `line`: about as long, or spelt much like it.
+
+    >>> without_noisy_line("At teh end Ann has teh \\nWihch chioce is ture?", "Which choice is true ?")
+    'At teh end Ann has teh'
+    """
+    words = line.split()
+    if (parted := without_last_line(text)) and len(parted[1].split()) <= len(words) + 2:
+        return parted[0]
+    for count in (len(words), len(words) - 1):  # on one line with the rest; "true?" may have become one word
+        rest, end = _end(text, count)
+        if rest and fuzz.ratio(end, line) >= _ALIKE:
+            return rest
+    return text
+
+
+def _end(text: str, count: int) -> tuple[str, str]:
+    """What comes before the last `count` words, and these."""
+    places = [match.start() for match in re.finditer(r"\S+", text)]
+    at = places[-count] if 0 < count <= len(places) else 0
+    return text[:at].rstrip(), text[at:]
+
+
+def _without(block: re.Pattern[str], text: str) -> str:
+    found = block.search(text)
+    return text[: found.start()] if found else text

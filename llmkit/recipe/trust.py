@@ -1,0 +1,112 @@
+"""What a recipe from elsewhere would reach: the environment variables, files and servers that it names.
+
+A recipe can send any variable or file of the user's to a server of its own. One in the folder where llmkit is called,
+or in the repository around that folder, is the user's own, as are shipped recipes, flags, and text on standard input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmkit.recipe.load import Loaded
+from llmkit.resources import cache_dir, shipped
+from llmkit.secrets import scrub
+
+_FILES = frozenset(
+    {
+        "model.chat_template",
+        "model.system_prompt",
+        "data.path",
+        "data.data_dir",
+        "rop.instructions",
+        "eval.baseline",
+        "output.dir",
+        "finetune.data.sources.path",
+    }
+)
+_FILES_OR_HUB = frozenset({"model.path", "model.adapter", "rop.optimizer", "rop.corrector"})
+_FILE_NOISE = ("file:", "natural:")
+
+
+def names_from_elsewhere(loaded: Loaded, cwd: Path) -> dict[str, list[str]]:
+    """By recipe file outside the tree of `cwd`: what it names, in words. Empty for ordinary recipes."""
+    own = (_tree(cwd), shipped("recipes").resolve())
+    outside = {
+        label
+        for label, file in loaded.files.items()
+        if not any(file.resolve().is_relative_to(folder) for folder in own)
+    }
+    found: dict[str, list[str]] = {}
+    for key, value in _leaves(loaded.tree, ""):
+        origin = loaded.origin(key)
+        if origin is None or origin.source not in outside or not isinstance(value, str | bool):
+            continue
+        if what := _named(".".join(step for step in key.split(".") if not step.isdecimal()), value):
+            found.setdefault(origin.source, []).append(what)
+    return found
+
+
+def is_trusted(loaded: Loaded, named: dict[str, list[str]]) -> bool:
+    """Whether the user has said yes before to just these recipes with just these names."""
+    try:
+        return _digest(loaded, named) in _store().read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def trust(loaded: Loaded, named: dict[str, list[str]]) -> None:
+    """Remembers that the user has said yes. Where the cache cannot be written, the question comes again."""
+    try:
+        _store().parent.mkdir(parents=True, exist_ok=True)
+        with _store().open("a", encoding="utf-8") as file:
+            file.write(_digest(loaded, named) + "\n")
+    except OSError:
+        return
+
+
+def _named(key: str, value: str | bool) -> str | None:
+    """What a value reaches for, if anything."""
+    if key == "engine.trust_remote_code":
+        return "code that comes with a model" if value else None
+    if not isinstance(value, str):
+        return None
+    shown = scrub(value)
+    if key == "engine.api_key_env":
+        return f"the variable {shown}"
+    if key == "engine.base_url":
+        return f"the server {shown}"
+    is_noise = key == "perturb.conditions" and any(part in value for part in _FILE_NOISE)
+    is_path = value.startswith(("/", ".", "~")) or Path(value).exists()
+    if key in _FILES or is_noise or (key in _FILES_OR_HUB and is_path):
+        return f"the file {shown}"
+    return None
+
+
+def _tree(cwd: Path) -> Path:
+    """The repository around a folder, else the folder itself."""
+    here = cwd.resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}.{i}")
+    else:
+        yield key, value
+
+
+def _store() -> Path:
+    return cache_dir() / "trusted-recipes"
+
+
+def _digest(loaded: Loaded, named: dict[str, list[str]]) -> str:
+    said = [[str(loaded.files[label].resolve()), what] for label, what in sorted(named.items())]
+    return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,31 @@
+"""Ctrl-C and SIGTERM, as one interruption."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+_BOUNCE = 0.5  # seconds; a signal that follows another one within them is the same wish
+
+_last = -_BOUNCE
+
+
+def interrupt(*_: Any) -> None:
+    """A signal handler: raises KeyboardInterrupt, but not again while the first one is being answered.
+
+    A key that bounces, or a shell that signals twice, would otherwise break into the code that saves what finished and
+    chooses the exit code. A later signal interrupts that code, too.
+    """
+    global _last
+    now = time.monotonic()
+    if now - _last < _BOUNCE:
+        return
+    _last = now
+    raise KeyboardInterrupt
+
+
+def ignore() -> None:
+    """Lets no signal break into the end of the process, whose exit code is decided."""
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,0 +1,30 @@
+"""What libraries log reaches no terminal unless --debug asks for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from llmkit.cli import common
+common.settings.debug = sys.argv[1] == "debug"
+common.set_up_logs()
+from torch._library.triton import get_inner_triton_kernels
+get_inner_triton_kernels(lambda: None)
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "debug"])
+def test_a_machine_without_triton_is_not_told_so(mode):
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        pytest.skip("this machine has Triton")
+    said = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0
+    assert ("Triton not available" in said.stderr) == (mode == "debug")
