@@ -20,6 +20,7 @@ from typer.main import get_command, get_group
 from llmkit import __version__
 from llmkit.cli import common
 from llmkit.errors import Incomplete, LlmkitError, UsageError
+from llmkit.terminal import guarded
 
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
@@ -129,6 +130,11 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """Runs one command and returns its exit code; whatever goes wrong is printed, never raised."""
+    with guarded():
+        return _run(args)
+
+
+def _run(args: list[str]) -> int:
     try:
         code = app(args, prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()

@@ -7,10 +7,17 @@ import sys
 
 from llmkit.errors import LlmkitError
 from llmkit.finetune.run import worker
+from llmkit.terminal import guarded
+
+
+def main() -> None:
+    with guarded():
+        try:
+            worker(sys.argv[1:], quiet=os.environ.get("LLMKIT_QUIET") == "1")
+        except LlmkitError as error:
+            print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+            sys.exit(error.exit_code)
+
 
 if __name__ == "__main__":
-    try:
-        worker(sys.argv[1:], quiet=os.environ.get("LLMKIT_QUIET") == "1")
-    except LlmkitError as error:
-        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
-        sys.exit(error.exit_code)
+    main()
