@@ -39,45 +39,50 @@ class ServerAttack:
         self.server = FaultServer().__enter__()
         self.elsewhere = FaultServer().__enter__()
         self.faults = FAULTS | {"a redirect elsewhere": redirect(f"{self.elsewhere.url}/chat/completions")}
-        self.good = self._run("good")[1]
+        self.good = self._run()[1]
         assert self.good is not None
 
     def cases(self) -> list[tuple[str, str]]:
         return [(fault, calls) for calls in CALLS for fault in self.faults]
 
-    def findings(self, fault: str, calls: str) -> list[str]:
-        """What a fault led to that it must not."""
-        found = list(self._findings(fault, calls))
+    def findings(self, fault: str, calls: str, again: bool = True) -> list[str]:
+        """What a fault led to that it must not; with `again`, also what the same command does without the fault."""
+        found = list(self._findings(fault, calls, again))
         shutil.rmtree(self.sandbox.root / "cache", ignore_errors=True)
         shutil.rmtree(self.sandbox.work / "runs", ignore_errors=True)
         return [f"server, {fault}, {calls}: {what}" for what in found]
 
-    def _findings(self, fault: str, calls: str) -> Iterator[str]:
+    def _findings(self, fault: str, calls: str, again: bool) -> Iterator[str]:
         refused = fault not in FAULTS or fault in REFUSED
         strikes = CALLS[calls]
         self.server.fault = lambda text, attempt: self.faults[fault] if strikes(text) else None
         self.server.answered.clear()
-        outcome, metrics = self._run(fault)
+        outcome, _ = self._run()
         yield from wrong(COMMAND, outcome)
         if refused and outcome.code not in (1, 2, 4):
             yield f"answers are missing, and the run ends with {outcome.code}"
-        self.server.fault = lambda text, attempt: None
-        again, metrics = self._run(fault)
-        yield from (f"again: {what}" for what in wrong(COMMAND, again))
-        if again.code not in (0, 3, 5):
-            yield f"again: the same command ends with {again.code}: {again.err[-200:]}"
-        elif refused and metrics != self.good:
-            yield "again: the result is not that of an undisturbed run"
-        yield from self._journal()
-        if refused:
-            asked = {text: n for text, n in self.server.answered.items() if text not in PROMPTS and n != 1}
-            yield from (f"again: a question was answered {n} times: {text[:60]}" for text, n in asked.items())
+        if again:
+            yield from (f"again: {what}" for what in self._again(refused))
         if self.elsewhere.tries:
             self.elsewhere.tries.clear()
             yield "questions went to another host"
         for path in self.sandbox.root.rglob("*"):
             if path.is_file() and KEY.encode() in path.read_bytes():
                 yield f"the key stands in {path.name}"
+
+    def _again(self, refused: bool) -> Iterator[str]:
+        """The same command, now that the server is well."""
+        self.server.fault = lambda text, attempt: None
+        outcome, metrics = self._run()
+        yield from wrong(COMMAND, outcome)
+        if outcome.code not in (0, 3, 5):
+            yield f"the same command ends with {outcome.code}: {outcome.err[-200:]}"
+        elif refused and metrics != self.good:
+            yield "the result is not that of an undisturbed run"
+        yield from self._journal()
+        if refused:
+            answered = {text: n for text, n in self.server.answered.items() if text not in PROMPTS and n != 1}
+            yield from (f"a question was answered {n} times: {text[:60]}" for text, n in answered.items())
 
     def _journal(self) -> Iterator[str]:
         for path in self.sandbox.work.glob("runs/*/samples.jsonl"):
@@ -86,7 +91,7 @@ class ServerAttack:
             if len(keys) != len(set(keys)):
                 yield f"{len(keys) - len(set(keys))} answers stand twice in the journal"
 
-    def _run(self, name: str) -> tuple[Any, Any]:
+    def _run(self) -> tuple[Any, Any]:
         """The outcome of the command and the metrics that it wrote, without those that are times."""
         with self.sandbox.entered():
             os.environ["OPENAI_API_KEY"] = KEY

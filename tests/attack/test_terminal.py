@@ -7,10 +7,10 @@ import json
 import logging
 import os
 import sys
-import unicodedata
 from contextlib import contextmanager
 
 import pytest
+from attack.sandbox import COMMANDS, commands_in
 from fault_server import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,20 +35,16 @@ HOSTILE = {
     "charset": "\x0e\x1b(0",
 }
 ALL = "".join(HOSTILE.values())
-REORDER = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode's Bidi_Control
-CONTROLS = "".join(chr(code) for code in range(0xA0) if unicodedata.category(chr(code)) == "Cc")
-COMMANDS = set(CONTROLS + REORDER + "\u2028\u2029") - set("\t\n\r")
 texts = st.text(
     st.sampled_from(sorted(COMMANDS | set("ab \r\n\t[]\\/:é漢"))) | st.characters(exclude_categories=["Cs"])
 )
 
 
-def commands_in(text: str, own: bool = False) -> set[str]:
-    """The characters of `text` that a terminal would obey; with `own`, without the colours that llmkit uses."""
-    if own:
-        for style in ("\x1b[1;31m", "\x1b[1;34m", "\x1b[9;31m", "\x1b[32m", "\x1b[0m", "\x1b[1m", "\x1b[2m"):
-            text = text.replace(style, "")
-    return (COMMANDS | {"\r"}) & set(text.replace("\r\n", ""))
+def foreign(text: str) -> set[str]:
+    """The characters of `text` that a terminal would obey, without the colours that llmkit uses."""
+    for style in ("\x1b[1;31m", "\x1b[1;34m", "\x1b[9;31m", "\x1b[32m", "\x1b[0m", "\x1b[1m", "\x1b[2m"):
+        text = text.replace(style, "")
+    return commands_in(text)
 
 
 class Screen(io.StringIO):
@@ -111,7 +107,7 @@ def load_text(written):
 def test_a_table_on_a_terminal_commands_nothing(text):
     with screen() as shown:
         common.print_table(["name", "size"], [[text, 1]], right=("size",))
-    assert not commands_in(shown.getvalue(), own=True)
+    assert not foreign(shown.getvalue())
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -129,7 +125,7 @@ def test_nothing_that_is_printed_said_logged_or_raised_reaches_a_terminal(what):
         terminal.console().print(f"[link=http://x]{terminal.literal(text)}[/link]")
         logging.lastResort.emit(logging.LogRecord("x", logging.ERROR, "", 0, text, None, None))
     shown = stream.getvalue()
-    assert not commands_in(shown, own=True)
+    assert not foreign(shown)
     assert "\x1b[1;31merror:\x1b[0m" in shown  # its own colours stay
     assert not isinstance(sys.stdout, terminal._Guarded)
 
