@@ -37,7 +37,8 @@ def main() -> int:
     began = time.monotonic()
     parts, new, known = [], [], []
     for what, share, attacks in attacked(given.seed):
-        until = began + 60 * given.minutes * share
+        now = time.monotonic()
+        until = now + share * (began + 60 * given.minutes - now)
         times, found = 0, []
         for count, findings in attacks:
             times, found = times + count, found + findings
@@ -67,14 +68,14 @@ Attack = Iterator[tuple[int, list[str]]]
 
 
 def attacked(seed: int) -> Iterator[tuple[str, float, Attack]]:
-    """Each part: what it is, the share of the time at which it has to be over, and its attacks."""
+    """Each part: what it is, the share that it may have of the time that is left, and its attacks."""
     with closing(ServerAttack()) as servers:
         what = f"runs against a server with one of {len(servers.faults)} faults, in {len(CALLS)} patterns"
-        yield what, 0.35, ((1, servers.findings(*case)) for case in servers.cases())
+        yield what, 0.4, ((1, servers.findings(*case)) for case in servers.cases())
     with closing(KillAttack()) as kills:
         what = "kills (SIGKILL, Ctrl-C, SIGTERM) of runs that go on"
-        yield what, 0.55, ((KILLS, kills.findings(seed, number, KILLS)) for number in range(KILLED))
-    yield "noisy copies of questions", 0.65, numbered(copies.findings, seed, range(COPIED))
+        yield what, 0.4, ((KILLS, kills.findings(seed, number, KILLS)) for number in range(KILLED))
+    yield "noisy copies of questions", 0.2, numbered(copies.findings, seed, range(COPIED))
     with closing(Fuzzer(seed)) as fuzzer:
         what = "fuzzed commands, recipes, rows and run folders"
         yield what, 1.0, ((1, fuzzer.findings(number)) for number in range(FUZZED))

@@ -63,21 +63,18 @@ def counted(value: Any) -> Fault:
     return usage({"prompt_tokens": value, "completion_tokens": value, "total_tokens": value})
 
 
-def drip(handler: Handler, body: Body, seconds: float = 0.2, most: float = 6.0) -> None:
-    """A good answer, byte by byte: each comes in time, all of them never do."""
+def drip(handler: Handler, body: Body) -> None:
+    """A good answer, byte by byte: each comes in time, the whole of it does not."""
     data = json.dumps(handler._answer(body, "slow")).encode()
     with contextlib.suppress(OSError):
         handler.send_response(200)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
-        began = time.monotonic()
         for byte in data:
-            if time.monotonic() - began > most:
-                break
             handler.wfile.write(bytes([byte]))
             handler.wfile.flush()
-            time.sleep(seconds)
+            time.sleep(0.01)
     handler.close_connection = True
 
 

@@ -41,6 +41,7 @@ class ServerAttack:
         self.faults = FAULTS | {"a redirect elsewhere": redirect(f"{self.elsewhere.url}/chat/completions")}
         self.good = self._run()[1]
         assert self.good is not None
+        self._forget()
 
     def cases(self) -> list[tuple[str, str]]:
         return [(fault, calls) for calls in CALLS for fault in self.faults]
@@ -48,9 +49,13 @@ class ServerAttack:
     def findings(self, fault: str, calls: str, again: bool = True) -> list[str]:
         """What a fault led to that it must not; with `again`, also what the same command does without the fault."""
         found = list(self._findings(fault, calls, again))
+        self._forget()
+        return [f"server, {fault}, {calls}: {what}" for what in found]
+
+    def _forget(self) -> None:
+        """Removes what one run left, or the next would not have to ask."""
         shutil.rmtree(self.sandbox.root / "cache", ignore_errors=True)
         shutil.rmtree(self.sandbox.work / "runs", ignore_errors=True)
-        return [f"server, {fault}, {calls}: {what}" for what in found]
 
     def _findings(self, fault: str, calls: str, again: bool) -> Iterator[str]:
         refused = fault not in FAULTS or fault in REFUSED

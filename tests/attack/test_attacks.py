@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 
 import pytest
@@ -13,6 +14,7 @@ from attack.sandbox import Case, Outcome, Sandbox, wrong
 from attack.servers import CALLS, ServerAttack
 
 SEED = 1
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox looks into /proc")
 
 
 def test_300_commands_that_nobody_would_write():
