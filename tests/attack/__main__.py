@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
-from typing import Any
 
 from attack import copies, result
 from attack.fuzz import Fuzzer
@@ -21,7 +20,7 @@ from attack.known import sorted_out
 from attack.servers import CALLS, ServerAttack
 
 FUZZED, KILLED, COPIED = 10_000, 80, 100_000
-KILLS = 4  # in each of the runs that are killed
+KILLS = 4  # sent to each run, before it may end
 
 
 def main() -> int:
@@ -71,18 +70,22 @@ def attacked(seed: int) -> Iterator[tuple[str, float, Attack]]:
     """Each part: what it is, the share that it may have of the time that is left, and its attacks."""
     with closing(ServerAttack()) as servers:
         what = f"runs against a server with one of {len(servers.faults)} faults, in {len(CALLS)} patterns"
-        yield what, 0.4, ((1, servers.findings(*case)) for case in servers.cases())
+        yield what, 0.4, ((1, servers.findings(*case)) for case in servers.cases(seed))
     with closing(KillAttack()) as kills:
         what = "kills (SIGKILL, Ctrl-C, SIGTERM) of runs that go on"
-        yield what, 0.4, ((KILLS, kills.findings(seed, number, KILLS)) for number in range(KILLED))
-    yield "noisy copies of questions", 0.2, numbered(copies.findings, seed, range(COPIED))
+        yield what, 0.4, killed(kills, seed)
+    yield "noisy copies of questions", 0.2, ((1, copies.findings(seed, number)) for number in range(COPIED))
     with closing(Fuzzer(seed)) as fuzzer:
         what = "fuzzed commands, recipes, rows and run folders"
         yield what, 1.0, ((1, fuzzer.findings(number)) for number in range(FUZZED))
 
 
-def numbered(attack: Callable[[int, int], list[str]], seed: int, numbers: Iterable[int]) -> Any:
-    return ((1, attack(seed, number)) for number in numbers)
+def killed(kills: KillAttack, seed: int) -> Attack:
+    """Counts the signals that struck before the command was over."""
+    for number in range(KILLED):
+        before = kills.landed
+        findings = kills.findings(seed, number, KILLS)
+        yield kills.landed - before, findings
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class KillAttack:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="llmkit-kills-"))
+        self.landed = 0  # signals that ended a command
         self.forks = Forks(self.folder).__enter__()
         whole = self.folder / "whole.log"
         assert self.forks.run(rop(RECIPE, self.folder / "whole"), whole) == 0
@@ -58,6 +59,7 @@ class KillAttack:
             sign = rng.choice(SIGNALS)
             code = self.forks.run(rop(RECIPE, where), log, mark, count, rng.uniform(0, longest[mark]), sign)
             ended += code == ENDS[sign]
+            self.landed += code == ENDS[sign]
             if code not in (ENDS[sign], 0):
                 yield f"{sign.name} at {mark} {count} ends with {code}: {said(log)}"
         if (code := self.forks.run(rop(RECIPE, where), log)) != 0:
@@ -83,6 +85,7 @@ class KillAttack:
         for _ in range(kills):
             sign, more = rng.choice(SIGNALS), ["--resume"] if out.exists() else []
             code = self.forks.run([*command, *more], log, "start", 1, rng.uniform(0, self.seconds), sign)
+            self.landed += code == ENDS[sign]
             if code not in (ENDS[sign], 0):
                 yield f"perturb: {sign.name} ends with {code}: {said(log)}"
         if (code := self.forks.run([*command, *(["--resume"] if out.exists() else [])], log)) != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -43,8 +44,11 @@ class ServerAttack:
         assert self.good is not None
         self._forget()
 
-    def cases(self) -> list[tuple[str, str]]:
-        return [(fault, calls) for calls in CALLS for fault in self.faults]
+    def cases(self, seed: int) -> list[tuple[str, str]]:
+        """Every fault with every pattern of calls, in an order of the seed's."""
+        made = [(fault, calls) for calls in CALLS for fault in self.faults]
+        random.Random(seed).shuffle(made)
+        return made
 
     def findings(self, fault: str, calls: str, again: bool = True) -> list[str]:
         """What a fault led to that it must not; with `again`, also what the same command does without the fault."""
