@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test lint format clean
+.PHONY: demo loop test attack lint format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -33,6 +33,13 @@ test: export OMP_NUM_THREADS := 1
 test: export VLLM_CPU_OMP_THREADS_BIND := nobind
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
+
+# Ends with 1 on a finding, and writes benchmarks/results/attack.json and the figures in docs/reliability.md.
+MINUTES ?= 30
+attack: export OMP_NUM_THREADS := 1
+attack: export HF_HUB_OFFLINE := 1
+attack: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m attack --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-Fault = Callable[[str, int], "str | None"]
-"""From the text of the last message and the number of this try (0 first) to a fault's name, or None."""
+Fault = Callable[[str, int], Any]
+"""From the text of the last message and the number of this try (0 first) to a fault's name, or None; or to a function
+that is given the handler and the request's body and answers in its own way."""
 
 
 class FaultServer:
@@ -123,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body["model"] != me.model:
             return self._send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
         fault = me.fault(text, attempt)
+        if callable(fault):
+            return fault(self, body)
         if fault == "reset":
             self.close_connection = True
             return _reset(self.connection)

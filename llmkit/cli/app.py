@@ -21,6 +21,7 @@ from llmkit import __version__
 from llmkit.cli import common
 from llmkit.errors import Incomplete, LlmkitError, UsageError
 from llmkit.signals import ignore, interrupt
+from llmkit.terminal import guarded
 
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
@@ -141,6 +142,11 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """Runs one command and returns its exit code; whatever goes wrong is printed, never raised."""
+    with guarded():
+        return _run(args)
+
+
+def _run(args: list[str]) -> int:
     try:
         code = app(args, prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()

@@ -6,7 +6,6 @@ key of `KEYS`, so that `--limit 50` and `--set data.limit=50` are the same thing
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.errors import UsageError
+from llmkit.terminal import console, json_text, visible, write_coloured
 
 if TYPE_CHECKING:
     from llmkit.recipe import Loaded
@@ -235,25 +235,24 @@ def complain(message: str, hint: str | None = None) -> None:
 
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     red, blue, plain = ("\x1b[1;31m", "\x1b[1;34m", "\x1b[0m") if colour else ("", "", "")
+    message, hint = visible(scrub(message)), visible(scrub(hint or ""))
     lines = f"{red}error:{plain} {message}" + (f"\n{blue}hint:{plain} {hint}" if hint else "")
-    print(scrub(lines), file=sys.stderr, flush=True)
+    write_coloured(lines, sys.stderr)
 
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout, readable on a terminal, strict for programs (no NaN)."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    print(json_text(value, indent=2))
 
 
 def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = (), stderr: bool = False) -> None:
     """A plain table on stdout (or stderr). Columns in `right` are aligned right. Piped, it is never cut to a width."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=False)
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    sink = sys.stderr if stderr else sys.stdout
-    Console(file=sink, width=None if sink.isatty() else 500, markup=False, highlight=False).print(table)
+        table.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
+    console(stderr=stderr, markup=False).print(table)

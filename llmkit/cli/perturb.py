@@ -182,6 +182,7 @@ def _preview(job: Job, rows: Any, count: int) -> None:
     import os
 
     from llmkit.perturb.show import coloured
+    from llmkit.terminal import write_coloured
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for row in itertools.islice(rows, count):
@@ -191,7 +192,7 @@ def _preview(job: Job, rows: Any, count: int) -> None:
             state = record.get("rejected") or record.get("short")
             told = f"  ({state})" if state else ""
             print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{told}")
-            print(coloured(made[job.fields.question], record["edits"], colour) + "\n")
+            write_coloured(coloured(made[job.fields.question], record["edits"], colour) + "\n", sys.stdout)
 
 
 def _write(
@@ -257,10 +258,10 @@ def _counted(number: int, noun: str) -> str:
 
 def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
     """What a person should know at the end, on stderr: stdout carries the rows."""
-    import json
+    from llmkit.terminal import json_text
 
     if stats and json_:
-        print(json.dumps({condition: made.as_dict() for condition, made in totals.items()}), file=sys.stderr)
+        print(json_text({condition: made.as_dict() for condition, made in totals.items()}), file=sys.stderr)
     elif stats:
         common.print_table(*_table(totals), stderr=True)
     rejected = sum(sum(made.rejected.values()) for made in totals.values())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from llmkit.cli.common import Json, note, settings
+from llmkit.terminal import json_text
 
 Adapters = Annotated[
     list[str] | None,
@@ -43,7 +43,7 @@ def serve(
     with running(plan, show=note, verbose=settings.debug) as server:
         ready = {"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}
         line = f"ready: {ready['url']} serves {', '.join(ready['models'])}"
-        print(json.dumps(ready) if as_json else line, flush=True)
+        print(json_text(ready) if as_json else line, flush=True)
         with suppress(KeyboardInterrupt):  # the ordinary way to end a server
             server.wait()
         note("stopping: running requests may finish")

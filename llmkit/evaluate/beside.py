@@ -19,6 +19,7 @@ from llmkit.evaluate.compare import run_names, same_questions
 from llmkit.evaluate.samples import Sample, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
+from llmkit.terminal import literal
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ class Beside:
         from rich import box
         from rich.table import Table
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=self._title, title_justify="left")
-        table.caption, table.caption_justify = "\n".join(self._below), "left"
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=literal(self._title), title_justify="left")
+        table.caption, table.caption_justify = literal("\n".join(self._below)), "left"
         table.add_column("run, arm", overflow="fold")
         for name in _COLUMNS:
             table.add_column(name, justify="right")
         for row in self.rows:  # intervals stand under their values: beside them the table would be 150 columns wide
-            table.add_row(*(cell.replace(" [", "\n[") for cell in _cells(row)))
+            table.add_row(*(literal(text.replace(" [", "\n[")) for text in _cells(row)))
         return table
 
     def html(self) -> str:

@@ -13,6 +13,7 @@ from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, interval,
 from llmkit.evaluate.samples import Sample, as_samples, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
+from llmkit.terminal import literal
 from llmkit.types import CLEAN, Outcome
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class Comparison:
         from rich.table import Table
 
         several = len(self.runs) > 2
-        title = " against ".join([", ".join(self.runs[1:]), self.runs[0]])
+        title = literal(" against ".join([", ".join(self.runs[1:]), self.runs[0]]))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-        table.caption, table.caption_justify = "\n".join(self._below), "left"
+        table.caption, table.caption_justify = literal("\n".join(self._below)), "left"
         for name in [*(["run"] if several else []), "arm", "accuracy"]:
             table.add_column(name, no_wrap=True)
         for name in ("before", "after", "change", "interval", "better", "worse", "p"):
@@ -60,9 +61,9 @@ class Comparison:
                 continue  # clean and noisy accuracy say it already
             change = row["change"]
             table.add_row(
-                *([row["run"]] if several else []),
-                row["arm"],
-                row["condition"] if row["metric"] == "accuracy" else f"drop, {row['condition']}",
+                *([literal(row["run"])] if several else []),
+                literal(row["arm"]),
+                literal(row["condition"] if row["metric"] == "accuracy" else f"drop, {row['condition']}"),
                 *(f"{row[key]:.3f}" for key in ("before", "after")),
                 f"{change['value']:+.3f}",
                 f"[{change['low']:+.3f}, {change['high']:+.3f}]",

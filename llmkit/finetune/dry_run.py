@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from llmkit.finetune.setup import count_parameters, encoder_for
 from llmkit.recipe.schema import Recipe
+from llmkit.terminal import console
 
 _BATCHES = 2
 _SHOWN_ROWS = 3  # rows printed of each batch
@@ -25,22 +25,21 @@ class Report:
 
     def show(self) -> None:
         """On stdout: the facts, then the batches, learnt tokens in green, masked ones dim."""
-        from rich.console import Console
         from rich.text import Text
 
-        console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        out = console(120)
         for name, value in self.facts.items():
-            console.print(Text(f"{name.replace('_', ' '):22s} {_shown(value)}"))
+            out.print(Text(f"{name.replace('_', ' '):22s} {_shown(value)}"))
         for number, rows in enumerate(self.batches, 1):
-            console.print(Text(f"\nbatch {number}: learnt tokens green, masked ones dim", style="bold"))
+            out.print(Text(f"\nbatch {number}: learnt tokens green, masked ones dim", style="bold"))
             for row in rows[:_SHOWN_ROWS]:
                 text = Text()
                 for token, learnt in row:
                     text.append(token, style="green" if learnt else "dim")
-                marked = "" if console.is_terminal else f"   [learnt: {sum(learnt for _, learnt in row)} tokens]"
-                console.print(text, Text(marked), sep="")
+                marked = "" if out.is_terminal else f"   [learnt: {sum(learnt for _, learnt in row)} tokens]"
+                out.print(text, Text(marked), sep="")
             if len(rows) > _SHOWN_ROWS:
-                console.print(Text(f"… and {len(rows) - _SHOWN_ROWS} rows more"))
+                out.print(Text(f"… and {len(rows) - _SHOWN_ROWS} rows more"))
 
 
 def _shown(value: Any) -> str:

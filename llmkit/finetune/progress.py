@@ -12,6 +12,8 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from llmkit.terminal import bar
+
 _EVERY = 10.0  # seconds between two plain lines
 
 
@@ -55,13 +57,11 @@ class Reporter(TrainerCallback, ExportableState):
         self._began = time.monotonic()
         self.first_step = state.global_step
         if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
             columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
-            self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+            self._bar = bar(*columns, refresh_per_second=4)
             self._task = self._bar.add_task("train", total=self.steps, completed=state.global_step, state="")
-            self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._show(state.global_step)

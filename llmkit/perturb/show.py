@@ -10,6 +10,7 @@ from typing import Any
 
 from llmkit.perturb.base import OPERATORS
 from llmkit.perturb.engine import Perturber
+from llmkit.terminal import visible
 
 SAMPLE = "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
 
@@ -32,7 +33,8 @@ def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) ->
     'the [-cat-]{+owl+} sat'
     """
     out = []
-    for same, old, new in segments(text, edits):
+    for piece in segments(text, edits):
+        same, old, new = map(visible, piece)
         out.append(same)
         if old:
             out.append(f"\x1b[9;31m{old}\x1b[0m" if colour else f"[-{old}-]")

@@ -22,6 +22,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed, read
 from llmkit.runs import Runner
+from llmkit.terminal import escape_json
 from llmkit.types import Steps
 
 _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker at once
@@ -172,7 +173,7 @@ class Job:
 def encode(row: dict[str, Any]) -> bytes:
     """One JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
     try:
-        return _dumps(row).encode() + b"\n"
+        return escape_json(_dumps(row)).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(row, default=str).encode() + b"\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 from llmkit.recipe.load import Loaded
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.secrets import scrubber, value_scrubber
+from llmkit.terminal import visible
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -105,8 +106,11 @@ def _dump(tree: Any, origins: dict[str, str] | None = None) -> str:
     yaml.width = 10_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
-    stream = StringIO()
-    yaml.dump(_styled(tree, origins, ""), stream)
+    for yaml.allow_unicode in (True, False):  # YAML's printable characters include those that reorder a line
+        stream = StringIO()
+        yaml.dump(_styled(tree, origins, ""), stream)
+        if visible(stream.getvalue()) == stream.getvalue():
+            break
     return stream.getvalue()
 
 

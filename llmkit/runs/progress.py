@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from llmkit.terminal import bar
 from llmkit.types import Call
 
 _EVERY = 5.0  # seconds between two plain lines
@@ -76,9 +77,7 @@ class Progress:
         print(self.line(), file=sys.stderr, flush=True)
 
     def _open_bar(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bar
 
         columns = (
             TextColumn("{task.description}"),
@@ -86,6 +85,5 @@ class Progress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
         )
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=False, refresh_per_second=5)
+        self._bar = bar(*columns, refresh_per_second=5)
         self._task = self._bar.add_task(self.label, total=self.total, speed="")
-        self._bar.start()

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from helpers.killing import Forks, marks, result, rop
 
 from llmkit.evaluate import pipeline
 from llmkit.recipe import load
 
-SCRIPT = Path(__file__).with_name("killed_run.py")
 RECIPE = {
     "model.path": "scripted",
     "data.task": "arithmetic",
@@ -32,34 +28,18 @@ RECIPE = {
 }
 
 
-def result(folder):
-    """The bytes of metrics.json without those that tell times."""
-    metrics = json.loads(next(folder.glob("*/metrics.json")).read_text())
-    assert metrics.pop("timing")
-    return json.dumps(metrics, ensure_ascii=False, indent=2)
-
-
-def log(path):
-    """The marks of all runs that were started with this log: [name, time, what was asked]."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def test_killed_at_20_random_moments_a_run_ends_in_the_same_bytes(tmp_path):
-    env = os.environ | {"LLMKIT_CACHE": str(tmp_path / "cache")}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, str(SCRIPT)], env=env, **pipes) as forks:
+    with Forks(tmp_path) as forks:
 
         def run(name, mark="", count=1, delay=0.0):
-            given = [str(tmp_path / name), str(tmp_path / f"{name}.log"), RECIPE, mark, count, delay]
-            print(json.dumps(given), file=forks.stdin, flush=True)
-            return int(forks.stdout.readline())
+            return forks.run(rop(RECIPE, tmp_path / name), tmp_path / f"{name}.log", mark, count, delay)
 
         assert run("whole") == 0
         shutil.rmtree(tmp_path / "cache")  # or there would be nothing left to ask
-        marks = log(tmp_path / "whole.log")
-        at = {name: when for name, when, _ in reversed(marks)}  # the first of each
+        undisturbed = marks(tmp_path / "whole.log")
+        at = {name: when for name, when, _ in reversed(undisturbed)}  # the first of each
         longest = {"start": at["answer"] - at["start"], "answer": 0.002, "measure": at["end"] - at["measure"]}
-        total, random_ = len(marks) - 3, random.Random(3)
+        total, random_ = len(undisturbed) - 3, random.Random(3)
         plan = ["start"] * 5 + ["answer"] * 10
         random_.shuffle(plan)
         plan += ["measure"] * 50  # in the end a report is written again and again, sometimes before the kill
@@ -70,11 +50,10 @@ def test_killed_at_20_random_moments_a_run_ends_in_the_same_bytes(tmp_path):
             kills[mark] += run("killed", mark, count, random_.uniform(0, longest[mark])) == -signal.SIGKILL
         assert kills == {"start": 5, "answer": 10, "measure": 5}
         assert run("killed") == 0
-        forks.stdin.close()
 
     assert result(tmp_path / "killed") == result(tmp_path / "whole")
-    asked = [what for name, _, what in log(tmp_path / "killed.log") if name == "answer"]
-    assert {str(what) for what in asked} == {str(what) for name, _, what in marks if name == "answer"}
+    asked = [what for name, _, what in marks(tmp_path / "killed.log") if name == "answer"]
+    assert {str(what) for what in asked} == {str(what) for name, _, what in undisturbed if name == "answer"}
     # A kill loses at most the one reply that neither cache nor journal had yet.
     assert len(asked) <= total + kills.total()
 

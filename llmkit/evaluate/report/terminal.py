@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit import terminal
 from llmkit.evaluate import unread
 from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
 from llmkit.evaluate.changed import warnings
@@ -24,11 +25,7 @@ _VERDICTS = {"pass": "green", "fail": "red", "undecided": "yellow"}
 
 def console(width: int = WIDTH) -> Console:
     """Standard output, `width` columns wide where it is a file or a pipe, so that no table in it is cut."""
-    import sys
-
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+    return terminal.console(width)
 
 
 def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Group:
@@ -90,7 +87,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:
         table = _table("Accuracy" if not start else "Accuracy, continued", "arm", *shown)
         for arm, found in metrics["arms"].items():
             cells = [found["conditions"].get(c, {}).get("accuracy") for c in shown]
-            table.add_row(arm, *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells))
+            table.add_row(_escaped(arm), *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells))
         if any(shares := [changed_share(metrics, c) for c in shown]):
             table.add_section()
             table.add_row("questions changed", *shares, style="dim")
@@ -110,7 +107,7 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
         p = adjusted.get(("clean_drop", arm, CLEAN))
         over = (found.get("over_correction") or {}).get("altered")
         table.add_row(
-            arm,
+            _escaped(arm),
             _signed(found.get("gain", {}).get(NOISY)),
             _signed(found.get("recovery", {}).get(NOISY), plus=False),
             _signed(found.get("clean_drop")) + ("" if p is None else f"\n[dim]p, Holm {_p(p)}[/dim]"),
@@ -127,14 +124,14 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
             continue
         title, ps = _p_column({c: (adjusted.get(("drop", arm, c)), drop.get("p")) for c, drop in found["drop"].items()})
         columns = ("changed", "loss", "relative loss", "right to wrong", "wrong to right", title)
-        table = _table(f"Loss of {arm}", "noise", *columns)
+        table = _table(f"Loss of {_escaped(arm)}", "noise", *columns)
         table.padding = (0, 0, 0, 1)
         for condition, drop in found["drop"].items():
             if condition == NOISY and len(found["drop"]) == 2:
                 continue  # the average of one kind of noise is that kind
             flips = found["flips"][condition]
             table.add_row(
-                condition,
+                _escaped(condition),
                 changed_share(metrics, condition),
                 _signed(drop),
                 _signed(drop["relative"], plus=False),
@@ -157,7 +154,7 @@ def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
         cells = [metrics["arms"][arm]["conditions"].get(condition, {}).get("accuracy") for arm in ABLATION]
         if all(cells):
             table.add_row(
-                condition,
+                _escaped(condition),
                 changed_share(metrics, condition),
                 *(f"{cell['value']:.3f}" for cell in cells),
                 _signed(gains.get(condition)),
@@ -179,7 +176,7 @@ def _cost(metrics: Mapping[str, Any]) -> Table:
         seconds = [t["engine_seconds"] for t in timing if t["engine_seconds"] is not None]
         prompt, completion = (sum(c["tokens"][kind] for c in cells) for kind in ("prompt", "completion"))
         table.add_row(
-            arm,
+            _escaped(arm),
             f"{sum(c['calls'] for c in cells):,}",
             f"{prompt:,}",
             f"{sum(t['prefix_cached_tokens'] for t in timing) / max(prompt, 1):.0%}",
@@ -199,7 +196,9 @@ def _gates(gates: Sequence[GateResult]) -> Table:
             measured = ["", result.reason or ""]
         else:
             measured = [f"{result.value:.3f}", f"[{result.low:.3f}, {result.high:.3f}]"]
-        table.add_row(result.gate, measured[0], _escaped(measured[1]), f"[{colour}]{result.verdict}[/{colour}]")
+        table.add_row(
+            _escaped(result.gate), measured[0], _escaped(measured[1]), f"[{colour}]{result.verdict}[/{colour}]"
+        )
     return table
 
 
@@ -216,9 +215,7 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 
 def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    return terminal.literal(text)
 
 
 def _span(cell: Mapping[str, Any]) -> str:
