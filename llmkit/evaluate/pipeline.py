@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
+from llmkit.evaluate import conditions, correction, gates, jobs, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
@@ -275,6 +275,7 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     """Metrics, gates and report, written."""
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
+    correction.mark(measured, samples)
     verdicts = gates.evaluate(recipe.eval.gates, measured)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)
