@@ -46,7 +46,8 @@ class Verdict:
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
     that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
-    `rop.search` needs to show `TENTH`. `score` is the winner's mean on items that did not choose it.
+    `rop.search` needs to show `TENTH`. `score` is the winner's mean on
+    the same items, or on all of its own where there was no such comparison.
     """
 
     challenger: str | None = None

@@ -182,9 +182,12 @@ class _Contest:
             strategy = {"halving": halving, "ucb": ucb}[options.strategy]
             spent = strategy(self.candidates, play, options, self.measure, random)
             challenger = last(self.candidates, self.written, tested=options.strategy == "halving")
-        if challenger is None:
-            spent, incumbent = self._hand_alone(budget, [*early, *held])
-            return spent, incumbent, self._undecided(incumbent, reserve, held, cost)
+        if challenger is None:  # then the budget chooses among the hand-written ones
+            fresh = [i for i in [*early, *held] if all(i not in self.candidates[c].scores for c in self.hand)]
+            fresh = fresh[: (budget - spent) // len(self.hand)]
+            self.measure([(c, i) for c in self.hand for i in fresh])
+            incumbent = self._best_by_hand()
+            return spent + len(self.hand) * len(fresh), incumbent, self._undecided(incumbent, reserve, held, cost)
         incumbent = self._best_by_hand()
         held = held[: (budget - spent) // 2]
         self.measure([(c, i) for c in (challenger, incumbent) for i in held])
@@ -193,22 +196,15 @@ class _Contest:
 
     def _best_by_hand(self) -> int:
         """The hand-written one with the best mean; of equals the one that stands first, the best known."""
-        best = last(self.candidates, self.hand, tested=False)
-        return self.hand[0] if best is None else best
-
-    def _hand_alone(self, budget: int, items: list[str]) -> tuple[int, int]:
-        """Where no written candidate can win, the budget chooses among the hand-written ones."""
-        shown = items[: budget // len(self.hand)]
-        self.measure([(c, i) for c in self.hand for i in shown])
-        return len(self.hand) * len(shown), self._best_by_hand()
+        scored = [c for c in self.hand if self.candidates[c].scores]
+        return max(scored, key=lambda c: self.candidates[c].mean, default=self.hand[0])
 
     def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> Verdict:
         mine, theirs = (self.candidates[c].scores for c in (challenger, incumbent))
         differences, clusters = [mine[i] - theirs[i] for i in held], [self.clusters[i] for i in held]
         p = duel.flip_p(differences, clusters, derive(self.seed, "duel"))
         better, sd = p <= duel.LEVEL, duel.spread(differences, clusters)
-        # The incumbent was chosen among few, the challenger by the rounds' items: those flatter it.
-        scores = [mine[i] for i in held] if better else list(theirs.values())
+        winner = mine if better else theirs
         return Verdict(
             self.candidates[challenger].text,
             self.candidates[incumbent].text,
@@ -218,12 +214,14 @@ class _Contest:
             better,
             duel.detectable(len(set(clusters)), len(held), sd),
             *_to_show_a_tenth(sd, cost),
-            math.fsum(scores) / len(scores),
+            math.fsum(winner[i] for i in held) / len(held),
         )
 
     def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> Verdict:
-        """No written candidate met the best hand-written one: what the budget could have shown had one been written."""
-        sd = duel.spread([], [])
+        """No written candidate met the best hand-written one: what the budget could have shown had there been one that
+        differs from it as the first two hand-written ones differ."""
+        first, second = (self.candidates[c].scores for c in (self.hand[0], self.hand[-1]))
+        sd = duel.spread([first[i] - second[i] for i in first], [self.clusters[i] for i in first])
         clusters = len({self.clusters[i] for i in held[:reserve]})
         return Verdict(
             incumbent=self.candidates[incumbent].text,

@@ -78,11 +78,11 @@ def ucb(candidates: Sequence[Candidate], play: Rounds, options: SearchSection, m
     return spent
 
 
-def last(candidates: Sequence[Candidate], numbers: Sequence[int], *, tested: bool) -> int | None:
-    """The best of some candidates, None where none was scored. With `tested`, only those scored on the most items can
-    be it: who left early was tested on few, and may only have been lucky there. Of equals the one tested more, then
-    the shorter one, then the first."""
-    scored = [c for c in numbers if candidates[c].scores]
+def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: bool) -> int | None:
+    """The written candidate that the rounds leave, None where they scored none: the best mean, of equals the one tested
+    more, then the shorter one, then the first. With `tested`, only those scored on the most items can be it: who left
+    early was tested on few, and may only have been lucky there."""
+    scored = [c for c in written if candidates[c].scores]
     most = max((len(candidates[c].scores) for c in scored), default=0)
     fit = [c for c in scored if not tested or len(candidates[c].scores) == most]
     key = lambda c: (_mean(candidates[c]), len(candidates[c].scores), -len(candidates[c].text))  # noqa: E731

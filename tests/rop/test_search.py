@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -325,3 +326,30 @@ def test_the_winner_does_not_depend_on_the_order_of_replies():
     assert len({f.best for f in found}) == 1
     assert found[0].best in worth
     assert len({json.dumps(to_json([Instructions(f, f)], {})) for f in found}) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    budget=st.integers(1, 200),
+    size=st.integers(1, 30),
+    templates=st.integers(1, 30),
+    strategy=st.sampled_from(["halving", "ucb"]),
+    rule=st.sampled_from(["execution", "likelihood"]),
+)
+def test_a_whole_search_stays_within_its_budget_and_keeps_the_hand_written_ones(
+    budget, size, templates, strategy, rule
+):
+    dev = [
+        replace(v, question=replace(v.question, cluster=f"t{i % templates}")) for i, v in enumerate(pool("dev", size))
+    ]
+    log = []
+    section = RopSection(search=SearchSection(budget=budget, strategy=strategy, score=rule, queries=1, completions=4))
+    order = {"trained_on": "pooled", "seed": 1, "number": 0}
+    got = search_both(section, Pools(POOLS.train, dev), ask_with(model, log), MarkedAnswer(), **order)
+    for stage in (got.correction, got.guidance):
+        assert stage.spent <= budget
+        by_hand = [len(c.scores) for c in stage.candidates if c.origin == "hand-written"]
+        assert min(by_hand) > 0 or stage.spent + 4 > budget
+        assert stage.why
+        if stage.verdict.better:
+            assert len({v.question.cluster_id for v in dev}) > 5
