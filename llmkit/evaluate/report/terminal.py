@@ -97,7 +97,7 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
         p = adjusted.get(("clean_drop", arm, CLEAN))
         over = (found.get("over_correction") or {}).get("altered")
         table.add_row(
-            _marked(arm, found),
+            _marked(arm, found, 14),
             _signed(found.get("gain", {}).get(NOISY)),
             _signed(found.get("recovery", {}).get(NOISY), plus=False),
             _signed(found.get("clean_drop")) + ("" if p is None else f"\n[dim]p, Holm {_p(p)}[/dim]"),
@@ -173,9 +173,11 @@ def _cost(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def _marked(arm: str, found: Mapping[str, Any]) -> str:
-    """An arm's name, with what a reader must know of it below."""
-    return f"{arm}\n[dim]{found['mark']}[/dim]" if found.get("mark") else arm
+def _marked(arm: str, found: Mapping[str, Any], width: int = 40) -> str:
+    """An arm's name, with what a reader must know of it below, at most `width` columns wide."""
+    from textwrap import fill
+
+    return f"{arm}\n[dim]{fill(found['mark'], width)}[/dim]" if found.get("mark") else arm
 
 
 def _gates(gates: Sequence[GateResult]) -> Table:
