@@ -37,10 +37,8 @@ def halving(candidates: Sequence[Candidate], play: Rounds, options: SearchSectio
         count = min(max(1, play.budget // 5 // len(play.hand)), play.budget // len(play.hand), len(play.items))
         measure([(c, i) for c in play.hand for i in play.items[:count]])
         spent += count * len(play.hand)
-    alive = list(play.written)[: play.budget - spent]
-    if not alive:
-        return spent
-    rounds, used = max(1, math.ceil(math.log2(len(alive)))), 0
+    alive, used = list(play.written)[: play.budget - spent], 0
+    rounds = math.ceil(math.log2(len(alive))) if alive else 0  # none for a single one, which need not be chosen
     for r in range(rounds):
         left = play.budget - spent
         count = min(max(1, left // (rounds - r) // len(alive)), left // len(alive))
@@ -79,9 +77,14 @@ def ucb(candidates: Sequence[Candidate], play: Rounds, options: SearchSection, m
 
 
 def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: bool) -> int | None:
-    """The written candidate that the rounds leave, None where they scored none: the best mean, of equals the one tested
-    more, then the shorter one, then the first. With `tested`, only those scored on the most items can be it: who left
-    early was tested on few, and may only have been lucky there."""
+    """The written candidate that the rounds leave, None where they scored none of several: the best mean, of equals the
+    one tested more, then the shorter one, then the first.
+
+    With `tested`, only those scored on the most items can be it: who left early was tested on few, and may only have
+    been lucky there.
+    """
+    if len(written) == 1:
+        return written[0]
     scored = [c for c in written if candidates[c].scores]
     most = max((len(candidates[c].scores) for c in scored), default=0)
     fit = [c for c in scored if not tested or len(candidates[c].scores) == most]
