@@ -194,6 +194,7 @@ def _print_estimate(found: Estimate) -> None:
 def _print(result: Result, command: Command) -> None:
     from llmkit.evaluate.report import summary
     from llmkit.evaluate.report.terminal import console
+    from llmkit.rop.instructions import shown
 
     out = console()
     if result.metrics:
@@ -201,8 +202,11 @@ def _print(result: Result, command: Command) -> None:
     if command == "rop":
         for found in result.instructions:
             label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""
-            out.print(f"\ncorrection{label}: {found.correction.best}", markup=False)
-            out.print(f"guidance{label}: {found.guidance.best}", markup=False)
+            out.print()
+            for search in (found.correction, found.guidance):
+                out.print(f"{search.stage}{label}: {shown(search.best)}", markup=False)
+                if search.why:
+                    out.print(f"  {search.why}", markup=False)
     asked = f"{result.model_calls:,} calls" if result.model_calls else "no call: every answer was known"
     print(f"\nmodel:  {asked}")
     if result.metrics:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from llmkit.evaluate import statistics
-from llmkit.evaluate.cells import Cells, interval, number
+from llmkit.evaluate.cells import Cells, interval, is_noisy, number
 from llmkit.evaluate.samples import Sample
 from llmkit.perturb.text import numbers
+from llmkit.rop import ARMS
+from llmkit.rop.scoring import cer, restored, squash
 
 _ANSWERS = re.compile(r"####|\\boxed|\b(?:the\s+)?(?:final\s+)?answer\s*(?:is|:)|\btherefore\b", re.IGNORECASE)
 _REFUSES = re.compile(r"\b(?:i(?:'|’)?m sorry|i am sorry|i can(?:no|')t|i cannot|unable to|as an ai)\b", re.IGNORECASE)
 _HALF = 0.5
-
-
-def squash(text: str) -> str:
-    """Without leading, trailing and repeated white space."""
-    return " ".join(text.split())
-
-
-def cer(text: str, clean: str) -> float:
-    """Character error rate: Levenshtein distance over the length of the clean text."""
-    from rapidfuzz.distance import Levenshtein
-
-    return Levenshtein.distance(squash(text), squash(clean)) / max(len(squash(clean)), 1)
+CANNOT = "this model cannot correct"
 
 
 def surviving(text: str, clean: str) -> float:
@@ -93,6 +85,23 @@ def over_correction(cells: Cells, samples: Sequence[Sample], level: float) -> di
         "altered": _share(cells, [(s, squash(t) != squash(s.question)) for s, t in texts], level),
         "numbers_altered": _share(cells, [(s, numbers(t) != numbers(s.question)) for s, t in texts], level),
     }
+
+
+def mark(metrics: dict[str, Any], samples: Sequence[Sample]) -> None:
+    """Adds to each arm that has a model correct its mean `restored` under noise, and a `mark` where that is nothing."""
+    for arm, found in metrics["arms"].items():
+        if arm not in ARMS or "correction" not in ARMS[arm].needs:
+            continue
+        shares = [
+            restored(s.text, s.outcome.corrected_text, s.question)
+            for s in samples
+            if s.outcome.arm == arm and is_noisy(s.outcome.condition)
+            if s.outcome.corrected_text is not None and squash(s.text) != squash(s.question)
+        ]
+        if shares:
+            found["restored"] = number(math.fsum(shares) / len(shares))
+            if found["restored"] <= 0:
+                found["mark"] = CANNOT
 
 
 def _keeps(text: str, options: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import changed, conditions, gates, jobs, limits, noise, provenance, report
+from llmkit.evaluate import changed, conditions, correction, gates, jobs, limits, noise, provenance, report
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.generations import Generations, IfChanged, joined, judged
 from llmkit.evaluate.jobs import ALL_BUT, Job
@@ -325,6 +325,7 @@ def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[d
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
     facts = facts_of(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
+    correction.mark(measured, samples)
     measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
     verdicts = judged(gates.evaluate(recipe.eval.gates, measured), folder.path)
     measured["gates"] = [v.row() for v in verdicts]

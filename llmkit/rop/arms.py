@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
-from llmkit.rop.instructions import Instructions
+from llmkit.rop.instructions import NO_CORRECTION, Instructions
 from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract
@@ -94,10 +94,17 @@ class Arm:
         return Reply(f"The answer is {options[best][0]}", usage=usage, logprobs=tuple(scores))
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable."""
+        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable.
+
+        Nothing is asked where the search found that no correction is the best one.
+        """
+        if instruction is None:
+            instruction = self.context.instructions.correction.best
+        if instruction == NO_CORRECTION:
+            return variant.text, None
         content = render(
             "rop/correct-v1",
-            instruction=instruction or self.context.instructions.correction.best,
+            instruction=instruction,
             shots=[{"noisy": n, "clean": c} for n, c in self.context.shots[: self.section.correction_shots]],
             # Options that the answer's prompt leaves out need no correction either.
             question=without_options(variant.text) if self.by_likelihood(variant) else variant.text,

@@ -16,14 +16,24 @@ POOLED = "pooled"
 FORMAT = 1
 
 
+NO_CORRECTION = ""
+"""The correction instruction that stands for none: the question goes on as it was asked, without a call."""
+
+
+def shown(instruction: str) -> str:
+    """An instruction as a reader sees it."""
+    return "none: questions are asked as they stand" if instruction == NO_CORRECTION else instruction
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One instruction with its origin ("hand-written" or "generated") and its score on each dev item, in [0, 1]
-    for `execution` and in nats (<= 0) for `likelihood`."""
+    """One instruction with its origin ("hand-written", "no correction" or "generated") and its score on each dev item:
+    for `execution` at most 1 in size, for `likelihood` in nats (<= 0). `refused` says why it was never scored."""
 
     text: str
     origin: str
     scores: dict[str, float] = field(default_factory=dict)
+    refused: str | None = None
 
     @property
     def mean(self) -> float | None:
@@ -31,8 +41,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the winner of a search won: how the last of the written candidates fared against the best hand-written one.
+
+    `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
+    that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
+    `rop.search` needs to show `TENTH`. `score` is the winner's mean on
+    the same items, or on all of its own where there was no such comparison.
+    """
+
+    challenger: str | None = None
+    incumbent: str = ""
+    items: int = 0
+    difference: float | None = None
+    p: float | None = None
+    better: bool = False
+    detectable: float | None = None
+    budget: int = 0
+    pool: int = 0
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
-    """One finished search: what won, what else took part, and what it cost in scored sequences."""
+    """One finished search: what won and why, what else took part, and what it cost in scored sequences."""
 
     stage: Stage
     best: str
@@ -43,6 +75,12 @@ class Search:
     spent: int = 0
     seed: int = 0
     items: dict[str, dict[str, str]] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    @property
+    def why(self) -> str | None:
+        """Why `best` won, in a sentence; None where nothing was searched."""
+        return self.verdict and _why(self, self.verdict)
 
     @property
     def mean(self) -> float | None:
@@ -61,6 +99,31 @@ class Instructions:
     guidance: Search
     trained_on: str = POOLED
     seed: int = 0
+
+
+TENTH = 0.1
+"""The difference for which a verdict says what budget would show it."""
+
+
+def _why(search: Search, verdict: Verdict) -> str:
+    if verdict.difference is not None:
+        on = f"on {verdict.items} items that no round used (one-sided p {verdict.p:.3f})"
+    if verdict.better:
+        why = f"better than the best hand-written one by {verdict.difference:.3f} {on}"
+    else:
+        why = "no candidate was better"
+        refused = sum(c.refused is not None for c in search.candidates)
+        written = sum(c.origin == "generated" for c in search.candidates)
+        if verdict.difference is not None:
+            why += f": the best written one came to {verdict.difference:+.3f} against the best hand-written one {on}"
+        elif written and written == refused:
+            why += f": all {refused} written ones were refused"
+        shown = "no difference" if verdict.detectable is None else f"a difference of {verdict.detectable:.2f}"
+        why += f"; this budget could have shown {shown}, and {TENTH:g} would take about "
+        why += f"rop.search.budget={verdict.budget} and rop.search.pool={verdict.pool}"
+    if search.stage == "correction" and search.best == NO_CORRECTION:
+        why += f"; the winner restores nothing (score {verdict.score:+.3f}), so questions are asked uncorrected"
+    return why
 
 
 def hand_written(stage: Stage) -> list[str]:
@@ -83,8 +146,10 @@ def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, 
 
     def search(s: Search) -> dict[str, Any]:
         row = asdict(s)
+        row["why"] = s.why
         row["candidates"] = [
-            {"text": c.text, "origin": c.origin, "mean": c.mean, "scores": c.scores} for c in s.candidates
+            {"text": c.text, "origin": c.origin, "refused": c.refused, "mean": c.mean, "scores": c.scores}
+            for c in s.candidates
         ]
         return row
 
@@ -149,6 +214,12 @@ def _text(value: Any) -> str:
 
 
 def _search(stage: Stage, row: dict[str, Any]) -> Search:
-    candidates = tuple(Candidate(c["text"], c["origin"], dict(c["scores"])) for c in row.get("candidates", ()))
+    candidates = tuple(
+        Candidate(c["text"], c["origin"], dict(c["scores"]), c.get("refused")) for c in row.get("candidates", ())
+    )
     known = {k: row[k] for k in ("strategy", "score", "budget", "spent", "seed", "items") if k in row}
-    return Search(stage, _text(row["best"]), candidates, **known)
+    verdict = Verdict(**row["verdict"]) if row.get("verdict") else None
+    best = row["best"]
+    if stage != "correction" or best != NO_CORRECTION or verdict is None:
+        best = _text(best)
+    return Search(stage, best, candidates, verdict=verdict, **known)

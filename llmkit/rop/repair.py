@@ -26,7 +26,7 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
     """
     if reply.finish_reason == "length":
         return asked, "cut"
-    if _REFUSAL.match(reply.text):
+    if refuses(reply.text):
         return asked, "refused"
     stem = _stem(reply.text)
     if not stem:
@@ -37,6 +37,11 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
     kept = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
     options = corrected_options if kept and corrected_options else asked_options
     return f"{stem}\n{options.group(0).strip()}", None
+
+
+def refuses(text: str) -> bool:
+    """Whether a reply opens with a refusal or an apology."""
+    return _REFUSAL.match(text) is not None
 
 
 def without_options(text: str) -> str:

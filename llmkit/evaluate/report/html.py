@@ -18,8 +18,9 @@ from llmkit import __version__
 from llmkit.evaluate.cells import STAND, Cells, is_clean, is_noisy, pair_key
 from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
-from llmkit.evaluate.report.terminal import notes
+from llmkit.evaluate.report.terminal import headlines, notes
 from llmkit.evaluate.samples import Sample, recipe_of
+from llmkit.rop.instructions import shown
 from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
@@ -52,7 +53,7 @@ def page(
         "metrics": metrics,
         "facts": facts,
         "gates": [g.row() for g in gates],
-        "notes": notes(metrics),
+        "notes": [*headlines(metrics), *notes(metrics)],
         "browser": browser(samples),
     }
     style, charts, questions = (
@@ -165,10 +166,15 @@ def facts(folder: Path) -> dict[str, Any]:
         "Hardware": _joined(hardware.get("cpu"), *hardware.get("gpus", [])),
     }
     instructions = [
-        {"name": f"{stage.capitalize()} · tuned on {i.get('trained_on')} · search {i.get('seed', 0)}", "text": text}
+        {
+            "name": _joined(
+                stage.capitalize(), f"tuned on {i.get('trained_on')}", f"search {i.get('seed', 0)}", search.get("why")
+            ),
+            "text": search["best"] or shown(search["best"]),
+        }
         for i in told
         for stage in ("correction", "guidance")
-        if (text := (i.get(stage) or {}).get("best"))
+        if "best" in (search := i.get(stage) or {})
     ]
     return {
         "title": f"{task}, asked of {Path(model).name}" if model else task,

@@ -137,7 +137,7 @@ function effects() {
     const rows = arms.map((arm) => {
       const A = M.arms[arm], gain = A.gain[c], harm = A.clean_drop, harmed = holm("clean_drop", arm, CLEAN);
       const over = A.over_correction && A.over_correction.altered;
-      return [arm, forest(gain, reach, arm), el("td", {}, present(gain) ? [signed(gain.value), " ", el("span", { class: "span" }, `(${signedSpan(gain)})`)] : nothing(gain)),
+      return [A.mark ? `${arm} (${A.mark})` : arm, forest(gain, reach, arm), el("td", {}, present(gain) ? [signed(gain.value), " ", el("span", { class: "span" }, `(${signedSpan(gain)})`)] : nothing(gain)),
         el("td", {}, ...withSpan(A.recovery && A.recovery[c], present(A.recovery && A.recovery[c]) ? plain(A.recovery[c].value, 2) : "")),
         el("td", { class: present(harm) && harm.low > 0 ? "fail" : "" }, present(harm) ? [signed(harm.value), " ", el("span", { class: "span" }, `(${signedSpan(harm)})${harmed ? `; p, Holm ${pvalue(harmed.adjusted)}` : ""}`)] : nothing(harm)),
         el("td", {}, ...withSpan(over, over ? over.value.toFixed(3) : "")),

@@ -40,9 +40,19 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
     if gates:
         tables.append(_gates(gates))
     spaced = [part for table in tables for part in (table, Text())]
+    first = [Text(f"{line}\n", style="bold") for line in headlines(metrics)]
     few = warnings(metrics["noise"])
     warned = [Text(f"warning: {line}", style="yellow") for line in few]
-    return Group(*spaced, *warned, Text("\n".join(_notes(metrics)), style="dim"))
+    return Group(*first, *spaced, *warned, Text("\n".join(_notes(metrics)), style="dim"))
+
+
+def headlines(metrics: Mapping[str, Any]) -> list[str]:
+    """What comes before all numbers: that no repair can be expected of a model that restores nothing."""
+    marked = {arm: found["restored"] for arm, found in metrics["arms"].items() if found.get("mark")}
+    if not marked:
+        return []
+    share = max(marked.values())
+    return [f"This model cannot correct: under noise it restored {share:.2f} of the errors ({', '.join(marked)})."]
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
@@ -87,7 +97,9 @@ def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:
         table = _table("Accuracy" if not start else "Accuracy, continued", "arm", *shown)
         for arm, found in metrics["arms"].items():
             cells = [found["conditions"].get(c, {}).get("accuracy") for c in shown]
-            table.add_row(_escaped(arm), *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells))
+            table.add_row(
+                _marked(arm, found), *(f"{c['value']:.3f}\n[dim]{_span(c)}[/dim]" if c else "" for c in cells)
+            )
         if any(shares := [changed_share(metrics, c) for c in shown]):
             table.add_section()
             table.add_row("questions changed", *shares, style="dim")
@@ -107,7 +119,7 @@ def _against_stand(metrics: Mapping[str, Any]) -> list[Table]:
         p = adjusted.get(("clean_drop", arm, CLEAN))
         over = (found.get("over_correction") or {}).get("altered")
         table.add_row(
-            _escaped(arm),
+            _marked(arm, found, 14),
             _signed(found.get("gain", {}).get(NOISY)),
             _signed(found.get("recovery", {}).get(NOISY), plus=False),
             _signed(found.get("clean_drop")) + ("" if p is None else f"\n[dim]p, Holm {_p(p)}[/dim]"),
@@ -186,6 +198,13 @@ def _cost(metrics: Mapping[str, Any]) -> Table:
             *(f"{sum(c[key] for c in cells):,}" for key in ("unparsed", "cut", "errors")),
         )
     return table
+
+
+def _marked(arm: str, found: Mapping[str, Any], width: int = 40) -> str:
+    """An arm's name, with what a reader must know of it below, at most `width` columns wide."""
+    from textwrap import fill
+
+    return _escaped(arm) + (f"\n[dim]{fill(found['mark'], width)}[/dim]" if found.get("mark") else "")
 
 
 def _gates(gates: Sequence[GateResult]) -> Table:

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from llmkit.recipe.schema.base import NEUTRAL, Section
+from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
 
 
 class SearchSection(Section):
     """The automatic search for instructions (arXiv 2506.03627, 3.3 and 3.4; APE, arXiv 2211.01910)."""
 
     budget: int = Field(60, ge=0)
-    """Scored sequences a search may spend. 0: take the first hand-written instruction."""
+    """Scored sequences a search may spend, half of them on the final comparison. 0: take the first hand-written one."""
     strategy: Literal["halving", "ucb"] = "halving"
     score: Literal["execution", "likelihood"] = "execution"
     queries: int = Field(2, ge=0)
@@ -23,7 +23,7 @@ class SearchSection(Section):
     demos: int = Field(5, ge=1)
     """Input and output pairs shown in each prompt."""
     pool: int = Field(40, ge=2)
-    """Train questions the pairs come from; dev questions the scores come from."""
+    """Train questions the pairs come from; dev questions the scores come from, two thirds held back for the end."""
     max_tokens: int = Field(50, ge=8)
     temperature: float = Field(0.9, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
@@ -35,6 +35,8 @@ class SearchSection(Section):
     """Questions a candidate is scored on in each round."""
     exploration: float = Field(1.0, ge=0)
     """The constant c of `ucb`."""
+    noisy_share: Annotated[float, LATER] = Field(0.5, ge=0, le=1)
+    """Share of noisy questions in the traffic, p: a correction scores p x restored - (1 - p) x altered clean ones."""
 
 
 class RopSection(Section):
