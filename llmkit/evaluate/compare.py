@@ -114,7 +114,7 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
                 before, after = ({(a, CLEAN): 1.0, (a, condition): -1.0} for a in (old, new))
                 ends[i, arm, "drop", condition] = before, after
     ends = {name: e for name, e in ends.items() if plan.add(name, {**{c: -w for c, w in e[0].items()}, **e[1]})}
-    estimates = plan.solve(section.level, section.draws, derive(seed, "compare"))
+    estimates = plan.solve(section.level)
     flips = plan.flip_p([n for n in ends if estimates[n]], section.draws, derive(seed, "compare", "sign_flip"))
     rows = []
     for name, found in estimates.items():

@@ -13,12 +13,13 @@ from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
 from llmkit.evaluate import conditions, gates, jobs, noise, provenance, report
+from llmkit.evaluate.cells import STAND, is_noisy
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
-from llmkit.evaluate.metrics import metrics
+from llmkit.evaluate.metrics import CEILING, metrics
 from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
-from llmkit.evaluate.statistics import minimum_detectable_effect, worth
+from llmkit.evaluate.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
@@ -75,20 +76,32 @@ class Plan:
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
+        lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
-        effect = minimum_detectable_effect(size)
-        named = f"{size} independent questions"
-        if templates < asked:
+        effect = minimum_detectable_effect(size, alpha=alpha, clusters=None if lone else templates)
+        named, compared = f"{size} independent questions", self._compared()
+        if not lone:
             named = f"{asked} questions from {templates} templates, worth about {named},"
+        what = "questions" if lone else "templates"
         told = [
-            f"{named} are too few to show any gain"
+            f"{named} are too few to show any gain: that takes {clusters_needed(1, alpha)} {what}"
             if effect is None
             else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
         ]
+        if templates < (most := clusters_needed(compared, alpha)) and compared > 1:
+            told.append(f"none of {compared} comparisons can be significant after Holm: that takes {most} {what}")
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
         return told
+
+    def _compared(self) -> int:
+        """How many comparisons stand in Holm's family."""
+        arms = [arm.name for arm in self.arms if arm.name != CEILING]
+        noisy = len({v.condition for v in self.variants if is_noisy(v.condition)})
+        others = len([arm for arm in arms if arm != STAND])
+        counts = {"gain": others * noisy, "drop": len(arms) * noisy, "clean_drop": others}
+        return max(1, sum(counts[kind] for kind in set(self.recipe.eval.family)))
 
     @property
     def noise_calls(self) -> int:
@@ -126,7 +139,9 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     if recipe.eval.baseline:
         read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
-    gates.refuse_hopeless(recipe.eval.gates, len(questions), recipe.eval.interval.level)
+    gates.refuse_hopeless(
+        recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
+    )
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )

@@ -41,7 +41,7 @@ def test_by_hand():
     stand, rop = found["arms"]["stand"], found["arms"]["rop"]
     assert stand["conditions"]["clean"]["accuracy"]["value"] == 0.8
     assert stand["drop"]["ec"]["value"] == 0.6
-    assert (stand["drop"]["ec"]["better"], stand["drop"]["ec"]["worse"], stand["drop"]["ec"]["p"]) == (3, 0, 0.25)
+    assert (stand["drop"]["ec"]["better"], stand["drop"]["ec"]["worse"], stand["drop"]["ec"]["p"]) == (3, 0, 0.125)
     assert rop["gain"]["ec"]["value"] == 0.4
     assert rop["clean_drop"]["value"] == 0.0
     assert stand["flips"]["ec"]["right_to_wrong"]["value"] == 0.75
