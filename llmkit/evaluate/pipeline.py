@@ -18,7 +18,7 @@ from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
 from llmkit.evaluate.metrics import CEILING, metrics
-from llmkit.evaluate.samples import Sample, read_samples, system_prompt_of
+from llmkit.evaluate.samples import Sample, outcomes, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
@@ -199,10 +199,12 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(loaded, command, None, planned, system_prompt_of(shards[0])))
-        known = {row["key"] for row in folder.entries() if row["error"] is None}
+        known = {row["key"] for row in folder.entries() if row.get("error") is None}
         for shard in shards:
-            for row in RunFolder(shard).entries():
-                if row["kind"] in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
+            rows = list(RunFolder(shard).entries())
+            noisy = [row for row in rows if row["kind"] == "noise" and row["error"] is None]
+            for row in [*noisy, *finished(rows).values()]:
+                if row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
@@ -223,7 +225,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
 
 def finished(rows: Iterable[Row]) -> dict[str, Row]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
-    return {r["key"]: r for r in rows if r["kind"] == "outcome" and r["error"] is None}
+    return outcomes(r for r in rows if r.get("error") is None)
 
 
 def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:

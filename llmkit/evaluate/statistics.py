@@ -227,8 +227,8 @@ def mean_interval(
     A value theta lies above the interval where, of all 2^C subsets of the clusters, fewer than (1 - level) / 2 exceed
     it, which is to say sum(sums - theta counts) + noise >= 0; below it, the same in a mirror. The subsets' means are
     Hartigan's typical values (1969), so without the noise this inverts the sign-flip test of whole clusters, and
-    McNemar's mid-p test where every cluster is one pair. The noise is Bonett and Price's pair (2012), one flip of either
-    sign, as large as flips that come together could be (`clump`).
+    McNemar's mid-p test where every cluster is one pair. The noise is Bonett and Price's pair (2012), one flip of
+    either sign, as large as flips that come together could be (`clump`).
 
     The share rises with every entry of `sums` and, for theta > 0, falls with every entry of `counts`: a row that gets
     worse never lowers the upper end, and one more unchanged row never raises an upper end that is not negative. The

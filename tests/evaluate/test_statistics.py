@@ -36,9 +36,8 @@ def test_wilson_has_a_width_and_holds_the_rate(n, data):
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (9, 1), (6, 6), (30, 12), (0, 15), (120, 80)])
 def test_mcnemar_is_statsmodels(b, c):
-    from statsmodels.stats.contingency_tables import mcnemar
-
     from scipy.stats import binom
+    from statsmodels.stats.contingency_tables import mcnemar
 
     exact = mcnemar([[10, b], [c, 10]], exact=True).pvalue if b + c else 1.0
     # Fagerland et al. (2013): the exact p less the probability of what was seen, which has no other tail at b = c
@@ -128,7 +127,7 @@ def test_the_interval_is_students_where_clusters_are_many_and_differ():
 
 def test_the_interval_agrees_with_mcnemars_mid_p_but_at_the_edge():
     n = 200
-    for better in range(0, 31):
+    for better in range(31):
         for worse in range(0, 31, 3):
             values = np.r_[np.ones(better), -np.ones(worse), np.zeros(n - better - worse)]
             found, p = statistics.difference(values, np.arange(n)), statistics.mcnemar(better, worse)

@@ -85,7 +85,7 @@ class Gate(Section):
     max: float | None = None
     """The value must be at most this."""
     bound: Literal["low", "point", "high"] | None = None
-    """The end of the interval that must clear the limit. Default: the careful one, `low` for `min`, `high` for `max`."""
+    """The end of the interval that must clear the limit. Default: the careful one, `low` with min, `high` with max."""
 
     @model_validator(mode="before")
     @classmethod
