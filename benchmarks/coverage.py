@@ -1,6 +1,6 @@
 """How often intervals hold the truth and tests err, by simulation: the tables of docs/statistics.md.
 
-    python benchmarks/coverage.py [--runs 2000] [--processes 2]
+    python benchmarks/coverage.py [--runs 300] [--processes 2]
 
 Seeds are fixed by the design's name. Writes benchmarks/results/coverage.json and prints the tables as Markdown.
 """
@@ -189,7 +189,7 @@ def _others(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     jobs = [(*design, given.runs) for design in designs()]

@@ -222,6 +222,11 @@ def interval(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": number(value), "low": number(low), "high": number(high)}
 
 
+def contradicts(p: float, low: float, high: float, level: float) -> bool:
+    """Whether a test and an interval say different things of a difference. The verdict is the interval's."""
+    return (p <= 1 - level) != (low > 0 or high < 0)
+
+
 def estimate(found: Estimate) -> dict[str, Any]:
     """An estimate as JSON."""
     return interval(found.value, found.low, found.high) | {

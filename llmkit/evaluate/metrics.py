@@ -14,6 +14,7 @@ from llmkit.evaluate.cells import (
     Cells,
     Plan,
     Weights,
+    contradicts,
     estimate,
     interval,
     null,
@@ -69,7 +70,7 @@ class _Solved:
     """All contrasts of a run, and their p-values."""
 
     def __init__(self, cells: Cells, level: float, draws: int, seed: int) -> None:
-        self.cells = cells
+        self.cells, self.level = cells, level
         plan = Plan(cells)
         tested: dict[Hashable, tuple[Cell, Cell]] = {}
         for arm in cells.arms:
@@ -107,8 +108,10 @@ class _Solved:
         found = self.estimates.get(name)
         if found is None:
             return None
-        test = self.tests.get(name, {})
-        return estimate(found) | test | ({"p": _p(test["p"])} if "p" in test else {})
+        row = estimate(found) | (test := self.tests.get(name, {}))
+        if "p" in test:
+            row |= {"p": _p(test["p"]), "undecided": contradicts(test["p"], found.low, found.high, self.level)}
+        return row
 
 
 def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSection) -> dict[str, Any]:

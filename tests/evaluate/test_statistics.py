@@ -112,7 +112,7 @@ def test_the_interval_is_what_random_halves_of_the_clusters_allow():
     sums, counts = np.array([3.0, 1, 0, -2, 5, 2, 0, 1]), np.array([9.0, 5, 7, 6, 9, 8, 4, 5])
     low, high = statistics.mean_interval(sums, counts)
     subsets = (np.arange(2**8)[:, None] >> np.arange(8)) & 1
-    normal = np.random.default_rng(0).normal(0, statistics.clump(counts) / math.sqrt(2), (4000, 1))
+    normal = np.random.default_rng(0).normal(0, statistics.clump(counts, abs(sums)) / math.sqrt(2), (4000, 1))
     above = (subsets @ (sums - high * counts) + normal >= 0).mean()
     below = (subsets @ (sums - low * counts) + normal <= 0).mean()
     assert (above + 2.0**-9, below + 2.0**-9) == pytest.approx((0.025, 0.025), abs=1.5e-3)
@@ -138,7 +138,7 @@ def test_the_interval_agrees_with_mcnemars_mid_p_but_at_the_edge():
 @st.composite
 def spreads(draw):
     """(better, worse, unchanged) rows of each of some clusters."""
-    clusters, size = draw(st.integers(6, 14)), draw(st.integers(1, 12))
+    clusters, size = draw(st.integers(6, 14)), draw(st.integers(1, 40))
     rows = []
     for _ in range(clusters):
         better = draw(st.integers(0, size))
@@ -149,14 +149,14 @@ def spreads(draw):
 @given(spreads())
 def test_more_harm_never_lowers_the_upper_end_and_unchanged_rows_never_raise_it(spread):
     flips, size, place = spread
-    sums, counts = flips[:, 1] - flips[:, 0], np.full(len(flips), float(size))
+    sums, counts, changed = flips[:, 1] - flips[:, 0], np.full(len(flips), float(size)), flips.sum(1)
     one = (np.arange(len(flips)) == place).astype(float)
-    high = statistics.mean_interval(sums, counts)[1]
-    assert statistics.mean_interval(sums + one, counts + one)[1] >= high - 1e-9
+    high = statistics.mean_interval(sums, counts, changed)[1]
+    assert statistics.mean_interval(sums + one, counts + one, changed + one)[1] >= high - 1e-9
     if high >= 0:
-        assert statistics.mean_interval(sums, counts + one)[1] <= high + 1e-9
-    if flips[place].sum() < size:  # an unchanged row becomes one that the arm harms
-        assert statistics.mean_interval(sums + one, counts)[1] >= high - 1e-9
+        assert statistics.mean_interval(sums, counts + one, changed)[1] <= high + 1e-9
+    if changed[place] < size:  # an unchanged row becomes one that the arm harms
+        assert statistics.mean_interval(sums + one, counts, changed + one)[1] >= high - 1e-9
 
 
 def test_a_few_flips_that_cancel_are_no_surer_than_none():
@@ -186,7 +186,7 @@ def trinomial(rng, clusters: int, size: int, better: float, worse: float, icc: f
         rates = rng.gamma(rates * (1 - icc) / icc + 1e-12)
         rates /= rates.sum(1, keepdims=True)
     counts = rng.multinomial(size, rates)
-    return (counts[:, 0] - counts[:, 1]).astype(float), np.full(clusters, float(size))
+    return (counts[:, 0] - counts[:, 1]).astype(float), np.full(clusters, float(size)), counts[:, :2].sum(1)
 
 
 @pytest.mark.parametrize(
