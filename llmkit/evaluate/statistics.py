@@ -217,7 +217,6 @@ def minimum_detectable_effect(
 def mean_interval(
     sums: np.ndarray,
     counts: np.ndarray,
-    flips: np.ndarray | None = None,
     *,
     times: np.ndarray | None = None,
     bounds: tuple[float, float] = (-1.0, 1.0),
@@ -234,15 +233,14 @@ def mean_interval(
     The share rises with every entry of `sums` and, for theta > 0, falls with every entry of `counts`: a row that gets
     worse never lowers the upper end, and one more unchanged row never raises an upper end that is not negative. The
     empty subset speaks for every theta: with fewer than 1 + log2(1 / (1 - level)) clusters the interval is `bounds`.
-    `flips` are the rows that changed in each cluster, by default what is left of them in `sums`; `times` says how many
-    clusters each entry stands for.
+    `times` says how many clusters each entry stands for.
     """
     import numpy as np
 
     alike = np.ones(len(sums)) if times is None else times
     least, greatest = bounds
     span = max(abs(least), abs(greatest))
-    spread = (span * clump(counts, np.abs(sums) / span if flips is None else flips, times)) ** 2 / 2
+    spread = (span * clump(counts)) ** 2 / 2
     rows, place = np.unique(np.stack([sums, counts], axis=1), axis=0, return_inverse=True)
     alike = np.bincount(place.reshape(-1), alike)
     tail, nothing = (1 - level) / 2, 0.5 ** (1 + float(alike.sum()))
@@ -257,21 +255,17 @@ def mean_interval(
     return -end(-1.0, -least), end(1.0, greatest)
 
 
-def clump(counts: np.ndarray, flips: np.ndarray, times: np.ndarray | None = None) -> float:
+def clump(counts: np.ndarray) -> float:
     """How many flips may come as one where too few were seen to tell; 1 where every question stands alone.
 
     m^(2/3) with m questions in the middle cluster: that many more than were seen remain possible at an intraclass
     correlation of one half (docs/statistics.md has the coverage). m goes by powers of 2, so that one row more does not
-    change it. It falls to half of that as the clusters each show so many (C,) `flips`: slowly enough that no row that
-    gets worse lowers an upper end, and not with six clusters, whose tail hangs on a single subset.
+    change it, and it depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
+    interval.
     """
     import numpy as np
 
-    middle = float(np.quantile(counts, 0.5, method="lower"))
-    most = 2 ** (round(math.log2(max(middle, 1))) * 4 / 3)
-    enough = min(1.0, max(0.0, (float(len(counts) if times is None else times.sum()) - 6) / 4))
-    seen = enough * float(np.average(np.minimum(flips**2 / most, 1), weights=times))
-    return math.sqrt(1 + (most - 1) * (1 - 0.75 * seen))
+    return 2 ** (round(math.log2(max(float(np.quantile(counts, 0.5, method="lower")), 1))) * 2 / 3)
 
 
 def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -> float:
@@ -320,10 +314,8 @@ def contrasts(
         sums, counts = np.bincount(cluster, column[here]), np.bincount(cluster).astype(float)
         n, used = int(here.sum()), len(sums)
         value = float(sums.sum() / n)
-        span = max(map(abs, limits))
-        flips = np.bincount(cluster, np.abs(column[here])) / span
-        low, high = mean_interval(sums, counts, flips, bounds=limits, level=level)
-        residuals, pair = sums - value * counts, 2 * (span * clump(counts, flips)) ** 2
+        low, high = mean_interval(sums, counts, bounds=limits, level=level)
+        residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(counts)) ** 2
         se = math.sqrt(used / max(used - 1, 1) * float(residuals @ residuals) + pair) / n
         found.append(Estimate(value, min(low, value), max(high, value), se, n, used))
     return found
