@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py [--runs 300] [--processes 2]
 
-Seeds are fixed by the design's name. Writes benchmarks/results/coverage.json and prints the tables as Markdown.
+Seeds are fixed by the design's name. Writes benchmarks/results/coverage.json and the tables in the docs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import numpy as np
 from llmkit.evaluate import statistics
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
+DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"
+BEGIN, END = "<!-- coverage: written by benchmarks/coverage.py -->", "<!-- end of coverage -->"
 RATES = ((0.0, 0.02), (0.0, 0.05), (0.0, 0.1), (0.02, 0.02), (0.02, 0.1), (0.05, 0.3), (0.1, 0.1))
 ICC = (0.0, 0.05, 0.2, 0.5)
 LONE, SHAPES = (20, 50, 200), ((13, 38), (13, 10), (24, 10), (8, 25))
@@ -197,7 +199,8 @@ def main() -> None:
         found = dict(pool.map(simulate, jobs))
     made = {"date": datetime.date.today().isoformat(), "runs": given.runs, "level": 0.95, "designs": found}
     RESULTS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    print(tables(found))
+    before, _, after = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+    DOCS.write_text(f"{before}{BEGIN}\n{tables(found)}\n{END}{after.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

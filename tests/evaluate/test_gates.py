@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from helpers.scripted import OVERRIDES
 from pydantic import ValidationError
 
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
-from llmkit.evaluate import gates
+from llmkit.evaluate import gates, pipeline, statistics
 from llmkit.evaluate.metrics import metrics
+from llmkit.recipe import load as load_recipe
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from tests.helpers import synthetic
 
@@ -162,6 +166,14 @@ def test_templates_are_counted_too():
     with pytest.raises(RecipeError, match="it needs 6 templates"):
         gates.refuse_hopeless([Gate(metric="rop.gain", min=0.0)], 400, templates=4)
     assert gates.questions_needed(Gate(metric="rop.accuracy", min=0.5), size=20) < 20 * 13
+
+
+def test_a_run_says_how_many_templates_a_test_takes():
+    recipe = load_recipe(None, OVERRIDES | {"data.limit": 2000}).recipe
+    planned = pipeline.plan(recipe, "eval")
+    few = replace(planned, questions=[replace(q, cluster=f"t{i % 4}") for i, q in enumerate(planned.questions)])
+    assert "too few to show any gain: that takes 6 templates" in few.remarks()[0]
+    assert statistics.clusters_needed(5) == 8
 
 
 def test_the_careful_end_is_the_default_and_point_must_be_written():

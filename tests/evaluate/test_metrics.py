@@ -68,6 +68,20 @@ def test_known_effects_are_found(measured):
     assert stand["drop"]["ec"]["test"] == "mcnemar"
 
 
+def test_a_p_that_the_interval_contradicts_is_undecided():
+    for seed in range(3):
+        found = metrics(synthetic.samples(questions=120, arms=["stand", "rop"], per_template=10, seed=seed), FAST, 7)
+        for arm in found["arms"].values():
+            for row in [*arm["drop"].values(), *arm.get("gain", {}).values()]:
+                beyond = row["low"] > 0 or row["high"] < 0
+                assert row["undecided"] == ((row["p"] <= 0.05) != beyond)
+            for condition, recovery in arm.get("recovery", {}).items():
+                gain = arm["gain"][condition]
+                if recovery["value"] is not None:
+                    assert (recovery["low"] <= 0 <= recovery["high"]) == (gain["low"] <= 0 <= gain["high"])
+            assert all((row["relative"]["high"] or 0) <= 1 for row in arm["drop"].values())
+
+
 def test_order_of_outcomes_changes_nothing():
     rows = synthetic.samples(questions=40, draws=2, replicate=0.1, search_seeds=2, holdout=True)
     shuffled = random.Random(0).sample(rows, len(rows))
