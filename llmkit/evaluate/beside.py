@@ -18,7 +18,6 @@ from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
 from llmkit.evaluate.samples import Sample, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
-from llmkit.seeds import derive
 from llmkit.terminal import literal
 from llmkit.types import CLEAN
 
@@ -80,7 +79,7 @@ class Beside:
         return f"{self.questions} shared questions, clean and under {', '.join(self.conditions) or 'no noise'}"
 
 
-def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, seed: int = 7) -> Beside:
+def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -> Beside:
     """Accuracy, change against the first run's first arm, tokens and training time of every run and arm.
 
     Noisy accuracy averages the conditions that all runs have. Training time is the adapter's own. UsageError for fewer
@@ -108,7 +107,7 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None, s
     for arm in arms[1:]:
         for condition in (CLEAN, NOISY):
             plan.add((arm, condition), {(arm, condition): 1.0, (first, condition): -1.0})
-    changes = plan.solve(section.level, section.draws, derive(seed, "beside"))
+    changes = plan.solve(section.level)
     rows = []
     for arm in arms:
         place, _, name = arm.partition("/")

@@ -165,7 +165,7 @@ class Cells:
 
 
 class Plan:
-    """Named contrasts, all solved on the same resamples in one pass."""
+    """Named contrasts of cells, with their estimates and tests."""
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
@@ -186,14 +186,14 @@ class Plan:
         self.columns[name] = column
         self.bounds.append(bounds)
 
-    def solve(self, level: float, draws: int, seed: int) -> dict[Hashable, Estimate | None]:
+    def solve(self, level: float) -> dict[Hashable, Estimate | None]:
         """Every contrast's estimate, None where no question has all its cells."""
         import numpy as np
 
         if not self.columns:
             return {}
         values = np.stack(list(self.columns.values()), axis=1)
-        found = statistics.contrasts(values, self.cells.clusters, self.bounds, level=level, draws=draws, seed=seed)
+        found = statistics.contrasts(values, self.cells.clusters, self.bounds, level)
         return dict(zip(self.columns, found, strict=True))
 
     def flip_p(self, names: Sequence[Hashable], draws: int, seed: int) -> dict[Hashable, float]:
@@ -222,13 +222,17 @@ def interval(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": number(value), "low": number(low), "high": number(high)}
 
 
+def contradicts(p: float, low: float, high: float, level: float) -> bool:
+    """Whether a test and an interval say different things of a difference. The verdict is the interval's."""
+    return (p <= 1 - level) != (low > 0 or high < 0)
+
+
 def estimate(found: Estimate) -> dict[str, Any]:
     """An estimate as JSON."""
     return interval(found.value, found.low, found.high) | {
         "se": number(found.se),
         "n": found.n,
         "clusters": found.clusters,
-        "method": found.method,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate import changed, statistics
-from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, interval, number
+from llmkit.evaluate.cells import NOISY, Cell, Cells, Plan, arm_order, contradicts, interval, number
 from llmkit.evaluate.samples import Sample, as_samples, dtype_of, read_samples, recipe_of
 from llmkit.recipe.schema import IntervalSection
 from llmkit.seeds import derive
@@ -68,7 +68,8 @@ class Comparison:
                 f"{change['value']:+.3f}",
                 f"[{change['low']:+.3f}, {change['high']:+.3f}]",
                 *("" if change.get(key) is None else str(change[key]) for key in ("better", "worse")),
-                f"{change['p']:.3f}" if change["p"] >= 0.001 else "<0.001",
+                (f"{change['p']:.3f}" if change["p"] >= 0.001 else "<0.001")
+                + ("\nundecided" if change["undecided"] else ""),
             )
         return table
 
@@ -127,7 +128,7 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
                 before, after = ({(a, CLEAN): 1.0, (a, condition): -1.0} for a in (old, new))
                 ends[i, arm, "drop", condition] = before, after
     ends = {name: e for name, e in ends.items() if plan.add(name, {**{c: -w for c, w in e[0].items()}, **e[1]})}
-    estimates = plan.solve(section.level, section.draws, derive(seed, "compare"))
+    estimates = plan.solve(section.level)
     flips = plan.flip_p([n for n in ends if estimates[n]], section.draws, derive(seed, "compare", "sign_flip"))
     rows = []
     for name, found in estimates.items():
@@ -142,6 +143,7 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
             change |= {"p": statistics.mcnemar(better, worse) if lone else flips[name]}
         else:
             change |= {"p": flips[name]}
+        change["undecided"] = contradicts(change["p"], found.low, found.high, section.level)
         change["p"] = float(f"{change['p']:.4g}")
         before, after = (_mean(cells, ends[name], k) for k in (0, 1))
         rows.append(

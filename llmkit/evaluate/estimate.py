@@ -91,6 +91,7 @@ def estimate(plan: Plan) -> Estimate:
     for job in plan.jobs(plan.given):
         by_arm.setdefault(job.arm.name, []).append(job)
     questions = len({v.question.id for v in plan.variants})
+    templates = len({v.question.cluster_id for v in plan.variants})
     shown = list(dict.fromkeys(v.condition for v in plan.variants if v.condition not in (CLEAN, REPLICATE)))
     return Estimate(
         questions,
@@ -98,7 +99,7 @@ def estimate(plan: Plan) -> Estimate:
         [_arm(name, jobs, styles) for name, jobs in by_arm.items()],
         _search(plan, styles) if plan.searches else None,
         plan.noise_calls,
-        minimum_detectable_effect(worth(questions, len({v.question.cluster_id for v in plan.variants}))),
+        minimum_detectable_effect(worth(questions, templates), clusters=templates if templates < questions else None),
     )
 
 

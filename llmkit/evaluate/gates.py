@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,13 +34,13 @@ METRICS: dict[str, str | None] = {
 }
 AGAINST_BASELINE = ("accuracy_change", "drop_change")
 _NOT_OF_STAND = ("gain", "recovery", "clean_drop")
-_MOST_QUESTIONS = 10_000_000
+_MOST_CLUSTERS = 10_000_000
 _FORM = re.compile(r"\s*([\w.-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate under one condition: what was measured, and what follows."""
+    """One gate under one condition: what was measured, and what follows. `reason` says why one is undecided."""
 
     gate: str
     metric: str
@@ -111,6 +112,8 @@ def evaluate(gates: Sequence[Gate], metrics: Mapping[str, Any]) -> list[GateResu
             value, low, high = (found.get(key) for key in ("value", "low", "high"))
             outcome: Verdict = "undecided" if value is None else verdict(gate, value, low, high)
             reason = found.get("reason") if value is None else None
+            if value is not None and outcome == "undecided":
+                reason = _more(gate, value, low, high, metrics["questions"], metrics["clusters"])
             text = describe(gate, condition)
             results.append(GateResult(text, gate.metric, condition, gate.bound, outcome, value, low, high, reason))
     return results
@@ -137,7 +140,7 @@ def enforce(results: Sequence[GateResult]) -> None:
     """GateFailed where a gate fails; else GateUndecided where one is undecided; else nothing."""
     for state, error, hint in (
         ("fail", GateFailed, None),
-        ("undecided", GateUndecided, "more questions narrow an interval; a metric without a value stays undecided"),
+        ("undecided", GateUndecided, "a metric without a value stays undecided, however many questions are asked"),
     ):
         found = [r for r in results if r.verdict == state]
         if found:
@@ -146,59 +149,83 @@ def enforce(results: Sequence[GateResult]) -> None:
             raise error(f"{len(found)} of {len(results)} gates {word}: {lines}", hint)
 
 
-def questions_needed(gate: Gate, level: float = 0.95) -> int | None:
-    """The fewest independent questions with which this gate could pass without one adverse flip; None for no number.
+def questions_needed(gate: Gate, level: float = 0.95, size: float = 1) -> int | None:
+    """The fewest questions with which this gate could pass without one adverse flip; None for no number.
 
-    1 for metrics whose best case says nothing, such as ratios.
+    `size` is how many questions come from one template. 1 for metrics whose best case says nothing, such as ratios.
     """
 
-    def could(n: int) -> bool:
-        best = _best(gate, n, level)
+    def could(clusters: int) -> bool:
+        best = _best(gate, clusters, size, level)
         return best is None or verdict(gate, *best) == "pass"
 
     high = 1
     while not could(high):
         high *= 2
-        if high > _MOST_QUESTIONS:
+        if high > _MOST_CLUSTERS:
             return None
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if could(middle) else (middle, high)
-    return high
+    return 1 if high == 1 else math.ceil(high * size)
 
 
-def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95) -> None:
-    """RecipeError for gates that could not pass with this many questions even with no adverse flip."""
-    faults = []
+def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95, templates: int | None = None) -> None:
+    """RecipeError for gates that could not pass with this many questions even with no adverse flip.
+
+    `templates` is how many clusters the questions come from; without it each question stands alone.
+    """
+    faults, size = [], questions / (templates or questions)
     for gate in gates:
-        needed = questions_needed(gate, level)
+        best = _best(gate, templates or questions, size, level)
+        if best is None or verdict(gate, *best) == "pass":
+            continue
+        needed = questions_needed(gate, level, size)
+        name = f"gate `{describe(gate, gate.condition)}`"
         if needed is None:
-            faults.append(f"gate `{describe(gate, gate.condition)}` cannot pass with any number of questions")
-        elif needed > questions:
-            faults.append(
-                f"gate `{describe(gate, gate.condition)}` cannot pass with {questions} questions even if noise and arm "
-                f"turn none wrong: it needs {needed}"
-            )
+            faults.append(f"{name} cannot pass with any number of questions")
+            continue
+        asked, takes = f"{questions} questions", f"{needed}"
+        if size > 1:
+            asked += f" from {templates} templates"
+            takes = f"{round(needed / size)} templates of this size ({needed} questions)"
+        faults.append(f"{name} cannot pass with {asked} even if noise and arm turn none wrong: it needs {takes}")
     if faults:
         raise RecipeError("\n".join(faults), "ask more questions (`data.limit`), or loosen the limit or the bound")
 
 
-def _best(gate: Gate, n: int, level: float) -> tuple[float, float, float] | None:
-    """The best that n questions can show for a gate: no adverse flip; for a difference that must lie beyond 0, all
-    flips to its side."""
+def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, float, float] | None:
+    """The best that so many clusters of `size` questions can show for a gate: no adverse flip; for a difference that
+    must lie beyond 0, all flips to its side."""
+    import numpy as np
+
     metric = gate.metric.rpartition(".")[2]
     if metric in ("accuracy", "wrong_to_right", "right_to_wrong", "over_correction"):
-        hits = n if gate.min is not None else 0
-        return hits / n, *statistics.wilson(hits, n, level)
+        hits = float(gate.min is not None)
+        return hits, *statistics.unanimous(hits, clusters, level, alone=size == 1)
     if metric not in ("gain", "drop", "clean_drop", "accuracy_change", "drop_change"):
         return None
-    if gate.min is not None and gate.min >= 0:
-        return 1.0, *statistics.bonett_price(n, 0, n, level)
-    if gate.max is not None and gate.max <= 0:
-        return -1.0, *statistics.bonett_price(0, n, n, level)
-    still = statistics.bonett_price(0, 0, n, level)
-    return 0.0, *(still if metric != "drop_change" else (2 * x for x in still))
+    all_flip = (
+        1.0 if gate.min is not None and gate.min >= 0 else -1.0 if gate.max is not None and gate.max <= 0 else 0.0
+    )
+    bound = 2.0 if metric == "drop_change" else 1.0
+    sums, counts, times = (np.array([x], dtype=float) for x in (bound * all_flip * size, size, clusters))
+    bounds = (-bound, bound)
+    return bound * all_flip, *statistics.mean_interval(sums, counts, times=times, bounds=bounds, level=level)
+
+
+def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
+    """How many more questions or templates would decide a gate, if the value stayed and its interval narrowed as the
+    root of their number."""
+    limit = gate.min if gate.min is not None else gate.max
+    if value == limit:
+        return "the value is the limit: no number of questions decides it"
+    end = low if limit < value else high
+    more = max(1, math.ceil(clusters * ((end - value) / (limit - value)) ** 2) - clusters)
+    passes = (value > limit) == (gate.min is not None)
+    what = "questions" if clusters == questions else f"templates of {questions / clusters:.0f} questions"
+    return f"at this value about {more:,} more {what} would let it {'pass' if passes else 'fail'}"
 
 
 def _conditions(gate: Gate, conditions: Sequence[str]) -> list[str | None]:
@@ -231,4 +258,5 @@ def _find(gate: Gate, condition: str | None, metrics: Mapping[str, Any]) -> Mapp
 def _measured(result: GateResult) -> str:
     if result.value is None:
         return result.reason or "no value"
-    return f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+    measured = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+    return f"{measured}; {result.reason}" if result.reason else measured

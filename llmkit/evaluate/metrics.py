@@ -14,6 +14,7 @@ from llmkit.evaluate.cells import (
     Cells,
     Plan,
     Weights,
+    contradicts,
     estimate,
     interval,
     null,
@@ -47,7 +48,7 @@ def metrics(
     noise = {condition: copies.row() for condition, copies in changed.of_samples(samples).items()}
     unmeasured = changed.unmeasured(noise)
     level, draws = section.interval.level, section.interval.draws
-    solved = _Solved(cells, level, draws, derive(seed, "bootstrap"))
+    solved = _Solved(cells, level, draws, derive(seed, "sign_flip"))
     guess = _chance(cells)
     arms = {arm: _arm(cells, solved, arm, guess, section) for arm in cells.arms}
     changed.without_unmeasured(arms, unmeasured)
@@ -72,10 +73,10 @@ def metrics(
 
 
 class _Solved:
-    """All contrasts of a run, on the same resamples, and their p-values."""
+    """All contrasts of a run, and their p-values."""
 
     def __init__(self, cells: Cells, level: float, draws: int, seed: int) -> None:
-        self.cells = cells
+        self.cells, self.level = cells, level
         plan = Plan(cells)
         tested: dict[Hashable, tuple[Cell, Cell]] = {}
         for arm in cells.arms:
@@ -90,7 +91,7 @@ class _Solved:
             for (out, condition), gain in curves.holdout_gains(cells, arm).items():
                 plan.add_column(("holdout", arm, out, condition), gain, (-1.0, 1.0))
         tested = {name: ends for name, ends in tested.items() if plan.add(name, {ends[0]: 1.0, ends[1]: -1.0})}
-        self.estimates = plan.solve(level, draws, seed)
+        self.estimates = plan.solve(level)
         lone = len(set(cells.clusters.tolist())) == len(cells.questions)
         self.tests: dict[Hashable, dict[str, Any]] = {}
         flipped: list[Hashable] = []
@@ -105,7 +106,7 @@ class _Solved:
                 self.tests[name] |= {"p": statistics.mcnemar(better, worse), "test": "mcnemar"}
             else:
                 flipped.append(name)
-        for name, p in plan.flip_p(flipped, draws, derive(seed, "sign_flip")).items():
+        for name, p in plan.flip_p(flipped, draws, seed).items():
             self.tests[name] |= {"p": p, "test": "sign_flip"}
 
     def difference(self, name: Hashable) -> dict[str, Any] | None:
@@ -113,8 +114,10 @@ class _Solved:
         found = self.estimates.get(name)
         if found is None:
             return None
-        test = self.tests.get(name, {})
-        return estimate(found) | test | ({"p": _p(test["p"])} if "p" in test else {})
+        row = estimate(found) | (test := self.tests.get(name, {}))
+        if "p" in test:
+            row |= {"p": _p(test["p"]), "undecided": contradicts(test["p"], found.low, found.high, self.level)}
+        return row
 
 
 def _arm(cells: Cells, solved: _Solved, arm: str, guess: float, section: EvalSection) -> dict[str, Any]:
@@ -181,23 +184,30 @@ def _drop(cells: Cells, solved: _Solved, arm: str, condition: str, guess: float,
         return None
     reason = _no_loss(cells, solved, arm, condition, guess, level)
     weights = {(arm, CLEAN): 1.0, (arm, condition): -1.0}
-    return found | {"relative": null(reason) if reason else _ratio(cells, weights, {(arm, CLEAN): 1.0}, level)}
+    return found | {
+        "relative": null(reason) if reason else _ratio(cells, weights, {(arm, CLEAN): 1.0}, level, most=1.0)
+    }
 
 
 def _recovery(
     cells: Cells, solved: _Solved, arm: str, condition: str, guess: float, level: float
 ) -> dict[str, Any] | None:
     """The share of what noise took from `stand` that this arm wins back."""
-    if ("gain", arm, condition) not in solved.estimates:
+    if solved.estimates.get(("gain", arm, condition)) is None:
         return None
     if reason := _no_loss(cells, solved, STAND, condition, guess, level):
         return null(reason)
     won = {(arm, condition): 1.0, (STAND, condition): -1.0}
-    return _ratio(cells, won, {(STAND, CLEAN): 1.0, (STAND, condition): -1.0}, level)
+    found = _ratio(cells, won, {(STAND, CLEAN): 1.0, (STAND, condition): -1.0}, level)
+    if found["value"] is not None:  # a recovery differs from 0 exactly where the gain beside it does
+        gain = solved.estimates["gain", arm, condition]
+        found["low"] = min(found["low"], 0.0) if gain.low <= 0 else max(found["low"], 0.0)
+        found["high"] = max(found["high"], 0.0) if gain.high >= 0 else min(found["high"], 0.0)
+    return found
 
 
-def _ratio(cells: Cells, above: Weights, below: Weights, level: float) -> dict[str, Any]:
-    found = statistics.ratio(cells.contrast(above), cells.contrast(below), cells.clusters, level)
+def _ratio(cells: Cells, above: Weights, below: Weights, level: float, most: float = math.inf) -> dict[str, Any]:
+    found = statistics.ratio(cells.contrast(above), cells.contrast(below), cells.clusters, level, most)
     return interval(*found) if found else null("what it divides by is not clearly different from 0")
 
 
@@ -211,10 +221,10 @@ def _flips(cells: Cells, arm: str, condition: str, level: float) -> dict[str, An
     both = ~np.isnan(clean) & ~np.isnan(noisy)
     clean, noisy = np.where(both, clean, 0), np.where(both, noisy, 0)
     conditions = cells.noisy_of(arm) if condition == NOISY else [condition]
-    most = sum(len(cells.samples[arm, c]) for c in conditions)
+    answers = sum(len(cells.samples[arm, c]) for c in conditions) / max(int(both.sum()), 1)  # of a question
 
     def among(hits: Any, of: Any) -> dict[str, Any]:
-        value, low, high = statistics.rate(hits, of, cells.clusters, most, level)
+        value, low, high = statistics.rate(hits, of, cells.clusters, answers * float(of.sum()), level)
         return {"of": number(float(of.sum()))} | interval(value, low, high)
 
     wrong = np.where(both, 1 - clean, 0)
@@ -306,7 +316,11 @@ def _detectable(cells: Cells, solved: _Solved, level: float) -> dict[str, Any] |
     if not seen:
         return None
     discordance, size = sorted(seen)[len(seen) // 2]
-    effect = statistics.minimum_detectable_effect(size, discordance, 1 - level) if discordance else None
+    clusters = len(set(cells.clusters.tolist()))
+    groups = clusters if clusters < len(cells.questions) else None
+    effect = (
+        statistics.minimum_detectable_effect(size, discordance, 1 - level, clusters=groups) if discordance else None
+    )
     return {"n": size, "discordance": number(discordance), "power": 0.8, "value": number(effect)}
 
 

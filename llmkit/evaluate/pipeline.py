@@ -13,13 +13,14 @@ from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
 from llmkit.evaluate import changed, conditions, correction, gates, jobs, limits, noise, provenance, report
+from llmkit.evaluate.cells import STAND, is_noisy
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.generations import Generations, IfChanged, joined, judged
 from llmkit.evaluate.jobs import ALL_BUT, Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, search_row, tokens_asked
-from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.samples import Sample, facts_of, read_samples, system_prompt_of
-from llmkit.evaluate.statistics import minimum_detectable_effect, worth
+from llmkit.evaluate.metrics import CEILING, metrics
+from llmkit.evaluate.samples import Sample, facts_of, outcomes, read_samples, system_prompt_of
+from llmkit.evaluate.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.perturb import perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
@@ -80,16 +81,20 @@ class Plan:
     def remarks(self) -> list[str]:
         """What a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
+        lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
-        effect = minimum_detectable_effect(size)
-        named = f"{size} independent questions"
-        if templates < asked:
+        effect = minimum_detectable_effect(size, alpha=alpha, clusters=None if lone else templates)
+        named, compared = f"{size} independent questions", self._compared()
+        if not lone:
             named = f"{asked} questions from {templates} templates, worth about {named},"
+        what = "questions" if lone else "templates"
         told = [
-            f"{named} are too few to show any gain"
+            f"{named} are too few to show any gain: that takes {clusters_needed(1, alpha)} {what}"
             if effect is None
             else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
         ]
+        if templates < (most := clusters_needed(compared, alpha)) and compared > 1:
+            told.append(f"none of {compared} comparisons can be significant after Holm: that takes {most} {what}")
         if self.aside:
             data = self.recipe.data
             others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
@@ -108,6 +113,14 @@ class Plan:
         """The copies of the conditions whose noise needs no model."""
         written = {c for c, p in perturbers(self.recipe.perturb, self.recipe.seed).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
+
+    def _compared(self) -> int:
+        """How many comparisons stand in Holm's family."""
+        arms = [arm.name for arm in self.arms if arm.name != CEILING]
+        noisy = len({v.condition for v in self.variants if is_noisy(v.condition)})
+        others = len([arm for arm in arms if arm != STAND])
+        counts = {"gain": others * noisy, "drop": len(arms) * noisy, "clean_drop": others}
+        return max(1, sum(counts[kind] for kind in set(self.recipe.eval.family)))
 
     @property
     def noise_calls(self) -> int:
@@ -147,7 +160,9 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
         read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     limits.refuse_idle(recipe.eval.gates)
-    gates.refuse_hopeless(recipe.eval.gates, len(questions), recipe.eval.interval.level)
+    gates.refuse_hopeless(
+        recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
+    )
     train, dev = (
         conditions.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     )
@@ -233,10 +248,12 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
         folder = stack.enter_context(_folder(loaded, command, None, planned, system, dtype))
         joined(shards, folder)
-        known = {row["key"] for row in folder.entries() if row["error"] is None}
+        known = {row["key"] for row in folder.entries() if row.get("error") is None}
         for shard in shards:
-            for row in RunFolder(shard).entries():
-                if row.get("kind") in ("noise", "outcome") and row["error"] is None and row["key"] not in known:
+            rows = list(RunFolder(shard).entries())
+            noisy = [row for row in rows if row.get("kind") == "noise" and row["error"] is None]
+            for row in [*noisy, *finished(rows).values()]:
+                if row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
@@ -257,7 +274,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
 
 def finished(rows: Iterable[Row]) -> dict[str, Row]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
-    return {r["key"]: r for r in rows if r.get("kind") == "outcome" and r["error"] is None}
+    return outcomes(r for r in rows if r.get("error") is None)
 
 
 def _instructions(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:

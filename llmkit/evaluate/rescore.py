@@ -10,7 +10,7 @@ from llmkit.errors import DataError
 from llmkit.evaluate import limits
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.pipeline import measure
-from llmkit.evaluate.samples import Sample
+from llmkit.evaluate.samples import Sample, outcomes
 from llmkit.recipe import Loaded
 from llmkit.runs import RunFolder
 from llmkit.tasks import SCORERS
@@ -19,7 +19,7 @@ from llmkit.types import Question
 
 @dataclass(frozen=True)
 class Rescored:
-    """New metrics, and how many verdicts differ from those in the journal."""
+    """New metrics, and how many verdicts differ from the last ones in the journal."""
 
     folder: Path
     metrics: dict[str, Any]
@@ -31,8 +31,8 @@ class Rescored:
 def rescore(run: Path, loaded: Loaded) -> Rescored:
     """Extracts and scores every reply in a run's journal again, and rewrites its metrics and report.
 
-    The journal stays as it is. DataError where the folder holds no outcomes or the run is unfinished, UsageError where
-    another process works in it.
+    Verdicts that changed are added to the journal, so that comparisons with this run count the same ones. DataError
+    where the folder holds no outcomes or the run is unfinished, UsageError where another process works in it.
     """
     limits.refuse_idle(loaded.recipe.eval.gates)
     if not any(row.get("kind") == "outcome" for row in RunFolder(run).entries()):
@@ -47,7 +47,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
 
 
 def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
-    rows = {row["key"]: row for row in folder.entries() if row.get("kind") == "outcome"}
+    rows = outcomes(folder.entries())
     scorer = SCORERS[loaded.recipe.eval.scorer]()
     samples, changed = [], 0
     for row in rows.values():
@@ -63,6 +63,8 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
         parsed = scorer.extract(row["said"], question) if row["said"] is not None else None
         after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
         changed += after.correct != before.outcome.correct
+        if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
+            folder.append({"kind": "verdict", "key": row["key"], "parsed": after.parsed, "correct": after.correct})
         samples.append(replace(before, outcome=after))
     measured, verdicts = measure(loaded.recipe, samples, folder)
     return Rescored(folder.path, measured, verdicts, changed, len(samples))

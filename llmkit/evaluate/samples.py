@@ -81,15 +81,28 @@ def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
     return [item if isinstance(item, Sample) else Sample(item) for item in items]
 
 
+def outcomes(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The outcomes in a journal by key: the last one where a key was asked twice, with the verdict it was last given.
+
+    The only reader of verdicts, so that metrics.json, comparisons and exports cannot differ after `llmkit eval score`.
+    """
+    latest: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if row.get("kind") == "outcome":
+            latest[row["key"]] = row
+        elif row.get("kind") == "verdict" and row["key"] in latest:
+            latest[row["key"]] = {**latest[row["key"]], "parsed": row["parsed"], "correct": row["correct"]}
+    return latest
+
+
 def read_samples(run: Path | str) -> Iterator[Sample]:
-    """The outcomes in a run folder's samples.jsonl, the last one where a key stands twice.
+    """The outcomes in a run folder's samples.jsonl, as they were last scored.
 
     A torn last line is left out. Raises DataError where there is no such file, or a line in its middle is broken.
     """
     if not (Path(run) / "samples.jsonl").is_file():
         raise DataError(f"no samples in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
-    rows = {row["key"]: row for row in read_journal(Path(run)) if row.get("kind") == "outcome"}
-    return (_sample(row, Path(run)) for row in rows.values())
+    return (_sample(row, Path(run)) for row in outcomes(read_journal(Path(run))).values())
 
 
 def _sample(row: Mapping[str, Any], run: Path) -> Sample:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     import numpy as np
 
-FEW = 10  # clusters (or half of them, but at least 5) that must differ from the rest before a bootstrap is trusted
-_CHUNK = 4_000_000  # resampled cluster indices held at once: 32 MB
+_CHUNK = 4_000_000  # flipped cluster signs held at once: 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class Estimate:
     se: float
     n: int
     clusters: int
-    method: Literal["bootstrap", "bonett_price"] = "bootstrap"
 
 
 def z_value(level: float) -> float:
@@ -36,7 +34,7 @@ def z_value(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def t_value(level: float, clusters: int) -> float:
+def t_value(level: float, clusters: float) -> float:
     """The two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
@@ -66,8 +64,11 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def rate(hits: np.ndarray, of: np.ndarray, clusters: np.ndarray, most: float, level: float = 0.95) -> tuple[float, ...]:
     """(value, low, high) of sum(hits) / sum(of) by Wilson, with the sample size that clustering leaves.
 
-    `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them. The effective size is
-    p(1-p) over the cluster-robust variance (Korn and Graubard 1998): exactly n where every question stands alone.
+    `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them. The size is n over the
+    design effect: the cluster-robust variance over that of lone answers (Korn and Graubard 1998), with one answer added
+    below and one whole cluster above, because few hits say little about how they clump. So it is exactly n where every
+    question stands alone, and the number of clusters where all answers agree. Clusters of uneven size count as
+    (sum n)^2 / sum n^2 (Carter, Schnepel and Steigerwald 2017).
     """
     import numpy as np
 
@@ -75,38 +76,31 @@ def rate(hits: np.ndarray, of: np.ndarray, clusters: np.ndarray, most: float, le
     if total <= 0:
         return math.nan, 0.0, 1.0
     p = float(hits.sum()) / total
-    used = np.unique(clusters[of > 0]).size
-    spread = np.bincount(clusters, hits - p * of)
-    variance = float((spread**2).sum()) / total**2
-    independent = used == int((of > 0).sum())
-    if variance > 1e-15:
-        n = min(p * (1 - p) / variance, most)
-        if not independent:
-            n *= (z_value(level) / t_value(level, used)) ** 2
+    sizes = np.bincount(clusters, of)
+    used = int((sizes > 0).sum())
+    worth_clusters = total**2 / float(sizes @ sizes)
+    residuals = np.bincount(clusters, hits - p * of)
+    variance, lone = float(residuals @ residuals), p * (1 - p) * total
+    alone = used == int((of > 0).sum())
+    if not alone or not np.isin(hits, (0, 1)).all():  # averaged answers need Student's t as clusters do
+        variance *= used / max(used - 1, 1)
+        small = (z_value(level) / t_value(level, worth_clusters)) ** 2
     else:
-        n = used
+        small = 1.0
+    n = min(total * (lone + 1) / (variance + total / worth_clusters) * small, most)
     low, high = wilson(p * n, n, level)
     return p, min(low, p), max(high, p)
 
 
-def effective_size(residuals: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> float:
-    """How many independent questions (Q,) clustered residuals of a difference are worth: n over the design effect.
-
-    Korn and Graubard's (1998), as in `rate`. A few residuals say little about how they clump, so with m questions a
-    cluster the design effect is at least sqrt(m), half way between 1 (none clump) and m (clusters go as one).
-    """
-    import numpy as np
-
-    n, used = len(residuals), np.unique(clusters).size
-    if used == n:
-        return n
-    alone, together = float(residuals @ residuals), float((np.bincount(clusters, residuals) ** 2).sum())
-    effect = max(math.sqrt(n / used), together / alone if alone > 1e-15 else 0.0)
-    return max(n / effect * (z_value(level) / t_value(level, used)) ** 2, used)
+def unanimous(value: float, clusters: int, level: float = 0.95, *, alone: bool = False) -> tuple[float, float]:
+    """The interval of a rate of 0 or 1 in so many even clusters, or lone questions: what `rate` comes to there."""
+    n = clusters * (1.0 if alone else (z_value(level) / t_value(level, clusters)) ** 2)
+    return wilson(value * n, n, level)
 
 
 def worth(questions: int, clusters: int) -> int:
-    """How many independent questions to plan with: the least design effect that `effective_size` reckons with."""
+    """How many independent questions to plan with: a design effect of sqrt(m) with m questions a cluster, half way on a
+    scale of factors between 1 (none clump) and m (clusters go as one)."""
     return math.isqrt(questions * clusters)
 
 
@@ -125,13 +119,14 @@ def chance(gold: str, options: Sequence[str] = ()) -> float:
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """Exact two-sided p of McNemar's test (1947): a fair coin over the pairs that disagree. 1 where none does.
+    """Two-sided mid-p of McNemar's test (Fagerland, Lydersen and Laake 2013): a fair coin over the pairs that disagree,
+    of which the observed number counts half. 1 where none disagrees. Exact p errs on .01 to .03 where .05 is meant.
 
     >>> round(mcnemar(9, 1), 4)
-    0.0215
+    0.0117
     """
-    n = better + worse
-    tail = sum(math.comb(n, k) for k in range(min(better, worse) + 1))
+    n, fewer = better + worse, min(better, worse)
+    tail = sum(math.comb(n, k) for k in range(fewer)) + math.comb(n, fewer) / 2
     return min(1.0, 2 * tail / 2**n)
 
 
@@ -182,20 +177,33 @@ def power(effect: float, n: int, discordance: float, alpha: float = 0.05) -> flo
     )
 
 
+def clusters_needed(comparisons: int = 1, alpha: float = 0.05) -> int:
+    """The fewest clusters with which a test can reach `alpha` after Holm over so many comparisons: 2 / 2^C is the least
+    p that flipping the signs of C clusters has.
+
+    >>> clusters_needed(), clusters_needed(5)
+    (6, 8)
+    """
+    return math.ceil(1 + math.log2(comparisons / alpha))
+
+
 def minimum_detectable_effect(
-    n: int, discordance: float = 0.2, alpha: float = 0.05, power_: float = 0.8
+    n: int, discordance: float = 0.2, alpha: float = 0.05, power_: float = 0.8, clusters: int | None = None
 ) -> float | None:
     """The smallest difference of two accuracies on the same `n` questions that is found with `power_`, as a fraction.
 
     `discordance` is the share of questions on which the two are expected to disagree, or the difference itself where
-    that is larger. None where the exact test could not find even a difference on every question.
+    that is larger. `clusters` is given where questions come in them, and `n` is then what they are worth. None where
+    not even a difference on every question could be shown.
     """
+    if (clusters or n) < clusters_needed(1, alpha):
+        return None
+    if clusters:  # Student's t instead of the normal quantile
+        n = round(n * (z_value(1 - alpha) / t_value(1 - alpha, clusters)) ** 2)
 
     def found(effect: float) -> bool:
         return power(effect, n, max(effect, discordance), alpha) >= power_
 
-    if 2 * 0.5**n > alpha:
-        return None
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -206,110 +214,129 @@ def minimum_detectable_effect(
 # --- intervals of differences ------------------------------------------------------------------------------------
 
 
-def bonett_price(better: float, worse: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a difference of paired proportions (Bonett and Price 2012): one pair added to each disagreement.
+def mean_interval(
+    sums: np.ndarray,
+    counts: np.ndarray,
+    *,
+    times: np.ndarray | None = None,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of sum(sums) / sum(counts) over (C,) clusters: the values that random halves of the clusters allow.
 
-    Covers well where few pairs disagree, and has a width even where none does.
+    A value theta lies above the interval where, of all 2^C subsets of the clusters, fewer than (1 - level) / 2 exceed
+    it, which is to say sum(sums - theta counts) + noise >= 0; below it, the same in a mirror. The subsets' means are
+    Hartigan's typical values (1969), so without the noise this inverts the sign-flip test of whole clusters, and
+    McNemar's mid-p test where every cluster is one pair. The noise is Bonett and Price's pair (2012), one flip of
+    either sign, as large as flips that come together could be (`clump`).
+
+    The share rises with every entry of `sums` and, for theta > 0, falls with every entry of `counts`: a row that gets
+    worse never lowers the upper end, and one more unchanged row never raises an upper end that is not negative. The
+    empty subset speaks for every theta: with fewer than 1 + log2(1 / (1 - level)) clusters the interval is `bounds`.
+    `times` says how many clusters each entry stands for.
     """
-    up, down = (better + 1) / (n + 2), (worse + 1) / (n + 2)
-    half = z_value(level) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    return max(-1.0, up - down - half), min(1.0, up - down + half)
-
-
-def bootstrap_means(sums: np.ndarray, counts: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """(draws, K) resampled means for (C, K) sums and counts over clusters. Every column sees the same resamples."""
     import numpy as np
 
-    clusters = len(sums)
-    shared, column = np.unique(counts, axis=1, return_inverse=True)
-    column = column.reshape(-1)
-    rng = np.random.default_rng(seed)
-    parts = []
-    for rows in _chunks(draws, clusters):
-        picks = rng.integers(0, clusters, (rows, clusters)) + clusters * np.arange(rows)[:, None]
-        weights = np.bincount(picks.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            parts.append((weights @ sums) / (weights @ shared)[:, column])
-    return np.concatenate(parts)
+    alike = np.ones(len(sums)) if times is None else times
+    least, greatest = bounds
+    span = max(abs(least), abs(greatest))
+    spread = (span * clump(counts)) ** 2 / 2
+    rows, place = np.unique(np.stack([sums, counts], axis=1), axis=0, return_inverse=True)
+    alike = np.bincount(place.reshape(-1), alike)
+    tail, nothing = (1 - level) / 2, 0.5 ** (1 + float(alike.sum()))
+    value = float(alike @ rows[:, 0] / (alike @ rows[:, 1]))
+
+    def end(sign: float, limit: float) -> float:
+        def excess(theta: float) -> float:
+            return _chance_not_negative(sign * rows[:, 0] - theta * rows[:, 1], alike, spread) + nothing - tail
+
+        return limit if excess(limit) >= 0 else _root(excess, sign * value, limit)
+
+    return -end(-1.0, -least), end(1.0, greatest)
 
 
-def expanded_percentiles(replicates: np.ndarray, level: float, clusters: int) -> tuple[float, float]:
-    """Percentile interval, widened for few clusters as Student's t would be (Hesterberg 2015, section 3.5)."""
+def clump(counts: np.ndarray) -> float:
+    """How many flips may come as one where too few were seen to tell; 1 where every question stands alone.
+
+    m^(2/3) with m questions in the middle cluster: that many more than were seen remain possible at an intraclass
+    correlation of one half (docs/statistics.md has the coverage). m goes by powers of 2, so that one row more does not
+    change it, and it depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
+    interval.
+    """
     import numpy as np
-    from scipy import stats
 
-    tail = stats.norm.cdf(-t_value(level, clusters) * math.sqrt(clusters / max(clusters - 1, 1)))
-    low, high = np.nanquantile(replicates, [tail, 1 - tail])
-    return float(low), float(high)
+    return 2 ** (round(math.log2(max(float(np.quantile(counts, 0.5, method="lower")), 1))) * 2 / 3)
+
+
+def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -> float:
+    """P(a random half of the clusters' excess + normal noise of variance `spread` >= 0), by Gil-Pelaez (1951).
+
+    Each cluster is in the half by the toss of a coin. The characteristic function is a product of cosines; the noise
+    ends the sum after a few hundred terms, exact to about 1e-11.
+    """
+    import numpy as np
+
+    mean, noise = 0.5 * float(times @ excess), math.sqrt(spread)
+    deviation = math.sqrt(0.25 * float(times @ excess**2) + noise**2)
+    if mean < -8 * deviation:
+        return 0.0
+    step = 2 * math.pi / (abs(mean) + 8 * deviation)
+    odd = np.arange(int(7.5 / noise / step) + 1) + 0.5
+    u = step * odd
+    transform = np.exp(-0.5 * (noise * u) ** 2) * np.prod(np.cos(np.outer(excess, u) / 2) ** times[:, None], axis=0)
+    return 0.5 + float((np.sin(u * mean) * transform / odd).sum()) / math.pi
+
+
+def _root(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function crosses 0."""
+    from scipy.optimize import brentq
+
+    return float(brentq(falling, low, high, xtol=1e-12))
 
 
 def contrasts(
-    values: np.ndarray,
-    clusters: np.ndarray,
-    bounds: Sequence[tuple[float, float]],
-    *,
-    level: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
+    values: np.ndarray, clusters: np.ndarray, bounds: Sequence[tuple[float, float]], level: float = 0.95
 ) -> list[Estimate | None]:
     """Mean and interval of each column of (Q, K) per-question values, NaN where a question has none.
 
-    Clusters are resampled whole. `bounds` are the least and greatest value that a column can have: (-1, 1) for a
-    difference of accuracies. Where too few clusters differ from the commonest value a bootstrap is too narrow (of zero
-    width in the end), so there the interval is Bonett and Price's. None for a column without any value.
+    `bounds` are the least and greatest value that a column can have: (-1, 1) for a difference of accuracies. None for a
+    column without any value.
     """
     import numpy as np
 
-    ids, cluster = np.unique(clusters, return_inverse=True)
-    here = ~np.isnan(values)
-    filled = np.where(here, values, 0.0)
-    sums = np.zeros((len(ids), values.shape[1]))
-    counts = np.zeros_like(sums)
-    np.add.at(sums, cluster, filled)
-    np.add.at(counts, cluster, here.astype(float))
-    replicates = bootstrap_means(sums, counts, draws, seed) if len(ids) else np.empty((0, values.shape[1]))
     found: list[Estimate | None] = []
-    for k, (least, greatest) in enumerate(bounds):
-        n, used = int(here[:, k].sum()), int((counts[:, k] > 0).sum())
-        if n == 0:
+    for column, limits in zip(values.T, bounds, strict=True):
+        here = ~np.isnan(column)
+        if not here.any():
             found.append(None)
             continue
-        value = float(sums[:, k].sum() / n)
-        means = np.round(sums[:, k][counts[:, k] > 0] / counts[:, k][counts[:, k] > 0], 9)
-        moved = used - int(np.unique(means, return_counts=True)[1].max())
-        if moved >= max(5, min(FEW, used / 2)):
-            low, high = expanded_percentiles(replicates[:, k], level, used)
-            se, method = float(np.nanstd(replicates[:, k], ddof=1)), "bootstrap"
-        else:
-            span = max(abs(least), abs(greatest))
-            column = values[here[:, k], k]
-            size = effective_size(column - value, cluster[here[:, k]], level)
-            up = float(np.clip(column, 0, None).sum()) / n / span * size
-            down = float(np.clip(-column, 0, None).sum()) / n / span * size
-            low, high = (span * x for x in bonett_price(up, down, size, level))
-            se, method = (high - low) / (2 * z_value(level)), "bonett_price"
-        low, high = max(least, min(low, value)), min(greatest, max(high, value))
-        found.append(Estimate(value, low, high, se, n, used, method))
+        _, cluster = np.unique(clusters[here], return_inverse=True)
+        sums, counts = np.bincount(cluster, column[here]), np.bincount(cluster).astype(float)
+        n, used = int(here.sum()), len(sums)
+        value = float(sums.sum() / n)
+        low, high = mean_interval(sums, counts, bounds=limits, level=level)
+        residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(counts)) ** 2
+        se = math.sqrt(used / max(used - 1, 1) * float(residuals @ residuals) + pair) / n
+        found.append(Estimate(value, min(low, value), max(high, value), se, n, used))
     return found
 
 
-def difference(
-    values: np.ndarray, clusters: np.ndarray, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> Estimate:
+def difference(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> Estimate:
     """Mean and interval of (Q,) paired differences, each in [-1, 1], clustered by (Q,) labels."""
-    estimate = contrasts(values[:, None], clusters, [(-1.0, 1.0)], level=level, draws=draws, seed=seed)[0]
+    estimate = contrasts(values[:, None], clusters, [(-1.0, 1.0)], level)[0]
     if estimate is None:
         raise ValueError("no pair to compare")
     return estimate
 
 
 def ratio(
-    above: np.ndarray, below: np.ndarray, clusters: np.ndarray, level: float = 0.95
+    above: np.ndarray, below: np.ndarray, clusters: np.ndarray, level: float = 0.95, most: float = math.inf
 ) -> tuple[float, float, float] | None:
     """(value, low, high) of mean(above) / mean(below) over the same questions, by Fieller's theorem, clustered.
 
-    Two pairs of opposite sign are added to the variance of `above`, as Bonett and Price add them, so that a perfect
-    recovery still has a width. None where the denominator's interval includes 0: then there is no bounded interval.
+    `most` is the greatest value that the ratio can have. None where the denominator's interval includes 0: then there
+    is no bounded interval. The variance around the ratio is at least that of one flip of either sign, or a perfect
+    recovery would have an interval of zero width.
     """
     import numpy as np
 
@@ -323,15 +350,16 @@ def ratio(
     mx, my = float(x.mean()), float(y.mean())
     ex, ey = np.bincount(cluster, x - mx), np.bincount(cluster, y - my)
     scale = c / max(c - 1, 1) / n**2
-    added = 2 / (effective_size(x - mx, cluster, level) + 2) ** 2
-    vxx, vyy, vxy = scale * float(ex @ ex) + added, scale * float(ey @ ey), scale * float(ex @ ey)
+    vxx, vyy, vxy = scale * float(ex @ ex), scale * float(ey @ ey), scale * float(ex @ ey)
     t2 = t_value(level, c) ** 2
     a = my**2 - t2 * vyy
     if a <= 0 or my == 0:
         return None
+    r = mx / my
+    vxx += max(0.0, 2 / n**2 - (vxx - 2 * r * vxy + r * r * vyy))
     b = mx * my - t2 * vxy
     root = math.sqrt(max(b * b - a * (mx**2 - t2 * vxx), 0.0))
-    return mx / my, (b - root) / a, (b + root) / a
+    return r, (b - root) / a, min(most, (b + root) / a)
 
 
 def _chunks(draws: int, clusters: int) -> Iterator[int]:

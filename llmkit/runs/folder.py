@@ -44,17 +44,26 @@ class RunFolder:
         """
         folder = cls(Path(root) / f"{name}-{digest}")
         folder._take("wait for it, or give this run its own --name", "choose another folder with --out")
-        with folder._held.pop_all() as held:
+        with folder._closed_on_failure():
             folder._start(recipe, resolved)
-            folder._held = held.pop_all()
         return folder
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Take over the folder of an earlier run, to write new results beside its journal. Raises as `open` does."""
+        """Take over the folder of an earlier run, to add to its journal and results. Raises as `open` does."""
         folder = cls(path)
         folder._take("wait for it, then do this again", "copy the folder to where you may write")
+        with folder._closed_on_failure():
+            folder._open_journal()
         return folder
+
+    @contextlib.contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _take(self, if_busy: str, if_closed: str) -> None:
         """Lock the folder. The hints are for one that another process works in, and for one that is not writable."""
@@ -69,6 +78,9 @@ class RunFolder:
         for name, text in (("recipe.yaml", resolved if recipe is None else recipe), ("recipe.resolved.yaml", resolved)):
             write_atomic(self.path / name, without_secrets(text))
         self.write_json("env.json", environment())
+        self._open_journal()
+
+    def _open_journal(self) -> None:
         journal = self.path / _JOURNAL
         with on_disk(self.path):
             _cut_torn_line(journal)

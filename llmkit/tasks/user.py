@@ -31,13 +31,14 @@ def read(data: DataSection) -> tuple[list[Question], int]:
     skipped = 0
     for where, row in _rows(data.path):
         try:
-            item, name = _item(row, data)
+            item, name, cluster = _item(row, data)
             if name is None:
                 count = texts[item.text] = texts.get(item.text, 0) + 1
                 name = f"row-{digest(item.text)}" + (f"-{count}" if count > 1 else "")
             if name in lines:
                 raise DataError(f"the id {name!r} stands already at {lines[name]}")
-            questions.append(question(item, data.kind, id=name, split=split_all(normalise(item.text))))
+            split = split_all(normalise(cluster or item.text))  # a cluster is never cut: what it shares would leak
+            questions.append(question(item, data.kind, id=name, split=split, cluster=cluster))
             lines[name] = where
         except DataError as error:
             if not data.skip_bad_lines:
@@ -71,13 +72,17 @@ def _stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _item(row: Any, data: DataSection) -> tuple[Item, str | None]:
-    """The row as an item, with the rest of its fields as `meta`, and its own id if it has one."""
+def _item(row: Any, data: DataSection) -> tuple[Item, str | None, str]:
+    """The row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):
         raise DataError(f"not an object with fields but {json.dumps(row)[:60]}")
-    used = {field: _field(row, field) for field in (data.question, data.answer, data.options, data.id) if field}
+    used = {
+        field: _field(row, field)
+        for field in (data.question, data.answer, data.options, data.id, data.cluster)
+        if field
+    }
     text = used[data.question]
     if not isinstance(text, str):
         raise DataError(f"the field `{data.question}` is no text but {json.dumps(text, default=str)[:60]}")
@@ -85,7 +90,8 @@ def _item(row: Any, data: DataSection) -> tuple[Item, str | None]:
     if not isinstance(used[data.answer], str | int | float | Decimal):
         raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(used[data.answer], default=str)[:60]}")
     meta = {key: value for key, value in row.items() if key not in used}
-    return Item(text.strip(), used[data.answer], options, meta=meta), str(used[data.id]) if data.id else None
+    name, cluster = (str(used[field]) if field else None for field in (data.id, data.cluster))
+    return Item(text.strip(), used[data.answer], options, meta=meta), name, cluster or ""
 
 
 def _field(row: Mapping[str, Any], field: str) -> Any:

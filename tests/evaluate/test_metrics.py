@@ -41,7 +41,7 @@ def test_by_hand():
     stand, rop = found["arms"]["stand"], found["arms"]["rop"]
     assert stand["conditions"]["clean"]["accuracy"]["value"] == 0.8
     assert stand["drop"]["ec"]["value"] == 0.6
-    assert (stand["drop"]["ec"]["better"], stand["drop"]["ec"]["worse"], stand["drop"]["ec"]["p"]) == (3, 0, 0.25)
+    assert (stand["drop"]["ec"]["better"], stand["drop"]["ec"]["worse"], stand["drop"]["ec"]["p"]) == (3, 0, 0.125)
     assert rop["gain"]["ec"]["value"] == 0.4
     assert rop["clean_drop"]["value"] == 0.0
     assert stand["flips"]["ec"]["right_to_wrong"]["value"] == 0.75
@@ -66,6 +66,20 @@ def test_known_effects_are_found(measured):
     assert relative["low"] <= sum(synthetic.LOSS.values()) / 5 <= relative["high"]
     assert stand["drop"]["noisy"]["test"] == "sign_flip"
     assert stand["drop"]["ec"]["test"] == "mcnemar"
+
+
+def test_a_p_that_the_interval_contradicts_is_undecided():
+    for seed in range(3):
+        found = metrics(synthetic.samples(questions=120, arms=["stand", "rop"], per_template=10, seed=seed), FAST, 7)
+        for arm in found["arms"].values():
+            for row in [*arm["drop"].values(), *arm.get("gain", {}).values()]:
+                beyond = row["low"] > 0 or row["high"] < 0
+                assert row["undecided"] == ((row["p"] <= 0.05) != beyond)
+            for condition, recovery in arm.get("recovery", {}).items():
+                gain = arm["gain"][condition]
+                if recovery["value"] is not None:
+                    assert (recovery["low"] <= 0 <= recovery["high"]) == (gain["low"] <= 0 <= gain["high"])
+            assert all((row["relative"]["high"] or 0) <= 1 for row in arm["drop"].values())
 
 
 def test_order_of_outcomes_changes_nothing():

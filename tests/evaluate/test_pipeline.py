@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,14 @@ from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.errors import DataError, EngineError, Incomplete, RecipeError, UsageError
 from llmkit.evaluate import conditions, pipeline
+from llmkit.evaluate.beside import beside
+from llmkit.evaluate.compare import compare
 from llmkit.evaluate.estimate import estimate
 from llmkit.evaluate.rescore import rescore
+from llmkit.evaluate.samples import Sample, read_samples
 from llmkit.recipe import load as load_recipe
+from llmkit.runs import RunFolder
+from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
 
@@ -319,6 +325,30 @@ def test_scoring_again_changes_nothing_and_takes_new_gates(run):
     assert again.changed == 0
     assert again.gates[0].metric == "rop.gain"
     assert without_timing(again.metrics | {"gates": []}) == without_timing(result.metrics)
+
+
+def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path, monkeypatch):
+    """metrics.json said one accuracy, and comparisons, the page and --baseline another."""
+    result, _ = run(command="eval")
+    old = shutil.copytree(result.folder, tmp_path / "old")
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml")
+    monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: question.gold)
+    again = rescore(result.folder, loaded)
+    assert again.changed > 0
+    assert again.metrics["arms"]["stand"]["conditions"]["ec"]["accuracy"]["value"] == 1
+    for stored in (read_samples(result.folder), against_itself(result.folder)):
+        assert all(sample.outcome.correct for sample in stored)
+    row = next(r for r in compare([old, result.folder]).rows if r["condition"] == "ec" and r["metric"] == "accuracy")
+    assert (row["before"] < 1, row["after"]) == (True, 1)
+    page = beside([old, result.folder])
+    assert page.rows[1]["accuracy"]["noisy"]["value"] == 1
+    assert rescore(result.folder, loaded).changed == 0
+    monkeypatch.undo()
+
+
+def against_itself(folder):
+    """The samples that a resumed run measures."""
+    return map(Sample.from_row, pipeline.finished(RunFolder(folder).entries()).values())
 
 
 def test_scoring_keeps_out_of_an_unfinished_run_and_of_one_that_is_being_written(run):

@@ -68,6 +68,13 @@ def test_how_a_value_was_written_or_where_it_came_from_does_not_matter(tmp_path)
     assert digest(load(tmp_path / "a.yaml").recipe) == digest(load(None, {"perturb.rate": 1.0}).recipe)
 
 
+def test_a_recipe_of_before_keeps_the_name_of_its_run():
+    """Fields that came later change no digest of a recipe that does not set them."""
+    recipe = load(None, {"model.path": "smollm2-135m", "data.task": "gsm8k"}).recipe
+    assert digest(recipe, "data") == "27e37e74e9a9"
+    assert of("data.path=own.jsonl", "data.cluster=document") != of("data.path=own.jsonl")
+
+
 def test_a_later_field_counts_only_away_from_its_default():
     class Before(Section):
         task: str = "boolq"

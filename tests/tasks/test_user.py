@@ -52,6 +52,17 @@ def test_rows_that_a_split_sets_aside_are_counted(tmp_path):
     assert load(DataSection(task="arithmetic", size=10)).aside == {}
 
 
+def test_questions_of_one_document_are_one_cluster_and_stay_in_one_split(tmp_path):
+    rows = [{**row, "topic": f"document {i % 13}"} for i, row in enumerate(ROWS)]
+    data = write(tmp_path / "a.jsonl", rows).model_copy(update={"cluster": "topic"})
+    found = load(data)
+    assert {q.cluster_id for q in found} == {f"document {i}" for i in range(13)}
+    parts = [{q.cluster_id for q in load(data, split)} for split in ("train", "dev", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 13
+    with pytest.raises(DataError, match="no field `topik`"):
+        load(data.model_copy(update={"cluster": "topik"}))
+
+
 def test_jsonl_from_standard_input_may_be_asked_for_more_than_once(monkeypatch):
     user._stdin.cache_clear()
     text = "\n".join(map(json.dumps, ROWS))

@@ -38,6 +38,7 @@ def document(results: Sequence[GateResult], run: str, noise: Mapping[str, Mappin
             result.reason or "no value"
             if result.value is None
             else f"{result.value:.4f} with interval [{result.low:.4f}, {result.high:.4f}]"
+            + (f"; {result.reason}" if result.reason else "")
         )
         if result.verdict == "fail":
             xml.SubElement(case, "failure", type="fail", message=_clean(measured)).text = _clean(measured)

@@ -165,7 +165,8 @@ function pcolumn(metric, shown) {
   const adjusted = shown.some(([arm, c]) => holm(metric, arm, c));
   return { title: adjusted ? "p, Holm" : "p, raw", cell: (arm, c, e) => {
     const test = holm(metric, arm, c), raw = e && e.p !== undefined ? pvalue(e.p) + (adjusted ? " raw" : "") : "";
-    return el("td", { class: test && test.significant ? "best" : "" }, test ? pvalue(test.adjusted) : raw);
+    const said = (test ? pvalue(test.adjusted) : raw) + (e && e.undecided ? ", undecided" : "");
+    return el("td", { class: test && test.significant ? "best" : "" }, said);
   } };
 }
 function losses() {

@@ -148,7 +148,7 @@ def _losses(metrics: Mapping[str, Any]) -> list[Table]:
                 _signed(drop),
                 _signed(drop["relative"], plus=False),
                 *(f"{flips[way]['value']:.3f} ({_span(flips[way])})" if flips[way]["of"] else "" for way in flips),
-                ps[condition],
+                ps[condition] + _undecided(drop),
             )
         tables.append(table)
     return tables
@@ -170,7 +170,7 @@ def _ablation(metrics: Mapping[str, Any]) -> list[Table]:
                 changed_share(metrics, condition),
                 *(f"{cell['value']:.3f}" for cell in cells),
                 _signed(gains.get(condition)),
-                ps.get(condition, ""),
+                ps.get(condition, "") + _undecided(gains.get(condition)),
             )
     return [table]
 
@@ -215,6 +215,7 @@ def _gates(gates: Sequence[GateResult]) -> Table:
             measured = ["", result.reason or ""]
         else:
             measured = [f"{result.value:.3f}", f"[{result.low:.3f}, {result.high:.3f}]"]
+            measured[1] += f"\n{result.reason}" if result.reason else ""
         table.add_row(
             _escaped(result.gate), measured[0], _escaped(measured[1]), f"[{colour}]{result.verdict}[/{colour}]"
         )
@@ -253,6 +254,11 @@ def _p_column(ps: Mapping[str, tuple[float | None, float | None]]) -> tuple[str,
         return "p, raw", {name: _p(raw) for name, (_, raw) in ps.items()}
     cells = {n: _p(a) if a is not None else f"{_p(raw)} raw" if raw is not None else "" for n, (a, raw) in ps.items()}
     return "p, Holm", cells
+
+
+def _undecided(cell: Mapping[str, Any] | None) -> str:
+    """Said where p and interval disagree: the verdict is the interval's."""
+    return "\n[dim]undecided[/dim]" if cell and cell.get("undecided") else ""
 
 
 def _p(p: float | None) -> str:

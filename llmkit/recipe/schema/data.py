@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.base import LATER, Section
 
 
 class DataSection(Section):
@@ -32,6 +32,8 @@ class DataSection(Section):
     """What the answers of your own file are."""
     id: str | None = None
     """The field that names a row. Default: the text and how often it stood before."""
+    cluster: Annotated[str | None, LATER] = None
+    """The field that questions of one document or template share, in your own file: they count as one cluster."""
     options: str | None = None
     """The field that holds the options of a `choice` question: a list, or in CSV a text with `|` between them."""
     levels: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field((1, 2), min_length=1)

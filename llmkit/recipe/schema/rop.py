@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -71,11 +72,11 @@ class IntervalSection(Section):
 
     level: float = Field(0.95, gt=0, lt=1)
     draws: int = Field(10_000, ge=100, le=1_000_000)
-    """Bootstrap draws."""
+    """Random sign flips behind a p-value of more than 12 clusters; intervals need none."""
 
 
 class Gate(Section):
-    """A measured value that must clear a limit. `bound` says which end of its interval must clear it."""
+    """A measured value that must clear a limit, with the end of its interval that `bound` names."""
 
     metric: str
     """`accuracy`, `drop`, `gain` … with an arm before it: `rop.accuracy`, `rop.gain`, `rop.clean_drop`."""
@@ -85,8 +86,15 @@ class Gate(Section):
     """The value must be at least this; a fraction."""
     max: float | None = None
     """The value must be at most this."""
-    bound: Literal["low", "point", "high"] = "point"
-    """The end of the interval that must clear the limit. `low` with `min`, or `high` with `max`, is the careful way."""
+    bound: Literal["low", "point", "high"] | None = None
+    """The end of the interval that must clear the limit. Default: the careful one, `low` with min, `high` with max."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _careful(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("bound") is None:
+            return {**given, "bound": "low" if given.get("min") is not None else "high"}
+        return given
 
     @model_validator(mode="after")
     def _one_limit(self) -> Gate:
