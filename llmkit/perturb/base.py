@@ -10,7 +10,8 @@ from random import Random
 from typing import ClassVar, Literal, TypeVar
 
 from llmkit.errors import UsageError
-from llmkit.perturb.text import Change, Source, Span
+from llmkit.perturb.protection import Span
+from llmkit.perturb.text import Change, Source
 from llmkit.registry import Registry
 
 Level = Literal["character", "word", "sentence", "model", "file"]

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
+from llmkit.perturb.protection import PROTECT, Protection
 from llmkit.perturb.spec import parse
-from llmkit.perturb.text import PROTECT, Protection, Source, apply, compose, moved, numbers, only_letters, strength
+from llmkit.perturb.text import Source, apply, compose, moved, numbers, only_letters, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
 

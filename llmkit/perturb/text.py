@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from llmkit.errors import UsageError
+from llmkit.perturb.protection import Span, merged
 from llmkit.types import Edit, Strength
-
-Span = tuple[int, int]
 
 
 class Change(NamedTuple):
@@ -29,77 +27,6 @@ NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
 _WORD = re.compile(r"\S+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-
-# What noise never touches: for each kind, substrings one of which must be there (a cheap test), and its pattern.
-_KINDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "options": (
-        ("hoices", "ptions", "A)", "A.", "A:"),
-        r"(?:Answer Choices|Answer Options|Choices|Options)\s*:.*\Z"
-        r"|\(A\)\s.*?\(B\)\s.*?(?=\n\n|\Z)"
-        r"|(?m:^[ \t]*\(?[A-J][).:][ \t][^\n]*$)",
-    ),
-    "code": (("`",), r"```.*?(?:```|\Z)|`[^`\n]+`"),
-    "latex": (
-        ("\\", "$"),
-        r"\$\$.+?\$\$|\\\(.+?\\\)|\\\[.+?\\\]|\\begin\{.*?\\end\{[^}]*\}|\\[A-Za-z]+(?:\{[^{}]*\})*"
-        r"|\$(?!\s)(?:[A-Za-z]|[^$\n]*[\\^_{}=+*<>])[^$\n]*(?<!\s)\$(?!\d)",
-    ),
-    "urls": (("://", "www.", "@"), r"[A-Za-z][A-Za-z0-9+.-]*://\S+|www\.\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "placeholders": (
-        ("{", "<", "[", "%(", "%s", "%d", "%i", "%f"),
-        r"\{\{.*?\}\}|\{[^{}\s]*\}|<[A-Za-z_/][^<>\s]*>|\[[A-Z][A-Z0-9_]*\]|%\([^)\s]*\)[a-z]|%[sdif]\b",
-    ),
-}
-PROTECT = ("numbers", *_KINDS)
-
-
-class Protection:
-    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own.
-
-    >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
-    [(6, 11)]
-    """
-
-    def __init__(self, names: Iterable[str] = PROTECT) -> None:
-        self.names = tuple(names)
-        self.numbers = "numbers" in self.names
-        self._kinds = [(_KINDS[n][0], re.compile(_KINDS[n][1], re.DOTALL)) for n in self.names if n in _KINDS]
-        self._own = [_user_pattern(n) for n in self.names if n not in PROTECT]
-        self._options = "options" in self.names
-
-    def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
-        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
-        found: list[Span] = []
-        for signs, pattern in self._kinds:
-            for sign in signs:
-                if sign in text:
-                    found += [match.span() for match in pattern.finditer(text)]
-                    break
-        found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
-        if self._options:
-            for option in filter(str.strip, options):
-                found += [m.span() for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
-        return _merged(found) if found else found
-
-
-def _user_pattern(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        kinds = ", ".join(PROTECT)
-        raise UsageError(
-            f"`{pattern}` is no regular expression: {error}", f"protect takes {kinds}, or a regex"
-        ) from None
-
-
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def _end(span: Span) -> int:
@@ -153,7 +80,7 @@ class Source:
         """Whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one inside."""
         if self._spans is None:
             amounts = [m.span() for m in _AMOUNT.finditer(self.text)] if self.numbers else []
-            self._spans = _merged([*self.spans, *amounts])
+            self._spans = merged([*self.spans, *amounts])
             self._ends = [e for _, e in self._spans]
         i = bisect_right(self._ends, start)
         return i == len(self._spans) or self._spans[i][0] >= end
@@ -204,7 +131,7 @@ def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[
         shift += len(edit.new) - len(edit.old)
     spans += [(c.start, c.end) for c in ahead]
     changes, i, j, shift = [], 0, 0, 0  # shift: original offset minus middle offset
-    for start, end in _merged(spans):
+    for start, end in merged(spans):
         begin, old, at = start + shift, "", start
         while i < len(first) and first[i].end <= end and first[i].start >= start:
             old += middle[at : first[i].start] + first[i].old

@@ -183,17 +183,22 @@ class Repeat(TextEdit):
 
 
 _CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did
-not=didn't; has not=hasn't; have not=haven't; had not=hadn't; will not=won't; would not=wouldn't; can not=can't;
-cannot=can't; could not=couldn't; should not=shouldn't; must not=mustn't; I am=I'm; I have=I've; I will=I'll; he
+not=didn't; has not=hasn't; have not=haven't; had not=hadn't; will not=won't; would not=wouldn't; cannot=can't;
+can not=can't; could not=couldn't; should not=shouldn't; must not=mustn't; I am=I'm; I have=I've; I will=I'll; he
 is=he's; she is=she's; it is=it's; that is=that's; what is=what's; who is=who's; how is=how's; where is=where's; there
 is=there's; here is=here's; you are=you're; we are=we're; they are=they're; you have=you've; we have=we've; they
 have=they've; he will=he'll; she will=she'll; it will=it'll; you will=you'll; we will=we'll; they will=they'll; let
 us=let's; who will=who'll; what will=what'll; that will=that'll; there will=there'll"""
 
 
+def contractions() -> list[str]:
+    """The table of `contraction`: pairs as "did not=didn't"."""
+    return [pair.strip() for pair in " ".join(_CONTRACTIONS.split()).split(";")]
+
+
 @cache
-def _contractions() -> tuple[dict[str, str], re.Pattern[str]]:
-    pairs = [tuple(pair.strip().split("=")) for pair in _CONTRACTIONS.split(";")]
+def _contraction_pattern() -> tuple[dict[str, str], re.Pattern[str]]:
+    pairs = [pair.split("=") for pair in contractions()]
     table = {long.lower(): short for long, short in pairs} | {short.lower(): long for long, short in reversed(pairs)}
     forms = sorted(table, key=len, reverse=True)
     either = "|".join(map(re.escape, forms))
@@ -213,7 +218,7 @@ class Contraction(TextEdit):
     nothing = "nothing to contract or write out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        table, pattern = _contractions()
+        table, pattern = _contraction_pattern()
         found = [m for m in pattern.finditer(source.text.replace("’", "'")) if source.free(*m.span())]
         chosen = sample(found, wanted, rng)
         return sorted(Change(m.start(), m.end(), like(table[m.group().lower()], m.group())) for m in chosen)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb import OPERATORS, Change, Perturber, TextEdit, WordEdit, make_variants, operator, undo
+from llmkit.perturb import OPERATORS, Change, Perturber, Source, TextEdit, WordEdit, make_variants, operator, undo
 from llmkit.perturb.sentences import distractors, main_name, reachable
 from llmkit.perturb.text import numbers
 from llmkit.perturb.wordbook import homophones
+from llmkit.perturb.words import contractions
 from llmkit.recipe.schema import PerturbSection
 from llmkit.types import CLEAN, Question
 
@@ -39,7 +40,12 @@ class TestSpecs:
             ("chars", "needs an argument"),
             ("chars(x)", "how many letters"),
             ("mix()", "mixes nothing"),
-            ("mix(ec:-1)", "mixes nothing"),
+            ("mix(ec:-1)", "above 0"),
+            ("mix(ec:0,sc:1)", "above 0"),
+            ("mix(ec:nan,sc:1)", "finite"),
+            ("mix(ec:inf,sc:1)", "finite"),
+            ("mix(ec:1e308,sc:1e308)", "finite"),
+            ("mix(ec:1e308,sc:1)", "a millionth"),
             ("nlpaug:Keybord", "unknown nlpaug augmenter"),
             ("nlpaug:RandomChar(action=dance)", "cannot be made"),
             ("llm:xx", "unknown kind of noise"),
@@ -147,6 +153,17 @@ class TestOperators:
             made = Perturber(f"chars({k})", rate="paper").apply(TEXT, str(i))
             assert len(made.edits) == k
             assert all(len(e.old) == len(e.new) == 1 for e in made.edits)
+
+    @pytest.mark.parametrize("long", [pair.split("=")[0] for pair in contractions()])
+    def test_every_contraction_is_made_and_undone(self, long):
+        """Also where a line was wrapped in the table: no form holds a line break."""
+        pairs = [pair.split("=") for pair in contractions()]
+        short, op = dict(pairs)[long], OPERATORS["contraction"]()
+        for before, after in ((long, {short}), (short, {a for a, b in pairs if b == short})):
+            text = f"They say: {before} at home."
+            (change,) = op.changes(Source(text), 1, Random(1))
+            assert text[change.start : change.end] == before
+            assert change.new in after
 
     def test_typing_slips_have_their_published_frequencies(self):
         """Dhakal et al. 2018, Table 3: 1.65, 0.80, 0.67; White in Kano et al. 2007: 15 transpositions for 65 others."""

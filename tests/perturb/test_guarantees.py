@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, WordEdit, undo
 from llmkit.perturb.base import letters_of
-from llmkit.perturb.text import Protection, Source, numbers
+from llmkit.perturb.protection import Protection
+from llmkit.perturb.text import Source, numbers
 from tests.perturb.strategies import questions, rates, seeds, texts
 
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
-from llmkit.perturb.text import Change, Protection, Source, apply, compose, numbers, only_letters, strength, undo
+from llmkit.perturb.protection import Protection
+from llmkit.perturb.text import Change, Source, apply, compose, numbers, only_letters, strength, undo
 from llmkit.types import Edit, Strength
 from tests.perturb.strategies import texts
 
@@ -29,7 +30,7 @@ from tests.perturb.strategies import texts
         ),
         ("Which?\nAnswer Choices: (A) a dark room (B) light", ["Answer Choices: (A) a dark room (B) light"]),
         ("Which one? (A) red wine (B) milk", ["(A) red wine (B) milk"]),
-        ("Which one?\nA) red wine\nB) milk\nthanks", ["A) red wine", "B) milk"]),
+        ("Which one?\nA) red wine\nB) milk\nthanks", ["A) red wine\nB) milk"]),
         ("A plain question about $ and 50% of it.", []),
     ],
 )
