@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.evaluate import statistics
 from llmkit.evaluate.cells import Cells, interval, number
 from llmkit.evaluate.samples import Sample
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 
 _ANSWERS = re.compile(r"####|\\boxed|\b(?:the\s+)?(?:final\s+)?answer\s*(?:is|:)|\btherefore\b", re.IGNORECASE)
 _REFUSES = re.compile(r"\b(?:i(?:'|’)?m sorry|i am sorry|i can(?:no|')t|i cannot|unable to|as an ai)\b", re.IGNORECASE)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from llmkit.errors import UsageError
+from llmkit.registry import unknown
 
 Span = tuple[int, int]
 
@@ -283,21 +284,29 @@ _KINDS: dict[str, Callable[[str], Iterator[Span]]] = {
     "placeholders": placeholders,
 }
 PROTECT = ("numbers", *_KINDS)
+RELEASE = ("number_words", *PROTECT)
+"""What can be given free: "number_words" leaves the figures protected, "numbers" neither."""
 
 
 class Protection:
-    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own.
+    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own, but for what
+    `release` names.
 
     >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
     [(6, 11)]
     """
 
-    def __init__(self, names: Iterable[str] = PROTECT) -> None:
-        self.names = tuple(names)
-        self.numbers = "numbers" in self.names
-        self._kinds = [_KINDS[n] for n in self.names if n in _KINDS]
-        self._own = [_user_pattern(n) for n in self.names if n not in PROTECT]
-        self._options = "options" in self.names
+    def __init__(self, names: Iterable[str] = PROTECT, release: Iterable[str] = ()) -> None:
+        self.names, self.release = tuple(names), tuple(release)
+        for name in self.release:
+            if name not in RELEASE:
+                raise unknown("kind of protected text", name, RELEASE)
+        kept = [name for name in self.names if name not in self.release]
+        self.numbers = "numbers" in kept
+        self.number_words = self.numbers and "number_words" not in self.release
+        self._kinds = [_KINDS[n] for n in kept if n in _KINDS]
+        self._own = [_user_pattern(n) for n in kept if n not in PROTECT]
+        self._options = "options" in kept
 
     def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
         """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from llmkit.perturb.base import TextEdit, operator, pick
 from llmkit.perturb.chars import ALPHABET
+from llmkit.perturb.numerals import NUMBER
 from llmkit.perturb.protection import begin_options
-from llmkit.perturb.text import NUMBER, Change, Source
+from llmkit.perturb.text import Change, Source
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?=\s)")
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc|approx|No|a\.m|p\.m|e\.g|i\.e)\.$")
@@ -64,6 +65,7 @@ class Uic(TextEdit):
     """
 
     adds_numbers = True
+    english = True
     nothing = "no sentence to add"
 
     def wanted(self, source: Source, rate: float) -> int:
@@ -154,6 +156,7 @@ class Stress(TextEdit):
     [(9, 9, ' and true is true')]
     """
 
+    english = True
     nothing = "no place to append to"
 
     def wanted(self, source: Source, rate: float) -> int:

@@ -8,8 +8,9 @@ from functools import cache
 from random import Random
 
 from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
+from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, in_words, misspellings, spelt_by_sound
+from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
 
 
 @operator("woo", level="word", paper_rate=0.212)
@@ -33,7 +34,7 @@ class Woo(TextEdit):
             and tokens[i + 1].isalpha()
             and tokens[i].lower() != tokens[i + 1].lower()
             and "\n" not in source.between(i)
-            and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
+            and source.free(source.start(i), source.end(i + 1))
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
@@ -68,6 +69,7 @@ class Hw(WordEdit):
     'flower'
     """
 
+    english = True
     nothing = "no word with a homophone"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -85,6 +87,7 @@ class HwSpell(WordEdit):
     """
 
     min_letters = 2
+    english = True
     nothing = "no word that can be spelt by its sound"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -111,6 +114,7 @@ class HwNumber(TextEdit):
     """
 
     changes_numbers = True
+    english = True
     nothing = "no plain numeral"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
@@ -126,6 +130,7 @@ class Spelling(WordEdit):
     'beacouse'
     """
 
+    english = True
     nothing = "no word with a known misspelling"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -153,6 +158,7 @@ class Drop(TextEdit):
     [(4, 8, '')]
     """
 
+    english = True
     nothing = "no small word to leave out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
@@ -215,6 +221,7 @@ class Contraction(TextEdit):
     [(4, 11, 'does not'), (17, 24, "what's")]
     """
 
+    english = True
     nothing = "nothing to contract or write out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection, SearchSection
 from llmkit.rop.arms import Arm, ArmContext
