@@ -14,7 +14,7 @@ from llmkit.recipe.schema import DataSection, PerturbSection
 from llmkit.types import Question
 
 OTHERS = {
-    "German": "Ein Bäcker verkauft am Montag vierzig Brote und am Dienstag doppelt so viele. Wie viele hat er verkauft?",
+    "German": "Ein Bäcker verkauft am Montag vierzig Brote und am Dienstag doppelt so viele. Wie viele sind das?",
     "French": "Un boulanger vend quarante pains le lundi et deux fois plus le mardi. Combien en a-t-il vendu en tout ?",
     "Spanish": "Un panadero vende cuarenta panes el lunes y el doble el martes. ¿Cuántos ha vendido en los dos días?",
     "Italian": "Un fornaio vende quaranta pani il lunedì e il doppio il martedì. Quanti ne ha venduti nei due giorni?",
@@ -44,15 +44,12 @@ def test_english_stays_english_under_noise(data_dir):
 def test_what_works_from_english_words_leaves_a_set_alone_and_says_so_once(caplog):
     assert {"hw", "hw_spell", "spelling", "contraction", "drop", "uic", "stress"} <= set(FOR_ENGLISH)
     questions = [Question(str(i), text, "7", "numeric") for i, text in enumerate(list(OTHERS.values())[:3])]
+    section = PerturbSection(conditions=("contraction+uic", "ec", "ec+drop"), rate=0.2)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            made = make_variants(
-                questions, PerturbSection(conditions=("contraction+uic", "ec", "ec+drop"), rate=0.2), 1
-            )
-    assert [m.getMessage() for m in caplog.records] == [
-        m for m in caplog.messages if "contraction, uic, drop: for English"
-    ]
-    assert len(caplog.records) == 1
+            made = make_variants(questions, section, 1)
+    (said,) = caplog.messages
+    assert said.startswith("contraction, uic, drop: for English only, and ")
     for variant in made:
         if variant.condition == "contraction+uic":
             assert (variant.text, variant.rejected) == (
@@ -65,9 +62,8 @@ def test_what_works_from_english_words_leaves_a_set_alone_and_says_so_once(caplo
 
 def test_one_foreign_question_in_an_english_set_changes_nothing():
     english = [Question(str(i), "Tom is not at home. How many are there?", "7", "numeric") for i in range(9)]
-    made = make_variants(
-        [*english, Question("x", OTHERS["German"], "7", "numeric")], PerturbSection(conditions=("uic",)), 1
-    )
+    foreign = Question("x", OTHERS["German"], "7", "numeric")
+    made = make_variants([*english, foreign], PerturbSection(conditions=("uic",)), 1)
     assert not any(v.rejected for v in made)
 
 
