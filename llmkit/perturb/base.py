@@ -10,7 +10,7 @@ from random import Random
 from typing import ClassVar, Literal, TypeVar
 
 from llmkit.errors import UsageError
-from llmkit.perturb.numerals import is_number_word, is_numeral
+from llmkit.perturb.numerals import JOINTS, is_number_word, is_numeral
 from llmkit.perturb.protection import Span
 from llmkit.perturb.text import Change, Source
 from llmkit.registry import Registry
@@ -93,7 +93,7 @@ class WordEdit(Operator):
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        tokens, guarded, letters = source.tokens, source.word_spans(), letters_in(source)
+        tokens, guarded, letters = source.tokens, source.spans, letters_in(source)
         edit, least, random = self.edit, self.min_letters, rng.random
         offsets, gap = source.offsets, source.gap
         number_words = source.numbers and source.number_words
@@ -107,7 +107,7 @@ class WordEdit(Operator):
                 continue
             start = offsets[i] + i * gap + offset
             end = start + len(word)
-            if guarded and not source.free_word(start, end):
+            if (guarded or word in JOINTS) and not source.free_letters(word, start, end):
                 continue
             new = edit(word, rng)
             if number_words and new and is_number_word(new):  # "to" must not become "two"
@@ -189,7 +189,7 @@ def letters_of(source: Source) -> list[Span]:
     for i, token in enumerate(source.tokens):
         word, offset = letters(token)
         start = source.start(i) + offset
-        if word and source.free_word(start, start + len(word)):
+        if word and source.free_letters(word, start, start + len(word)):
             found.append((start, start + len(word)))
     return found
 

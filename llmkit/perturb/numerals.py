@@ -54,6 +54,7 @@ _AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _JOINT = re.compile(r"[\s-]*(?:(?:and|an?|of)\b[\s-]*)*")  # between the words of one number: "three and a half"
+JOINTS = frozenset({"and", "a", "an", "of", "And", "A", "An", "Of", "AND", "AN", "OF"})
 _ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
 _MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode gives them no value
 
@@ -115,7 +116,7 @@ def phrases(text: str) -> list[Span]:
     ['Two hundred and one', 'three and a half', 'a dozen']
     """
     found: list[Span] = []
-    if not number_words(text):
+    if NUMBER_WORDS.isdisjoint(_LETTERS.findall(text.lower())):
         return found
     for match in _LETTERS.finditer(text):
         if not is_number_word(match.group()):
@@ -140,17 +141,19 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
         return False
     if not letters.isascii() and any(map(is_numeral, letters)):
         return False
-    return not words or not any(_meets_number_word(edit, text) for edit in edits)
+    return not words or not any(_meets_number_word(text, *edit) for edit in edits)
 
 
-def _meets_number_word(edit: Edit, text: str) -> bool:
-    start, end = edit.start, edit.end
-    while start and text[start - 1].isalpha():
-        start -= 1
-    while end < len(text) and text[end].isalpha():
-        end += 1
-    before, after = text[start : edit.start], text[edit.end : end]
-    return any((before + word + after).lower() in NUMBER_WORDS for word in (edit.old, edit.new))
+def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
+    before = after = ""
+    if text[start - 1 : start].isalpha() or text[end : end + 1].isalpha():  # a part of a word
+        first, last = start, end
+        while first and text[first - 1].isalpha():
+            first -= 1
+        while last < len(text) and text[last].isalpha():
+            last += 1
+        before, after = text[first:start], text[end:last]
+    return (before + new + after).lower() in NUMBER_WORDS or (before + old + after).lower() in NUMBER_WORDS
 
 
 @lru_cache(maxsize=1 << 16)

@@ -22,6 +22,7 @@ _LABEL = re.compile(
     r"(?P<open>[(\[]?)(?P<label>i{1,3}|iv|vi{0,3}|ix|[A-Za-z]|\d{1,2})(?P<close>[)\]]|[.:](?=\s|\*\*))",
     re.MULTILINE,
 )
+_FIRST_LABELS = [label + close for label in "Aa1i" for close in ")].:"]  # a quick look at whether there can be any
 _ROMAN = {name: i for i, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _LAST_QUESTION = re.compile(r"(?<=[.!?])\s++(?=[^.!?]*\?\s*\Z)")
@@ -32,8 +33,10 @@ def option_blocks(text: str) -> Iterator[Span]:
 
     Labels count only in order (A and B, 1 and 2), so that a lone "A." or "(1)" protects nothing.
     """
-    if header := _HEADER.search(text):
+    if ("hoices" in text or "ptions" in text) and (header := _HEADER.search(text)):
         yield header.start(), len(text)
+    if not any([label in text for label in _FIRST_LABELS]):  # noqa: C419 (a list is faster for so few)
+        return
     paragraph = _Paragraph()
     runs: dict[tuple[str, str, str], list[re.Match[str]]] = {}
     for match in _LABEL.finditer(text):
@@ -144,7 +147,7 @@ _SIGN_OR_LETTER = re.compile(r"[A-Za-z]|.*[\\^_{}=+*<>/-]")
 
 def formulas(text: str) -> Iterator[Span]:
     r"""LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their arguments."""
-    if "$" in text:
+    if text.count("$") > 1:
         yield from _dollars(text)
     if "\\" not in text:
         return
@@ -247,11 +250,14 @@ _NAME = re.compile(
 )
 
 
+_PART_OF_NAME = re.compile(r"\.[A-Za-z]|[/\\]")  # a quick look at whether there can be one at all
+
+
 def addresses(text: str) -> Iterator[Span]:
     """URLs, e-mail addresses, bare domains, file names, paths."""
     if "://" in text or "www." in text or "@" in text:
         yield from _found(_ADDRESS, text)
-    if "." in text or "/" in text or "\\" in text:
+    if _PART_OF_NAME.search(text):
         yield from _found(_NAME, text)
 
 
@@ -268,7 +274,7 @@ def placeholders(text: str) -> Iterator[Span]:
         while at >= 0 and (end := text.find(closing, at)) >= 0:
             yield at, end + 2
             at = text.find(opening, end + 2)
-    if any(sign in text for sign in "{<[%:"):
+    if "{" in text or "<" in text or "[" in text or "%" in text or ":" in text:
         yield from _found(_PLACEHOLDER, text)
 
 

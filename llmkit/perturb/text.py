@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from llmkit.perturb.numerals import amounts, phrases
+from llmkit.perturb.numerals import JOINTS, amounts, phrases
 from llmkit.perturb.protection import Span, merged
 from llmkit.types import Edit, Strength
 
@@ -98,6 +98,12 @@ class Source:
             self._ends = [e for _, e in self._spans]
         i = bisect_right(self._ends, start)
         return i == len(self._spans) or self._spans[i][0] >= end
+
+    def free_letters(self, word: str, start: int, end: int) -> bool:
+        """As `free_word` for a word of letters: number words are left out before, all but the "and" inside a number."""
+        spans = self.word_spans() if word in JOINTS else self.spans
+        i = bisect_right(spans, start, key=_end)
+        return i == len(spans) or spans[i][0] >= end
 
     def free_word(self, start: int, end: int) -> bool:
         """As `free`, for a word without digits: numbers in figures need not be looked up."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 
-from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
-from llmkit.perturb.numerals import NUMBER_WORDS
+from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, sample
+from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
 
@@ -26,15 +26,19 @@ class Woo(TextEdit):
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        tokens = source.tokens
+        tokens, letters = source.tokens, letters_in(source)
+        plain = [token.isalpha() and letters(token)[0] == token for token in tokens]  # no punctuation, no number
         pairs = [
             i
             for i in range(len(tokens) - 1)
-            if tokens[i].isalpha()
-            and tokens[i + 1].isalpha()
+            if plain[i]
+            and plain[i + 1]
             and tokens[i].lower() != tokens[i + 1].lower()
             and "\n" not in source.between(i)
-            and source.free(source.start(i), source.end(i + 1))
+            and (
+                (not source.spans and JOINTS.isdisjoint(tokens[i : i + 2]))
+                or source.free_word(source.start(i), source.end(i + 1))
+            )
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
