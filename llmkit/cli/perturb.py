@@ -47,6 +47,10 @@ Protect = Annotated[
     list[str] | None,
     typer.Option("--protect", metavar="REGEX", help="Protect what this matches, too. May be repeated."),
 ]
+Release = Annotated[
+    list[str] | None,
+    typer.Option("--release", metavar="KIND", help="Let noise touch number_words, numbers, options, code, latex, ..."),
+]
 Retries = Annotated[
     int | None,
     typer.Option("--retries", metavar="N", min=0, max=100, help="Fresh seeds where a copy fails its checks."),
@@ -72,6 +76,7 @@ def perturb(
     id_: Id = "id",
     copies: Copies = 1,
     protect: Protect = None,
+    release: Release = None,
     retries: Retries = None,
     workers: Workers = 1,
     model: common.Model = None,
@@ -129,6 +134,7 @@ def perturb(
     section = recipe.perturb.model_copy(
         update={
             "protect": (*recipe.perturb.protect, *(protect or ())),
+            "release": (*recipe.perturb.release, *(release or ())),
             "retries": recipe.perturb.retries if retries is None else retries,
         }
     )
@@ -139,7 +145,7 @@ def perturb(
         if data.path:
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
-    job = Job(variants.perturbers(section, recipe.seed), fields, copies, recipe.data.skip_bad_lines)
+    job = Job(variants.perturbers(section, recipe.seed, rows.texts), fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
         raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():

@@ -153,6 +153,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     for rate in recipe.perturb.rate if isinstance(recipe.perturb.rate, tuple) else (recipe.perturb.rate,):
         attempt("perturb.rate", Perturber, "ec", rate)
     attempt("perturb.protect", lambda: Perturber("ec", protect=recipe.perturb.protect))
+    attempt("perturb.release", lambda: Perturber("ec", release=recipe.perturb.release))
     for section, arms in (("rop", recipe.rop.arms), ("eval", recipe.eval.arms)):
         for i, arm in enumerate(arms):
             attempt(f"{section}.arms.{i}", ARMS.__getitem__, arm)

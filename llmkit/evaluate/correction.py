@@ -11,7 +11,7 @@ from typing import Any
 from llmkit.evaluate import statistics
 from llmkit.evaluate.cells import Cells, interval, is_noisy, number
 from llmkit.evaluate.samples import Sample
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.rop import ARMS
 from llmkit.rop.scoring import cer, restored, squash
 

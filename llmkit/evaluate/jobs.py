@@ -9,6 +9,7 @@ from typing import Any
 
 from llmkit.evaluate import conditions
 from llmkit.evaluate.cells import kind_of
+from llmkit.perturb.english import is_english
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.rop.instructions import POOLED
@@ -88,11 +89,15 @@ def wanted(
 ) -> list[Job]:
     """Every answer that is wanted, in the order in which results are kept."""
     noise = conditions.noise_on(recipe) if recipe.perturb.target != "question" else None
+    for_english = [cls.name for cls in arms if cls.english]
+    clean = {v.question.id: v.question.text for v in variants}
+    english = is_english(clean.values(), for_english)
 
     def made(cls: type[Arm], instructions: Instructions) -> Arm:
         likelihood = recipe.eval.answer == "likelihood"
         target = recipe.perturb.target
-        return cls(ArmContext(recipe.rop, instructions, examples, shots, likelihood, recipe.seed, target, noise))
+        section, seed = recipe.rop, recipe.seed
+        return cls(ArmContext(section, instructions, examples, shots, likelihood, seed, target, noise, english))
 
     jobs = []
     for cls in arms:

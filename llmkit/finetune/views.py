@@ -8,6 +8,7 @@ from random import Random
 
 from llmkit.errors import DataError
 from llmkit.finetune.rows import Row
+from llmkit.perturb.english import is_english
 from llmkit.perturb.reword import reword
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
@@ -38,6 +39,7 @@ class Views:
         self.guided = recipe.finetune.data.guided
         self.instructions = {"correction": hand_written("correction"), "guidance": hand_written("guidance")}
         self.paired = self.robust.objective in PAIRED
+        self.english = True
         self._perturbers: dict = {}
 
     def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
@@ -83,13 +85,19 @@ class Views:
         return View(row.id, first, row.answer, row.plain, prompt)
 
     def check(self, groups: Sequence[Sequence[Row]]) -> None:
-        """DataError where the recipe asks for noise that no row can take."""
+        """DataError where the recipe asks for noise that no row can take. Sees whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
             raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
         if self.robust.share and not any(row.text is not None for rows in groups for row in rows):
             raise DataError(
                 "no row can be made noisy: none of the sources is a task or a chat", "set robust.share to 0"
             )
+
+        from llmkit.perturb import Perturber
+
+        specs = [spec for part in (self.correction, self.robust) if part.share for spec in part.operators]
+        if for_english := [name for spec in specs for name in Perturber(spec).for_english]:
+            self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
     def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
         from llmkit.perturb import Perturber
@@ -98,7 +106,10 @@ class Views:
         spec = rng.choice(list(operators))
         if (spec, rate) not in self._perturbers:
             seed = derive(self.seed, "robust")  # never the seed of an evaluation
-            self._perturbers[spec, rate] = Perturber(spec, rate, seed, self.perturb.protect, self.perturb.retries)
+            section = self.perturb
+            self._perturbers[spec, rate] = Perturber(
+                spec, rate, seed, section.protect, section.retries, section.release, self.english
+            )
         question = row.question
         made = self._perturbers[spec, rate].apply(
             text,

@@ -4,7 +4,8 @@ from importlib import import_module
 
 from llmkit.perturb.base import OPERATORS, Operator, TextEdit, WordEdit, operator
 from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.text import PROTECT, Change, Source, strength, undo
+from llmkit.perturb.protection import PROTECT
+from llmkit.perturb.text import Change, Source, strength, undo
 from llmkit.perturb.variants import make_variants, perturbers, spread_variants
 
 _REGISTER = ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers", "model")

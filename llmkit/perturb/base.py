@@ -10,7 +10,9 @@ from random import Random
 from typing import ClassVar, Literal, TypeVar
 
 from llmkit.errors import UsageError
-from llmkit.perturb.text import Change, Source, Span
+from llmkit.perturb.numerals import JOINTS, is_number_word, is_numeral
+from llmkit.perturb.protection import Span
+from llmkit.perturb.text import Change, Source
 from llmkit.registry import Registry
 
 Level = Literal["character", "word", "sentence", "model", "file"]
@@ -48,6 +50,7 @@ class Operator:
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
     adds_numbers: ClassVar[bool] = False
     changes_numbers: ClassVar[bool] = False
+    english: bool = False  # whether it works from English words, and so must leave other languages alone
     most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
     shows_example: ClassVar[bool] = True  # False for those that need a file or a model of the user's
@@ -67,7 +70,7 @@ class Operator:
         return text, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
-        """How many changes are asked for: max(1, round(rate x words)) for a rate above 0."""
+        """How many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above 0."""
         return max(1, round(rate * source.words))
 
     def wanted_as_paper(self, source: Source) -> int:
@@ -82,7 +85,7 @@ class Operator:
 class WordEdit(Operator):
     """Edits words one at a time. A word is handed over as its longest run of letters, without punctuation.
 
-    Words with digits, underscores or combining marks, addresses and protected spans are never offered.
+    Words with digits, underscores or combining marks, number words, addresses and protected spans are never offered.
     """
 
     min_letters: ClassVar[int] = 1
@@ -92,9 +95,10 @@ class WordEdit(Operator):
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        tokens, guarded, letters = source.tokens, source.spans, _letters if source.numbers else _letters_with_digits
+        tokens, guarded, letters = source.tokens, source.spans, letters_in(source)
         edit, least, random = self.edit, self.min_letters, rng.random
         offsets, gap = source.offsets, source.gap
+        number_words = source.numbers and source.number_words
         order, done = list(range(len(tokens))), []  # plain tuples: this is the innermost loop
         for last in range(len(tokens) - 1, -1, -1):
             place = int(random() * (last + 1))  # a shuffle that stops as soon as enough words were found
@@ -105,9 +109,11 @@ class WordEdit(Operator):
                 continue
             start = offsets[i] + i * gap + offset
             end = start + len(word)
-            if guarded and not source.free_word(start, end):
+            if (guarded or word in JOINTS) and not source.free_letters(word, start, end):
                 continue
             new = edit(word, rng)
+            if number_words and new and is_number_word(new):  # "to" must not become "two"
+                new = self._again(word, rng)
             if new is None or new == word:
                 continue
             done.append((start, end, new))
@@ -115,6 +121,11 @@ class WordEdit(Operator):
                 break
         done.sort()
         return done
+
+    def _again(self, word: str, rng: Random) -> str | None:
+        """Another edit of a word whose first one made a number word; None where all of several do."""
+        found = (self.edit(word, rng) for _ in range(8))
+        return next((new for new in found if new and not is_number_word(new)), None)
 
 
 class TextEdit(Operator):
@@ -125,40 +136,62 @@ _RUN = re.compile(r"[^\W\d_]+")
 _RUN_WITH_DIGITS = re.compile(r"[^\W_]+")
 _ADDRESS = re.compile(r"[_@/\\]")
 _DIGIT = re.compile(r"\d")
+Run = tuple[str, int]
 
 
 @lru_cache(maxsize=1 << 16)
-def _letters(token: str) -> tuple[str, int]:
-    """The longest run of letters in a token and its offset; an empty one where noise should leave the token alone.
+def _letters(token: str) -> Run:
+    """The longest run of letters in a token that is no number, and its offset; an empty one where noise should leave
+    the token alone.
 
-    >>> _letters('"twenty-one."'), _letters("7.5"), _letters("it's")
-    (('twenty', 1), ('', 0), ('it', 0))
+    >>> _letters('"twenty-one-year."'), _letters("7.5"), _letters("it's"), _letters("三个苹果")
+    (('year', 12), ('', 0), ('it', 0), ('个苹果', 1))
     """
-    return ("", 0) if _DIGIT.search(token) else _longest(_RUN, token)
+    return ("", 0) if _DIGIT.search(token) else _longest(_without_numerals(token), token, is_number_word)
 
 
 @lru_cache(maxsize=1 << 16)
-def _letters_with_digits(token: str) -> tuple[str, int]:
+def _letters_and_number_words(token: str) -> Run:
+    """As `_letters`, where number words are words like others."""
+    return ("", 0) if _DIGIT.search(token) else _longest(_without_numerals(token), token)
+
+
+@lru_cache(maxsize=1 << 16)
+def _letters_with_digits(token: str) -> Run:
     """As `_letters`, where digits count as letters because numbers are not protected."""
-    return _longest(_RUN_WITH_DIGITS, token)
+    return _longest([(m.group(), m.start()) for m in _RUN_WITH_DIGITS.finditer(token)], token)
 
 
-def _longest(run: re.Pattern[str], token: str) -> tuple[str, int]:
+def letters_in(source: Source) -> Callable[[str], Run]:
+    """What finds the letters of a token that may be edited, for the protection of this text."""
+    if not source.numbers:
+        return _letters_with_digits
+    return _letters if source.number_words else _letters_and_number_words
+
+
+def _without_numerals(token: str) -> list[Run]:
+    """The runs of letters, parted where a numeral stands among them, as Chinese ones do."""
+    if token.isascii():
+        return [(m.group(), m.start()) for m in _RUN.finditer(token)]
+    plain = "".join(" " if is_numeral(char) else char for char in token)
+    return [(m.group(), m.start()) for m in _RUN.finditer(plain)]
+
+
+def _longest(runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
     if _ADDRESS.search(token):
         return "", 0
     if not token.isascii() and any(unicodedata.category(c)[0] == "M" for c in token):
         return "", 0
-    best = max(run.finditer(token), key=lambda m: len(m.group()), default=None)
-    return (best.group(), best.start()) if best else ("", 0)
+    return max((run for run in runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0))
 
 
 def letters_of(source: Source) -> list[Span]:
     """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
-    found, letters = [], _letters if source.numbers else _letters_with_digits
+    found, letters = [], letters_in(source)
     for i, token in enumerate(source.tokens):
         word, offset = letters(token)
         start = source.start(i) + offset
-        if word and source.free_word(start, start + len(word)):
+        if word and source.free_letters(word, start, start + len(word)):
             found.append((start, start + len(word)))
     return found
 

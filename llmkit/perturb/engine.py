@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
+from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
+from llmkit.perturb.protection import PROTECT, Protection, Span
 from llmkit.perturb.spec import parse
-from llmkit.perturb.text import PROTECT, Protection, Source, apply, compose, moved, numbers, only_letters, strength
+from llmkit.perturb.text import Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
 
@@ -40,7 +42,7 @@ class Perturbed:
 class Perturber:
     """Applies one spec (`ec`, `ec+uic`, `mix(ec:0.7,sc:0.3)`) at one rate. Cheap to pickle; holds no random state.
 
-    `rate` is the share of words to change, "paper", or None for each operator's own default.
+    `rate` is the share of the words outside protected spans to change, "paper", or None for the operator's own default.
 
     >>> p = Perturber("ec", rate=0.2, seed=1)
     >>> p.apply("Janet sells 16 eggs at the market every day.", "q1").text
@@ -54,19 +56,30 @@ class Perturber:
         seed: int = 7,
         protect: Sequence[str] = PROTECT,
         retries: int = 4,
+        release: Sequence[str] = (),
+        english: bool = True,
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
             raise UsageError(f"{retries} retries: there cannot be fewer than none")
         self.mixture = parse(spec)
-        self.protection = Protection(protect)
+        self.protection = Protection(protect, release)
+        self.english = english
+        """Whether the set is in English. Operators that work from English words leave others alone."""
         asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
         self.most_calls = asked * (retries + 1)
         """Calls to a model for one copy, at most; 0 where none is asked."""
         self._base = derive(seed, "perturb", spec, self.rate)
 
+    @property
+    def for_english(self) -> list[str]:
+        """The operators among its own that work from English words."""
+        return [op.name for chain in self.mixture.chains for op in chain if op.english]
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.spec, self.rate, self.seed, self.protection.names, self.retries)
+        protection = self.protection
+        kept = (protection.names, self.retries, protection.release, self.english)
+        return type(self), (self.spec, self.rate, self.seed, *kept)
 
     def apply(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
@@ -76,7 +89,7 @@ class Perturber:
             empty = self.rate != 0
             seed = derive(self._base, id, copy, 0)
             return Perturbed(text, seed=seed, rejected=empty, reason="the text is empty" if empty else None)
-        source = Source(text, self.protection.spans(text, options), self.protection.numbers)
+        source = self._source(text, self.protection.spans(text, options))
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
             rng = Random(seed)
@@ -84,10 +97,14 @@ class Perturber:
             new, edits, shortfall = self._once(source, chain, rng)
             reason = self._fault(source, new, chain, edits, gold)
             if reason is None:
-                return Perturbed(new, edits, strength(text, new, edits, source.split()), seed, reason=shortfall)
+                made = strength(text, new, edits, source if all(op.protects for op in chain) else None)
+                return Perturbed(new, edits, made, seed, reason=shortfall)
             if new == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
+
+    def _source(self, text: str, spans: Sequence[Span]) -> Source:
+        return Source(text, spans, self.protection.numbers, self.protection.number_words)
 
     def fingerprint(self, text: str) -> int:
         """63 bits that differ for every other text, spec, rate and seed."""
@@ -131,7 +148,7 @@ class Perturber:
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
         (op,) = chain
-        source = Source(text, self.protection.spans(text, options), self.protection.numbers)
+        source = self._source(text, self.protection.spans(text, options))
         faults: list[str] = []
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
@@ -141,7 +158,7 @@ class Perturber:
             fault = self._fault(source, new, chain, edits, gold) if changes else f"{op.name}: {nothing}"
             told = (detail or {}) | ({"failed": faults} if faults else {})
             if fault is None:
-                return Perturbed(new, edits, strength(text, new, edits, source.split()), seed, detail=told or None)
+                return Perturbed(new, edits, strength(text, new, edits, source), seed, detail=told or None)
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
 
@@ -155,6 +172,9 @@ class Perturber:
         text = new = source.text
         edits, shortfalls = (), []
         for op in chain:
+            if op.english and not self.english:
+                shortfalls.append(f"{op.name}: the set is not in English")
+                continue
             wanted = self._wanted(op, source)
             changes = op.changes(source, wanted, rng)
             if not changes:
@@ -165,7 +185,7 @@ class Perturber:
             after, done = apply(new, changes)
             if len(chain) > 1:
                 spans = moved(source.spans, done) if op.protects else self.protection.spans(after)
-                source = Source(after, spans, self.protection.numbers)
+                source = self._source(after, spans)
                 done = apply(text, compose(text, edits, new, done))[1]
             new, edits = after, done
         return new, edits, "; ".join(shortfalls) or None
@@ -177,12 +197,9 @@ class Perturber:
         text, spans = source.text, source.spans
         if new == text:
             return "nothing changed"
-        if self.protection.numbers and not only_letters(edits) and not any(op.changes_numbers for op in chain):
-            before, after = numbers(text), numbers(new)
-            if before - after:
-                return "a number was lost"
-            if after - before and not any(op.adds_numbers for op in chain):
-                return "a number was added"
+        guarded = self.protection.numbers and not any(op.changes_numbers for op in chain)
+        if guarded and (fault := self._number_fault(text, new, edits, any(op.adds_numbers for op in chain))):
+            return fault
         if spans and all(op.protects for op in chain):
             kept = zip(spans, moved(spans, edits), strict=True)
             if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
@@ -190,6 +207,21 @@ class Perturber:
         told = _LABEL.sub("", gold) if gold else ""  # a label such as "(B)" gives nothing away, nor does any letter
         if (len(told) > 1 or told.isdecimal()) and _count(told, new) > _count(told, text):
             return "the answer was introduced"
+        return None
+
+    def _number_fault(self, text: str, new: str, edits: Sequence[Edit], adds: bool) -> str | None:
+        words = self.protection.number_words
+        if keeps_numbers(edits, new, words):
+            return None
+        before, after = numbers(text, words), numbers(new, words)
+        if before - after:
+            return "a number was lost"
+        if after - before and not adds:
+            return "a number was added"
+        if words:
+            said = iter(number_words(new))
+            if not all(word in said for word in number_words(text)):  # "hundred two" is not "two hundred"
+                return "number words changed places"
         return None
 
 

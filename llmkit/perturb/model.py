@@ -104,7 +104,9 @@ class Llm(ModelOperator):
             gold=gold if self.told else None,
             question=stem,
         )
-        sampling = Sampling(max_tokens=64 + 3 * source.words, temperature=0.8, top_p=0.95, seed=rng.getrandbits(31))
+        sampling = Sampling(
+            max_tokens=64 + 3 * len(stem.split()), temperature=0.8, top_p=0.95, seed=rng.getrandbits(31)
+        )
         reply = yield Request((Message("user", content),), sampling, purpose="perturb", role="optimizer")
         new = reply.text.strip().removeprefix("Question:").strip()
         if reply.finish_reason == "length":

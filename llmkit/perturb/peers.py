@@ -14,9 +14,9 @@ from typing import Any
 
 from llmkit.errors import UsageError
 from llmkit.perturb.base import TextEdit, WordEdit, operator
+from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.pairs import differences
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS
 from llmkit.registry import unknown
 
 _CLASSES = {
@@ -25,6 +25,9 @@ _CLASSES = {
     "SynonymAug TfIdfAug WordEmbsAug",
     "sentence": "AbstSummAug ContextualWordEmbsForSentenceAug LambadaAug RandomSentAug",
 }
+
+
+_ENGLISH = ("AntonymAug", "SpellingAug", "SynonymAug")  # their own word lists are
 
 
 def augmenter(spec: str) -> Any:
@@ -92,6 +95,7 @@ class Nlpaug(WordEdit):
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)
         self.augmenter = augmenter(str(argument))
+        self.english = type(self.augmenter).__name__ in _ENGLISH
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         with own_randomness(rng):

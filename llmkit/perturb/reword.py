@@ -6,7 +6,8 @@ import re
 from functools import cache
 from random import Random
 
-from llmkit.perturb.wordbook import NUMBER_WORDS, common_words, misspellings, real_words
+from llmkit.perturb.numerals import NUMBER_WORDS
+from llmkit.perturb.wordbook import common_words, misspellings, real_words
 
 # Lower case: names, sentence beginnings and units such as km/h keep what they are.
 _WORD = re.compile(r"(?<![\w/$'’-])[a-z]{3,}(?![\w/'’-])")

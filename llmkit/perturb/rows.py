@@ -10,13 +10,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
+from llmkit.perturb.english import SAMPLE
 from llmkit.recipe.schema import DataSection
 
 _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
@@ -58,11 +59,12 @@ class Rows:
         self.total: int | None = None
         self._seen: Counter[int] = Counter()
         self._read = self._reader()
+        self._begun: Iterator[tuple[str, Any]] | None = None
         if self.total and data.limit:
             self.total = min(self.total, data.limit)
 
     def __iter__(self) -> Iterator[Row]:
-        found = (self._row(place, made) for place, made in self._read())
+        found = (self._row(place, made) for place, made in self._items())
         return islice(filter(None, found), self.data.limit)
 
     def unread(self) -> Iterator[Row | Line]:
@@ -72,12 +74,28 @@ class Rows:
             return
         name = json.dumps(self.fields.id).encode()
         holds_id = re.compile(rb"[{,]\s*" + re.escape(name) + rb'\s*:\s*(?:"[^"\\]|-?\d)').search
-        for place, made in self._read():
+        for place, made in self._items():
             # One brace: no object lies inside, so the id is the row's own.
             if isinstance(made, bytes) and made.count(b"{") == made.count(name) == 1 and holds_id(made):
                 yield Line(place, made)
             elif row := self._row(place, made):
                 yield row
+
+    def texts(self) -> Iterator[str]:
+        """The texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
+        items, ahead = self._items(), []
+        try:
+            ahead += islice(items, SAMPLE)
+        except DataError as error:
+            items = _raising(error)
+        self._begun = chain(ahead, items)
+        for _, made in ahead:
+            with suppress(DataError):
+                yield checked(read(made) if isinstance(made, bytes) else made, self.fields)[self.fields.question]
+
+    def _items(self) -> Iterator[tuple[str, Any]]:
+        begun, self._begun = self._begun, None
+        return begun or self._read()
 
     def _row(self, place: str, made: Any) -> Row | None:
         """The row, or None where it is a bad one to be skipped."""
@@ -154,6 +172,11 @@ class Rows:
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"hub set `{name}` is not at hand: {reason}", "download it and give its file") from None
+
+
+def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
+    raise error
+    yield
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 from llmkit.perturb.base import TextEdit, operator, pick
 from llmkit.perturb.chars import ALPHABET
-from llmkit.perturb.text import NUMBER, Change, Source
+from llmkit.perturb.numerals import NUMBER
+from llmkit.perturb.protection import begin_options
+from llmkit.perturb.text import Change, Source
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?=\s)")
 _ABBREVIATION = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc|approx|No|a\.m|p\.m|e\.g|i\.e)\.$")
@@ -62,6 +65,7 @@ class Uic(TextEdit):
     """
 
     adds_numbers = True
+    english = True
     nothing = "no sentence to add"
 
     def wanted(self, source: Source, rate: float) -> int:
@@ -81,15 +85,15 @@ class Uic(TextEdit):
 
 
 def question_start(source: Source) -> int:
-    """Where the last question sentence begins (the last sentence, where none asks); before any protected span there."""
-    text, bounds = source.text, [0]
+    """Where the last question sentence begins (the last sentence, where none asks), never among options at the end."""
+    text, bounds, stem = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
         after = _SPACES.match(text, match.end())
         before = text[max(0, match.end() - 8) : match.end()]
         if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(before):
             bounds.append(after.end())
     bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
-    bounds = sorted({b for b in bounds if b < len(text) and source.free(b, b)})
+    bounds = sorted({b for b in bounds if b < stem and source.free(b, b)})
     ends = [*bounds[1:], len(text)]
     asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
     return (asking or bounds or [0])[-1]
@@ -137,8 +141,7 @@ class Checklist(TextEdit):
     nothing = "no place to append to"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        at = stem_end(source)
-        return [Change(at, at, " " + "".join(pick(_BOTH_CASES, rng) for _ in range(10))) for _ in range(wanted)]
+        return appended(source, ["".join(pick(_BOTH_CASES, rng) for _ in range(10)) for _ in range(wanted)])
 
 
 _TAUTOLOGIES = ("and true is true", "and false is not true")
@@ -153,21 +156,39 @@ class Stress(TextEdit):
     [(9, 9, ' and true is true')]
     """
 
+    english = True
     nothing = "no place to append to"
 
     def wanted(self, source: Source, rate: float) -> int:
         return min(5, max(1, round(rate * source.words / 4)))
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        at, said = stem_end(source), pick(_TAUTOLOGIES, rng)
-        return [Change(at, at, f" {said}")] * wanted
+        return appended(source, [pick(_TAUTOLOGIES, rng)] * wanted)
 
 
 def stem_end(source: Source) -> int:
-    """Where the question ends: before what is protected at the end, such as options, else after its last character."""
-    end = len(source.text)
+    """Where the question ends: before options and protected lines at the end, else after its last character."""
+    text, end = source.text, len(source.text)
     for start, stop in reversed(source.spans):
-        if stop < len(source.text[:end].rstrip()):
+        if text[stop:end].strip() or not (begin_options(text, start) or _begins_line(text, start)):
             break
         end = start
-    return len(source.text[:end].rstrip()) or len(source.text)
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end or len(text)
+
+
+def _begins_line(text: str, at: int) -> bool:
+    while at and text[at - 1] in " \t":
+        at -= 1
+    return at == 0 or text[at - 1] == "\n"
+
+
+def appended(source: Source, sentences: Sequence[str]) -> list[Change]:
+    """Insertions behind the question, each with a space before it, and one after the last where none follows."""
+    at = stem_end(source)
+    after = source.text[at : at + 1]
+    parts = [f" {sentence}" for sentence in sentences]
+    if parts and after and not after.isspace():
+        parts[-1] += " "
+    return [Change(at, at, part) for part in parts]

@@ -11,6 +11,8 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import OPERATORS, Operator, weighted
 
 _TAKES_A_PATH = ("file:", "natural:")  # "+" may be part of a path
+_LEAST_SHARE = 1e-6
+_EXAMPLE = "write e.g. `mix(ec:0.7,sc:0.3)`"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _NUMBERED = re.compile(rf"(.+):{_NUMBER.pattern}|(\w+)\({_NUMBER.pattern}\)")  # chars:4, chars(4)
 
@@ -61,8 +63,14 @@ def parse(spec: str) -> Mixture:
         chains.append(_chain(name if colon else part))
     if any(op.most_calls for chain in chains for op in chain):
         raise UsageError(f"`{spec}`: an operator that asks a model stands alone", "make two files and mix their lines")
-    if not chains or min(weights) < 0 or sum(weights) <= 0:
-        raise UsageError(f"`{spec}` mixes nothing", "write e.g. `mix(ec:0.7,sc:0.3)`, weights not below 0")
+    if not chains:
+        raise UsageError(f"`{spec}` mixes nothing", _EXAMPLE)
+    # The negation also refuses nan, and the share refuses weights so unequal that one operator would never be drawn.
+    total = sum(weights)
+    if not all(weight > 0 and weight / total >= _LEAST_SHARE for weight in weights):
+        raise UsageError(
+            f"`{spec}`: every weight must be finite and above 0, and at least a millionth of the sum", _EXAMPLE
+        )
     return Mixture(tuple(chains), tuple(weights))
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, repeat
 from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from llmkit.errors import UsageError
+from llmkit.perturb.numerals import JOINTS, amounts, phrases
+from llmkit.perturb.protection import Span, merged
 from llmkit.types import Edit, Strength
-
-Span = tuple[int, int]
 
 
 class Change(NamedTuple):
@@ -25,81 +23,7 @@ class Change(NamedTuple):
     new: str
 
 
-NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
-_AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
 _WORD = re.compile(r"\S+")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-
-# What noise never touches: for each kind, substrings one of which must be there (a cheap test), and its pattern.
-_KINDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "options": (
-        ("hoices", "ptions", "A)", "A.", "A:"),
-        r"(?:Answer Choices|Answer Options|Choices|Options)\s*:.*\Z"
-        r"|\(A\)\s.*?\(B\)\s.*?(?=\n\n|\Z)"
-        r"|(?m:^[ \t]*\(?[A-J][).:][ \t][^\n]*$)",
-    ),
-    "code": (("`",), r"```.*?(?:```|\Z)|`[^`\n]+`"),
-    "latex": (
-        ("\\", "$"),
-        r"\$\$.+?\$\$|\\\(.+?\\\)|\\\[.+?\\\]|\\begin\{.*?\\end\{[^}]*\}|\\[A-Za-z]+(?:\{[^{}]*\})*"
-        r"|\$(?!\s)(?:[A-Za-z]|[^$\n]*[\\^_{}=+*<>])[^$\n]*(?<!\s)\$(?!\d)",
-    ),
-    "urls": (("://", "www.", "@"), r"[A-Za-z][A-Za-z0-9+.-]*://\S+|www\.\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "placeholders": (
-        ("{", "<", "[", "%(", "%s", "%d", "%i", "%f"),
-        r"\{\{.*?\}\}|\{[^{}\s]*\}|<[A-Za-z_/][^<>\s]*>|\[[A-Z][A-Z0-9_]*\]|%\([^)\s]*\)[a-z]|%[sdif]\b",
-    ),
-}
-PROTECT = ("numbers", *_KINDS)
-
-
-class Protection:
-    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own.
-
-    >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
-    [(6, 11)]
-    """
-
-    def __init__(self, names: Iterable[str] = PROTECT) -> None:
-        self.names = tuple(names)
-        self.numbers = "numbers" in self.names
-        self._kinds = [(_KINDS[n][0], re.compile(_KINDS[n][1], re.DOTALL)) for n in self.names if n in _KINDS]
-        self._own = [_user_pattern(n) for n in self.names if n not in PROTECT]
-        self._options = "options" in self.names
-
-    def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
-        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
-        found: list[Span] = []
-        for signs, pattern in self._kinds:
-            for sign in signs:
-                if sign in text:
-                    found += [match.span() for match in pattern.finditer(text)]
-                    break
-        found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
-        if self._options:
-            for option in filter(str.strip, options):
-                found += [m.span() for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
-        return _merged(found) if found else found
-
-
-def _user_pattern(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        kinds = ", ".join(PROTECT)
-        raise UsageError(
-            f"`{pattern}` is no regular expression: {error}", f"protect takes {kinds}, or a regex"
-        ) from None
-
-
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def _end(span: Span) -> int:
@@ -110,27 +34,34 @@ class Source:
     """A text and its words, as `str.split` parts it: `tokens`, of which number i begins at `offsets[i] + i * gap`.
 
     Empty tokens stand for further spaces in a row. `spans` are protected; `numbers` says whether words that hold a
-    digit are, too.
+    digit are, too, and `number_words` whether "three" is. `words` counts those outside `spans`: it is what every rate
+    and every strength refers to, so that long answer options do not bring more noise into a short question.
     """
 
-    __slots__ = ("_ends", "_spans", "gap", "numbers", "offsets", "spans", "text", "tokens", "words")
+    __slots__ = (
+        "_all_words", "_ends", "_spans", "_word_spans", "gap", "number_words", "numbers", "offsets", "spans", "text",
+        "tokens", "words",
+    )  # fmt: skip
 
-    def __init__(self, text: str, spans: Sequence[Span] = (), numbers: bool = True) -> None:
+    def __init__(self, text: str, spans: Sequence[Span] = (), numbers: bool = True, number_words: bool = True) -> None:
         self.text = text
         self.spans = spans
         self.numbers = numbers
+        self.number_words = number_words
         if text.isprintable():  # then all white space is plain spaces, and the fast way is exact
             self.tokens = tokens = text.split(" ")
             self.offsets = list(accumulate(map(len, tokens), initial=0))
             self.gap = 1
-            self.words = len(tokens) - tokens.count("")
+            self._all_words = len(tokens) - tokens.count("")
         else:
             found = list(_WORD.finditer(text))
             self.tokens = [match.group() for match in found]
             self.offsets = [match.start() for match in found]
             self.gap = 0
-            self.words = len(found)
+            self._all_words = len(found)
+        self.words = _words_outside(text, spans) if spans else self._all_words
         self._spans: Sequence[Span] | None = None
+        self._word_spans: Sequence[Span] | None = None
         self._ends: list[int] = []
 
     def start(self, i: int) -> int:
@@ -143,25 +74,55 @@ class Source:
 
     def split(self) -> list[str]:
         """The words, as `str.split` gives them."""
-        return self.tokens if self.words == len(self.tokens) else self.text.split()
+        return self.tokens if self._all_words == len(self.tokens) else self.text.split()
+
+    def characters(self) -> int:
+        """How many characters stand outside the protected spans."""
+        return len(self.text) - sum(end - start for start, end in self.spans)
 
     def between(self, i: int) -> str:
         """The white space behind token i."""
         return self.text[self.end(i) : self.start(i + 1)]
 
+    def word_spans(self) -> Sequence[Span]:
+        """The protected spans that hold words: all but numbers in figures, which words are never part of."""
+        if self._word_spans is None:
+            said = phrases(self.text) if self.numbers and self.number_words else []
+            self._word_spans = merged([*self.spans, *said]) if said else self.spans
+        return self._word_spans
+
     def free(self, start: int, end: int) -> bool:
         """Whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one inside."""
         if self._spans is None:
-            amounts = [m.span() for m in _AMOUNT.finditer(self.text)] if self.numbers else []
-            self._spans = _merged([*self.spans, *amounts])
+            self._spans = merged([*self.word_spans(), *(amounts(self.text) if self.numbers else ())])
             self._ends = [e for _, e in self._spans]
         i = bisect_right(self._ends, start)
         return i == len(self._spans) or self._spans[i][0] >= end
 
+    def free_letters(self, word: str, start: int, end: int) -> bool:
+        """As `free_word` for a word of letters: number words are left out before, all but the "and" inside a number."""
+        spans = self.word_spans() if word in JOINTS else self.spans
+        i = bisect_right(spans, start, key=_end)
+        return i == len(spans) or spans[i][0] >= end
+
     def free_word(self, start: int, end: int) -> bool:
-        """As `free`, for a word without digits: numbers need not be looked up."""
-        i = bisect_right(self.spans, start, key=_end)
-        return i == len(self.spans) or self.spans[i][0] >= end
+        """As `free`, for a word without digits: numbers in figures need not be looked up."""
+        spans = self.word_spans()
+        i = bisect_right(spans, start, key=_end)
+        return i == len(spans) or spans[i][0] >= end
+
+
+_COVERED = "\0"  # stands for a protected span; no white space, so that what touches the span stays one word with it
+
+
+def _words_outside(text: str, spans: Sequence[Span]) -> int:
+    """How many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces += (text[at:start], " " * text[start].isspace(), _COVERED, " " * text[end - 1].isspace())
+        at = end
+    words = "".join([*pieces, text[at:]]).split()
+    return sum(_COVERED not in word or any(map(str.isalnum, word)) for word in words)
 
 
 def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
@@ -204,7 +165,7 @@ def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[
         shift += len(edit.new) - len(edit.old)
     spans += [(c.start, c.end) for c in ahead]
     changes, i, j, shift = [], 0, 0, 0  # shift: original offset minus middle offset
-    for start, end in _merged(spans):
+    for start, end in merged(spans):
         begin, old, at = start + shift, "", start
         while i < len(first) and first[i].end <= end and first[i].start >= start:
             old += middle[at : first[i].start] + first[i].old
@@ -234,25 +195,27 @@ def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
     return out
 
 
-def strength(original: str, text: str, edits: Sequence[Edit] = (), words: Sequence[str] | None = None) -> Strength:
+def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Source | None = None) -> Strength:
     """Realised strength: share of words lost by longest common subsequence, and character error rate.
 
-    Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and in all but
-    contrived texts the same. `words` are the original's, where they are at hand.
+    Both are shares of what stands outside the protected spans of `source`, the original taken apart; without it, of the
+    whole text. Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and
+    in all but contrived texts the same.
 
     >>> strength("one two three four", "one owt three four")
     Strength(words=0.25, chars=0.1111)
     """
     if original == text:
         return Strength()
-    before = original.split() if words is None else words
+    before = source.split() if source else original.split()
     if edits and len(original) > 20_000:
         lost = sum(_lost(old.split(), new.split()) for old, new in _changed_words(text, edits))
         changed = sum(_distance(edit.old, edit.new) for edit in edits)
     else:
         lost = _lost(before, text.split())
         changed = Levenshtein.distance(original, text, score_hint=31)  # a guess that spares most texts most of the work
-    return Strength(round(lost / max(1, len(before)), 4), round(changed / max(1, len(original)), 4))
+    words, characters = (source.words, source.characters()) if source else (len(before), len(original))
+    return Strength(round(lost / max(1, words), 4), round(changed / max(1, characters), 4))
 
 
 def _distance(old: str, new: str, most: int = 2_000) -> int:
@@ -282,18 +245,3 @@ def _changed_words(text: str, edits: Sequence[Edit]) -> Iterator[tuple[str, str]
             end = max(end, edits[i].end)
         local = [edit._replace(start=edit.start - start, end=edit.end - start) for edit in edits[first:i]]
         yield undo(text[start:end], local), text[start:end]
-
-
-def numbers(text: str) -> Counter[str]:
-    """The numbers of a text as written, thousands separators aside, with how often each occurs.
-
-    >>> sorted(numbers("1,250 pens at 7.5 each, 3/4 of them by 10:30").elements())
-    ['10:30', '1250', '3/4', '7.5']
-    """
-    return Counter(NUMBER.findall(_THOUSANDS.sub("", text)))
-
-
-def only_letters(edits: Sequence[Edit]) -> bool:
-    """Whether letters took the place of letters everywhere. Then the numbers of a text are what they were."""
-    _, _, olds, news = zip(*edits, strict=True)
-    return all(olds) and all(news) and "".join(olds + news).isalpha()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from llmkit.errors import UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import names
 from llmkit.recipe.schema.data import PerturbSection
 from llmkit.tasks import gold_text
@@ -16,11 +17,27 @@ from llmkit.types import CLEAN, Ask, Question, Variant
 Place = tuple[Question, str, int]  # question, condition, draw
 
 
-def perturbers(section: PerturbSection, seed: int) -> dict[str, Perturber]:
-    """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates."""
+def perturbers(
+    section: PerturbSection, seed: int, texts: Callable[[], Iterable[str]] | None = None
+) -> dict[str, Perturber]:
+    """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates.
+
+    `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
+    there is such an operator.
+    """
+    made = _perturbers(section, seed, english=True)
+    for_english = [name for perturber in made.values() for name in perturber.for_english]
+    if texts and for_english and not is_english(texts(), for_english):
+        return _perturbers(section, seed, english=False)
+    return made
+
+
+def _perturbers(section: PerturbSection, seed: int, english: bool) -> dict[str, Perturber]:
     rates = section.rate if isinstance(section.rate, tuple) else (section.rate,)
     return {
-        spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(spec, rate, seed, section.protect, section.retries)
+        spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
+            spec, rate, seed, section.protect, section.retries, section.release, english
+        )
         for spec in names(section.conditions)
         for rate in rates
     }
@@ -34,7 +51,8 @@ def make_variants(
     Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result,
     the copy is the clean text and says so.
     """
-    by_condition = perturbers(section, seed)
+    questions = list(questions)
+    by_condition = perturbers(section, seed, lambda: (q.text for q in questions))
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
     return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
 
@@ -43,7 +61,8 @@ def spread_variants(
     questions: Iterable[Question], section: PerturbSection, seed: int, ask: Ask | None = None
 ) -> list[Variant]:
     """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
-    by_condition = perturbers(section, seed)
+    questions = list(questions)
+    by_condition = perturbers(section, seed, lambda: (q.text for q in questions))
     shown = list(by_condition) or [CLEAN]
     return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
 

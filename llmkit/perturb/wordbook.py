@@ -10,13 +10,8 @@ from pathlib import Path
 from rapidfuzz.distance import Levenshtein
 
 from llmkit.errors import UsageError
+from llmkit.perturb.numerals import BELOW_TWENTY, NUMBER_WORDS, TENS
 
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion half "
-    "third quarter first second fourth fifth dozen once twice thrice double triple none nil"
-)
-NUMBER_WORDS = frozenset(_NUMBERS.split())
 _DATA = Path(__file__).parent / "data"
 
 
@@ -124,10 +119,6 @@ def spelt_by_sound(word: str) -> tuple[str, ...]:
     return tuple(sorted(form for form in forms - {word, ""} if form not in real_words()))
 
 
-_BELOW_TWENTY = _NUMBERS.split()[:20]
-_TENS = _NUMBERS.split()[20:28]
-
-
 def in_words(number: int) -> str:
     """A number below 10,000 in English words.
 
@@ -135,9 +126,9 @@ def in_words(number: int) -> str:
     ('six', 'forty-two', 'one thousand two hundred fifty')
     """
     if number < 20:
-        return _BELOW_TWENTY[number]
+        return BELOW_TWENTY[number]
     if number < 100:
-        tens = _TENS[number // 10 - 2]
+        tens = TENS[number // 10 - 2]
         return tens if number % 10 == 0 else f"{tens}-{in_words(number % 10)}"
     size, name = (100, "hundred") if number < 1000 else (1000, "thousand")
     head = f"{in_words(number // size)} {name}"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 
-from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick, sample
+from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, sample
+from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS, homophones, in_words, misspellings, spelt_by_sound
+from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
 
 
 @operator("woo", level="word", paper_rate=0.212)
@@ -25,15 +26,19 @@ class Woo(TextEdit):
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        tokens = source.tokens
+        tokens, letters = source.tokens, letters_in(source)
+        plain = [token.isalpha() and letters(token)[0] == token for token in tokens]  # no punctuation, no number
         pairs = [
             i
             for i in range(len(tokens) - 1)
-            if tokens[i].isalpha()
-            and tokens[i + 1].isalpha()
+            if plain[i]
+            and plain[i + 1]
             and tokens[i].lower() != tokens[i + 1].lower()
             and "\n" not in source.between(i)
-            and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
+            and (
+                (not source.spans and JOINTS.isdisjoint(tokens[i : i + 2]))
+                or source.free_word(source.start(i), source.end(i + 1))
+            )
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
@@ -68,6 +73,7 @@ class Hw(WordEdit):
     'flower'
     """
 
+    english = True
     nothing = "no word with a homophone"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -85,6 +91,7 @@ class HwSpell(WordEdit):
     """
 
     min_letters = 2
+    english = True
     nothing = "no word that can be spelt by its sound"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -111,6 +118,7 @@ class HwNumber(TextEdit):
     """
 
     changes_numbers = True
+    english = True
     nothing = "no plain numeral"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
@@ -126,6 +134,7 @@ class Spelling(WordEdit):
     'beacouse'
     """
 
+    english = True
     nothing = "no word with a known misspelling"
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -153,6 +162,7 @@ class Drop(TextEdit):
     [(4, 8, '')]
     """
 
+    english = True
     nothing = "no small word to leave out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
@@ -183,17 +193,22 @@ class Repeat(TextEdit):
 
 
 _CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did
-not=didn't; has not=hasn't; have not=haven't; had not=hadn't; will not=won't; would not=wouldn't; can not=can't;
-cannot=can't; could not=couldn't; should not=shouldn't; must not=mustn't; I am=I'm; I have=I've; I will=I'll; he
+not=didn't; has not=hasn't; have not=haven't; had not=hadn't; will not=won't; would not=wouldn't; cannot=can't;
+can not=can't; could not=couldn't; should not=shouldn't; must not=mustn't; I am=I'm; I have=I've; I will=I'll; he
 is=he's; she is=she's; it is=it's; that is=that's; what is=what's; who is=who's; how is=how's; where is=where's; there
 is=there's; here is=here's; you are=you're; we are=we're; they are=they're; you have=you've; we have=we've; they
 have=they've; he will=he'll; she will=she'll; it will=it'll; you will=you'll; we will=we'll; they will=they'll; let
 us=let's; who will=who'll; what will=what'll; that will=that'll; there will=there'll"""
 
 
+def contractions() -> list[str]:
+    """The table of `contraction`: pairs as "did not=didn't"."""
+    return [pair.strip() for pair in " ".join(_CONTRACTIONS.split()).split(";")]
+
+
 @cache
-def _contractions() -> tuple[dict[str, str], re.Pattern[str]]:
-    pairs = [tuple(pair.strip().split("=")) for pair in _CONTRACTIONS.split(";")]
+def _contraction_pattern() -> tuple[dict[str, str], re.Pattern[str]]:
+    pairs = [pair.split("=") for pair in contractions()]
     table = {long.lower(): short for long, short in pairs} | {short.lower(): long for long, short in reversed(pairs)}
     forms = sorted(table, key=len, reverse=True)
     either = "|".join(map(re.escape, forms))
@@ -210,10 +225,11 @@ class Contraction(TextEdit):
     [(4, 11, 'does not'), (17, 24, "what's")]
     """
 
+    english = True
     nothing = "nothing to contract or write out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        table, pattern = _contractions()
+        table, pattern = _contraction_pattern()
         found = [m for m in pattern.finditer(source.text.replace("’", "'")) if source.free(*m.span())]
         chosen = sample(found, wanted, rng)
         return sorted(Change(m.start(), m.end(), like(table[m.group().lower()], m.group())) for m in chosen)

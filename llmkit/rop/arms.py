@@ -28,6 +28,7 @@ class ArmContext:
 
     `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
     `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
+    `english` is False where the set of questions is in another language, which a dictionary of English would spoil.
     """
 
     section: RopSection
@@ -38,15 +39,17 @@ class ArmContext:
     seed: int = 0
     target: str = "question"
     noise: Callable[[str, Variant], str] | None = None
+    english: bool = True
 
 
 class Arm:
     """Base of all arms. A subclass says how it asks; `needs` names what must be searched or drawn for it first, and
-    `generates` that it cannot answer by likelihood."""
+    `generates` that it cannot answer by likelihood, `english` that it repairs English words only."""
 
     name: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
     generates: ClassVar[bool] = False
+    english: ClassVar[bool] = False
 
     def __init__(self, context: ArmContext) -> None:
         self.context = context
@@ -255,12 +258,14 @@ class UnicodeFold(Arm):
 
 @arm("spell_fix")
 class SpellFix(Arm):
-    """Repairs words from a dictionary without a model: anagrams first, then edit distance, then asks."""
+    """Repairs English words from a dictionary without a model: anagrams first, then edit distance, then asks."""
+
+    english = True
 
     def ask(self, variant: Variant) -> Steps:
         from llmkit.rop.mend import spell
 
-        text = spell(variant.text)
+        text = spell(variant.text) if self.context.english else variant.text
         reply = yield from self.answer(text, variant, render("arms/stand-v1"))
         return Answer(reply, corrected_text=text)
 

@@ -18,7 +18,7 @@ from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
 from llmkit.finetune.views import Views
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.rop.instructions import hand_written
 from llmkit.tasks import extract, score
 from llmkit.types import Message, Request

@@ -6,7 +6,7 @@ from functools import cache
 
 from rapidfuzz import process
 
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.recipe.schema import DataSection
 from llmkit.tasks import load
 

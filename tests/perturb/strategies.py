@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 _WORDS = """Janet sells 16 ducks’ eggs at the farmers' market daily. $1,250.50 7.5 3/4 50% (3rd) well-known don't
 https://a.example/b?c=1 me@home.example {name} <extra_id_0> [MASK] \\frac{1}{2} $a^2+b$ naïve cafe\u0301 नमस्ते שלום
-مرحبا 👩‍👩‍👧 ❤️ 寿司 ﬁne e.g. ... — How many does she make? to their flour I a \u200b six (A) shelf (B)"""
+مرحبا 👩‍👩‍👧 ❤️ 寿司 ﬁne e.g. ... — How many does she make? to their flour I a \u200b six (A) shelf (B) two hundred
+twenty-one half dozen of and 二百四十个苹果 ½ १२ Ⅳ example.com"""
 _SPACES = [" ", " ", " ", " ", "  ", "\n", "\t", "\u00a0", "\r\n"]
 _PIECES = [*_WORDS.split(), "`x = f(y)`", "$a^2 + b$", "Answer Choices: (A) dark"]
 

@@ -12,10 +12,23 @@ import numpy as np
 import pytest
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb import OPERATORS, Change, Perturber, TextEdit, WordEdit, make_variants, operator, undo
+from llmkit.perturb import (
+    OPERATORS,
+    Change,
+    Perturber,
+    Source,
+    TextEdit,
+    WordEdit,
+    make_variants,
+    operator,
+    strength,
+    undo,
+)
+from llmkit.perturb.numerals import numbers
+from llmkit.perturb.protection import Protection
 from llmkit.perturb.sentences import distractors, main_name, reachable
-from llmkit.perturb.text import numbers
 from llmkit.perturb.wordbook import homophones
+from llmkit.perturb.words import contractions
 from llmkit.recipe.schema import PerturbSection
 from llmkit.types import CLEAN, Question
 
@@ -40,7 +53,12 @@ class TestSpecs:
             ("chars", "needs an argument"),
             ("chars(x)", "how many letters"),
             ("mix()", "mixes nothing"),
-            ("mix(ec:-1)", "mixes nothing"),
+            ("mix(ec:-1)", "above 0"),
+            ("mix(ec:0,sc:1)", "above 0"),
+            ("mix(ec:nan,sc:1)", "finite"),
+            ("mix(ec:inf,sc:1)", "finite"),
+            ("mix(ec:1e308,sc:1e308)", "finite"),
+            ("mix(ec:1e308,sc:1)", "a millionth"),
             ("nlpaug:Keybord", "unknown nlpaug augmenter"),
             ("nlpaug:RandomChar(action=dance)", "cannot be made"),
             ("llm:xx", "unknown kind of noise"),
@@ -100,6 +118,45 @@ class TestGate:
         made = self.make(scratch, change).apply(TEXT, "q")
         assert (made.text, made.edits, made.rejected, made.reason) == (TEXT, (), True, reason)
 
+    @pytest.mark.parametrize(
+        ("text", "old", "new", "reason"),
+        [
+            ("Ann has two hundred pens.", "two hundred", "hundred two", "number words changed places"),
+            ("Ann has three pens.", "three", "there", "a number was lost"),
+            ("Ann has tree pens.", "tree", "three", "a number was added"),
+            ("Ann has twenty-one pens.", "one", "on", "a number was lost"),
+            ("小明有二百四十个苹果", "二百四十", "二百十四", "a number was lost"),
+            ("Ann has ½ of १२ pens, x² and Ⅳ.", "½", "¼", "a number was lost"),
+            ("Ann has ½ of १२ pens, x² and Ⅳ.", "१२", "२१", "a number was lost"),
+            ("Ann has ½ of १२ pens, x² and Ⅳ.", "²", "³", "a number was lost"),
+            ("Ann has ½ of १२ pens, x² and Ⅳ.", "Ⅳ", "Ⅵ", "a number was lost"),
+            ("Ann has ½ of १२ pens.", "pens", "pen一", "a number was added"),
+        ],
+    )
+    def test_numbers_of_every_script_and_in_words_are_kept(self, scratch, text, old, new, reason):
+        at = text.index(old)
+        made = self.make(scratch, lambda s: [Change(at, at + len(old), new)]).apply(text, "q")
+        assert (made.text, made.reason) == (text, reason)
+
+    def test_number_words_can_be_released_alone(self):
+        text = "Tom has three pens, 12 books and two hundred and one cards of half a dozen kinds."
+        words = [e.old for e in Perturber("keyboard", rate=1.0).apply(text, "q").edits]
+        assert words == ["Tom", "has", "pens", "books", "and", "cards", "of", "kinds"]
+        free = Perturber("keyboard", rate=1.0, release=["number_words"], retries=9).apply(text, "q")
+        assert {"three", "two", "hundred", "half", "dozen"} <= {e.old for e in free.edits}
+        assert "12" in free.text
+        copied = pickle.loads(pickle.dumps(Perturber("ec", release=["number_words"])))
+        assert (copied.protection.numbers, copied.protection.number_words) == (True, False)
+        with pytest.raises(UsageError, match="number_word"):
+            Perturber("ec", release=["number_word"])
+
+    @pytest.mark.parametrize("op", ["ec", "swap", "delete", "insert", "keyboard", "typing", "case", "sc", "whitespace"])
+    def test_a_numeral_among_letters_is_kept(self, op):
+        text = "小明有二百四十个红苹果他又买了十个大苹果问他现在一共有几个苹果"
+        for seed in range(20):
+            made = Perturber(op, rate=1.0, seed=seed, retries=0).apply(text, "q").text
+            assert numbers(made) == numbers(text)
+
     def test_options_are_guarded(self, scratch):
         text = "Which is dark?\nAnswer Choices: (A) night (B) noon"
         perturber = self.make(scratch, lambda s: [Change(34, 39, "nihgt")])
@@ -128,6 +185,20 @@ class TestGate:
         assert (made.text, made.rejected) == (text, True)
         assert made.reason in ("the text is empty", "ec: no eligible word")
 
+    @pytest.mark.parametrize(("spec", "rate", "share"), [("ec", 0.2, 0.2), ("sc", "paper", 0.53), ("woo", 0.25, 0.25)])
+    def test_a_rate_is_a_share_of_the_words_outside_the_options(self, spec, rate, share):
+        stem = "A man of the village walks along the river because there are always some birds that sing in spring."
+        options = ["along that river", "where some small trees with many green leaves always grow", "the woods " * 12]
+        text = stem + "\nAnswer Choices: " + " ".join(f"({c}) {o}" for c, o in zip("ABC", options, strict=True))
+        made = Perturber(spec, rate=rate, seed=1).apply(text, "q")
+        assert made.text.endswith(text[len(stem) :])
+        assert made.strength.words == pytest.approx(share, abs=0.06)
+        assert strength(stem, made.text[: -len(text) + len(stem)]).words == pytest.approx(made.strength.words, abs=1e-4)
+
+    def test_words_that_a_span_covers_do_not_count(self):
+        text = "See `x = y`, (`z`) or the `f`s — at me@home.example."
+        assert Source(text, Protection().spans(text)).words == 6  # See or the s — at
+
     def test_a_shortfall_is_told(self):
         made = Perturber("hw", rate=1.0).apply("The son ate some flour.", "q")
         assert not made.rejected
@@ -149,6 +220,17 @@ class TestOperators:
             assert len(made.edits) == k
             assert all(len(e.old) == len(e.new) == 1 for e in made.edits)
 
+    @pytest.mark.parametrize("long", [pair.split("=")[0] for pair in contractions()])
+    def test_every_contraction_is_made_and_undone(self, long):
+        """Also where a line was wrapped in the table: no form holds a line break."""
+        pairs = [pair.split("=") for pair in contractions()]
+        short, op = dict(pairs)[long], OPERATORS["contraction"]()
+        for before, after in ((long, {short}), (short, {a for a, b in pairs if b == short})):
+            text = f"They say: {before} at home."
+            (change,) = op.changes(Source(text), 1, Random(1))
+            assert text[change.start : change.end] == before
+            assert change.new in after
+
     def test_typing_slips_have_their_published_frequencies(self):
         """Dhakal et al. 2018, Table 3: 1.65, 0.80, 0.67; White in Kano et al. 2007: 15 transpositions for 65 others."""
         op, seen = OPERATORS["typing"](), Counter()
@@ -166,7 +248,7 @@ class TestOperators:
         assert {12, 3, 15, 9, 36, 4} <= taken
         for i in range(200):
             made = Perturber("uic", rate="paper", seed=2).apply(TEXT, str(i), gold="9")
-            added = numbers(made.text) - numbers(TEXT)
+            added = numbers(made.text, words=False) - numbers(TEXT)
             assert not {int(n) for n in added} & taken
             assert made.text.endswith(" How many apples are left?")
             assert "Maria" in made.edits[0].new

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, WordEdit, undo
 from llmkit.perturb.base import letters_of
-from llmkit.perturb.text import Protection, Source, numbers
+from llmkit.perturb.numerals import numbers
+from llmkit.perturb.protection import Protection
+from llmkit.perturb.text import Source
 from tests.perturb.strategies import questions, rates, seeds, texts
 
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None]
@@ -64,7 +66,7 @@ def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
 @given(spec=st.sampled_from(COUNTED), text=questions, rate=rates, seed=seeds)
 def test_the_number_of_edits_is_the_rate_of_words_or_all_that_are_eligible(spec, text, rate, seed):
     made = Perturber(spec, rate=rate, seed=seed, retries=0).apply(text, "q")
-    wanted = max(1, round(rate * len(text.split())))
+    wanted = max(1, round(rate * Source(text, Protection().spans(text)).words))
     everything = Perturber(spec, rate=1.0, seed=seed, retries=0).apply(text, "q")
     assert len(made.edits) == min(wanted, len(everything.edits))
     if issubclass(OPERATORS[spec], WordEdit):

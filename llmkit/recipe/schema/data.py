@@ -50,9 +50,12 @@ class PerturbSection(Section):
     conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     """Operators, compositions (`ec+uic`), mixtures (`mix(ec:0.7,sc:0.3)`) or pairs from a file (`file:PATH`)."""
     rate: float | Literal["paper"] | tuple[float, ...] = "paper"
-    """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
+    """Share of words changed, of those outside options and other protected spans; `paper` is the strength measured on
+    the RoP paper's own data."""
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
     """What noise never touches. Anything else is taken as a regular expression."""
+    release: Annotated[tuple[str, ...], LATER] = ()
+    """What noise may touch all the same: `number_words` ("three", "half"; figures stay), or a name from `protect`."""
     target: Literal["question", "instruction", "fewshot"] = "question"
     retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""

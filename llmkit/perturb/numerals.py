@@ -1,0 +1,162 @@
+"""The numbers of a text: in figures, in the numerals of every script, and in English words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from sys import maxunicode
+
+from llmkit.perturb.protection import Span
+from llmkit.types import Edit
+
+_BELOW_TWENTY = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+BELOW_TWENTY = tuple(_BELOW_TWENTY.split())
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_LARGE = ["hundred", "thousand", "million", "billion", "trillion"]
+_ORDINALS = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
+    "twelve": "twelfth",
+}  # fmt: skip
+_OTHERS = (
+    "half halves quarter quarters third thirds dozen dozens pair pairs couple once twice thrice single double doubles "
+    "doubled doubling triple triples tripled tripling quadruple quadrupled halved halving none nil nought naught ones "
+    "twos threes fours fives sixes sevens eights nines tens"
+)
+
+
+def _number_words() -> Iterator[str]:
+    cardinals = [*BELOW_TWENTY, *TENS, *_LARGE]
+    fused = [tens + unit for tens in TENS for unit in BELOW_TWENTY[1:10]]
+    yield from (*cardinals, *fused, *_OTHERS.split())
+    yield from (f"{word}fold" for word in cardinals[1:])
+    yield from (f"{word}s" for word in _LARGE)
+    yield from (f"{tens[:-1]}ies" for tens in TENS)
+    ordinals = [_ordinal(word) for word in cardinals[1:]]
+    ordinals += [tens + _ordinal(unit) for tens in TENS for unit in BELOW_TWENTY[1:10]]
+    yield from ordinals
+    yield from (f"{word}s" for word in ordinals if word not in ("first", "second"))  # "seconds" are a unit
+
+
+def _ordinal(word: str) -> str:
+    return _ORDINALS.get(word) or (f"{word[:-1]}ieth" if word.endswith("y") else f"{word}th")
+
+
+NUMBER_WORDS = frozenset(_number_words())
+"""English words for numbers: cardinals, ordinals, fractions, multiples, groups such as "dozen"."""
+
+NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_JOINT = re.compile(r"[\s-]*(?:(?:and|an?|of)\b[\s-]*)*")  # between the words of one number: "three and a half"
+JOINTS = frozenset({"and", "a", "an", "of", "And", "A", "An", "Of", "AND", "AN", "OF"})
+_ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
+_MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode gives them no value
+
+
+def is_numeral(char: str) -> bool:
+    """Whether a character stands for a number: a digit of any script, a Roman or Chinese numeral, a fraction."""
+    return char.isnumeric() or char in _MORE_NUMERALS
+
+
+@cache
+def _numerals() -> re.Pattern[str]:
+    """As `NUMBER`, for every character that `is_numeral`."""
+    signs = [char for char in map(chr, range(128, maxunicode + 1)) if is_numeral(char) and not char.isdecimal()]
+    one = rf"[\d{''.join(signs)}]+"
+    return re.compile(rf"{one}(?:[.,:/]{one})*")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """The pattern that finds every number in figures: a wider one only where a text needs it, for it takes longer."""
+    needed = not text.isascii() and any(not c.isascii() and not c.isdecimal() and is_numeral(c) for c in text)
+    return _numerals() if needed else NUMBER
+
+
+def numbers(text: str, words: bool = True) -> Counter[str]:
+    """The numbers of a text as written, thousands separators aside, with how often each occurs; `words`, too.
+
+    >>> sorted(numbers("1,250 pens at 7.5 each, 3/4 of them by 10:30. Twenty-one left.").elements())
+    ['10:30', '1250', '3/4', '7.5', 'one', 'twenty']
+    >>> numbers("小明有二百四十个苹果")
+    Counter({'二百四十': 1})
+    """
+    found = Counter(_pattern(text).findall(_THOUSANDS.sub("", text)))
+    if words:
+        found.update(number_words(text))
+    return found
+
+
+def number_words(text: str) -> list[str]:
+    """The English number words of a text, in order and in lower case."""
+    return [word for word in _LETTERS.findall(text.lower()) if word in NUMBER_WORDS]
+
+
+def amounts(text: str) -> list[Span]:
+    """Where numbers in figures stand, with their currency, sign and per cent.
+
+    >>> [text[a:b] for text in ["Pay $ 7.50 or 9% of it."] for a, b in amounts(text)]
+    ['$ 7.50', ' 9%']
+    """
+    spans = [match.span() for match in _AMOUNT.finditer(text)]
+    if (pattern := _pattern(text)) is not NUMBER:
+        spans += [match.span() for match in pattern.finditer(text)]
+    return spans
+
+
+def phrases(text: str) -> list[Span]:
+    """Where number words stand; a number of several words is one span, and its article belongs to it.
+
+    >>> [text[a:b] for text in ["Two hundred and one, three and a half, a dozen"] for a, b in phrases(text)]
+    ['Two hundred and one', 'three and a half', 'a dozen']
+    """
+    found: list[Span] = []
+    if NUMBER_WORDS.isdisjoint(_LETTERS.findall(text.lower())):
+        return found
+    for match in _LETTERS.finditer(text):
+        if not is_number_word(match.group()):
+            continue
+        start, end = match.span()
+        if found and _JOINT.fullmatch(text, found[-1][1], start):
+            found[-1] = (found[-1][0], end)
+        else:
+            article = _ARTICLE.search(text, max(0, start - 8), start)
+            found.append((article.start() if article else start, end))
+    return found
+
+
+def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
+    """Whether letters took the place of letters everywhere, and no number word's: then a text's numbers are kept.
+
+    `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
+    """
+    _, _, olds, news = zip(*edits, strict=True)
+    letters = "".join(olds + news)
+    if not (all(olds) and all(news) and letters.isalpha()):
+        return False
+    if not letters.isascii() and any(map(is_numeral, letters)):
+        return False
+    return not words or not any(_meets_number_word(text, *edit) for edit in edits)
+
+
+def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
+    before = after = ""
+    if text[start - 1 : start].isalpha() or text[end : end + 1].isalpha():  # a part of a word
+        first, last = start, end
+        while first and text[first - 1].isalpha():
+            first -= 1
+        while last < len(text) and text[last].isalpha():
+            last += 1
+        before, after = text[first:start], text[end:last]
+    return (before + new + after).lower() in NUMBER_WORDS or (before + old + after).lower() in NUMBER_WORDS
+
+
+@lru_cache(maxsize=1 << 16)
+def is_number_word(word: str) -> bool:
+    """Whether an English word stands for a number, in any case."""
+    return word.lower() in NUMBER_WORDS

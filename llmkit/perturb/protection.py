@@ -1,0 +1,345 @@
+"""Which parts of a text noise never touches: options, code, formulas, addresses, placeholders, the user's patterns.
+
+Every search here takes time that is linear in the text: a question may hold 100 kB without a space, or nothing but
+opening brackets. So opening and closing marks are paired in one pass, and no pattern can begin twice in one run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from llmkit.errors import UsageError
+from llmkit.registry import unknown
+
+Span = tuple[int, int]
+
+_HEADER = re.compile(r"(?:Answer Choices|Answer Options|Choices|Options)\s*:")
+# (A), A), [A], A., A:, the same with small letters, figures or small Roman numerals; at a line's head or inside a line.
+_LABEL = re.compile(
+    r"(?:^(?P<line>[ \t]*(?:[-*•][ \t]+)?)|(?<=[\s,;|:?!.]))(?:\*\*)?"
+    r"(?P<open>[(\[]?)(?P<label>i{1,3}|iv|vi{0,3}|ix|[A-Za-z]|\d{1,2})(?P<close>[)\]]|[.:](?=\s|\*\*))",
+    re.MULTILINE,
+)
+_FIRST_LABELS = [label + close for label in "Aa1i" for close in ")].:"]  # a quick look at whether there can be any
+_ROMAN = {name: i for i, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_LAST_QUESTION = re.compile(r"(?<=[.!?])\s++(?=[^.!?]*\?\s*\Z)")
+
+
+def option_blocks(text: str) -> Iterator[Span]:
+    """Answer options as one block, from the first label to the end of the last option.
+
+    Labels count only in order (A and B, 1 and 2), so that a lone "A." or "(1)" protects nothing.
+    """
+    if ("hoices" in text or "ptions" in text) and (header := _HEADER.search(text)):
+        yield header.start(), len(text)
+    if not any([label in text for label in _FIRST_LABELS]):  # noqa: C419 (a list is faster for so few)
+        return
+    paragraph = _Paragraph()
+    runs: dict[tuple[str, str, str], list[re.Match[str]]] = {}
+    for match in _LABEL.finditer(text):
+        for kind, ordinal in _ordinals(match["label"]):
+            style = (kind, match["open"], match["close"])
+            run = runs.get(style, [])
+            if run and ordinal == len(run) + 1 and _neighbours(text, run[-1], match):
+                run.append(match)
+            elif ordinal in (1, len(run) + 1):
+                yield from _block(text, kind, runs.pop(style, []), paragraph)
+                if ordinal == 1:
+                    runs[style] = [match]
+    for style, run in runs.items():
+        yield from _block(text, style[0], run, paragraph)
+
+
+def begin_options(text: str, at: int) -> bool:
+    """Whether a label or a heading of options stands at this offset."""
+    return bool(_HEADER.match(text, at) or _LABEL.match(text, at))
+
+
+def _ordinals(label: str) -> Iterator[tuple[str, int]]:
+    """What a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
+    if label.isdigit():
+        yield "figure", int(label)
+        return
+    if label in _ROMAN:
+        yield "roman", _ROMAN[label]
+    if len(label) == 1:
+        yield ("upper" if label.isupper() else "lower"), ord(label.lower()) - ord("a") + 1
+
+
+def _neighbours(text: str, before: re.Match[str], after: re.Match[str]) -> bool:
+    """Whether no paragraph lies between two options; blank lines right before a label at a line's head are layout."""
+    between = text[before.end() : after.start()]
+    return not _BLANK_LINE.search(between if after["line"] is None else between.rstrip())
+
+
+class _Paragraph:
+    """Where the paragraph that was looked at last ends, and where its last sentence begins if that one asks."""
+
+    end = -1
+    question = -1
+
+
+def _block(text: str, kind: str, run: Sequence[re.Match[str]], paragraph: _Paragraph) -> Iterator[Span]:
+    # "A. B. Jones" is a name and "1. 2. 3." are often steps: without brackets more is needed to call them options.
+    bracketed = bool(run) and run[0]["close"] in ")]"
+    if len(run) < (2 if bracketed or all(m["line"] is not None for m in run) else 3):
+        return
+    first, last = run[0], run[-1]
+    start = first.start() if first["line"] is None else first.end("line")
+    if kind == "figure" and not bracketed and text.find("?", 0, start) < 0:
+        return
+    if last["line"] is not None:
+        end = text.find("\n", last.end())
+        yield start, end if end >= 0 else len(text)
+        return
+    if last.end() > paragraph.end:
+        blank = _BLANK_LINE.search(text, last.end())
+        paragraph.end = blank.start() if blank else len(text)
+        question = _LAST_QUESTION.search(text, last.end(), paragraph.end)
+        paragraph.question = question.start() if question else paragraph.end
+    yield start, paragraph.question if last.end() <= paragraph.question else paragraph.end
+
+
+_CODE = re.compile(
+    r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~|\Z)|``[^`\n]++(?:`[^`\n]++)*+``|`[^`\n]+`", re.DOTALL | re.MULTILINE
+)
+
+
+def code(text: str) -> Iterator[Span]:
+    """Fenced and quoted code, and lines indented by four spaces or a tab behind a blank line, a colon or a question."""
+    if "`" in text or "~~~" in text:
+        yield from _found(_CODE, text)
+    if "\n    " in text or "\n\t" in text:
+        yield from _indented(text)
+
+
+def _indented(text: str) -> Iterator[Span]:
+    lines = text.splitlines(keepends=True)
+    if all(line.isspace() or line[0].isspace() for line in lines):
+        return  # the whole text is set in: that is layout
+    at, before, start, end = 0, "", None, 0
+    for line in lines:
+        if line.startswith(("    ", "\t")) and not line.isspace():
+            if start is None and at and (before.isspace() or before.rstrip().endswith((":", "?"))):
+                start = at
+            end = at + len(line.rstrip())
+        elif not line.isspace():
+            if start is not None:
+                yield start, end
+            start = None
+        before, at = line, at + len(line)
+    if start is not None:
+        yield start, end
+
+
+_TEX = re.compile(
+    r"\\[()\[\]]|\\(?P<edge>begin|end)\{(?P<name>[^{}]*)\}"
+    r"|\\(?P<side>left|right)(?![A-Za-z])\s*(?:\\[A-Za-z]+|\\?[^\sA-Za-z\\])?|\\[A-Za-z]+\*?|[{}]"
+)
+_TEX_OPTION = re.compile(r"\[[^\[\]\n]{0,80}\]")
+_SCRIPT = re.compile(r"[_^](?:[A-Za-z0-9]|\\[A-Za-z]+)")
+_MATH_SIGN = re.compile(r"[\\^_{}=+*<>/-]")
+_SIGN_OR_LETTER = re.compile(r"[A-Za-z]|.*[\\^_{}=+*<>/-]")
+
+
+def formulas(text: str) -> Iterator[Span]:
+    r"""LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their arguments."""
+    if text.count("$") > 1:
+        yield from _dollars(text)
+    if "\\" not in text:
+        return
+    closing: dict[int, int] = {}  # where the brace that was opened at this offset is closed
+    braces: list[int] = []
+    brackets: dict[str, int] = {}
+    environments: list[tuple[str, int]] = []
+    open_names: Counter[str] = Counter()
+    lefts: list[int] = []
+    commands: list[Span] = []
+    for match in _TEX.finditer(text):
+        token = match.group()
+        if token == "{":
+            braces.append(match.start())
+        elif token == "}":
+            if braces:
+                closing[braces.pop()] = match.start()
+        elif token in (r"\(", r"\["):
+            brackets.setdefault(token, match.start())
+        elif token in (r"\)", r"\]"):
+            start = brackets.pop(r"\(" if token == r"\)" else r"\[", None)
+            if start is not None:
+                yield start, match.end()
+        elif match["side"] == "left":
+            lefts.append(match.start())
+            commands.append(match.span())
+        elif match["side"]:
+            yield (lefts.pop() if lefts else match.start()), match.end()
+        elif match["edge"] == "begin":
+            environments.append((match["name"], match.start()))
+            open_names[match["name"]] += 1
+            commands.append(match.span())
+        elif match["edge"]:
+            start = match.start()
+            while open_names[match["name"]] and environments:
+                name, start = environments.pop()
+                open_names[name] -= 1
+                if name == match["name"]:
+                    break
+            yield start, match.end()
+        else:
+            commands.append(match.span())
+    for start, end in commands:
+        yield start, _arguments(text, end, closing)
+
+
+def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
+    """Where the arguments and scripts of a command end that itself ends at `at`."""
+    while at < len(text):
+        opened = at + (text[at] in "_^")
+        if text[opened : opened + 1] == "{" and opened in closing:
+            at = closing[opened] + 1
+        elif match := _TEX_OPTION.match(text, at) or _SCRIPT.match(text, at):
+            at = match.end()
+        else:
+            break
+    return at
+
+
+def _dollars(text: str) -> Iterator[Span]:
+    doubles = [m.start() for m in re.finditer(r"(?<!\\)\$\$", text)]
+    displays = list(zip(doubles[::2], doubles[1::2], strict=False))
+    yield from ((a, b + 2) for a, b in displays)
+    inside = iter([*displays, (len(text), len(text))])
+    start, end = next(inside)
+    singles = []
+    for match in re.finditer(r"(?<!\\)\$", text):
+        while match.start() > end + 1:
+            start, end = next(inside)
+        if match.start() < start:
+            singles.append(match.start())
+    i = 0
+    while i + 1 < len(singles):
+        if _is_formula(text, singles[i], singles[i + 1]):
+            yield singles[i], singles[i + 1] + 1
+            i += 1
+        i += 1
+
+
+def _is_formula(text: str, a: int, b: int) -> bool:
+    """Whether a formula stands between two dollar signs, and not a price before each."""
+    inside = text[a + 1 : b]
+    if not inside.strip() or "\n" in inside or inside[0].isspace() != inside[-1].isspace():
+        return False
+    if inside[0].isspace():
+        return bool(_MATH_SIGN.search(inside)) and not text[b + 1 : b + 5].lstrip()[:1].isdigit()
+    return bool(_SIGN_OR_LETTER.match(inside)) and not text[b + 1 : b + 2].isdigit()
+
+
+_ENDING = r"\.(?:[a-z][a-z0-9]{1,9}|[A-Z][A-Z0-9]{1,9}|(?<=\w\w\.)[chrR])(?![\w-])"
+_ADDRESS = re.compile(
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*+://\S+|(?<!\w)www\.\S+"
+    r"|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"
+)
+# Domains and file names without anything that announces them, and paths; ASCII, because not all scripts space words.
+_NAME = re.compile(
+    rf"(?<![\w.@/\\-])\w[\w/\\-]*+(?:\.[\w/\\-]++)*{_ENDING}(?::\d+)?(?:/(?:\S*[\w/])?)?"
+    r"|(?<![\w/\\:.~])(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.+/\\-]*\w",
+    re.ASCII,
+)
+
+
+_PART_OF_NAME = re.compile(r"\.[A-Za-z]|[/\\]")  # a quick look at whether there can be one at all
+
+
+def addresses(text: str) -> Iterator[Span]:
+    """URLs, e-mail addresses, bare domains, file names, paths."""
+    if "://" in text or "www." in text or "@" in text:
+        yield from _found(_ADDRESS, text)
+    if _PART_OF_NAME.search(text):
+        yield from _found(_NAME, text)
+
+
+_PLACEHOLDER = re.compile(
+    r"\{[^{}\n]*\}|<[A-Za-z_/!][^<>\n]*>|\[[^\W\d][\w .'-]{0,40}\]|%\([^()\s]*\)[a-z]|%[sdif]\b"
+    r"|(?<![\w:]):[A-Za-z0-9_+-]+:(?![\w:])"
+)
+
+
+def placeholders(text: str) -> Iterator[Span]:
+    """Template variables and tags, [names in brackets], and emoji by :name:."""
+    for opening, closing in (("{{", "}}"), ("{%", "%}")):
+        at = text.find(opening)
+        while at >= 0 and (end := text.find(closing, at)) >= 0:
+            yield at, end + 2
+            at = text.find(opening, end + 2)
+    if "{" in text or "<" in text or "[" in text or "%" in text or ":" in text:
+        yield from _found(_PLACEHOLDER, text)
+
+
+def _found(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    return (match.span() for match in pattern.finditer(text))
+
+
+_KINDS: dict[str, Callable[[str], Iterator[Span]]] = {
+    "options": option_blocks,
+    "code": code,
+    "latex": formulas,
+    "urls": addresses,
+    "placeholders": placeholders,
+}
+PROTECT = ("numbers", *_KINDS)
+RELEASE = ("number_words", *PROTECT)
+"""What can be given free: "number_words" leaves the figures protected, "numbers" neither."""
+
+
+class Protection:
+    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own, but for what
+    `release` names.
+
+    >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
+    [(6, 11)]
+    """
+
+    def __init__(self, names: Iterable[str] = PROTECT, release: Iterable[str] = ()) -> None:
+        self.names, self.release = tuple(names), tuple(release)
+        for name in self.release:
+            if name not in RELEASE:
+                raise unknown("kind of protected text", name, RELEASE)
+        kept = [name for name in self.names if name not in self.release]
+        self.numbers = "numbers" in kept
+        self.number_words = self.numbers and "number_words" not in self.release
+        self._kinds = [_KINDS[n] for n in kept if n in _KINDS]
+        self._own = [_user_pattern(n) for n in kept if n not in PROTECT]
+        self._options = "options" in kept
+
+    def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
+        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
+        found = [span for kind in self._kinds for span in kind(text)]
+        found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
+        if self._options:
+            for option in filter(str.strip, options):
+                found += [m.span() for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
+        return merged(found) if found else found
+
+
+def _user_pattern(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        kinds = ", ".join(PROTECT)
+        raise UsageError(
+            f"`{pattern}` is no regular expression: {error}", f"protect takes {kinds}, or a regex"
+        ) from None
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order; those that overlap or touch become one."""
+    result: list[Span] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
