@@ -44,6 +44,7 @@ class Operator:
     default_rate: ClassVar[float]
     paper_rate: ClassVar[float]
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
+    resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
     adds_numbers: ClassVar[bool] = False
     changes_numbers: ClassVar[bool] = False
     most_calls: int = 0  # of a model, in one attempt
