@@ -44,6 +44,7 @@ class Operator:
     default_rate: ClassVar[float]
     paper_rate: ClassVar[float]
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
+    imitation: ClassVar[type[Operator] | None] = None  # what stands in for it at `--rate paper`
     resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
     adds_numbers: ClassVar[bool] = False
     changes_numbers: ClassVar[bool] = False
@@ -57,6 +58,10 @@ class Operator:
             raise UsageError(f"operator `{self.name}` takes no argument, but was given `{argument}`")
         if argument is None and self.argument is not None:
             raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
+
+    def as_paper(self) -> Operator:
+        """The operator for `--rate paper`: where there is one, that which imitates the RoP authors' own data."""
+        return self.imitation() if self.imitation else self
 
     @classmethod
     def summary(cls) -> tuple[str, str]:

@@ -56,7 +56,7 @@ class Perturber:
         retries: int = 4,
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
-        self.mixture = parse(spec)
+        self.mixture = parse(spec).as_paper() if self.rate == "paper" else parse(spec)
         self.protection = Protection(protect)
         asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
         self.most_calls = asked * (retries + 1)

@@ -22,6 +22,10 @@ class Mixture:
     chains: tuple[tuple[Operator, ...], ...]
     weights: tuple[float, ...]
 
+    def as_paper(self) -> Mixture:
+        """The same with each operator as it is at `--rate paper`."""
+        return Mixture(tuple(tuple(op.as_paper() for op in chain) for chain in self.chains), self.weights)
+
     def draw(self, rng: Random) -> tuple[Operator, ...]:
         """The chain for one item; a single one costs no random number."""
         if len(self.chains) == 1:

