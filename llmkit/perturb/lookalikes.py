@@ -115,17 +115,17 @@ def _is_letter(char: str) -> bool:
 
 # The RoP authors' SC data, as measured on their CSQA, MultiArith and SVAMP pairs: from which scripts the letters come
 # (their mean), how readily a letter is replaced, and how many of a word's letters are.
-_SCRIPTS = {"CYRILLIC": 0.61, "GREEK": 0.12, "LATIN": 0.1, "STYLE": 0.065, "ACCENT": 0.045, "ROMAN": 0.015, "": 0.045}
-_READINESS = {**dict.fromkeys("aeoI", 8.0), **dict.fromkeys("iA", 5.0), **dict.fromkeys("cdlpsuyHS", 2.5)}
-_MORE = 0.35  # of words that go on to one more letter
-_AT_HAND = 12  # how much more often an exact twin from a script's first block (а) than another letter of it (ҽ)
+_SCRIPTS = {"CYRILLIC": 0.68, "GREEK": 0.16, "LATIN": 0.06, "STYLE": 0.04, "ACCENT": 0.03, "ROMAN": 0.01, "": 0.02}
+_READINESS = {**dict.fromkeys("aeoI", 9.0), **dict.fromkeys("iA", 5.0), **dict.fromkeys("cdlpsuyHS", 2.0)}
+_MORE = 0.3  # of words that go on to one more letter
+_ALL = 0.75  # of words in which a letter that comes twice is replaced twice
 
 
 @cache
 def lookalikes() -> dict[str, dict[str, str]]:
     """For each ASCII letter, by script, all the single letters that Unicode TR 39 takes for it, and its accented forms.
 
-    An exact twin from a script's first block (а, but not ҽ) stands in it several times, because it is the one at hand.
+    A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
     """
     data, table = _confusables(), {letter: {} for letter in _LETTERS}
     every = {char for char in data if len(char) == 1} | set(map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))))
@@ -134,7 +134,9 @@ def lookalikes() -> dict[str, dict[str, str]]:
         forms = table.get(twin(char)) if kind is not None else None
         if forms is not None:
             exact = any(map(_is_plain, data.get(char, ())))
-            forms[kind] = forms.get(kind, "") + char * (_AT_HAND if exact and char < "\u0460" else 1 + exact)
+            forms[kind] = forms.get(kind, "") + char * (
+                24 if exact and char < "\u0460" else 4 if char < "\u2200" else 1
+            )
     return table
 
 
@@ -157,7 +159,7 @@ class Sc(WordEdit):
     mathematical forms (RoP, arXiv 2506.03627, and the shares of its authors' data; Unicode TR 39).
 
     >>> Sc().edit("times", Random(11))
-    'timҽs'
+    'tim𝐞s'
     """
 
     resource = SOURCE
@@ -174,9 +176,11 @@ def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
         return None
     chars = list(word)
     while places:
-        i = weighted(places, rng)
-        del places[i]
-        chars[i] = forms[word[i]] = forms.get(word[i]) or lookalike(word[i], rng)
+        letter = word[weighted(places, rng)]
+        same = [i for i in places if word[i] == letter]
+        for i in same if rng.random() < _ALL else [pick(same, rng)]:
+            del places[i]
+            chars[i] = forms[letter] = forms.get(letter) or lookalike(letter, rng)
         if rng.random() >= _MORE:
             break
     return "".join(chars)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 from typing import ClassVar, TypeVar
 
@@ -128,15 +129,19 @@ class PaperEc(ByWord, Ec):
     """Garbled words as in the authors' data: long words first, by neighbouring letters or within a short stretch."""
 
     law = (0.869, 0.308)
-    lengths: ClassVar[Mapping[int, float]] = {3: 0.04, 4: 0.37, 5: 0.62, 6: 0.77, 7: 0.85}
+    lengths: ClassVar[Mapping[int, float]] = {3: 0.015, 4: 0.37, 5: 0.62, 6: 0.77, 7: 0.85}
 
     def edit(self, word: str, rng: Random) -> str | None:
         kinds = _GARBLED[min(max(len(word), 3), 8)]
         for _ in range(8):
             new = _garbled(word, weighted(kinds, rng), rng)
-            if new != word:
+            if new != word and (not _doubles(new) - _doubles(word) or rng.random() < 0.3):
                 return new
         return None
+
+
+def _doubles(word: str) -> set[str]:
+    return {a for a, b in pairwise(word) if a == b}
 
 
 def _garbled(word: str, kind: str, rng: Random) -> str:
@@ -186,7 +191,7 @@ class PaperHw(ByWord, Hw):
     lengths: ClassVar[Mapping[int, float]] = {2: 0.12, 3: 0.14, 4: 0.27, 5: 0.42, 6: 0.41}
     again = 0.97
     nothing = "no word to write by ear"
-    kinds: ClassVar[Mapping[str, float]] = {"homophone": 0.41, "misspelling": 0.27, "real word": 0.23, "apart": 0.09}
+    kinds: ClassVar[Mapping[str, float]] = {"homophone": 0.41, "misspelling": 0.27, "real word": 0.26, "apart": 0.06}
 
     def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
         """Draws the kind first, because few words have homophones, and in the authors' data those are what changes."""
@@ -209,10 +214,10 @@ class PaperHw(ByWord, Hw):
 def _by_ear(word: str, kind: str) -> tuple[str, ...]:
     if kind == "homophone":
         return tuple(same_sound(word))
-    if kind == "misspelling":
-        return () if word in NUMBER_WORDS else tuple(form for form in spelt_by_sound(word) if form.isalpha())
     if len(word) < 4 or word in NUMBER_WORDS:
         return ()
+    if kind == "misspelling":
+        return tuple(form for form in spelt_by_sound(word) if form.isalpha())
     return tuple(neighbours(word) if kind == "real word" else taken_apart(word))
 
 

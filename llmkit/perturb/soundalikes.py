@@ -40,19 +40,25 @@ def _by_sound() -> dict[Phones, tuple[str, ...]]:
     return table
 
 
+# Vowels that are near enough to be taken for one another.
+_NEAR = {
+    vowel: group for group in ("AA AO AH OW UH UW", "IY IH EH EY AE", "AY OY", "AW", "ER") for vowel in group.split()
+}
+
+
 @cache
 def _by_gap() -> dict[Phones, tuple[str, ...]]:
-    """Common words by what they sound like with one vowel left open."""
-    known, table = common_words(3_000_000), {}
+    """Common words by what they sound like with one vowel left open to those near it."""
+    known, table = common_words(1_000_000), {}
     for word, sounds in _pronunciations().items():
         if word in known and len(word) > 2:
             for gap in _gaps(sounds[0]):
-                table.setdefault(gap, []).append(word)
-    return {gap: tuple(words) for gap, words in table.items()}
+                table[gap] = (*table.get(gap, ()), word)
+    return table
 
 
 def _gaps(sound: Phones) -> list[Phones]:
-    return [(*sound[:i], "", *sound[i + 1 :]) for i, phone in enumerate(sound) if phone[0] in "AEIOU"]
+    return [(*sound[:i], _NEAR[phone], *sound[i + 1 :]) for i, phone in enumerate(sound) if phone in _NEAR]
 
 
 def same_sound(word: str) -> list[str]:
@@ -66,10 +72,10 @@ def same_sound(word: str) -> list[str]:
 
 
 def neighbours(word: str) -> list[str]:
-    """Common words that differ from a word in one vowel.
+    """Common words that differ from a word in one vowel, by little.
 
     >>> neighbours("books")
-    ['backs', 'bikes', 'box', 'bucks']
+    ['box', 'bucks']
     """
     sounds = _pronunciations().get(word, ())
     near = {other for sound in sounds[:1] for gap in _gaps(sound) for other in _by_gap().get(gap, ())}
@@ -82,11 +88,12 @@ def taken_apart(word: str) -> list[str]:
     >>> taken_apart("afternoon"), taken_apart("student")
     (['after noon'], ['stu-dent'])
     """
-    known = common_words(20_000_000)
+    known = common_words(5_000_000)
     places = range(2, len(word) - 1)
     whole = [f"{word[:i]} {word[i:]}" for i in places if i > 2 and word[:i] in known and word[i:] in known]
     whole = [parts for parts in whole if len(parts.split()[1]) > 2 and not NUMBER_WORDS.intersection(parts.split())]
     if whole:
         return whole
-    cuts = [i for i in places if word[i - 1] in _VOWELS and word[i] not in _VOWELS and word[i + 1] in _VOWELS]
-    return [f"{word[:i]}-{word[i:]}" for i in cuts]
+    cuts = [i for i in places if (word[i - 1] in _VOWELS or word[i - 2] in _VOWELS) and word[i] not in _VOWELS]
+    cuts = [i for i in cuts if any(letter in _VOWELS for letter in word[i:]) and i < len(word) - 2]
+    return [f"{word[:i]}-{word[i:]}" for i in cuts if len(word) > 5]
