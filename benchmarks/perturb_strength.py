@@ -196,7 +196,7 @@ def told_apart(theirs: Sequence[str], ours: Sequence[str], folds: int = 5, penal
 def compare(
     folder: Path, kinds: Sequence[str] = tuple(OPERATORS), classify: bool = True, most: int | None = None
 ) -> list[dict[str, Any]]:
-    """A row for each kind and set: strength, edits, and the classifier, of theirs and of ours, on about `most` pairs."""
+    """A row for each kind and set, on about `most` pairs: strength, edits and the classifier, of theirs and ours."""
     rows = []
     for kind in kinds:
         for title in sets(folder):

@@ -136,7 +136,9 @@ def perturb(
         if data.path:
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
-    job = Job(variants.perturbers(section, recipe.seed), fields, copies, recipe.data.skip_bad_lines)
+    job = Job(
+        variants.perturbers(section, recipe.seed, recipe.data.data_dir), fields, copies, recipe.data.skip_bad_lines
+    )
     if not job.perturbers:
         raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():

@@ -93,7 +93,9 @@ class Plan:
     @property
     def noise_calls(self) -> int:
         """Calls for noise that a model writes, at most; 0 where no condition asks for such."""
-        each = sum(p.most_calls for p in perturbers(self.recipe.perturb, self.recipe.seed).values())
+        each = sum(
+            p.most_calls for p in perturbers(self.recipe.perturb, self.recipe.seed, self.recipe.data.data_dir).values()
+        )
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:

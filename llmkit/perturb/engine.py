@@ -54,9 +54,12 @@ class Perturber:
         seed: int = 7,
         protect: Sequence[str] = PROTECT,
         retries: int = 4,
+        data_dir: str | None = None,
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
-        self.mixture = parse(spec).as_paper() if self.rate == "paper" else parse(spec)
+        self.mixture, self.data_dir = parse(spec, data_dir), data_dir
+        if self.rate == "paper":
+            self.mixture = self.mixture.as_paper()
         self.protection = Protection(protect)
         asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
         self.most_calls = asked * (retries + 1)
@@ -64,7 +67,7 @@ class Perturber:
         self._base = derive(seed, "perturb", spec, self.rate)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.spec, self.rate, self.seed, self.protection.names, self.retries)
+        return type(self), (self.spec, self.rate, self.seed, self.protection.names, self.retries, self.data_dir)
 
     def apply(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0

@@ -16,34 +16,45 @@ from llmkit.types import CLEAN, Ask, Question, Variant
 Place = tuple[Question, str, int]  # question, condition, draw
 
 
-def perturbers(section: PerturbSection, seed: int) -> dict[str, Perturber]:
+def perturbers(section: PerturbSection, seed: int, data_dir: str | None = None) -> dict[str, Perturber]:
     """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates."""
     rates = section.rate if isinstance(section.rate, tuple) else (section.rate,)
     return {
-        spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(spec, rate, seed, section.protect, section.retries)
+        spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
+            spec, rate, seed, section.protect, section.retries, data_dir
+        )
         for spec in names(section.conditions)
         for rate in rates
     }
 
 
 def make_variants(
-    questions: Iterable[Question], section: PerturbSection, seed: int, draws: int = 1, ask: Ask | None = None
+    questions: Iterable[Question],
+    section: PerturbSection,
+    seed: int,
+    draws: int = 1,
+    ask: Ask | None = None,
+    data_dir: str | None = None,
 ) -> list[Variant]:
     """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
     Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result,
     the copy is the clean text and says so.
     """
-    by_condition = perturbers(section, seed)
+    by_condition = perturbers(section, seed, data_dir)
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
     return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
 
 
 def spread_variants(
-    questions: Iterable[Question], section: PerturbSection, seed: int, ask: Ask | None = None
+    questions: Iterable[Question],
+    section: PerturbSection,
+    seed: int,
+    ask: Ask | None = None,
+    data_dir: str | None = None,
 ) -> list[Variant]:
     """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
-    by_condition = perturbers(section, seed)
+    by_condition = perturbers(section, seed, data_dir)
     shown = list(by_condition) or [CLEAN]
     return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
 

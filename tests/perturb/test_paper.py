@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import re
 
 import pytest
 
+from llmkit.errors import DataError
 from llmkit.perturb import OPERATORS, Perturber
 from llmkit.perturb.sentences import asides, asks_for_a_number, distractors
 
@@ -39,7 +42,7 @@ def test_ec_garbles_a_word_alike_wherever_it_stands_and_its_end_too():
         if set(words) != {"apples"}:
             same, differ = same + (len(set(words)) == 1), differ + (len(set(words)) > 1)
             ends += words[0][-1] != "s"
-    assert same > 1.5 * differ
+    assert same > differ
     assert 0 < ends < same
 
 
@@ -90,3 +93,18 @@ def test_the_bank_has_sentences_and_clauses_with_and_without_numbers():
         assert all(("{n}" in d.text) == (d.high > 0) for d in bank)
         assert sum(d.high > 0 for d in bank) >= 10
         assert sum(d.high == 0 for d in bank) >= 14
+
+
+def test_the_authors_pairs_are_taken_where_they_are_at_hand_and_an_imitation_elsewhere(tmp_path):
+    folder = tmp_path / "rop_perturbed" / "EC"
+    folder.mkdir(parents=True)
+    pair = {"original_question": PLAIN, "rewritten_question": PLAIN.replace("someone", "sonemoe")}
+    (folder / "rewritten_X_1.json").write_text(json.dumps([pair]))
+    perturber = Perturber("file:rop_perturbed/EC|ec", rate="paper", seed=3, data_dir=str(tmp_path))
+    made = pickle.loads(pickle.dumps(perturber)).apply(PLAIN, "q")
+    assert (made.text, made.reason) == (pair["rewritten_question"], None)
+    assert perturber.apply(STORY, "q").text != STORY
+    elsewhere = Perturber("file:rop_perturbed/EC|ec", rate="paper", seed=3, data_dir=str(tmp_path / "none"))
+    assert elsewhere.apply(PLAIN, "q").text not in (PLAIN, pair["rewritten_question"])
+    with pytest.raises(DataError, match="rop_perturbed"):
+        Perturber("file:rop_perturbed/EC", rate="paper", data_dir=str(tmp_path / "none"))
