@@ -23,7 +23,8 @@ OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 def operator(
     name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data.
+    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data (in a
+    text of 30 words, where an imitation of those data makes it depend on the length).
 
     The first paragraph of its docstring says what it does and, in its last brackets, where that comes from.
     """

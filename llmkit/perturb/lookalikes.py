@@ -153,7 +153,7 @@ def _kind(char: str) -> str | None:
     return name if name in _SCRIPTS else ""
 
 
-@operator("sc", level="character", paper_rate=0.6)
+@operator("sc", level="character", paper_rate=0.56)
 class Sc(WordEdit):
     """Similar characters: letters become confusables of Unicode TR 39, more than half of them Cyrillic, or accented or
     mathematical forms (RoP, arXiv 2506.03627, and the shares of its authors' data; Unicode TR 39).
