@@ -71,9 +71,13 @@ def _one_source(metrics: Mapping[str, Any]) -> list[str]:
         name = arm.rpartition("/")[2]  # of several runs side by side
         resource = ARMS[name].resource if name in ARMS else ""
         ours = {op for op in OPERATORS if resource and OPERATORS[op].resource == resource}
-        shared = [c for c in metrics["conditions"] if ":/" not in c and ours.intersection(re.findall(r"\w+", c))]
+        # What a file holds was drawn elsewhere; behind a bar stands the operator for what the file does not have.
+        shared = [
+            c for c in metrics["conditions"] if ours.intersection(re.findall(r"\w+", re.sub(r"file:[^|]*", "", c)))
+        ]
         if shared:
-            what = f"{arm} repairs {', '.join(shared)} from the table that this noise is drawn from ({resource})"
+            files = ", pairs from a file aside" if any("file:" in c for c in shared) else ""
+            what = f"{arm} repairs {', '.join(shared)} from the table that this noise is drawn from ({resource}{files})"
             lines.append(f"{what}: the best case, not what it does to other look-alikes.")
     return lines
 
