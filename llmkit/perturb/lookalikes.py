@@ -188,5 +188,10 @@ def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
 
 def lookalike(letter: str, rng: Random) -> str:
     """Another letter for an ASCII one: the script first, by the measured shares, then one of its letters."""
+    return pick(lookalikes()[letter][weighted(_scripts(letter), rng)], rng)
+
+
+@cache
+def _scripts(letter: str) -> dict[str, float]:
     forms = lookalikes()[letter]
-    return pick(forms[weighted({kind: share for kind, share in _SCRIPTS.items() if kind in forms}, rng)], rng)
+    return {kind: share for kind, share in _SCRIPTS.items() if kind in forms}

@@ -89,7 +89,8 @@ class Uic(TextEdit):
 def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
     """Sentences of the bank, made to fit a text: none about its topics, with numbers where it asks for one."""
     name, avoid, lowered = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
-    fitting = [d for d in bank if (d.high > 0) == asks_for_a_number(text)]
+    arithmetic = asks_for_a_number(text)
+    fitting = [d for d in bank if (d.high > 0) == arithmetic]
     left = [d for d in fitting if not any(topic in lowered for topic in d.topics)] or fitting
     said = []
     while left and len(said) < wanted:
