@@ -42,6 +42,12 @@ def test_the_kinds_of_edit_are_the_authors(data_dir):
             assert row["ours"]["edits"]["a word again, edited alike"] > 0.8
 
 
+def test_the_page_shows_the_results_that_were_written():
+    script = _script()
+    text = script.PAGE.read_text(encoding="utf-8")
+    assert script.page(text) == text
+
+
 def test_published_pairs_are_noticed_where_they_lose_numbers(data_dir):
     questions = load(DataSection(task="svamp", data_dir=str(data_dir)))
     path = data_dir / "rop_perturbed" / "HW" / "rewritten_SVAMP_1.json"
