@@ -43,6 +43,7 @@ def _section(name: str) -> str:
     text, source = op.summary()
     spec = name if op.argument is None else f"{name}:{op.argument}"
     paper = f", `--rate paper` {op.paper_rate:g}" if op.paper_rate != op.default_rate else ""
+    paper += " of 30 words" if paper and op.imitation else ""
     lines = [f"#### `{spec}`\n", f"{text}.", f"Source: {source}. Default strength {op.default_rate:g}{paper}.\n"]
     if not op.most_calls:
         lines.append(f"```text\n{_output(name, spec)}\n```\n")

@@ -145,7 +145,8 @@ def perturb(
         if data.path:
             fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
     rows = Rows(source, fields, recipe.data, recipe.seed)
-    job = Job(variants.perturbers(section, recipe.seed, rows.texts), fields, copies, recipe.data.skip_bad_lines)
+    made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
+    job = Job(made, fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
         raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():

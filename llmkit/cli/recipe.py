@@ -159,7 +159,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
             attempt(f"{section}.arms.{i}", ARMS.__getitem__, arm)
     if not faults:  # gates speak of arms and conditions, so those must be right first
         arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
-        conditions = list(perturbers(recipe.perturb, recipe.seed))
+        conditions = list(perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir))
         for i, gate in enumerate(recipe.eval.gates):
             attempt(f"eval.gates.{i}", lambda g: gates.validate([g], arms, conditions, baseline=True), gate)
             attempt(f"eval.gates.{i}", limits.refuse_idle, [gate])

@@ -64,9 +64,11 @@ def test_questions(recipe: Recipe) -> Questions:
 
 def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> list[Variant]:
     """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
-    variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask)
+    variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask, recipe.data.data_dir)
     if recipe.perturb.target != "question":
-        if written := [c for c, p in perturbers(recipe.perturb, recipe.seed).items() if p.most_calls]:
+        if written := [
+            c for c, p in perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir).items() if p.most_calls
+        ]:
             raise UsageError(
                 f"`{written[0]}` falls on questions only, not on perturb.target: {recipe.perturb.target}",
                 "it needs a question to write noise for; take conditions without a model here",
@@ -83,7 +85,14 @@ def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question],
 
     A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
     """
-    known = {CLEAN, *(c for c, p in perturbers(recipe.perturb, recipe.seed).items() if not p.most_calls)}
+    known = {
+        CLEAN,
+        *(
+            c
+            for c, p in perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir).items()
+            if not p.most_calls
+        ),
+    }
     try:
         changed.refuse_unchanged([v for v in variants if v.condition in known])
     except DataError:
@@ -153,7 +162,7 @@ def noisy_pools(
 
     def spread(questions: Sequence[Question], split: str) -> list[Variant]:
         section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
-        return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask)
+        return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask, recipe.data.data_dir)
 
     return Pools(spread(train, "train"), spread(dev, "dev"))
 
@@ -178,7 +187,7 @@ def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
         if variant.condition in (CLEAN, REPLICATE):
             return text
         asked = Question(f"{variant.draw}:{text}", text, "", "text")
-        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1)
+        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
         return next(v.text for v in made if v.condition == variant.condition)
 
     return change

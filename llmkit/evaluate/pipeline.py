@@ -21,7 +21,7 @@ from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, sea
 from llmkit.evaluate.metrics import CEILING, metrics
 from llmkit.evaluate.samples import Sample, facts_of, outcomes, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import clusters_needed, minimum_detectable_effect, worth
-from llmkit.perturb import perturbers
+from llmkit.perturb import Perturber, perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.recipe.schema import ModelSection
@@ -109,9 +109,17 @@ class Plan:
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
         return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
 
+    def _perturbers(self) -> dict[str, Perturber]:
+        recipe = self.recipe
+        return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
+
     def _ready(self) -> dict[str, changed.Copies]:
         """The copies of the conditions whose noise needs no model."""
-        written = {c for c, p in perturbers(self.recipe.perturb, self.recipe.seed).items() if p.most_calls}
+        written = {
+            c
+            for c, p in perturbers(self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir).items()
+            if p.most_calls
+        }
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
     def _compared(self) -> int:
@@ -125,7 +133,10 @@ class Plan:
     @property
     def noise_calls(self) -> int:
         """Calls for noise that a model writes, at most; 0 where no condition asks for such."""
-        each = sum(p.most_calls for p in perturbers(self.recipe.perturb, self.recipe.seed).values())
+        each = sum(
+            p.most_calls
+            for p in perturbers(self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir).values()
+        )
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:

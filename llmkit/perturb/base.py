@@ -27,7 +27,8 @@ OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 def operator(
     name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data.
+    """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data (in a
+    text of 30 words, where an imitation of those data makes it depend on the length).
 
     The first paragraph of its docstring says what it does and, in its last brackets, where that comes from.
     """
@@ -48,6 +49,8 @@ class Operator:
     default_rate: ClassVar[float]
     paper_rate: ClassVar[float]
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
+    imitation: ClassVar[type[Operator] | None] = None  # what stands in for it at `--rate paper`
+    resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
     adds_numbers: ClassVar[bool] = False
     changes_numbers: ClassVar[bool] = False
     english: bool = False  # whether it works from English words, and so must leave other languages alone
@@ -61,6 +64,10 @@ class Operator:
             raise UsageError(f"operator `{self.name}` takes no argument, but was given `{argument}`")
         if argument is None and self.argument is not None:
             raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
+
+    def as_paper(self) -> Operator:
+        """The operator for `--rate paper`: where there is one, that which imitates the RoP authors' own data."""
+        return self.imitation() if self.imitation else self
 
     @classmethod
     def summary(cls) -> tuple[str, str]:

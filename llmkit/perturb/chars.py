@@ -9,14 +9,8 @@ from random import Random
 from llmkit.errors import UsageError
 from llmkit.perturb.base import MOST_DIGITS, WordEdit, letters_of, operator, pick, weighted
 from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import common_words
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-
-
-# The share of words of four letters and more that the RoP authors' data edits, as measured on their SVAMP and
-# MultiArith pairs: of words as common as "with", as common as "left", and of all others.
-_EDITED = ((1_000_000_000, 0.28), (100_000_000, 0.48), (0, 0.66))
 
 
 @operator("ec", level="character", paper_rate=0.3)
@@ -24,19 +18,11 @@ class Ec(WordEdit):
     """Error characters: shuffles the inside of a word, or in one of five changes one inner letter (RoP,
     arXiv 2506.03627).
 
-    At `--rate paper` a text with rarer words takes more edits, as in the authors' data: 0.3 of GSM8K's words.
-
     >>> Ec().edit("times", Random(0))
     'tmies'
     """
 
     min_letters = 4
-
-    def wanted_as_paper(self, source: Source) -> int:
-        counts = common_words(_EDITED[1][0])
-        words = [source.text[a:b].lower() for a, b in letters_of(source) if b - a >= self.min_letters]
-        shares = (next(share for least, share in _EDITED if counts.get(word, 0) >= least) for word in words)
-        return max(1, round(sum(shares)))
 
     def edit(self, word: str, rng: Random) -> str | None:
         inner = word[1:-1]

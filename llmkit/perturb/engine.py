@@ -58,11 +58,14 @@ class Perturber:
         retries: int = 4,
         release: Sequence[str] = (),
         english: bool = True,
+        data_dir: str | None = None,
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
             raise UsageError(f"{retries} retries: there cannot be fewer than none")
-        self.mixture = parse(spec)
+        self.mixture, self.data_dir = parse(spec, data_dir), data_dir
+        if self.rate == "paper":
+            self.mixture = self.mixture.as_paper()
         self.protection = Protection(protect, release)
         self.english = english
         """Whether the set is in English. Operators that work from English words leave others alone."""
@@ -78,7 +81,7 @@ class Perturber:
 
     def __reduce__(self) -> tuple[Any, ...]:
         protection = self.protection
-        kept = (protection.names, self.retries, protection.release, self.english)
+        kept = (protection.names, self.retries, protection.release, self.english, self.data_dir)
         return type(self), (self.spec, self.rate, self.seed, *kept)
 
     def apply(

@@ -1,72 +1,197 @@
-"""Letters that look like other letters, and the operators that use them."""
+"""Letters that look like other letters: how they are read, and the operator that writes them."""
 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from random import Random
 
-from llmkit.perturb.base import WordEdit, operator, pick
+from llmkit.perturb.base import WordEdit, operator, pick, weighted
 from llmkit.perturb.wordbook import package_file
+
+SOURCE = "Unicode TR 39"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_STYLES = ("<font>", "<wide>")  # Latin letters in another dress: 𝑎, ａ
+_NAMED = re.compile(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])(?: WITH .+)?|LATIN LETTER SMALL CAPITAL ([A-Z])")
+
+# How letters of other scripts are read inside an English word where TR 39 has another letter for them or none: by their
+# shape, ours. TR 39 takes only what no eye can tell apart; whoever writes to be misread is content with less.
+_READ_AS = (
+    "a=аαᗩ b=вβьъƅЬБ d=ԀժᏧ e=єεҽҿэέЄƐΞ f=ғϝ h=нһҺћђի k=кκқҝ l=ӏ m=ммᗰ n=пηиոռлňй o=σөθ r=гяґ s=ѕ t=тτтէ u=μսцџυ w=ωшщա"
+    " x=χж y=γүұуўч A=ДΛ E=ЄΣ H=Њ K=ҚҜ N=ИЙ O=ΘӨ R=Я U=Ц W=ШЩΩ Y=ҮҰЎ"
+)
 
 
 @cache
-def lookalikes() -> dict[str, tuple[str, str, str]]:
-    """For each ASCII letter: its confusables, its accented forms and its full-width form, each a string of characters.
+def _confusables() -> dict[str, list[str]]:
+    """What Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
+    path = package_file("confusable_homoglyphs", "confusables.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return {char: [row["c"] for row in rows] for char, rows in data.items()}
 
-    Confusables are single letters that Unicode TR 39 (the data of `confusable_homoglyphs`) takes for this letter and
-    no other in its case; accents are the precomposed letters up to U+024F and in U+1E00..U+1EFF.
+
+@cache
+def _read_as() -> dict[str, str]:
+    pairs = (group.split("=") for group in _READ_AS.split())
+    return {char: latin for latin, chars in pairs for char in chars}
+
+
+@lru_cache(maxsize=1 << 14)
+def script(char: str) -> str:
+    """The script of a letter, as its Unicode name begins; "STYLE" for Latin letters in mathematical or full width.
+
+    >>> script("a"), script("é"), script("е"), script("𝑒"), script("ｅ")
+    ('LATIN', 'LATIN', 'CYRILLIC', 'STYLE', 'STYLE')
     """
-    data = json.loads(package_file("confusable_homoglyphs", "confusables.json").read_text(encoding="utf-8"))
-    accents: dict[str, str] = {}
-    for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
-        base, *marks = unicodedata.normalize("NFD", chr(code))
-        if len(marks) == 1 and base.isascii():
-            accents[base] = accents.get(base, "") + chr(code)
-    table = {}
-    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
-        same = {row["c"] for row in data.get(letter, ())}
-        confusables = sorted(c for c in same if _stands_for(c, letter, data))
-        table[letter] = ("".join(confusables), accents.get(letter, ""), chr(ord(letter) + 0xFEE0))
+    if unicodedata.decomposition(char).startswith(_STYLES) and unicodedata.normalize("NFKC", char).isascii():
+        return "STYLE"
+    name = unicodedata.name(char, "?").split()[0]
+    return {"MICRO": "GREEK", "SMALL": "ROMAN"}.get(name, name)  # µ, and the Roman numerals in small letters
+
+
+def twin(char: str) -> str:
+    """The ASCII letters that no eye tells from a letter (TR 39's skeleton), or "".
+
+    >>> twin("о"), twin("ﬁ"), twin("б"), twin("ё"), twin("н")
+    ('o', 'fi', '', 'e', '')
+    """
+    return _capital(char, _skeleton(char, by_name=False))
+
+
+def reading(char: str) -> str:
+    """The ASCII letters that a letter is read as inside an English word, or "": TR 39's skeleton, and beyond it what
+    its shape or its name as a Latin letter says. Never a digit.
+
+    >>> reading("н"), reading("ᴀ"), reading("ɗ"), reading("б"), reading("١")
+    ('h', 'a', 'd', '', '')
+    """
+    return _read_as().get(char) or _capital(char, _skeleton(char, by_name=True))
+
+
+def _capital(char: str, read: str) -> str:
+    """TR 39 takes I for l, as it takes 1 for l: a capital letter is read as the capital."""
+    return "I" if read == "l" and char.isupper() else read
+
+
+@lru_cache(maxsize=1 << 15)
+def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> str:
+    if char.isascii():
+        return char if char.isalpha() else ""
+    if not _is_letter(char) or char in seen:
+        return ""
+    rows = sorted(_confusables().get(char, ()), key=lambda row: (not _is_plain(row), len(row)))
+    exact = bool(rows) and _is_plain(rows[0])
+    if by_name and not exact and (named := _NAMED.fullmatch(unicodedata.name(char, ""))):
+        letter = named[1] or named[2]
+        return letter if char.isupper() else letter.lower()
+    tag, *codes = unicodedata.decomposition(char).split() or [""]
+    if codes and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
+        plain = unicodedata.normalize("NFKD", char)
+        if plain != char:
+            return _of_sequence(plain, by_name, seen | {char})
+    for row in rows:
+        if found := _of_sequence(unicodedata.normalize("NFD", row), by_name, seen | {char}):
+            return found
+    return ""
+
+
+def _of_sequence(chars: str, by_name: bool, seen: frozenset[str]) -> str:
+    """What letters with their marks are read as; "" unless each letter is read as one."""
+    bases = [char for char in chars if not unicodedata.combining(char)]
+    read = [_skeleton(char, by_name, seen) for char in bases]
+    return "".join(read) if all(read) else ""
+
+
+def _is_plain(chars: str) -> bool:
+    return chars.isascii() and chars.isalpha()
+
+
+def _is_letter(char: str) -> bool:
+    """A letter, or a Roman numeral, which is one in another code: "ⅼ"."""
+    return char.isalpha() or unicodedata.category(char) == "Nl"
+
+
+# The RoP authors' SC data, as measured on their CSQA, MultiArith and SVAMP pairs: from which scripts the letters come
+# (their mean), how readily a letter is replaced, and how many of a word's letters are.
+_SCRIPTS = {"CYRILLIC": 0.68, "GREEK": 0.16, "LATIN": 0.06, "STYLE": 0.04, "ACCENT": 0.03, "ROMAN": 0.01, "": 0.02}
+_READINESS = {**dict.fromkeys("aeoI", 9.0), **dict.fromkeys("iA", 5.0), **dict.fromkeys("cdlpsuyHS", 2.0)}
+_MORE = 0.3  # of words that go on to one more letter
+_ALL = 0.75  # of words in which a letter that comes twice is replaced twice
+
+
+@cache
+def lookalikes() -> dict[str, dict[str, str]]:
+    """For each ASCII letter, by script, all the single letters that Unicode TR 39 takes for it, and its accented forms.
+
+    A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
+    """
+    data, table = _confusables(), {letter: {} for letter in _LETTERS}
+    every = {char for char in data if len(char) == 1} | set(map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))))
+    for char in sorted(every):
+        kind = _kind(char) if not char.isascii() else None
+        forms = table.get(twin(char)) if kind is not None else None
+        if forms is not None:
+            exact = any(map(_is_plain, data.get(char, ())))
+            forms[kind] = forms.get(kind, "") + char * (
+                24 if exact and char < "\u0460" else 4 if char < "\u2200" else 1
+            )
     return table
 
 
-def _stands_for(char: str, letter: str, data: dict[str, list[dict[str, str]]]) -> bool:
-    """Whether a non-ASCII letter is mistaken for `letter` alone, case included, and is not its full-width form."""
-    if len(char) != 1 or char.isascii() or not char.isalpha() or ord(char) == ord(letter) + 0xFEE0:
-        return False
-    plain = unicodedata.normalize("NFKD", char)
-    if plain.isascii():
-        return plain == letter
-    taken_for = {row["c"] for row in data.get(char, ()) if row["c"].isascii() and row["c"].isalpha()}
-    return plain == char and taken_for == {letter}
+def _kind(char: str) -> str | None:
+    """The group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round or is no one letter."""
+    if unicodedata.bidirectional(char) in ("R", "AL") or unicodedata.decomposition(char).startswith("<compat>"):
+        return "ROMAN" if script(char) == "ROMAN" else None
+    name = script(char)
+    marks = len(unicodedata.normalize("NFD", char)) - 1
+    if marks > 1:
+        return None
+    if name == "LATIN" and marks:
+        return "ACCENT" if char < "\u0250" or "\u1e00" <= char < "\u1f00" else None
+    return name if name in _SCRIPTS else ""
 
 
-@operator("sc", level="character", paper_rate=0.53)
+@operator("sc", level="character", paper_rate=0.56)
 class Sc(WordEdit):
-    """Similar characters: one or two letters become a confusable, an accented or a full-width form (RoP,
-    arXiv 2506.03627; Unicode TR 39).
+    """Similar characters: letters become confusables of Unicode TR 39, more than half of them Cyrillic, or accented or
+    mathematical forms (RoP, arXiv 2506.03627, and the shares of its authors' data; Unicode TR 39).
 
-    >>> Sc().edit("times", Random(5))
-    'timẽs'
+    >>> Sc().edit("times", Random(11))
+    'tim𝐞s'
     """
 
+    resource = SOURCE
+
     def edit(self, word: str, rng: Random) -> str | None:
-        table = lookalikes()
-        places = [i for i, char in enumerate(word) if char in table]
-        if not places:
-            return None
-        chars = list(word)
-        for _ in range(2 if rng.random() < 0.6 and len(places) > 1 else 1):
-            i = places.pop(int(rng.random() * len(places)))
-            chars[i] = _lookalike(table[chars[i]], rng)
-        return "".join(chars)
+        return disguised(word, {}, rng)
 
 
-def _lookalike(forms: tuple[str, str, str], rng: Random) -> str:
-    confusables, accents, full_width = forms
-    kind = rng.random()
-    if kind < 0.5 and confusables:
-        return pick(confusables, rng)
-    return pick(accents, rng) if kind < 0.9 and accents else full_width
+def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
+    """The word with one letter or more replaced; `forms` says what a letter became before, and is kept up to date."""
+    table = lookalikes()
+    places = {i: _READINESS.get(char, 1.0) for i, char in enumerate(word) if char in table}
+    if not places:
+        return None
+    chars = list(word)
+    while places:
+        letter = word[weighted(places, rng)]
+        same = [i for i in places if word[i] == letter]
+        for i in same if rng.random() < _ALL else [pick(same, rng)]:
+            del places[i]
+            chars[i] = forms[letter] = forms.get(letter) or lookalike(letter, rng)
+        if rng.random() >= _MORE:
+            break
+    return "".join(chars)
+
+
+def lookalike(letter: str, rng: Random) -> str:
+    """Another letter for an ASCII one: the script first, by the measured shares, then one of its letters."""
+    return pick(lookalikes()[letter][weighted(_scripts(letter), rng)], rng)
+
+
+@cache
+def _scripts(letter: str) -> dict[str, float]:
+    forms = lookalikes()[letter]
+    return {kind: share for kind, share in _SCRIPTS.items() if kind in forms}

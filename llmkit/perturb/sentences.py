@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llmkit.perturb.base import TextEdit, operator, pick
 from llmkit.perturb.chars import ALPHABET
-from llmkit.perturb.numerals import NUMBER
+from llmkit.perturb.numerals import NUMBER, NUMBER_WORDS
 from llmkit.perturb.protection import begin_options
 from llmkit.perturb.text import Change, Source
 
@@ -36,7 +36,8 @@ _NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande",
 
 
 class Distractor(NamedTuple):
-    """An irrelevant sentence with {name} and {n}, the range of n, and words that make it unfit for a question."""
+    """An irrelevant sentence, or a clause, which begins in small letters; the range of the number {n}, 0 for none; and
+    words that make it unfit for a question. {name} becomes somebody in the question."""
 
     text: str
     low: int
@@ -45,20 +46,30 @@ class Distractor(NamedTuple):
 
 
 @cache
-def distractors() -> tuple[Distractor, ...]:
-    """The bank that `uic` draws from. Nothing in it can be shared with what a question asks about."""
+def _bank() -> tuple[Distractor, ...]:
     lines = (Path(__file__).parent / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
     rows = (line.split("\t") for line in lines[1:])
     return tuple(Distractor(text, int(low), int(high), tuple(topics.split())) for text, low, high, topics in rows)
 
 
+def distractors() -> list[Distractor]:
+    """The sentences that `uic` draws from. Nothing in them can be shared with what a question asks about."""
+    return [d for d in _bank() if not d.text[0].islower()]
+
+
+def asides() -> list[Distractor]:
+    """Clauses as irrelevant as the sentences, to go into a sentence behind a comma."""
+    return [d for d in _bank() if d.text[0].islower()]
+
+
 @operator("uic", level="sentence", paper_rate=0.1)
 class Uic(TextEdit):
     """Unaffected interference conditions: a true but irrelevant sentence before the final question (RoP,
-    arXiv 2506.03627). Its name comes from the question, its number is none that the question leads to.
+    arXiv 2506.03627). Its name comes from the question; it has a number only where the question asks for one, and none
+    that the question leads to.
 
     One sentence, of 23 words on average as in the paper's data, and one more for every 23 words that the rate asks
-    for beyond.
+    for beyond. At `--rate paper` sentences and clauses may stand anywhere in the text.
 
     >>> Uic().changes(Source("Maria eats 3 apples. How many are left?"), 1, Random(1))[0].start
     21
@@ -72,28 +83,62 @@ class Uic(TextEdit):
         return max(1, round(rate * source.words / 23))
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        text = source.text
         at = question_start(source)
-        name, avoid = main_name(text) or pick(_NAMES, rng), reachable(text)
-        lowered = text.lower()
-        bank = [d for d in distractors() if not any(topic in lowered for topic in d.topics)] or list(distractors())
-        said = []
-        while bank and len(said) < wanted:
-            chosen = bank.pop(int(rng.random() * len(bank)))
-            said.append(chosen.text.format(name=name, n=_unrelated(chosen.low, chosen.high, avoid, rng)))
-        return [Change(at, at, f"{sentence} " if at < len(text) else f" {sentence}") for sentence in said]
+        said = interference(source.text, distractors(), wanted, rng)
+        return [Change(at, at, f"{sentence} " if at < len(source.text) else f" {sentence}") for sentence in said]
 
 
-def question_start(source: Source) -> int:
-    """Where the last question sentence begins (the last sentence, where none asks), never among options at the end."""
-    text, bounds, stem = source.text, [0], stem_end(source)
+def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
+    """Sentences of the bank, made to fit a text: none about its topics, with numbers where it asks for one."""
+    name, avoid, lowered = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
+    arithmetic = asks_for_a_number(text)
+    fitting = [d for d in bank if (d.high > 0) == arithmetic]
+    left = [d for d in fitting if not any(topic in lowered for topic in d.topics)] or fitting
+    said = []
+    while left and len(said) < wanted:
+        chosen = left.pop(int(rng.random() * len(left)))
+        number = _unrelated(chosen.low, chosen.high, avoid, rng) if chosen.high else ""
+        said.append(chosen.text.format(name=name, n=number))
+    return said
+
+
+_ASKS = re.compile(
+    r"\bhow (?:many|much|far|long|old|fast|tall|big|high|often)\b|\b(?:what|find|calculate|determine|compute)\b[^.?]*\b"
+    r"(?:total|sum|cost|price|average|number|percent\w*|ratio|difference|profit|value|amount|speed|length|area|age|"
+    r"probability|rate|weight|distance|volume|time)\b",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"\d+/\d+/\d+|\b[A-Z]{2}/[A-Z]{2}/[A-Z]{4}\b")
+
+
+def asks_for_a_number(text: str) -> bool:
+    """Whether a question is one of arithmetic: it gives numbers, dates aside, and asks for one.
+
+    >>> asks_for_a_number("Tom has 3 pens and buys 4. How many has he?"), asks_for_a_number("How many legs has an ant?")
+    (True, False)
+    """
+    if _DATE.search(text) or not _ASKS.search(text):
+        return False
+    given = len(NUMBER.findall(text)) + sum(word in NUMBER_WORDS for word in re.findall(r"[a-z]+", text.lower()))
+    return given > 1
+
+
+def sentence_starts(source: Source) -> list[int]:
+    """Where sentences and lines begin outside protected spans; never between a shortened word and the next."""
+    text, bounds = source.text, [0]
     for match in _SENTENCE_END.finditer(text):
         after = _SPACES.match(text, match.end())
         before = text[max(0, match.end() - 8) : match.end()]
         if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(before):
             bounds.append(after.end())
     bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
-    bounds = sorted({b for b in bounds if b < stem and source.free(b, b)})
+    return sorted({b for b in bounds if b < len(text) and source.free(b, b)})
+
+
+def question_start(source: Source) -> int:
+    """Where the last question sentence begins (the last sentence, where none asks), never among options at the end."""
+    text, stem = source.text, stem_end(source)
+    bounds = [b for b in sentence_starts(source) if b < stem]
     ends = [*bounds[1:], len(text)]
     asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
     return (asking or bounds or [0])[-1]

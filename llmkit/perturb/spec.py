@@ -9,6 +9,7 @@ from random import Random
 
 from llmkit.errors import UsageError
 from llmkit.perturb.base import OPERATORS, Operator, weighted
+from llmkit.perturb.either import Either, located
 
 _TAKES_A_PATH = ("file:", "natural:")  # "+" may be part of a path
 _LEAST_SHARE = 1e-6
@@ -23,6 +24,10 @@ class Mixture:
 
     chains: tuple[tuple[Operator, ...], ...]
     weights: tuple[float, ...]
+
+    def as_paper(self) -> Mixture:
+        """The same with each operator as it is at `--rate paper`."""
+        return Mixture(tuple(tuple(op.as_paper() for op in chain) for chain in self.chains), self.weights)
 
     def draw(self, rng: Random) -> tuple[Operator, ...]:
         """The chain for one item; a single one costs no random number."""
@@ -47,11 +52,11 @@ def split(specs: str, at: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parse(spec: str) -> Mixture:
-    """The operators of a spec, ready to use."""
+def parse(spec: str, data_dir: str | None = None) -> Mixture:
+    """The operators of a spec, ready to use. Files are looked for below `data_dir`, too."""
     spec = spec.strip()
     if not (spec.startswith("mix(") and spec.endswith(")")):
-        return Mixture((_chain(spec),), (1.0,))
+        return Mixture((_chain(spec, data_dir),), (1.0,))
     chains, weights = [], []
     for part in split(spec[4:-1]):
         name, colon, weight = part.rpartition(":")
@@ -60,7 +65,7 @@ def parse(spec: str) -> Mixture:
         except ValueError:
             name, colon = part, ""
             weights.append(1.0)
-        chains.append(_chain(name if colon else part))
+        chains.append(_chain(name if colon else part, data_dir))
     if any(op.most_calls for chain in chains for op in chain):
         raise UsageError(f"`{spec}`: an operator that asks a model stands alone", "make two files and mix their lines")
     if not chains:
@@ -74,11 +79,11 @@ def parse(spec: str) -> Mixture:
     return Mixture(tuple(chains), tuple(weights))
 
 
-def _chain(spec: str) -> tuple[Operator, ...]:
+def _chain(spec: str, data_dir: str | None) -> tuple[Operator, ...]:
     parts = [spec] if spec.startswith(_TAKES_A_PATH) else split(spec, "+")
     if not parts:
         raise UsageError("an empty operator", "`llmkit perturb --list` names them")
-    chain = tuple(map(_operator, parts))
+    chain = tuple(_operator(part, data_dir) for part in parts)
     if len(chain) > 1 and any(op.most_calls for op in chain):
         raise UsageError(
             f"`{spec}`: an operator that asks a model stands alone", "pipe one `llmkit perturb` into another"
@@ -86,7 +91,13 @@ def _chain(spec: str) -> tuple[Operator, ...]:
     return chain
 
 
-def _operator(spec: str) -> Operator:
+def _operator(spec: str, data_dir: str | None) -> Operator:
+    if spec.startswith(_TAKES_A_PATH):
+        name, _, path = spec.partition(":")
+        path, bar, other = path.partition("|")
+        where = located(path, data_dir)
+        first = OPERATORS[name](str(where)) if where.exists() or not bar else None  # the pairs need not be at hand
+        return Either(first, _operator(other, data_dir)) if bar else first
     name, colon, argument = spec.partition(":")
     if spec.endswith(")") and (not colon or "(" in name):
         name, _, argument = spec[:-1].partition("(")

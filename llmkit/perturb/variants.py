@@ -18,25 +18,28 @@ Place = tuple[Question, str, int]  # question, condition, draw
 
 
 def perturbers(
-    section: PerturbSection, seed: int, texts: Callable[[], Iterable[str]] | None = None
+    section: PerturbSection,
+    seed: int,
+    texts: Callable[[], Iterable[str]] | None = None,
+    data_dir: str | None = None,
 ) -> dict[str, Perturber]:
     """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates.
 
     `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
     there is such an operator.
     """
-    made = _perturbers(section, seed, english=True)
+    made = _perturbers(section, seed, data_dir, english=True)
     for_english = [name for perturber in made.values() for name in perturber.for_english]
     if texts and for_english and not is_english(texts(), for_english):
-        return _perturbers(section, seed, english=False)
+        return _perturbers(section, seed, data_dir, english=False)
     return made
 
 
-def _perturbers(section: PerturbSection, seed: int, english: bool) -> dict[str, Perturber]:
+def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, english: bool) -> dict[str, Perturber]:
     rates = section.rate if isinstance(section.rate, tuple) else (section.rate,)
     return {
         spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
-            spec, rate, seed, section.protect, section.retries, section.release, english
+            spec, rate, seed, section.protect, section.retries, section.release, english, data_dir
         )
         for spec in names(section.conditions)
         for rate in rates
@@ -44,7 +47,12 @@ def _perturbers(section: PerturbSection, seed: int, english: bool) -> dict[str, 
 
 
 def make_variants(
-    questions: Iterable[Question], section: PerturbSection, seed: int, draws: int = 1, ask: Ask | None = None
+    questions: Iterable[Question],
+    section: PerturbSection,
+    seed: int,
+    draws: int = 1,
+    ask: Ask | None = None,
+    data_dir: str | None = None,
 ) -> list[Variant]:
     """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
@@ -52,17 +60,21 @@ def make_variants(
     the copy is the clean text and says so.
     """
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions))
+    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
     return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
 
 
 def spread_variants(
-    questions: Iterable[Question], section: PerturbSection, seed: int, ask: Ask | None = None
+    questions: Iterable[Question],
+    section: PerturbSection,
+    seed: int,
+    ask: Ask | None = None,
+    data_dir: str | None = None,
 ) -> list[Variant]:
     """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions))
+    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
     shown = list(by_condition) or [CLEAN]
     return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
 

@@ -13,7 +13,7 @@ from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
 
 
-@operator("woo", level="word", paper_rate=0.212)
+@operator("woo", level="word", paper_rate=0.22)
 class Woo(TextEdit):
     """Words out of order: neighbouring words change places, never next to punctuation or a number (RoP,
     arXiv 2506.03627). The rate counts swaps, each of which costs one word of the longest common subsequence.
@@ -64,10 +64,11 @@ def _swap(source: Source, i: int) -> Change:
     return Change(source.start(i), source.end(i + 1), right + source.between(i) + left)
 
 
-@operator("hw", level="word", paper_rate=0.22)
+@operator("hw", level="word", paper_rate=0.25)
 class Hw(WordEdit):
     """Homophone words: a word that sounds the same takes a word's place (RoP, arXiv 2506.03627; pronunciations from
-    CMUdict). Takes what is eligible, often less than the rate asks for; names and number words stay.
+    CMUdict). Takes what is eligible, often less than the rate asks for; names and number words stay. At `--rate paper`
+    it mixes in misspellings by sound, other real words and words taken apart, as RoP's own data do.
 
     >>> Hw().edit("flour", Random(1))
     'flower'

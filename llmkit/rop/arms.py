@@ -50,6 +50,7 @@ class Arm:
     needs: ClassVar[frozenset[str]] = frozenset()
     generates: ClassVar[bool] = False
     english: ClassVar[bool] = False
+    resource: ClassVar[str] = ""  # a published table that it repairs from; noise may come from the same
 
     def __init__(self, context: ArmContext) -> None:
         self.context = context
@@ -246,10 +247,12 @@ class RopOneCall(Arm):
 
 @arm("unicode_fold")
 class UnicodeFold(Arm):
-    """Folds look-alike characters to plain letters without a model, then asks (Unicode TR 39, skeletons)."""
+    """Folds letters that stand in for Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
+
+    resource = "Unicode TR 39"
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.mend import fold
+        from llmkit.rop.fold import fold
 
         text = fold(variant.text)
         reply = yield from self.answer(text, variant, render("arms/stand-v1"))

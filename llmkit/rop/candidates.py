@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
 from llmkit.rop.instructions import Candidate, Stage

@@ -3,43 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cache
 from typing import Any
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
-
-
-def fold(text: str) -> str:
-    """Plain letters for look-alikes: NFKD, accents dropped, then the confusable's Latin prototype (Unicode TR 39).
-
-    >>> fold("w\u0456\u013c\u013c t\u012bm\u0113s")
-    'will times'
-    """
-    folded = []
-    for char in text:
-        if char.isascii():
-            folded.append(char)
-            continue
-        plain = "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
-        folded.append("".join(c if c.isascii() else _prototypes().get(c, c) for c in plain))
-    return "".join(folded)
-
-
-@cache
-def _prototypes() -> dict[str, str]:
-    """Character to the ASCII letter, digit or mark that it can be mistaken for."""
-    from confusable_homoglyphs import confusables
-
-    table: dict[str, str] = {}
-    for char, rows in confusables.confusables_data.items():
-        if len(char) != 1 or char.isascii():
-            continue
-        # Several prototypes are possible; a letter in the same case reads best.
-        ascii_rows = [row["c"] for row in rows if len(row["c"]) == 1 and row["c"].isascii()]
-        if ascii_rows:
-            table[char] = min(ascii_rows, key=lambda c: (not c.isalpha(), c.isupper() != char.isupper(), c))
-    return table
 
 
 def spell(text: str) -> str:

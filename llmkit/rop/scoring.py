@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from llmkit.perturb.text import numbers
+from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.rop.arms import Arm
 from llmkit.tasks import Scorer

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from llmkit.errors import LlmkitError
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, undo
-from llmkit.perturb.text import Protection, numbers
+from llmkit.perturb.numerals import numbers
+from llmkit.perturb.protection import Protection
 from llmkit.recipe.schema import DataSection
 from llmkit.tasks import load
 from llmkit.terminal import visible

@@ -52,6 +52,16 @@ def test_terminal_summary_shows_every_number_that_decides(run):
     assert f"{measured['arms']['rop']['gain']['noisy']['value']:+.3f}" in text
 
 
+def test_a_repair_from_the_table_that_the_noise_came_from_is_said_to_be_one():
+    measured = metrics(synthetic.samples(questions=20, arms=["stand", "unicode_fold", "spell_fix"]), FAST, 7)
+    same = " ".join(printed({**measured, "conditions": [CLEAN, "ec", "mix(sc:1,hw:2)@0.3"]}).split())
+    assert "unicode_fold repairs mix(sc:1,hw:2)@0.3 from the table that this noise is drawn from" in same
+    assert "spell_fix repairs" not in same
+    assert "repairs file:rop_perturbed/SC|sc from" in printed({**measured, "conditions": ["file:rop_perturbed/SC|sc"]})
+    for conditions in ([CLEAN, "ec"], [CLEAN, "file:/data/sc/pairs.json"]):
+        assert "from the table" not in printed({**measured, "conditions": conditions})
+
+
 def test_terminal_summary_of_one_arm_shows_its_losses():
     measured = metrics(synthetic.samples(questions=40, arms=["stand"]), FAST, 7)
     text = printed(measured)

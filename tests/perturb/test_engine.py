@@ -247,7 +247,7 @@ class TestOperators:
         taken = reachable(TEXT)
         assert {12, 3, 15, 9, 36, 4} <= taken
         for i in range(200):
-            made = Perturber("uic", rate="paper", seed=2).apply(TEXT, str(i), gold="9")
+            made = Perturber("uic", rate=0.1, seed=2).apply(TEXT, str(i), gold="9")
             added = numbers(made.text, words=False) - numbers(TEXT)
             assert not {int(n) for n in added} & taken
             assert made.text.endswith(" How many apples are left?")
@@ -257,7 +257,7 @@ class TestOperators:
         assert len(distractors()) >= 40
         mean = sum(len(d.text.split()) for d in distractors()) / len(distractors())
         assert mean == pytest.approx(22.9, rel=0.1)
-        assert all("{name}" in d.text and "{n}" in d.text and d.low < d.high for d in distractors())
+        assert all("{name}" in d.text for d in distractors() if d.high)
 
     @pytest.mark.parametrize(
         ("text", "name"),
@@ -281,14 +281,18 @@ class TestOperators:
         made = Perturber("woo", rate=0.3, seed=1).apply(TEXT, "q")
         assert sorted(made.text.split()) == sorted(TEXT.split())
 
-    def test_sc_folds_back(self):
-        import unicodedata
+    def test_sc_draws_from_all_of_tr_39_in_the_measured_shares(self):
+        from llmkit.perturb.lookalikes import lookalikes, script, twin
 
-        from llmkit.perturb.lookalikes import lookalikes
-
-        for letter, forms in lookalikes().items():
-            for char in forms[1] + forms[2]:
-                assert unicodedata.normalize("NFKD", char)[0] == letter
+        forms = [(letter, char) for letter, kinds in lookalikes().items() for char in set("".join(kinds.values()))]
+        assert all(twin(char) == letter and not char.isascii() for letter, char in forms)
+        assert len(forms) > 1500
+        assert len({script(char) for _, char in forms}) > 10
+        perturber = Perturber("sc", rate=0.5, seed=1)
+        edits = [edit for i in range(200) for edit in perturber.apply(TEXT, f"q{i}").edits]
+        drawn = [script(char) for edit in edits for char in edit.new if not char.isascii()]
+        assert 0.5 < drawn.count("CYRILLIC") / len(drawn) < 0.7
+        assert 0.05 < drawn.count("GREEK") / len(drawn) < 0.2
 
     def test_combining_marks_and_digits_are_left_alone(self):
         text = "cafe\u0301 naïve 3rd B2B snake_case me@x.example"

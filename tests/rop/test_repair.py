@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.rop.mend import fold, spell
+from llmkit.rop.mend import spell
 from llmkit.rop.repair import repair
 from llmkit.types import Reply
 
@@ -67,11 +67,6 @@ def test_repair_takes_any_text(said, asked):
 def test_a_colon_inside_a_question_is_not_a_preamble():
     question = "Tom has two boxes: one holds 3 pens, the other 4. How many pens?"
     assert repair(Reply(question), ASKED) == (question, None)
-
-
-@given(st.text(alphabet=st.characters(max_codepoint=127)))
-def test_fold_leaves_plain_text_alone(text):
-    assert fold(text) == text
 
 
 def test_spell_keeps_numbers_names_and_known_words():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,28 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         if arm == STAND:
             share = floor["verdict_differs"]
             lines.append(f"Noise floor: asked twice, {share['value']:.3f} ({_span(share)}) of clean verdicts differ.")
-    return lines + unread.warnings(metrics)
+    return lines + _one_source(metrics) + unread.warnings(metrics)
+
+
+def _one_source(metrics: Mapping[str, Any]) -> list[str]:
+    """A line for each arm that repairs from the very table that a kind of noise was drawn from."""
+    from llmkit.perturb import OPERATORS
+    from llmkit.rop import ARMS
+
+    lines = []
+    for arm in metrics["arms"]:
+        name = arm.rpartition("/")[2]  # of several runs side by side
+        resource = ARMS[name].resource if name in ARMS else ""
+        ours = {op for op in OPERATORS if resource and OPERATORS[op].resource == resource}
+        # What a file holds was drawn elsewhere; behind a bar stands the operator for what the file does not have.
+        shared = [
+            c for c in metrics["conditions"] if ours.intersection(re.findall(r"\w+", re.sub(r"file:[^|]*", "", c)))
+        ]
+        if shared:
+            files = ", pairs from a file aside" if any("file:" in c for c in shared) else ""
+            what = f"{arm} repairs {', '.join(shared)} from the table that this noise is drawn from ({resource}{files})"
+            lines.append(f"{what}: the best case, not what it does to other look-alikes.")
+    return lines
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> list[Table]:

@@ -1,0 +1,46 @@
+"""Noise from a file where it has some for a question, and an operator's elsewhere: `file:PATH|ec`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from llmkit.perturb.base import Operator, TextEdit
+from llmkit.perturb.text import Change, Source
+
+
+class Either(TextEdit):
+    """Takes a text's noise from the first operator, or from the second where the first has none for it."""
+
+    level = "file"
+    adds_numbers = True
+
+    def __init__(self, first: Operator | None, second: Operator) -> None:
+        self.first, self.second = first, second
+        self.name, self.default_rate = second.name, second.default_rate
+        self.nothing, self.changes_numbers = second.nothing, second.changes_numbers
+
+    def as_paper(self) -> Either:
+        return Either(self.first, self.second.as_paper())
+
+    def wanted(self, source: Source, rate: float) -> int:
+        return len(self._given(source, Random(0))) or self.second.wanted(source, rate)
+
+    def wanted_as_paper(self, source: Source) -> int:
+        return len(self._given(source, Random(0))) or self.second.wanted_as_paper(source)
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        return self._given(source, rng) or self.second.changes(source, wanted, rng)
+
+    def _given(self, source: Source, rng: Random) -> Sequence[Change]:
+        return self.first.changes(source, 1, rng) if self.first else ()
+
+
+def located(path: str, data_dir: str | None) -> Path:
+    """A path as it is, or below the data folder where only that exists."""
+    import os
+
+    given, folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")
+    below = Path(folder).expanduser() / given if folder else given
+    return below if not given.is_absolute() and not given.exists() and below.exists() else given

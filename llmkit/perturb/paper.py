@@ -1,0 +1,244 @@
+"""Noise made as the RoP authors' own data are (`--rate paper`): how much of a text, and which edits.
+
+Every figure is measured on the authors' pairs for CSQA, MultiArith and SVAMP (arXiv 2506.03627, CAST/data); none of
+their words is here. docs/perturb.md shows how far each kind still is from theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from random import Random
+from typing import ClassVar, TypeVar
+
+from llmkit.perturb.base import OPERATORS, Operator, letters_of, like, pick, sample, weighted
+from llmkit.perturb.chars import Ec, inside, other_letter
+from llmkit.perturb.lookalikes import Sc, disguised
+from llmkit.perturb.sentences import Uic, asides, distractors, interference, question_start, sentence_starts
+from llmkit.perturb.soundalikes import neighbours, same_sound, taken_apart
+from llmkit.perturb.text import Change, Source
+from llmkit.perturb.wordbook import NUMBER_WORDS, spelt_by_sound
+from llmkit.perturb.words import Hw, Woo
+
+T = TypeVar("T", bound=Operator)
+
+
+def imitates(name: str) -> Callable[[type[T]], type[T]]:
+    """Makes a subclass of an operator the one that is used for it at `--rate paper`."""
+
+    def register(cls: type[T]) -> type[T]:
+        OPERATORS[name].imitation = cls
+        return cls
+
+    return register
+
+
+class AsMuch(Operator):
+    """Changes as large a share of a text's words as the authors' data do: `law` is (a, b) in a x words ** -b.
+
+    Short questions take the larger share of noise in all their sets; fitted by least squares, the sets weighing alike.
+    """
+
+    law: ClassVar[tuple[float, float]]
+
+    def wanted_as_paper(self, source: Source) -> int:
+        words = sum(bool(t) and source.free_word(source.start(i), source.end(i)) for i, t in enumerate(source.tokens))
+        a, b = self.law
+        return max(1, round(min(1.0, a * max(1, words) ** -b) * words))
+
+
+class ByWord(AsMuch):
+    """Edits a word that comes again as before. `lengths` says how readily a word of so many letters is edited."""
+
+    lengths: ClassVar[Mapping[int, float]]
+    again: ClassVar[float] = 0.9  # of words that come again: edited the same way
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        places: dict[str, list[tuple[int, int]]] = {}
+        for start, end in letters_of(source):
+            places.setdefault(source.text[start:end].lower(), []).append((start, end))
+        longest = max(self.lengths)
+        ready = {word: self.lengths.get(min(len(word), longest), 0.0) for word in places}
+        ready = {word: weight for word, weight in ready.items() if weight}
+        done: list[Change] = []
+        while ready and len(done) < wanted:
+            word, new = self.next_edit(ready, rng)
+            del ready[word]
+            done += self._edited(word, new, places[word], source.text, rng)
+        return sorted(done[:wanted])
+
+    def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
+        """The word to edit next, drawn by its readiness, and what it becomes."""
+        word = weighted(ready, rng)
+        return word, self.edit(word, rng)
+
+    def _edited(
+        self, word: str, new: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
+    ) -> list[Change]:
+        done: list[Change] = []
+        for start, end in places:
+            if done and rng.random() > self.again:
+                new = self.edit(word, rng)
+            if new is not None and new != word:
+                done.append(Change(start, end, like(new, text[start:end])))
+        return done
+
+
+@imitates("woo")
+class PaperWoo(AsMuch, Woo):
+    """Words out of order, as many as in the authors' data."""
+
+    law = (0.361, 0.146)
+
+
+@imitates("sc")
+class PaperSc(AsMuch, Sc):
+    """Look-alikes as in the authors' data: within one text a letter mostly becomes the same other letter."""
+
+    law = (1.234, 0.233)
+    again: ClassVar[float] = 0.93
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+        self.forms: dict[str, str] = {}
+        return super().changes(source, wanted, rng)
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        return disguised(word, self.forms if rng.random() < self.again else {}, rng)
+
+
+# How a word is garbled, by its length: the kind of edit with its share. The last and the first letter move, too.
+_GARBLED = {
+    3: {"swap_last": 0.72, "insert": 0.1, "delete": 0.1, "shuffle_last": 0.08},
+    4: {"swap": 0.73, "swap_last": 0.08, "shuffle_last": 0.08, "insert": 0.05, "add": 0.03, "replace": 0.02},
+    5: {"swap": 0.42, "shuffle": 0.25, "shuffle_last": 0.13, "swap_last": 0.06, "insert": 0.06, "delete": 0.03,
+        "replace": 0.02, "confuse": 0.03},
+    6: {"swap": 0.34, "shuffle": 0.37, "shuffle_last": 0.11, "swap_last": 0.03, "confuse": 0.09, "insert": 0.04,
+        "delete": 0.02},
+    7: {"swap": 0.26, "shuffle": 0.46, "shuffle_last": 0.1, "swap_last": 0.02, "confuse": 0.1, "insert": 0.04,
+        "delete": 0.02},
+    8: {"swap": 0.18, "shuffle": 0.44, "shuffle_last": 0.09, "swap_last": 0.02, "confuse": 0.2, "insert": 0.04,
+        "delete": 0.03},
+}  # fmt: skip
+_WINDOW = {3: 0.4, 4: 0.27, 5: 0.17, 9: 0.16}  # letters among which a shuffle stays
+
+
+@imitates("ec")
+class PaperEc(ByWord, Ec):
+    """Garbled words as in the authors' data: long words first, by neighbouring letters or within a short stretch."""
+
+    law = (0.869, 0.308)
+    lengths: ClassVar[Mapping[int, float]] = {3: 0.015, 4: 0.37, 5: 0.62, 6: 0.77, 7: 0.85}
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        kinds = _GARBLED[min(max(len(word), 3), 8)]
+        for _ in range(8):
+            new = _garbled(word, weighted(kinds, rng), rng)
+            if new != word and (not _doubles(new) - _doubles(word) or rng.random() < 0.3):
+                return new
+        return None
+
+
+def _doubles(word: str) -> set[str]:
+    return {a for a, b in pairwise(word) if a == b}
+
+
+def _garbled(word: str, kind: str, rng: Random) -> str:
+    last = len(word) - 1
+    if kind in ("swap", "swap_last"):
+        i = last - 1 if kind == "swap_last" else _early(last - 2, rng)
+        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+    if kind.startswith("shuffle"):
+        room = last if kind == "shuffle_last" else last - 1
+        size = min(weighted(_WINDOW, rng), room)
+        start = room - size + 1 if kind == "shuffle_last" else _early(room - size + 1, rng)
+        return word[:start] + _stirred(word[start : start + size], rng) + word[start + size :]
+    if kind == "confuse":  # letters stirred, of which one is lost and another said twice
+        letters = list(_stirred(word[1:-1], rng))
+        letters[int(rng.random() * len(letters))] = pick(word[1:-1], rng)
+        return word[0] + "".join(letters) + word[-1]
+    i = inside(word, rng)
+    if kind == "replace":
+        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
+    if kind == "delete":
+        return word[:i] + word[i + 1 :]
+    extra = word[i] if rng.random() < 0.35 else pick(word, rng)
+    return word + extra if kind == "add" else word[:i] + extra + word[i:]
+
+
+def _early(most: int, rng: Random) -> int:
+    """A place from 1 to `most`, the first ones more often."""
+    return 1 + int(min(rng.random(), rng.random() ** 0.7) * most) if most > 0 else 1
+
+
+def _stirred(letters: str, rng: Random) -> str:
+    """The letters in another order, of which the first and the last one move where they can."""
+    for _ in range(12):
+        pool = list(letters)
+        new = "".join(pool.pop(int(rng.random() * len(pool))) for _ in letters)
+        if new[:1] != letters[:1] and new[-1:] != letters[-1:]:
+            return new
+    return letters[::-1]
+
+
+@imitates("hw")
+class PaperHw(ByWord, Hw):
+    """Words written by ear as in the authors' data: homophones, misspellings by sound, other real words that sound
+    alike, words taken apart. Numerals, which theirs write as words in one change of twenty, stay."""
+
+    law = (0.926, 0.384)
+    lengths: ClassVar[Mapping[int, float]] = {2: 0.12, 3: 0.14, 4: 0.27, 5: 0.42, 6: 0.41}
+    again = 0.97
+    nothing = "no word to write by ear"
+    kinds: ClassVar[Mapping[str, float]] = {"homophone": 0.41, "misspelling": 0.27, "real word": 0.26, "apart": 0.06}
+
+    def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
+        """Draws the kind first, because few words have homophones, and in the authors' data those are what changes."""
+        kind = weighted(self.kinds, rng)
+        able = {word: weight for word, weight in ready.items() if word != "the" and _by_ear(word, kind)}
+        word = weighted(able or ready, rng)
+        return word, pick(_by_ear(word, kind), rng) if able else self.edit(word, rng)
+
+    def edit(self, word: str, rng: Random) -> str | None:
+        left = dict(self.kinds)
+        while left:
+            kind = weighted(left, rng)
+            del left[kind]
+            if forms := _by_ear(word, kind):
+                return pick(forms, rng)
+        return None
+
+
+@lru_cache(maxsize=1 << 16)
+def _by_ear(word: str, kind: str) -> tuple[str, ...]:
+    if kind == "homophone":
+        return tuple(same_sound(word))
+    if len(word) < 4 or word in NUMBER_WORDS:
+        return ()
+    if kind == "misspelling":
+        return tuple(form for form in spelt_by_sound(word) if form.isalpha())
+    return tuple(neighbours(word) if kind == "real word" else taken_apart(word))
+
+
+@imitates("uic")
+class PaperUic(Uic):
+    """Interference as in the authors' data: one clause or sentence or two, anywhere up to the question's end."""
+
+    sentences: ClassVar[float] = 0.45  # of what is added: sentences of their own, in a text that has several
+
+    def wanted_as_paper(self, source: Source) -> int:
+        return 2 if source.words > 24 else 1
+
+    def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
+        text, starts = source.text, sentence_starts(source)
+        inner = [start for start in starts if 0 < start <= question_start(source)]
+        if inner and rng.random() < self.sentences:
+            at, (sentence, *_) = pick(inner, rng), interference(text, distractors(), 1, rng)
+            return [Change(at, at, f"{sentence} ")]
+        asked = question_start(source)
+        ends = [m.start() for m in re.finditer(r"[.?!](?=\s|$)", text) if source.free(m.start(), m.start() + 1)]
+        ends = [at for at in ends if at < asked] or ends  # a clause in the question itself could change what it asks
+        places = sorted(sample(ends or [len(text)], wanted, rng))
+        clauses = interference(text, asides(), len(places), rng)
+        return [Change(at, at, f", {clause}") for at, clause in zip(places, clauses, strict=False)]
