@@ -180,22 +180,8 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = conditions.near_duplicates(train + dev + tuned, questions)
-    return Plan(
-        recipe,
-        arms,
-        scorer,
-        needs,
-        asked_here,
-        variants,
-        train,
-        dev,
-        given,
-        searches,
-        similar,
-        origin=origin,
-        aside=questions.aside,
-        skipped=questions.skipped,
-    )
+    made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar)
+    return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped)
 
 
 def run(

@@ -75,7 +75,12 @@ def test_a_condition_of_which_less_than_half_was_changed_is_not_measured():
     assert stand["drop"]["noisy"]["value"] is None, "an average over what did not happen"
     assert stand["drop"]["ec"]["value"] > 0
     assert not [row for row in found["holm"] if row["condition"] == "hw"]
-    for gate in ("stand.drop@hw <= 0.9", "stand.accuracy@hw >= 0.0", "rop.gain@noisy >= -1", "rop.accuracy@noisy >= 0"):
+    for gate in (
+        "stand.drop@hw <= 0.9",
+        "stand.accuracy@hw >= 0.01",
+        "rop.gain@noisy >= -0.9",
+        "rop.accuracy@noisy >= 0.01",
+    ):
         (verdict,) = gates.evaluate([Gate(**gates.parse(gate))], found)
         assert verdict.verdict == "undecided"
         assert "changed only" in verdict.reason

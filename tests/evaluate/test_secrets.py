@@ -27,7 +27,7 @@ model: {{path: tiny}}
 engine: {{kind: openai, base_url: ["{url}"], api_key_env: HOUSE_PASS, retries: 0}}
 data: {{task: arithmetic, limit: 4, size: 60}}
 perturb: {{conditions: [ec]}}
-eval: {{gates: [{{metric: stand.accuracy, min: 0}}], interval: {{draws: 200}}}}
+eval: {{gates: [{{metric: stand.drop, max: 0.99}}], interval: {{draws: 200}}}}
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree as xml
 
@@ -13,7 +14,9 @@ from llmkit.evaluate.gates import GateResult
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(results: Sequence[GateResult], run: str, noise: Mapping[str, Mapping[str, Any]]) -> bytes:
+def document(
+    results: Sequence[GateResult], run: str, noise: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> bytes:
     """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass.
 
     `noise` is what metrics.json says of the copies of each condition: the share changed is a property of the suite, and
