@@ -108,6 +108,8 @@ _ASKS = re.compile(
     r"probability|rate|weight|distance|volume|time)\b",
     re.IGNORECASE,
 )
+_NO_COUNTS = frozenset({"one", "first", "second", "third", "once", "half", "quarter", "none", "nil", "zero"})
+_COUNTS = NUMBER_WORDS - _NO_COUNTS  # "What could one do in half a second?" is no arithmetic
 _DATE = re.compile(r"\d+/\d+/\d+|\b[A-Z]{2}/[A-Z]{2}/[A-Z]{4}\b")
 
 
@@ -119,8 +121,7 @@ def asks_for_a_number(text: str) -> bool:
     """
     if _DATE.search(text) or not _ASKS.search(text):
         return False
-    given = len(NUMBER.findall(text)) + sum(word in NUMBER_WORDS for word in re.findall(r"[a-z]+", text.lower()))
-    return given > 1
+    return bool(NUMBER.search(text)) or not _COUNTS.isdisjoint(re.findall(r"[a-z]+", text.lower()))
 
 
 def sentence_starts(source: Source) -> list[int]:
