@@ -125,21 +125,21 @@ def asks_for_a_number(text: str) -> bool:
 
 
 def sentence_starts(source: Source) -> list[int]:
-    """Where sentences and lines begin outside protected spans; never between a shortened word and the next."""
-    text, bounds = source.text, [0]
+    """Where sentences and lines begin outside protected spans and before options at the end; never between a shortened
+    word and the next."""
+    text, bounds, stem = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
         after = _SPACES.match(text, match.end())
         before = text[max(0, match.end() - 8) : match.end()]
         if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(before):
             bounds.append(after.end())
     bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
-    return sorted({b for b in bounds if b < len(text) and source.free(b, b)})
+    return sorted({b for b in bounds if b < stem and source.free(b, b)})
 
 
 def question_start(source: Source) -> int:
     """Where the last question sentence begins (the last sentence, where none asks), never among options at the end."""
-    text, stem = source.text, stem_end(source)
-    bounds = [b for b in sentence_starts(source) if b < stem]
+    text, bounds = source.text, sentence_starts(source)
     ends = [*bounds[1:], len(text)]
     asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
     return (asking or bounds or [0])[-1]
