@@ -1,4 +1,4 @@
-"""What failed calls leave open. A missing answer counts as wrong in every number; gates have to hold with any answer."""
+"""What failed calls leave open: a missing answer counts as wrong in every number, and a gate holds with any answer."""
 
 from __future__ import annotations
 
