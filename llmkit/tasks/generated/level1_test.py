@@ -5,6 +5,8 @@ Questions from one template count as one cluster, so more templates, not more qu
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from llmkit.tasks.generated.template import HALF, Template
 
 ADD = (
@@ -127,7 +129,7 @@ MULTIPLY = (
     Template(
         "wheels",
         "A factory puts {b} wheels on every cart. How many wheels does it need for {a} carts?",
-        {"a": (4, 30), "b": [3, 4, 6]},
+        {"a": (4, 60), "b": [3, 4, 6]},
         [("all", "a * b", "It needs {all} wheels.")],
     ),
     Template(
@@ -152,7 +154,7 @@ MULTIPLY = (
     Template(
         "tables-in-cafe",
         "A café has {a} tables, and {b} guests can sit at each of them. How many guests can sit in the café?",
-        {"a": (5, 24), "b": [3, 4, 5, 6, 8]},
+        {"a": (5, 40), "b": [3, 4, 5, 6, 8]},
         [("all", "a * b", "The café has room for {all} guests.")],
     ),
     Template(
@@ -166,7 +168,7 @@ MULTIPLY = (
     Template(
         "sugar-for-cakes",
         "One cake takes {b} grams of sugar. How many grams of sugar do {a} cakes take?",
-        {"a": (2, 9), "b": [50, 80, 120, 150, 200, 250]},
+        {"a": (2, 12), "b": (50, 250, Decimal(10))},
         [("sugar", "a * b", "The cakes take {sugar} grams of sugar.")],
     ),
     Template(
