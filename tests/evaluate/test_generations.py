@@ -122,7 +122,8 @@ def test_going_on_with_both_models_leaves_every_gate_undecided(start):
 
 def test_where_nothing_was_answered_yet_any_model_may_begin(start):
     with FaultServer(lambda text, attempt: "500" if "Question" in text and not server.bias else None) as server:
-        start(server)
+        with pytest.raises(EngineError, match=f"all {QUESTIONS} answers failed"):
+            start(server)
         server.bias = 1.0
         result = start(server)
         assert voices(result.samples) == {"b"}
