@@ -230,8 +230,8 @@ DIVIDE = (
     ),
     Template(
         "chores",
-        "In a school, {a} chairs have to be carried into the hall by {b} helpers, each carrying the same number. How many chairs "
-        "does each helper carry?",
+        "In a school, {a} chairs have to be carried into the hall by {b} helpers, each carrying the same number. How "
+        "many chairs does each helper carry?",
         {"a": (16, 144), "b": (3, 12)},
         [("each", "a / b", "Each helper carries {each} chairs.")],
     ),
