@@ -87,7 +87,7 @@ def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> s
         letter = named[1] or named[2]
         return letter if char.isupper() else letter.lower()
     tag, *codes = unicodedata.decomposition(char).split() or [""]
-    if codes and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
+    if codes and not exact and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
         plain = unicodedata.normalize("NFKD", char)
         if plain != char:
             return _of_sequence(plain, by_name, seen | {char})
