@@ -233,7 +233,8 @@ def mean_interval(
     So that the noise depends on no data, an end beyond 0 is the nearest that any `size` gives when no more than so many
     rows of a cluster count against theta. For each size the share rises with every entry of `sums` and, for theta > 0,
     falls with every entry of `counts`: a row that gets worse never lowers the upper end, and one more unchanged row
-    never raises an upper end that is not negative, whatever the sizes of the clusters.
+    never raises an upper end that is not negative, whatever the sizes of the clusters. A harmed row in a cluster of its
+    own can lower it a little where there are ten clusters or fewer.
 
     The empty subset speaks for every theta: with fewer than 1 + log2(1 / (1 - level)) clusters the interval is
     `bounds`. `times` says how many clusters each entry stands for.
