@@ -139,13 +139,12 @@ def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
 
 def enforce(results: Sequence[GateResult]) -> None:
     """GateFailed where a gate fails; else GateUndecided where one is undecided; else nothing."""
-    for state, error, hint in (
-        ("fail", GateFailed, None),
-        ("undecided", GateUndecided, "a metric without a value stays undecided, however many questions are asked"),
-    ):
+    for state, error in (("fail", GateFailed), ("undecided", GateUndecided)):
         found = [r for r in results if r.verdict == state]
         if found:
             word = "failed" if state == "fail" else "undecided"
+            without = state == "undecided" and any(r.value is None for r in found)
+            hint = "a metric without a value stays undecided, however many questions are asked" if without else None
             lines = "; ".join(f"{r.gate} ({_measured(r)})" for r in found)
             raise error(f"{len(found)} of {len(results)} gates {word}: {lines}", hint)
 

@@ -228,44 +228,51 @@ def mean_interval(
     it, which is to say sum(sums - theta counts) + noise >= 0; below it, the same in a mirror. The subsets' means are
     Hartigan's typical values (1969), so without the noise this inverts the sign-flip test of whole clusters, and
     McNemar's mid-p test where every cluster is one pair. The noise is Bonett and Price's pair (2012), one flip of
-    either sign, as large as flips that come together could be (`clump`).
+    either sign, as large as flips that come together could be: size^0.6 of clusters of that size.
 
-    The share rises with every entry of `sums` and, for theta > 0, falls with every entry of `counts`: a row that gets
-    worse never lowers the upper end, and one more unchanged row never raises an upper end that is not negative. The
-    empty subset speaks for every theta: with fewer than 1 + log2(1 / (1 - level)) clusters the interval is `bounds`.
-    `times` says how many clusters each entry stands for.
+    So that the noise depends on no data, an end beyond 0 is the nearest that any `size` gives when no more than so many
+    rows of a cluster count against theta. For each size the share rises with every entry of `sums` and, for theta > 0,
+    falls with every entry of `counts`: a row that gets worse never lowers the upper end, and one more unchanged row
+    never raises an upper end that is not negative, whatever the sizes of the clusters. A harmed row in a cluster of its
+    own can lower it a little where there are ten clusters or fewer.
+
+    The empty subset speaks for every theta: with fewer than 1 + log2(1 / (1 - level)) clusters the interval is
+    `bounds`. `times` says how many clusters each entry stands for.
     """
     import numpy as np
 
     alike = np.ones(len(sums)) if times is None else times
     least, greatest = bounds
-    span = max(abs(least), abs(greatest))
-    spread = (span * clump(counts)) ** 2 / 2
     rows, place = np.unique(np.stack([sums, counts], axis=1), axis=0, return_inverse=True)
     alike = np.bincount(place.reshape(-1), alike)
     tail, nothing = (1 - level) / 2, 0.5 ** (1 + float(alike.sum()))
     value = float(alike @ rows[:, 0] / (alike @ rows[:, 1]))
+    largest = max(float(rows[:, 1].max()), 1.0)
+    sizes = [2 ** (k / 2) for k in range(math.ceil(2 * math.log2(largest)) + 1)]
 
     def end(sign: float, limit: float) -> float:
-        def excess(theta: float) -> float:
-            return _chance_not_negative(sign * rows[:, 0] - theta * rows[:, 1], alike, spread) + nothing - tail
+        def excess(theta: float, size: float) -> float:
+            noise = max(abs(least), abs(greatest)) * clump(size)
+            beyond = sign * rows[:, 0] - theta * np.minimum(rows[:, 1], size)
+            return _chance_not_negative(beyond, alike, noise**2 / 2) + nothing - tail
 
-        return limit if excess(limit) >= 0 else _root(excess, sign * value, limit)
+        found = limit if excess(limit, sizes[-1]) >= 0 else _root(excess, sign * value, limit, sizes[-1])
+        for size in sizes[-2::-1]:
+            if found > 0 and excess(found, size) < 0:
+                found = _root(excess, 0.0, found, size) if excess(0.0, size) > 0 else 0.0
+        return found
 
     return -end(-1.0, -least), end(1.0, greatest)
 
 
-def clump(counts: np.ndarray) -> float:
-    """How many flips may come as one where too few were seen to tell; 1 where every question stands alone.
+def clump(size: float) -> float:
+    """How many flips of a cluster of `size` rows may come as one where too few were seen to tell; 1 for a lone row.
 
-    m^(2/3) with m questions in the middle cluster: that many more than were seen remain possible at an intraclass
-    correlation of one half (docs/statistics.md has the coverage). m goes by powers of 2, so that one row more does not
-    change it, and it depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
+    That many more than were seen remain possible at an intraclass correlation of one half (docs/statistics.md has the
+    coverage). It depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
     interval.
     """
-    import numpy as np
-
-    return 2 ** (round(math.log2(max(float(np.quantile(counts, 0.5, method="lower")), 1))) * 2 / 3)
+    return size**0.6
 
 
 def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -> float:
@@ -287,11 +294,11 @@ def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -
     return 0.5 + float((np.sin(u * mean) * transform / odd).sum()) / math.pi
 
 
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses 0."""
+def _root(falling: Callable[..., float], low: float, high: float, *more: float) -> float:
+    """Where a falling function crosses 0; `more` are its other arguments."""
     from scipy.optimize import brentq
 
-    return float(brentq(falling, low, high, xtol=1e-12))
+    return float(brentq(falling, low, high, args=more, xtol=1e-12))
 
 
 def contrasts(
@@ -315,7 +322,7 @@ def contrasts(
         n, used = int(here.sum()), len(sums)
         value = float(sums.sum() / n)
         low, high = mean_interval(sums, counts, bounds=limits, level=level)
-        residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(counts)) ** 2
+        residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(n / used)) ** 2
         se = math.sqrt(used / max(used - 1, 1) * float(residuals @ residuals) + pair) / n
         found.append(Estimate(value, min(low, value), max(high, value), se, n, used))
     return found

@@ -87,7 +87,7 @@ def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> s
         letter = named[1] or named[2]
         return letter if char.isupper() else letter.lower()
     tag, *codes = unicodedata.decomposition(char).split() or [""]
-    if codes and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
+    if codes and not exact and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
         plain = unicodedata.normalize("NFKD", char)
         if plain != char:
             return _of_sequence(plain, by_name, seen | {char})
@@ -115,7 +115,7 @@ def _is_letter(char: str) -> bool:
 
 # The RoP authors' SC data, as measured on their CSQA, MultiArith and SVAMP pairs: from which scripts the letters come
 # (their mean), how readily a letter is replaced, and how many of a word's letters are.
-_SCRIPTS = {"CYRILLIC": 0.68, "GREEK": 0.16, "LATIN": 0.06, "STYLE": 0.04, "ACCENT": 0.03, "ROMAN": 0.01, "": 0.02}
+_SCRIPTS = {"CYRILLIC": 0.68, "GREEK": 0.16, "LATIN": 0.07, "STYLE": 0.04, "ACCENT": 0.03, "": 0.02}
 _READINESS = {**dict.fromkeys("aeoI", 9.0), **dict.fromkeys("iA", 5.0), **dict.fromkeys("cdlpsuyHS", 2.0)}
 _MORE = 0.3  # of words that go on to one more letter
 _ALL = 0.75  # of words in which a letter that comes twice is replaced twice
@@ -141,9 +141,12 @@ def lookalikes() -> dict[str, dict[str, str]]:
 
 
 def _kind(char: str) -> str | None:
-    """The group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round or is no one letter."""
+    """The group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round, is no one letter, or
+    is a numeral: a word that "Ⅰ" stands in would have a number more."""
     if unicodedata.bidirectional(char) in ("R", "AL") or unicodedata.decomposition(char).startswith("<compat>"):
-        return "ROMAN" if script(char) == "ROMAN" else None
+        return None
+    if char.isnumeric():
+        return None
     name = script(char)
     marks = len(unicodedata.normalize("NFD", char)) - 1
     if marks > 1:

@@ -52,7 +52,8 @@ _EXPLAINED = re.compile(
 _REASON = re.compile(
     r"[\s,](?:because|since|(?<!same )(?<!well )(?<!much )(?<!many )(?<!such )"
     r"as(?=\s(?:there|each|every|he|she|it|they|we)\b)"
-    r"|given that|considering|porque|ya que|puesto que|parce qu|car|puisqu|weil|denn|pois|já que|так как"
+    r"|of wh(?:ich|om)|given that|considering"
+    r"|porque|ya que|puesto que|parce qu|car|puisqu|weil|denn|pois|já que|так как"
     r"|потому что)\s|因为|क्योंकि|কারণ|لأن|کیونکہ",
     re.IGNORECASE,
 )

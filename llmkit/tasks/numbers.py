@@ -21,7 +21,8 @@ class _Plain(dict):
     """A `str.translate` table, filled as it is asked: every script's digits, full-width ASCII, signs, fractions."""
 
     _written: ClassVar[dict[str, str]] = {
-        "\u2212": "-", "\ufe63": "-", "\u2012": "\u2013", "\u066b": ".", "\u066c": ",", "\u2044": "/", "\u22c5": "*",
+        "\u2212": "-", "\ufe63": "-", "\u2010": "-", "\u2011": "-",
+        "\u2012": "\u2013", "\u066b": ".", "\u066c": ",", "\u2044": "/", "\u22c5": "*",
         "¼": " 1/4", "½": " 1/2", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅕": " 1/5", "⅖": " 2/5", "⅗": " 3/5",
         "⅘": " 4/5", "⅙": " 1/6", "⅚": " 5/6", "⅛": " 1/8", "⅜": " 3/8", "⅝": " 5/8", "⅞": " 7/8",
         "，": "，",  # a comma between clauses, unlike the one that groups digits
@@ -44,6 +45,11 @@ class _Plain(dict):
 
 
 _PLAIN = _Plain()
+_SPACED_FRACTION = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f](?=[¼½¾⅓-⅞])")  # 2 ½
+_CENTS = re.compile(
+    r"(?:(?P<sign>[$€])(?P<whole>\d{1,9}+)|(?<![\d.,])(?P<number>\d{1,9}+)\s(?P<unit>dollars?|euros?))"
+    r"(?:,|\sand)?\s(?P<cents>\d\d?+)\scents?\b"
+)
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")  # GSM8K's annotations repeat what stands around them
 _WIDE_COMMA = re.compile(r"(?<=[\uff10-\uff19])\uff0c(?=[\uff10-\uff19]{3}(?![\uff10-\uff19]))")
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\\[,! ]|\{,\})(?=\d{3}(?!\d))")
@@ -107,7 +113,10 @@ def plain(text: str, context: str = "") -> str:
 
     `context` helps to tell the language: the question that the text answers.
     """
-    text = _WIDE_COMMA.sub(",", text).translate(_PLAIN)
+    if not text.isascii():
+        text = _SPACED_FRACTION.sub("", _WIDE_COMMA.sub(",", text)).translate(_PLAIN)
+    if "cent" in text:
+        text = _CENTS.sub(_with_cents, text)
     text = _MYRIADS.sub(lambda m: str(int(m[1]) * 10_000 + int(m[2])), text)
     text = _LATEX_COMMA.sub(",", text)
     if "\\" in text:
@@ -118,6 +127,11 @@ def plain(text: str, context: str = "") -> str:
     if writes_comma(text, context):
         text = AMBIGUOUS.sub(lambda m: m[0].replace(".", "") if "." in m[0] else m[0].replace(",", "."), text)
     return text
+
+
+def _with_cents(match: re.Match[str]) -> str:
+    amount = f"{match['whole'] or match['number']}.{match['cents']:0>2}"
+    return f"${amount}" if match["sign"] else f"{amount} {match['unit']}"
 
 
 def _fraction(match: re.Match[str]) -> str:

@@ -65,7 +65,6 @@ class Numeric:
     )
     _pair = re.compile(r"\s?(?:and|&|y|et|und|e|и|和|और)\s?[$€£]?")
     _between = re.compile(r"\b(?:between|entre|zwischen|между|either|от)\s[$€£]?$", re.IGNORECASE)
-    _cents = re.compile(r"(?:\s?dollars?|\s?euros?)?\s?(?:and|,)?\s?(?P<cents>\d\d?)\s?cents?\b")
 
     def __init__(self, question: str = "") -> None:
         self._question = question
@@ -84,9 +83,6 @@ class Numeric:
                 return UNCLEAR
             claimed = claims.claim(sentence, self._question)
             return numbers.write(claimed.value if claimed else found[0].value)
-        cents = self._cents.match(line, found[0].end)
-        if cents and len(found) > 1 and found[0].value == int(found[0].value):
-            return numbers.write(found[0].value + found[1].value / 100)
         return numbers.write(found[0].value)
 
     def near(self, content: str) -> str | None:
@@ -244,6 +240,7 @@ class Choice:
         self._labels = LABELS[: len(options)]
         known = f"[A-{self._labels[-1]}]"
         either = f"[A-{self._labels[-1]}a-{self._labels[-1].lower()}]"
+        unmistaken = rf"(?![ai]\b){either}"  # "a choice I made", "choice a person makes"
         # A label that is also a word stands before punctuation, the end, or a word that no noun phrase starts with.
         alone = (
             rf"(?!{_LATIN}|\s?[=+*/^])"
@@ -254,7 +251,7 @@ class Choice:
         self._lead = re.compile(rf"{opening}({known}){alone}")
         self._opens = re.compile(rf"^[\s(*_]{{0,3}}({known})(?:[).:*_]|\s*$)", re.MULTILINE)
         self._marked = re.compile(
-            rf"\(\s?({known})\s?\)|\*\*({known})\*\*|\b(?:[Oo]ption|[Cc]hoice)\s({known})(?!{_LATIN})"
+            rf"\(\s?({known})\s?\)|\*\*({known})\*\*|\b(?:[Oo]ption|[Cc]hoice)\s({unmistaken})(?!{_LATIN})"
         )
         self._bare = re.compile(rf"(?<!{_LATIN})({known}){alone}")
         label = rf"[(\[*_]{{0,3}}{known}[)\]*_]{{0,3}}"
@@ -264,6 +261,7 @@ class Choice:
         self._several = re.compile(rf"(?:(?i:either|both|entweder|soit)\s)?(?:{pair}|{listed})")
         self._all = re.compile(
             rf"\b(?i:both)\s{pair}|{pair}\s(?:are|could|is|may|might|can|seem)\s(?:be\s)?(?:both\s)?(?:correct|right|true|possible|valid)"
+            rf"|\b(?:{known},\s)+{known},?\sor\s{known}\?\s*$"
         )
         self._named = re.compile(r"\b(?:answer|solution|option|ending|choice)\s?([1-9])\b", re.IGNORECASE)
         self._texts = _by_key(options, normalise)

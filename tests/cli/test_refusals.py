@@ -143,7 +143,9 @@ app.main(["finetune"])
 @pytest.mark.parametrize("pause", [0.0, 0.02, 0.05, 0.2])
 def test_a_second_interruption_keeps_the_exit_code(wish, pause):
     command = [sys.executable, "-c", WAITING]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell that started the tests in the background has them ignore SIGINT, and children inherit that.
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as child:
         assert child.stdout.readline() == "ready\n"
         child.send_signal(wish)
         time.sleep(pause)

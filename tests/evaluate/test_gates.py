@@ -121,6 +121,10 @@ def test_failing_goes_before_undecided():
     with pytest.raises(GateUndecided) as caught:
         gates.enforce([undecided])
     assert caught.value.exit_code == 5
+    assert "without a value" in caught.value.hint
+    with pytest.raises(GateUndecided) as caught:
+        gates.enforce([replace(undecided, value=0.5, low=0.2, high=0.8)])
+    assert caught.value.hint is None
     with pytest.raises(GateFailed, match="1 of 2") as caught:
         gates.enforce(gates.evaluate([null, Gate(metric="rop.accuracy", min=0.99)], found))
     assert caught.value.exit_code == 3

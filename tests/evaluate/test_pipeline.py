@@ -376,7 +376,7 @@ def test_an_estimate_counts_the_calls_that_the_run_makes(run):
     calls = {"stand": 18, "zero_shot_cot": 18, "correct_only": 36, "guide_only": 18, "rop": 36}
     assert {a.arm: a.calls for a in found.arms} == calls
     assert found.arms[0].first[0] in {r.messages for r in engine.asked}
-    assert found.effect is None  # six questions from few templates are worth too few
+    assert found.effect > 0.8  # six questions show next to nothing
 
 
 def test_a_worked_example_says_its_answer_once_and_at_its_end():

@@ -109,6 +109,22 @@ def test_terminal_summary_of_many_conditions_is_split():
     assert "Accuracy, continued" in text
 
 
+def test_no_number_is_cut_beside_the_long_name_of_a_file():
+    paths = {
+        kind: f"file:/home/somebody/evaluation/data/of/others/{kind}/rewritten_{kind}.json" for kind in ("ec", "sc")
+    }
+    samples = [
+        replace(s, outcome=replace(s.outcome, condition=paths.get(s.outcome.condition, s.outcome.condition)))
+        for s in synthetic.samples(questions=20, arms=["stand"])
+        if s.outcome.condition in (CLEAN, *paths)
+    ]
+    measured = metrics(samples, FAST, 7)
+    text = printed(measured)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert f"{measured['arms']['stand']['conditions']['clean']['accuracy']['value']:.3f}" in text
+
+
 def test_terminal_summary_of_nothing_does_not_crash():
     assert "0 questions" in printed(metrics([], FAST, 7))
 

@@ -111,14 +111,19 @@ def test_power_agrees_with_simulated_mcnemar_tests():
 
 
 def test_the_interval_is_what_random_halves_of_the_clusters_allow():
-    """Against the definition, by counting all subsets."""
+    """Against the definition, by counting all subsets: an end is the nearest that any size of cluster gives."""
     sums, counts = np.array([3.0, 1, 0, -2, 5, 2, 0, 1]), np.array([9.0, 5, 7, 6, 9, 8, 4, 5])
     low, high = statistics.mean_interval(sums, counts)
     subsets = (np.arange(2**8)[:, None] >> np.arange(8)) & 1
-    normal = np.random.default_rng(0).normal(0, statistics.clump(counts) / math.sqrt(2), (4000, 1))
-    above = (subsets @ (sums - high * counts) + normal >= 0).mean()
-    below = (subsets @ (sums - low * counts) + normal <= 0).mean()
-    assert (above + 2.0**-9, below + 2.0**-9) == pytest.approx((0.025, 0.025), abs=1.5e-3)
+    normal = np.random.default_rng(0).normal(0, 1 / math.sqrt(2), (4000, 1))
+
+    def beyond(sign, end, size):
+        halves = subsets @ (sign * sums - end * np.minimum(counts, size))
+        return (halves + statistics.clump(size) * normal >= 0).mean() + 2.0**-9
+
+    sizes = [2 ** (k / 2) for k in range(8)]
+    assert min(beyond(1, high, size) for size in sizes) == pytest.approx(0.025, abs=1.5e-3)
+    assert min(beyond(-1, -low, size) for size in sizes) == pytest.approx(0.025, abs=1.5e-3)
 
 
 def test_the_interval_is_students_where_clusters_are_many_and_differ():
@@ -140,27 +145,39 @@ def test_the_interval_agrees_with_mcnemars_mid_p_but_at_the_edge():
 
 @st.composite
 def spreads(draw):
-    """(better, worse, unchanged) rows of each of some clusters."""
-    clusters, size = draw(st.integers(6, 14)), draw(st.integers(1, 40))
+    """Better and worse rows of each of some clusters, their sizes, and the number of one cluster."""
+    clusters, size = draw(st.integers(6, 14)), st.integers(1, 40)
+    sizes = [draw(size)] * clusters if draw(st.booleans()) else [draw(size) for _ in range(clusters)]
     rows = []
-    for _ in range(clusters):
-        better = draw(st.integers(0, size))
-        rows.append((better, draw(st.integers(0, size - better))))
-    return np.array(rows, dtype=float), size, draw(st.integers(0, clusters - 1))
+    for rows_of_it in sizes:
+        better = draw(st.integers(0, rows_of_it))
+        rows.append((better, draw(st.integers(0, rows_of_it - better))))
+    return np.array(rows, dtype=float), np.array(sizes, dtype=float), draw(st.integers(0, clusters - 1))
 
 
 @settings(deadline=None)
 @given(spreads())
 def test_more_harm_never_lowers_the_upper_end_and_unchanged_rows_never_raise_it(spread):
-    flips, size, place = spread
-    sums, counts = flips[:, 1] - flips[:, 0], np.full(len(flips), float(size))
+    flips, counts, place = spread
+    sums = flips[:, 1] - flips[:, 0]
     one = (np.arange(len(flips)) == place).astype(float)
     high = statistics.mean_interval(sums, counts)[1]
     assert statistics.mean_interval(sums + one, counts + one)[1] >= high - 1e-9
     if high >= 0:
         assert statistics.mean_interval(sums, counts + one)[1] <= high + 1e-9
-    if flips[place].sum() < size:  # an unchanged row becomes one that the arm harms
+        assert statistics.mean_interval(np.r_[sums, 0], np.r_[counts, 1])[1] <= high + 1e-9
+    if flips[place].sum() < counts[place]:  # an unchanged row becomes one that the arm harms
         assert statistics.mean_interval(sums + one, counts)[1] >= high - 1e-9
+
+
+def test_no_size_of_the_middle_cluster_makes_an_unchanged_row_raise_the_upper_end():
+    """One row more in the seventh of 13 clusters, and in all of them, from one row each to 50."""
+    sums, last = np.array([1.0, -1, 0, 0, 2, -3, 0, 0, 1, 0, 0, 0, 0]), 2.0
+    for size in range(1, 50):
+        for grown in range(0, 13, 3):
+            high = statistics.mean_interval(sums, np.array([size + 1.0] * grown + [size] * (13 - grown)))[1]
+            assert high <= last + 1e-9, (size, grown)
+            last = high
 
 
 def test_a_few_flips_that_cancel_are_no_surer_than_none():

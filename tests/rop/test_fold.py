@@ -79,6 +79,7 @@ def test_foreign_letters_go_from_words_of_any_language_and_accents_stay_there():
     )
     assert fold("How mäny ｏf the ｗords？") == "How many of the words?"
     assert fold("Іf the lаrge І in Іt") == "If the large I in It"
+    assert fold("The ϲity and eaϲh of the rivers were full") == "The city and each of the rivers were full"
 
 
 @pytest.mark.parametrize(("title", "least"), [("CSQA", 0.92), ("MultiArith", 0.88), ("SVAMP", 0.86)])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 ABLATION = (STAND, "correct_only", "guide_only", "rop")  # the paper's Table 4: neither stage, one of them, both
 _PER_TABLE = 7  # conditions side by side
+_FOLDED = 16  # characters; a longer name (`file:PATH`) is folded, so that no number beside it is cut
 _VERDICTS = {"pass": "green", "fail": "red", "undecided": "yellow"}
 
 
@@ -248,9 +249,10 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.show_edge = False
-    table.add_column(first, no_wrap=True)
+    table.add_column(first, overflow="fold", min_width=min(len(first), _FOLDED))
     for name in columns:
-        table.add_column(_escaped(name), justify="right", no_wrap=name not in ("interval", "gate"))
+        fixed = len(name) <= _FOLDED and name not in ("interval", "gate")
+        table.add_column(_escaped(name), justify="right", no_wrap=fixed, overflow="fold", min_width=7)
     return table
 
 
