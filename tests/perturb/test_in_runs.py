@@ -26,7 +26,7 @@ def writer(request):
     if request.continuation is not None:
         return Reply("", logprobs=(-(zlib.crc32(question.encode()) % 997) / 100,))
     if request.purpose == "perturb":
-        return question.replace(" many ", " mnay ").replace(" much ", " mcuh ").replace(" is ", " si ")
+        return question.replace(" many ", " mnay ").replace(" much ", " mcuh ").replace(" is ", " si ").replace(" the ", " teh ")
     return "The answer is 4."
 
 
@@ -126,7 +126,7 @@ def test_instructions_are_tuned_on_written_noise_too(run):
     written = noise(result.folder)
     assert len({name.split("/")[3] for name in written}) == 6 + 8 + 8  # test, train and dev questions
     shown = [r.messages[0].content for r in engine.asked if r.purpose == "correct"]
-    assert sum("mnay" in text or "mcuh" in text or " si " in text for text in shown) > 3
+    assert sum("mnay" in text or "mcuh" in text or " si " in text or " teh " in text for text in shown) > 3
 
 
 def test_a_request_that_fails_costs_a_copy_its_noise_and_is_asked_again(run):
