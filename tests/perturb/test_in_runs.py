@@ -26,7 +26,12 @@ def writer(request):
     if request.continuation is not None:
         return Reply("", logprobs=(-(zlib.crc32(question.encode()) % 997) / 100,))
     if request.purpose == "perturb":
-        return question.replace(" many ", " mnay ").replace(" much ", " mcuh ").replace(" is ", " si ").replace(" the ", " teh ")
+        return (
+            question.replace(" many ", " mnay ")
+            .replace(" much ", " mcuh ")
+            .replace(" is ", " si ")
+            .replace(" the ", " teh ")
+        )
     return "The answer is 4."
 
 
