@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 
 from llmkit.perturb.lookalikes import reading, script, twin
 from llmkit.perturb.wordbook import common_words, real_words
@@ -73,7 +74,12 @@ class _Text:
     def _is_mixed(self, word: str) -> bool:
         """Whether a word is Latin but for letters that stand in for Latin ones."""
         foreign, latin = _foreign(word), sum(map(_is_latin, word))
-        if not foreign or foreign & self.written or not all(_is_latin(c) or reading(c) for c in _letters(word)):
+        if (
+            not foreign
+            or foreign & self.written
+            or _is_ending_of_its_own(word)
+            or not all(_is_latin(c) or reading(c) for c in _letters(word))
+        ):
             return False
         if (ending := _ACRONYM.fullmatch(word)) and not any(map(_is_latin, ending[1])):
             return False
@@ -112,6 +118,13 @@ def _written(words: Iterable[str]) -> set[str]:
 def _foreign(word: str) -> set[str]:
     """The scripts of a word's letters other than Latin."""
     return {script(char) for char in _letters(word) if not _is_latin(char)}
+
+
+def _is_ending_of_its_own(word: str) -> bool:
+    """Whether another language's ending stands behind an abbreviation: "PDFка"."""
+    head = "".join(takewhile(_is_latin, word))
+    rest = word[len(head) :]
+    return len(head) > 1 and head.isupper() and len(rest) > 1 and rest.islower() and not any(map(_is_latin, rest))
 
 
 def _letters(word: str) -> list[str]:

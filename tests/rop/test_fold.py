@@ -8,7 +8,7 @@ import unicodedata
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmkit.perturb import Perturber
@@ -46,6 +46,7 @@ def test_what_is_written_as_it_should_be_stays(text):
 _WORDS = st.sampled_from([word for text in TEXTS for word in text.split() if not word.isascii()])
 
 
+@example("PDFка")
 @given(st.lists(_WORDS, min_size=1, max_size=8).map(" ".join))
 def test_words_of_other_scripts_never_become_latin(text):
     assert fold(text) == text
