@@ -10,7 +10,6 @@ from itertools import takewhile
 from llmkit.perturb.lookalikes import reading, script, twin
 from llmkit.perturb.wordbook import common_words, real_words
 
-_ACRONYM = re.compile(r"[A-Z]{2,}([^\W\d_A-Z]+)")  # "PDFка": an acronym with the ending of another language
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f])*")
 _WIDE_MARK = re.compile(r"[\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff5e]")
 _NOTATION = frozenset({"COPTIC", "GREEK", "MATHEMATICAL", "ROMAN", "STYLE"})  # beside Latin letters by right: αx, Ⅱa
@@ -80,8 +79,6 @@ class _Text:
             or _is_ending_of_its_own(word)
             or not all(_is_latin(c) or reading(c) for c in _letters(word))
         ):
-            return False
-        if (ending := _ACRONYM.fullmatch(word)) and not any(map(_is_latin, ending[1])):
             return False
         plain = _plain(word)
         if not latin:  # no language writes one word in two scripts such as these
