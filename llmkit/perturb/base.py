@@ -10,7 +10,7 @@ from random import Random
 from typing import ClassVar, Literal, TypeVar
 
 from llmkit.errors import UsageError
-from llmkit.perturb.numerals import JOINTS, is_number_word, is_numeral
+from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_number_word, is_numeral
 from llmkit.perturb.protection import Span
 from llmkit.perturb.text import Change, Source
 from llmkit.registry import Registry
@@ -112,14 +112,15 @@ class WordEdit(Operator):
             i = order[place]
             order[place] = order[last]
             word, offset = letters(tokens[i])
-            if len(word) < least:
+            size = len(word)
+            if size < least:
                 continue
             start = offsets[i] + i * gap + offset
-            end = start + len(word)
+            end = start + size
             if (guarded or word in JOINTS) and not source.free_letters(word, start, end):
                 continue
             new = edit(word, rng)
-            if number_words and new and is_number_word(new):  # "to" must not become "two"
+            if number_words and new and new.lower() in NUMBER_WORDS:  # "to" must not become "two"
                 new = self._again(word, rng)
             if new is None or new == word:
                 continue

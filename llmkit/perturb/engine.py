@@ -14,7 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span
-from llmkit.perturb.spec import parse
+from llmkit.perturb.spec import Chain, parse
 from llmkit.perturb.text import Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
@@ -100,7 +100,7 @@ class Perturber:
             new, edits, shortfall = self._once(source, chain, rng)
             reason = self._fault(source, new, chain, edits, gold)
             if reason is None:
-                made = strength(text, new, edits, source if all(op.protects for op in chain) else None)
+                made = strength(text, new, edits, source if chain.protects else None)
                 return Perturbed(new, edits, made, seed, reason=shortfall)
             if new == text:
                 reason = shortfall or reason
@@ -170,7 +170,7 @@ class Perturber:
             return op.wanted_as_paper(source)
         return op.wanted(source, op.default_rate if self.rate is None else self.rate)
 
-    def _once(self, source: Source, chain: Sequence[Operator], rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
+    def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
         """One attempt: the text, its edits, and what was missing of the number asked for."""
         text = new = source.text
         edits, shortfalls = (), []
@@ -193,17 +193,15 @@ class Perturber:
             new, edits = after, done
         return new, edits, "; ".join(shortfalls) or None
 
-    def _fault(
-        self, source: Source, new: str, chain: Sequence[Operator], edits: Sequence[Edit], gold: str | None
-    ) -> str | None:
+    def _fault(self, source: Source, new: str, chain: Chain, edits: Sequence[Edit], gold: str | None) -> str | None:
         """Why a copy must not be used, or None."""
         text, spans = source.text, source.spans
         if new == text:
             return "nothing changed"
-        guarded = self.protection.numbers and not any(op.changes_numbers for op in chain)
-        if guarded and (fault := self._number_fault(text, new, edits, any(op.adds_numbers for op in chain))):
+        guarded = self.protection.numbers and not chain.changes_numbers
+        if guarded and (fault := self._number_fault(text, new, edits, chain.adds_numbers)):
             return fault
-        if spans and all(op.protects for op in chain):
+        if spans and chain.protects:
             kept = zip(spans, moved(spans, edits), strict=True)
             if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
                 return "a protected span was changed"

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import chain
 from sys import maxunicode
 
 from llmkit.perturb.protection import Span
@@ -51,10 +52,11 @@ NUMBER_WORDS = frozenset(_number_words())
 
 NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _AMOUNT = re.compile(r"[$€£¥₹]?\s?[-+]?\d+(?:[.,:/]\d+)*(?:\s?/\s?\d+|\s?%)?")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _JOINT = re.compile(r"[\s-]*(?:(?:and|an?|of)\b[\s-]*)*")  # between the words of one number: "three and a half"
 JOINTS = frozenset({"and", "a", "an", "of", "And", "A", "An", "Of", "AND", "AN", "OF"})
+_NEXT_WORD = re.compile(r"[\s-]*([^\W\d_]+)")
 _ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
 _MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode gives them no value
 
@@ -94,7 +96,12 @@ def numbers(text: str, words: bool = True) -> Counter[str]:
 
 def number_words(text: str) -> list[str]:
     """The English number words of a text, in order and in lower case."""
-    return [word for word in _LETTERS.findall(text.lower()) if word in NUMBER_WORDS]
+    return list(chain.from_iterable(map(_number_words_in, text.split(" "))))
+
+
+@lru_cache(maxsize=1 << 16)
+def _number_words_in(token: str) -> tuple[str, ...]:
+    return tuple(word for word in _LETTERS.findall(token.lower()) if word in NUMBER_WORDS)
 
 
 def amounts(text: str) -> list[Span]:
@@ -116,12 +123,7 @@ def phrases(text: str) -> list[Span]:
     ['Two hundred and one', 'three and a half', 'a dozen']
     """
     found: list[Span] = []
-    if NUMBER_WORDS.isdisjoint(_LETTERS.findall(text.lower())):
-        return found
-    for match in _LETTERS.finditer(text):
-        if not is_number_word(match.group()):
-            continue
-        start, end = match.span()
+    for start, end in _number_word_spans(text):
         if found and _JOINT.fullmatch(text, found[-1][1], start):
             found[-1] = (found[-1][0], end)
         else:
@@ -130,33 +132,51 @@ def phrases(text: str) -> list[Span]:
     return found
 
 
+def _number_word_spans(text: str) -> Iterator[Span]:
+    at = 0
+    for token in text.split(" "):
+        if _number_words_in(token):
+            yield from (m.span() for m in _LETTERS.finditer(text, at, at + len(token)) if is_number_word(m.group()))
+        at += len(token) + 1
+
+
+def may_join(text: str, end: int) -> bool:
+    """Whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
+    following = _NEXT_WORD.match(text, end)
+    return bool(following) and (following[1] in JOINTS or is_number_word(following[1]))
+
+
 def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
-    """Whether letters took the place of letters everywhere, and no number word's: then a text's numbers are kept.
+    """Whether words took the place of words everywhere, and no number word's: then a text's numbers are kept.
 
     `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
     """
-    _, _, olds, news = zip(*edits, strict=True)
-    letters = "".join(olds + news)
-    if not (all(olds) and all(news) and letters.isalpha()):
+    starts, ends, olds, news = zip(*edits, strict=True)
+    changed = " ".join(olds + news)
+    if not (all(olds) and all(news) and changed.replace(" ", "").isalpha()):
         return False
-    if not letters.isascii() and any(map(is_numeral, letters)):
+    if not changed.isascii() and any(map(is_numeral, changed)):
         return False
-    return not words or not any(_meets_number_word(text, *edit) for edit in edits)
+    if not words:
+        return True
+    if not NUMBER_WORDS.isdisjoint(changed.lower().split(" ")):
+        return False
+    padded = f"{text} "  # something stands behind the last word, and at -1 before the first
+    partial = [padded[a - 1].isalpha() or padded[b].isalpha() for a, b in zip(starts, ends, strict=True)]
+    return True not in partial or not any(_meets_number_word(text, *edit) for edit in edits)
 
 
 def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
-    before = after = ""
-    if text[start - 1 : start].isalpha() or text[end : end + 1].isalpha():  # a part of a word
-        first, last = start, end
-        while first and text[first - 1].isalpha():
-            first -= 1
-        while last < len(text) and text[last].isalpha():
-            last += 1
-        before, after = text[first:start], text[end:last]
-    return (before + new + after).lower() in NUMBER_WORDS or (before + old + after).lower() in NUMBER_WORDS
+    """Whether an edit inside a word took or made a number word."""
+    first, last = start, end
+    while first and text[first - 1].isalpha():
+        first -= 1
+    while last < len(text) and text[last].isalpha():
+        last += 1
+    before, after = text[first:start], text[end:last]
+    return not NUMBER_WORDS.isdisjoint(f"{before}{new}{after} {before}{old}{after}".lower().split(" "))
 
 
-@lru_cache(maxsize=1 << 16)
 def is_number_word(word: str) -> bool:
     """Whether an English word stands for a number, in any case."""
     return word.lower() in NUMBER_WORDS

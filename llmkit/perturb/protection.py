@@ -22,7 +22,7 @@ _LABEL = re.compile(
     r"(?P<open>[(\[]?)(?P<label>i{1,3}|iv|vi{0,3}|ix|[A-Za-z]|\d{1,2})(?P<close>[)\]]|[.:](?=\s|\*\*))",
     re.MULTILINE,
 )
-_FIRST_LABELS = [label + close for label in "Aa1i" for close in ")].:"]  # a quick look at whether there can be any
+_FIRST_LABEL = re.compile(r"[)\].:](?<=[Aa1i\x80-\U0010ffff].)(?<![A-Za-z]..)")  # without one there are no options
 _ROMAN = {name: i for i, name in enumerate(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"], 1)}
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _LAST_QUESTION = re.compile(r"(?<=[.!?])\s++(?=[^.!?]*\?\s*\Z)")
@@ -33,9 +33,9 @@ def option_blocks(text: str) -> Iterator[Span]:
 
     Labels count only in order (A and B, 1 and 2), so that a lone "A." or "(1)" protects nothing.
     """
-    if ("hoices" in text or "ptions" in text) and (header := _HEADER.search(text)):
+    if ":" in text and ("hoices" in text or "ptions" in text) and (header := _HEADER.search(text)):
         yield header.start(), len(text)
-    if not any([label in text for label in _FIRST_LABELS]):  # noqa: C419 (a list is faster for so few)
+    if not _FIRST_LABEL.search(text):
         return
     paragraph = _Paragraph()
     runs: dict[tuple[str, str, str], list[re.Match[str]]] = {}
@@ -110,9 +110,9 @@ _CODE = re.compile(
 
 def code(text: str) -> Iterator[Span]:
     """Fenced and quoted code, and lines indented by four spaces or a tab behind a blank line, a colon or a question."""
-    if "`" in text or "~~~" in text:
+    if "`" in text or "~" in text:
         yield from _found(_CODE, text)
-    if "\n    " in text or "\n\t" in text:
+    if "\n" in text and ("\n    " in text or "\n\t" in text):
         yield from _indented(text)
 
 
@@ -142,6 +142,9 @@ _TEX = re.compile(
 _TEX_OPTION = re.compile(r"\[[^\[\]\n]{0,80}\]")
 _SCRIPT = re.compile(r"[_^](?:[A-Za-z0-9]|\\[A-Za-z]+)")
 _MATH_SIGN = re.compile(r"[\\^_{}=+*<>/-]")
+# What must not come before a sign is looked for behind it: only a pattern that begins with a sign finds it quickly.
+_DOLLAR = re.compile(r"\$(?<!\\.)")
+_DOUBLE_DOLLAR = re.compile(r"\$(?<!\\.)\$")
 _SIGN_OR_LETTER = re.compile(r"[A-Za-z]|.*[\\^_{}=+*<>/-]")
 
 
@@ -208,13 +211,13 @@ def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
 
 
 def _dollars(text: str) -> Iterator[Span]:
-    doubles = [m.start() for m in re.finditer(r"(?<!\\)\$\$", text)]
+    doubles = [m.start() for m in _DOUBLE_DOLLAR.finditer(text)]
     displays = list(zip(doubles[::2], doubles[1::2], strict=False))
     yield from ((a, b + 2) for a, b in displays)
     inside = iter([*displays, (len(text), len(text))])
     start, end = next(inside)
     singles = []
-    for match in re.finditer(r"(?<!\\)\$", text):
+    for match in _DOLLAR.finditer(text):
         while match.start() > end + 1:
             start, end = next(inside)
         if match.start() < start:
@@ -250,26 +253,27 @@ _NAME = re.compile(
 )
 
 
-_PART_OF_NAME = re.compile(r"\.[A-Za-z]|[/\\]")  # a quick look at whether there can be one at all
+_ENDING_BEGINS = re.compile(r"\.[A-Za-z]")  # without one of these two there can be none
+_PATH_BEGINS = re.compile(r"[/\\](?<!\w.)", re.ASCII)
 
 
 def addresses(text: str) -> Iterator[Span]:
     """URLs, e-mail addresses, bare domains, file names, paths."""
     if "://" in text or "www." in text or "@" in text:
         yield from _found(_ADDRESS, text)
-    if _PART_OF_NAME.search(text):
+    if _ENDING_BEGINS.search(text) or (("/" in text or "\\" in text) and _PATH_BEGINS.search(text)):
         yield from _found(_NAME, text)
 
 
 _PLACEHOLDER = re.compile(
     r"\{[^{}\n]*\}|<[A-Za-z_/!][^<>\n]*>|\[[^\W\d][\w .'-]{0,40}\]|%\([^()\s]*\)[a-z]|%[sdif]\b"
-    r"|(?<![\w:]):[A-Za-z0-9_+-]+:(?![\w:])"
+    r"|:(?<![\w:].)[A-Za-z0-9_+-]+:(?![\w:])"
 )
 
 
 def placeholders(text: str) -> Iterator[Span]:
     """Template variables and tags, [names in brackets], and emoji by :name:."""
-    for opening, closing in (("{{", "}}"), ("{%", "%}")):
+    for opening, closing in (("{{", "}}"), ("{%", "%}")) if "{" in text else ():
         at = text.find(opening)
         while at >= 0 and (end := text.find(closing, at)) >= 0:
             yield at, end + 2

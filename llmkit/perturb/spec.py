@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,18 +18,27 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _NUMBERED = re.compile(rf"(.+):{_NUMBER.pattern}|(\w+)\({_NUMBER.pattern}\)")  # chars:4, chars(4)
 
 
+class Chain(tuple[Operator, ...]):
+    """Operators that are applied one after the other, and what holds for all or any of them."""
+
+    def __init__(self, _: Iterable[Operator]) -> None:
+        self.protects = all(op.protects for op in self)
+        self.adds_numbers = any(op.adds_numbers for op in self)
+        self.changes_numbers = any(op.changes_numbers for op in self)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """One of several chains of operators per item, drawn by weight."""
 
-    chains: tuple[tuple[Operator, ...], ...]
+    chains: tuple[Chain, ...]
     weights: tuple[float, ...]
 
     def as_paper(self) -> Mixture:
         """The same with each operator as it is at `--rate paper`."""
-        return Mixture(tuple(tuple(op.as_paper() for op in chain) for chain in self.chains), self.weights)
+        return Mixture(tuple(Chain(op.as_paper() for op in chain) for chain in self.chains), self.weights)
 
-    def draw(self, rng: Random) -> tuple[Operator, ...]:
+    def draw(self, rng: Random) -> Chain:
         """The chain for one item; a single one costs no random number."""
         if len(self.chains) == 1:
             return self.chains[0]
@@ -79,11 +88,11 @@ def parse(spec: str, data_dir: str | None = None) -> Mixture:
     return Mixture(tuple(chains), tuple(weights))
 
 
-def _chain(spec: str, data_dir: str | None) -> tuple[Operator, ...]:
+def _chain(spec: str, data_dir: str | None) -> Chain:
     parts = [spec] if spec.startswith(_TAKES_A_PATH) else split(spec, "+")
     if not parts:
         raise UsageError("an empty operator", "`llmkit perturb --list` names them")
-    chain = tuple(_operator(part, data_dir) for part in parts)
+    chain = Chain(_operator(part, data_dir) for part in parts)
     if len(chain) > 1 and any(op.most_calls for op in chain):
         raise UsageError(
             f"`{spec}`: an operator that asks a model stands alone", "pipe one `llmkit perturb` into another"

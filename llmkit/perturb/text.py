@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from llmkit.perturb.numerals import JOINTS, amounts, phrases
+from llmkit.perturb.numerals import JOINTS, amounts, may_join, phrases
 from llmkit.perturb.protection import Span, merged
 from llmkit.types import Edit, Strength
 
@@ -78,7 +78,7 @@ class Source:
 
     def characters(self) -> int:
         """How many characters stand outside the protected spans."""
-        return len(self.text) - sum(end - start for start, end in self.spans)
+        return len(self.text) - sum(end - start for start, end in self.spans) if self.spans else len(self.text)
 
     def between(self, i: int) -> str:
         """The white space behind token i."""
@@ -101,7 +101,9 @@ class Source:
 
     def free_letters(self, word: str, start: int, end: int) -> bool:
         """As `free_word` for a word of letters: number words are left out before, all but the "and" inside a number."""
-        spans = self.word_spans() if word in JOINTS else self.spans
+        spans = self.word_spans() if word in JOINTS and may_join(self.text, end) else self.spans
+        if not spans:
+            return True
         i = bisect_right(spans, start, key=_end)
         return i == len(spans) or spans[i][0] >= end
 

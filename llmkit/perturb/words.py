@@ -26,19 +26,21 @@ class Woo(TextEdit):
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        tokens, letters = source.tokens, letters_in(source)
-        plain = [token.isalpha() and letters(token)[0] == token for token in tokens]  # no punctuation, no number
+        tokens, letters, lines = source.tokens, letters_in(source), "\n" in source.text
+        plain = [  # no punctuation, no number nor a part of one
+            token.isalpha()
+            and letters(token)[0] == token
+            and (token not in JOINTS or source.free_letters(token, source.start(i), source.end(i)))
+            for i, token in enumerate(tokens)
+        ]
         pairs = [
             i
             for i in range(len(tokens) - 1)
             if plain[i]
             and plain[i + 1]
             and tokens[i].lower() != tokens[i + 1].lower()
-            and "\n" not in source.between(i)
-            and (
-                (not source.spans and JOINTS.isdisjoint(tokens[i : i + 2]))
-                or source.free_word(source.start(i), source.end(i + 1))
-            )
+            and not (lines and "\n" in source.between(i))
+            and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
         ]
         return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
 
@@ -61,7 +63,8 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
 
 def _swap(source: Source, i: int) -> Change:
     left, right = source.tokens[i], source.tokens[i + 1]
-    return Change(source.start(i), source.end(i + 1), right + source.between(i) + left)
+    start, end = source.start(i), source.end(i + 1)
+    return Change(start, end, right + source.text[start + len(left) : end - len(right)] + left)
 
 
 @operator("hw", level="word", paper_rate=0.25)

@@ -185,7 +185,7 @@ class TestGate:
         assert (made.text, made.rejected) == (text, True)
         assert made.reason in ("the text is empty", "ec: no eligible word")
 
-    @pytest.mark.parametrize(("spec", "rate", "share"), [("ec", 0.2, 0.2), ("sc", 0.53, 0.53), ("woo", 0.25, 0.25)])
+    @pytest.mark.parametrize(("spec", "rate", "share"), [("ec", 0.2, 0.2), ("sc", "paper", 0.62), ("woo", 0.25, 0.25)])
     def test_a_rate_is_a_share_of_the_words_outside_the_options(self, spec, rate, share):
         stem = "A man of the village walks along the river because there are always some birds that sing in spring."
         options = ["along that river", "where some small trees with many green leaves always grow", "the woods " * 12]

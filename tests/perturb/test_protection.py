@@ -29,6 +29,7 @@ def kept(text: str) -> list[str]:
         ("Which is red? (i) an apple (ii) the sky", ["(i) an apple (ii) the sky"]),
         ("Which? A)21 B)22 C)23", ["A)21 B)22 C)23"]),
         ("Tom has (1) an apple and (2) a pear. How many has he?", ["(1) an apple and (2) a pear."]),
+        ("أين التفاحة؟ ١) هنا ٢) هناك", ["١) هنا ٢) هناك"]),
         ("Follow the steps:\n1. Boil water.\n2. Add salt.", []),
         ("A. Smith met B. Jones (see A) at noon.", []),
     ],
