@@ -117,7 +117,7 @@ class Server:
                 await self._listed()
             except (APIConnectionError, TimeoutError):
                 continue
-            except (APIStatusError, EngineError, ValueError):
+            except (APIStatusError, EngineError, ValueError, RecursionError):
                 return True
             return True
         return False
@@ -163,7 +163,7 @@ class Server:
                 f"no server answers at {self.address}",
                 "is it running, and is the address right? It usually ends in /v1",
             ) from error
-        except (APIStatusError, ValueError, TypeError, AttributeError):
+        except (APIStatusError, ValueError, TypeError, AttributeError, RecursionError):
             names = []  # some servers do not list their models
         if self.model is None:
             if len(names) != 1:
@@ -318,8 +318,8 @@ class Server:
             if status >= 500 or status in (408, 409):
                 raise Again(f"server error {status}: {words}") from error
             raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
-        except (APIResponseValidationError, ValueError) as error:
-            raise Again("the answer is not whole JSON") from error
+        except (APIResponseValidationError, ValueError, RecursionError) as error:
+            raise Again("the answer is not whole JSON, or nested too deeply") from error
 
 
 def _tls_fault(error: BaseException) -> str | None:

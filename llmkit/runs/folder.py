@@ -15,6 +15,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment
 from llmkit.secrets import scrub, scrub_values
+from llmkit.terminal import escape_json
 
 _JOURNAL = "samples.jsonl"
 _TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
@@ -99,8 +100,7 @@ class RunFolder:
             entry = entry | {"error": scrub(error)}
         if self.generation > 1:
             entry = entry | {"generation": self.generation}
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
-        data = line.encode("utf-8", "surrogatepass")
+        data = _json_bytes(entry, separators=(",", ":"))
         with on_disk(self.path):
             while data:
                 data = data[os.write(self._journal, data) :]
@@ -111,8 +111,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
-        text = json.dumps(scrub_values(value, _TEXTS), ensure_ascii=False, indent=2) + "\n"
-        write_atomic(self.path / name, text)
+        write_atomic(self.path / name, _json_bytes(scrub_values(value, _TEXTS), indent=2))
         return self.path / name
 
     def close(self) -> None:
@@ -123,6 +122,13 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _json_bytes(value: Any, **form: Any) -> bytes:
+    """A line or a file of JSON that is safe to look at, in UTF-8 that every program reads: half of a surrogate pair,
+    which has no UTF-8, becomes the escape that JSON has for it."""
+    text = escape_json(json.dumps(value, ensure_ascii=False, **form))
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterator[dict[str, Any]]:
@@ -161,11 +167,15 @@ def _generation(folder: Path) -> tuple[int, str]:
     return len(marks) + 1, marks[-1]["place"] if marks else ""
 
 
-# What every line of a kind has, whatever llmkit wrote it.
+# What every line of a kind has, whatever llmkit wrote it, and what the parts of a call are where it has them.
 _FIELDS = {
     "outcome": ("key", "error", "question_id", "cluster_id", "condition", "arm", "draw", "correct", "gold", "text"),
     "noise": ("key", "error"),
+    "verdict": ("key", "parsed", "correct"),
+    "canary": ("key", "seen", "model", "fingerprint", "kept"),
+    "generation": ("key", "place"),
 }
+_OF_A_CALL = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
 
 
 def _checked(row: Any) -> dict[str, Any]:
@@ -174,6 +184,12 @@ def _checked(row: Any) -> dict[str, Any]:
         raise ValueError("it is no object with fields")
     if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
         raise ValueError(f"it has no `{missing[0]}`")
+    calls = row.get("calls")
+    for call in calls if isinstance(calls, list) else ():
+        if not isinstance(call, dict):
+            raise ValueError("a call in it is no object with fields")
+        if wrong := [name for name in call if not isinstance(call[name], _OF_A_CALL.get(name, object))]:
+            raise ValueError(f"a call in it has a `{wrong[0]}` that is none")
     return row
 
 
