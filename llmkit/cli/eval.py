@@ -57,7 +57,7 @@ def score(
     """Extract and score a finished run's replies again, without a model."""
     from pathlib import Path
 
-    from llmkit.evaluate import gates
+    from llmkit.evaluate import gates, missing
     from llmkit.evaluate.report import summary
     from llmkit.evaluate.report.terminal import console
     from llmkit.evaluate.rescore import rescore
@@ -70,6 +70,7 @@ def score(
     else:
         console().print(summary(found.metrics, found.gates))
         print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
+    missing.refuse_too_many(found.metrics["failed"], loaded.recipe.eval.max_errors)
     gates.enforce(found.gates)
 
 

@@ -126,7 +126,7 @@ def measure(
     each = [load(source, [*overrides, Override("data.task", t, "data.tasks")]) for t in tasks] or [loaded]
     if dry_run:
         return _dry(each, command, json_)
-    from llmkit.evaluate import gates, pipeline
+    from llmkit.evaluate import gates, missing, pipeline
 
     results = []
     for one in each:
@@ -144,6 +144,8 @@ def measure(
         common.print_json(shown if tasks else shown[0])
     elif len(results) > 1 and not part:
         _print_means(results)
+    for result in results:
+        missing.refuse_too_many(missing.failures(result.samples), loaded.recipe.eval.max_errors)
     gates.enforce([verdict for r in results for verdict in r.gates])
     return None
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
-from llmkit.evaluate import statistics
+from llmkit.evaluate import doubts, statistics
 from llmkit.evaluate.cells import NOISY, is_noisy
 from llmkit.recipe.schema import Gate
 from llmkit.registry import unknown
@@ -107,7 +107,8 @@ def evaluate(gates: Sequence[Gate], metrics: Mapping[str, Any]) -> list[GateResu
     results = []
     for gate in gates:
         for condition in _conditions(gate, metrics["conditions"]):
-            reason = metrics["unmeasured"].get(condition)
+            arm, _, metric = gate.metric.rpartition(".")
+            reason = doubts.of_gate(arm, metric, condition, gate.max, metrics)
             found = {"reason": reason} if reason else _find(gate, condition, metrics)
             value, low, high = (found.get(key) for key in ("value", "low", "high"))
             outcome: Verdict = "undecided" if value is None else verdict(gate, value, low, high)

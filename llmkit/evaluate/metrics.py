@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from llmkit.evaluate import changed, correction, cost, curves, statistics
+from llmkit.evaluate import changed, correction, cost, curves, statistics, unread
 from llmkit.evaluate.cells import (
     NOISY,
     STAND,
@@ -51,7 +51,9 @@ def metrics(
     solved = _Solved(cells, level, draws, derive(seed, "sign_flip"))
     guess = _chance(cells)
     arms = {arm: _arm(cells, solved, arm, guess, section) for arm in cells.arms}
+    unreadable = unread.unmeasured(arms)
     changed.without_unmeasured(arms, unmeasured)
+    unread.without_unmeasured(arms, unreadable)
     return {
         "version": 1,
         "level": level,
@@ -63,6 +65,7 @@ def metrics(
         "conditions": cells.conditions,
         "noise": noise,
         "unmeasured": unmeasured,
+        "unreadable": unreadable,
         "minimum_detectable_effect": _detectable(cells, solved, level),
         "arms": arms,
         "holm": _holm(cells, solved, section.family, 1 - level, unmeasured),

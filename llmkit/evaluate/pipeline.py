@@ -12,7 +12,7 @@ from typing import Any, Literal
 from llmkit.engines import Engine, ResponseCache, engine_kind, open_engine
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import Incomplete, UsageError
-from llmkit.evaluate import changed, conditions, correction, gates, jobs, limits, noise, provenance, report
+from llmkit.evaluate import changed, conditions, correction, gates, jobs, limits, missing, noise, provenance, report
 from llmkit.evaluate.cells import STAND, is_noisy
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.generations import Generations, IfChanged, joined, judged
@@ -233,6 +233,7 @@ def run(
         found = _instructions(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
+            missing.refuse_all_failed(samples)
             return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
         measured, verdicts = measure(loaded.recipe, samples, folder)
         return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
@@ -335,13 +336,19 @@ def _answer(
 
 
 def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
-    """Metrics, gates and report, written."""
+    """Metrics, gates and report, written. EngineError where not one answer came."""
+    missing.refuse_all_failed(samples)
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
     facts = facts_of(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
     correction.mark(measured, samples)
     measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
-    verdicts = judged(gates.evaluate(recipe.eval.gates, measured), folder.path)
+    measured["failed"] = missing.failures(samples)
+
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> dict[str, Any]:
+        return metrics(filled, recipe.eval, recipe.seed, baseline)
+
+    verdicts = judged(missing.decide(recipe.eval.gates, measured, samples, stored, again), folder.path)
     measured["gates"] = [v.row() for v in verdicts]
     folder.write_json("metrics.json", measured)
     report.write(folder.path, samples, measured, verdicts)

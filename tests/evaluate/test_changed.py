@@ -100,7 +100,7 @@ def test_strength_0_and_noise_elsewhere_have_no_share():
 def test_junit_and_tables_of_answers_say_what_was_changed():
     found = measured(0.6)
     results = gates.evaluate([Gate(metric="stand.drop", condition="hw", max=0.5)], found)
-    suite = xml.fromstring(junit.document(results, "run", found["noise"])).find("testsuite")
+    suite = xml.fromstring(junit.document(results, "run", found)).find("testsuite")
     shares = {p.get("name"): float(p.get("value")) for p in suite.find("properties")}
     assert shares["questions changed by hw"] == found["noise"]["hw"]["share"]
     assert "warning: hw changed" in suite.findtext("system-err")

@@ -27,7 +27,7 @@ def write(
     table = tabular.table(samples)
     made["outcomes.csv"], made["outcomes.parquet"] = tabular.csv(table), tabular.parquet(table)
     if gates:
-        made["junit.xml"] = junit.document(gates, folder.name, metrics["noise"])
+        made["junit.xml"] = junit.document(gates, folder.name, metrics)
     for name, content in made.items():
         write_atomic(folder / name, content)
     return [folder / name for name in made]

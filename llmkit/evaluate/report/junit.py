@@ -8,19 +8,19 @@ from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from llmkit.evaluate.changed import warnings
+from llmkit.evaluate.doubts import warnings
 from llmkit.evaluate.gates import GateResult
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def document(
-    results: Sequence[GateResult], run: str, noise: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    results: Sequence[GateResult], run: str, metrics: Mapping[str, Any] = MappingProxyType({"arms": {}})
 ) -> bytes:
     """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass.
 
-    `noise` is what metrics.json says of the copies of each condition: the share changed is a property of the suite, and
-    a small one is a warning on its standard error.
+    The share of questions that each kind of noise changed, and the share of calls that failed, are properties of the
+    suite; what makes its numbers doubtful is on its standard error.
     """
     counts = {state: sum(r.verdict == state for r in results) for state in ("fail", "undecided")}
     suite = xml.Element(
@@ -30,11 +30,14 @@ def document(
         failures=str(counts["fail"]),
         errors=str(counts["undecided"]),
     )
-    if noise:
+    noise, failed = metrics.get("noise", {}), metrics.get("failed")
+    if noise or failed:
         properties = xml.SubElement(suite, "properties")
         for condition, row in noise.items():
             share = f"{row['share']:.4f}"
             xml.SubElement(properties, "property", name=_clean(f"questions changed by {condition}"), value=share)
+        if failed:
+            xml.SubElement(properties, "property", name="answers failed", value=f"{failed['share']:.4f}")
     for result in results:
         case = xml.SubElement(suite, "testcase", classname=_clean(result.metric), name=_clean(result.gate))
         measured = (
@@ -49,8 +52,8 @@ def document(
             xml.SubElement(case, "error", type="undecided", message=_clean(measured)).text = _clean(measured)
         else:
             xml.SubElement(case, "system-out").text = _clean(measured)
-    if few := warnings(noise):
-        xml.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {line}" for line in few))
+    if lines := warnings(metrics):
+        xml.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {line}" for line in lines))
     suites = xml.Element("testsuites")
     suites.append(suite)
     xml.indent(suites)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit import terminal
-from llmkit.evaluate import unread
 from llmkit.evaluate.cells import NOISY, STAND, is_clean, is_noisy
-from llmkit.evaluate.changed import warnings
+from llmkit.evaluate.doubts import warnings
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
         tables.append(_gates(gates))
     spaced = [part for table in tables for part in (table, Text())]
     first = [Text(f"{line}\n", style="bold") for line in headlines(metrics)]
-    few = warnings(metrics["noise"])
-    warned = [Text(f"warning: {line}", style="yellow") for line in few]
+    warned = [Text(f"warning: {line}", style="yellow") for line in warnings(metrics)]
     return Group(*first, *spaced, *warned, Text("\n".join(_notes(metrics)), style="dim"))
 
 
@@ -58,12 +56,12 @@ def headlines(metrics: Mapping[str, Any]) -> list[str]:
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
     """What one must know to read the numbers, warnings first."""
-    return [f"Warning: {line}." for line in warnings(metrics["noise"])] + _notes(metrics)
+    return [f"Warning: {line}." for line in warnings(metrics)] + _notes(metrics)
 
 
 def changed_share(metrics: Mapping[str, Any], condition: str) -> str:
     """The share of questions that the noise of a condition changed, as a table shows it; "" where there is none."""
-    noise = metrics["noise"]
+    noise = metrics.get("noise", {})  # older runs did not count
     if condition == NOISY:
         shares = [row["share"] for row in noise.values()]
         return f"{sum(shares) / len(shares):.3f}" if shares else ""
@@ -74,7 +72,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     n, clusters, percent = metrics["questions"], metrics["clusters"], f"{metrics['level']:.0%}"
     what = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
     lines = [f"{what}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
-    if engine := metrics["engine"]:
+    if engine := metrics.get("engine"):
         dtype = f"in {engine['dtype']}" if engine["dtype"] else "in a dtype that its server does not state"
         lines.append(f"Answered by {engine['kind']}, {dtype}.")
     if metrics["chance"]:
@@ -85,7 +83,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         if arm == STAND:
             share = floor["verdict_differs"]
             lines.append(f"Noise floor: asked twice, {share['value']:.3f} ({_span(share)}) of clean verdicts differ.")
-    return lines + _one_source(metrics) + unread.warnings(metrics)
+    return lines + _one_source(metrics)
 
 
 def _one_source(metrics: Mapping[str, Any]) -> list[str]:

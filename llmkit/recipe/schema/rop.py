@@ -123,6 +123,8 @@ class EvalSection(Section):
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
     """A run folder that gates compare against."""
+    max_errors: Annotated[float, NEUTRAL] = Field(0.02, ge=0, le=1)
+    """The share of answers that may fail; above it the run ends as incomplete (exit 4), whatever its gates say."""
     max_tokens_total: Annotated[int | None, NEUTRAL] = Field(None, ge=1)
     """Stop cleanly, exit 4, once this many tokens were used by asking: all sets and all starts of a run together."""
     price_prompt: Annotated[float, NEUTRAL] = Field(0.0, ge=0)

@@ -8,7 +8,7 @@ from random import Random
 from llmkit.errors import DataError
 from llmkit.seeds import derive
 from llmkit.tasks.base import GeneratedTask, Item, task
-from llmkit.tasks.generated import level1, level1_more, level2, level2_more, level3, level4
+from llmkit.tasks.generated import level1, level1_more, level1_test, level2, level2_more, level3, level4
 from llmkit.tasks.generated.template import Template
 from llmkit.tasks.text import normalise
 
@@ -20,16 +20,19 @@ LEVELS: dict[int, tuple[Template, ...]] = {
 }
 # Whose turn a template is, counted within its level. Most are for training: a model that saw few learns those by heart.
 _TURN = ("train", "test", "train", "dev", "train", "test", "train")
+# Later templates join the test split alone: adapters were trained on the others as they are dealt above.
+TEST_ONLY: dict[int, tuple[Template, ...]] = {1: level1_test.TEST_ONLY}
 
 
 def templates(split: str, level: int) -> list[Template]:
     """The templates of one split and level; no template is in two splits."""
-    return [template for i, template in enumerate(LEVELS[level]) if _TURN[i % len(_TURN)] == split]
+    dealt = [template for i, template in enumerate(LEVELS[level]) if _TURN[i % len(_TURN)] == split]
+    return dealt + list(TEST_ONLY.get(level, ())) if split == "test" else dealt
 
 
 @task("arithmetic")
 class Arithmetic(GeneratedTask):
-    """Word problems made from 119 templates of our own; the level is the number of steps (1 to 4). No download.
+    """Word problems made from 151 templates of our own; the level is the number of steps (1 to 4). No download.
 
     Splits are disjoint by template, and the template is the cluster. `data.levels` picks levels, `data.size` how many.
 
