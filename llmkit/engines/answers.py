@@ -25,7 +25,7 @@ def first_choice(answer: Any) -> Any:
 def said_in_chat(choice: Any) -> tuple[str, str]:
     """The text and the reasoning of a chat choice. ValueError where it has neither, without a filter to explain it."""
     message = getattr(choice, "message", None)
-    if message is None:
+    if not hasattr(message, "content"):
         if finish_reason(choice) == "content_filter":
             return "", ""
         raise ValueError("the answer has no message")

@@ -80,6 +80,7 @@ class Server:
         self.gives_logprobs = not self._templated
         self.dead = False
         self.successes = 0
+        self.read = 0  # answers of any kind that could be read, those of the canary included
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
         self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
@@ -292,6 +293,7 @@ class Server:
             raise Again(scrub(str(error))) from error
         except (AttributeError, LookupError, TypeError, RecursionError) as error:
             raise Again("the answer is not of the form that the protocol gives it") from error
+        self.read += 1
         reported = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
         self._reported = tuple(scrub_reply(str(r or ""), "")[:_LONGEST_NAME] for r in reported)
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ from llmkit.terminal import escape_json
 _JOURNAL = "samples.jsonl"
 _TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
 """Where the user's own texts and a model's replies stand in result files: they are kept word for word."""
+
+
+_OUTCOME = re.compile(rb'\{"kind":"outcome","key":"((?:[^"\\]|\\.)*)"')
+_NO_ERROR = b'"error":null'  # never inside a text, where JSON escapes the quotes
 
 
 class RunFolder:
@@ -149,6 +154,18 @@ def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterat
                 f"{path}:{number}: not a line of a journal: {error}",
                 "delete that line; its question is asked again",
             ) from error
+
+
+def answered(folder: Path) -> int:
+    """How many answers a run has: each key once, as often as it was asked, since the run last began anew; what failed
+    is none. Reads no line whole, as journals can be long."""
+    keys: set[bytes] = set()
+    for _, line in _lines(folder / _JOURNAL, ""):
+        if line.startswith(b'{"kind":"generation"'):
+            keys.clear()
+        elif (found := _OUTCOME.match(line)) and _NO_ERROR in line:
+            keys.add(found[1])
+    return len(keys)
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:

@@ -50,7 +50,7 @@ PLAUSIBLE = {
     "--shard": ("1/2", "2/2"),
     "--holdout": ("none", "one-out"),
     "--split": ("train", "dev", "test"),
-    "--workers": ("1", "2", "0", "-1", "x"),  # never a number that would be a hundred thousand processes
+    "--workers": ("1", "2", "0", "-1", "x", "64", "1024", "1025", "9" * 30),
     "--launch": ("single", "nope"),
     "--port": ("0", "8123", "99999", "-1", "x"),
     "--seed": ("0", "7", "-1", str(2**63), str(2**70)),

@@ -89,6 +89,7 @@ def test_a_content_filter_is_an_answer(tmp_path):
     "change",
     [
         lambda answer: answer | {"choices": [answer["choices"][0] | {"message": None}]},
+        lambda answer: answer | {"choices": [answer["choices"][0] | {"message": "just a text"}]},
         lambda answer: answer | {"choices": "none"},
         lambda answer: answer | {"choices": [None]},
         lambda answer: answer | {"choices": {"0": answer["choices"][0]}},
