@@ -118,13 +118,15 @@ def _listed(path: Path) -> dict[str, Any]:
 
 
 def _summary(path: Path) -> dict[str, Any]:
+    from llmkit.runs.folder import answered
+
     recipe = _recipe(path)
     model, data = (part if isinstance(part := recipe.get(name), dict) else {} for name in ("model", "data"))
     return {
         "run": path.name,
         "path": str(path),
         "state": "finished" if (path / "metrics.json").is_file() else "unfinished",
-        "outcomes": _outcomes(path / "samples.jsonl"),
+        "outcomes": answered(path),
         "model": model.get("path"),
         "task": data.get("task") or data.get("path"),
         "changed": _changed(path),
@@ -134,15 +136,6 @@ def _summary(path: Path) -> dict[str, Any]:
 def _changed(path: Path) -> str:
     latest = max(p.stat().st_mtime for p in [path, *path.iterdir()])
     return datetime.fromtimestamp(latest).isoformat(" ", "seconds")
-
-
-def _outcomes(path: Path) -> int:
-    """Finished questions in a journal, which holds the calls of a search as well."""
-    try:
-        with open(path, "rb") as file:
-            return sum(line.startswith(b'{"kind":"outcome"') for line in file)
-    except OSError:
-        return 0
 
 
 def _recipe(path: Path) -> dict[str, Any]:

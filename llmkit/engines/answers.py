@@ -25,18 +25,22 @@ def first_choice(answer: Any) -> Any:
 def said_in_chat(choice: Any) -> tuple[str, str]:
     """The text and the reasoning of a chat choice. ValueError where it has neither, without a filter to explain it."""
     message = getattr(choice, "message", None)
-    if message is None:
+    if not hasattr(message, "content"):
         if finish_reason(choice) == "content_filter":
             return "", ""
         raise ValueError("the answer has no message")
     text, inline = texts(getattr(message, "content", None))
     thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    if not isinstance(thought, str | list | dict):  # what the answer does not need cannot spoil it
+        thought = None
     # a refusal is an answer: it stands in a field of its own, where the content is empty
     return text or texts(getattr(message, "refusal", None))[0], "\n".join(p for p in (*texts(thought), inline) if p)
 
 
 def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
     """Text and reasoning in a message's content: a string, nothing, or a list of parts, as reasoning servers send.
+
+    TypeError for anything else: it is not an empty answer, which would count as a wrong one.
 
     >>> texts([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "4"}])
     ('4', 'hm')
@@ -50,6 +54,8 @@ def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
         thinking = thinking or any(word in str(content.get("type", "")) for word in _THOUGHTS)
         inner = next((content[key] for key in ("text", "content", *_THOUGHTS, "summary") if content.get(key)), None)
         return texts(inner, thinking)
+    if content is not None:
+        raise TypeError(f"{type(content).__name__} is no content of a message")
     return "", ""
 
 

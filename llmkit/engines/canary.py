@@ -95,7 +95,7 @@ def known(server: dict[str, Any]) -> list[Canary]:
         stored = json.loads(_path(server).read_text(encoding="utf-8"))
         # files of older versions hold what each prompt was answered once
         return [Canary(**c) for c in stored.get("canaries", ())] or [Canary(seen) for seen in stored["seen"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -89,7 +89,7 @@ def content_digest(files: Iterable[Path]) -> str:
     memo_path = cache_dir() / "digests.json"
     try:
         memo = json.loads(memo_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         memo = {}
     known = len(memo)
     whole = hashlib.sha256()

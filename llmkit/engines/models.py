@@ -179,7 +179,7 @@ def _json(path: Path) -> dict[str, Any]:
         if not isinstance(read, dict):
             raise ValueError("it holds no JSON object")
         return read
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path}: {error}", "the folder is damaged: get it again") from error
 
 

@@ -184,7 +184,7 @@ class OpenAIEngine:
 
     async def _each(self, servers: list[Server], work: Work) -> dict[Server, Any]:
         """Do the same with all servers at once. One that fails is dead, and comes back with its error."""
-        starts = (_patiently(lambda s=s: work(s), self._section.retries) for s in servers)
+        starts = (_patiently(s, work, self._section.retries) for s in servers)
         results = await asyncio.gather(*starts, return_exceptions=True)
         faults = {s: r for s, r in zip(servers, results, strict=True) if isinstance(r, BaseException)}
         for server, fault in faults.items():
@@ -285,14 +285,14 @@ class _Moved(Exception):
     """The server died; the request goes back to the queue for another one."""
 
 
-async def _patiently(start: Any, retries: int) -> Any:
-    """Start a server, forgiving what may pass."""
-    tries = 0
+async def _patiently(server: Server, work: Work, retries: int) -> Any:
+    """Do something with a server that takes several calls, and forgive what may pass: `retries` times each call."""
+    tries = read = 0
     while True:
         try:
-            return await start()
+            return await work(server)
         except Again as failure:
-            tries += 1
+            tries, read = (tries if read == server.read else 0) + 1, server.read
             if tries > retries:
                 raise EngineError(
                     f"a server fails its first calls: {failure}", "is it up, and not overloaded?"

@@ -80,6 +80,7 @@ class Server:
         self.gives_logprobs = not self._templated
         self.dead = False
         self.successes = 0
+        self.read = 0  # answers of any kind that could be read, those of the canary included
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
         self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
@@ -117,7 +118,7 @@ class Server:
                 await self._listed()
             except (APIConnectionError, TimeoutError):
                 continue
-            except (APIStatusError, EngineError, ValueError):
+            except (APIStatusError, EngineError, ValueError, RecursionError):
                 return True
             return True
         return False
@@ -163,7 +164,7 @@ class Server:
                 f"no server answers at {self.address}",
                 "is it running, and is the address right? It usually ends in /v1",
             ) from error
-        except (APIStatusError, ValueError, TypeError, AttributeError):
+        except (APIStatusError, ValueError, TypeError, AttributeError, RecursionError):
             names = []  # some servers do not list their models
         if self.model is None:
             if len(names) != 1:
@@ -292,6 +293,7 @@ class Server:
             raise Again(scrub(str(error))) from error
         except (AttributeError, LookupError, TypeError, RecursionError) as error:
             raise Again("the answer is not of the form that the protocol gives it") from error
+        self.read += 1
         reported = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
         self._reported = tuple(scrub_reply(str(r or ""), "")[:_LONGEST_NAME] for r in reported)
         return value
@@ -318,8 +320,8 @@ class Server:
             if status >= 500 or status in (408, 409):
                 raise Again(f"server error {status}: {words}") from error
             raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
-        except (APIResponseValidationError, ValueError) as error:
-            raise Again("the answer is not whole JSON") from error
+        except (APIResponseValidationError, ValueError, RecursionError) as error:
+            raise Again("the answer is not whole JSON, or nested too deeply") from error
 
 
 def _tls_fault(error: BaseException) -> str | None:

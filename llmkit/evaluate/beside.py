@@ -141,7 +141,7 @@ def _training(run: Path) -> dict[str, Any] | None:
         return None
     folder, metrics = adapter_folder(adapter), {}
     for place in (folder.parent, folder):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
             metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
             break
     return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}

@@ -13,6 +13,7 @@ from llmkit.evaluate.cells import STAND, Cells
 from llmkit.evaluate.changed import changed_by_noise
 from llmkit.evaluate.samples import Sample, read_samples, recipe_of, system_prompt_of
 from llmkit.registry import unknown
+from llmkit.terminal import json_text
 
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
@@ -50,7 +51,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
             continue
         name = f"{_slug(condition, files.values())}.jsonl"
         files[condition] = name
-        lines = [json.dumps(_doc(s, system), ensure_ascii=False) for s in group]
+        lines = [json_text(_doc(s, system)) for s in group]
         written.append(_write(folder / name, "\n".join(lines) + "\n"))
     recipe = recipe_of(run)
     tokens, scorer = _setting(recipe, "rop", "max_tokens", 256), _setting(recipe, "eval", "scorer", "answer")
@@ -80,7 +81,10 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         raise UsageError(
             f"arm `{o.arm}` takes several requests for an answer, which one task cannot hold", "export `stand`"
         )
-    messages = [{"role": m["role"], "content": m["content"]} for m in asked[-1]["messages"]]
+    try:
+        messages = [{"role": m["role"], "content": m["content"]} for m in asked[-1]["messages"]]
+    except (KeyError, TypeError):
+        raise DataError(f"{o.question_id}: its prompt in samples.jsonl is damaged", "ask it again") from None
     if system and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system.strip()})
     doc = {

@@ -17,6 +17,7 @@ from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.journal import Row
+from llmkit.evaluate.samples import outcomes
 from llmkit.runs import RunFolder
 from llmkit.runs.folder import read_journal
 from llmkit.types import Reply, Request, Role
@@ -85,8 +86,11 @@ class Generations:
             self._record(role, canary)
 
     def confirm(self, engines: Mapping[Role, Engine]) -> None:
-        """Ask a finished run's servers who they are before its gates are judged; begin anew where one has changed."""
-        if self.if_changed == "stop":
+        """Ask a finished run's servers who they are before its gates are judged; begin anew where one has changed.
+
+        A run in which calls failed is not finished: going on would mix two models, so it stops as any unfinished one.
+        """
+        if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
             self.if_changed = "anew"
         try:
             for role in [role for role in engines if role == "answerer" or role in self.seen]:

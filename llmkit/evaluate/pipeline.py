@@ -246,7 +246,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
         folder = stack.enter_context(_folder(loaded, command, None, planned, system, dtype))
         joined(shards, folder)
-        known = {row["key"] for row in folder.entries() if row.get("error") is None}
+        known = {row.get("key") for row in folder.entries() if row.get("error") is None}
         for shard in shards:
             rows = list(RunFolder(shard).entries())
             noisy = [row for row in rows if row.get("kind") == "noise" and row["error"] is None]

@@ -132,7 +132,7 @@ def facts_of(run: Path) -> Mapping[str, Any]:
     path = run / "run.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
     if not isinstance(facts, Mapping):
         raise DataError(f"{path}: no object with fields", "the same llmkit command writes it again")

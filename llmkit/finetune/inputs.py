@@ -41,7 +41,7 @@ def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> No
     """
     try:
         stored = json.loads((path / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return
     names = [name for name in found if going_on or name != _NOISE]
     changed = [name for name in names if name in stored and stored[name] != found[name]]

@@ -148,7 +148,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     if text.lstrip()[:1] == "[":
         try:
             parsed = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is not JSON: {error}") from None
         for number, row in enumerate(parsed, 1):
             yield f"{path}, row {number}", row
@@ -157,7 +157,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             try:
                 yield f"{path}:{number}", json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not JSON: {error}") from None
 
 

@@ -102,15 +102,16 @@ def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random
     return said
 
 
-_ASKS = re.compile(
-    r"\bhow (?:many|much|far|long|old|fast|tall|big|high|often)\b|\b(?:what|find|calculate|determine|compute)\b[^.?]*\b"
-    r"(?:total|sum|cost|price|average|number|percent\w*|ratio|difference|profit|value|amount|speed|length|area|age|"
+_HOW_MANY = re.compile(r"\bhow (?:many|much|far|long|old|fast|tall|big|high|often)\b", re.IGNORECASE)
+_ASKING = re.compile(r"\b(?:what|find|calculate|determine|compute)\b", re.IGNORECASE)
+_QUANTITY = re.compile(
+    r"\b(?:total|sum|cost|price|average|number|percent\w*|ratio|difference|profit|value|amount|speed|length|area|age|"
     r"probability|rate|weight|distance|volume|time)\b",
     re.IGNORECASE,
 )
 _NO_COUNTS = frozenset({"one", "first", "second", "third", "once", "half", "quarter", "none", "nil", "zero"})
 _COUNTS = NUMBER_WORDS - _NO_COUNTS  # "What could one do in half a second?" is no arithmetic
-_DATE = re.compile(r"\d+/\d+/\d+|\b[A-Z]{2}/[A-Z]{2}/[A-Z]{4}\b")
+_DATE = re.compile(r"(?<!\d)\d+/\d+/\d+|\b[A-Z]{2}/[A-Z]{2}/[A-Z]{4}\b")
 
 
 def asks_for_a_number(text: str) -> bool:
@@ -119,9 +120,14 @@ def asks_for_a_number(text: str) -> bool:
     >>> asks_for_a_number("Tom has 3 pens and buys 4. How many has he?"), asks_for_a_number("How many legs has an ant?")
     (True, False)
     """
-    if _DATE.search(text) or not _ASKS.search(text):
+    if _DATE.search(text) or not (_HOW_MANY.search(text) or any(map(_asks_for_quantity, re.split("[.?]", text)))):
         return False
     return bool(NUMBER.search(text)) or not _COUNTS.isdisjoint(re.findall(r"[a-z]+", text.lower()))
+
+
+def _asks_for_quantity(sentence: str) -> bool:
+    asking = _ASKING.search(sentence)
+    return bool(asking and _QUANTITY.search(sentence, asking.end()))
 
 
 def sentence_starts(source: Source) -> list[int]:

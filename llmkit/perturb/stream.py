@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
@@ -228,7 +228,10 @@ def _until_fault(rows: Iterable[Row | Line], faults: list[DataError]) -> Iterato
 
 def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made]:
     chunks = _chunked(rows, job.fields.question)
-    if workers == 1:
+    first = list(islice(chunks, workers if workers > 1 else 0))
+    chunks = chain(first, chunks)
+    workers = min(workers, len(first))  # a pool starts all of its processes at once, needed or not
+    if workers <= 1:
         yield from map(job.made, chunks)
         return
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"

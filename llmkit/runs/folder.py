@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,15 @@ from llmkit.errors import DataError, UsageError
 from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment
 from llmkit.secrets import scrub, scrub_values
+from llmkit.terminal import escape_json
 
 _JOURNAL = "samples.jsonl"
 _TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
 """Where the user's own texts and a model's replies stand in result files: they are kept word for word."""
+
+
+_OUTCOME = re.compile(rb'\{"kind":"outcome","key":"((?:[^"\\]|\\.)*)"')
+_NO_ERROR = b'"error":null'  # never inside a text, where JSON escapes the quotes
 
 
 class RunFolder:
@@ -99,8 +105,7 @@ class RunFolder:
             entry = entry | {"error": scrub(error)}
         if self.generation > 1:
             entry = entry | {"generation": self.generation}
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
-        data = line.encode("utf-8", "surrogatepass")
+        data = _json_bytes(entry, separators=(",", ":"))
         with on_disk(self.path):
             while data:
                 data = data[os.write(self._journal, data) :]
@@ -111,8 +116,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file: under a temporary name, then renamed."""
-        text = json.dumps(scrub_values(value, _TEXTS), ensure_ascii=False, indent=2) + "\n"
-        write_atomic(self.path / name, text)
+        write_atomic(self.path / name, _json_bytes(scrub_values(value, _TEXTS), indent=2))
         return self.path / name
 
     def close(self) -> None:
@@ -123,6 +127,13 @@ class RunFolder:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _json_bytes(value: Any, **form: Any) -> bytes:
+    """A line or a file of JSON that is safe to look at, in UTF-8 that every program reads: half of a surrogate pair,
+    which has no UTF-8, becomes the escape that JSON has for it."""
+    text = escape_json(json.dumps(value, ensure_ascii=False, **form))
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterator[dict[str, Any]]:
@@ -145,6 +156,18 @@ def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterat
             ) from error
 
 
+def answered(folder: Path) -> int:
+    """How many answers a run has: each key once, as often as it was asked, since the run last began anew; what failed
+    is none. Reads no line whole, as journals can be long."""
+    keys: set[bytes] = set()
+    for _, line in _lines(folder / _JOURNAL, ""):
+        if line.startswith(b'{"kind":"generation"'):
+            keys.clear()
+        elif (found := _OUTCOME.match(line)) and _NO_ERROR in line:
+            keys.add(found[1])
+    return len(keys)
+
+
 def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
     """The whole lines of a journal with their numbers: those of one kind, or all."""
     if not path.is_file():
@@ -161,11 +184,15 @@ def _generation(folder: Path) -> tuple[int, str]:
     return len(marks) + 1, marks[-1]["place"] if marks else ""
 
 
-# What every line of a kind has, whatever llmkit wrote it.
+# What every line of a kind has, whatever llmkit wrote it, and what the parts of a call are where it has them.
 _FIELDS = {
     "outcome": ("key", "error", "question_id", "cluster_id", "condition", "arm", "draw", "correct", "gold", "text"),
     "noise": ("key", "error"),
+    "verdict": ("key", "parsed", "correct"),
+    "canary": ("key", "seen", "model", "fingerprint", "kept"),
+    "generation": ("key", "place"),
 }
+_OF_A_CALL = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
 
 
 def _checked(row: Any) -> dict[str, Any]:
@@ -174,6 +201,12 @@ def _checked(row: Any) -> dict[str, Any]:
         raise ValueError("it is no object with fields")
     if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
         raise ValueError(f"it has no `{missing[0]}`")
+    calls = row.get("calls")
+    for call in calls if isinstance(calls, list) else ():
+        if not isinstance(call, dict):
+            raise ValueError("a call in it is no object with fields")
+        if wrong := [name for name in call if not isinstance(call[name], _OF_A_CALL.get(name, object))]:
+            raise ValueError(f"a call in it has a `{wrong[0]}` that is none")
     return row
 
 

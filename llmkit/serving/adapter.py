@@ -225,7 +225,7 @@ def _type(path: Path) -> str:
         )
     try:
         kind = str(json.loads((path / CONFIG).read_text(encoding="utf-8"))["peft_type"]).upper()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type") from None
     if kind not in _KEY:
         from peft import PeftType

@@ -29,7 +29,7 @@ def names_talklora(arguments: Iterable[str]) -> bool:
         if argument.startswith("{"):
             try:
                 path = json.loads(argument).get("path", "")
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
         if path and peft_type(path) == "TALKLORA":
             return True
@@ -41,7 +41,7 @@ def peft_type(folder: str | Path) -> str | None:
     try:
         config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
         return str(config["peft_type"]).upper()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -23,7 +23,7 @@ RECIPE = {
     "rop.search.pool": 6,
     "eval.interval.draws": 100,
 }
-ROWS = ("perturb", "task:arithmetic", "--op", "ec,sc,uic", "--rate", "0.3", "--set", "data.size=300", "--quiet")
+ROWS = ("perturb", "task:arithmetic", "--op", "ec,sc,uic", "--rate", "0.3", "--set", "data.size=600", "--quiet")
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 ENDS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 130}
 

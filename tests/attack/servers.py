@@ -22,7 +22,7 @@ KEY = "sk-attack-0123456789abcdef"
 COMMAND = (
     *("eval", "--model", "tiny", "--task", "arithmetic", "--limit", "3", "--conditions", "ec", "--rate", "0.3"),
     *("--set", "data.size=60", "--set", "eval.interval.draws=100", "--set", "engine.retries=0"),
-    *("--set", "engine.timeout_s=1", "--gate", "stand.drop <= 0.9 high"),
+    *("--set", "engine.timeout_s=1", "--gate", "stand.drop <= 0.9 point"),
 )
 # Which calls a fault strikes, by the text that is asked.
 CALLS: dict[str, Callable[[str], bool]] = {

@@ -27,6 +27,12 @@ def metrics() -> dict:
     return measure(outcomes, load().recipe.eval, 7) | {"gates": [GATE.row()]}
 
 
+def answer(folder: RunFolder, key: str, error: str | None = None) -> None:
+    said = '"error":null'
+    row = {"kind": "outcome", "key": key, "question_id": key, "cluster_id": key, "condition": "clean", "arm": "stand"}
+    folder.append({**row, "draw": 0, "correct": True, "gold": "1", "text": said, "error": error})
+
+
 @pytest.fixture
 def runs(llmkit) -> dict[str, Path]:
     """One finished run, one that was interrupted, and a folder that is no run."""
@@ -36,9 +42,11 @@ def runs(llmkit) -> dict[str, Path]:
         recipe = load("demo", [f"seed={seed}", "output.name=" + name]).recipe
         with RunFolder.open("runs", name, digest(recipe), recipe=None, resolved=to_yaml(recipe)) as folder:
             folder.append({"kind": "search", "key": "s", "calls": []})
-            folder.append({"kind": "outcome", "key": "q"})
+            answer(folder, "q")
             if name == "done":
-                folder.append({"kind": "outcome", "key": "r"})
+                answer(folder, 'the "second"', error="too many requests")
+                answer(folder, 'the "second"')
+                answer(folder, "third", error="too many requests")
                 folder.write_json("metrics.json", metrics())
             made[name] = folder.path
     return made
@@ -55,6 +63,13 @@ def test_ls(llmkit, runs):
     out = llmkit("runs", "ls")[1]
     assert runs["done"].name in out
     assert "other" not in out
+
+
+def test_ls_counts_an_answer_once_and_only_since_the_run_began_anew(llmkit, runs):
+    with RunFolder.reopen(runs["done"]) as folder:
+        folder.begin_generation()
+        answer(folder, "q")
+    assert [row["outcomes"] for row in json.loads(llmkit("runs", "ls", "--json")[1])] == [1, 1]
 
 
 def test_ls_elsewhere_and_of_nothing(llmkit):

@@ -123,6 +123,13 @@ def test_a_server_too_slow_for_so_many_at_once_gets_fewer_and_answers_all():
     assert [f.error for f in done.values()] == [None] * len(QUESTIONS)
 
 
+def test_a_server_that_fails_now_and_then_can_be_started():
+    """Each call of the start may fail `retries` times, not all of them together."""
+    with FaultServer(lambda text, attempt: "500" if attempt % 2 == 0 else None) as server:
+        assert run(connect(server.url, retries=1), QUESTIONS[:2])[QUESTIONS[0]].error is None
+        assert sum(server.answered.values()) > sum(server.answered[text] for text in QUESTIONS) + 1
+
+
 def test_a_lasting_fault_is_recorded_and_never_cached(tmp_path):
     bad = {QUESTIONS[3]: "500", QUESTIONS[5]: "reset", QUESTIONS[7]: "400", QUESTIONS[9]: "empty", QUESTIONS[11]: "404"}
     cache = ResponseCache(tmp_path / "replies.sqlite")

@@ -56,13 +56,18 @@ PARTS = [
         (["plain ", {"text": "parts"}], "plain parts", ""),
         ([{"type": "reasoning", "summary": ["why"]}], "", "why"),
         (None, "", ""),
-        (7, "", ""),
     ],
 )
 def test_content_may_be_a_list_of_parts(content, text, reasoning):
     with FaultServer(change=with_message(content=content)) as server:
         reply = ask(server.url, "what is it")["what is it"]
     assert (reply.text, reply.reasoning) == (text, reasoning)
+
+
+def test_reasoning_in_no_form_at_all_leaves_the_answer():
+    with FaultServer(change=with_message(reasoning_content=True)) as server:
+        reply = ask(server.url, "what is it")["what is it"]
+    assert (reply.text, reply.reasoning) == ("it is what", "")
 
 
 def test_a_refusal_is_what_was_said():
@@ -84,18 +89,37 @@ def test_a_content_filter_is_an_answer(tmp_path):
     "change",
     [
         lambda answer: answer | {"choices": [answer["choices"][0] | {"message": None}]},
+        lambda answer: answer | {"choices": [answer["choices"][0] | {"message": "just a text"}]},
         lambda answer: answer | {"choices": "none"},
         lambda answer: answer | {"choices": [None]},
         lambda answer: answer | {"choices": {"0": answer["choices"][0]}},
         lambda answer: [answer],
         lambda answer: "just a text",
         lambda answer: None,
+        with_message(content=7),
+        with_message(content=[{"type": "text", "text": 7}]),
     ],
 )
 def test_an_answer_in_no_form_at_all_is_a_failure_that_can_be_read(change):
     match = "a server fails its first calls: the answer "
     with FaultServer(change=change, logprobs=False) as server, pytest.raises(EngineError, match=match):
         ask(server.url, "what is it")
+
+
+@pytest.mark.parametrize("page", ["models", "completions"])
+def test_an_answer_nested_too_deeply_is_a_failure_that_can_be_read(page, monkeypatch):
+    deep = b"[" * 50_000 + b"]" * 50_000
+
+    def fault(handler, *_):
+        handler._send_bytes(200, deep, {})
+
+    with FaultServer(lambda text, attempt: fault if page == "completions" else None) as server:
+        if page == "models":
+            monkeypatch.setattr("fault_server._Handler.do_GET", fault)
+            assert ask(server.url, "what is it")["what is it"].text == "it is what"
+        else:
+            with pytest.raises(EngineError, match="nested too deeply"):
+                ask(server.url, "what is it")
 
 
 @pytest.mark.parametrize("top", [None, [], [{"token": None, "logprob": "x"}]])

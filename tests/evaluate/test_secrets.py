@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from zlib import crc32
 
 import pytest
 from fault_server import FaultServer
@@ -27,7 +28,7 @@ model: {{path: tiny}}
 engine: {{kind: openai, base_url: ["{url}"], api_key_env: HOUSE_PASS, retries: 0}}
 data: {{task: arithmetic, limit: 4, size: 60}}
 perturb: {{conditions: [ec]}}
-eval: {{gates: [{{metric: stand.drop, max: 0.99}}], interval: {{draws: 200}}}}
+eval: {{gates: [{{metric: stand.drop, max: 0.99, bound: point}}], interval: {{draws: 200}}}}
 """
 
 
@@ -60,7 +61,7 @@ def test_no_key_is_in_a_run_folder_or_on_the_screen(address, debug, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOUSE_PASS", SECRETS["header"])
-    with FaultServer(lambda text, attempt: "echo" if "?" in text and len(text) % 2 else None) as server:
+    with FaultServer(lambda text, attempt: "echo" if "?" in text and crc32(text.encode()) % 2 else None) as server:
         url = address.format(host=server.url.removeprefix("http://"))
         (tmp_path / "mine.yaml").write_text(RECIPE.format(recipe=SECRETS["recipe"], url=url))
         code = run_alone([*debug, "eval", "mine.yaml"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.cli import app, common
-from llmkit.perturb import undo
+from llmkit.perturb import stream, undo
 from llmkit.types import Edit
 
 ROWS = [
@@ -84,8 +84,26 @@ def test_sources_give_the_same_noise(llmkit, source, tmp_path):
     assert llmkit("-", "--op", "ec", stdin=jsonl(ROWS))[1] == expected
 
 
-def test_workers_do_not_change_a_byte(llmkit, source):
+def test_workers_do_not_change_a_byte(llmkit, source, monkeypatch):
+    monkeypatch.setattr(stream, "_CHUNK", 50)
     assert llmkit(source, "--op", "ec,sc", "--workers", "2")[1] == llmkit(source, "--op", "ec,sc")[1]
+
+
+def test_no_more_processes_are_started_than_there_is_work_for(llmkit, source, monkeypatch):
+    sizes = []
+
+    class Pool(stream.ProcessPoolExecutor):
+        def __init__(self, workers, *more):
+            sizes.append(workers)
+            super().__init__(workers, *more)
+
+    monkeypatch.setattr(stream, "ProcessPoolExecutor", Pool)
+    alone = llmkit(source, "--op", "ec")[1]
+    assert llmkit(source, "--op", "ec", "--workers", "1024")[1] == alone
+    assert sizes == []
+    monkeypatch.setattr(stream, "_CHUNK", 100)
+    assert llmkit(source, "--op", "ec", "--workers", "1024")[1] == alone
+    assert sizes == [3]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -150,8 +168,9 @@ def test_a_task_is_a_source(llmkit):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ids_are_found_wherever_they_stand(llmkit, workers):
+def test_ids_are_found_wherever_they_stand(llmkit, workers, monkeypatch):
     """Lines with a plain id go to the workers unread; what comes out is what reading them first gives."""
+    monkeypatch.setattr(stream, "_CHUNK", 10)
     text = "Maria buys red apples because they are cheaper. How many {n} are left?"
     rows = [
         {"id": "a", "question": text},

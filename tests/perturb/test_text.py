@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
+from llmkit.perturb import Perturber
 from llmkit.perturb.numerals import keeps_numbers, numbers
 from llmkit.perturb.protection import Protection
 from llmkit.perturb.text import Change, Source, apply, compose, strength, undo
@@ -113,3 +114,12 @@ def test_long_texts_are_measured_edit_by_edit(text, changed):
 def test_undo_puts_insertions_and_deletions_back():
     assert undo("ac", [Edit(1, 1, "b", "")]) == "abc"
     assert undo("abxc", [Edit(2, 3, "", "x")]) == "abc"
+
+
+@pytest.mark.parametrize("piece", ["9", "find ", "x", "a@", "{{", "$ a = b ", "\\left("])
+def test_a_text_of_one_piece_over_and_over_is_done_in_moments(piece):
+    """A hundred kilobytes take most of a minute where the work grows with the square of the length."""
+    text = piece * (100_000 // len(piece))
+    for spec in ("ec", "sc", "uic"):
+        made = Perturber(spec, rate=0.1, seed=7).apply(text, "q")
+        assert undo(made.text, made.edits) == text

@@ -7,11 +7,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmkit.errors import DataError, Incomplete, UsageError
 from llmkit.runs import RunFolder
+from llmkit.terminal import visible
 
 
 def open_folder(root, **kwargs):
@@ -37,6 +42,34 @@ def test_the_journal_gives_back_what_was_appended(tmp_path):
             folder.append(row)
     with open_folder(tmp_path) as folder:
         assert list(folder.entries()) == rows
+
+
+def is_whole(text):
+    """Whether no two halves of a surrogate pair stand beside each other: in JSON these are the pair."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") == text
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(st.characters(exclude_categories=())).filter(is_whole))
+def test_no_file_of_a_run_holds_a_control_sequence_and_each_reads_back_equal(text):
+    value = {"text": text, text: ["\x9b2J", "\u202e", "größer"]}
+    with TemporaryDirectory() as root, RunFolder.reopen(Path(root)) as folder:
+        folder.append(value)
+        folder.write_json("metrics.json", value)
+        read = [*folder.entries(), json.loads((folder.path / "metrics.json").read_text(encoding="utf-8"))]
+        written = [(folder.path / name).read_text(encoding="utf-8") for name in ("samples.jsonl", "metrics.json")]
+    assert read == [value, value]
+    assert [visible(text) for text in written] == written
+    assert all("größer" in text for text in written), "what is only foreign stays readable"
+
+
+def test_a_journal_with_raw_characters_is_still_read(tmp_path):
+    row = {"kind": "note", "key": "\x9b2J\u202e\x7f\ud800", "n": 1}
+    line = json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+    with open_folder(tmp_path) as folder:
+        (folder.path / "samples.jsonl").write_bytes(line.encode("utf-8", "surrogatepass"))
+        folder.append(row)
+        assert list(folder.entries()) == [row, row]
 
 
 @pytest.mark.parametrize("torn", ['{"id": 1, "te', '{"id": 1}', "x" * 200_000])

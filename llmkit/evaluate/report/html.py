@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit import __version__
+from llmkit.errors import DataError
 from llmkit.evaluate.cells import STAND, Cells, is_clean, is_noisy, pair_key
 from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
@@ -130,7 +131,18 @@ def browser(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What a run folder's files say of the run: title, rows of facts, and the instructions that it used."""
+    """What a run folder's files say of the run: title, rows of facts, and the instructions that it used.
+
+    DataError where they say it in no form that llmkit writes.
+    """
+    try:
+        return _facts(folder)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        problem = f"{folder}: env.json, run.json, instructions.json or recipe.resolved.yaml was changed"
+        raise DataError(problem, "the same llmkit command writes them again") from None
+
+
+def _facts(folder: Path) -> dict[str, Any]:
     recipe, environment = recipe_of(folder), _json(folder / "env.json")
     written = _json(folder / "instructions.json")
     told = written.get("instructions") or []
@@ -238,7 +250,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     """A file's content, or nothing: a report is still of use without one of a run's records."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}
 
