@@ -44,12 +44,9 @@ def adapted(kind: str = "llama", variant: str = "talklora", **settings) -> PeftM
 
 
 def shared(model: PeftModel, adapter: str = "default") -> dict[str, torch.Tensor]:
-    tuner = model.base_model
-    return {
-        name: module[adapter].weight
-        for name, module in tuner._modules.items()
-        if name.startswith("talklora_B_") and adapter in module
-    }
+    """The weight of every B that belongs to more than one layer, by its group."""
+    groups = model.base_model.talklora_B
+    return {group: module.weight for group, module in groups[adapter].items()} if adapter in groups else {}
 
 
 def trainable(model: nn.Module) -> set[str]:

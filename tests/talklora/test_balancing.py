@@ -11,7 +11,7 @@ from helpers.adapters import adapted, inputs
 from peft import get_peft_model
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.functions import balance
+from llmkit.talklora.balancing import balance
 
 
 def layer(**settings) -> TalkLoraLayer:

@@ -293,7 +293,7 @@ def test_a_quantised_base_is_only_ever_called(monkeypatch):
             return x.clone()
 
     Int8Linear.__name__ = "Linear"  # how PEFT knows a foreign layer's sizes
-    monkeypatch.setattr("llmkit.talklora.layer.resolve_quantization_backend", lambda layer: Backend())
+    monkeypatch.setattr("llmkit.talklora.layer.resolve_quantization_backend", lambda layer, **needed: Backend())
     base = models.mlp()
     base.lin0, base.lin1 = Int8Linear(base.lin0), Int8Linear(base.lin1)
     x = inputs("mlp")

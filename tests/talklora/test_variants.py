@@ -8,7 +8,8 @@ from helpers import models
 from peft import get_peft_model
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import effective_talk, latent_router
+from llmkit.talklora.functions import latent_router
+from llmkit.talklora.spectral import bounded
 
 
 def layer(**settings) -> TalkLoraLayer:
@@ -28,14 +29,35 @@ def gates(module: TalkLoraLayer, x: torch.Tensor) -> torch.Tensor:
     ("settings", "message"),
     [
         ({"r": 10}, "r=10 is not divisible by num_experts=4: choose r from 8, 12 or num_experts from 1, 2, 5, 10"),
-        ({"r": 0}, "must be positive"),
+        ({"r": 0}, "`r` should be a positive integer value but the value passed is 0"),
+        ({"r": 8.0}, "`r` should be a positive integer"),
+        ({"num_experts": 4.0}, "`num_experts` should be a positive integer value but the value passed is 4.0"),
+        ({"num_experts": 0}, "`num_experts` should be a positive integer"),
+        ({"num_experts": True}, "`num_experts` should be a positive integer"),
+        ({"dropout": 1.5}, "dropout=1.5 must be at least 0 and less than 1"),
+        ({"gate_dropout": -0.1}, "gate_dropout=-0.1 must be"),
+        ({"output_dropout": float("nan")}, "output_dropout=nan must be"),
+        ({"alpha": -16}, "alpha=-16 must be positive, or None"),
+        ({"alpha": 0}, "alpha=0 must be positive"),
+        ({"alpha": "16"}, "alpha=16 must be positive"),
+        ({"balance_coef": -1.0}, "balance_coef=-1.0 must not be negative"),
         ({"talk": "loudly"}, "talk='loudly': choose one of on, off, frozen, after-softmax"),
         ({"router_input": "input"}, "needs router_input='latent'"),
         ({"router_input": "none", "talk": "off", "top_k": 2}, "constant gates"),
         ({"top_k": 5}, "between 1 and num_experts=4"),
         ({"spectral_bound": 0.0}, "must be positive"),
-        ({"layers_pattern": "layers"}, "give that too"),
-        ({"target_modules": ".*q", "layers_to_transform": 1}, "regular expression"),
+        (
+            {"layers_pattern": "layers"},
+            "When `layers_pattern` is specified, `layers_to_transform` must also be specified.",
+        ),
+        (
+            {"target_modules": ".*q", "layers_to_transform": 1},
+            "`layers_to_transform` cannot be used when `target_modules`",
+        ),
+        (
+            {"target_modules": ".*q", "layers_pattern": "h"},
+            "`layers_pattern` cannot be used when `target_modules` is a str",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
@@ -49,6 +71,7 @@ def test_an_unknown_preset_names_the_known_ones():
 
 
 def test_scales():
+    assert TalkLoraConfig(r=64).scale == TalkLoraConfig(r=8).scale == 1
     assert TalkLoraConfig(r=16, alpha=32).scale == 2
     assert TalkLoraConfig(r=16, alpha=32, use_rslora=True).scale == 8
     assert TalkLoraConfig.preset("talklora-released", r=16).scale == 1
@@ -85,7 +108,7 @@ def test_t15_the_spectral_bound_holds_after_every_step():
         optimizer.step()
         C = module.talklora_C["default"].weight
         norms.append(torch.linalg.matrix_norm(C, 2).item())
-        effective = effective_talk(module.settings["default"], C)
+        effective = bounded(C, 1.0)
         assert torch.linalg.matrix_norm(effective, 2) <= 1 + 1e-5
     assert max(norms) > 1  # the bound was needed
 
