@@ -16,7 +16,7 @@ from torch import Tensor
 _LAYER_LIST = re.compile(r"(layers?|blocks?|h)$")  # as models call the list of their layers: transformer_blocks too
 ROOT = "base_model.model."
 B_SUFFIX = ".talklora_B.weight"
-_OLD_PREFIX = "base_model.talklora_B_"
+_OLD_KEY = re.compile(r"\btalklora_B_(\w+)\.weight$")
 
 
 def projection_type(path: str) -> str:
@@ -63,8 +63,12 @@ def find_shared(state_dict: Mapping[str, Tensor], path: str, in_features: int) -
         and state_dict[f"{ROOT}{where}.talklora_A.weight"].shape[1] == in_features
     ]
     if not found:
-        stem = _OLD_PREFIX + _old_group(path, in_features, 0)[:-1]  # up to "<d>x"
-        found = [key for key in state_dict if re.fullmatch(re.escape(stem) + r"\d+\.weight", key)]
+        stem = _old_group(path, in_features, 0)[:-1]  # up to "<d>x"
+        found = [
+            key
+            for key in state_dict
+            if (old := _OLD_KEY.search(key)) and re.fullmatch(re.escape(stem) + r"\d+", old[1])
+        ]
     if len(found) != 1:
         raise ValueError(
             f"{'several' if found else 'no'} shared B for {path}" + (f": {', '.join(found)}" if found else "")
@@ -82,23 +86,22 @@ def _old_group(path: str, in_features: int, out_features: int) -> str:
 
 
 def is_old(key: str) -> bool:
-    return key.startswith(_OLD_PREFIX)
+    return _OLD_KEY.search(key) is not None
 
 
 def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int) -> str | None:
-    """The key among `keys` that holds B of the module at `path`, None where no file of old has any.
+    """The key among `keys` that holds B of the module at `path`, None where this is no old file.
 
-    `key_mapping` renames layers and not these keys. Then it is the one of the same sizes whose name ends most alike.
+    `key_mapping` renames layers and not these keys. Then it is the one of the same sizes whose last words are the same
+    for longest. ValueError where several are.
     """
-    old = [key for key in keys if is_old(key)]
-    if not old:
-        return None
     wanted = _old_group(path, in_features, out_features)
-    if f"{_OLD_PREFIX}{wanted}.weight" in old:
-        return f"{_OLD_PREFIX}{wanted}.weight"
-    alike = {key: _common_end(key.removeprefix(_OLD_PREFIX).removesuffix(".weight"), wanted) for key in old}
-    last_word = len(_old_group(path.split(".")[-1], in_features, out_features))
-    best = [key for key, length in alike.items() if length == max(alike.values()) >= last_word]
+    names = {key: match[1] for key in keys if (match := _OLD_KEY.search(key))}
+    if wanted in names.values() or not names:
+        return next((key for key, name in names.items() if name == wanted), None)
+    alike = {key: _words_in_common(name, wanted) for key, name in names.items()}
+    least = len(_old_group(path.split(".")[-1], in_features, out_features).split("_"))
+    best = [key for key, words in alike.items() if words == max(alike.values()) >= least]
     if len(best) != 1:
         raise ValueError(
             f"the file does not say which B belongs to {path}: load it into the model that it was saved from, save it "
@@ -107,5 +110,7 @@ def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int)
     return best[0]
 
 
-def _common_end(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False)))
+def _words_in_common(one: str, other: str) -> int:
+    """How many words two groups have in common, from their ends."""
+    pairs = zip(reversed(one.split("_")), reversed(other.split("_")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
