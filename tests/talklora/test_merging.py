@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import peft
 import pytest
 import torch
 from helpers import models
@@ -68,9 +67,6 @@ def test_merging_twice_adds_the_adapter_once():
     assert torch.equal(output(model, x), once)
 
 
-@pytest.mark.skipif(
-    tuple(map(int, peft.__version__.split(".")[:2])) < (0, 21), reason="PEFT itself does this since 0.21 only"
-)
 def test_a_merged_adapter_cannot_be_deleted():
     model, x = adapted(num_experts=1), inputs("llama")
     model.merge_adapter()

@@ -68,7 +68,7 @@ def test_mixed_batches_that_cannot_be_are_refused():
     model, x = adapted(), inputs("llama", rows=2)
     with pytest.raises(ValueError, match=r"non-existing adapter\(s\): nobody"):
         model(x, adapter_names=["default", "nobody"])
-    with pytest.raises(ValueError, match="Length of `adapter_names` should be .* but got 1 and 2"):
+    with pytest.raises(ValueError, match=r"Length of `adapter_names` should be .* but got 1 and 2"):
         model(x, adapter_names=["default"])
     with pytest.raises(ValueError, match="Cannot pass `adapter_names` when the model is in training mode"):
         model.train()(x, adapter_names=["default", "default"])

@@ -216,9 +216,9 @@ def test_an_encoder_and_a_decoder_keep_their_own_b_through_a_key_mapping(old_key
 
 
 def test_an_old_file_that_does_not_say_whose_b_is_whose_is_refused(tmp_path):
-    base = lambda a, b: nn.ModuleDict(
-        {a: nn.ModuleDict({"lin": nn.Linear(4, 4)}), b: nn.ModuleDict({"lin": nn.Linear(4, 4)})}
-    )  # noqa: E731, E501
+    def base(*names: str) -> nn.Module:
+        return nn.ModuleDict({name: nn.ModuleDict({"lin": nn.Linear(4, 4)}) for name in names})
+
     model = get_peft_model(base("one", "two"), config(target_modules=["lin"]))
     model.save_pretrained(tmp_path)
     rename(tmp_path, old_keys=True)

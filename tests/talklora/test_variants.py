@@ -48,15 +48,15 @@ def gates(module: TalkLoraLayer, x: torch.Tensor) -> torch.Tensor:
         ({"spectral_bound": 0.0}, "must be positive"),
         (
             {"layers_pattern": "layers"},
-            "When `layers_pattern` is specified, `layers_to_transform` must also be specified.",
+            "`layers_to_transform` must also be specified.",
         ),
         (
             {"target_modules": ".*q", "layers_to_transform": 1},
-            "`layers_to_transform` cannot be used when `target_modules`",
+            "`layers_to_transform` cannot be used when",
         ),
         (
             {"target_modules": ".*q", "layers_pattern": "h"},
-            "`layers_pattern` cannot be used when `target_modules` is a str",
+            "`layers_pattern` cannot be used when",
         ),
     ],
 )
@@ -121,3 +121,29 @@ def test_released_dropouts_work_in_training_only():
     noisy = module.train().delta(x, "default")
     assert (noisy == 0).float().mean() > 0.4
     assert not torch.equal(noisy, calm)
+
+
+@pytest.mark.parametrize("settings", [{}, {"talk": "after-softmax"}, {"talk": "off", "router_input": "input"}], ids=str)
+def test_one_expert_has_nothing_that_cannot_learn(settings):
+    module = layer(num_experts=1, **settings).train()
+    module(torch.randn(6, 12)).square().sum().backward()
+    assert all(p.grad.any() for p in module.parameters() if p.requires_grad)
+    assert not module.talklora_router
+    assert not module.talklora_C
+
+
+def test_alpha_none_is_the_default_and_a_stated_alpha_stays(tmp_path):
+    assert TalkLoraConfig().alpha is None
+    TalkLoraConfig(r=8, alpha=4).save_pretrained(tmp_path)
+    assert TalkLoraConfig.from_pretrained(tmp_path).scale == 0.5
+
+
+def test_folds_are_kept_unless_switched_off():
+    x = torch.randn(6, 12)
+    kept, free = (layer(keep_folds=keep).eval() for keep in (True, False))
+    with torch.no_grad():
+        torch.testing.assert_close(kept(x), free(x))
+    assert kept.folds
+    assert not free.folds
+    adapter = sum(p.numel() for name, p in kept.named_parameters() if "talklora_" in name)
+    assert kept.folds["default"].rows.numel() < adapter
