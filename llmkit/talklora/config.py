@@ -67,8 +67,8 @@ class TalkLoraConfig(PeftConfig):
     keep_folds: bool = field(
         default=True,
         metadata={
-            "help": "Keep each layer's A, E, C and router folded into one matrix while no gradient is computed: "
-            "faster, for about three quarters of the adapter's own size in memory."
+            "help": "Keep A, E, C and router of each layer as one matrix, (r + n, d), while no gradient is computed: "
+            "faster, for about the adapter's own size in memory."
         },
     )
 

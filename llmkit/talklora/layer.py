@@ -131,9 +131,9 @@ class TalkLoraLayer(BaseTunerLayer):
         """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
-        if self._keeps_fold(config, A.weight):
+        if self._may_keep_rows(config, A.weight):
             z = nn.functional.linear(x, self.kept_rows(adapter_name))  # (..., n m + n)
-            v = self._gated(z, adapter_name)
+            v = self._weigh(z, adapter_name)
         else:
             if self.training and config.dropout:
                 x = nn.functional.dropout(x, config.dropout)
@@ -151,7 +151,7 @@ class TalkLoraLayer(BaseTunerLayer):
             z = h @ self._rows(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
                 z = torch.cat([z, x.to(wide) @ W.to(wide).T], dim=-1)
-            return self._gated(z, adapter_name)
+            return self._weigh(z, adapter_name)
 
     def _rows(self, adapter_name: str, like: Tensor) -> Tensor:
         """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
@@ -166,7 +166,7 @@ class TalkLoraLayer(BaseTunerLayer):
         reads_input = config.has_router and config.router_input == "input"
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
-    def _gated(self, z: Tensor, adapter_name: str) -> Tensor:
+    def _weigh(self, z: Tensor, adapter_name: str) -> Tensor:
         """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
@@ -174,10 +174,10 @@ class TalkLoraLayer(BaseTunerLayer):
         n = config.num_experts
         u, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
-        gate = self._gates(logits, C, config)  # (..., n)
+        gate = self._route(logits, C, config)  # (..., n)
         return (u.unflatten(-1, (n, -1)) * gate[..., None]).flatten(-2)  # (..., n, m) in between
 
-    def _gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
+    def _route(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
         p = torch.softmax(logits, dim=-1)
         kept = keep_largest(p, config.top_k)
@@ -192,7 +192,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     # ---- the kept fold
 
-    def _keeps_fold(self, config: TalkLoraConfig, A: Tensor) -> bool:
+    def _may_keep_rows(self, config: TalkLoraConfig, A: Tensor) -> bool:
         """Whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or traced."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not config.keep_folds:
             return False
