@@ -105,7 +105,7 @@ class Adapter:
 
     def mixer(self, module: str) -> Tensor | None:
         """C (n, n) of a module whose gates talk after the softmax, else None."""
-        if self.type == "LORA" or self.settings.talk != "after-softmax":
+        if self.type == "LORA" or not self.settings.talks_after:
             return None
         return self.weights[f"base_model.model.{module}.talklora_C.weight"]
 

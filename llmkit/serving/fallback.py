@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from llmkit.errors import DataError
 from llmkit.serving.adapter import Adapter
-from llmkit.talklora.layer import gates
+from llmkit.talklora.functions import gates
 
 
 class Adapted(nn.Module):

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from peft import PeftConfig
 
+from llmkit.talklora.presets import PRESETS
 from llmkit.talklora.registration import peft_type
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # The paper's equations (4) to (7).
-    "talklora": {},
-    # The released code: one dropout in three places, and alpha never used (scale 1).
-    "talklora-released": {"dropout": 0.05, "gate_dropout": 0.05, "output_dropout": 0.05, "alpha": None},
-    # The paper's equations (2) and (3): a dense softmax over experts of rank r/n, routed by the layer's input.
-    "moelora": {"router_input": "input", "talk": "off", "transform": False, "share_B": False},
-    # HydraLoRA (arXiv 2404.19245): one A of rank r, n heads B_i of full rank r, routed by the layer's input.
-    "hydralora": {"router_input": "input", "talk": "off", "transform": False, "share_B": False, "share_A": True},
-}
 
 
 @dataclass
@@ -36,7 +27,7 @@ class TalkLoraConfig(PeftConfig):
 
     r: int = field(default=16, metadata={"help": "Total rank. Each of the n experts has rank r / n."})
     num_experts: int = field(default=4, metadata={"help": "Number of experts n; it divides r."})
-    alpha: float | None = field(default=16.0, metadata={"help": "Scale alpha / r. None: scale 1."})
+    alpha: float | None = field(default=None, metadata={"help": "Scale alpha / r. None: scale 1, at any rank."})
     use_rslora: bool = field(default=False, metadata={"help": "Scale alpha / sqrt(r) instead (arXiv 2312.03732)."})
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Names of linear modules, a regular expression, or `all-linear`."}
@@ -73,6 +64,13 @@ class TalkLoraConfig(PeftConfig):
     )
     router_init_scale: float = field(default=1.0, metadata={"help": "Factor on the router's initial weights."})
     init_weights: bool = field(default=True, metadata={"help": "B starts at zero. False: random, for tests."})
+    keep_folds: bool = field(
+        default=True,
+        metadata={
+            "help": "Keep A, E, C and router of each layer as one matrix, (r + n, d), while no gradient is computed: "
+            "faster, for about the adapter's own size in memory."
+        },
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,11 +78,42 @@ class TalkLoraConfig(PeftConfig):
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), (list, tuple)):
                 setattr(self, name, set(getattr(self, name)))
-        self._check()
+        self._check_values()
+        self._check_targets()
+        self._check_switches()
 
-    def _check(self) -> None:
-        if self.r < 1 or self.num_experts < 1:
-            raise ValueError(f"r={self.r} and num_experts={self.num_experts} must be positive")
+    def _check_values(self) -> None:
+        if not _whole(self.r) or self.r < 1:
+            raise ValueError(f"`r` should be a positive integer value but the value passed is {self.r}")
+        if not _whole(self.num_experts) or self.num_experts < 1:
+            raise ValueError(
+                f"`num_experts` should be a positive integer value but the value passed is {self.num_experts}"
+            )
+        if self.top_k is not None and not (_whole(self.top_k) and 1 <= self.top_k <= self.num_experts):
+            raise ValueError(f"top_k={self.top_k} must lie between 1 and num_experts={self.num_experts}")
+        for name in ("dropout", "gate_dropout", "output_dropout"):
+            if not (_number(getattr(self, name)) and 0 <= getattr(self, name) < 1):
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and less than 1")
+        for name in ("alpha", "spectral_bound"):
+            value = getattr(self, name)
+            if value is not None and not (_number(value) and value > 0):
+                raise ValueError(f"{name}={value} must be positive, or None")
+        if not (_number(self.balance_coef) and self.balance_coef >= 0):
+            raise ValueError(f"balance_coef={self.balance_coef} must not be negative")
+        for name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+
+    def _check_targets(self) -> None:
+        # PEFT's own words, which its users and its tests know.
+        if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
+            raise ValueError("`layers_to_transform` cannot be used when `target_modules` is a str.")
+        if isinstance(self.target_modules, str) and self.layers_pattern is not None:
+            raise ValueError("`layers_pattern` cannot be used when `target_modules` is a str.")
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ValueError("When `layers_pattern` is specified, `layers_to_transform` must also be specified.")
+
+    def _check_switches(self) -> None:
         if not self.share_A and self.r % self.num_experts:
             n = self.num_experts
             ranks = [k for k in (self.r // n * n, (self.r // n + 1) * n) if k]
@@ -92,10 +121,7 @@ class TalkLoraConfig(PeftConfig):
                 f"r={self.r} is not divisible by num_experts={n}: choose r from {', '.join(map(str, ranks))} "
                 f"or num_experts from {', '.join(str(k) for k in range(1, self.r + 1) if self.r % k == 0)}"
             )
-        for name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
-        if self.talks_before and (self.router_input != "latent" or self.share_A):
+        if self.talk in ("on", "frozen") and (self.router_input != "latent" or self.share_A):
             raise ValueError(
                 f"talk={self.talk!r} mixes the experts' latents: it needs router_input='latent' and no share_A"
             )
@@ -103,14 +129,16 @@ class TalkLoraConfig(PeftConfig):
             raise ValueError(
                 "router_input='none' has constant gates: talk='off', and no top_k, gate_dropout, balance_coef"
             )
-        if self.top_k is not None and not 1 <= self.top_k <= self.num_experts:
-            raise ValueError(f"top_k={self.top_k} must lie between 1 and num_experts={self.num_experts}")
-        if self.spectral_bound is not None and self.spectral_bound <= 0:
-            raise ValueError(f"spectral_bound={self.spectral_bound} must be positive")
-        if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ValueError("layers_to_transform cannot be used with a regular expression in target_modules")
-        if self.layers_pattern and self.layers_to_transform is None:
-            raise ValueError("layers_pattern says where layers_to_transform counts: give that too")
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As PEFT does; the model card that PEFT wrote beside the weights also says what to import before loading."""
+        super().save_pretrained(save_directory, **kwargs)
+        # An adapter that is not called "default" has a folder of its own, below the card's.
+        for card in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
+            if card.is_file() and "library_name: peft" in (text := card.read_text(encoding="utf-8")):
+                if "import llmkit.talklora" not in text:
+                    card.write_text(text.rstrip() + _HOW_TO_LOAD, encoding="utf-8")
+                break
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> TalkLoraConfig:
@@ -119,14 +147,35 @@ class TalkLoraConfig(PeftConfig):
             raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **settings})
 
+    # With one expert the gate is 1 whatever a router says: neither a router nor C is made, as neither could learn.
+
     @property
-    def talks_before(self) -> bool:
-        """Whether C mixes latents before the router."""
-        return self.talk in ("on", "frozen")
+    def has_router(self) -> bool:
+        return self.router_input != "none" and self.num_experts > 1
 
     @property
     def has_talk(self) -> bool:
-        return self.talk != "off"
+        return self.talk != "off" and self.num_experts > 1
+
+    @property
+    def talks_before(self) -> bool:
+        """Whether C mixes latents before the router."""
+        return self.talk in ("on", "frozen") and self.has_talk
+
+    @property
+    def talks_after(self) -> bool:
+        """Whether C mixes the gates after the softmax."""
+        return self.talk == "after-softmax" and self.has_talk
+
+    @property
+    def one_softmax(self) -> bool:
+        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        return self.top_k is None and not self.talks_after
+
+    @property
+    def constant_gate(self) -> float | None:
+        """The gate's value where it cannot depend on the input (one expert, or no router), else None."""
+        return None if self.has_router else 1.0 / self.num_experts
 
     @property
     def expert_rank(self) -> int:
@@ -140,21 +189,36 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def scale(self) -> float:
+        """What sum_i g_i B_i E_i A_i x is multiplied by."""
         if self.alpha is None:
             return 1.0
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     @property
-    def one_softmax(self) -> bool:
-        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
-        return self.top_k is None and self.talk != "after-softmax"
-
-    @property
-    def constant_gate(self) -> float | None:
-        """The gate's value where it cannot depend on the input (one expert, or no router), else None."""
-        if self.router_input == "none" or (self.num_experts == 1 and not self.gate_dropout):
-            return 1.0 / self.num_experts
-        return None
+    def feature_scale(self) -> float:
+        """The scale of an expert's features E_i h_i: `scale`, and the gate as well where it is constant."""
+        return self.scale if self.constant_gate is None else self.scale * self.constant_gate
 
 
 _TALK = ("on", "off", "frozen", "after-softmax")
+_HOW_TO_LOAD = """
+
+## Load it
+
+PEFT does not know TALKLORA by itself: without this import it stops with `KeyError: 'TALKLORA'`.
+
+```python
+import llmkit.talklora  # registers TALKLORA with PEFT
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(base_model, "PATH_OF_THIS_FOLDER")
+```
+"""
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.layer import TalkLoraLayer, mixing
-from llmkit.talklora.model import TalkLoraModel, share_group
+from llmkit.talklora.functions import mixing
+from llmkit.talklora.layer import TalkLoraLayer
+from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.registration import NAME
+from llmkit.talklora.sharing import ROOT, find_shared
 from llmkit.talklora.telemetry import Telemetry
-
-_ROOT = "base_model.model."
 
 
 class Folded(NamedTuple):
@@ -41,14 +41,14 @@ def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bo
 
     `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
     not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
-    that turns logits into gates by `layer.gates`.
+    that turns logits into gates by `functions.gates`.
     """
     if not (config.one_softmax or any_gates):
         raise ValueError(
             "only adapters whose gates are one dense softmax fold: this one has top_k or talk='after-softmax'"
         )
     suffix = ".talklora_A.weight"
-    paths = [key.removeprefix(_ROOT).removesuffix(suffix) for key in state_dict if key.endswith(suffix)]
+    paths = [key.removeprefix(ROOT).removesuffix(suffix) for key in state_dict if key.endswith(suffix)]
     if not paths:
         raise ValueError("no TalkLoRA weights in this state dict: its keys end in .talklora_A.weight")
     return {path: _fold_module(config, state_dict, path) for path in paths}
@@ -57,33 +57,23 @@ def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bo
 @torch.no_grad()
 def _fold_module(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> Folded:
     def get(name: str, wanted: bool) -> Tensor | None:
-        key = f"{_ROOT}{path}.talklora_{name}.weight"
+        key = f"{ROOT}{path}.talklora_{name}.weight"
         if wanted and key not in state_dict:
             raise ValueError(f"{key} is missing")
         return state_dict[key].to(wide) if wanted else None
 
-    A = state_dict[f"{_ROOT}{path}.talklora_A.weight"]
+    A = state_dict[f"{ROOT}{path}.talklora_A.weight"]
     dtype, wide = A.dtype, torch.promote_types(A.dtype, torch.float32)
     n = config.num_experts
-    W = get("router", config.router_input != "none")
+    W = get("router", config.has_router)
     rows = mixing(config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide)) @ A.to(wide)
-    if config.router_input == "input":
-        rows = torch.cat([rows, W])
-    elif config.router_input == "none":
+    if W is None:
         rows = torch.cat([rows, rows.new_zeros(n, rows.shape[1])])  # equal logits: every gate is 1/n
-    B = _up(config, state_dict, path, A.shape[1])
+    elif config.router_input == "input":
+        rows = torch.cat([rows, W])
+    B = find_shared(state_dict, path, A.shape[1]) if config.share_B else state_dict[f"{ROOT}{path}.talklora_B.weight"]
     B = torch.cat([B, B.new_zeros(B.shape[0], n)], dim=1)
     return Folded(rows.to(dtype).contiguous(), B.contiguous(), config.scale)
-
-
-def _up(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str, in_features: int) -> Tensor:
-    if not config.share_B:
-        return state_dict[f"{_ROOT}{path}.talklora_B.weight"]
-    stem = "base_model.talklora_B_" + share_group(path, in_features, 0)[:-1]  # up to "<d>x"
-    found = [key for key in state_dict if key.startswith(stem) and key[len(stem) :].removesuffix(".weight").isdigit()]
-    if len(found) != 1:
-        raise ValueError(f"{'several' if found else 'no'} shared B for {path}: {', '.join(found) or stem + '...'}")
-    return state_dict[found[0]]
 
 
 class AdapterError(ValueError):
@@ -186,8 +176,8 @@ def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for path, (A, B) in static.items():
-        tensors[f"{_ROOT}{path}.lora_A.weight"] = A.detach().cpu().contiguous()
-        tensors[f"{_ROOT}{path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()  # shared B, once for each layer
+        tensors[f"{ROOT}{path}.lora_A.weight"] = A.detach().cpu().contiguous()
+        tensors[f"{ROOT}{path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()  # shared B, once for each layer
     save_file(tensors, folder / "adapter_model.safetensors")
     LoraConfig(
         r=config.up_rank,

@@ -1,12 +1,13 @@
-"""Steps of the layer: the fused one, whose derivative is written out, and the load-balancing loss."""
+"""The method's small matrices: between A, which reads the layer's input, and B, which writes its output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from llmkit.talklora.config import TalkLoraConfig
+from llmkit.talklora.spectral import bounded
+from llmkit.talklora.top_k import keep_largest
 
 
 def untalked(W: Tensor, C: Tensor) -> Tensor:
@@ -15,79 +16,38 @@ def untalked(W: Tensor, C: Tensor) -> Tensor:
     return torch.bmm(C.T.expand(n, n, n), W.view(n, n, -1)).view(n, -1)
 
 
-class Talk(torch.autograd.Function):
-    """From the latents of all experts to what B takes: gate(h)_i s E_i h_i (arXiv 2604.06291, eq. 4 to 7).
+def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor:
+    """W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
+    if C is None or not config.talks_before:
+        return W
+    return untalked(W, bounded(C, config.spectral_bound))
 
-    What `mixing` and a softmax give, with the derivative written out: a third fewer operations in a training step,
-    which waits for their number wherever each is small (a GPU, short batches).
-    h (..., r), E (n, m, m), W (n, r), C (n, n) or None -> (..., r), in h's dtype; inside, in W's. `watch` is shown the
-    gates, (..., n), without a gradient.
+
+def mixing(
+    config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor, scale: float = 1.0
+) -> Tensor:
+    """[scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and logits.
+
+    The rows of the logits are absent where the router does not read latents. `like` gives device and dtype.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        h: Tensor,
-        E: Tensor,
-        W: Tensor,
-        C: Tensor | None,
-        scale: float,
-        watch: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        n, m = E.shape[:2]
-        flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
-        router = W if C is None else untalked(W, C)  # (n, r)
-        gate = torch.softmax(flat @ router.T, dim=-1)  # (T, n)
-        if watch is not None:
-            watch(gate.view(*h.shape[:-1], n))
-        u = torch.empty_like(flat).view(-1, n, m)
-        each = flat.view(-1, n, m).transpose(0, 1)  # (n, T, m)
-        u.transpose(0, 1).baddbmm_(each, E.mT, beta=0, alpha=scale)  # beta 0: what stands there is not read
-        ctx.save_for_backward(flat, E, W, C, router, gate, u)
-        ctx.scale, ctx.shape, ctx.dtype = scale, h.shape, h.dtype
-        return (u * gate[..., None]).view(h.shape).to(h.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, dv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None, None]:
-        flat, E, W, C, router, gate, u = ctx.saved_tensors
-        n, m = E.shape[:2]
-        with torch.autocast(dv.device.type, enabled=False):
-            dv = dv.to(W.dtype).reshape(-1, n, m)
-            dgate = (dv * u).sum(-1)  # (T, n)
-            dlogits = torch.ops.aten._softmax_backward_data(dgate, gate, -1, gate.dtype)
-            du = (dv * gate[..., None]).transpose(0, 1)  # (n, T, m)
-            each = flat.view(-1, n, m).transpose(0, 1)
-            dE = torch.baddbmm(E, du.mT, each, beta=0, alpha=ctx.scale)
-            dh = (dlogits @ router).view(-1, n, m)
-            dh.transpose(0, 1).baddbmm_(du, E, alpha=ctx.scale)
-            dW, dC = dlogits.T @ flat, None  # (n, r): of the router as it is used
-            if C is not None:
-                apart = dW.view(n, n, m)
-                dC = torch.bmm(W.view(n, n, m), apart.mT).sum(0)  # over routers
-                dW = torch.bmm(C.expand(n, n, n), apart).view(n, n * m)
-            return dh.view(ctx.shape).to(ctx.dtype), dE, dW, dC, None, None
+    n, m, r = config.num_experts, config.expert_rank, config.r
+    if E is None:
+        E = torch.eye(m, dtype=like.dtype, device=like.device).expand(n, m, m)
+    if scale != 1.0:
+        E = E * scale
+    # With one A for all experts they stand on top of each other; otherwise each reads its own m latents.
+    blocks = E if config.share_A else torch.diag_embed(E.permute(1, 2, 0), dim1=0, dim2=2)  # (n, m, r) or (n, m, n, m)
+    rows = blocks.reshape(n * m, r)
+    if W is None or config.router_input != "latent":
+        return rows
+    return torch.cat([rows, latent_router(config, W, C)])
 
 
-def talk_traced(h: Tensor, E: Tensor, W: Tensor, C: Tensor | None, scale: float) -> Tensor:
-    """What `Talk` gives, for a compiler: small sums instead of small products, all of which become one kernel.
-
-    The (T, n, m, m) products stand on paper only: they are summed up as they arise.
-    """
-    n, m = E.shape[:2]
-    flat = h.to(W.dtype).reshape(-1, n * m)  # (T, r)
-    router = W if C is None else untalked(W, C)  # (n, r)
-    gate = torch.softmax((flat[:, None] * router).sum(-1), dim=-1)  # (T, n)
-    u = (flat.view(-1, n, 1, m) * E).sum(-1)  # (T, n, m)
-    return (u * (scale * gate)[..., None]).view(h.shape).to(h.dtype)
+def gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
+    """Router logits (..., n) to the experts' weights (..., n), as they are at inference."""
+    return talked_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
 
 
-def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
-    """n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961, eq. 4).
-
-    P is the mean of the router's probabilities p (..., n) over real tokens, f that of the gates, held constant.
-    mask (...) is 1 for a real token; None: all are real.
-    """
-    weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.device, p.dtype)
-    weight = (weight / weight.sum().clamp(min=1)).flatten()
-    P, f = weight @ p.flatten(0, -2), weight @ gate.detach().flatten(0, -2)  # (n,) each
-    return p.shape[-1] * (f @ P)
+def talked_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
+    """Gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
+    return gate @ torch.softmax(C, dim=0).T if config.talks_after else gate

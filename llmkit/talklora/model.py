@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTuner
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner, onload_layer
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
+from llmkit.talklora.balancing import ForwardPass, unwatch, watch
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.layer import BASE, ForwardPass, TalkLoraLayer, up_projection
-
-_SHARED = "talklora_B_"
-
-
-def share_group(module_path: str, in_features: int, out_features: int) -> str:
-    """The projection type of a module: all modules of one type share one B.
-
-    >>> share_group("model.layers.3.self_attn.q_proj", 576, 576)
-    'model_layers_self_attn_q_proj_576x576'
-    """
-    words = [word for word in module_path.split(".") if not word.isdigit()]
-    return re.sub(r"\W", "_", "_".join(words)) + f"_{in_features}x{out_features}"
+from llmkit.talklora.layer import BASE, Linear, TalkLoraLayer, up_projection
+from llmkit.talklora.sharing import B_SUFFIX, ROOT, is_old, old_key, share_group
 
 
 class TalkLoraModel(BaseTuner):
     """A model with TalkLoRA adapters. Made by `peft.get_peft_model(model, TalkLoraConfig(...))`.
 
-    B, shared across layers, is held here as `talklora_B_<group>`, one ModuleDict of adapters for each projection type.
+    B, shared across layers, is held here as `talklora_B.<adapter>.<group>` (see `sharing`).
     """
 
     prefix = "talklora_"
     tuner_layer_cls = TalkLoraLayer
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-    uses_shared_state = True
+
+    def __init__(self, model: nn.Module, peft_config: Any, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        # `get_peft_model` hands over configurations by name; `inject_adapter_in_model` one alone, to throw this object
+        # away afterwards, and with it a shared B.
+        if isinstance(peft_config, PeftConfig) and peft_config.share_B:
+            raise ValueError(
+                "`inject_adapter_in_model` does not support TALKLORA with share_B=True, because the tuner that it does "
+                "not return would own B: use `get_peft_model`, or share_B=False"
+            )
+        super().__init__(model, peft_config, adapter_name, *args, **kwargs)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        self._check_names()
+        self._warn_of_names()
+        if "talklora_B" not in self._modules:
+            self.talklora_B = nn.ModuleDict()
+            self._loaded_B: dict[str, dict[str, Tensor]] = {}
         # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
         flags = [(p, p.requires_grad) for name, p in self._shared_parameters() if name != adapter_name]
         super().inject_adapter(model, adapter_name, *args, **kwargs)
@@ -50,17 +52,6 @@ class TalkLoraModel(BaseTuner):
             parameter.requires_grad_(flag)
         if self.peft_config[adapter_name].balance_coef:
             self.watch_passes()
-
-    def _check_names(self) -> None:
-        """Where PEFT saves one adapter it leaves out every weight whose path has another's name as a word."""
-        paths = [path.split(".") for path, _ in self.model.named_modules()]
-        ours = ("modules_to_save", *TalkLoraLayer.adapter_layer_names)  # what stands below is called like adapters
-        words = {word for path in paths if not set(path) & set(ours) for word in path} | set(ours)
-        if len(self.peft_config) > 1 and (wrong := words & set(self.peft_config)):
-            raise ValueError(
-                f"an adapter beside others cannot be called {', '.join(sorted(wrong))}: a module has that name, and "
-                "PEFT would save the other adapters without its weights"
-            )
 
     def _create_and_replace(
         self,
@@ -72,7 +63,7 @@ class TalkLoraModel(BaseTuner):
         current_key: str,
         **unused: Any,
     ) -> None:
-        layer = target if isinstance(target, TalkLoraLayer) else TalkLoraLayer(target, self.current)
+        layer = target if isinstance(target, TalkLoraLayer) else Linear(target, self.current)
         shared_B = self._shared(config, adapter_name, current_key, layer) if config.share_B else None
         layer.update_layer(adapter_name, config, shared_B)
         if layer is not target:
@@ -80,18 +71,79 @@ class TalkLoraModel(BaseTuner):
                 layer.requires_grad_(False)
             self._replace_module(parent, target_name, layer, target)
 
+    def _layers(self, adapter_name: str) -> dict[str, TalkLoraLayer]:
+        """Every layer with this adapter, by its path in the base model."""
+        return {
+            path.replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", ""): module
+            for path, module in self.model.named_modules()
+            if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
+        }
+
+    # ---- names of adapters: where PEFT saves one, it leaves out every weight whose path has another's name as a word
+
+    def _warn_of_names(self) -> None:
+        paths = [path.split(".") for path, _ in self.model.named_modules()]
+        ours = ("modules_to_save", *TalkLoraLayer.adapter_layer_names)  # what stands below is called like adapters
+        words = {word for path in paths if not set(path) & set(ours) for word in path} | set(ours)
+        if len(self.peft_config) > 1 and (wrong := sorted(words & set(self.peft_config))):
+            warnings.warn(
+                f"an adapter is called {', '.join(wrong)}, as a module of this model is: the others cannot be saved "
+                "beside it, because PEFT would leave out what is in that module",
+                stacklevel=2,
+            )
+
+    @classmethod
+    def _get_adapter_state_dict(
+        cls,
+        model: nn.Module,
+        config: TalkLoraConfig,
+        adapter_name: str,
+        state_dict: dict[str, Tensor],
+        unwanted_adapter_names: list[str],
+    ) -> dict[str, Tensor]:
+        words = {
+            word
+            for path, module in model.named_modules()
+            if isinstance(module, AuxiliaryTrainingWrapper)
+            or (isinstance(module, TalkLoraLayer) and adapter_name in module.settings)
+            for word in (*path.split("."), *TalkLoraLayer.adapter_layer_names)
+        }
+        if wrong := sorted(words & set(unwanted_adapter_names)):
+            raise ValueError(
+                f"adapter {adapter_name!r} cannot be saved beside one called {', '.join(wrong)}: a module has that "
+                "name, and PEFT would leave out its weights. Delete that adapter, or load it under another name"
+            )
+        found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
+        places = _places_of_shared(model, adapter_name)
+        return {places.get(key, key): tensor for key, tensor in found.items()}
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: TalkLoraConfig, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        if not config.has_router:  # files of before held a router and C that one expert never used
+            unused = (".talklora_router.weight", ".talklora_C.weight")
+            state_dict = {key: tensor for key, tensor in state_dict.items() if not key.endswith(unused)}
+        if config.share_B:
+            state_dict = _shared_to_model(model, adapter_name, state_dict)
+        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+
+    # ---- the forward pass under way, for load balancing and telemetry
+
     @property
     def current(self) -> ForwardPass:
-        """The forward pass under way, for load balancing and telemetry."""
         if "_current" not in self.__dict__:
             self.__dict__["_current"] = ForwardPass()
         return self.__dict__["_current"]
 
     def watch_passes(self) -> None:
         """From now on notes where a forward pass begins, and its attention mask."""
-        if "_pass_hook" not in self.__dict__:
-            hook = partial(_begin_pass, self.current)
-            self.__dict__["_pass_hook"] = self.model.register_forward_pre_hook(hook, with_kwargs=True)
+        watch(self.model, self.current)
+
+    def unwatch_passes(self) -> None:
+        """Ends `watch_passes`, unless an adapter balances its load."""
+        if not any(config.balance_coef for config in self.peft_config.values()):
+            unwatch(self.model)
 
     def balance_loss(self) -> Tensor:
         """The load-balancing loss of the training pass just made, a scalar to add to that pass's loss.
@@ -110,37 +162,73 @@ class TalkLoraModel(BaseTuner):
 
     # ---- B, shared by the layers of one projection type
 
-    def _shared(self, config: TalkLoraConfig, adapter_name: str, key: str, layer: TalkLoraLayer) -> nn.Linear:
-        attribute = _SHARED + share_group(key, layer.in_features, layer.out_features)
-        if attribute not in self._modules:
-            setattr(self, attribute, nn.ModuleDict())
-        modules = getattr(self, attribute)
-        if adapter_name not in modules:
-            device, dtype = layer._get_base_layer_device_and_dtype(layer.get_base_layer())
-            module = up_projection(config, layer.out_features)
-            if dtype is not None and not dtype.is_floating_point:
-                dtype = None
-            modules[adapter_name] = module if module.weight.is_meta else module.to(device, dtype)
-        return modules[adapter_name]
-
-    def _shared_modules(self) -> Iterator[nn.ModuleDict]:
-        return (module for name, module in self._modules.items() if name.startswith(_SHARED))
+    def _shared(self, config: TalkLoraConfig, adapter_name: str, path: str, layer: TalkLoraLayer) -> nn.Linear:
+        if adapter_name not in self.talklora_B:
+            self.talklora_B[adapter_name] = nn.ModuleDict()
+        groups, group = self.talklora_B[adapter_name], share_group(path, layer.in_features, layer.out_features)
+        if group not in groups:
+            groups[group] = up_projection(config, layer.out_features)
+        return groups[group]
 
     def _shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, module.weight) for modules in self._shared_modules() for name, module in modules.items())
+        return ((name, module.weight) for name, groups in self.talklora_B.items() for module in groups.values())
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        self._keep_in_memory(adapter_name)  # here, because it is what PEFT calls last when it loads an adapter
         super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
-        if autocast_adapter_dtype:
-            for name, parameter in self._shared_parameters():
-                if name == adapter_name and parameter.dtype in (torch.float16, torch.bfloat16):
-                    parameter.data = parameter.data.float()
+        if not autocast_adapter_dtype:
+            return
+        # What PEFT does not visit: the shared B, and buffers, which is what a frozen C is.
+        frozen = [b for layer in self._layers(adapter_name).values() for b in layer.talklora_C.buffers()]
+        for tensor in (*(p for name, p in self._shared_parameters() if name == adapter_name), *frozen):
+            if tensor.dtype in (torch.float16, torch.bfloat16):
+                tensor.data = tensor.data.float()
+
+    def _keep_in_memory(self, adapter_name: str) -> None:
+        """Offloads a shared B to memory where accelerate was told to read it from the disk.
+
+        PEFT writes there what belongs to a layer, so nobody could read a shared B again.
+        """
+        for group, tensor in self._loaded_B.pop(adapter_name, {}).items():
+            module = self.talklora_B[adapter_name][group]
+            hook = module.__dict__.get("_hf_hook")
+            if module.weight.is_meta and hook is not None and "weight" not in hook.weights_map:
+                hook.weights_map = {"weight": tensor.cpu()}
 
     def delete_adapter(self, adapter_name: str) -> None:
         super().delete_adapter(adapter_name)
-        for modules in self._shared_modules():
-            if adapter_name in modules:
-                del modules[adapter_name]
+        if adapter_name in self.talklora_B:
+            del self.talklora_B[adapter_name]
+        self.unwatch_passes()
+
+    # ---- merging: all layers or none
+
+    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
+        self._check_merge(adapter_names, safe_merge)
+        super().merge_adapter(adapter_names, safe_merge)
+
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> nn.Module:
+        if merge:
+            self._check_merge(adapter_names, safe_merge)
+        base = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        unwatch(base)
+        return base
+
+    def _check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
+        for layer in self.model.modules():
+            if isinstance(layer, TalkLoraLayer):
+                with onload_layer(layer) if safe_merge else nullcontext():  # only NaNs need the weights
+                    layer.check_merge(adapter_names, safe_merge)
+
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
+        names = [adapter_name] if adapter_name in self.peft_config else self.active_adapters  # PEFT passes no name on
+        return all(self.peft_config[name].constant_gate is not None for name in names)
 
     # ---- several adapters in one batch
 
@@ -152,10 +240,13 @@ class TalkLoraModel(BaseTuner):
             yield
             return
         if self.training:
-            raise ValueError("adapter_names works in evaluation mode only: call model.eval() first")
+            raise ValueError("Cannot pass `adapter_names` when the model is in training mode.")
         unknown = sorted(set(names) - set(self.peft_config) - {BASE})
         if unknown:
-            raise ValueError(f"unknown adapters {', '.join(unknown)}: loaded are {', '.join(self.peft_config)}")
+            raise ValueError(
+                f"Trying to infer with non-existing adapter(s): {', '.join(unknown)} (loaded: "
+                f"{', '.join(self.peft_config)})"
+            )
         beams = kwargs.get("num_beams") or 1
         adapted = (TalkLoraLayer, AuxiliaryTrainingWrapper)  # the second holds `modules_to_save`
         hooks = [
@@ -170,17 +261,68 @@ class TalkLoraModel(BaseTuner):
                 hook.remove()
 
 
-def _begin_pass(current: ForwardPass, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-    if any(loss.requires_grad for loss in current.end()):
-        warnings.warn("balance_coef had no effect: add `model.base_model.balance_loss()` to the loss", stacklevel=2)
-    mask = kwargs.get("attention_mask")
-    current.begin(mask if isinstance(mask, Tensor) else None)
-
-
 def _pass_names(names: list[str], beams: int, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     rows = args[0].shape[0]
     if rows == len(names) * beams:  # beam search repeats each row
         names = [name for name in names for _ in range(beams)]
     if rows != len(names):
-        raise ValueError(f"adapter_names has {len(names)} entries for a batch of {rows} rows")
+        raise ValueError(
+            "Length of `adapter_names` should be the same as the number of inputs, but got "
+            f"{len(names)} and {rows} respectively."
+        )
     return args, {**kwargs, "adapter_names": names}
+
+
+# ---- the shared B in a file: below the first layer that uses it
+
+
+def _tuner_of(model: nn.Module) -> tuple[str, TalkLoraModel | None]:
+    """The tuner inside a model, and its path there with a dot. None where adapters were injected without one."""
+    for path, module in model.named_modules():
+        if isinstance(module, TalkLoraModel):
+            return f"{path}." if path else "", module
+    return "", None
+
+
+def _places_of_shared(model: nn.Module, adapter_name: str) -> dict[str, str]:
+    """For each shared B, its key in the model: what that would be in the first layer that uses it."""
+    root, tuner = _tuner_of(model)
+    if tuner is None or adapter_name not in tuner.talklora_B:
+        return {}
+    groups = {id(module): group for group, module in tuner.talklora_B[adapter_name].items()}
+    places: dict[str, str] = {}
+    for path, layer in tuner._layers(adapter_name).items():
+        group = groups[id(layer.up(adapter_name))]
+        key = f"{root}talklora_B.{adapter_name}.{group}.weight"
+        places.setdefault(key, f"{root}model.{path}.talklora_B.{adapter_name}.weight")
+    return places
+
+
+def _shared_to_model(model: nn.Module, adapter_name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A file's tensors, with every shared B under its key in the model instead of that in the file."""
+    root, tuner = _tuner_of(model)
+    if tuner is None or adapter_name not in tuner.talklora_B:
+        return dict(state_dict)
+    layers, groups = tuner._layers(adapter_name), tuner.talklora_B[adapter_name]
+    names = {id(module): group for group, module in groups.items()}
+    result = {key: tensor for key, tensor in state_dict.items() if not (key.endswith(B_SUFFIX) or is_old(key))}
+    for key in state_dict.keys() - result.keys():
+        path = key.removeprefix(ROOT).removesuffix(B_SUFFIX)
+        if path in layers:
+            group = names[id(layers[path].up(adapter_name))]
+        elif (A := state_dict.get(f"{ROOT}{path}.talklora_A.weight")) is not None:  # that layer is not in this model
+            group = share_group(path, A.shape[1], state_dict[key].shape[0])
+        else:
+            continue
+        result[f"{root}talklora_B.{adapter_name}.{group}.weight" if group in groups else key] = state_dict[key]
+    for path, layer in layers.items():
+        target = f"{root}talklora_B.{adapter_name}.{names[id(layer.up(adapter_name))]}.weight"
+        if target not in result and (key := old_key(state_dict, path, layer.in_features, layer.out_features)):
+            result[target] = state_dict[key].clone()  # of old, one B may have belonged to what are two groups now
+    loaded = tuner._loaded_B[adapter_name] = {}
+    for group, module in groups.items():
+        if (tensor := result.get(f"{root}talklora_B.{adapter_name}.{group}.weight")) is not None:
+            loaded[group] = tensor
+            if module.weight.is_meta:  # as the weights of a base on the disk are, beside which PEFT would copy nothing
+                module.weight = nn.Parameter(torch.empty_like(tensor), requires_grad=module.weight.requires_grad)
+    return result

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import peft
 from peft.utils import PeftType
 
 NAME = "TALKLORA"
+_ADDED_BY = "llmkit.talklora"
 
 
 def peft_type() -> PeftType:
-    """The member `TALKLORA` of PEFT's enumeration, added at the first call unless PEFT has it already."""
-    if NAME not in PeftType.__members__:
+    """The member `TALKLORA` of PEFT's enumeration, added at the first call.
+
+    RuntimeError where PEFT has a TALKLORA of its own: two methods under one name would read each other's adapters.
+    """
+    member = PeftType.__members__.get(NAME)
+    if member is None:
         member = str.__new__(PeftType, NAME)
         member._name_, member._value_ = NAME, NAME
         member._sort_order_ = len(PeftType)
+        member.added_by = _ADDED_BY
         PeftType._member_names_.append(NAME)
         PeftType._member_map_[NAME] = member
         PeftType._value2member_map_[NAME] = member
         type.__setattr__(PeftType, NAME, member)
-    return PeftType[NAME]
+    elif getattr(member, "added_by", None) != _ADDED_BY:
+        raise RuntimeError(
+            f"PEFT {peft.__version__} has its own {NAME}, and {_ADDED_BY} cannot register beside it: use PEFT's, or "
+            "install a PEFT without it"
+        )
+    return member
 
 
 def register() -> None:

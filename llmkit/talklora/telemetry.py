@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmkit.talklora.layer import TalkLoraLayer, effective_talk, latent_router
+from llmkit.talklora.functions import latent_router
+from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
+from llmkit.talklora.spectral import bounded
 
 
 class _Sums:
@@ -66,6 +68,7 @@ class Telemetry:
     def __exit__(self, *error: object) -> None:
         for layer in self._layers.values():
             layer.observer = None
+        self._tuner.unwatch_passes()
 
     def reset(self) -> None:
         """Forgets what was seen."""
@@ -144,7 +147,7 @@ def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
         logits = W if config.router_input == "input" else latent_router(config, W, C) @ A
         row["sensitivity"] = torch.linalg.matrix_norm(logits, 2).item()
     if C is not None and config.talks_before:
-        C = effective_talk(config, C)
+        C = bounded(C, config.spectral_bound)
         row["c_norm"] = torch.linalg.matrix_norm(C, 2).item()
         row["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
     if config.num_experts > 1 and not config.share_A:

@@ -39,17 +39,18 @@ def output(model: nn.Module, x: torch.Tensor, **kwargs) -> torch.Tensor:
 
 
 def adapted(kind: str = "llama", variant: str = "talklora", **settings) -> PeftModel:
-    torch.manual_seed(5)
-    return get_peft_model(getattr(models, kind)(), config(kind, variant, **settings)).eval()
+    model = get_peft_model(getattr(models, kind)(), config(kind, variant, **settings)).eval()
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # or a second model would start with the very weights that it fails to load
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return model
 
 
 def shared(model: PeftModel, adapter: str = "default") -> dict[str, torch.Tensor]:
-    tuner = model.base_model
-    return {
-        name: module[adapter].weight
-        for name, module in tuner._modules.items()
-        if name.startswith("talklora_B_") and adapter in module
-    }
+    """The weight of every B that belongs to more than one layer, by its group."""
+    groups = model.base_model.talklora_B
+    return {group: module.weight for group, module in groups[adapter].items()} if adapter in groups else {}
 
 
 def trainable(model: nn.Module) -> set[str]:

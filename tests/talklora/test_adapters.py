@@ -90,22 +90,49 @@ def test_names_that_are_parts_of_others_or_of_keys_stay_apart(names, tmp_path):
     assert torch.equal(output(model, x), output(loaded, x))
 
 
-@pytest.mark.parametrize("name", ["q_proj", "model", "0", "talklora_A"])
-def test_a_name_of_a_module_is_refused_beside_others(name, tmp_path):
-    """PEFT would save the other adapters without what is in that module, and say nothing."""
+names_of_modules = pytest.mark.parametrize("name", ["q_proj", "model", "0", "layers", "norm", "talklora_A"])
+
+
+@names_of_modules
+def test_a_name_of_a_module_is_fine_alone_and_as_the_one_that_is_saved(name, tmp_path):
     x = inputs("llama")
     alone = get_peft_model(models.llama(), config(), adapter_name=name).eval()
     alone.save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(models.llama(), tmp_path / name)
     assert torch.equal(output(loaded, x), output(alone, x))
-    with pytest.raises(ValueError, match=f"an adapter beside others cannot be called {name}"):
-        alone.add_adapter("second", config())
-    model = adapted()
-    before = output(model, x)
-    with pytest.raises(ValueError, match=f"an adapter beside others cannot be called {name}"):
-        model.add_adapter(name, config())
-    assert list(model.peft_config) == ["default"]
-    assert torch.equal(output(model, x), before)
+    alone.add_adapter("second", config())
+    alone.save_pretrained(tmp_path, selected_adapters=[name])
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path / name, adapter_name="other")
+    assert torch.equal(output(loaded, x), output(alone, x))
+
+
+@pytest.mark.parametrize("name", ["q_proj", "model", "0", "layers", "talklora_A"])
+def test_a_name_of_a_module_is_warned_of_and_stops_the_others_from_being_saved(name, tmp_path):
+    """PEFT would save the others without what is in that module, and say nothing."""
+    model, x = adapted(), inputs("llama")
+    model.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=f"an adapter is called {name}, as a module"):
+        model.load_adapter(tmp_path, name)
+    expected = output(model, x)
+    model.set_adapter(name)
+    assert torch.equal(output(model, x), expected)
+    with pytest.raises(ValueError, match=f"adapter 'default' cannot be saved beside one called {name}"):
+        model.save_pretrained(tmp_path / "again")
+    model.delete_adapter(name)
+    model.save_pretrained(tmp_path / "again")
+    loaded = PeftModel.from_pretrained(models.llama(), tmp_path / "again")
+    assert torch.equal(output(loaded, x), expected)
+
+
+def test_a_name_of_a_module_that_no_adapter_is_in_stops_nobody(tmp_path):
+    model, x = adapted(), inputs("llama")
+    with pytest.warns(UserWarning, match="an adapter is called norm"):
+        model.add_adapter("norm", config())
+    model.save_pretrained(tmp_path)
+    for name, folder in (("default", tmp_path), ("norm", tmp_path / "norm")):
+        model.set_adapter(name)
+        loaded = PeftModel.from_pretrained(models.llama(), folder)
+        assert torch.equal(output(loaded, x), output(model, x))
 
 
 def test_peft_warns_of_a_name_within_the_prefix():
@@ -149,7 +176,7 @@ def test_layer_and_model_status_are_what_they_are():
     rows = model.get_layer_status()
     assert len(rows) == 10
     for row in rows:
-        assert row.module_type == "talklora.TalkLoraLayer"
+        assert row.module_type == "talklora.Linear"
         assert row.enabled
         assert row.active_adapters == ["default"]
         assert row.merged_adapters == []
@@ -166,6 +193,19 @@ def test_layer_and_model_status_are_what_they_are():
     assert status.total_params == sum(p.numel() for p in model.parameters())
     with model.disable_adapter():
         assert model.get_model_status().enabled is False
+
+
+@pytest.mark.parametrize("variant", ["talklora", "frozen", "no-router", "unshared"])
+def test_the_status_counts_a_shared_b_and_no_frozen_c(variant):
+    model = adapted(variant=variant)
+    assert model.get_model_status().requires_grad == {"default": True}
+    assert model.get_model_status().devices == {"default": ["cpu"]}
+    if variant == "talklora":
+        for weight in shared(model).values():
+            weight.requires_grad_(False)
+        assert model.get_model_status().requires_grad == {"default": "irregular"}
+    model.set_requires_grad("default", False)
+    assert model.get_model_status().requires_grad == {"default": False}
 
 
 def test_the_status_names_a_merged_adapter():

@@ -7,11 +7,12 @@ import copy
 import pytest
 import torch
 from helpers import models
-from helpers.adapters import adapted, inputs
+from helpers.adapters import adapted, config, inputs
 from peft import get_peft_model
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.functions import balance
+from llmkit.talklora.balancing import balance
+from llmkit.talklora.telemetry import Telemetry
 
 
 def layer(**settings) -> TalkLoraLayer:
@@ -145,3 +146,29 @@ def test_the_mask_of_the_pass_under_way_reaches_the_layers():
     assert torch.equal(current.mask_of(torch.rand(6, 4)), mask.flatten())
     model(torch.ones(2, 3, dtype=torch.long))
     assert current.mask is None
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_unloading_leaves_no_hook(copied):
+    model = adapted(balance_coef=0.5)
+    if copied:
+        model = copy.deepcopy(model)
+    assert model.base_model.model._forward_pre_hooks
+    base = model.unload()
+    assert not base._forward_pre_hooks
+    assert not base._forward_pre_hooks_with_kwargs
+
+
+def test_telemetry_leaves_no_hook_and_takes_none_away():
+    for coef in (0.0, 0.5):
+        model = adapted(balance_coef=coef)
+        with Telemetry(model):
+            assert model.base_model.model._forward_pre_hooks
+        assert bool(model.base_model.model._forward_pre_hooks) == bool(coef)
+
+
+def test_the_hook_goes_with_the_last_adapter_that_needs_it():
+    model = adapted(balance_coef=0.5)
+    model.add_adapter("second", config())
+    model.delete_adapter("default")
+    assert not model.base_model.model._forward_pre_hooks

@@ -12,7 +12,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import ForwardPass
+from llmkit.talklora.balancing import ForwardPass
+from llmkit.talklora.layer import Linear
 from llmkit.talklora.reference import per_expert
 
 pytestmark = pytest.mark.gpu
@@ -27,7 +28,7 @@ def _seed():
 
 
 def layer_of(dtype: torch.dtype) -> TalkLoraLayer:
-    layer = TalkLoraLayer(nn.Linear(D, K, bias=False), ForwardPass())
+    layer = Linear(nn.Linear(D, K, bias=False), ForwardPass())
     config = TalkLoraConfig(r=R, num_experts=N, alpha=R, share_B=False, init_weights=False)
     layer.update_layer("default", config, None)
     layer.set_adapter("default")

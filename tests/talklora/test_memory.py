@@ -8,8 +8,9 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import ForwardPass
+from llmkit.talklora import TalkLoraConfig
+from llmkit.talklora.balancing import ForwardPass
+from llmkit.talklora.layer import Linear
 from llmkit.talklora.reference import per_expert
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
@@ -34,7 +35,7 @@ def kept(run, owned) -> int:
 def test_the_adapter_keeps_a_fifteenth_of_what_one_expert_at_a_time_keeps():
     fused = naive = 0
     for d, k in PROJECTIONS:
-        layer = TalkLoraLayer(nn.Linear(d, k), ForwardPass())
+        layer = Linear(nn.Linear(d, k), ForwardPass())
         layer.update_layer("default", TalkLoraConfig(r=16, num_experts=4, share_B=False), None)
         weights = {"A": layer.talklora_A["default"].weight, **layer.weights("default"), "B": layer.up("default").weight}
         x = torch.randn(512, d, requires_grad=True)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import copy
+import sys
+import types
 import warnings
 
-import peft
 import pytest
 import torch
 from helpers import models
-from helpers.adapters import LLAMA, TARGETS, VARIANTS, adapted, config, inputs, output, shared, trainable
-from peft import AutoPeftModelForCausalLM, PeftModel, get_peft_model, inject_adapter_in_model
+from helpers.adapters import LLAMA, TARGETS, VARIANTS, adapted, config, inputs, layers, output, shared, trainable
+from peft import (
+    AutoPeftModelForCausalLM,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
+from peft.utils import quantization_utils
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
+from transformers import AutoModelForCausalLM, TorchAoConfig
 
 from llmkit.talklora import PRESETS, TalkLoraLayer
 
 matrix = pytest.mark.parametrize("kind", list(TARGETS))
 variants = pytest.mark.parametrize("variant", list(VARIANTS))
-since_021 = pytest.mark.skipif(
-    tuple(map(int, peft.__version__.split(".")[:2])) < (0, 21), reason="PEFT itself does this since 0.21 only"
-)
 
 
 @matrix
@@ -102,7 +110,6 @@ def test_two_adapters_at_once_add_up():
     assert output(model, x).isfinite().all()
 
 
-@since_021
 def test_an_adapter_for_inference_leaves_the_one_in_training_alone(tmp_path):
     model = adapted()
     flags = trainable(model)
@@ -222,10 +229,93 @@ def test_auto_peft_model_finds_base_and_adapter(tmp_path):
     assert torch.equal(output(loaded, inputs("llama")), output(model, inputs("llama")))
 
 
-@since_021
-def test_injection_without_a_model_is_refused():
-    with pytest.raises(ValueError, match="inject_adapter_in_model"):
+def test_injection_without_a_tuner_is_refused_where_it_would_own_b():
+    with pytest.raises(ValueError, match=r"`inject_adapter_in_model` does not support .* or share_B=False"):
         inject_adapter_in_model(config(), models.llama())
+    with pytest.raises(ValueError, match="share_B=False"):
+        models.llama().add_adapter(config())
+
+
+def test_an_adapter_that_shares_nothing_is_injected_into_a_bare_model(tmp_path):
+    model, x = adapted(variant="unshared"), inputs("llama")
+    model.save_pretrained(tmp_path)
+    bare = inject_adapter_in_model(config(variant="unshared"), models.llama())
+    result = set_peft_model_state_dict(bare, load_file(tmp_path / "adapter_model.safetensors"))
+    assert not result.unexpected_keys
+    assert torch.equal(output(bare, x), output(model, x))
+    weights = get_peft_model_state_dict(bare)
+    assert len(weights) == len(load_file(tmp_path / "adapter_model.safetensors"))
+
+
+def test_transformers_takes_adapters_that_share_nothing():
+    model, x = models.llama(), inputs("llama")
+    plain = output(model, x)
+    model.add_adapter(config(variant="unshared"), adapter_name="one")
+    model.add_adapter(config(variant="unshared", num_experts=2), adapter_name="two")
+    model.set_adapter("one")
+    one = output(model, x)
+    model.set_adapter("two")
+    assert not torch.equal(output(model, x), one)
+    model.disable_adapters()
+    assert torch.equal(output(model, x), plain)
+
+
+def test_all_linear_finds_what_another_adapter_adapts():
+    model = adapted(target_modules=["q_proj"])
+    model.add_adapter("second", config(target_modules="all-linear"))
+    found = [path for path, layer in layers(model).items() if "second" in layer.settings]
+    assert len(found) == 14
+    assert sum(path.endswith("q_proj") for path in found) == 2
+    model.add_adapter("third", config(target_modules="all-linear"))
+    assert sum("third" in layer.settings for layer in layers(model).values()) == 14
+
+
+def test_the_card_says_what_to_import(tmp_path):
+    model = adapted()
+    model.add_adapter("second", config())
+    for _ in range(2):
+        model.save_pretrained(tmp_path)
+        text = (tmp_path / "README.md").read_text()
+        assert text.count("import llmkit.talklora") == 1
+        assert "KeyError: 'TALKLORA'" in text
+
+
+class TorchAo(torch.Tensor):
+    """Stands for a weight of torchao: a tensor class of its own."""
+
+
+def test_a_base_quantised_by_torchao_is_trained_beside(monkeypatch):
+    monkeypatch.setattr(quantization_utils, "is_torchao_available", lambda: True)
+    monkeypatch.setattr(quantization_utils, "is_torchao_ge_v0_18_0", lambda: True)
+    monkeypatch.setitem(sys.modules, "torchao", types.ModuleType("torchao"))
+    monkeypatch.setitem(sys.modules, "torchao.utils", types.SimpleNamespace(TorchAOBaseTensor=TorchAo))
+    base, x = models.mlp(), inputs("mlp")
+    plain = base(x)
+    for linear in (base.lin0, base.lin1):
+        linear.weight = nn.Parameter(linear.weight.detach().as_subclass(TorchAo), requires_grad=False)
+    model = get_peft_model(base, config("mlp", num_experts=1))
+    assert model.get_layer_status()[0].quantization_backend == "torchao"
+    output(model, x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    with model.disable_adapter():
+        assert torch.equal(output(model, x), plain)
+    with pytest.raises(ValueError, match="quantised"):
+        model.merge_adapter()
+
+
+def test_a_real_base_of_torchao_is_trained_beside(tmp_path):
+    torchao = pytest.importorskip("torchao.quantization")
+    x, base = inputs("llama"), models.llama()
+    torchao.quantize_(base, torchao.Int8WeightOnlyConfig())
+    model = get_peft_model(base, config()).train()
+    model(x, labels=x).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    models.llama().save_pretrained(tmp_path)
+    settings = TorchAoConfig(torchao.Int8WeightOnlyConfig())
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=settings)
+    model = get_peft_model(loaded, config()).train()
+    model(x, labels=x).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("variant", ["talklora", "unshared"])
@@ -293,7 +383,7 @@ def test_a_quantised_base_is_only_ever_called(monkeypatch):
             return x.clone()
 
     Int8Linear.__name__ = "Linear"  # how PEFT knows a foreign layer's sizes
-    monkeypatch.setattr("llmkit.talklora.layer.resolve_quantization_backend", lambda layer: Backend())
+    monkeypatch.setattr("llmkit.talklora.layer.resolve_quantization_backend", lambda layer, **needed: Backend())
     base = models.mlp()
     base.lin0, base.lin1 = Int8Linear(base.lin0), Int8Linear(base.lin1)
     x = inputs("mlp")
@@ -306,6 +396,15 @@ def test_a_quantised_base_is_only_ever_called(monkeypatch):
         assert torch.equal(output(model, x), plain)
     with pytest.raises(ValueError, match="quantised"):
         model.merge_adapter()
+
+
+def test_a_talklora_of_pefts_own_is_not_written_over(monkeypatch):
+    import llmkit.talklora.registration as registration
+
+    member = registration.peft_type()
+    monkeypatch.delattr(member, "added_by")
+    with pytest.raises(RuntimeError, match="has its own TALKLORA"):
+        registration.register()
 
 
 def test_importing_twice_registers_once():

@@ -122,16 +122,12 @@ def test_overlap_is_1_for_the_same_subspace_and_0_for_orthogonal_ones():
     assert small(A=[[1.0, 2.0], [-2.0, 1.0]]).report()["lin"]["overlap"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_watched_step_takes_the_fused_path_and_gives_the_same_gradients():
+def test_a_watched_step_gives_the_same_gradients():
     model, x, gradients = adapted().train(), inputs("llama"), []
     for watched in (False, True):
         model.zero_grad()
         if watched:
             with Telemetry(model) as telemetry:
-                layer = next(iter(layers(model).values()))
-                h = torch.randn(2, 8, requires_grad=True)
-                assert layer._gated(h, h, "default").grad_fn.name() == "TalkBackward"
-                telemetry.reset()
                 model(x, labels=x).loss.backward()
             assert len(telemetry.report()["model"]) > 8
         else:

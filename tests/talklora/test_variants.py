@@ -8,7 +8,8 @@ from helpers import models
 from peft import get_peft_model
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.layer import effective_talk, latent_router
+from llmkit.talklora.functions import latent_router
+from llmkit.talklora.spectral import bounded
 
 
 def layer(**settings) -> TalkLoraLayer:
@@ -28,14 +29,35 @@ def gates(module: TalkLoraLayer, x: torch.Tensor) -> torch.Tensor:
     ("settings", "message"),
     [
         ({"r": 10}, "r=10 is not divisible by num_experts=4: choose r from 8, 12 or num_experts from 1, 2, 5, 10"),
-        ({"r": 0}, "must be positive"),
+        ({"r": 0}, "`r` should be a positive integer value but the value passed is 0"),
+        ({"r": 8.0}, "`r` should be a positive integer"),
+        ({"num_experts": 4.0}, "`num_experts` should be a positive integer value but the value passed is 4.0"),
+        ({"num_experts": 0}, "`num_experts` should be a positive integer"),
+        ({"num_experts": True}, "`num_experts` should be a positive integer"),
+        ({"dropout": 1.5}, "dropout=1.5 must be at least 0 and less than 1"),
+        ({"gate_dropout": -0.1}, "gate_dropout=-0.1 must be"),
+        ({"output_dropout": float("nan")}, "output_dropout=nan must be"),
+        ({"alpha": -16}, "alpha=-16 must be positive, or None"),
+        ({"alpha": 0}, "alpha=0 must be positive"),
+        ({"alpha": "16"}, "alpha=16 must be positive"),
+        ({"balance_coef": -1.0}, "balance_coef=-1.0 must not be negative"),
         ({"talk": "loudly"}, "talk='loudly': choose one of on, off, frozen, after-softmax"),
         ({"router_input": "input"}, "needs router_input='latent'"),
         ({"router_input": "none", "talk": "off", "top_k": 2}, "constant gates"),
         ({"top_k": 5}, "between 1 and num_experts=4"),
         ({"spectral_bound": 0.0}, "must be positive"),
-        ({"layers_pattern": "layers"}, "give that too"),
-        ({"target_modules": ".*q", "layers_to_transform": 1}, "regular expression"),
+        (
+            {"layers_pattern": "layers"},
+            "`layers_to_transform` must also be specified.",
+        ),
+        (
+            {"target_modules": ".*q", "layers_to_transform": 1},
+            "`layers_to_transform` cannot be used when",
+        ),
+        (
+            {"target_modules": ".*q", "layers_pattern": "h"},
+            "`layers_pattern` cannot be used when",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
@@ -49,6 +71,7 @@ def test_an_unknown_preset_names_the_known_ones():
 
 
 def test_scales():
+    assert TalkLoraConfig(r=64).scale == TalkLoraConfig(r=8).scale == 1
     assert TalkLoraConfig(r=16, alpha=32).scale == 2
     assert TalkLoraConfig(r=16, alpha=32, use_rslora=True).scale == 8
     assert TalkLoraConfig.preset("talklora-released", r=16).scale == 1
@@ -85,7 +108,7 @@ def test_t15_the_spectral_bound_holds_after_every_step():
         optimizer.step()
         C = module.talklora_C["default"].weight
         norms.append(torch.linalg.matrix_norm(C, 2).item())
-        effective = effective_talk(module.settings["default"], C)
+        effective = bounded(C, 1.0)
         assert torch.linalg.matrix_norm(effective, 2) <= 1 + 1e-5
     assert max(norms) > 1  # the bound was needed
 
@@ -98,3 +121,29 @@ def test_released_dropouts_work_in_training_only():
     noisy = module.train().delta(x, "default")
     assert (noisy == 0).float().mean() > 0.4
     assert not torch.equal(noisy, calm)
+
+
+@pytest.mark.parametrize("settings", [{}, {"talk": "after-softmax"}, {"talk": "off", "router_input": "input"}], ids=str)
+def test_one_expert_has_nothing_that_cannot_learn(settings):
+    module = layer(num_experts=1, **settings).train()
+    module(torch.randn(6, 12)).square().sum().backward()
+    assert all(p.grad.any() for p in module.parameters() if p.requires_grad)
+    assert not module.talklora_router
+    assert not module.talklora_C
+
+
+def test_alpha_none_is_the_default_and_a_stated_alpha_stays(tmp_path):
+    assert TalkLoraConfig().alpha is None
+    TalkLoraConfig(r=8, alpha=4).save_pretrained(tmp_path)
+    assert TalkLoraConfig.from_pretrained(tmp_path).scale == 0.5
+
+
+def test_folds_are_kept_unless_switched_off():
+    x = torch.randn(6, 12)
+    kept, free = (layer(keep_folds=keep).eval() for keep in (True, False))
+    with torch.no_grad():
+        torch.testing.assert_close(kept(x), free(x))
+    assert kept.folds
+    assert not free.folds
+    adapter = sum(p.numel() for name, p in kept.named_parameters() if "talklora_" in name)
+    assert kept.folds["default"].rows.numel() < adapter

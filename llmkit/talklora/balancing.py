@@ -1,0 +1,81 @@
+"""The load-balancing loss, and the forward pass that it and the telemetry belong to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ForwardPass:
+    """What the layers of a model share during the forward pass under way."""
+
+    mask: Tensor | None = None  # the attention mask, (batch, positions)
+    losses: list[Tensor] | None = None  # load-balancing losses of the layers passed so far; None: nobody collects them
+
+    def begin(self, mask: Tensor | None) -> None:
+        self.mask, self.losses = mask, []
+
+    def end(self) -> list[Tensor]:
+        """The losses collected. What a checkpoint computes anew during the backward pass adds none."""
+        losses, self.losses = self.losses or [], None
+        return losses
+
+    def add(self, coef: float, p: Tensor, gate: Tensor) -> None:
+        """Adds a layer's loss, of the router's probabilities p (..., n) and the gates that came of them."""
+        loss = coef * balance(p, gate, self.mask_of(p))  # also for nobody: a checkpoint has to repeat each operation
+        if self.losses is not None:
+            self.losses.append(loss)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # a copy of a model has no pass under way, and a tensor inside a graph cannot be copied
+
+    def mask_of(self, gate: Tensor) -> Tensor | None:
+        """1 for every real token of `gate` (..., n), as (...); None where no mask fits."""
+        mask, tokens = self.mask, gate.shape[:-1]
+        if mask is None or mask.dim() != 2:
+            return None
+        if len(tokens) == 2 and mask.shape[0] == tokens[0] and mask.shape[1] >= tokens[1]:
+            return mask[:, -tokens[1] :]  # with a key-value cache the mask is longer than what is new
+        return mask.reshape(tokens) if len(tokens) == 1 and mask.numel() == tokens[0] else None
+
+
+class PassHook:
+    """A forward pre-hook of the base model: it tells `current` where a pass begins, and its attention mask."""
+
+    def __init__(self, current: ForwardPass) -> None:
+        self.current = current
+
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        if any(loss.requires_grad for loss in self.current.end()):
+            warnings.warn("balance_coef had no effect: add `model.base_model.balance_loss()` to the loss", stacklevel=2)
+        mask = kwargs.get("attention_mask")
+        self.current.begin(mask if isinstance(mask, Tensor) else None)
+
+
+def watch(model: nn.Module, current: ForwardPass) -> None:
+    """Hooks `model`, once."""
+    if not any(isinstance(hook, PassHook) for hook in model._forward_pre_hooks.values()):
+        model.register_forward_pre_hook(PassHook(current), with_kwargs=True)
+
+
+def unwatch(model: nn.Module) -> None:
+    """Takes the hook off. It is found by its type, because a copy of a model has the hook but no handle to it."""
+    for key, hook in list(model._forward_pre_hooks.items()):
+        if isinstance(hook, PassHook):
+            del model._forward_pre_hooks[key]
+            model._forward_pre_hooks_with_kwargs.pop(key, None)
+
+
+def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
+    """n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961, eq. 4).
+
+    P is the mean of the router's probabilities p (..., n) over real tokens, f that of the gates, held constant.
+    mask (...) is 1 for a real token; None: all are real.
+    """
+    weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.device, p.dtype)
+    weight = (weight / weight.sum().clamp(min=1)).flatten()
+    P, f = weight @ p.flatten(0, -2), weight @ gate.detach().flatten(0, -2)  # (n,) each
+    return p.shape[-1] * (f @ P)
