@@ -47,7 +47,8 @@ def test_an_offloaded_adapter_merges(where, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["layers", "everything"])
-def test_an_adapter_is_loaded_into_a_base_on_the_disk(where, tmp_path):
+def test_an_adapter_is_loaded_into_a_base_on_the_disk(where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # PEFT writes the offloaded base below the working directory
     model, x = adapted(), inputs("llama")
     model.save_pretrained(tmp_path / "adapter")
     models.llama().save_pretrained(tmp_path / "base")
