@@ -20,7 +20,7 @@ from llmkit.runs.folder import read_journal
 
 KEY = "sk-attack-0123456789abcdef"
 COMMAND = (
-    *("eval", "--model", "tiny", "--task", "arithmetic", "--limit", "3", "--conditions", "ec", "--rate", "0.3"),
+    *("eval", "--model", "tiny", "--task", "arithmetic", "--limit", "2", "--conditions", "ec", "--rate", "0.3"),
     *("--set", "data.size=60", "--set", "eval.interval.draws=100", "--set", "engine.retries=0"),
     *("--set", "engine.timeout_s=1", "--gate", "stand.drop <= 0.9 point"),
 )
@@ -56,9 +56,52 @@ class ServerAttack:
         self._forget()
         return [f"server, {fault}, {calls}: {what}" for what in found]
 
+    def together(self) -> list[str]:
+        """All faults in one run, each on a question of its own: what is found. Not those that make every call wait."""
+        struck: dict[str, str] = {}
+        waiting = sorted(name for name in self.faults if not name.startswith("429"))
+
+        def fault(text: str, attempt: int) -> Any:
+            if text not in PROMPTS and text not in struck and waiting:
+                struck[text] = waiting.pop()
+            return self.faults[struck[text]] if text in struck else None
+
+        more = ("--limit", str(len(waiting)))
+        self.server.fault = fault
+        self.server.answered.clear()
+        outcome, _ = self._run(*more)
+        found = list(wrong(COMMAND, outcome))
+        refused = {text for text, name in struck.items() if name not in FAULTS or name in REFUSED}
+        failed = {text for row in self._rows() if row["error"] for text in struck if row["text"] in text}
+        found += [
+            f"{struck[text]}: {what}"
+            for what, texts in (("no failure", refused - failed), ("a failure", failed - refused))
+            for text in texts
+        ]
+        if outcome.code != 4:
+            found.append(f"answers are missing, and the run ends with {outcome.code}")
+        self.server.fault = lambda text, attempt: None
+        outcome, metrics = self._run(*more)
+        found += wrong(COMMAND, outcome)
+        if metrics is None or metrics["failed"] or waiting:
+            found.append(f"the same command leaves answers out, and ends with {outcome.code}")
+        found += [f"answered {n} times: {struck[text]}" for text in refused if (n := self.server.answered[text]) != 1]
+        found += self._journal()
+        self._forget()
+        return [f"servers, together: {what}" for what in found]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            row
+            for p in self.sandbox.work.glob("runs/*/samples.jsonl")
+            for row in read_journal(p.parent)
+            if row["kind"] == "outcome"
+        ]
+
     def _forget(self) -> None:
-        """Removes what one run left, or the next would not have to ask."""
-        shutil.rmtree(self.sandbox.root / "cache", ignore_errors=True)
+        """Removes what one run left, or the next would not have to ask. Who the server is stays known: that saves most
+        of the calls of a start."""
+        (self.sandbox.root / "cache" / "responses.sqlite").unlink(missing_ok=True)
         shutil.rmtree(self.sandbox.work / "runs", ignore_errors=True)
 
     def _findings(self, fault: str, calls: str, again: bool) -> Iterator[str]:
@@ -100,11 +143,11 @@ class ServerAttack:
             if len(keys) != len(set(keys)):
                 yield f"{len(keys) - len(set(keys))} answers stand twice in the journal"
 
-    def _run(self) -> tuple[Any, Any]:
+    def _run(self, *more: str) -> tuple[Any, Any]:
         """The outcome of the command and the metrics that it wrote, without those that are times."""
         with self.sandbox.entered():
             os.environ["OPENAI_API_KEY"] = KEY
-            outcome = invoke([*COMMAND, "--name", "run", "--base-url", self.server.url], seconds=30)
+            outcome = invoke([*COMMAND, *more, "--name", "run", "--base-url", self.server.url], seconds=30)
             files = list(Path("runs").glob("run-*/metrics.json"))
             return outcome, without_times(files[0]) if files else None
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from llmkit import secrets
 from llmkit.cli.app import run as shell
+from llmkit.engines.canary import PROMPTS
 from llmkit.evaluate import pipeline
 from llmkit.recipe import load, without_secrets
 from llmkit.secrets import LOG_FILTER, remember, remember_address, scrub, scrub_reply, scrub_values
@@ -61,7 +62,11 @@ def test_no_key_is_in_a_run_folder_or_on_the_screen(address, debug, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOUSE_PASS", SECRETS["header"])
-    with FaultServer(lambda text, attempt: "echo" if "?" in text and crc32(text.encode()) % 2 else None) as server:
+
+    def fault(text, attempt):
+        return "echo" if text not in PROMPTS and crc32(text.encode()) % 2 else None
+
+    with FaultServer(fault) as server:
         url = address.format(host=server.url.removeprefix("http://"))
         (tmp_path / "mine.yaml").write_text(RECIPE.format(recipe=SECRETS["recipe"], url=url))
         code = run_alone([*debug, "eval", "mine.yaml"])
