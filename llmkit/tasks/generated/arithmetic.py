@@ -32,7 +32,7 @@ def templates(split: str, level: int) -> list[Template]:
 
 @task("arithmetic")
 class Arithmetic(GeneratedTask):
-    """Word problems made from 151 templates of our own; the level is the number of steps (1 to 4). No download.
+    """Word problems made from 171 templates of our own; the level is the number of steps (1 to 4). No download.
 
     Splits are disjoint by template, and the template is the cluster. `data.levels` picks levels, `data.size` how many.
 

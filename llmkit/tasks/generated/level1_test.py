@@ -65,6 +65,38 @@ ADD = (
         {"a": (8, 45), "b": (6, 40)},
         [("all", "a + b", "The choir has {all} singers.")],
     ),
+    Template(
+        "stamps-from-uncle",
+        "{name} has {a} {things} in an album. An uncle sends {him} {b} more. How many {things} are in the album then?",
+        {"a": (15, 90), "b": (4, 40)},
+        [("all", "a + b", "There are {all} {things} in the album.")],
+    ),
+    Template(
+        "two-teams-points",
+        "The red team won {a} points and the blue team won {b}. How many points did both teams win [together|in all]?",
+        {"a": (12, 80), "b": (12, 80)},
+        [("all", "a + b", "Both teams won {all} points.")],
+    ),
+    Template(
+        "train-later",
+        "A train ride usually takes {a} minutes. Today the train was {b} minutes late. How many minutes did the ride "
+        "take "
+        "today?",
+        {"a": (20, 90), "b": (5, 45)},
+        [("long", "a + b", "The ride took {long} minutes.")],
+    ),
+    Template(
+        "chickens-and-ducks",
+        "On a farm there are {a} chickens and {b} ducks. How many birds [live on the farm|are there on the farm]?",
+        {"a": (12, 70), "b": (8, 60)},
+        [("all", "a + b", "There are {all} birds.")],
+    ),
+    Template(
+        "flour-added",
+        "{name} puts {a} grams of flour into a bowl and adds {b} grams of sugar. How many grams are in the bowl?",
+        {"a": (100, 480), "b": (40, 300)},
+        [("all", "a + b", "There are {all} grams in the bowl.")],
+    ),
 )
 
 SUBTRACT = (
@@ -123,6 +155,39 @@ SUBTRACT = (
         {"a": (30, 140), "b": (5, 60)},
         [("price", "a - b", "The jacket costs {price} dollars.")],
     ),
+    Template(
+        "left-the-party",
+        "There were {a} guests at a party. At midnight {b} of them went home. How many guests stayed?",
+        {"a": (20, 90), "b": (4, 60)},
+        [("left", "a - b", "There were {left} guests who stayed.")],
+    ),
+    Template(
+        "battery",
+        "{name}'s phone could run for {a} minutes. {He} used it for {b} minutes. How many minutes are left?",
+        {"a": (40, 240), "b": (10, 180)},
+        [("left", "a - b", "There are {left} minutes left.")],
+    ),
+    Template(
+        "difference-of-prices",
+        "A {thing} costs ${a} in one shop and ${b} in another. How many dollars does one save by buying the cheaper "
+        "one?",
+        {"a": (20, 90), "b": (5, 70)},
+        [("saved", "a - b", "One saves {saved} dollars.")],
+        things="goods",
+    ),
+    Template(
+        "rotten",
+        "Of {a} {things} in a crate, {b} were rotten. How many {things} [were good|could be eaten]?",
+        {"a": (20, 120), "b": (3, 60)},
+        [("good", "a - b", "There were {good} good {things}.")],
+        things="fruit",
+    ),
+    Template(
+        "unpainted-fence",
+        "A fence is {a} meters long. {name} has painted {b} meters of it. How many meters are still to be painted?",
+        {"a": (15, 90), "b": (4, 70)},
+        [("left", "a - b", "There are {left} meters still to be painted.")],
+    ),
 )
 
 MULTIPLY = (
@@ -176,6 +241,37 @@ MULTIPLY = (
         "{name}'s album has {a} pages with {b} {things} on every page. How many {things} are in the album?",
         {"a": (4, 30), "b": (3, 12)},
         [("all", "a * b", "The album holds {all} {things}.")],
+    ),
+    Template(
+        "legs-of-chairs",
+        "Every chair in the hall has {b} screws. How many screws do {a} chairs have?",
+        {"a": (3, 24), "b": (4, 12)},
+        [("all", "a * b", "The chairs have {all} screws.")],
+    ),
+    Template(
+        "lessons",
+        "{name} gives {a} lessons a week. How many lessons does {he} give in {b} weeks?",
+        {"a": (3, 18), "b": (2, 12)},
+        [("all", "b * a", "{name} gives {all} lessons.")],
+    ),
+    Template(
+        "beads-for-bracelets",
+        "A bracelet takes {b} beads. {name} makes {a} bracelets. How many beads does {he} use?",
+        {"a": (2, 12), "b": (6, 30)},
+        [("all", "a * b", "{name} uses {all} beads.")],
+    ),
+    Template(
+        "stops-of-bus",
+        "A bus makes {b} stops on each trip and goes on {a} trips a day. How many stops does it make in a day?",
+        {"a": (3, 15), "b": (5, 20)},
+        [("all", "a * b", "The bus makes {all} stops.")],
+    ),
+    Template(
+        "packs-of-paper",
+        "{name} orders {a} packs of {things}. In each pack there are {b}. How many {things} does {he} get?",
+        {"a": (3, 15), "b": (4, 24)},
+        [("all", "a * b", "{name} gets {all} {things}.")],
+        things="paper",
     ),
 )
 
@@ -234,6 +330,40 @@ DIVIDE = (
         "many chairs does each helper carry?",
         {"a": (16, 144), "b": (3, 12)},
         [("each", "a / b", "Each helper carries {each} chairs.")],
+    ),
+    Template(
+        "buses-for-trip",
+        "A school takes {a} pupils to the sea in buses with {b} seats. If no seat stays empty, how many buses does it "
+        "take?",
+        {"a": (60, 960), "b": [12, 16, 20, 24, 30, 36, 40, 48]},
+        [("buses", "a / b", "It takes {buses} buses.")],
+    ),
+    Template(
+        "pages-to-copy",
+        "Together, {b} friends copy {a} pages by hand, and each of them copies the same number. How many pages does "
+        "each one copy?",
+        {"a": (12, 144), "b": (3, 12)},
+        [("each", "a / b", "Each one copies {each} pages.")],
+    ),
+    Template(
+        "vases",
+        "{name} puts {a} {things} into vases, {b} into each vase. How many vases does {he} fill?",
+        {"a": (12, 120), "b": (3, 12)},
+        [("vases", "a / b", "{name} fills {vases} vases.")],
+        things="flower",
+    ),
+    Template(
+        "liters-a-day",
+        "A horse drinks {a} liters of water in {b} days, the same amount every day. How many liters does it drink a "
+        "day?",
+        {"a": (20, 300), "b": (2, 12)},
+        [("daily", "a / b", "It drinks {daily} liters a day.")],
+    ),
+    Template(
+        "weekly-pay",
+        "For {b} weeks of work {name} is paid ${a}. How many dollars is that for one week?",
+        {"a": (100, 900), "b": (2, 9)},
+        [("pay", "a / b", "{name} is paid {pay} dollars for one week.")],
     ),
 )
 
