@@ -97,9 +97,9 @@ class Server:
 
     async def canary(self, times: int) -> Canary:
         """What the model answers to the canary's prompts, each put `times` times; asks what was not asked yet."""
-        for _ in range(times):
+        for before in range(times):
             for prompt, asked in zip(PROMPTS, self._seen, strict=True):
-                if len(asked) < times:
+                if len(asked) <= before:  # else it was answered before a call failed
                     asked.append(await self._sight(prompt))
         return Canary.of(self._seen, *self._reported)
 
