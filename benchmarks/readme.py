@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 LABELS = {
-    "stand": "as it stands",
+    "stand": "with the adapter",
     "spell_fix": "spell_fix: a dictionary first",
     "correct_only": "correct_only: the model corrects first",
 }
