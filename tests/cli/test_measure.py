@@ -55,7 +55,7 @@ def test_rop_ends_with_tables_and_a_second_run_asks_nothing(llmkit, tmp_path):
 
 @pytest.mark.tiny
 def test_gates_decide_the_exit_code_and_leave_a_junit_file(llmkit, tmp_path):
-    assert llmkit("eval", "--gate", "stand.drop <= 0.99 point")[0] == 0
+    assert llmkit("eval", "--gate", "stand.accuracy <= 0.99 point")[0] == 0
     code, _, err = llmkit("eval", "--gate", "stand.accuracy >= 0.99 point")
     assert code == 3
     assert "stand.accuracy" in err

@@ -57,7 +57,7 @@ class TestCheck:
 
     def test_gates_are_checked_too(self, llmkit):
         Path("bad.yaml").write_text(
-            "extends: demo\n"
+            "extends: demo-loop-arms\n"
             "data: {limit: 10}\n"
             "eval:\n"
             "  gates:\n"

@@ -46,7 +46,7 @@ def test_where_how_fast_and_how_it_is_judged_do_not_change_it(override):
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=8", "data.limit=7", "model.path=x", "engine.dtype=float32", "perturb.retries=0", "rop.search.budget=1",
+    ["seed=8", "data.limit=7", "model.path=x", "engine.dtype=bfloat16", "perturb.retries=0", "rop.search.budget=1",
      "rop.search.noisy_share=0.9", "perturb.conditions=[sc, ec, woo, hw, uic]", "eval.draws=2"],
 )  # fmt: skip
 def test_what_changes_a_result_changes_it(override):
