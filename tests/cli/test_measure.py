@@ -55,11 +55,15 @@ def test_rop_ends_with_tables_and_a_second_run_asks_nothing(llmkit, tmp_path):
 
 @pytest.mark.tiny
 def test_gates_decide_the_exit_code_and_leave_a_junit_file(llmkit, tmp_path):
-    assert llmkit("eval", "--gate", "stand.accuracy <= 0.99 point")[0] == 0
-    code, _, err = llmkit("eval", "--gate", "stand.accuracy >= 0.99 point")
+    rows = [{"question": f"What is written on page {i} of the large book?", "answer": "nothing"} for i in range(20)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = ("--path", "mine.jsonl", "--set", "data.task=", "--set", "data.kind=text")  # any reply can be read as a text
+    assert llmkit("eval", *own, "--gate", "stand.accuracy <= 0.99 point")[0] == 0
+    code, _, err = llmkit("eval", *own, "--gate", "stand.accuracy >= 0.99 point")
     assert code == 3
     assert "stand.accuracy" in err
-    assert llmkit("eval", "--gate", "stand.relative_drop@ec <= 0.5 point")[0] == 5
+    assert llmkit("eval", *own, "--gate", "stand.drop <= 0.5 point")[0] == 5  # never right, so nothing to lose
+    assert llmkit("eval", "--gate", "stand.accuracy <= 0.99 point")[0] == 5  # no number in what the model says
     assert next((tmp_path / "runs").glob("*/junit.xml")).read_text().count("<testcase") >= 1
 
 
