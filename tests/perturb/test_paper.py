@@ -78,7 +78,7 @@ def test_uic_stands_inside_and_adds_a_number_only_where_numbers_are_asked_for():
     ("text", "arithmetic"),
     [
         ("Would a person with 2 cars pay more than one with 1 car?", False),
-        ("Today is 01/02/2021. What is the date 10 days ago in MM/DD/YYYY?", False),
+        ("Now it is 01/02/2021. Which day came ten days before, written MM/DD/YYYY?", False),
         ("What is the total cost of 3 pens at 4 dollars each?", True),
         ("How many legs does a spider have?", False),
         ("What could one find in a quiet area in the time of the second war?", False),
