@@ -1,4 +1,4 @@
-"""How often intervals hold the truth and tests err, by simulation: the tables of docs/statistics.md.
+"""Coverage of intervals and errors of tests, by simulation: the tables of docs/statistics.md.
 
     python benchmarks/coverage.py [--runs 200] [--processes 2]
 
@@ -81,7 +81,7 @@ def accuracy(rng: Rng, clusters: int, size: int, truth: float, icc: float, even:
 
 
 def flips(rng: Rng, questions: int, draws: int, truth: float, share: float) -> dict:
-    """How often noise turns an answer, over several draws of a question; `share` of all questions can turn."""
+    """Returns how often noise turns an answer, over several draws of a question; `share` of all questions can turn."""
     of = (rng.random(questions) < share).astype(float)
     own = rng.beta(truth * 1.0, (1 - truth) * 1.0, questions)  # each question has its own rate: draws are no new ones
     hits = of * rng.binomial(draws, own) / draws

@@ -1,4 +1,4 @@
-"""How far the noise of `--rate paper` is from the RoP authors' own data, by set and kind.
+"""The distance of the noise of `--rate paper` from the RoP authors' own data, by set and kind.
 
 For each of the authors' sets in DIR/rop_perturbed: the share of words changed (longest common subsequence, case
 folded), the shares of the kinds of edit, and how well a classifier tells their text from ours: the area under the curve

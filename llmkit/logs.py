@@ -1,4 +1,4 @@
-"""What other libraries log that says nothing to a user."""
+"""Log lines of other libraries that say nothing to a user."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def interval(value: float, low: float, high: float) -> dict[str, float]:
 
 
 def contradicts(p: float, low: float, high: float, level: float) -> bool:
-    """Whether a test and an interval say different things of a difference. The verdict is the interval's."""
+    """Returns whether a test and an interval say different things of a difference. The verdict is the interval's."""
     return (p <= 1 - level) != (low > 0 or high < 0)
 
 

@@ -1,4 +1,4 @@
-"""How many noisy copies the noise really changed, and what follows where it changed few.
+"""Counts of the noisy copies that noise really changed, and the consequences where it changed few.
 
 A copy that could not be changed is asked as the clean text. Counting it as noisy would make every loss look smaller, so
 the share changed stands beside each number, and a condition that hardly happened has no loss and no gain.
@@ -58,7 +58,7 @@ def of_samples(samples: Iterable[Sample]) -> dict[str, Copies]:
 
 
 def changed_by_noise(sample: Sample) -> bool | None:
-    """Whether noise changed the question of this answer; None under a condition that is not noisy."""
+    """Returns whether noise changed the question of this answer; None under a condition that is not noisy."""
     return sample.text != sample.question if is_noisy(sample.outcome.condition) else None
 
 
@@ -122,7 +122,7 @@ def of_runs(runs: Mapping[str, Iterable[Sample]], questions: Collection[str]) ->
 
 
 def lines(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """What several runs' tables say below them: the share changed by run and condition, then the warnings."""
+    """Returns what several runs' tables say below them: the share changed by run and condition, then the warnings."""
     told = []
     for name, noise in runs.items():
         if noise:
@@ -133,8 +133,8 @@ def lines(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
 
 
 def unmeasured(noise: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Why the loss and the gain under a condition are not known, by condition. The average over all of them is not
-    known either where one is not."""
+    """Returns why the loss and the gain under a condition are not known, by condition. The average over all of them is
+    not known either where one is not."""
     reasons = {
         condition: f"`{condition}` changed only {row['changed']} of {row['copies']} questions"
         for condition, row in noise.items()

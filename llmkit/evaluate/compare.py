@@ -31,11 +31,11 @@ class Comparison:
     noise: dict[str, dict[str, dict[str, Any]]]
     """By run, then condition: how many of the shared questions noise changed."""
     dtypes: dict[str, str] = field(default_factory=dict)
-    """What each run was computed in."""
+    """The dtype of each run, in words."""
 
     @property
     def _below(self) -> list[str]:
-        """What is said below the table."""
+        """Returns what is said below the table."""
         return [*changed.lines(self.noise), *(f"{run}: dtype {dtype}" for run, dtype in self.dtypes.items())]
 
     def json(self) -> dict[str, Any]:

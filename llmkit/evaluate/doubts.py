@@ -1,4 +1,4 @@
-"""What makes a run's numbers doubtful, and gates undecided: failed calls, noise that did not happen, unread replies.
+"""Reasons to doubt a run's numbers and leave gates undecided: failed calls, noise that did not happen, unread replies.
 
 One place for the warnings of tables, report and junit.xml, and for the reasons that keep a gate from passing on what
 was not measured.
@@ -37,7 +37,7 @@ def failed_line(failed: Mapping[str, Any]) -> str:
 
 
 def of_gate(arm: str, metric: str, condition: str | None, most: float | None, metrics: Mapping[str, Any]) -> str | None:
-    """Why nothing that was measured can decide a gate on this metric; None where something can.
+    """Returns why nothing that was measured can decide a gate on this metric; None where something can.
 
     `most` is the limit of a `max` gate. Differences mean nothing where clean accuracy is at chance or at the floor, and
     a loss that no answer could have exceeded proves nothing.

@@ -216,8 +216,8 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
 
 
 def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
-    """How many more questions or templates would decide a gate, if the value stayed and its interval narrowed as the
-    root of their number."""
+    """Returns how many more questions or templates would decide a gate, if the value stayed and its interval narrowed
+    as the root of their number."""
     limit = gate.min if gate.min is not None else gate.max
     if value == limit:
         return "the value is the limit: no number of questions decides it"

@@ -1,4 +1,4 @@
-"""Which model answered a run. It is recognised again at every start, so that no run mixes two models unnoticed.
+"""The model that answered a run. It is recognised again at every start, so that no run mixes two models unnoticed.
 
 The journal holds it: a row of kind `canary` is how a server's model answered a few fixed prompts, with `kept` where the
 user went on although it had changed. A row of kind `generation` begins anew (`RunFolder.begin_generation`).
@@ -23,7 +23,7 @@ from llmkit.runs.folder import read_journal
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]
-"""What a run does where another model answers than before: stop, begin anew, or go on with both."""
+"""The ways to go on where another model answers than before: stop, begin anew, or go on with both."""
 
 MIXED = "two models answered this run (--keep): its numbers are of neither"
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What failed calls leave open: a missing answer counts as wrong in every number, and a gate holds with any answer."""
+"""Gates over failed calls: a missing answer counts as wrong in every number, and a gate holds with any answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 3  # different errors that a summary names
 
 
 def failures(samples: Iterable[Sample]) -> dict[str, Any] | None:
-    """How many calls failed and what the server or model said, the commonest first; None where none failed."""
+    """Returns how many calls failed and what the server or model said, the commonest first; None where none failed."""
     samples = list(samples)
     errors = Counter(s.outcome.error for s in samples if s.outcome.error is not None)
     if not errors:
@@ -101,7 +101,7 @@ def _settled(
 
 
 def _signs(metric: str, arm: str, condition: str | None, samples: Sequence[Sample]) -> dict[Cell, int]:
-    """Whether one more right answer in a cell raises (1) or lowers (-1) a metric. Other cells are absent."""
+    """Returns whether one more right answer in a cell raises (1) or lowers (-1) a metric. Other cells are absent."""
     noisy = (
         [condition]
         if condition not in (None, NOISY)

@@ -74,7 +74,7 @@ class Plan:
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What the file of the given instructions says of where they come from."""
     aside: Mapping[str, int] = field(default_factory=dict)
-    """How many rows of the user's own file each other split holds."""
+    """The number of rows of the user's own file in each other split."""
     skipped: int = 0
     """Bad rows that were left out (`data.skip_bad_lines`)."""
 
@@ -123,7 +123,7 @@ class Plan:
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
     def _compared(self) -> int:
-        """How many comparisons stand in Holm's family."""
+        """Returns how many comparisons stand in Holm's family."""
         arms = [arm.name for arm in self.arms if arm.name != CEILING]
         noisy = len({v.condition for v in self.variants if is_noisy(v.condition)})
         others = len([arm for arm in arms if arm != STAND])
@@ -387,7 +387,7 @@ def _engines(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
 
 
 def _dtype(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
-    """What the answering model computes in; None for a server, which does not say."""
+    """Returns what the answering model computes in; None for a server, which does not say."""
     if engine_kind(recipe.model, recipe.engine) == "openai":
         return None
     return engines["answerer"].identity.dtype

@@ -125,7 +125,8 @@ def recipe_of(folder: Path) -> Mapping[str, Any]:
 
 
 def facts_of(run: Path) -> Mapping[str, Any]:
-    """What a run's run.json says of how it was carried out: command, engine, dtype; empty where it is not there.
+    """Returns what a run's run.json says of how it was carried out: command, engine, dtype; empty where it is not
+    there.
 
     DataError where the file is damaged.
     """
@@ -140,7 +141,7 @@ def facts_of(run: Path) -> Mapping[str, Any]:
 
 
 def dtype_of(run: Path) -> str:
-    """What a run was computed in, in words."""
+    """Returns what a run was computed in, in words."""
     return facts_of(run).get("dtype") or "not known, as a server does not say"
 
 

@@ -99,8 +99,8 @@ def unanimous(value: float, clusters: int, level: float = 0.95, *, alone: bool =
 
 
 def worth(questions: int, clusters: int) -> int:
-    """How many independent questions to plan with: a design effect of sqrt(m) with m questions a cluster, half way on a
-    scale of factors between 1 (none clump) and m (clusters go as one)."""
+    """Returns how many independent questions to plan with: a design effect of sqrt(m) with m questions a cluster, half
+    way on a scale of factors between 1 (none clump) and m (clusters go as one)."""
     return math.isqrt(questions * clusters)
 
 
@@ -266,7 +266,8 @@ def mean_interval(
 
 
 def clump(size: float) -> float:
-    """How many flips of a cluster of `size` rows may come as one where too few were seen to tell; 1 for a lone row.
+    """Returns how many flips of a cluster of `size` rows may come as one where too few were seen to tell; 1 for a lone
+    row.
 
     That many more than were seen remain possible at an intraclass correlation of one half (docs/statistics.md has the
     coverage). It depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
@@ -295,7 +296,7 @@ def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -
 
 
 def _root(falling: Callable[..., float], low: float, high: float, *more: float) -> float:
-    """Where a falling function crosses 0; `more` are its other arguments."""
+    """Finds where a falling function crosses 0; `more` are its other arguments."""
     from scipy.optimize import brentq
 
     return float(brentq(falling, low, high, args=more, xtol=1e-12))

@@ -77,7 +77,8 @@ class Operator:
         return text, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
-        """How many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above 0."""
+        """Returns how many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above
+        0."""
         return max(1, round(rate * source.words))
 
     def wanted_as_paper(self, source: Source) -> int:
@@ -171,7 +172,7 @@ def _letters_with_digits(token: str) -> Run:
 
 
 def letters_in(source: Source) -> Callable[[str], Run]:
-    """What finds the letters of a token that may be edited, for the protection of this text."""
+    """Returns what finds the letters of a token that may be edited, for the protection of this text."""
     if not source.numbers:
         return _letters_with_digits
     return _letters if source.number_words else _letters_and_number_words

@@ -68,7 +68,7 @@ class Perturber:
             self.mixture = self.mixture.as_paper()
         self.protection = Protection(protect, release)
         self.english = english
-        """Whether the set is in English. Operators that work from English words leave others alone."""
+        """True for a set in English. Operators that work from English words leave others alone."""
         asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
         self.most_calls = asked * (retries + 1)
         """Calls to a model for one copy, at most; 0 where none is asked."""

@@ -1,4 +1,4 @@
-"""Whether a set of texts is in English: what is made for English words must leave other languages alone."""
+"""The language test of a set: operators and arms made for English words must leave other languages alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def share_known(texts: Iterable[str]) -> float | None:
 
 
 def is_english(texts: Iterable[str], what: Sequence[str]) -> bool:
-    """Whether `what` (operators, an arm) may work on this set; where not, a warning, once. True for an empty `what`."""
+    """Returns whether `what` (operators, an arm) may work on this set; where not, a warning, once. True for an empty
+    `what`."""
     share = share_known(texts) if what else None
     if share is None or share >= _LEAST:
         return True

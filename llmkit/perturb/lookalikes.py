@@ -26,7 +26,7 @@ _READ_AS = (
 
 @cache
 def _confusables() -> dict[str, list[str]]:
-    """What Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
+    """Returns what Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
     path = package_file("confusable_homoglyphs", "confusables.json")
     data = json.loads(path.read_text(encoding="utf-8"))
     return {char: [row["c"] for row in rows] for char, rows in data.items()}
@@ -98,7 +98,7 @@ def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> s
 
 
 def _of_sequence(chars: str, by_name: bool, seen: frozenset[str]) -> str:
-    """What letters with their marks are read as; "" unless each letter is read as one."""
+    """Returns what letters with their marks are read as; "" unless each letter is read as one."""
     bases = [char for char in chars if not unicodedata.combining(char)]
     read = [_skeleton(char, by_name, seen) for char in bases]
     return "".join(read) if all(read) else ""

@@ -62,7 +62,8 @@ _MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode
 
 
 def is_numeral(char: str) -> bool:
-    """Whether a character stands for a number: a digit of any script, a Roman or Chinese numeral, a fraction."""
+    """Returns whether a character stands for a number: a digit of any script, a Roman or Chinese numeral, a
+    fraction."""
     return char.isnumeric() or char in _MORE_NUMERALS
 
 
@@ -105,7 +106,7 @@ def _number_words_in(token: str) -> tuple[str, ...]:
 
 
 def amounts(text: str) -> list[Span]:
-    """Where numbers in figures stand, with their currency, sign and per cent.
+    """Finds where numbers in figures stand, with their currency, sign and per cent.
 
     >>> [text[a:b] for text in ["Pay $ 7.50 or 9% of it."] for a, b in amounts(text)]
     ['$ 7.50', ' 9%']
@@ -117,7 +118,7 @@ def amounts(text: str) -> list[Span]:
 
 
 def phrases(text: str) -> list[Span]:
-    """Where number words stand; a number of several words is one span, and its article belongs to it.
+    """Finds where number words stand; a number of several words is one span, and its article belongs to it.
 
     >>> [text[a:b] for text in ["Two hundred and one, three and a half, a dozen"] for a, b in phrases(text)]
     ['Two hundred and one', 'three and a half', 'a dozen']
@@ -141,13 +142,13 @@ def _number_word_spans(text: str) -> Iterator[Span]:
 
 
 def may_join(text: str, end: int) -> bool:
-    """Whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
+    """Returns whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
     following = _NEXT_WORD.match(text, end)
     return bool(following) and (following[1] in JOINTS or is_number_word(following[1]))
 
 
 def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
-    """Whether words took the place of words everywhere, and no number word's: then a text's numbers are kept.
+    """Returns whether words took the place of words everywhere, and no number word's: then a text's numbers are kept.
 
     `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
     """
@@ -167,7 +168,7 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
 
 
 def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
-    """Whether an edit inside a word took or made a number word."""
+    """Returns whether an edit inside a word took or made a number word."""
     first, last = start, end
     while first and text[first - 1].isalpha():
         first -= 1
@@ -178,5 +179,5 @@ def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> b
 
 
 def is_number_word(word: str) -> bool:
-    """Whether an English word stands for a number, in any case."""
+    """Returns whether an English word stands for a number, in any case."""
     return word.lower() in NUMBER_WORDS

@@ -133,8 +133,8 @@ class File(TextEdit):
 
 
 def _respells(text: str, change: Change, words: set[str]) -> bool:
-    """Whether a change only spells words differently, so that it can be left out by itself: words that were moved or
-    exchanged for others of the text would then be lost or doubled."""
+    """Returns whether a change only spells words differently, so that it can be left out by itself: words that were
+    moved or exchanged for others of the text would then be lost or doubled."""
     old, new = text[change.start : change.end].split(), change.new.split()
     return len(old) == len(new) and words.isdisjoint(new)
 

@@ -1,4 +1,4 @@
-"""Which parts of a text noise never touches: options, code, formulas, addresses, placeholders, the user's patterns.
+"""The parts of a text that noise never touches: options, code, formulas, addresses, placeholders, the user's patterns.
 
 Every search here takes time that is linear in the text: a question may hold 100 kB without a space, or nothing but
 opening brackets. So opening and closing marks are paired in one pass, and no pattern can begin twice in one run.
@@ -54,12 +54,12 @@ def option_blocks(text: str) -> Iterator[Span]:
 
 
 def begin_options(text: str, at: int) -> bool:
-    """Whether a label or a heading of options stands at this offset."""
+    """Returns whether a label or a heading of options stands at this offset."""
     return bool(_HEADER.match(text, at) or _LABEL.match(text, at))
 
 
 def _ordinals(label: str) -> Iterator[tuple[str, int]]:
-    """What a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
+    """Returns what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
     if label.isdigit():
         yield "figure", int(label)
         return
@@ -70,13 +70,14 @@ def _ordinals(label: str) -> Iterator[tuple[str, int]]:
 
 
 def _neighbours(text: str, before: re.Match[str], after: re.Match[str]) -> bool:
-    """Whether no paragraph lies between two options; blank lines right before a label at a line's head are layout."""
+    """Returns whether no paragraph lies between two options; blank lines right before a label at a line's head are
+    layout."""
     between = text[before.end() : after.start()]
     return not _BLANK_LINE.search(between if after["line"] is None else between.rstrip())
 
 
 class _Paragraph:
-    """Where the paragraph that was looked at last ends, and where its last sentence begins if that one asks."""
+    """The end of the paragraph read last, and the start of its last sentence if that one asks."""
 
     end = -1
     question = -1
@@ -198,7 +199,7 @@ def formulas(text: str) -> Iterator[Span]:
 
 
 def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
-    """Where the arguments and scripts of a command end that itself ends at `at`."""
+    """Finds where the arguments and scripts of a command end that itself ends at `at`."""
     while at < len(text):
         opened = at + (text[at] in "_^")
         if text[opened : opened + 1] == "{" and opened in closing:
@@ -231,7 +232,7 @@ def _dollars(text: str) -> Iterator[Span]:
 
 
 def _is_formula(text: str, a: int, b: int) -> bool:
-    """Whether a formula stands between two dollar signs, and not a price before each."""
+    """Returns whether a formula stands between two dollar signs, and not a price before each."""
     inside = text[a + 1 : b]
     if not inside.strip() or "\n" in inside or inside[0].isspace() != inside[-1].isspace():
         return False
@@ -295,12 +296,12 @@ _KINDS: dict[str, Callable[[str], Iterator[Span]]] = {
 }
 PROTECT = ("numbers", *_KINDS)
 RELEASE = ("number_words", *PROTECT)
-"""What can be given free: "number_words" leaves the figures protected, "numbers" neither."""
+"""The kinds that can be released: "number_words" leaves the figures protected, "numbers" neither."""
 
 
 class Protection:
-    """What must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own, but for what
-    `release` names.
+    """Spans that must survive byte for byte: kinds from `PROTECT`, and regular expressions of the user's own, except
+    for those that `release` names.
 
     >>> Protection(["numbers", "latex"]).spans("Solve $x^2$ for $5.")
     [(6, 11)]

@@ -115,7 +115,7 @@ _DATE = re.compile(r"(?<!\d)\d+/\d+/\d+|\b[A-Z]{2}/[A-Z]{2}/[A-Z]{4}\b")
 
 
 def asks_for_a_number(text: str) -> bool:
-    """Whether a question is one of arithmetic: it gives numbers, dates aside, and asks for one.
+    """Returns whether a question is one of arithmetic: it gives numbers, dates aside, and asks for one.
 
     >>> asks_for_a_number("Tom has 3 pens and buys 4. How many has he?"), asks_for_a_number("How many legs has an ant?")
     (True, False)
@@ -131,8 +131,8 @@ def _asks_for_quantity(sentence: str) -> bool:
 
 
 def sentence_starts(source: Source) -> list[int]:
-    """Where sentences and lines begin outside protected spans and before options at the end; never between a shortened
-    word and the next."""
+    """Finds where sentences and lines begin outside protected spans and before options at the end; never between a
+    shortened word and the next."""
     text, bounds, stem = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
         after = _SPACES.match(text, match.end())
@@ -144,7 +144,8 @@ def sentence_starts(source: Source) -> list[int]:
 
 
 def question_start(source: Source) -> int:
-    """Where the last question sentence begins (the last sentence, where none asks), never among options at the end."""
+    """Finds where the last question sentence begins (the last sentence, where none asks), never among options at the
+    end."""
     text, bounds = source.text, sentence_starts(source)
     ends = [*bounds[1:], len(text)]
     asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
@@ -219,7 +220,7 @@ class Stress(TextEdit):
 
 
 def stem_end(source: Source) -> int:
-    """Where the question ends: before options and protected lines at the end, else after its last character."""
+    """Finds where the question ends: before options and protected lines at the end, else after its last character."""
     text, end = source.text, len(source.text)
     for start, stop in reversed(source.spans):
         if text[stop:end].strip() or not (begin_options(text, start) or _begins_line(text, start)):

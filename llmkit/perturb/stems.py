@@ -1,4 +1,4 @@
-"""Where a question ends and its answer options begin, in a clean text and in a noisy rewriting of it."""
+"""The boundary between a question and its answer options, in a clean text and in a noisy rewriting of it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def without_noisy_line(text: str, line: str) -> str:
 
 
 def _end(text: str, count: int) -> tuple[str, str]:
-    """What comes before the last `count` words, and these."""
+    """Returns what comes before the last `count` words, and these."""
     places = [match.start() for match in re.finditer(r"\S+", text)]
     at = places[-count] if 0 < count <= len(places) else 0
     return text[:at].rstrip(), text[at:]

@@ -77,7 +77,7 @@ class Source:
         return self.tokens if self._all_words == len(self.tokens) else self.text.split()
 
     def characters(self) -> int:
-        """How many characters stand outside the protected spans."""
+        """Returns how many characters stand outside the protected spans."""
         return len(self.text) - sum(end - start for start, end in self.spans) if self.spans else len(self.text)
 
     def between(self, i: int) -> str:
@@ -118,7 +118,7 @@ _COVERED = "\0"  # stands for a protected span; no white space, so that what tou
 
 
 def _words_outside(text: str, spans: Sequence[Span]) -> int:
-    """How many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
+    """Returns how many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
     pieces, at = [], 0
     for start, end in spans:
         pieces += (text[at:start], " " * text[start].isspace(), _COVERED, " " * text[end - 1].isspace())

@@ -29,7 +29,7 @@ _ASKS = re.compile(r"\W*(?:how|what|which|who|whose|whom|when|where|why)\b[^.!?]
 
 @dataclass(frozen=True)
 class Example:
-    """What a prompt shows of one train question, and its gold answer, which the correction's prompts do not show."""
+    """One train question as a prompt shows it, and its gold answer, which the correction's prompts do not show."""
 
     input: str
     output: str
@@ -59,7 +59,8 @@ def proposals(options: SearchSection, examples: Sequence[Example]) -> list[Steps
 
 
 def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example]) -> str | None:
-    """Why a text cannot be an instruction, or None: it is cut, copies an example that it was shown, or answers."""
+    """Returns why a text cannot be an instruction, or None: it is cut, copies an example that it was shown, or
+    answers."""
     if reply.finish_reason == "length" or reply.usage.completion > max_tokens:
         return f"longer than rop.search.max_tokens ({max_tokens})"
     if refuses(text) or _BARE.fullmatch(text) or _STATES.search(text) or _ASKS.fullmatch(text):

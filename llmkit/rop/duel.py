@@ -60,7 +60,7 @@ def detectable(clusters: int, items: int, sd: float) -> float | None:
 
 
 def items_to_show(difference: float, sd: float) -> int:
-    """How many items show a true difference with `POWER`."""
+    """Returns how many items show a true difference with `POWER`."""
     normal = NormalDist()
     return max(LEAST, math.ceil(((normal.inv_cdf(1 - LEVEL) + normal.inv_cdf(POWER)) * sd / difference) ** 2))
 

@@ -67,11 +67,11 @@ class _Text:
         return _plain(word) if self.english else _keeping_accents(word)
 
     def _stays(self, word: str) -> bool:
-        """Whether a word has foreign letters that are no disguise."""
+        """Returns whether a word has foreign letters that are no disguise."""
         return bool(_foreign(word)) and not self._is_mixed(word) and not self._is_hidden(word)
 
     def _is_mixed(self, word: str) -> bool:
-        """Whether a word is Latin but for letters that stand in for Latin ones."""
+        """Returns whether a word is Latin but for letters that stand in for Latin ones."""
         foreign, latin = _foreign(word), sum(map(_is_latin, word))
         if (
             not foreign
@@ -90,7 +90,8 @@ class _Text:
         return _is_known(plain) or (latin * 2 >= len(plain) and word[0] not in "\u00b5\u03bc")  # µTorrent
 
     def _is_hidden(self, word: str) -> bool:
-        """Whether a word of twins alone is Latin: in scripts that hide letters elsewhere, or in mathematical ones."""
+        """Returns whether a word of twins alone is Latin: in scripts that hide letters elsewhere, or in mathematical
+        ones."""
         foreign = _foreign(word)
         if foreign & self.written or any(map(_is_latin, word)) or not all(map(twin, _letters(word))):
             return False
@@ -118,7 +119,7 @@ def _foreign(word: str) -> set[str]:
 
 
 def _is_ending_of_its_own(word: str) -> bool:
-    """Whether another language's ending stands behind an abbreviation: "PDFка"."""
+    """Returns whether another language's ending stands behind an abbreviation: "PDFка"."""
     head = "".join(takewhile(_is_latin, word))
     rest = word[len(head) :]
     return len(head) > 1 and head.isupper() and len(rest) > 1 and rest.islower() and not any(map(_is_latin, rest))
@@ -169,15 +170,15 @@ def _with(word: str, read: Callable[[str], str], marks: bool = False) -> str:
 
 
 def _is_known(word: str) -> bool:
-    """Whether a word is English; the shorter, the more common it has to be."""
+    """Returns whether a word is English; the shorter, the more common it has to be."""
     if len(word) < 4:
         return len(word) > 1 and word.lower() in common_words(100_000_000 if len(word) == 2 else 5_000_000)
     return word.lower() in real_words()
 
 
 def _is_english(words: Iterable[str]) -> bool:
-    """Whether a text is English, as far as its letters can be read: most of its words are, accents aside, and some of
-    the smallest are among those that need no accent taken off ("för" alone could be Swedish)."""
+    """Returns whether a text is English, as far as its letters can be read: most of its words are, accents aside, and
+    some of the smallest are among those that need no accent taken off ("för" alone could be Swedish)."""
     read = [(word, _plain(word).lower()) for word in words if len(word) > 1]
     known = sum(plain in real_words() for _, plain in read)
     small = sum(plain in _SMALL_WORDS and not _has_accents(word) for word, plain in read)

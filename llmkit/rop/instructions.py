@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why the winner of a search won: how the last of the written candidates fared against the best hand-written one.
+    """The reason for a search's winner: the last of the written candidates against the best hand-written one.
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
     that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
@@ -79,7 +79,7 @@ class Search:
 
     @property
     def why(self) -> str | None:
-        """Why `best` won, in a sentence; None where nothing was searched."""
+        """Returns why `best` won, in a sentence; None where nothing was searched."""
         return self.verdict and _why(self, self.verdict)
 
     @property

@@ -40,7 +40,7 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
 
 
 def refuses(text: str) -> bool:
-    """Whether a reply opens with a refusal or an apology."""
+    """Returns whether a reply opens with a refusal or an apology."""
     return _REFUSAL.match(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""How good an instruction is on one dev item: the scores that a search maximises."""
+"""Scores of an instruction on one dev item, which a search maximises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pair = Callable[[Variant], tuple[str, str]]
 
 
 class Trial(Protocol):
-    """How good an instruction is on one item: higher is better."""
+    """The score of an instruction on one item: higher is better."""
 
     def __call__(self, instruction: str, variant: Variant) -> Steps: ...
 

@@ -1,4 +1,4 @@
-"""Which candidate is scored on which item: the rounds that leave one of the written candidates."""
+"""The assignment of candidates to items: the rounds that leave one of the written candidates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Measure = Callable[[list[tuple[int, str]]], None]
 
 @dataclass(frozen=True)
 class Rounds:
-    """What the rounds play with: the numbers of the hand-written and of the written candidates, the items in the order
+    """The material of the rounds: the numbers of the hand-written and of the written candidates, the items in the order
     of their use, and `budget`, the most scores that they may ask for."""
 
     hand: Sequence[int]

@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def is_open(self) -> bool:
-        """Whether others than this machine reach the server and need no key."""
+        """Returns whether others than this machine reach the server and need no key."""
         return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
 
     def _option(self, name: str) -> str | None:

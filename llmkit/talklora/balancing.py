@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ForwardPass:
-    """What the layers of a model share during the forward pass under way."""
+    """The state that the layers of a model share during one forward pass."""
 
     mask: Tensor | None = None  # the attention mask, (batch, positions)
     losses: list[Tensor] | None = None  # load-balancing losses of the layers passed so far; None: nobody collects them

@@ -164,12 +164,12 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def talks_after(self) -> bool:
-        """Whether C mixes the gates after the softmax."""
+        """Returns whether C mixes the gates after the softmax."""
         return self.talk == "after-softmax" and self.has_talk
 
     @property
     def one_softmax(self) -> bool:
-        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        """Returns whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
         return self.top_k is None and not self.talks_after
 
     @property
@@ -189,7 +189,7 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def scale(self) -> float:
-        """What sum_i g_i B_i E_i A_i x is multiplied by."""
+        """Returns what sum_i g_i B_i E_i A_i x is multiplied by."""
         if self.alpha is None:
             return 1.0
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)

@@ -15,7 +15,7 @@ class KeptFold:
         self.made_of = [(owner, w, w.detach(), w._version) for owner in owners if (w := owner["weight"]) is not None]
 
     def holds(self) -> bool:
-        """Whether the weights are still the same, as far as their versions and storages tell."""
+        """Returns whether the weights are still the same, as far as their versions and storages tell."""
         return all(
             owner["weight"] is weight and weight._version == version and weight.data_ptr() == alias.data_ptr()
             for owner, weight, alias, version in self.made_of

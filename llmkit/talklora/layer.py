@@ -193,7 +193,8 @@ class TalkLoraLayer(BaseTunerLayer):
     # ---- the kept fold
 
     def _may_keep_rows(self, config: TalkLoraConfig, A: Tensor) -> bool:
-        """Whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or traced."""
+        """Returns whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or
+        traced."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not config.keep_folds:
             return False
         if A.is_meta or A.is_inference():  # without values here, as where they are offloaded; without a version
@@ -222,7 +223,7 @@ class TalkLoraLayer(BaseTunerLayer):
     # ---- merging
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        """Whether the adapter is one delta weight: where its gate is constant."""
+        """Returns whether the adapter is one delta weight: where its gate is constant."""
         return adapter_name in self.settings and self.settings[adapter_name].constant_gate is not None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
@@ -335,5 +336,6 @@ def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
 
 
 def _never_requantised() -> None:
-    """What PEFT asks for beside a torchao weight, to merge into it. This layer merges into no quantised weight."""
+    """Returns what PEFT asks for beside a torchao weight, to merge into it. This layer merges into no quantised
+    weight."""
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Which of a text's numbers it puts forward as the answer, where no marker says so.
+"""The number that a text puts forward as its answer where no marker says so.
 
 Every number is a candidate with a place (its sentence) and a kind. The ranking, in this order:
 
@@ -86,7 +86,8 @@ def given(question: str) -> frozenset[Decimal]:
 
 @lru_cache(maxsize=4096)
 def _asked(question: str) -> re.Pattern[str] | None:
-    """What follows a number of the things that a question asks for: "apps" of "How many apps did he delete?"."""
+    """Returns what follows a number of the things that a question asks for: "apps" of "How many apps did he
+    delete?"."""
     things = re.findall(r"\bhow many (?:(?:more|other|fewer|less|total) )?([a-z]{3,30})", question, re.IGNORECASE)
     if not things:
         return None
@@ -154,7 +155,7 @@ def _last_claim(text: str, question: str) -> Claim | None:
 
 
 def _steps(text: str) -> set[int]:
-    """Where the numbers of a numbered list stand: each is 1 or follows the one before."""
+    """Finds where the numbers of a numbered list stand: each is 1 or follows the one before."""
     found, last = set(), 0
     for match in _STEP.finditer(text):
         number = int(match[1])

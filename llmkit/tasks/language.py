@@ -1,4 +1,4 @@
-"""How languages announce an answer, take it back, say yes and no, and write decimals.
+"""The words with which languages announce an answer, take it back and say yes or no, and their decimals.
 
 English, Chinese, Hindi, Spanish, French, Arabic, Bengali, Portuguese, Russian, Urdu; German and Japanese beside them.
 """
@@ -115,7 +115,8 @@ _READ = 4000  # characters; a language shows itself sooner
 
 
 def writes_comma(text: str, context: str = "") -> bool:
-    """Whether "1.250" is twelve hundred and fifty in this text, and "1,250" one and a quarter, as in German or Spanish.
+    """Returns whether "1.250" is twelve hundred and fifty in this text, and "1,250" one and a quarter, as in German or
+    Spanish.
 
     What its unmistakable numbers show ("3,5", "2.50") decides; else its language, and that of `context`.
     """

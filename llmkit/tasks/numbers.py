@@ -156,7 +156,7 @@ def find(text: str) -> Iterator[Found]:
 
 
 def _part_of_a_name(before: str, match: re.Match[str]) -> bool:
-    """Whether the digits continue something else: "x2", the exponent of "m^2", a third part of a date."""
+    """Returns whether the digits continue something else: "x2", the exponent of "m^2", a third part of a date."""
     if not before:
         return False
     last, inner = before[-1], before[-2:-1]

@@ -50,7 +50,7 @@ _LONGEST = 24  # words or characters; longer runs are not quantities
 
 
 def scale(word: str) -> int:
-    """What a word that `SCALE` matches multiplies by."""
+    """Returns what a word that `SCALE` matches multiplies by."""
     return _SCALE_OF[word.strip(" \t\r\n\u00a0\u202f-").lower()]
 
 

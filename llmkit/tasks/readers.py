@@ -109,7 +109,7 @@ class Numeric:
         return None if value is None else numbers.write(value)
 
     def _several(self, line: str, found: list[numbers.Found]) -> bool:
-        """Whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"; "25% or 0.25" is one."""
+        """Returns whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"; "25% or 0.25" is one."""
         if len(found) < 2 or "=" in line[found[0].end :]:
             return False
         one, other = found[0].value, found[1].value
@@ -187,7 +187,7 @@ class Boolean:
 
     @staticmethod
     def _concludes(text: str, start: int) -> bool:
-        """Whether the sentence around `start` draws a conclusion."""
+        """Returns whether the sentence around `start` draws a conclusion."""
         begin = max(text.rfind(mark, 0, start) for mark in "\n.!?。") + 1
         return bool(language.CONCLUDED.match(text, begin))
 

@@ -131,7 +131,7 @@ def browser(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What a run folder's files say of the run: title, rows of facts, and the instructions that it used.
+    """Returns what a run folder's files say of the run: title, rows of facts, and the instructions that it used.
 
     DataError where they say it in no form that llmkit writes.
     """

@@ -47,7 +47,7 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
 
 
 def headlines(metrics: Mapping[str, Any]) -> list[str]:
-    """What comes before all numbers: that no repair can be expected of a model that restores nothing."""
+    """Returns what comes before all numbers: that no repair can be expected of a model that restores nothing."""
     marked = {arm: found["restored"] for arm, found in metrics["arms"].items() if found.get("mark")}
     if not marked:
         return []
@@ -56,7 +56,7 @@ def headlines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
-    """What one must know to read the numbers, warnings first."""
+    """Returns what one must know to read the numbers, warnings first."""
     return [f"Warning: {line}." for line in warnings(metrics)] + _notes(metrics)
 
 
