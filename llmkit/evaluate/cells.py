@@ -241,6 +241,19 @@ def null(reason: str) -> dict[str, Any]:
     return {"value": None, "low": None, "high": None, "reason": reason}
 
 
+def take_out(arm: dict[str, Any], metrics: Iterable[str], condition: str, reason: str) -> None:
+    """Puts the reason in the place of an arm's values under a condition that was not measured."""
+    for metric in metrics:
+        if condition not in arm.get(metric, {}):
+            continue
+        if metric == "drop":
+            arm[metric][condition] = null(reason) | {"relative": null(reason)}
+        elif metric == "flips":
+            arm[metric][condition] = {way: {"of": 0.0} | null(reason) for way in arm[metric][condition]}
+        else:
+            arm[metric][condition] = null(reason)
+
+
 def arm_order(arm: str) -> tuple[int, str]:
     """Sorts arms from nothing to everything."""
     return (ARMS.index(arm) if arm in ARMS else len(ARMS) - 1, arm)

@@ -12,14 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.evaluate.cells import NOISY, is_noisy, null, number
+from llmkit.evaluate.cells import NOISY, is_noisy, number, take_out
 from llmkit.evaluate.samples import Sample
 from llmkit.types import Variant
 
 FEW = 0.95  # a share below this is a warning
 LEAST = 0.5  # below this, the condition is not measured
-
-_FLIPS = ("right_to_wrong", "wrong_to_right")
 
 
 @dataclass(frozen=True)
@@ -147,10 +145,4 @@ def without_unmeasured(arms: Mapping[str, dict[str, Any]], reasons: Mapping[str,
     """Takes the values of conditions that are not measured out of the arms of a run, and puts the reason there."""
     for arm in arms.values():
         for condition, reason in reasons.items():
-            if condition in arm.get("drop", {}):
-                arm["drop"][condition] = null(reason) | {"relative": null(reason)}
-            for metric in ("gain", "recovery"):
-                if condition in arm.get(metric, {}):
-                    arm[metric][condition] = null(reason)
-            if condition in arm.get("flips", {}):
-                arm["flips"][condition] = {way: {"of": 0.0} | null(reason) for way in _FLIPS}
+            take_out(arm, ("drop", "gain", "recovery", "flips"), condition, reason)

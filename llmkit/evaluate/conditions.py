@@ -10,7 +10,7 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate import changed
-from llmkit.perturb import make_variants, perturbers, spread_variants
+from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
@@ -66,9 +66,7 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
     """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
     variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask, recipe.data.data_dir)
     if recipe.perturb.target != "question":
-        if written := [
-            c for c, p in perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir).items() if p.most_calls
-        ]:
+        if written := [c for c, p in perturbers_of(recipe).items() if p.most_calls]:
             raise UsageError(
                 f"`{written[0]}` falls on questions only, not on perturb.target: {recipe.perturb.target}",
                 "it needs a question to write noise for; take conditions without a model here",
@@ -80,19 +78,17 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
     return variants
 
 
+def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
+    """The perturber of each condition of a recipe."""
+    return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
+
+
 def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
     """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
 
     A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
     """
-    known = {
-        CLEAN,
-        *(
-            c
-            for c, p in perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir).items()
-            if not p.most_calls
-        ),
-    }
+    known = {CLEAN, *(c for c, p in perturbers_of(recipe).items() if not p.most_calls)}
     try:
         changed.refuse_unchanged([v for v in variants if v.condition in known])
     except DataError:

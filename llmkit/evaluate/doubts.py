@@ -32,8 +32,13 @@ def warnings(metrics: Mapping[str, Any]) -> list[str]:
 
 def failed_line(failed: Mapping[str, Any]) -> str:
     """The failed calls of a run in one line, with what the server or model said."""
-    said = "; ".join(f"{row['answers']} x {row['error']}" for row in failed["said"])
-    return f"{failed['answers']} of {failed['of']} answers failed ({failed['share']:.3f}) and count as wrong: {said}"
+    count = f"{failed['answers']} of {failed['of']} answers failed ({failed['share']:.3f}) and count as wrong"
+    return f"{count}: {words_of(failed)}"
+
+
+def words_of(failed: Mapping[str, Any]) -> str:
+    """The commonest errors of a run's failed calls, each with its number."""
+    return "; ".join(f"{row['answers']} x {row['error']}" for row in failed["said"])
 
 
 def of_gate(arm: str, metric: str, condition: str | None, most: float | None, metrics: Mapping[str, Any]) -> str | None:

@@ -31,13 +31,11 @@ def failures(samples: Iterable[Sample]) -> dict[str, Any] | None:
     return {"answers": errors.total(), "of": len(samples), "share": number(errors.total() / len(samples)), "said": said}
 
 
-def refuse_all_failed(samples: Sequence[Sample]) -> None:
+def refuse_all_failed(failed: Mapping[str, Any] | None) -> None:
     """EngineError, with the server's words, where not one answer came: then nothing was measured."""
-    failed = failures(samples)
     if failed and failed["answers"] == failed["of"]:
-        said = "; ".join(f"{row['answers']} x {row['error']}" for row in failed["said"])
         raise EngineError(
-            f"all {failed['of']} answers failed, so nothing was measured: {said}",
+            f"all {failed['of']} answers failed, so nothing was measured: {doubts.words_of(failed)}",
             "mend the cause; the same command asks the failed calls again",
         )
 
@@ -82,7 +80,7 @@ def _settled(
     if not gone:
         return result
     if result.verdict == "undecided":
-        return replace(result, reason=f"{gone} answers it needs failed")
+        return result if result.value is None else replace(result, reason=f"{gone} answers it needs failed")
     # Only what the gate is about is measured again: the others' intervals cannot change its verdict.
     involved = [s for s in samples if s.outcome.arm in (arm, STAND)]
     worst_raises = gate.max is not None  # a `max` gate is hurt by whatever raises its metric
@@ -94,9 +92,7 @@ def _settled(
     again = gates.evaluate([gate], measure(filled, stored))[0]
     if again.verdict == wanted:
         return result
-    reason = (
-        f"{gone} answers it needs failed: with other answers there it would {'fail' if wanted == 'pass' else 'pass'}"
-    )
+    reason = f"{gone} answers it needs failed: with other answers there it might not {wanted}"
     return replace(result, verdict="undecided", reason=reason)
 
 

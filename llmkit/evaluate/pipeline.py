@@ -21,7 +21,6 @@ from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, sea
 from llmkit.evaluate.metrics import CEILING, metrics
 from llmkit.evaluate.samples import Sample, facts_of, outcomes, read_samples, system_prompt_of
 from llmkit.evaluate.statistics import clusters_needed, minimum_detectable_effect, worth
-from llmkit.perturb import Perturber, perturbers
 from llmkit.perturb.spec import names
 from llmkit.recipe import Loaded, Recipe, digest, to_yaml
 from llmkit.recipe.schema import ModelSection
@@ -109,17 +108,9 @@ class Plan:
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
         return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
 
-    def _perturbers(self) -> dict[str, Perturber]:
-        recipe = self.recipe
-        return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
-
     def _ready(self) -> dict[str, changed.Copies]:
         """The copies of the conditions whose noise needs no model."""
-        written = {
-            c
-            for c, p in perturbers(self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir).items()
-            if p.most_calls
-        }
+        written = {c for c, p in conditions.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
     def _compared(self) -> int:
@@ -133,10 +124,7 @@ class Plan:
     @property
     def noise_calls(self) -> int:
         """Calls for noise that a model writes, at most; 0 where no condition asks for such."""
-        each = sum(
-            p.most_calls
-            for p in perturbers(self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir).values()
-        )
+        each = sum(p.most_calls for p in conditions.perturbers_of(self.recipe).values())
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:
@@ -233,7 +221,7 @@ def run(
         found = _instructions(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
-            missing.refuse_all_failed(samples)
+            missing.refuse_all_failed(missing.failures(samples))
             return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
         measured, verdicts = measure(loaded.recipe, samples, folder)
         return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
@@ -337,13 +325,14 @@ def _answer(
 
 def measure(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
     """Metrics, gates and report, written. EngineError where not one answer came."""
-    missing.refuse_all_failed(samples)
+    failed = missing.failures(samples)
+    missing.refuse_all_failed(failed)
     stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
     facts = facts_of(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
     correction.mark(measured, samples)
     measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
-    measured["failed"] = missing.failures(samples)
+    measured["failed"] = failed
 
     def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> dict[str, Any]:
         return metrics(filled, recipe.eval, recipe.seed, baseline)

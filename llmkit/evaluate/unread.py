@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.evaluate.cells import NOISY, STAND, null
+from llmkit.evaluate.cells import NOISY, STAND, null, take_out
 from llmkit.types import CLEAN
 
 SHARE = 0.5  # of the replies of an arm under a condition: above it, a warning
 CLEAN_SHARE = 0.2  # of an arm's replies to clean questions: above it, the arm is not measured
-
-_FLIPS = ("right_to_wrong", "wrong_to_right")
 
 
 def unmeasured(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -31,15 +29,15 @@ def unmeasured(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def without_unmeasured(arms: Mapping[str, dict[str, Any]], reasons: Mapping[str, str]) -> None:
     """Takes out what rests on clean replies that could not be read: an arm's own losses, and what it wins or harms."""
     for name, arm in arms.items():
-        if own := reasons.get(name):
-            arm["drop"] = {c: null(own) | {"relative": null(own)} for c in arm.get("drop", {})}
-            arm["flips"] = {c: {way: {"of": 0.0} | null(own) for way in _FLIPS} for c in arm.get("flips", {})}
-        if against := own or reasons.get(STAND):
-            for metric in ("gain", "recovery"):
-                if metric in arm:
-                    arm[metric] = {c: null(against) for c in arm[metric]}
-            if "clean_drop" in arm:
-                arm["clean_drop"] = null(against)
+        own = reasons.get(name)
+        against = own or reasons.get(STAND)
+        for condition in arm["conditions"]:
+            if own:
+                take_out(arm, ("drop", "flips"), condition, own)
+            if against:
+                take_out(arm, ("gain", "recovery"), condition, against)
+        if against and "clean_drop" in arm:
+            arm["clean_drop"] = null(against)
 
 
 def warnings(metrics: Mapping[str, Any]) -> list[str]:

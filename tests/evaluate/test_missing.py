@@ -104,12 +104,12 @@ def test_the_words_of_the_server_are_in_the_summary_and_in_the_errors():
     failed = missing.failures(broken)
     assert (failed["answers"], failed["of"]) == (48, 480)
     assert SAYS in doubts.failed_line(failed)
-    missing.refuse_all_failed(broken)
+    missing.refuse_all_failed(failed)
     missing.refuse_too_many(failed, 0.1)
     with pytest.raises(Incomplete, match="401"):
         missing.refuse_too_many(failed, 0.09)
     with pytest.raises(EngineError, match=r"all 480 answers failed.*401"):
-        missing.refuse_all_failed(fail(RUN, lambda i, o: True))
+        missing.refuse_all_failed(missing.failures(fail(RUN, lambda i, o: True)))
     assert missing.failures(RUN) is None
 
 
