@@ -32,7 +32,7 @@ _PATTERNS = (
     _KEY_SHAPED,
 )
 _carried: set[str] = set()
-"""What a header or an address of this process carries."""
+"""The keys that a header or an address of this process carries."""
 _parameters: set[str] = set()
 """`name=value` of an address, where the value alone may be a word of any text."""
 
@@ -60,7 +60,8 @@ def scrubber() -> Callable[[str], str]:
 
 
 def scrub_reply(text: str, asked: str) -> str:
-    """What a server said, without the keys that it was sent. What stands in `asked`, the user's own text, stays.
+    """Returns what a server said, without the keys that it was sent. What stands in `asked`, the user's own text,
+    stays.
 
     A server knows nothing of this process's environment, so its variables are no secrets here.
     """
@@ -117,7 +118,8 @@ def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pa
 
 @cache
 def _is_ordinary(value: str) -> bool:
-    """Whether llmkit itself writes this word: a key of a recipe or a journal, the name of an arm, a task, a model."""
+    """Returns whether llmkit itself writes this word: a key of a recipe or a journal, the name of an arm, a task, a
+    model."""
     return bool(_WORD.fullmatch(value)) and value in _own_words()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
 from llmkit.errors import DataError
+from llmkit.parsing import parse_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -153,10 +153,10 @@ def _recipe(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
 
 

@@ -60,7 +60,7 @@ def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
 
 
 def finish_reason(choice: Any) -> str:
-    """Why the reply ended; `stop` where the server does not say."""
+    """Returns why the reply ended; `stop` where the server does not say."""
     reason = getattr(choice, "finish_reason", None)
     return reason if isinstance(reason, str) and reason else "stop"
 
@@ -88,7 +88,8 @@ def is_number(value: Any) -> bool:
 
 
 def is_filtered(error: Any) -> bool:
-    """Whether an error is a provider's content filter at work: the question was asked, and the answer is a refusal."""
+    """Returns whether an error is a provider's content filter at work: the question was asked, and the answer is a
+    refusal."""
     body = error.body if isinstance(error.body, dict) else {}
     inner = body.get("innererror")
     names = [body.get("code"), body.get("type"), inner.get("code") if isinstance(inner, dict) else None]
@@ -96,7 +97,7 @@ def is_filtered(error: Any) -> bool:
 
 
 def words_of(error: Any) -> str:
-    """What a server said of a failure, in one line."""
+    """Returns what a server said of a failure, in one line."""
     body = error.body
     said = (body.get("message") or body.get("detail")) if isinstance(body, dict) else body
     return one_line(str(said or error.message))

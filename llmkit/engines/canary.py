@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.files import lock, text_digest, write_atomic
+from llmkit.parsing import parse_json
 from llmkit.resources import cache_dir
 
 PROMPTS = (
@@ -31,12 +32,12 @@ LARGEST_TOLERANCE = 0.75
 COMMON = 0.6  # share of the most likely tokens that must be the same ones
 
 Sight = dict[str, float] | str
-"""What was answered to one prompt: the most likely first tokens with log-probabilities in nats, or the greedy text."""
+"""The answer to one prompt: the most likely first tokens with log-probabilities in nats, or the greedy text."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """What a server's model answered to each prompt, None where that is nothing or differs from time to time, and what
+    """A server model's answer to each prompt, None where that is nothing or differs from time to time, and what
     the server calls its model."""
 
     seen: Sequence[Sight | None]
@@ -50,11 +51,11 @@ class Canary:
 
     @property
     def tells(self) -> bool:
-        """Whether enough prompts were answered consistently to recognise the model."""
+        """Returns whether enough prompts were answered consistently to recognise the model."""
         return sum(sight is not None for sight in self.seen) >= FEWEST
 
     def agrees(self, other: Canary) -> bool:
-        """Whether both can be of one model. Where neither tells, by what the server calls its model."""
+        """Returns whether both can be of one model. Where neither can tell, the names of the model are compared."""
         if not (self.tells or other.tells):
             return (self.model, self.fingerprint) == (other.model, other.fingerprint)
         both = [(a, b) for a, b in zip(self.seen, other.seen, strict=False) if a is not None and b is not None]
@@ -92,10 +93,10 @@ def known(server: dict[str, Any]) -> list[Canary]:
     `server` says which server this is: model id, stated revision, address.
     """
     try:
-        stored = json.loads(_path(server).read_text(encoding="utf-8"))
+        stored = parse_json(_path(server).read_text(encoding="utf-8"))
         # files of older versions hold what each prompt was answered once
         return [Canary(**c) for c in stored.get("canaries", ())] or [Canary(seen) for seen in stored["seen"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

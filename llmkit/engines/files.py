@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmkit.errors import Incomplete
+from llmkit.parsing import parse_json
 from llmkit.resources import cache_dir
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -88,8 +89,8 @@ def content_digest(files: Iterable[Path]) -> str:
     """One digest of the names and contents of `files`. Contents are read once per size and modification time."""
     memo_path = cache_dir() / "digests.json"
     try:
-        memo = json.loads(memo_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        memo = parse_json(memo_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         memo = {}
     known = len(memo)
     whole = hashlib.sha256()

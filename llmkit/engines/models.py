@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from llmkit.engines.files import content_digest, lock, text_digest
 from llmkit.errors import EngineError, UsageError
+from llmkit.parsing import parse_json
 from llmkit.registry import nearest
 from llmkit.resources import cache_dir, shipped
 
@@ -175,11 +175,11 @@ def _read(folder: Path, name: str, revision: str | None = None) -> LocalModel:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(read, dict):
             raise ValueError("it holds no JSON object")
         return read
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", "the folder is damaged: get it again") from error
 
 

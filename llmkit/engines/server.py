@@ -96,7 +96,8 @@ class Server:
         self.tokenizes = await self._can_score()
 
     async def canary(self, times: int) -> Canary:
-        """What the model answers to the canary's prompts, each put `times` times; asks what was not asked yet."""
+        """Returns what the model answers to the canary's prompts, each put `times` times; asks what was not asked
+        yet."""
         for before in range(times):
             for prompt, asked in zip(PROMPTS, self._seen, strict=True):
                 if len(asked) <= before:  # else it was answered before a call failed
@@ -325,7 +326,7 @@ class Server:
 
 
 def _tls_fault(error: BaseException) -> str | None:
-    """What TLS complains of, if that is why a connection failed."""
+    """Returns what TLS complains of, if that is why a connection failed."""
     at: BaseException | None = error
     while at is not None and not isinstance(at, ssl.SSLError):
         at = at.__cause__ or at.__context__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from llmkit.evaluate.cells import NOISY, Cells, Plan, arm_order, is_noisy, numbe
 from llmkit.evaluate.cells import estimate as as_row
 from llmkit.evaluate.compare import run_names, same_questions
 from llmkit.evaluate.samples import Sample, dtype_of, read_samples, recipe_of
+from llmkit.parsing import parse_json
 from llmkit.recipe.schema import IntervalSection
 from llmkit.terminal import literal
 from llmkit.types import CLEAN
@@ -141,8 +141,8 @@ def _training(run: Path) -> dict[str, Any] | None:
         return None
     folder, metrics = adapter_folder(adapter), {}
     for place in (folder.parent, folder):
-        with suppress(OSError, ValueError, RecursionError):
-            metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError):
+            metrics = parse_json((place / "metrics.json").read_text(encoding="utf-8"))
             break
     return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from llmkit.engines.models import read_text
 from llmkit.errors import DataError
+from llmkit.parsing import parse_json
 from llmkit.runs.folder import read_journal
 from llmkit.types import Outcome, Usage
 
@@ -132,8 +132,8 @@ def facts_of(run: Path) -> Mapping[str, Any]:
     """
     path = run / "run.json"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        facts = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
     if not isinstance(facts, Mapping):
         raise DataError(f"{path}: no object with fields", "the same llmkit command writes it again")

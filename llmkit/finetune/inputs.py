@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
 from llmkit.errors import UsageError
 from llmkit.finetune.rows import load_rows, rows_digest, sources
+from llmkit.parsing import parse_json
 from llmkit.recipe.schema import Recipe
 
 FILE = "inputs.json"
@@ -40,8 +40,8 @@ def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> No
     record is older than the record, and is taken as it is.
     """
     try:
-        stored = json.loads((path / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
+        stored = parse_json((path / FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return
     names = [name for name in found if going_on or name != _NOISE]
     changed = [name for name in names if name in stored and stored[name] != found[name]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.parsing import parse_json
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
@@ -147,8 +147,8 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"cannot read {path}: {error}", "give a JSON or JSONL file in UTF-8") from None
     if text.lstrip()[:1] == "[":
         try:
-            parsed = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            parsed = parse_json(text)
+        except ValueError as error:
             raise DataError(f"{path} is not JSON: {error}") from None
         for number, row in enumerate(parsed, 1):
             yield f"{path}, row {number}", row
@@ -156,8 +156,8 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
-                yield f"{path}:{number}", json.loads(line)
-            except (ValueError, RecursionError) as error:
+                yield f"{path}:{number}", parse_json(line)
+            except ValueError as error:
                 raise DataError(f"{path}:{number}: not JSON: {error}") from None
 
 

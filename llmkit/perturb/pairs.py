@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 from llmkit.errors import DataError
+from llmkit.parsing import parse_json
 from llmkit.perturb.base import TextEdit, WordEdit, like, operator, pick
 from llmkit.perturb.stems import noisy_stem, stem, without_last_line, without_noisy_line
 from llmkit.perturb.text import Change, Source
@@ -54,11 +55,10 @@ def read_rows(path: str, what: str) -> list[Any]:
         return [line.split("\t") for line in text.splitlines() if line.strip()]
     try:
         if text.lstrip()[:1] == "[":
-            return json.loads(text)
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        raise DataError(f"{path}: not JSON ({reason})") from None
+            return parse_json(text)
+        return [parse_json(line) for line in text.split("\n") if line.strip()]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error.msg})") from None
 
 
 class _Pair(NamedTuple):

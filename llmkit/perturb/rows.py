@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
+from llmkit.parsing import parse_json
 from llmkit.perturb.english import SAMPLE
 from llmkit.recipe.schema import DataSection
 
@@ -201,10 +202,10 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
 def read(line: bytes) -> Any:
     """The value of one JSON line. DataError where it is none."""
     try:
-        return json.loads(line)
+        return parse_json(line)
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
 
 

@@ -1,4 +1,4 @@
-"""What a recipe from elsewhere would reach: the environment variables, files and servers that it names.
+"""The reach of a recipe from elsewhere: the environment variables, files and servers that it names.
 
 A recipe can send any variable or file of the user's to a server of its own. One in the folder where llmkit is called,
 or in the repository around that folder, is the user's own, as are shipped recipes, flags, and text on standard input.
@@ -51,7 +51,7 @@ def names_from_elsewhere(loaded: Loaded, cwd: Path) -> dict[str, list[str]]:
 
 
 def is_trusted(loaded: Loaded, named: dict[str, list[str]]) -> bool:
-    """Whether the user has said yes before to just these recipes with just these names."""
+    """Returns whether the user has said yes before to just these recipes with just these names."""
     try:
         return _digest(loaded, named) in _store().read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
@@ -69,7 +69,7 @@ def trust(loaded: Loaded, named: dict[str, list[str]]) -> None:
 
 
 def _named(key: str, value: str | bool) -> str | None:
-    """What a value reaches for, if anything."""
+    """Returns what a value reaches for, if anything."""
     if key == "engine.trust_remote_code":
         return "code that comes with a model" if value else None
     if not isinstance(value, str):

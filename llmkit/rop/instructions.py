@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.errors import UsageError
+from llmkit.parsing import parse_json
 from llmkit.prompts import render
 
 Stage = Literal["correction", "guidance"]
@@ -200,10 +200,10 @@ def read_origin(path: str | Path) -> dict[str, Any]:
 
 def _content(path: str | Path) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
         raise UsageError(f"cannot read instructions from {path}: {e.strerror}") from None
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise UsageError(f"{path} is not JSON: {e}") from None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from llmkit.engines.files import lock, on_disk, write_atomic
 from llmkit.errors import DataError, UsageError
+from llmkit.parsing import parse_json
 from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment
 from llmkit.secrets import scrub, scrub_values
@@ -20,7 +21,7 @@ from llmkit.terminal import escape_json
 
 _JOURNAL = "samples.jsonl"
 _TEXTS = frozenset({"instructions", "system_prompt", "tuned_on"})
-"""Where the user's own texts and a model's replies stand in result files: they are kept word for word."""
+"""Keys of result files that hold the user's own texts and a model's replies: they are kept word for word."""
 
 
 _OUTCOME = re.compile(rb'\{"kind":"outcome","key":"((?:[^"\\]|\\.)*)"')
@@ -148,8 +149,8 @@ def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterat
         if number <= first:
             continue
         try:
-            yield _checked(json.loads(line.decode("utf-8", "surrogatepass")))
-        except (ValueError, RecursionError) as error:
+            yield _checked(parse_json(line.decode("utf-8", "surrogatepass")))
+        except ValueError as error:
             raise DataError(
                 f"{path}:{number}: not a line of a journal: {error}",
                 "delete that line; its question is asked again",
@@ -157,8 +158,8 @@ def read_journal(folder: Path, *, every: bool = False, kind: str = "") -> Iterat
 
 
 def answered(folder: Path) -> int:
-    """How many answers a run has: each key once, as often as it was asked, since the run last began anew; what failed
-    is none. Reads no line whole, as journals can be long."""
+    """Returns how many answers a run has: each key once, as often as it was asked, since the run last began anew; what
+    failed is none. Reads no line whole, as journals can be long."""
     keys: set[bytes] = set()
     for _, line in _lines(folder / _JOURNAL, ""):
         if line.startswith(b'{"kind":"generation"'):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, EngineError, UsageError
+from llmkit.parsing import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,8 +224,8 @@ def _type(path: Path) -> str:
             f"no adapter in {path}: {CONFIG} is missing", "give a folder that PEFT or llmkit finetune wrote"
         )
     try:
-        kind = str(json.loads((path / CONFIG).read_text(encoding="utf-8"))["peft_type"]).upper()
-    except (ValueError, KeyError, TypeError, RecursionError):
+        kind = str(parse_json((path / CONFIG).read_text(encoding="utf-8"))["peft_type"]).upper()
+    except (ValueError, KeyError, TypeError):
         raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type") from None
     if kind not in _KEY:
         from peft import PeftType

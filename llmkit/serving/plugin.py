@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from llmkit.parsing import parse_json
 
 STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
 
@@ -28,8 +29,8 @@ def names_talklora(arguments: Iterable[str]) -> bool:
         path = argument.rpartition("=")[2] if "=" in argument else ""  # NAME=DIR, and --lora-modules=NAME=DIR
         if argument.startswith("{"):
             try:
-                path = json.loads(argument).get("path", "")
-            except (ValueError, RecursionError):
+                path = parse_json(argument).get("path", "")
+            except ValueError:
                 continue
         if path and peft_type(path) == "TALKLORA":
             return True
@@ -39,9 +40,9 @@ def names_talklora(arguments: Iterable[str]) -> bool:
 def peft_type(folder: str | Path) -> str | None:
     """The PEFT type that an adapter folder states, in upper case; None where there is none to read."""
     try:
-        config = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
+        config = parse_json((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
         return str(config["peft_type"]).upper()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

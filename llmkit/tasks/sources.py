@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.parsing import parse_json
 from llmkit.tasks.base import Hub
 
 Row = tuple[str, Any]
@@ -28,14 +29,12 @@ def decode(raw: bytes, name: str) -> str:
 def json_rows(text: str, name: str) -> Iterator[Row]:
     """Rows of a JSON list, of the `examples` of a BIG-bench task, or of JSON lines."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         if text.lstrip()[:1] == "[":
             raise DataError(f"{name}:{error.lineno}: not JSON ({error.msg})") from None
         yield from json_lines(text, name)
         return
-    except RecursionError:
-        raise DataError(f"{name}: not JSON (nested too deeply)") from None
     rows = value.get("examples", [value]) if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise DataError(f"{name}: holds no list of rows")
@@ -49,10 +48,9 @@ def json_lines(text: str, name: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            yield f"{name}:{index}", json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            yield f"{name}:{index}", DataError(f"not JSON ({reason})")
+            yield f"{name}:{index}", parse_json(line)
+        except json.JSONDecodeError as error:
+            yield f"{name}:{index}", DataError(f"not JSON ({error.msg})")
 
 
 def csv_rows(text: str, name: str) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.parsing import parse_json
 from llmkit.recipe.schema import DataSection
 from llmkit.registry import nearest
 from llmkit.tasks import sources
@@ -117,6 +118,6 @@ def _options(value: Any) -> list[str]:
 
 def _json_list(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         raise DataError("the options start like a JSON list and are none") from None

@@ -38,7 +38,7 @@ def perturber(spec: str, rate: float) -> Perturber:
 
 
 def findings(seed: int, number: int) -> list[str]:
-    """What is wrong with one noisy copy."""
+    """Returns what is wrong with one noisy copy."""
     rng = random.Random(f"{seed}/{number}")
     text, spec, rate = rng.choice(texts()), rng.choice(SPECS), rng.choice((0.05, 0.1, 0.3, 1.0))
     made = perturber(spec, rate).apply(text, str(number))

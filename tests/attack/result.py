@@ -1,4 +1,4 @@
-"""What `make attack` found, when, and of which code."""
+"""The result of `make attack`: findings, date and the digest of the code."""
 
 from __future__ import annotations
 

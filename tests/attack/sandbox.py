@@ -67,7 +67,7 @@ class Sandbox:
         self._kept = self._files()
 
     def keep(self) -> None:
-        """What is there now is there at the start of every case."""
+        """Keeps what is there now for the start of every case."""
         self._kept = self._files()
 
     def _files(self) -> set[Path]:
@@ -87,7 +87,7 @@ class Sandbox:
             os.environ.update(environment)
 
     def run(self, case: Case, seconds: float = 20) -> list[str]:
-        """What is wrong with the outcome of a case. Leaves the folder as it was."""
+        """Returns what is wrong with the outcome of a case. Leaves the folder as it was."""
         with self.entered():
             for name, content in case.files.items():
                 path = self.work / name

@@ -51,7 +51,8 @@ class ServerAttack:
         return made
 
     def findings(self, fault: str, calls: str, again: bool = True) -> list[str]:
-        """What a fault led to that it must not; with `again`, also what the same command does without the fault."""
+        """Returns what a fault led to that it must not; with `again`, also what the same command does without the
+        fault."""
         found = list(self._findings(fault, calls, again))
         self._forget()
         return [f"server, {fault}, {calls}: {what}" for what in found]

@@ -48,7 +48,7 @@ def foreign(text: str) -> set[str]:
 
 
 class Screen(io.StringIO):
-    """What a terminal would get."""
+    """Returns what a terminal would get."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What libraries log reaches no terminal unless --debug asks for it."""
+"""Log lines of libraries: none reaches a terminal unless --debug asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong ends with exit code 2 and a message, never with `internal:`."""
+"""Mistakes of a user: each ends with exit code 2 and a message, never with `internal:`."""
 
 from __future__ import annotations
 

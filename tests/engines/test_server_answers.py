@@ -1,4 +1,4 @@
-"""What servers answer beside the plain form of the protocol, and where they try to lead a client."""
+"""Answers of servers beside the plain form of the protocol, and attempts to lead a client elsewhere."""
 
 from __future__ import annotations
 

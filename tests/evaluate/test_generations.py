@@ -50,7 +50,7 @@ def rows_of(tmp_path, kind="outcome"):
 
 
 def voices(samples):
-    """Which models said it: the second one shouts."""
+    """Returns which models said it: the second one shouts."""
     return {"b" if s.said("answer").endswith("!") else "a" for s in samples}
 
 

@@ -59,7 +59,7 @@ def test_a_gate_that_passes_is_undecided_once_the_answers_it_needs_have_failed(g
 
 
 def test_failed_calls_under_noise_and_clean_alike_do_not_look_like_no_loss():
-    """Where clean and noisy answers fail together their difference is small, and nothing was measured."""
+    """Clean and noisy answers that fail together differ little, and nothing was measured."""
     gate = Gate(metric="stand.drop", max=0.05, bound="high")
     broken = fail(RUN, lambda i, o: o.arm == "stand")
     assert gates.evaluate([gate], measure(broken, None))[0].verdict != "fail"

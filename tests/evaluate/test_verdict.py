@@ -1,4 +1,4 @@
-"""What a run says of its search, and of a model that cannot correct."""
+"""The verdict on a search, and on a model that cannot correct."""
 
 from __future__ import annotations
 

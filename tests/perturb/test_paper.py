@@ -1,4 +1,4 @@
-"""What `--rate paper` makes of a text: edits as in the RoP authors' data, and where an operator alone would differ."""
+"""Noise at `--rate paper`: edits as in the RoP authors' data, and where an operator alone would differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What noise never touches: each kind of span, in linear time, on written and on real texts."""
+"""Protected spans: each kind, in linear time, on written and on real texts."""
 
 from __future__ import annotations
 

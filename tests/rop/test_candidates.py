@@ -1,4 +1,4 @@
-"""Which of the texts that a model writes can be instructions at all."""
+"""Texts that a model writes: those that can be instructions, and those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a search replaces the best hand-written instruction: rightly, and by chance."""
+"""Replacements of the best hand-written instruction by a search: rightly, and by chance."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_the_journal_gives_back_what_was_appended(tmp_path):
 
 
 def is_whole(text):
-    """Whether no two halves of a surrogate pair stand beside each other: in JSON these are the pair."""
+    """Returns whether no two halves of a surrogate pair stand beside each other: in JSON these are the pair."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") == text
 
 

@@ -21,6 +21,7 @@ from llmkit.evaluate.correction import squash
 from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.report.terminal import headlines, notes
 from llmkit.evaluate.samples import Sample, recipe_of
+from llmkit.parsing import parse_json
 from llmkit.rop.instructions import shown
 from llmkit.secrets import scrub
 from llmkit.types import CLEAN
@@ -249,8 +250,8 @@ def _digest(text: str) -> str:
 def _json(path: Path) -> Mapping[str, Any]:
     """A file's content, or nothing: a report is still of use without one of a run's records."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

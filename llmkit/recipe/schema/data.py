@@ -55,7 +55,7 @@ class PerturbSection(Section):
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
     """What noise never touches. Anything else is taken as a regular expression."""
     release: Annotated[tuple[str, ...], LATER] = ()
-    """What noise may touch all the same: `number_words` ("three", "half"; figures stay), or a name from `protect`."""
+    """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
     target: Literal["question", "instruction", "fewshot"] = "question"
     retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""
