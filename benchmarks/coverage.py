@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.evaluate import statistics
+from llmkit.measure import statistics
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
 DOCS = Path(__file__).parents[1] / "docs" / "statistics.md"

@@ -21,10 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llmkit import evaluate
 from llmkit.engines import EngineIdentity, open_engine, resolve_model
-from llmkit.evaluate import pipeline
-from llmkit.evaluate.export import export
 from llmkit.recipe import load
+from llmkit.report.export import export
 from llmkit.types import Message, Reply, Request, Sampling, Usage
 
 # lm-eval asks for the version of a package called `vllm`; the CPU build goes by another name.
@@ -72,7 +72,7 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         whole, raw = [], []
         for round_ in range(args.rounds):
             opened: list[Open] = []
-            pipeline.open_engine = lambda *_, opened=opened: opened.append(Open(engine)) or opened[0]
+            evaluate.open_engine = lambda *_, opened=opened: opened.append(Open(engine)) or opened[0]
             recipe = load(
                 None,
                 {
@@ -89,7 +89,7 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
                 },
             )
             _empty(engine)
-            pipeline.run(recipe, "rop", use_cache=False, quiet=True)
+            evaluate.run(recipe, "rop", use_cache=False, quiet=True)
             whole.append(_since(opened[0].began))
             raw.append(_alone(engine, opened[0].asked))
         ratios = [statistics.median(w[i] / r[i] for w, r in zip(whole, raw, strict=True)) for i in (0, 1)]
@@ -211,9 +211,9 @@ class Scripted:
 
 def scripted_run(out: Path, name: str) -> None:
     """10,008 outcomes: 834 questions, clean and under five kinds of noise, put in two ways."""
-    pipeline.open_engine = lambda *_: Scripted()
+    evaluate.open_engine = lambda *_: Scripted()
     keys = {"model.path": "scripted", "data.task": "arithmetic", "data.limit": 834, "output.dir": str(out)}
-    pipeline.run(load(None, {**keys, "output.name": name, "eval.arms": ["stand", "zero_shot_cot"]}), "eval", quiet=True)
+    evaluate.run(load(None, {**keys, "output.name": name, "eval.arms": ["stand", "zero_shot_cot"]}), "eval", quiet=True)
 
 
 def rerun(args: argparse.Namespace, out: Path) -> dict[str, Any]:

@@ -46,3 +46,26 @@ def smollm2() -> str:
     from llmkit.engines import resolve_model
 
     return resolve_model("smollm2-135m")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """run(answer, command, **overrides) -> (Result, engine), with a scripted engine. A key's dots are written as two
+    underscores."""
+    from fakes import FakeEngine
+    from helpers.scripted import OVERRIDES, scholar
+
+    from llmkit import evaluate
+    from llmkit.recipe import load
+
+    def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, name="fake", **more):
+        monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
+        engine = FakeEngine(answer, shuffle=shuffle, name=name)
+        monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+        overrides = (
+            OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}
+        )
+        loaded = load(None, overrides)
+        return evaluate.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
+
+    return go

@@ -158,7 +158,7 @@ def _run(args: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail(Interrupted("interrupted"), "interrupted", None, Interrupted.exit_code)
     except Exception as error:
-        from llmkit.engines.files import is_full
+        from llmkit.files import is_full
 
         if _stdout_is_gone():
             return READER_LEFT

@@ -185,7 +185,7 @@ def _value(name: str, value: Any) -> Any:
         rates = [_number(part) for part in split_list(value)]
         return rates[0] if len(rates) == 1 else rates
     if name == "gates":
-        from llmkit.evaluate.gates import parse
+        from llmkit.measure.gates import parse
 
         return [parse(gate) for gate in value]
     return value

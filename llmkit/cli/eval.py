@@ -57,11 +57,11 @@ def score(
     """Extract and score a finished run's replies again, without a model."""
     from pathlib import Path
 
-    from llmkit.evaluate import gates, missing
-    from llmkit.evaluate.report import summary
-    from llmkit.evaluate.report.terminal import console
     from llmkit.evaluate.rescore import rescore
+    from llmkit.measure import gates, missing
     from llmkit.recipe import load
+    from llmkit.report import summary
+    from llmkit.report.terminal import console
 
     loaded = load(Path(run) / "recipe.resolved.yaml", common.overrides(set_, gates=gate))
     found = rescore(Path(run), loaded)
@@ -83,7 +83,7 @@ def export(
     json_: common.Json = False,
 ) -> None:
     """Write a run's questions and prompts as a task for lm-eval or Inspect."""
-    from llmkit.evaluate.export import export as written
+    from llmkit.report.export import export as written
 
     paths = written(run, form, out, arm)
     if json_:

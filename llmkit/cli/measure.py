@@ -13,8 +13,8 @@ from llmkit.cli import common
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from llmkit.evaluate import Result
     from llmkit.evaluate.estimate import Estimate
-    from llmkit.evaluate.pipeline import Result
     from llmkit.recipe import Loaded
 
 Command = Literal["rop", "eval"]
@@ -126,7 +126,8 @@ def measure(
     each = [load(source, [*overrides, Override("data.task", t, "data.tasks")]) for t in tasks] or [loaded]
     if dry_run:
         return _dry(each, command, json_)
-    from llmkit.evaluate import gates, missing, pipeline
+    from llmkit import evaluate
+    from llmkit.measure import gates, missing
 
     results = []
     for one in each:
@@ -135,7 +136,7 @@ def measure(
         quiet = common.settings.quiet
         used = results[-1].tokens if results else 0
         results.append(
-            pipeline.run(one, command, use_cache=use_cache, quiet=quiet, shard=part, tokens=used, if_changed=if_changed)
+            evaluate.run(one, command, use_cache=use_cache, quiet=quiet, shard=part, tokens=used, if_changed=if_changed)
         )
         if not json_:
             _print(results[-1], command)
@@ -160,8 +161,8 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def _dry(each: list[Loaded], command: Command, json_: bool) -> None:
+    from llmkit.evaluate import plan
     from llmkit.evaluate.estimate import estimate
-    from llmkit.evaluate.pipeline import plan
 
     made = [(one.recipe, estimate(plan(one.recipe, command))) for one in each]
     if json_:
@@ -194,8 +195,8 @@ def _print_estimate(found: Estimate) -> None:
 
 
 def _print(result: Result, command: Command) -> None:
-    from llmkit.evaluate.report import summary
-    from llmkit.evaluate.report.terminal import console
+    from llmkit.report import summary
+    from llmkit.report.terminal import console
     from llmkit.rop.instructions import shown
 
     out = console()

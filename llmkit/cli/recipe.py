@@ -127,7 +127,7 @@ def init(
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     """What the format alone does not know: names that do not exist, and gates that could not pass."""
-    from llmkit.evaluate import gates, limits
+    from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
     from llmkit.perturb.spec import names
     from llmkit.perturb.variants import perturbers

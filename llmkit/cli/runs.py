@@ -64,9 +64,9 @@ def merge(
 
     The whole run is written where the first shard says (`output.dir`). Shards may differ in what changes no answer.
     """
-    from llmkit.evaluate import pipeline
-    from llmkit.evaluate.samples import facts_of
+    from llmkit import evaluate
     from llmkit.recipe import digest, load
+    from llmkit.runs.samples import facts_of
 
     if strange := [path for path in shards if not _is_run(path)]:
         raise DataError(
@@ -80,7 +80,7 @@ def merge(
                 f"{path} is no shard of the same run as {shards[0]}: what they ask differs",
                 "name the shards of one run; compare their recipe.resolved.yaml",
             )
-    result = pipeline.merge(recipes[0], commands[0], shards)
+    result = evaluate.merge(recipes[0], commands[0], shards)
     if as_json:
         print_json({"run": str(result.folder), **result.metrics})
         return
@@ -168,10 +168,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Put runs beside each other, arm by arm, and pair them question by question with the first."""
-    from llmkit.engines.files import write_atomic
-    from llmkit.evaluate.beside import beside
-    from llmkit.evaluate.compare import compare as paired
-    from llmkit.evaluate.report.terminal import console
+    from llmkit.files import write_atomic
+    from llmkit.measure.beside import beside
+    from llmkit.measure.compare import compare as paired
+    from llmkit.report.terminal import console
 
     paths = [_find(run, Path(folder)) for run in runs]
     found, together = paired(paths), beside(paths)
@@ -197,8 +197,8 @@ def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
         print_table(["metric", "value"], rows, right=("value",))
         return
 
-    from llmkit.evaluate.gates import GateResult
-    from llmkit.evaluate.report.terminal import console, summary
+    from llmkit.measure.gates import GateResult
+    from llmkit.report.terminal import console, summary
 
     try:
         tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.base import EngineIdentity
-from llmkit.engines.files import on_disk
 from llmkit.errors import Incomplete, LlmkitError, UsageError
+from llmkit.files import on_disk
 from llmkit.resources import cache_dir
 from llmkit.types import Reply, Request, Usage
 

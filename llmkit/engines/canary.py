@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.files import lock, text_digest, write_atomic
+from llmkit.files import lock, text_digest, write_atomic
 from llmkit.parsing import parse_json
 from llmkit.resources import cache_dir
 

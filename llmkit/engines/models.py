@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.files import content_digest, lock, text_digest
 from llmkit.errors import EngineError, UsageError
+from llmkit.files import content_digest, lock, text_digest
 from llmkit.parsing import parse_json
 from llmkit.registry import nearest
 from llmkit.resources import cache_dir, shipped

@@ -1,1 +1,9 @@
-"""evaluate"""
+"""Measures a model from a recipe: plans, asks, journals, concludes; resumes, merges shards, and scores again."""
+
+from llmkit.evaluate.estimate import Estimate, estimate
+from llmkit.evaluate.plan import Command, Plan, Shard, plan
+from llmkit.evaluate.rescore import Rescored, rescore
+from llmkit.evaluate.run import Result, run
+from llmkit.evaluate.shards import merge
+
+__all__ = ["Command", "Estimate", "Plan", "Rescored", "Result", "Shard", "estimate", "merge", "plan", "rescore", "run"]

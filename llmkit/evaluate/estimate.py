@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from llmkit.conditions import REPLICATE
 from llmkit.engines.chat import ChatStyle
-from llmkit.evaluate import conditions
-from llmkit.evaluate.conditions import REPLICATE
+from llmkit.evaluate import pools
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.pipeline import ROLES, Plan, model_of
-from llmkit.evaluate.statistics import minimum_detectable_effect, worth
+from llmkit.evaluate.plan import Plan
+from llmkit.evaluate.roles import ROLES, model_of
+from llmkit.measure.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import names
 from llmkit.rop.search import expected
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
@@ -141,9 +142,9 @@ def _search(plan: Plan, styles: Styles) -> SearchEstimate:
     """At most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
     kinds = names(recipe.perturb.conditions)
-    pools = conditions.noisy_pools(plan.train, plan.dev, kinds, recipe)
+    tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
-    for examples, times in expected(recipe.rop, pools, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):
+    for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):
         asked = [request for steps, said in examples[:_SAMPLE] for request in _asked(steps, said)]
         parts.append(_spent(asked, times / max(1, len(examples[:_SAMPLE])), styles))
     sets = len(kinds) if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1

@@ -15,11 +15,11 @@ from typing import Literal
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.gates import GateResult
 from llmkit.evaluate.journal import Row
-from llmkit.evaluate.samples import outcomes
+from llmkit.measure.gates import GateResult
 from llmkit.runs import RunFolder
 from llmkit.runs.folder import read_journal
+from llmkit.runs.samples import outcomes
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]

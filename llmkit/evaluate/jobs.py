@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmkit.evaluate import conditions
-from llmkit.evaluate.cells import kind_of
+from llmkit.conditions import POOLED, REPLICATE, Condition
+from llmkit.evaluate import pools
 from llmkit.perturb.english import is_english
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
-from llmkit.rop.instructions import POOLED
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
 from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
-
-ALL_BUT = "all but "
-"""Before the kind of noise that a set of instructions was not tuned on."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class Job:
             return {}
         found = self.instructions
         meta: dict[str, Any] = {"search_seed": found.seed} if found.seed else {}
-        if found.trained_on.startswith(ALL_BUT):
-            meta["holdout"] = found.trained_on.removeprefix(ALL_BUT)
+        if held_out := Condition.parse(found.trained_on).held_out:
+            meta["holdout"] = held_out
         return meta
 
     @property
@@ -50,7 +46,7 @@ class Job:
     def steps(self) -> Steps:
         """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
         steps = self.arm.ask(self.variant)
-        return _again(steps) if self.variant.condition == conditions.REPLICATE else steps
+        return _again(steps) if self.variant.condition == REPLICATE else steps
 
 
 def _again(steps: Steps) -> Steps:
@@ -66,16 +62,14 @@ def _again(steps: Steps) -> Steps:
             return end.value
 
 
-def demos(
-    recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = conditions.nobody
-) -> tuple[list, list]:
+def demos(recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody) -> tuple[list, list]:
     """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
-    examples = conditions.worked_examples(train, count) if "examples" in needs else []
+    examples = pools.worked_examples(train, count) if "examples" in needs else []
     if "shots" not in needs:
         return examples, []
     shown = train[: recipe.rop.correction_shots]
-    noisy = conditions.noisy_pools(shown, [], recipe.perturb.conditions, recipe, ask).train
+    noisy = pools.noisy_pools(shown, [], recipe.perturb.conditions, recipe, ask).train
     return examples, [(v.text, v.question.text) for v in noisy]
 
 
@@ -88,7 +82,7 @@ def wanted(
     shots: Sequence[tuple[str, str]],
 ) -> list[Job]:
     """Every answer that is wanted, in the order in which results are kept."""
-    noise = conditions.noise_on(recipe) if recipe.perturb.target != "question" else None
+    noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
     clean = {v.question.id: v.question.text for v in variants}
     english = is_english(clean.values(), for_english)
@@ -114,9 +108,9 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
 
     Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
     """
-    kind = kind_of(variant.condition)
+    kind = Condition.parse(variant.condition).spec
     own = [i for i in found if i.trained_on == kind]
-    if own or all(i.trained_on == POOLED or i.trained_on.startswith(ALL_BUT) for i in found):
+    if own or all(Condition.parse(i.trained_on).spec == POOLED for i in found):
         return own or list(found)
     # Log-likelihoods are below 0: what was not scored comes after all of them.
     best = max(found, key=lambda i: -math.inf if i.guidance.mean is None else i.guidance.mean).trained_on

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.evaluate import limits
-from llmkit.evaluate.gates import GateResult
-from llmkit.evaluate.pipeline import measure
-from llmkit.evaluate.samples import Sample, outcomes
+from llmkit.evaluate.conclusion import conclude
+from llmkit.measure import limits
+from llmkit.measure.gates import GateResult
 from llmkit.recipe import Loaded
 from llmkit.runs import RunFolder
+from llmkit.runs.samples import Sample, outcomes
 from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
@@ -66,5 +66,5 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
         if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
             folder.append({"kind": "verdict", "key": row["key"], "parsed": after.parsed, "correct": after.correct})
         samples.append(replace(before, outcome=after))
-    measured, verdicts = measure(loaded.recipe, samples, folder)
+    measured, verdicts = conclude(loaded.recipe, samples, folder)
     return Rescored(folder.path, measured, verdicts, changed, len(samples))

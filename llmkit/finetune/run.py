@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.files import write_atomic
 from llmkit.errors import EngineError, UsageError
+from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from llmkit.conditions import POOLED
 from llmkit.errors import UsageError
 from llmkit.parsing import parse_json
 from llmkit.prompts import render
 
 Stage = Literal["correction", "guidance"]
-POOLED = "pooled"
 FORMAT = 1
 
 

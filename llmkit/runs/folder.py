@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.files import lock, on_disk, write_atomic
 from llmkit.errors import DataError, UsageError
+from llmkit.files import lock, on_disk, write_atomic
 from llmkit.parsing import parse_json
 from llmkit.recipe import without_secrets
 from llmkit.runs.environment import environment

@@ -30,6 +30,15 @@ _KEY = {
 }
 
 
+def peft_type(folder: str | Path) -> str | None:
+    """The PEFT type that an adapter folder states, in upper case; None where there is none to read."""
+    try:
+        config = parse_json((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        return str(config["peft_type"]).upper()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def fingerprint(folder: str | Path) -> str:
     """12 hex digits of an adapter's configuration and weights; empty where they are not both there."""
     digest = hashlib.sha256()

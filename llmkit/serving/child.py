@@ -10,7 +10,7 @@ import sys
 from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank, no_slots
 from llmkit.errors import LlmkitError, UsageError
 from llmkit.logs import hush_triton
-from llmkit.serving.plugin import peft_type
+from llmkit.serving.adapter import peft_type
 from llmkit.serving.server import DRAIN_SECONDS, Plan
 from llmkit.serving.touched import problem
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from llmkit.parsing import parse_json
+from llmkit.serving.adapter import peft_type
 
 STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
 
@@ -35,15 +35,6 @@ def names_talklora(arguments: Iterable[str]) -> bool:
         if path and peft_type(path) == "TALKLORA":
             return True
     return False
-
-
-def peft_type(folder: str | Path) -> str | None:
-    """The PEFT type that an adapter folder states, in upper case; None where there is none to read."""
-    try:
-        config = parse_json((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(config["peft_type"]).upper()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def init_amx() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
-from llmkit.serving.plugin import peft_type
+from llmkit.serving.adapter import peft_type
 from llmkit.serving.touched import FLOOR, problem
 
 _installed = False

@@ -30,15 +30,3 @@ def peft_type() -> PeftType:
             "install a PEFT without it"
         )
     return member
-
-
-def register() -> None:
-    """Registers the tuner with PEFT. Safe to call again, and when the module is imported twice."""
-    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
-    from peft.utils import register_peft_method
-
-    from llmkit.talklora.config import TalkLoraConfig
-    from llmkit.talklora.model import TalkLoraModel
-
-    if peft_type() not in PEFT_TYPE_TO_TUNER_MAPPING:
-        register_peft_method(name=NAME.lower(), config_cls=TalkLoraConfig, model_cls=TalkLoraModel)

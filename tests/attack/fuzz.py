@@ -16,7 +16,6 @@ from fakes import FakeEngine
 
 import llmkit.engines
 from llmkit.cli import app
-from llmkit.evaluate import pipeline
 from llmkit.recipe.faults import all_keys
 from llmkit.recipe.load import shipped_recipes
 from llmkit.resources import shipped
@@ -110,7 +109,10 @@ def scripted() -> Iterator[None]:
     def opened(model: object, engine: object) -> FakeEngine:
         return FakeEngine(capabilities=frozenset())
 
-    with mock.patch.object(pipeline, "open_engine", opened), mock.patch.object(llmkit.engines, "open_engine", opened):
+    with (
+        mock.patch("llmkit.evaluate.roles.open_engine", opened),
+        mock.patch.object(llmkit.engines, "open_engine", opened),
+    ):
         yield
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine
 
-from llmkit.engines import files
-from llmkit.evaluate import pipeline
+from llmkit import files
 
 COMMAND = [
     *("eval", "--model", "scripted", "--task", "arithmetic", "--limit", "2", "--conditions", "ec", "--json"),
@@ -57,7 +56,7 @@ def disk(monkeypatch, tmp_path):
 def test_wherever_the_disk_is_full_a_run_ends_with_4_and_the_same_command_goes_on(llmkit, disk, monkeypatch):
     asked = []
     engine = FakeEngine(lambda request: asked.append(request.messages) or "The answer is 4.")
-    monkeypatch.setattr(pipeline, "open_engine", lambda model, engine_: engine)
+    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, engine_: engine)
     ends, answered = [], 0
     while not ends or ends[-1] == 4:
         disk.full_at, disk.seen = 3 * len(ends), 0  # every third place: of each file it is now the opening, now the end
@@ -90,7 +89,7 @@ def test_what_a_library_says_of_a_full_disk_is_understood(llmkit, monkeypatch):
     def convert(model, engine):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(pipeline, "open_engine", convert)
+    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", convert)
     code, _, err = llmkit(*COMMAND)
     assert code == 4
     assert "error: no space left\nhint: free some space" in err

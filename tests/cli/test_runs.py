@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.evaluate.gates import GateResult
-from llmkit.evaluate.metrics import metrics as measure
+from llmkit.measure.gates import GateResult
+from llmkit.measure.metrics import metrics as measure
 from llmkit.recipe import digest, load, to_yaml
 from llmkit.runs import RunFolder
 from llmkit.types import Outcome

@@ -8,7 +8,8 @@ from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.cli.app import run as shell
 from llmkit.errors import Incomplete
-from llmkit.evaluate import pipeline
+from llmkit.evaluate.journal import tokens_asked
+from llmkit.runs import RunFolder
 
 ALL = 6 * 3 * 5
 
@@ -37,7 +38,7 @@ def test_every_start_spends_of_the_same_budget(run):
             run(eval__max_tokens_total=budget, **one)
         # what is journalled of the next start; nothing is asked where all was spent before
         folder = next(path for path in whole.folder.parent.iterdir() if path != whole.folder)
-        used = pipeline.tokens_asked(pipeline.RunFolder(folder).entries())
+        used = tokens_asked(RunFolder(folder).entries())
         assert budget <= used < budget + 100
         assert used >= spent
         spent = used
@@ -62,7 +63,7 @@ def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys):
     def engine(model, section):
         return FakeEngine(lambda request: asked.append(request) or "The answer is 4.")
 
-    monkeypatch.setattr(pipeline, "open_engine", engine)
+    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", engine)
     keys = {k: v for k, v in OVERRIDES.items() if k.startswith(("model", "data.limit", "data.size", "eval"))}
     keys |= {"data.tasks": "[arithmetic,coin_flip,last_letters]", "perturb.conditions": "[]"}
     command = ["eval", *(arg for k, v in keys.items() for arg in ("--set", f"{k}={v}"))]

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from llmkit.cli import common
 from llmkit.evaluate.jobs import fitting
-from llmkit.evaluate.metrics import metrics
-from llmkit.evaluate.report import summary
+from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
+from llmkit.report import summary
 from llmkit.rop import Instructions
 from llmkit.rop.instructions import Candidate, Search
 from llmkit.types import Outcome, Question, Variant

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer
 
+from llmkit import evaluate
 from llmkit.cli.app import run as shell
 from llmkit.errors import DataError, EngineError, Incomplete
-from llmkit.evaluate import pipeline
 from llmkit.evaluate.rescore import rescore
 from llmkit.recipe import load
+from llmkit.runs.samples import read_samples
 
 QUESTIONS = 6
 GATE = {"metric": "stand.accuracy", "max": 0.9, "bound": "point"}  # the server says words backwards
@@ -39,7 +40,7 @@ def start(tmp_path, monkeypatch):
             "output.dir": str(tmp_path / "runs"),
         }
         loaded = load(None, keys | {k.replace("__", "."): v for k, v in more.items()})
-        return pipeline.run(loaded, "eval", quiet=True, if_changed=if_changed, shard=shard)
+        return evaluate.run(loaded, "eval", quiet=True, if_changed=if_changed, shard=shard)
 
     return go
 
@@ -88,7 +89,7 @@ def test_a_new_generation_asks_everything_again_and_keeps_the_old_rows_marked(st
         rows = rows_of(tmp_path)
         assert rows[: len(old)] == old
         assert {row.get("generation") for row in rows[len(old) :]} == {2}
-        assert voices(pipeline.read_samples(result.folder)) == {"b"}
+        assert voices(read_samples(result.folder)) == {"b"}
         asked = sum(server.answered.values())
         start(server)
         assert sum(server.answered.values()) == asked, "a finished generation asks nothing"
@@ -217,10 +218,10 @@ def test_shards_of_two_models_are_not_merged(start, tmp_path):
         other = start(server, shard=(2, 2)).folder
         loaded = load(one / "recipe.resolved.yaml", {"output.dir": str(tmp_path / "joined")})
         with pytest.raises(DataError, match="another model answered"):
-            pipeline.merge(loaded, "eval", [one, other])
+            evaluate.merge(loaded, "eval", [one, other])
         one = start(server, "anew", shard=(1, 2)).folder
         loaded = load(one / "recipe.resolved.yaml", {"output.dir": str(tmp_path / "again")})
-        assert voices(pipeline.merge(loaded, "eval", [one, other]).samples) == {"b"}
+        assert voices(evaluate.merge(loaded, "eval", [one, other]).samples) == {"b"}
 
 
 def test_a_run_of_an_older_llmkit_goes_on(start, tmp_path, caplog):

@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from helpers.killing import Forks, marks, result, rop
 
-from llmkit.evaluate import pipeline
+from llmkit import evaluate
 from llmkit.recipe import load
 
 RECIPE = {
@@ -93,7 +93,7 @@ def test_vllm_killed_twice_ends_in_the_same_metrics_and_the_same_words(tmp_path,
     def begin(name, use_cache):
         recipe = load(None, RECIPE | VLLM | {"model.path": tiny_llama, "output.dir": str(tmp_path / name)})
         process = server.Process(
-            target=pipeline.run, args=(recipe, "rop"), kwargs={"quiet": True, "use_cache": use_cache}
+            target=evaluate.run, args=(recipe, "rop"), kwargs={"quiet": True, "use_cache": use_cache}
         )
         process.start()
         return process

@@ -8,10 +8,10 @@ import pytest
 from helpers.scripted import scholar
 
 from llmkit.cli import measure
-from llmkit.evaluate.correction import CANNOT
-from llmkit.evaluate.report.terminal import summary
 from llmkit.evaluate.rescore import rescore
+from llmkit.measure.restoration import CANNOT
 from llmkit.recipe import load
+from llmkit.report.terminal import summary
 
 
 def mangles(request):

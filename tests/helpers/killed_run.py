@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import pyarrow.csv
 import pyarrow.parquet  # noqa: F401  so that no fork has to import it
 from fakes import FakeEngine
 
-import llmkit.evaluate.report.html
-import llmkit.evaluate.report.tabular  # noqa: F401
+import llmkit.report.html
+import llmkit.report.tabular  # noqa: F401
+from llmkit import evaluate
 from llmkit.cli import app
-from llmkit.evaluate import pipeline
+from llmkit.evaluate import roles
 from llmkit.recipe import load
 
 
@@ -54,8 +56,9 @@ def main(args: list[str], log: str, mark: str, count: int, delay: float, signal:
         note("measure")
         return measure(*args)
 
-    measure, pipeline.measure = pipeline.measure, measuring
-    pipeline.open_engine = lambda model, engine: FakeEngine(answer, shuffle=time.time_ns() % 1000)
+    running = import_module("llmkit.evaluate.run")  # the name `evaluate.run` is the function
+    measure, running.conclude = running.conclude, measuring
+    roles.open_engine = lambda model, engine: FakeEngine(answer, shuffle=time.time_ns() % 1000)
     note("start")
     code = app.run(args)
     for timer in timers:
@@ -82,7 +85,7 @@ if __name__ == "__main__":
         given = json.loads(line)
         if number == 0 and given["args"][0] == "rop":  # imports and reads what each fork would otherwise
             sets = [value for flag, value in zip(given["args"], given["args"][1:], strict=False) if flag == "--set"]
-            pipeline.plan(load(None, sets).recipe, "rop")
+            evaluate.plan(load(None, sets).recipe, "rop")
         pid = os.fork()
         if pid == 0:
             forked(given)

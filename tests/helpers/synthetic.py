@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmkit.evaluate.samples import Sample
+from llmkit.runs.samples import Sample
 
 NAMES = ("Tom", "Mia", "Ben", "Zoe", "Ali")
 CORRECTING = ("unicode_fold", "correct_only", "rop")

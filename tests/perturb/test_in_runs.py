@@ -9,8 +9,8 @@ import pytest
 from fakes import FakeEngine
 from helpers import scripted
 
+from llmkit import evaluate
 from llmkit.errors import EngineError, Incomplete, UsageError
-from llmkit.evaluate import pipeline
 from llmkit.evaluate.estimate import estimate
 from llmkit.perturb import undo
 from llmkit.recipe import load as load_recipe
@@ -42,10 +42,10 @@ def run(tmp_path, monkeypatch):
     def go(answer=writer, command="eval", *, use_cache=True, cache="cache", folder="runs", shard=None, **more):
         monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
         engine = FakeEngine(answer)
-        monkeypatch.setattr(pipeline, "open_engine", lambda model, section: engine)
+        monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
         changes = {"output.dir": str(tmp_path / folder)} | {k.replace("__", "."): v for k, v in more.items()}
         loaded = load_recipe(None, OVERRIDES | changes)
-        return pipeline.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
+        return evaluate.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
 
     return go
 
@@ -119,7 +119,7 @@ def test_shards_write_their_own_noise_and_merge_into_the_whole(run, tmp_path):
     assert asked == total
     assert sum(len(noise(p.folder)) for p in parts) == 6 * 2
     loaded = load_recipe(None, OVERRIDES | {"output.dir": str(tmp_path / "joined")})
-    merged = pipeline.merge(loaded, "eval", [p.folder for p in parts])
+    merged = evaluate.merge(loaded, "eval", [p.folder for p in parts])
     assert texts(merged) == texts(whole)
     assert {k: v for k, v in merged.metrics.items() if k != "timing"} == {
         k: v for k, v in whole.metrics.items() if k != "timing"
@@ -148,9 +148,9 @@ def test_a_request_that_fails_costs_a_copy_its_noise_and_is_asked_again(run):
 
 def test_a_dry_run_counts_the_calls_for_noise(run):
     loaded = load_recipe(None, OVERRIDES)
-    assert estimate(pipeline.plan(loaded.recipe, "eval")).noise_calls == 6 * 5 * (1 + 12)
+    assert estimate(evaluate.plan(loaded.recipe, "eval")).noise_calls == 6 * 5 * (1 + 12)
     plain = load_recipe(None, OVERRIDES | {"perturb.conditions": ["ec"]})
-    assert estimate(pipeline.plan(plain.recipe, "eval")).noise_calls == 0
+    assert estimate(evaluate.plan(plain.recipe, "eval")).noise_calls == 0
 
 
 def test_written_noise_falls_on_questions_only(run):
@@ -168,12 +168,12 @@ def test_a_real_model_writes_and_is_searched(tiny_llama, tmp_path, monkeypatch, 
     engine = {"engine.kind": kind, "engine.dtype": "float32", "engine.kv_cache_gib": 0.1, "engine.max_model_len": 1024}
     changes = {"model.path": tiny_llama, "data.limit": 2, "output.dir": str(tmp_path / "runs"), "rop.max_tokens": 4}
     loaded = load_recipe(None, OVERRIDES | engine | changes | {"perturb.retries": 0})
-    result = pipeline.run(loaded, "eval", quiet=True)
+    result = evaluate.run(loaded, "eval", quiet=True)
     attacked = [s for s in result.samples if s.outcome.condition.startswith("adversarial")]
     details = [row["detail"] for name, row in noise(result.folder).items() if name.startswith("noise/adv")]
     assert all(s.text != s.question and len(s.edits) == 1 for s in attacked)
     assert all(d["logprob"][1] < d["logprob"][0] < 0 for d in details)
     assert all(s.rejected or s.text != s.question for s in result.samples if s.outcome.condition == "llm:ec")
-    again = pipeline.run(loaded, "eval", quiet=True)
+    again = evaluate.run(loaded, "eval", quiet=True)
     assert again.model_calls == 0
     assert texts(again) == texts(result)

@@ -399,20 +399,21 @@ def test_a_quantised_base_is_only_ever_called(monkeypatch):
 
 
 def test_a_talklora_of_pefts_own_is_not_written_over(monkeypatch):
-    import llmkit.talklora.registration as registration
+    from llmkit import talklora
 
-    member = registration.peft_type()
+    member = talklora.peft_type()
     monkeypatch.delattr(member, "added_by")
     with pytest.raises(RuntimeError, match="has its own TALKLORA"):
-        registration.register()
+        talklora.register()
 
 
 def test_importing_twice_registers_once():
     import importlib
 
-    import llmkit.talklora.registration as registration
+    from llmkit import talklora
+    from llmkit.talklora import registration
 
     importlib.reload(registration)
-    registration.register()
+    talklora.register()
     assert [str(kind.value) for kind in registration.PeftType].count("TALKLORA") == 1
     assert copy.deepcopy(registration.peft_type()) is registration.peft_type()

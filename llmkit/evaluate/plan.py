@@ -1,0 +1,140 @@
+"""The plan of a run: all that will be asked, known and checked before any model is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from llmkit.conditions import Condition
+from llmkit.evaluate import jobs, pools, provenance
+from llmkit.evaluate.jobs import Job
+from llmkit.measure import changed, gates, limits
+from llmkit.measure.cells import CEILING, STAND
+from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
+from llmkit.recipe import Recipe
+from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
+from llmkit.runs.samples import read_samples
+from llmkit.tasks import SCORERS, Scorer
+from llmkit.types import Ask, Question, Variant
+
+Command = Literal["rop", "eval"]
+Shard = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run will do, before any model is asked."""
+
+    recipe: Recipe
+    arms: list[type[Arm]]
+    scorer: Scorer
+    needs: frozenset[str]
+    questions: list[Question]
+    variants: list[Variant]
+    train: list[Question]
+    dev: list[Question]
+    given: list[Instructions]
+    searches: bool
+    similar: list[pools.Similar]
+    """Pairs of a tuning and a test question that share most of their words: reported, not refused."""
+    ask: Ask = pools.nobody
+    """How a model is asked for noise."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What the file of the given instructions says of where they come from."""
+    aside: Mapping[str, int] = field(default_factory=dict)
+    """The number of rows of the user's own file in each other split."""
+    skipped: int = 0
+    """Bad rows that were left out (`data.skip_bad_lines`)."""
+
+    def remarks(self) -> list[str]:
+        """What a user should know before anything is asked."""
+        asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
+        lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
+        size = worth(asked, templates)
+        effect = minimum_detectable_effect(size, alpha=alpha, clusters=None if lone else templates)
+        named, compared = f"{size} independent questions", self._compared()
+        if not lone:
+            named = f"{asked} questions from {templates} templates, worth about {named},"
+        what = "questions" if lone else "templates"
+        told = [
+            f"{named} are too few to show any gain: that takes {clusters_needed(1, alpha)} {what}"
+            if effect is None
+            else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
+        ]
+        if templates < (most := clusters_needed(compared, alpha)) and compared > 1:
+            told.append(f"none of {compared} comparisons can be significant after Holm: that takes {most} {what}")
+        if self.aside:
+            data = self.recipe.data
+            others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
+            told.append(
+                f"{data.path}: rows of its {data.split} split are asked; set aside are {others} (data.split: all asks "
+                "every row)"
+            )
+        if self.skipped:
+            told.append(f"bad rows left out: {self.skipped}")
+        if self.similar:
+            shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
+            told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
+        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+
+    def _ready(self) -> dict[str, changed.Copies]:
+        """The copies of the conditions whose noise needs no model."""
+        written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
+        return changed.of_variants(v for v in self.variants if v.condition not in written)
+
+    def _compared(self) -> int:
+        """Returns how many comparisons stand in Holm's family."""
+        arms = [arm.name for arm in self.arms if arm.name != CEILING]
+        noisy = len({v.condition for v in self.variants if Condition.parse(v.condition).noisy})
+        others = len([arm for arm in arms if arm != STAND])
+        counts = {"gain": others * noisy, "drop": len(arms) * noisy, "clean_drop": others}
+        return max(1, sum(counts[kind] for kind in set(self.recipe.eval.family)))
+
+    @property
+    def noise_calls(self) -> int:
+        """Calls for noise that a model writes, at most; 0 where no condition asks for such."""
+        each = sum(p.most_calls for p in pools.perturbers_of(self.recipe).values())
+        return each * len(self.questions) * self.recipe.eval.draws
+
+    def written(self, ask: Ask) -> Plan:
+        """With the noise that a model writes."""
+        return replace(self, variants=pools.test_variants(self.questions, self.recipe, ask), ask=ask)
+
+    def jobs(self, found: Sequence[Instructions]) -> list[Job]:
+        """Every answer wanted, under the instructions that were found."""
+        shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
+        return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
+
+
+def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
+    """Loads, perturbs and checks. UsageError or DataError for anything that would stop the run later.
+
+    A shard, part i of n from 1, asks every n-th question.
+    """
+    arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    scorer = SCORERS[recipe.eval.scorer]()
+    needs = pools.needs_of(arms, recipe)
+    wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
+    searches = bool(wanted) and recipe.rop.search.budget > 0
+    file = recipe.rop.instructions
+    given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
+    questions = pools.test_questions(recipe)
+    pools.refuse_sampling(arms, questions, recipe)
+    asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
+    variants = pools.test_variants(asked_here, recipe, pools.nobody)
+    pools.refuse_unchanged(variants, questions, recipe)
+    asked = list(dict.fromkeys(v.condition for v in variants))
+    if recipe.eval.baseline:
+        read_samples(recipe.eval.baseline)
+    gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
+    limits.refuse_idle(recipe.eval.gates)
+    gates.refuse_hopeless(
+        recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
+    )
+    train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    tuned = provenance.tuned_on(file, origin, given) if file else []
+    provenance.refuse_tuned_on(file or "", tuned, questions)
+    similar = pools.near_duplicates(train + dev + tuned, questions)
+    made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar)
+    return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped)

@@ -1,0 +1,187 @@
+"""What one run asks: its questions, the noise on them, its arms, and the pools that instructions are tuned on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from llmkit.conditions import REPLICATE, Condition
+from llmkit.errors import DataError, UsageError
+from llmkit.measure import changed
+from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
+from llmkit.recipe.schema import Recipe
+from llmkit.rop import ARMS, Arm, Pools
+from llmkit.seeds import derive
+from llmkit.tasks import Questions, gold_text, load, normalise
+from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
+
+
+def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
+    """Asks no model: conditions whose noise a model writes show the clean text, as in a plan that has not been run."""
+    return ((name, None) for name, _ in jobs)
+
+
+def arms_of(names: Sequence[str]) -> list[type[Arm]]:
+    """The arm classes by name, each once."""
+    if not names:
+        raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
+    return [ARMS[name] for name in dict.fromkeys(names)]
+
+
+def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
+    """What must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
+    needs = frozenset().union(*(a.needs for a in arms))
+    if "guidance" in needs and recipe.rop.guidance_shots:
+        needs |= {"examples"}
+    if "correction" in needs and recipe.rop.correction_shots:
+        needs |= {"shots"}
+    return needs
+
+
+def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], recipe: Recipe) -> None:
+    """UsageError for an arm that has to generate where questions are answered by the likeliest option."""
+    kinds = {q.kind for q in questions} & {"choice", "boolean"}
+    names = [arm.name for arm in arms if arm.generates]
+    if recipe.eval.answer == "likelihood" and kinds and names:
+        raise UsageError(
+            f"arm `{names[0]}` votes by sampled answers, and eval.answer: likelihood has none: every vote is the same",
+            "leave the arm out, or generate answers (eval.answer: generate)",
+        )
+
+
+def test_questions(recipe: Recipe) -> Questions:
+    """The questions that are measured. DataError where there are none."""
+    questions = load(recipe.data, seed=recipe.seed)
+    if not questions:
+        raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
+    return questions
+
+
+def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> list[Variant]:
+    """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
+    variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask, recipe.data.data_dir)
+    if recipe.perturb.target != "question":
+        if written := [c for c, p in perturbers_of(recipe).items() if p.most_calls]:
+            raise UsageError(
+                f"`{written[0]}` falls on questions only, not on perturb.target: {recipe.perturb.target}",
+                "it needs a question to write noise for; take conditions without a model here",
+            )
+        # The noise falls on what stands around the question; the condition only names it.
+        variants = [replace(v, text=v.question.text, edits=(), strength=Strength(), rejected=None) for v in variants]
+    if recipe.eval.replicate_clean:
+        variants += [Variant(q, REPLICATE, q.text) for q in questions]
+    return variants
+
+
+def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
+    """The perturber of each condition of a recipe."""
+    return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
+
+
+def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
+    """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
+
+    A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
+    """
+    known = {CLEAN, *(c for c, p in perturbers_of(recipe).items() if not p.most_calls)}
+    try:
+        changed.refuse_unchanged([v for v in variants if v.condition in known])
+    except DataError:
+        if len({v.question.id for v in variants}) == len(questions):
+            raise
+        whole = test_variants(questions, recipe, nobody)
+        changed.refuse_unchanged([v for v in whole if v.condition in known])
+
+
+def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """The train and dev pools. DataError where one of their questions is asked in the test as well."""
+    size = recipe.rop.search.pool
+    data = recipe.data.model_copy(update={"limit": None})
+    pools = []
+    for split in ("train", "dev"):
+        pool = load(data, split, recipe.seed)
+        pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
+    refuse_leaks(pools[0] + pools[1], questions)
+    return pools[0], pools[1]
+
+
+def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
+    """DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation, space)."""
+    tested = {normalise(q.text): q.id for q in test}
+    shared = [(q.id, tested[key]) for q in pool if (key := normalise(q.text)) in tested]
+    if shared:
+        names = ", ".join(f"{a} = {b}" for a, b in shared[:5]) + (
+            f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        )
+        raise DataError(
+            f"{len(shared)} tuning questions are test questions too: {names}",
+            "a result on them would be worthless; take the duplicates out of one of the two",
+        )
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A tuning question and the test question it shares most words with; `jaccard` in [0, 1]."""
+
+    tuning: str
+    test: str
+    jaccard: float
+
+
+def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: float = 0.8) -> list[Similar]:
+    """Tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question, most
+    alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
+    tested = [(q.id, _words(q.text)) for q in test]
+    found = []
+    for question in pool:
+        mine = _words(question.text)
+        close = [(i, words) for i, words in tested if min(len(words), len(mine)) >= least * max(len(words), len(mine))]
+        name, words = max(close, key=lambda t: len(mine & t[1]) / len(mine | t[1]), default=("", frozenset()))
+        if words and (alike := len(mine & words) / len(mine | words)) >= least:
+            found.append(Similar(question.id, name, round(alike, 3)))
+    return sorted(found, key=lambda s: (-s.jaccard, s.tuning))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text.casefold()))
+
+
+def noisy_pools(
+    train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe, ask: Ask = nobody
+) -> Pools:
+    """Each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
+
+    def spread(questions: Sequence[Question], split: str) -> list[Variant]:
+        section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
+        return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask, recipe.data.data_dir)
+
+    return Pools(spread(train, "train"), spread(dev, "dev"))
+
+
+def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
+    """The first `count` train questions with their worked solutions where the task has them, else their answers."""
+
+    def answer(q: Question) -> str:
+        solution = q.meta.get("solution")
+        closing = f"The answer is {f'({q.gold})' if q.kind == 'choice' else gold_text(q)}"
+        if not solution:
+            return closing
+        return solution if closing in solution else f"{solution}\n{closing}"
+
+    return [(q.text, answer(q)) for q in train[:count]]
+
+
+def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
+    """A function that changes a text as the variant's condition asks, for noise on instructions and examples."""
+
+    def change(text: str, variant: Variant) -> str:
+        if Condition.parse(variant.condition).clean:
+            return text
+        asked = Question(f"{variant.draw}:{text}", text, "", "text")
+        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
+        return next(v.text for v in made if v.condition == variant.condition)
+
+    return change

@@ -1,0 +1,156 @@
+"""One run, from recipe to metrics: search instructions, ask every arm every variant, score, measure, write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.engines import Engine, ResponseCache, engine_kind
+from llmkit.engines.chat import ChatStyle
+from llmkit.errors import UsageError
+from llmkit.evaluate import instructions, noise
+from llmkit.evaluate.conclusion import conclude
+from llmkit.evaluate.generations import Generations, IfChanged
+from llmkit.evaluate.jobs import Job
+from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tokens_asked
+from llmkit.evaluate.plan import Command, Plan, Shard, plan
+from llmkit.evaluate.roles import batch_noise, dtype_of, engines_of
+from llmkit.measure import missing
+from llmkit.measure.gates import GateResult
+from llmkit.recipe import Loaded, digest, to_yaml
+from llmkit.rop import Instructions
+from llmkit.runs import Progress, RunFolder, Runner, terminable
+from llmkit.runs.samples import Sample, outcomes
+from llmkit.types import Role
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where it is, what came out, and how many calls a model had to answer (0 where all was known).
+
+    Of one shard there are no metrics: they come with `runs merge`.
+    """
+
+    folder: Path
+    samples: list[Sample]
+    metrics: dict[str, Any]
+    instructions: list[Instructions]
+    gates: list[GateResult]
+    model_calls: int
+    tokens: int = 0
+    """Tokens used by asking: in this start and earlier ones, and, with several sets, for those before this one."""
+
+
+def run(
+    loaded: Loaded,
+    command: Command,
+    *,
+    use_cache: bool = True,
+    quiet: bool = False,
+    shard: Shard | None = None,
+    tokens: int = 0,
+    if_changed: IfChanged = "stop",
+) -> Result:
+    """Runs, or resumes, what the recipe asks for. Incomplete where it had to stop early; all finished is kept.
+
+    `tokens` were used for other sets under the same budget. `if_changed` says what happens where a server's model is
+    another one than before; `anew` begins anew in any case. A finished run with gates does so by itself.
+    """
+    planned = plan(loaded.recipe, command, shard)
+    if shard and planned.searches:
+        raise UsageError(
+            "shards of a run must not search instructions each for themselves",
+            "search once in a small run, and give its instructions.json to every shard with --instructions",
+        )
+    if not quiet:
+        print(*planned.remarks(), sep="\n", file=sys.stderr)
+    with ExitStack() as stack:
+        stack.enter_context(terminable())
+        engines = engines_of(loaded.recipe, stack)
+        if not quiet and (remark := batch_noise(loaded.recipe, engines)):
+            print(remark, file=sys.stderr)
+        system = ChatStyle.of(loaded.recipe.model).system
+        dtype = dtype_of(loaded.recipe, engines)
+        folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
+        cache = stack.enter_context(ResponseCache()) if use_cache else None
+        generations = Generations(folder, if_changed)
+        if if_changed == "anew" and any(folder.entries()):
+            generations.begin()
+        if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
+            engines = generations.watch(engines)
+            if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
+                generations.confirm(engines)
+        rows = list(folder.entries())
+        known = KnownReplies(rows, cache, folder.place)
+        runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
+        runner.tokens = tokens + tokens_asked(folder.entries(every=True))
+        if planned.noise_calls:
+            with Progress("writing noise", quiet=quiet) as runner.progress:
+                planned = planned.written(noise.asked(rows, runner, folder))
+        found = instructions.settle(planned, runner, folder, quiet)
+        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
+        if shard:
+            missing.refuse_all_failed(missing.failures(samples))
+            return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
+        measured, verdicts = conclude(loaded.recipe, samples, folder)
+        return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
+
+
+def finished(rows: Iterable[Row]) -> dict[str, Row]:
+    """The outcomes of a journal by key, without failed ones, which are asked again."""
+    return outcomes(r for r in rows if r.get("error") is None)
+
+
+def _answer(
+    planned: Plan,
+    wanted: Sequence[Job],
+    rows: Sequence[Row],
+    runner: Runner,
+    folder: RunFolder,
+    engines: Mapping[Role, Engine],
+    quiet: bool,
+) -> list[Sample]:
+    """Asks what the journal does not hold yet, and journals each outcome as it comes."""
+    # Who a server is cannot be known without calling it, and a run that is finished must not need it.
+    local = None if engine_kind(planned.recipe.model, planned.recipe.engine) == "openai" else engines
+    jobs_by_key = {job.key: job for job in wanted}
+    known = {
+        row["key"]: Sample.from_row(row)
+        for row in finished(rows).values()
+        if (job := jobs_by_key.get(row["key"])) and answers(row, job, local)
+    }
+    missing = {key: job for key, job in jobs_by_key.items() if key not in known}
+    with Progress("answering", len(missing), quiet=quiet) as runner.progress:
+        # What has to wait for a correction begins first, or the engine would end with a batch of these alone.
+        order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
+        for done in runner.run((key, missing[key].steps()) for key in order):
+            row = outcome_row(missing[done.key], done, planned.scorer)
+            folder.append(row)
+            known[done.key] = Sample.from_row(row)
+    return [known[job.key] for job in wanted]
+
+
+def open_folder(
+    loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
+) -> RunFolder:
+    """The run's folder, named after the task and everything that can change its answers.
+
+    `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
+    what `engine.dtype: auto` came to on this machine.
+    """
+    recipe = loaded.recipe
+    task = recipe.data.task or Path(recipe.data.path or "questions").stem
+    name = recipe.output.name or f"{command}-{task}"
+    code = digest(recipe, "model", "engine", "data", "perturb", "rop", "eval")
+    if shard:
+        code += f".{shard[0]}of{shard[1]}"
+    folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
+    similar = [asdict(pair) for pair in planned.similar]
+    facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
+    facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
+    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
+    return folder

@@ -1,0 +1,8 @@
+"""Measures a run's answers: cells of arm and condition, paired statistics, metrics, gates and comparisons of runs."""
+
+from llmkit.measure.beside import Beside, beside
+from llmkit.measure.compare import compare
+from llmkit.measure.gates import GateResult
+from llmkit.measure.metrics import metrics
+
+__all__ = ["Beside", "GateResult", "beside", "compare", "metrics"]

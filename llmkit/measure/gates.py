@@ -1,0 +1,263 @@
+"""Gates: a measured value must clear a limit. Pass, fail or undecided; docs/gates.md has the rules."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from llmkit.conditions import Condition
+from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
+from llmkit.measure import doubts, statistics
+from llmkit.measure.cells import NOISY
+from llmkit.recipe.schema import Gate
+from llmkit.registry import unknown
+from llmkit.types import CLEAN
+
+Verdict = Literal["pass", "fail", "undecided"]
+EACH = "each"  # a gate with this condition is one gate for every noisy condition
+
+# metric -> the condition it stands for where a gate names none; None where it has none
+METRICS: dict[str, str | None] = {
+    "accuracy": CLEAN,
+    "drop": NOISY,
+    "relative_drop": NOISY,
+    "gain": NOISY,
+    "recovery": NOISY,
+    "clean_drop": None,
+    "right_to_wrong": NOISY,
+    "wrong_to_right": NOISY,
+    "over_correction": None,
+    "accuracy_change": CLEAN,
+    "drop_change": NOISY,
+}
+AGAINST_BASELINE = ("accuracy_change", "drop_change")
+_NOT_OF_STAND = ("gain", "recovery", "clean_drop")
+_MOST_CLUSTERS = 10_000_000
+_FORM = re.compile(r"\s*([\w.-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate under one condition: what was measured, and what follows. `reason` says why one is undecided."""
+
+    gate: str
+    metric: str
+    condition: str | None
+    bound: str
+    verdict: Verdict
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A gate as written on a command line, as the recipe holds it.
+
+    >>> parse("rop.gain@ec >= 0.05 low")
+    {'metric': 'rop.gain', 'condition': 'ec', 'min': 0.05, 'bound': 'low'}
+    """
+    found = _FORM.fullmatch(text)
+    if not found:
+        raise UsageError(f"cannot read the gate `{text}`", 'write it like "rop.gain@ec >= 0.05 low"')
+    metric, condition, sign, limit, bound = found.groups()
+    gate: dict[str, Any] = {"metric": metric}
+    if condition:
+        gate["condition"] = condition
+    try:
+        gate["min" if sign == ">=" else "max"] = float(limit)
+    except ValueError:
+        raise UsageError(f"`{limit}` in the gate `{text}` is no number") from None
+    return gate | ({"bound": bound.lower()} if bound else {})
+
+
+def describe(gate: Gate, condition: str | None) -> str:
+    """A gate in one line, in the form that `parse` reads."""
+    sign, limit = (">=", gate.min) if gate.min is not None else ("<=", gate.max)
+    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {limit:g} {gate.bound}"
+
+
+def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool) -> None:
+    """UsageError, with the nearest valid names, for a gate on a metric, arm or condition that a run will not have."""
+    for gate in gates:
+        arm, _, metric = gate.metric.rpartition(".")
+        if metric not in METRICS or not arm:
+            raise unknown("gate metric", gate.metric, [f"{a}.{m}" for a in arms for m in METRICS])
+        if arm not in arms:
+            raise unknown("arm in the gate", gate.metric, [f"{a}.{metric}" for a in arms])
+        if arm == "stand" and metric in _NOT_OF_STAND:
+            raise UsageError(f"gate `{gate.metric}`: `{metric}` is measured against `stand`", "name another arm")
+        if gate.condition and METRICS[metric] is None:
+            raise UsageError(f"gate `{gate.metric}` takes no condition: it is about clean questions")
+        if gate.condition and gate.condition not in (known := [*conditions, CLEAN, NOISY, EACH]):
+            raise unknown(f"condition in the gate `{gate.metric}`", gate.condition, known)
+        if metric in AGAINST_BASELINE and not baseline:
+            raise UsageError(f"gate `{gate.metric}` needs a stored run to compare with", "name one with --baseline RUN")
+
+
+def evaluate(gates: Sequence[Gate], metrics: Mapping[str, Any]) -> list[GateResult]:
+    """Every gate, once for each condition it stands for, against a run's metrics."""
+    validate(gates, list(metrics["arms"]), metrics["conditions"], baseline=bool(metrics.get("baseline")))
+    results = []
+    for gate in gates:
+        for condition in _conditions(gate, metrics["conditions"]):
+            arm, _, metric = gate.metric.rpartition(".")
+            reason = doubts.of_gate(arm, metric, condition, gate.max, metrics)
+            found = {"reason": reason} if reason else _find(gate, condition, metrics)
+            value, low, high = (found.get(key) for key in ("value", "low", "high"))
+            outcome: Verdict = "undecided" if value is None else verdict(gate, value, low, high)
+            reason = found.get("reason") if value is None else None
+            if value is not None and outcome == "undecided":
+                reason = _more(gate, value, low, high, metrics["questions"], metrics["clusters"])
+            text = describe(gate, condition)
+            results.append(GateResult(text, gate.metric, condition, gate.bound, outcome, value, low, high, reason))
+    return results
+
+
+def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
+    """What a value with its interval says of a gate.
+
+    The end that `bound` names must clear the limit. Where that is the careful end (low for `min`, high for `max`), the
+    gate fails only if the whole interval is on the wrong side; with the limit inside the interval it is undecided.
+    """
+    limit, bound = gate.min, gate.bound
+    if limit is None:  # `max` is `min` seen in a mirror
+        limit, value, low, high = -gate.max, -value, -high, -low
+        bound = {"low": "high", "high": "low"}.get(bound, bound)
+    if bound == "point":
+        return "pass" if value >= limit else "fail"
+    if bound == "high":
+        return "pass" if high >= limit else "fail"
+    return "pass" if low >= limit else "fail" if high < limit else "undecided"
+
+
+def enforce(results: Sequence[GateResult]) -> None:
+    """GateFailed where a gate fails; else GateUndecided where one is undecided; else nothing."""
+    for state, error in (("fail", GateFailed), ("undecided", GateUndecided)):
+        found = [r for r in results if r.verdict == state]
+        if found:
+            word = "failed" if state == "fail" else "undecided"
+            without = state == "undecided" and any(r.value is None for r in found)
+            hint = "a metric without a value stays undecided, however many questions are asked" if without else None
+            lines = "; ".join(f"{r.gate} ({_measured(r)})" for r in found)
+            raise error(f"{len(found)} of {len(results)} gates {word}: {lines}", hint)
+
+
+def questions_needed(gate: Gate, level: float = 0.95, size: float = 1) -> int | None:
+    """The fewest questions with which this gate could pass without one adverse flip; None for no number.
+
+    `size` is how many questions come from one template. 1 for metrics whose best case says nothing, such as ratios.
+    """
+
+    def could(clusters: int) -> bool:
+        best = _best(gate, clusters, size, level)
+        return best is None or verdict(gate, *best) == "pass"
+
+    high = 1
+    while not could(high):
+        high *= 2
+        if high > _MOST_CLUSTERS:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if could(middle) else (middle, high)
+    return 1 if high == 1 else math.ceil(high * size)
+
+
+def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95, templates: int | None = None) -> None:
+    """RecipeError for gates that could not pass with this many questions even with no adverse flip.
+
+    `templates` is how many clusters the questions come from; without it each question stands alone.
+    """
+    faults, size = [], questions / (templates or questions)
+    for gate in gates:
+        best = _best(gate, templates or questions, size, level)
+        if best is None or verdict(gate, *best) == "pass":
+            continue
+        needed = questions_needed(gate, level, size)
+        name = f"gate `{describe(gate, gate.condition)}`"
+        if needed is None:
+            faults.append(f"{name} cannot pass with any number of questions")
+            continue
+        asked, takes = f"{questions} questions", f"{needed}"
+        if size > 1:
+            asked += f" from {templates} templates"
+            takes = f"{round(needed / size)} templates of this size ({needed} questions)"
+        faults.append(f"{name} cannot pass with {asked} even if noise and arm turn none wrong: it needs {takes}")
+    if faults:
+        raise RecipeError("\n".join(faults), "ask more questions (`data.limit`), or loosen the limit or the bound")
+
+
+def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, float, float] | None:
+    """The best that so many clusters of `size` questions can show for a gate: no adverse flip; for a difference that
+    must lie beyond 0, all flips to its side."""
+    import numpy as np
+
+    metric = gate.metric.rpartition(".")[2]
+    if metric in ("accuracy", "wrong_to_right", "right_to_wrong", "over_correction"):
+        hits = float(gate.min is not None)
+        return hits, *statistics.unanimous(hits, clusters, level, alone=size == 1)
+    if metric not in ("gain", "drop", "clean_drop", "accuracy_change", "drop_change"):
+        return None
+    all_flip = (
+        1.0 if gate.min is not None and gate.min >= 0 else -1.0 if gate.max is not None and gate.max <= 0 else 0.0
+    )
+    bound = 2.0 if metric == "drop_change" else 1.0
+    sums, counts, times = (np.array([x], dtype=float) for x in (bound * all_flip * size, size, clusters))
+    bounds = (-bound, bound)
+    return bound * all_flip, *statistics.mean_interval(sums, counts, times=times, bounds=bounds, level=level)
+
+
+def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
+    """Returns how many more questions or templates would decide a gate, if the value stayed and its interval narrowed
+    as the root of their number."""
+    limit = gate.min if gate.min is not None else gate.max
+    if value == limit:
+        return "the value is the limit: no number of questions decides it"
+    end = low if limit < value else high
+    more = max(1, math.ceil(clusters * ((end - value) / (limit - value)) ** 2) - clusters)
+    passes = (value > limit) == (gate.min is not None)
+    what = "questions" if clusters == questions else f"templates of {questions / clusters:.0f} questions"
+    return f"at this value about {more:,} more {what} would let it {'pass' if passes else 'fail'}"
+
+
+def _conditions(gate: Gate, conditions: Sequence[str]) -> list[str | None]:
+    if gate.condition == EACH:
+        return [c for c in conditions if Condition.parse(c).noisy]
+    return [gate.condition or METRICS[gate.metric.rpartition(".")[2]]]
+
+
+def _find(gate: Gate, condition: str | None, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The value that a gate is about; without one, the reason."""
+    arm, _, metric = gate.metric.rpartition(".")
+    own = metrics["arms"][arm]
+    if metric == "accuracy":
+        found = own["conditions"].get(condition, {}).get("accuracy")
+    elif metric == "clean_drop":
+        found = own.get("clean_drop")
+    elif metric == "over_correction":
+        found = own.get("over_correction", {}).get("altered")
+    elif metric == "relative_drop":
+        found = own.get("drop", {}).get(condition, {}).get("relative")
+    elif metric in ("right_to_wrong", "wrong_to_right"):
+        found = own.get("flips", {}).get(condition, {}).get(metric)
+    elif metric in AGAINST_BASELINE:
+        found = metrics["baseline"]["arms"].get(arm, {}).get(metric, {}).get(condition)
+    else:
+        found = own.get(metric, {}).get(condition)
+    return found or {"reason": f"`{gate.metric}` was not measured{f' under `{condition}`' if condition else ''}"}
+
+
+def _measured(result: GateResult) -> str:
+    if result.value is None:
+        return result.reason or "no value"
+    measured = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+    return f"{measured}; {result.reason}" if result.reason else measured

@@ -1,0 +1,96 @@
+"""Outcomes as a table: one row an answer, for a spreadsheet or a notebook."""
+
+from __future__ import annotations
+
+import csv as csv_
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from llmkit.measure.changed import changed_by_noise
+from llmkit.runs.samples import Sample
+from llmkit.secrets import scrub
+
+_FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
+
+
+def row(sample: Sample) -> dict[str, Any]:
+    """One answer, flat, without the lone surrogates that UTF-8 cannot hold."""
+
+    def plain(text: str | None) -> str | None:
+        return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+
+    o = sample.outcome
+    return {
+        "question_id": o.question_id,
+        "cluster_id": o.cluster_id,
+        "condition": o.condition,
+        "arm": o.arm,
+        "draw": o.draw,
+        "search_seed": int(o.meta.get("search_seed") or 0),
+        "holdout": o.meta.get("holdout"),
+        "gold": o.gold,
+        "parsed": plain(o.parsed),
+        "correct": o.correct,
+        "cut": o.cut,
+        "fallback": o.fallback,
+        "error": plain(o.error and scrub(o.error)),
+        "calls": o.calls,
+        "prompt_tokens": o.usage.prompt,
+        "completion_tokens": o.usage.completion,
+        "cached_tokens": o.usage.cached,
+        "seconds": round(sample.seconds, 4),
+        "strength": sample.strength,
+        "changed": changed_by_noise(sample),
+        "rejected": plain(sample.rejected),
+        "question": plain(sample.question),
+        "text": plain(sample.text),
+        "corrected_text": plain(o.corrected_text),
+        "reply": plain(sample.said("")),
+    }
+
+
+def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """All answers, by question, condition and arm."""
+    rows = [row(sample) for sample in samples]
+    order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
+    return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
+
+
+def csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As CSV with a header; what is not there is empty, and what a spreadsheet would run as a formula begins with '."""
+    out = io.StringIO(newline="")
+    writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _inert(cell) for name, cell in row.items()} for row in rows)
+    return out.getvalue().encode("utf-8")
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # the csv module does not quote a lone \r, which ends a row
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As Parquet, with the types that the columns have even where all their values are missing."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
+    types |= {
+        "calls": int,
+        "prompt_tokens": int,
+        "completion_tokens": int,
+        "cached_tokens": int,
+        "seconds": float,
+        "strength": float,
+    }
+    names = list(rows[0]) if rows else list(types)
+    schema = pa.schema([(name, kinds.get(types.get(name), pa.string())) for name in names])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
+    return out.getvalue()
