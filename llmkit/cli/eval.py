@@ -55,16 +55,16 @@ def score(
     json_: common.Json = False,
 ) -> None:
     """Extract and score a finished run's replies again, without a model."""
-    from pathlib import Path
-
     from llmkit.evaluate.rescore import rescore
     from llmkit.measure import gates, missing
     from llmkit.recipe import load
     from llmkit.report import summary
     from llmkit.report.terminal import console
+    from llmkit.runs import Run
 
-    loaded = load(Path(run) / "recipe.resolved.yaml", common.overrides(set_, gates=gate))
-    found = rescore(Path(run), loaded)
+    folder = Run(run)
+    loaded = load(folder.recipe_file, common.overrides(set_, gates=gate))
+    found = rescore(folder.folder, loaded)
     if json_:
         common.print_json({"run": run, "changed": found.changed, **found.metrics})
     else:

@@ -4,6 +4,19 @@ from llmkit.evaluate.estimate import Estimate, estimate
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
-from llmkit.evaluate.shards import merge
+from llmkit.evaluate.shards import merge, merge_folders
 
-__all__ = ["Command", "Estimate", "Plan", "Rescored", "Result", "Shard", "estimate", "merge", "plan", "rescore", "run"]
+__all__ = [
+    "Command",
+    "Estimate",
+    "Plan",
+    "Rescored",
+    "Result",
+    "Shard",
+    "estimate",
+    "merge",
+    "merge_folders",
+    "plan",
+    "rescore",
+    "run",
+]

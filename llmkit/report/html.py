@@ -20,10 +20,10 @@ from llmkit.errors import DataError
 from llmkit.measure.cells import STAND, Cells, pair_key
 from llmkit.measure.gates import GateResult
 from llmkit.measure.restoration import squash
-from llmkit.parsing import parse_json
 from llmkit.report.terminal import headlines, notes
 from llmkit.rop.instructions import shown
-from llmkit.runs.samples import Sample, recipe_of
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
@@ -145,10 +145,10 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    recipe, environment = recipe_of(folder), _json(folder / "env.json")
-    written = _json(folder / "instructions.json")
+    run = Run(folder)
+    recipe, environment, written = run.recipe, run.environment or {}, run.instructions or {}
     told = written.get("instructions") or []
-    ran = _json(folder / "run.json")  # what `auto` stood for
+    ran = run.facts  # what `auto` stood for
 
     def of(*path: str) -> Any:
         value: Any = recipe
@@ -246,15 +246,6 @@ def _cut(text: str) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    """A file's content, or nothing: a report is still of use without one of a run's records."""
-    try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 def _listed(value: Any) -> str:
