@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
@@ -75,7 +76,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
 def finished(path: Path) -> Result | None:
     """The run in a folder, if it came to its end."""
     metrics = Run(path).metrics
-    if metrics is None or not (path / "adapter" / "adapter_config.json").is_file():
+    if metrics is None or not (path / "adapter" / CONFIG).is_file():
         return None
     return Result(path, metrics)
 
