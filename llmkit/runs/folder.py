@@ -45,7 +45,7 @@ class RunFolder:
         Raises UsageError if another process works in it or it cannot be made, Incomplete where the disk is full.
         """
         folder = cls(Path(root) / f"{name}-{digest}")
-        folder._take("wait for it, or give this run its own --name", "choose another folder with --out")
+        folder._take("wait for it, or give this run its own --name", "choose another folder with --dir")
         with folder._closed_on_failure():
             folder._start(recipe, resolved)
         return folder

@@ -185,7 +185,7 @@ def test_of_a_model_that_answers_differently_each_time_only_its_name_is_compared
     name = "tiny"
     with FaultServer(logprobs=False, change=change) as server:
         half(start, server)
-        assert "state which one it is with --model-id" in caplog.text
+        assert "state which one it is with --revision" in caplog.text
         assert rows_of(tmp_path, "canary")[0]["seen"] == [None] * CANARY
         name = "tiny-of-today"
         with pytest.raises(EngineError, match="another model"):
