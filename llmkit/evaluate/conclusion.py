@@ -10,8 +10,8 @@ from llmkit.evaluate.generations import judged
 from llmkit.measure import metrics, missing, restoration
 from llmkit.measure.gates import GateResult
 from llmkit.recipe import Recipe
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, facts_of, read_samples
+from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.samples import Sample
 
 
 def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
@@ -21,11 +21,11 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[
     """
     failed = missing.failures(samples)
     missing.refuse_all_failed(failed)
-    stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
-    facts = facts_of(folder.path)
+    stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
+    run = Run(folder.path)
     measured = metrics(samples, recipe.eval, recipe.seed, stored)
     restoration.mark(measured, samples)
-    measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
+    measured["engine"] = {"kind": run.facts.get("engine"), "dtype": run.dtype}
     measured["failed"] = failed
 
     def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> dict[str, Any]:
@@ -33,6 +33,6 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[
 
     verdicts = judged(missing.decide(recipe.eval.gates, measured, samples, stored, again), folder.path)
     measured["gates"] = [v.row() for v in verdicts]
-    folder.write_json("metrics.json", measured)
+    folder.write_json(names.METRICS, measured)
     report.write(folder.path, samples, measured, verdicts)
     return measured, verdicts

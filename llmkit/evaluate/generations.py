@@ -17,9 +17,8 @@ from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
 from llmkit.evaluate.journal import Row
 from llmkit.measure.gates import GateResult
-from llmkit.runs import RunFolder
-from llmkit.runs.folder import read_journal
-from llmkit.runs.samples import outcomes
+from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.run import outcomes
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]
@@ -80,7 +79,7 @@ class Generations:
     def begin(self) -> None:
         """Begin anew: what was answered before stays in the journal and counts no more."""
         self.folder.begin_generation()
-        (self.folder.path / "metrics.json").unlink(missing_ok=True)  # the run is unfinished again
+        (self.folder.path / names.METRICS).unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
         for role, canary in self._now.items():
             self._record(role, canary)
@@ -106,7 +105,7 @@ class Generations:
             return
         self._now[role] = canary
         if not before:
-            if any(read_journal(self.folder.path, kind="outcome")):
+            if any(Run(self.folder.path).entries(names.OUTCOME)):
                 _log.warning("this run does not know yet by what to recognise its model: it takes the one of now")
             self._record(role, canary)
         elif any(known.agrees(canary) for known, _ in before):
@@ -126,7 +125,7 @@ class Generations:
             )
 
     def _answered(self) -> bool:
-        return any(row["kind"] != "canary" and row["error"] is None for row in self.folder.entries())
+        return any(row["kind"] != names.CANARY and row["error"] is None for row in self.folder.entries())
 
     def _record(self, role: Role, canary: Canary, kept: bool = False) -> None:
         self.folder.append(_row(role, canary, kept))
@@ -159,13 +158,13 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
 
 
 def _row(role: str, canary: Canary, kept: bool) -> Row:
-    return {"kind": "canary", "key": role, "error": None, "kept": kept, **canary.as_dict()}
+    return {"kind": names.CANARY, "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 
 def _seen(folder: Path) -> dict[str, list[tuple[Canary, bool]]]:
     """Role -> its canaries in this generation, each with whether the user kept on in spite of it."""
     seen: dict[str, list[tuple[Canary, bool]]] = {}
-    for row in read_journal(folder, kind="canary"):
+    for row in Run(folder).entries(names.CANARY):
         canary = Canary(row["seen"], row["model"], row["fingerprint"])
         seen.setdefault(row["key"], []).append((canary, bool(row["kept"])))
     return seen

@@ -14,7 +14,7 @@ from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
-from llmkit.runs.samples import read_samples
+from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant
 
@@ -126,7 +126,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     if recipe.eval.baseline:
-        read_samples(recipe.eval.baseline)
+        Run(recipe.eval.baseline).samples()
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(

@@ -23,8 +23,9 @@ from llmkit.measure import missing
 from llmkit.measure.gates import GateResult
 from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.rop import Instructions
-from llmkit.runs import Progress, RunFolder, Runner, terminable
-from llmkit.runs.samples import Sample, outcomes
+from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
+from llmkit.runs.run import outcomes
+from llmkit.runs.samples import Sample
 from llmkit.types import Role
 
 
@@ -82,7 +83,7 @@ def run(
             generations.begin()
         if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
             engines = generations.watch(engines)
-            if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
+            if loaded.recipe.eval.gates and Run(folder.path).state == "finished":
                 generations.confirm(engines)
         rows = list(folder.entries())
         known = KnownReplies(rows, cache, folder.place)
@@ -152,5 +153,5 @@ def open_folder(
     similar = [asdict(pair) for pair in planned.similar]
     facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
     facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
-    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
+    folder.write_json(names.FACTS, {**facts, "system_prompt": system, "near_duplicates": similar})
     return folder

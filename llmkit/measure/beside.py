@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.conditions import Condition
 from llmkit.engines.models import adapter_folder
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed
 from llmkit.measure.cells import NOISY, Cells, Plan, arm_order, number
 from llmkit.measure.cells import estimate as as_row
 from llmkit.measure.compare import run_names, same_questions
-from llmkit.parsing import parse_json
 from llmkit.recipe.schema import IntervalSection
-from llmkit.runs.samples import Sample, dtype_of, read_samples, recipe_of
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample
 from llmkit.terminal import literal
 from llmkit.types import CLEAN
 
@@ -90,7 +89,7 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     paths = [Path(run) for run in runs]
-    read = [list(read_samples(path)) for path in paths]
+    read = [list(Run(path).samples()) for path in paths]
     names, trainings = run_names(paths), [_training(path) for path in paths]
     same, _ = same_questions(dict(zip(names, read, strict=True)))
     shared = set.intersection(
@@ -124,7 +123,7 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
             }
         )
     counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
-    dtypes = {name: dtype_of(path) for name, path in zip(names, paths, strict=True)}
+    dtypes = {name: Run(path).dtype_in_words for name, path in zip(names, paths, strict=True)}
     return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted, dtypes)
 
 
@@ -136,16 +135,20 @@ def _tokens(samples: Sequence[Sample]) -> float | None:
 
 def _training(run: Path) -> dict[str, Any] | None:
     """What the run's adapter cost to train, from the metrics.json beside it or in it; None without adapter."""
-    model = recipe_of(run).get("model")
-    adapter = model.get("adapter") if isinstance(model, Mapping) else None
+    adapter = Run(run).section("model").get("adapter")
     if not adapter:
         return None
-    folder, metrics = adapter_folder(adapter), {}
-    for place in (folder.parent, folder):
-        with suppress(OSError, ValueError):
-            metrics = parse_json((place / "metrics.json").read_text(encoding="utf-8"))
-            break
+    folder = adapter_folder(adapter)
+    metrics = _metrics(folder.parent) or _metrics(folder) or {}
     return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """Returns the measurements of a training; None where there are none to read, which spoils no comparison."""
+    try:
+        return Run(folder).metrics
+    except DataError:
+        return None
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

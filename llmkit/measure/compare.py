@@ -11,7 +11,8 @@ from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed, statistics
 from llmkit.measure.cells import NOISY, Cell, Cells, Plan, arm_order, contradicts, interval, number
 from llmkit.recipe.schema import IntervalSection
-from llmkit.runs.samples import Sample, as_samples, dtype_of, read_samples, recipe_of
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample, as_samples
 from llmkit.seeds import derive
 from llmkit.terminal import literal
 from llmkit.types import CLEAN, Outcome
@@ -83,8 +84,8 @@ def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, 
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     names = run_names([Path(run) for run in runs])
-    found = _compared(dict(zip(names, (list(read_samples(run)) for run in runs), strict=True)), section, seed)
-    return replace(found, dtypes={name: dtype_of(Path(run)) for name, run in zip(names, runs, strict=True)})
+    found = _compared(dict(zip(names, (list(Run(run).samples()) for run in runs), strict=True)), section, seed)
+    return replace(found, dtypes={name: Run(run).dtype_in_words for name, run in zip(names, runs, strict=True)})
 
 
 def against(
@@ -193,9 +194,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 
 def _answering(run: Path) -> str:
     """The name of the adapter that answered in a run, of the model where there was none; "" where it is not known."""
-    model = recipe_of(run).get("model")
-    if not isinstance(model, Mapping):
-        return ""
+    model = Run(run).section("model")
     if adapter := model.get("adapter"):
         folder = Path(adapter)
         return folder.parent.name if folder.name == "adapter" else folder.name

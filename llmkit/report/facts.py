@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.parsing import parse_json
 from llmkit.report.elements import Facts
 from llmkit.rop.instructions import shown
-from llmkit.runs.samples import recipe_of
+from llmkit.runs import Run
 
 
 def facts(folder: Path) -> Facts:
@@ -26,22 +24,19 @@ def facts(folder: Path) -> Facts:
 
 
 def _facts(folder: Path) -> Facts:
-    recipe, environment = recipe_of(folder), _json(folder / "env.json")
-    written = _json(folder / "instructions.json")
-    ran = _json(folder / "run.json")  # what `auto` stood for
+    run = Run(folder)
+    environment, written = run.environment or {}, run.instructions or {}
+    ran = run.facts  # what `auto` came to
 
-    def of(*path: str) -> Any:
-        value: Any = recipe
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return value
+    def of(section: str, key: str) -> Any:
+        return run.section(section).get(key)
 
-    task = of("data", "task") or Path(str(of("data", "path") or folder.name)).stem
-    model = of("model", "path")
+    task = of("data", "task") or Path(str(of("data", "path") or run.name)).stem
+    model = run.model
     packages, hardware = (environment.get(key) or {} for key in ("packages", "hardware"))
     limit = f"limit {of('data', 'limit')}" if of("data", "limit") else None
     rows = {
-        "Run": folder.name,
+        "Run": run.name,
         "Model": model,
         "Revision": of("model", "revision"),
         "Adapter": of("model", "adapter"),
@@ -49,7 +44,7 @@ def _facts(folder: Path) -> Facts:
         "Questions": _joined(task, of("data", "split"), limit),
         "Rows set aside": ", ".join(f"{count} in {split}" for split, count in (ran.get("set_aside") or {}).items()),
         "Noise": _joined(_listed(of("perturb", "conditions")), f"rate {_listed(of('perturb', 'rate'))}"),
-        "Seed": of("seed"),
+        "Seed": run.recipe.get("seed"),
         "Instructions from": of("rop", "instructions"),
         "Instructions found with": written.get("model") if written.get("used_by") else None,
         "Optimizer": of("rop", "optimizer"),
@@ -60,9 +55,9 @@ def _facts(folder: Path) -> Facts:
         "Hardware": _joined(hardware.get("cpu"), *hardware.get("gpus", [])),
     }
     return Facts(
-        run=folder.name,
+        run=run.name,
         title=f"{task}, asked of {Path(model).name}" if model else task,
-        kicker=f"llmkit run {folder.name}",
+        kicker=f"llmkit run {run.name}",
         rows=tuple((name, str(value)) for name, value in rows.items() if value not in (None, "", [])),
         instructions=tuple(_instructions(written.get("instructions") or [])),
     )
@@ -84,15 +79,6 @@ def _instructions(sets: list[Any]) -> list[tuple[str, str]]:
         for stage in ("correction", "guidance")
         if "best" in (search := one.get(stage) or {})
     ]
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    """A file's content, or nothing: a report is still of use without one of a run's records."""
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, Mapping) else {}
 
 
 def _listed(value: Any) -> str:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from llmkit.cli import common
+from llmkit.cli import flags
 from llmkit.evaluate.jobs import fitting
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
@@ -29,7 +29,7 @@ FAST = EvalSection(interval=IntervalSection(draws=200))
     ],
 )
 def test_a_number_alone_repeats_the_operator_before_it(written, conditions):
-    (override,) = common.overrides(None, conditions=written)
+    (override,) = flags.overrides(None, conditions=written)
     assert override.value == conditions
 
 

@@ -21,8 +21,8 @@ from llmkit.evaluate.run import finished
 from llmkit.measure.beside import beside
 from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, read_samples
+from llmkit.runs import Run, RunFolder
+from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
@@ -338,7 +338,7 @@ def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path
     again = rescore(result.folder, loaded)
     assert again.changed > 0
     assert again.metrics["arms"]["stand"]["conditions"]["ec"]["accuracy"]["value"] == 1
-    for stored in (read_samples(result.folder), against_itself(result.folder)):
+    for stored in (Run(result.folder).samples(), against_itself(result.folder)):
         assert all(sample.outcome.correct for sample in stored)
     row = next(r for r in compare([old, result.folder]).rows if r["condition"] == "ec" and r["metric"] == "accuracy")
     assert (row["before"] < 1, row["after"]) == (True, 1)

@@ -11,7 +11,8 @@ import pytest
 
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
-from llmkit.runs.samples import Sample, read_samples
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample
 from llmkit.types import Outcome, Usage
 from tests.helpers import synthetic
 
@@ -266,7 +267,7 @@ def test_samples_are_read_back_from_a_run(tmp_path):
     folder = synthetic.write_run(tmp_path / "run", [{"kind": "search", "calls": []}, *rows])
     with (folder / "samples.jsonl").open("a") as journal:
         journal.write('{"kind": "outcome", "key": "torn')
-    read = list(read_samples(folder))
+    read = list(Run(folder).samples())
     assert read == [Sample.from_row(row) for row in rows]
     assert read[-1].outcome.calls == 2
     assert read[-1].seconds > 0
