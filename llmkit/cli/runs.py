@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
 from llmkit.errors import DataError
+
+if TYPE_CHECKING:
+    from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -17,11 +20,21 @@ Folder = Annotated[str, typer.Option("--dir", metavar="DIR", help="The folder th
 
 
 @app.command()
-def ls(folder: Folder = "runs", as_json: Json = False) -> None:
+def ls(
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the runs as a page: verdicts, main numbers, history."),
+    ] = None,
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
     """List the runs in a folder, the newest last."""
     from llmkit.runs.listing import listings
 
-    found = [asdict(listing) for listing in listings(Path(folder))]
+    listed = listings(Path(folder))
+    if html:
+        _write_page(listed, Path(folder), html)
+    found = [asdict(listing) for listing in listed]
     if as_json:
         print_json(found)
     elif found:
@@ -29,6 +42,15 @@ def ls(folder: Folder = "runs", as_json: Json = False) -> None:
         print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
     else:
         note(f"no runs in {folder}")
+
+
+def _write_page(listed: list[Listing], folder: Path, file: Path) -> None:
+    from llmkit.files import write_atomic
+    from llmkit.report import html
+    from llmkit.report.listing import measured, runs
+
+    write_atomic(file, html.runs(runs(measured(listed), folder, file.absolute().parent)))
+    note(f"wrote {file}")
 
 
 @app.command()
@@ -84,22 +106,21 @@ def compare(
     from llmkit.files import write_atomic
     from llmkit.measure.beside import beside
     from llmkit.measure.compare import compare as paired
-    from llmkit.report.terminal import console
+    from llmkit.report import html as pages
+    from llmkit.report import terminal
+    from llmkit.report.comparison import comparison
     from llmkit.runs.listing import find
 
     paths = [find(run, Path(folder)).folder for run in runs]
-    found, together = paired(paths), beside(paths)
+    changes, together = paired(paths), beside(paths)
+    view = comparison(together, changes)
     if html:
-        write_atomic(html, together.html())
+        write_atomic(html, pages.comparison(view))
         note(f"wrote {html}")
     if as_json:
-        print_json({**found.json(), "beside": together.json()})
+        print_json({**changes.json(), "beside": together.json()})
         return
-    out = console(140)
-    out.print(together.table())
-    out.print(found.table())
-    left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
-    out.print(f"{found.questions} shared questions{left_out}", style="dim")
+    terminal.console(140).print(terminal.comparison(view))
 
 
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:

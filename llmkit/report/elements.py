@@ -12,6 +12,7 @@ from typing import Literal
 Emphasis = Literal["", "pass", "fail", "undecided", "best", "bad", "muted"]
 Placement = Literal["beside", "bare", "below", "omitted"]
 ChartKind = Literal["bars", "lines", "points"]
+Drawing = Literal["", "difference", "bars", "history"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Point:
 class Cell:
     """One cell of a table: text, interval, a remark, and the reason or detail to show on demand (`hint`).
 
-    `drawn` is a difference to draw instead of text. `shade` in -9..9 is how strongly the cell is coloured: below 0 as
-    a loss, above as a gain.
+    `drawn` are points to draw instead of text, as the column says. `shade` in -9..9 is how strongly the cell is
+    coloured: below 0 as a loss, above as a gain. `link` is a relative address of more about it.
     """
 
     text: str = ""
@@ -54,22 +55,26 @@ class Cell:
     note: str = ""
     emphasis: Emphasis = ""
     hint: str = ""
-    drawn: Point | None = None
+    drawn: tuple[Point, ...] = ()
     shade: int = 0
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its name, and where a narrow medium puts the intervals of its cells.
 
-    A `wide` column is left out of narrow media. The cells of a column of `words` may be broken into lines. `note_width`
-    is the number of characters in a line of a remark.
+    A `wide` column is left out of narrow media, and so is one with a `drawing`: differences from 0, bars from 0, or the
+    history that leads to the last of several points. The cells of a column of `words` may be broken into lines.
+    `note_width` is the number of characters in a line of a remark.
     """
 
     name: str
     interval: Placement = "beside"
     wide: bool = False
     words: bool = False
+    left: bool = False
+    drawing: Drawing = ""
     note_width: int = 40
 
 
@@ -77,8 +82,8 @@ class Column:
 class Table:
     """A table; the first cell of each row names it. `caption` says more than the title, where there is room for it.
 
-    `reach` is the value at the ends of drawn differences. `dense` saves space between columns, `split` is the number of
-    columns beside the first that a narrow medium shows in one piece.
+    `reach` is the value at the ends of drawn differences and bars. `dense` saves space between columns, `split` is the
+    number of columns beside the first that a narrow medium shows in one piece.
     """
 
     title: str

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit import __version__
 from llmkit.report import drawing
+from llmkit.report.comparison import ComparisonView
 from llmkit.report.elements import Block, Chart, Choice, Grid, Table
+from llmkit.report.listing import RunsView
 from llmkit.report.view import View
 from llmkit.report.written import tick
 
@@ -35,6 +37,16 @@ _MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 def page(view: View) -> str:
     """Returns the page of a run: everything that its view has."""
     return render("run.html", title=view.facts.title, styles=_STYLES, scripts=_SCRIPTS, view=view, data=_data(view))
+
+
+def comparison(view: ComparisonView) -> str:
+    """Returns the page of several runs beside each other."""
+    return render("comparison.html", title=view.title, view=view)
+
+
+def runs(view: RunsView) -> str:
+    """Returns the page of the runs in a folder."""
+    return render("runs.html", title=view.title, view=view)
 
 
 def render(template: str, *, title: str, styles: Sequence[str] = (), scripts: Sequence[str] = (), **values: Any) -> str:
@@ -82,6 +94,7 @@ def _environment() -> Environment:
         "lines": drawing.lines,
         "percent": drawing.percent,
         "points": drawing.points,
+        "spark": drawing.spark,
         "tick": tick,
         "typeset": _typeset,
         "units": lambda x: f"{x:.1f}",

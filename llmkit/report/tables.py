@@ -81,7 +81,7 @@ def effects(metrics: Metrics, condition: str = NOISY) -> Table | None:
         )
     columns = (
         Column("arm", note_width=14),
-        Column("", wide=True),
+        Column("", drawing="difference", wide=True),
         Column(f"gain under {'noise' if condition == NOISY else condition}"),
         Column("recovery"),
         Column("harm to clean"),
@@ -126,7 +126,7 @@ def _losses(metrics: Metrics, first: str, places: Sequence[tuple[Cell, str, str]
             )
         )
     names = ("loss", "relative loss", "right to wrong", "wrong to right", tests.title)
-    columns = (Column(first), Column("changed"), Column("", wide=True), *map(Column, names))
+    columns = (Column(first), Column("changed"), Column("", drawing="difference", wide=True), *map(Column, names))
     drawn = [drop for arm in metrics.arms.values() for drop in arm.drop.values()]
     return Table(title, columns, tuple(rows), reach=_reach(drawn), dense=True)
 
@@ -263,7 +263,7 @@ def _drawn(metrics: Metrics, name: str, measured: Drawable) -> Cell:
         return Cell()
     words = f"{measured.value:+.3f}, interval {short(measured.low, '+')} to {short(measured.high, '+')}"
     where = Point(measured.value, measured.low, measured.high, colour(metrics, name), words=words)
-    return Cell(drawn=where)
+    return Cell(drawn=(where,))
 
 
 def _reach(measured: Iterable[Drawable]) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from llmkit.measure.results import GateResult, Metrics
+    from llmkit.report.comparison import ComparisonView
 
 WIDTH = 100
 _FOLDED = 16  # characters; a longer name (`file:PATH`) is folded, so that no number beside it is cut
@@ -38,6 +39,15 @@ def summary(metrics: Metrics, gates: Sequence[GateResult] = ()) -> Group:
     first = [Text(f"{line}\n", style="bold") for line in told.headlines]
     warned = [Text(f"warning: {line}", style="yellow") for line in told.warnings]
     return Group(*first, *spaced, *warned, Text("\n".join(told.remarks), style="dim"))
+
+
+def comparison(view: ComparisonView) -> Group:
+    """Returns the tables of a comparison of runs, as something Rich can print."""
+    from rich.console import Group
+    from rich.text import Text
+
+    below, shared = Text("\n".join(view.notes)), Text(view.shared, style="dim")
+    return Group(*draw(view.runs), Text(), below, Text(), *draw(view.changes), Text(), shared)
 
 
 def draw(table: Table) -> list[RichTable]:

@@ -92,10 +92,9 @@ def summary(metrics: Metrics, gates: Table | None = None) -> tuple[Table, ...]:
 
 def main_numbers(metrics: Metrics) -> tuple[Tile, ...]:
     """Returns accuracy clean and under noise, and what the main repair changes; without a repair, what noise takes."""
-    base = STAND if STAND in metrics.arms else next(iter(metrics.arms), None)
+    base, repair = main_arms(metrics)
     if base is None:
         return ()
-    repair = main_repair(metrics)
     tiles = [
         Tile(f"Clean, {base}", rate(tables.accuracy_of(metrics, base, CLEAN))),
         Tile(f"Under noise, {base}", rate(tables.accuracy_of(metrics, base, NOISY))),
@@ -112,11 +111,14 @@ def main_numbers(metrics: Metrics) -> tuple[Tile, ...]:
     return tuple(tile for tile in tiles if tile.cell.span)
 
 
-def main_repair(metrics: Metrics) -> str | None:
-    """Returns the repair that the main numbers are about: `rop`, else the last arm that an application could use."""
+def main_arms(metrics: Metrics) -> tuple[str | None, str | None]:
+    """Returns the two arms that the main numbers are about: the model without a repair, and the main repair.
+
+    The repair is `rop`, else the last arm that an application could use; None where there is none.
+    """
     base = STAND if STAND in metrics.arms else next(iter(metrics.arms), None)
     repairs = [name for name in metrics.arms if name not in (base, CEILING)]
-    return "rop" if "rop" in metrics.arms else repairs[-1] if repairs else None
+    return base, "rop" if "rop" in metrics.arms else repairs[-1] if repairs else None
 
 
 def _sections(metrics: Metrics) -> tuple[Section, ...]:
