@@ -66,11 +66,11 @@ def score(
     loaded = load(Path(run) / "recipe.resolved.yaml", common.overrides(set_, gates=gate))
     found = rescore(Path(run), loaded)
     if json_:
-        common.print_json({"run": run, "changed": found.changed, **found.metrics})
+        common.print_json({"run": run, "changed": found.changed, **found.metrics.as_dict()})
     else:
-        console().print(summary(found.metrics, found.gates))
+        console().print(summary(found.metrics.as_dict(), found.gates))
         print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
-    missing.refuse_too_many(found.metrics["failed"], loaded.recipe.eval.max_errors)
+    missing.refuse_too_many(found.metrics.failed, loaded.recipe.eval.max_errors)
     gates.enforce(found.gates)
 
 

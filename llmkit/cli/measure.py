@@ -141,7 +141,10 @@ def measure(
         if not json_:
             _print(results[-1], command)
     if json_:
-        shown = [{"run": str(r.folder), "model_calls": r.model_calls, **r.metrics} for r in results]
+        shown = [
+            {"run": str(r.folder), "model_calls": r.model_calls, **(r.metrics.as_dict() if r.metrics else {})}
+            for r in results
+        ]
         common.print_json(shown if tasks else shown[0])
     elif len(results) > 1 and not part:
         _print_means(results)
@@ -201,7 +204,7 @@ def _print(result: Result, command: Command) -> None:
 
     out = console()
     if result.metrics:
-        out.print(summary(result.metrics, result.gates))
+        out.print(summary(result.metrics.as_dict(), result.gates))
     if command == "rop":
         for found in result.instructions:
             label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""
@@ -219,21 +222,21 @@ def _print(result: Result, command: Command) -> None:
 
 def _print_means(results: list[Result]) -> None:
     """Accuracy by arm and condition, as the plain mean over sets: the last column of the paper's Table 1."""
-    arms = list(results[0].metrics["arms"])
-    conditions = results[0].metrics["conditions"]
+    sets = [r.metrics for r in results if r.metrics]
+    arms, conditions = list(sets[0].arms), sets[0].conditions
 
     def mean(arm: str, condition: str) -> str:
-        cells = [r.metrics["arms"][arm]["conditions"].get(condition) for r in results]
-        values = [c["accuracy"]["value"] for c in cells if c]
+        cells = [m.arms[arm].conditions.get(condition) for m in sets]
+        values = [c.accuracy.value for c in cells if c and c.accuracy]
         return f"{sum(values) / len(values):.3f}" if values else ""
 
     print(f"\nMean accuracy over {len(results)} sets")
     rows = [[a, *(mean(a, c) for c in conditions)] for a in arms]
-    shares = [[r.metrics["noise"][c]["share"] for r in results if c in r.metrics["noise"]] for c in conditions]
+    shares = [[m.noise[c].share for m in sets if c in m.noise] for c in conditions]
     if any(shares):
         rows.append(["questions changed", *(f"{sum(s) / len(s):.3f}" if s else "" for s in shares)])
     common.print_table(["arm", *conditions], rows, tuple(conditions))
-    dtypes = dict.fromkeys(r.metrics["engine"]["dtype"] or "not stated by the server" for r in results)
+    dtypes = dict.fromkeys((m.engine and m.engine.dtype) or "not stated by the server" for m in sets)
     print(f"\ndtype: {', '.join(dtypes)}")
 
 

@@ -82,9 +82,9 @@ def merge(
             )
     result = evaluate.merge(recipes[0], commands[0], shards)
     if as_json:
-        print_json({"run": str(result.folder), **result.metrics})
+        print_json({"run": str(result.folder), **result.metrics.as_dict()})
         return
-    _print_metrics(result.metrics, result.folder)
+    _print_metrics(result.metrics.as_dict(), result.folder)
     print(f"\nrun: {result.folder}")
 
 
@@ -197,7 +197,7 @@ def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
         print_table(["metric", "value"], rows, right=("value",))
         return
 
-    from llmkit.measure.gates import GateResult
+    from llmkit.measure.results import GateResult
     from llmkit.report.terminal import console, summary
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,11 @@ from llmkit.conditions import Condition
 from llmkit.engines.models import adapter_folder
 from llmkit.errors import UsageError
 from llmkit.measure import changed
-from llmkit.measure.cells import NOISY, Cells, Plan, arm_order, number
-from llmkit.measure.cells import estimate as as_row
+from llmkit.measure.cells import NOISY, Cell, Cells
 from llmkit.measure.compare import run_names, same_questions
+from llmkit.measure.contrasts import Contrasts
+from llmkit.measure.results import Copies
+from llmkit.measure.values import Estimate, Interval, Part, number
 from llmkit.parsing import parse_json
 from llmkit.recipe.schema import IntervalSection
 from llmkit.runs.samples import Sample, dtype_of, read_samples, recipe_of
@@ -28,24 +30,60 @@ if TYPE_CHECKING:
 _COLUMNS = ("clean", "noisy", "clean, change", "noisy, change", "tokens/answer", "training")
 
 
+class Training(Part):
+    """What an adapter cost to train; null where its metrics.json does not say."""
+
+    method: str | None = None
+    """The finetuning method."""
+    seconds: float | int | None = None
+    """Seconds of training."""
+    trainable_parameters: int | None = None
+    """Parameters that were trained."""
+    steps: int | None = None
+    """Optimizer steps."""
+
+
+class BesideRow(Part):
+    """One arm of one run. Inner keys are `clean` and `noisy`."""
+
+    run: str
+    """The name of the run."""
+    arm: str
+    """The arm."""
+    accuracy: dict[str, Interval | None]
+    """Accuracy; null where it was not asked."""
+    change: dict[str, Estimate | None]
+    """The paired change of accuracy against the first row; null for the first row itself."""
+    tokens_per_answer: float | None
+    """Prompt and completion tokens of all calls, for one answer."""
+    training: Training | None
+    """What the run's adapter cost to train; null without adapter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Beside:
     """One row for each run and arm; changes are against the first row, on the questions that all runs share."""
 
     questions: int
     conditions: list[str]
-    rows: list[dict[str, Any]]
-    noise: dict[str, dict[str, dict[str, Any]]]
+    rows: list[BesideRow]
+    noise: dict[str, dict[str, Copies]]
     """By run, then condition: how many of the shared questions noise changed."""
     dtypes: dict[str, str] = field(default_factory=dict)
     """The dtype of each run, in words."""
 
     def json(self) -> dict[str, Any]:
-        facts = {"questions": self.questions, "conditions": self.conditions}
-        return {**facts, "noise": self.noise, "dtypes": self.dtypes, "rows": self.rows}
+        """Returns the table as JSON."""
+        return {
+            "questions": self.questions,
+            "conditions": self.conditions,
+            "noise": changed.as_json(self.noise),
+            "dtypes": self.dtypes,
+            "rows": [row.as_dict() for row in self.rows],
+        }
 
     def table(self) -> Table:
-        """As a Rich table."""
+        """Draws the rows as a Rich table."""
         from rich import box
         from rich.table import Table
 
@@ -59,9 +97,9 @@ class Beside:
         return table
 
     def html(self) -> str:
-        """As a page of its own that loads nothing."""
+        """Draws the rows as a page of its own that loads nothing."""
         head = "".join(f"<th>{escape(name)}</th>" for name in ("run, arm", "", *_COLUMNS))
-        most = max(found["high"] for row in self.rows for found in row["accuracy"].values() if found)
+        most = max(cell.high for row in self.rows for cell in row.accuracy.values() if cell)
         rows = "".join(
             f"<tr><td>{escape(first)}</td><td>{_bars(row, most)}</td>{''.join(map(_td, rest))}</tr>"
             for row, (first, *rest) in ((row, _cells(row)) for row in self.rows)
@@ -81,7 +119,7 @@ class Beside:
 
 
 def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -> Beside:
-    """Accuracy, change against the first run's first arm, tokens and training time of every run and arm.
+    """Measures accuracy, change against the first run's first arm, tokens and training time of every run and arm.
 
     Noisy accuracy averages the conditions that all runs have. Training time is the adapter's own. UsageError for fewer
     than two runs, DataError where no question is shared.
@@ -96,32 +134,34 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
     shared = set.intersection(
         *({s.outcome.condition for s in samples if Condition.parse(s.outcome.condition).noisy} for samples in read)
     )
-    kept = [
-        replace(s, outcome=replace(s.outcome, arm=f"{i}/{s.outcome.arm}"))
-        for i, samples in enumerate(read)
-        for s in samples
-        if s.outcome.question_id in same and (s.outcome.condition in shared or s.outcome.condition == CLEAN)
-    ]
-    cells = Cells(kept)
-    arms = sorted(cells.arms, key=lambda arm: (int(arm.partition("/")[0]), arm_order(arm.partition("/")[2])))
-    plan, first = Plan(cells), arms[0]
+    cells = Cells(
+        *(
+            [s for s in samples if s.outcome.question_id in same and s.outcome.condition in {CLEAN, *shared}]
+            for samples in read
+        )
+    )
+    arms = [Cell(arm, CLEAN, run) for run in range(len(paths)) for arm in cells.arms_of(run)]
+    contrasts: Contrasts[Cell] = Contrasts(cells)
     for arm in arms[1:]:
-        for condition in (CLEAN, NOISY):
-            plan.add((arm, condition), {(arm, condition): 1.0, (first, condition): -1.0})
-    changes = plan.solve(section.level)
+        for cell in (arm, arm.under(NOISY)):
+            contrasts.add(cell, {cell: 1.0, arms[0].under(cell.condition): -1.0})
+    changes = contrasts.solve(section.level)
     rows = []
     for arm in arms:
-        place, _, name = arm.partition("/")
-        found = {condition: changes.get((arm, condition)) for condition in (CLEAN, NOISY)}
+        both = {CLEAN: arm, NOISY: arm.under(NOISY)}
+        answers = [s for cell, group in cells.samples.items() if cell.under(CLEAN) == arm for s in group]
         rows.append(
-            {
-                "run": names[int(place)],
-                "arm": name,
-                "accuracy": {c: cells.accuracy(arm, c, section.level) for c in (CLEAN, NOISY)},
-                "change": {c: as_row(e) if e else None for c, e in found.items()},
-                "tokens_per_answer": _tokens([s for c, group in cells.samples.items() if c[0] == arm for s in group]),
-                "training": trainings[int(place)],
-            }
+            BesideRow(
+                run=names[arm.run],
+                arm=arm.arm,
+                accuracy={name: cells.accuracy(cell, section.level) for name, cell in both.items()},
+                change={
+                    name: Estimate.from_mean(mean) if (mean := changes.get(cell)) else None
+                    for name, cell in both.items()
+                },
+                tokens_per_answer=_tokens(answers),
+                training=trainings[arm.run],
+            )
         )
     counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
     dtypes = {name: dtype_of(path) for name, path in zip(names, paths, strict=True)}
@@ -129,44 +169,40 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
 
 
 def _tokens(samples: Sequence[Sample]) -> float | None:
-    """Prompt and completion tokens of all calls, for one answer."""
+    """Counts prompt and completion tokens of all calls, for one answer."""
     used = [s.outcome.usage.prompt + s.outcome.usage.completion for s in samples]
     return number(sum(used) / len(used)) if used else None
 
 
-def _training(run: Path) -> dict[str, Any] | None:
-    """What the run's adapter cost to train, from the metrics.json beside it or in it; None without adapter."""
+def _training(run: Path) -> Training | None:
+    """Reads what the run's adapter cost to train from the metrics.json beside it or in it; None without adapter."""
     model = recipe_of(run).get("model")
     adapter = model.get("adapter") if isinstance(model, Mapping) else None
     if not adapter:
         return None
-    folder, metrics = adapter_folder(adapter), {}
+    folder = adapter_folder(adapter)
     for place in (folder.parent, folder):
         with suppress(OSError, ValueError):
-            metrics = parse_json((place / "metrics.json").read_text(encoding="utf-8"))
-            break
-    return {key: metrics.get(key) for key in ("method", "seconds", "trainable_parameters", "steps")}
+            return Training.model_validate(parse_json((place / "metrics.json").read_text(encoding="utf-8")))
+    return Training()
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    training, tokens = row["training"], row["tokens_per_answer"]
-    if training is None:
+def _cells(row: BesideRow) -> list[str]:
+    if row.training is None:
         spent = "none"
     else:
-        spent = "unknown" if training["seconds"] is None else f"{training['seconds'] / 60:.1f} min"
+        spent = "unknown" if row.training.seconds is None else f"{row.training.seconds / 60:.1f} min"
     return [
-        f"{row['run']}, {row['arm']}",
-        *(_span(row["accuracy"][c], "") for c in (CLEAN, NOISY)),
-        *(_span(row["change"][c], "+") for c in (CLEAN, NOISY)),
-        "–" if tokens is None else f"{tokens:.0f}",
+        f"{row.run}, {row.arm}",
+        *(_span(row.accuracy[c], "") for c in (CLEAN, NOISY)),
+        *(_span(row.change[c], "+") for c in (CLEAN, NOISY)),
+        "–" if row.tokens_per_answer is None else f"{row.tokens_per_answer:.0f}",
         spent,
     ]
 
 
-def _span(cell: Mapping[str, Any] | None, sign: str) -> str:
-    if cell is None:
-        return "–"
-    return f"{cell['value']:{sign}.3f} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]"
+def _span(cell: Interval | None, sign: str) -> str:
+    return "–" if cell is None else f"{cell.value:{sign}.3f} [{cell.low:{sign}.3f}, {cell.high:{sign}.3f}]"
 
 
 def _td(cell: str) -> str:
@@ -175,14 +211,14 @@ def _td(cell: str) -> str:
     return f"<td>{escape(value)}{f'<small>[{escape(interval)}</small>' if interval else ''}</td>"
 
 
-def _bars(row: Mapping[str, Any], most: float) -> str:
-    """Clean over noisy accuracy as bars with their intervals, up to `most`."""
+def _bars(row: BesideRow, most: float) -> str:
+    """Draws clean over noisy accuracy as bars with their intervals, up to `most`."""
     drawn = []
     for condition in (CLEAN, NOISY):
-        found = row["accuracy"][condition]
-        if found is None:
+        cell = row.accuracy[condition]
+        if cell is None:
             continue
-        value, low, high = (100 * found[key] / most for key in ("value", "low", "high"))
+        value, low, high = (100 * end / most for end in (cell.value, cell.low, cell.high))
         drawn.append(
             f'<span class="bar {condition}"><b style="width:{value:.1f}%"></b>'
             f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i></span>'

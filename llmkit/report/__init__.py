@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.files import write_atomic
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult
 from llmkit.report.terminal import summary
 from llmkit.runs.samples import Sample
 

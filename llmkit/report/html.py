@@ -18,8 +18,8 @@ from llmkit import __version__
 from llmkit.conditions import Condition
 from llmkit.errors import DataError
 from llmkit.measure.cells import STAND, Cells, pair_key
-from llmkit.measure.gates import GateResult
 from llmkit.measure.restoration import squash
+from llmkit.measure.results import GateResult
 from llmkit.parsing import parse_json
 from llmkit.report.terminal import headlines, notes
 from llmkit.rop.instructions import shown
@@ -55,7 +55,7 @@ def page(
     data = {
         "metrics": metrics,
         "facts": facts,
-        "gates": [g.row() for g in gates],
+        "gates": [g.as_dict() for g in gates],
         "notes": [*headlines(metrics), *notes(metrics)],
         "browser": browser(samples),
     }

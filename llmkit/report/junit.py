@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as xml
 
 from llmkit.measure.doubts import warnings
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult, Metrics
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -52,7 +52,7 @@ def document(
             xml.SubElement(case, "error", type="undecided", message=_clean(measured)).text = _clean(measured)
         else:
             xml.SubElement(case, "system-out").text = _clean(measured)
-    if lines := warnings(metrics):
+    if lines := warnings(Metrics.read(metrics)) if "level" in metrics else []:
         xml.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {line}" for line in lines))
     suites = xml.Element("testsuites")
     suites.append(suite)

@@ -10,13 +10,14 @@ from llmkit import terminal
 from llmkit.conditions import Condition
 from llmkit.measure.cells import NOISY, STAND
 from llmkit.measure.doubts import warnings
+from llmkit.measure.results import Metrics
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
 
-    from llmkit.measure.gates import GateResult
+    from llmkit.measure.results import GateResult
 
 WIDTH = 100
 ABLATION = (STAND, "correct_only", "guide_only", "rop")  # the paper's Table 4: neither stage, one of them, both
@@ -43,7 +44,7 @@ def summary(metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()) -> Gro
         tables.append(_gates(gates))
     spaced = [part for table in tables for part in (table, Text())]
     first = [Text(f"{line}\n", style="bold") for line in headlines(metrics)]
-    warned = [Text(f"warning: {line}", style="yellow") for line in warnings(metrics)]
+    warned = [Text(f"warning: {line}", style="yellow") for line in warnings(Metrics.read(metrics))]
     return Group(*first, *spaced, *warned, Text("\n".join(_notes(metrics)), style="dim"))
 
 
@@ -58,7 +59,7 @@ def headlines(metrics: Mapping[str, Any]) -> list[str]:
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
     """Returns what one must know to read the numbers, warnings first."""
-    return [f"Warning: {line}." for line in warnings(metrics)] + _notes(metrics)
+    return [f"Warning: {line}." for line in warnings(Metrics.read(metrics))] + _notes(metrics)
 
 
 def changed_share(metrics: Mapping[str, Any], condition: str) -> str:
