@@ -74,11 +74,11 @@ def score(
     loaded = load(folder.recipe_file, flags.overrides(set_, gates=gate))
     found = rescore(folder.folder, loaded)
     if json_:
-        common.print_json({"run": run, "changed": found.changed, **found.metrics})
+        common.print_json({"run": run, "changed": found.changed, **found.metrics.as_dict()})
     else:
-        console().print(summary(found.metrics, found.gates))
+        console().print(summary(found.metrics))
         print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
-    missing.refuse_too_many(found.metrics["failed"], loaded.recipe.eval.max_errors)
+    missing.refuse_too_many(found.metrics.failed, loaded.recipe.eval.max_errors)
     gates.enforce(found.gates)
 
 

@@ -110,7 +110,10 @@ def measure(
         if not json_:
             _print(result, command)
     if json_:
-        shown = [{"run": str(r.folder), "model_calls": r.model_calls, **r.metrics} for r in results]
+        shown = [
+            {"run": str(r.folder), "model_calls": r.model_calls, **(r.metrics.as_dict() if r.metrics else {})}
+            for r in results
+        ]
         common.print_json(shown if loaded.recipe.data.tasks else shown[0])
     elif len(results) > 1 and not part:
         _print_means(evaluate.means(results))
@@ -154,7 +157,7 @@ def _print(result: Result, command: Command) -> None:
 
     out = console()
     if result.metrics:
-        out.print(summary(result.metrics, result.gates))
+        out.print(summary(result.metrics))
     if command == "rop":
         for found in result.instructions:
             label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""

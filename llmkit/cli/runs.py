@@ -12,6 +12,7 @@ from llmkit.cli.common import Json, note, print_json, print_table
 from llmkit.errors import DataError
 
 if TYPE_CHECKING:
+    from llmkit.measure.results import Metrics
     from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
@@ -89,9 +90,10 @@ def merge(
 
     result = evaluate.merge_folders(shards)
     if as_json:
-        print_json({"run": str(result.folder), **result.metrics})
+        print_json({"run": str(result.folder), **(result.metrics.as_dict() if result.metrics else {})})
         return
-    _print_metrics(result.metrics, result.folder)
+    if result.metrics:
+        _print_measured(result.metrics)
     print(f"\nrun: {result.folder}")
 
 
@@ -124,21 +126,26 @@ def compare(
 
 
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """The tables that the run ended with, where it has arms; else every number."""
+    """Prints the tables that the run ended with, where it has arms; else every number."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
 
-    from llmkit.measure.gates import GateResult
-    from llmkit.report.terminal import console, summary
+    from llmkit.measure.results import Metrics
 
     try:
-        tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
-    except (KeyError, TypeError, AttributeError, ValueError):
+        measured = Metrics.read(path / "metrics.json")
+    except DataError:
         problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    console().print(tables)
+    _print_measured(measured)
+
+
+def _print_measured(metrics: Metrics) -> None:
+    from llmkit.report.terminal import console, summary
+
+    console().print(summary(metrics))
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -5,11 +5,11 @@ The values in it, each with its interval, are in `values`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from llmkit.errors import DataError
 from llmkit.measure.values import (
@@ -160,30 +160,45 @@ class ArmResult(Part):
 
     conditions: dict[str, CellResult]
     """What was asked, and how it was answered."""
-    drop: dict[str, Drop | UnmeasuredDrop] = {}
+    drop: dict[str, Drop | UnmeasuredDrop] = Field(default_factory=dict)
     """What noise takes from the arm."""
-    flips: dict[str, Flips] = {}
+    flips: dict[str, Flips] = Field(default_factory=dict)
     """How often noise turns the arm's answers."""
-    gain: dict[str, Difference | Unmeasured] = {}
+    gain: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
     """What the arm wins over `stand` under noise."""
-    recovery: dict[str, Interval | Unmeasured] = {}
+    recovery: dict[str, Interval | Unmeasured] = Field(default_factory=dict)
     """The share of what noise took from `stand` that the arm wins back."""
     clean_drop: Difference | Unmeasured | None = None
     """What the arm loses against `stand` on clean questions."""
     over_correction: OverCorrection | None = None
     """What the arm's correction does to clean questions."""
-    correction: dict[str, Correction] = {}
+    correction: dict[str, Correction] = Field(default_factory=dict)
     """How well the arm's correction restores noisy questions."""
-    curves: dict[str, Curve] = {}
+    curves: dict[str, Curve] = Field(default_factory=dict)
     """By operator: accuracy along its strength."""
-    holdout: dict[str, dict[str, Interval]] = {}
+    holdout: dict[str, dict[str, Interval]] = Field(default_factory=dict)
     """By kind of noise that tuning never saw, then by condition: the gain over `stand`."""
-    repeats: dict[str, Repeats] = {}
+    repeats: dict[str, Repeats] = Field(default_factory=dict)
     """Variation between noise draws and between search seeds."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None
     """A word of warning where `restored` is 0 or less."""
+
+    def without(self, metrics: Collection[str], condition: str, reason: str) -> ArmResult:
+        """Returns the result with the reason in place of these metrics under a condition that was not measured."""
+        gone = Unmeasured(reason=reason)
+        changes: dict[str, Any] = {}
+        if "drop" in metrics and condition in self.drop:
+            changes["drop"] = {**self.drop, condition: UnmeasuredDrop(reason=reason, relative=gone)}
+        if "flips" in metrics and condition in self.flips:
+            turned = FlipRate(of=0.0, value=None, low=None, high=None, reason=reason)
+            changes["flips"] = {**self.flips, condition: Flips(right_to_wrong=turned, wrong_to_right=turned)}
+        if "gain" in metrics and condition in self.gain:
+            changes["gain"] = {**self.gain, condition: gone}
+        if "recovery" in metrics and condition in self.recovery:
+            changes["recovery"] = {**self.recovery, condition: gone}
+        return self.model_copy(update=changes)
 
 
 class Copies(Part):
@@ -193,7 +208,7 @@ class Copies(Part):
     """How many there are."""
     changed: int
     """How many differ from their clean text."""
-    reasons: dict[str, int] = {}
+    reasons: dict[str, int] = Field(default_factory=dict)
     """Why the others do not, the most frequent reason first."""
     share: float
     """`changed` divided by `copies`."""
@@ -254,9 +269,9 @@ class BaselineArm(Part):
 
     OMITTED = frozenset({"accuracy_change", "drop_change"})
 
-    accuracy_change: dict[str, Change] = {}
+    accuracy_change: dict[str, Change] = Field(default_factory=dict)
     """Change of accuracy."""
-    drop_change: dict[str, Change] = {}
+    drop_change: dict[str, Change] = Field(default_factory=dict)
     """Change of the drop under noise."""
 
 
@@ -355,11 +370,11 @@ class Metrics(Part):
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]
     """The conditions asked, clean ones first."""
-    noise: dict[str, Copies] = {}
+    noise: dict[str, Copies] = Field(default_factory=dict)
     """By noisy condition: what the noise changed."""
-    unmeasured: dict[str, str] = {}
+    unmeasured: dict[str, str] = Field(default_factory=dict)
     """By condition of which less than half was changed: why nothing is measured under it."""
-    unreadable: dict[str, str] = {}
+    unreadable: dict[str, str] = Field(default_factory=dict)
     """By arm of whose clean replies more than .2 gave no answer: why its losses and gains are not measured."""
     minimum_detectable_effect: DetectableEffect | None = None
     """The smallest gain that this run finds with power 0.8; null where no gain is measured."""
@@ -367,11 +382,11 @@ class Metrics(Part):
     """By arm: everything measured of it."""
     holm: tuple[HolmTest, ...] = ()
     """The tests of the family that the recipe declares, with adjusted p-values."""
-    noise_floor: dict[str, NoiseFloor] = {}
+    noise_floor: dict[str, NoiseFloor] = Field(default_factory=dict)
     """By arm that was asked the clean questions twice: how much its answers differ."""
     baseline: Baseline | None = None
     """What changed since a stored run; null without one."""
-    timing: dict[str, dict[str, Timing]] = {}
+    timing: dict[str, dict[str, Timing]] = Field(default_factory=dict)
     """By arm, then condition: all that may differ between two equal runs."""
     failed: Failed | None = None
     """The answers that failed; null where none did."""

@@ -6,9 +6,12 @@ under a field is its documentation, here and in the schema. The order of fields 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+if TYPE_CHECKING:
+    from llmkit.measure.statistics import Mean
 
 
 def number(x: float) -> float:
@@ -76,7 +79,13 @@ class Estimate(Interval):
     n: int
     """Questions behind the value."""
     clusters: int
-    """Independent units among them: templates, or the questions themselves where each stands alone."""
+    """Independent units among them: templates, or the questions themselves."""
+
+    @classmethod
+    def from_mean(cls, mean: Mean) -> Estimate:
+        """Rounds the mean of a contrast."""
+        ends = {"low": number(mean.low), "high": number(mean.high)}
+        return Estimate(value=number(mean.value), **ends, se=number(mean.se), n=mean.n, clusters=mean.clusters)
 
 
 class Difference(Estimate):

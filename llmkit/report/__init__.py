@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.files import write_atomic
-from llmkit.measure.results import GateResult, Metrics
+from llmkit.measure.results import Metrics
 from llmkit.report.terminal import summary
 from llmkit.runs.samples import Sample
 
 __all__ = ["summary", "write"]
 
 
-def write(folder: Path, samples: Sequence[Sample], metrics: Metrics, gates: Sequence[GateResult] = ()) -> list[Path]:
+def write(folder: Path, samples: Sequence[Sample], metrics: Metrics) -> list[Path]:
     """Writes report.html, outcomes.csv, outcomes.parquet and, where there are gates, junit.xml. Returns their paths.
 
     What the report says of model, seed and instructions is read from the other files in the run folder.
@@ -24,14 +24,14 @@ def write(folder: Path, samples: Sequence[Sample], metrics: Metrics, gates: Sequ
     from llmkit.report import html, junit, tabular, view
     from llmkit.report.facts import facts
 
-    shown = view.of_run(metrics, gates, facts(folder), samples)
+    shown = view.of_run(metrics, facts(folder), samples)
     table = tabular.table(samples)
     files = {
         "report.html": html.page(shown).encode("utf-8", "replace"),
         "outcomes.csv": tabular.csv(table),
         "outcomes.parquet": tabular.parquet(table),
     }
-    if gates:
+    if metrics.gates:
         files["junit.xml"] = junit.document(shown)
     for name, content in files.items():
         write_atomic(folder / name, content)

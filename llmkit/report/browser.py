@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import STAND, Cells, PairKey, pair_key
-from llmkit.measure.restoration import squash
+from llmkit.rop.scoring import squash
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 from llmkit.types import CLEAN

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import Interval, Metrics
+from llmkit.measure.results import Metrics
+from llmkit.measure.values import Interval
 from llmkit.report.drawing import ticks
 from llmkit.report.elements import Chart, Choice, Grid, Mark, Option, Point, Series
 from llmkit.report.notes import changed_share

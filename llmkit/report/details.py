@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmkit.conditions import Condition
 from llmkit.measure import changed
-from llmkit.measure.results import Interval, Metrics
+from llmkit.measure.results import Metrics
+from llmkit.measure.values import Interval
 from llmkit.report.elements import Cell, Column, Table
 from llmkit.report.written import count, difference, interval_words, rate
 
@@ -149,5 +152,5 @@ def repeats(metrics: Metrics) -> Table | None:
     return _table("Repeats, apart from sampling error", tuple(map(Column, names)), rows)
 
 
-def _table(title: str, columns: tuple[Column, ...], rows: list[tuple[Cell, ...]]) -> Table | None:
+def _table(title: str, columns: tuple[Column, ...], rows: Sequence[tuple[Cell, ...]]) -> Table | None:
     return Table(title, columns, tuple(rows)) if rows else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError
-from llmkit.measure.cells import STAND, Cells
+from llmkit.measure.cells import STAND, Cell, Cells
 from llmkit.measure.changed import changed_by_noise
 from llmkit.registry import unknown
 from llmkit.runs import Run
@@ -45,9 +45,11 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     folder = Path(out) if out else source.folder / form
     folder.mkdir(parents=True, exist_ok=True)
     system = source.system_prompt
-    files, written = {}, []
+    files: dict[str, str] = {}
+    written = []
     for condition in cells.conditions:
-        group = sorted(cells.samples.get((arm, condition), ()), key=lambda s: (s.outcome.question_id, s.outcome.draw))
+        samples_of = cells.samples.get(Cell(arm, condition), ())
+        group = sorted(samples_of, key=lambda s: (s.outcome.question_id, s.outcome.draw))
         if not group:
             continue
         name = f"{_slug(condition, files.values())}.jsonl"

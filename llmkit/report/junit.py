@@ -42,7 +42,8 @@ def document(view: View) -> bytes:
     suites = xml.Element("testsuites")
     suites.append(suite)
     xml.indent(suites)
-    return xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    content: bytes = xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _clean(text: str) -> str:

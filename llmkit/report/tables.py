@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import CellResult, Difference, GateResult, Interval, Metrics, Unmeasured
+from llmkit.measure.results import CellResult, GateResult, Metrics
+from llmkit.measure.values import Difference, Interval, Unmeasured
 from llmkit.report.elements import Cell, Column, Emphasis, Point, Table
 from llmkit.report.notes import changed_share
 from llmkit.report.palette import colour
@@ -236,13 +238,13 @@ class Tests:
     cells: tuple[Cell, ...]
 
 
-def tests_of(metrics: Metrics, metric: str, places: Sequence[tuple[str, str, Drawable]]) -> Tests:
+def tests_of(metrics: Metrics, metric: Literal["gain", "drop"], places: Sequence[tuple[str, str, Drawable]]) -> Tests:
     """Returns the p-values of differences, each given with its arm and condition.
 
     Where p-value and interval disagree, the cell says "undecided": the verdict is the interval's.
     """
-    adjusted = {(test.metric, test.arm, test.condition): test for test in metrics.holm}
-    declared = [adjusted.get((metric, arm, condition)) for arm, condition, _ in places]
+    adjusted = {(test.arm, test.condition): test for test in metrics.holm if test.metric == metric}
+    declared = [adjusted.get((arm, condition)) for arm, condition, _ in places]
     raw = " raw" if any(declared) else ""
     cells = []
     for test, (_, _, measured) in zip(declared, places, strict=True):

@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from llmkit import terminal
-from llmkit.report import tables, view
+from llmkit.report import view
 from llmkit.report.elements import Cell, Column, Table
 from llmkit.report.notes import notes
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table as RichTable
 
-    from llmkit.measure.results import GateResult, Metrics
+    from llmkit.measure.results import Metrics
     from llmkit.report.comparison import ComparisonView
 
 WIDTH = 100
@@ -28,13 +28,13 @@ def console(width: int = WIDTH) -> Console:
     return terminal.console(width)
 
 
-def summary(metrics: Metrics, gates: Sequence[GateResult] = ()) -> Group:
+def summary(metrics: Metrics) -> Group:
     """Returns the tables and notes of a run, as something Rich can print."""
     from rich.console import Group
     from rich.text import Text
 
     told = notes(metrics)
-    parts = [part for table in view.summary(metrics, tables.gates(gates)) for part in draw(table)]
+    parts = [part for table in view.summary(metrics) for part in draw(table)]
     spaced = [part for table in parts for part in (table, Text())]
     first = [Text(f"{line}\n", style="bold") for line in told.headlines]
     warned = [Text(f"warning: {line}", style="yellow") for line in told.warnings]

@@ -39,22 +39,16 @@ class View:
     browser: Browser
 
 
-def of_run(
-    metrics: Metrics,
-    gates: Sequence[GateResult] = (),
-    facts: Facts | None = None,
-    samples: Sequence[Sample] = (),
-) -> View:
-    """Builds the view of a run from its metrics, the verdicts of its gates, its facts and its answers."""
-    table = tables.gates(gates)
+def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:
+    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers."""
     return View(
         facts or Facts(),
         notes(metrics),
         main_numbers(metrics),
-        table,
-        tuple(Verdict(result.gate, result.metric, result.verdict, _measured(result)) for result in gates),
+        tables.gates(metrics.gates),
+        tuple(Verdict(result.gate, result.metric, result.verdict, _measured(result)) for result in metrics.gates),
         _shares(metrics),
-        summary(metrics, table),
+        summary(metrics),
         _sections(metrics),
         browser(samples),
     )
@@ -74,7 +68,7 @@ def _shares(metrics: Metrics) -> tuple[tuple[str, str], ...]:
     return (*changed, *failed)
 
 
-def summary(metrics: Metrics, gates: Table | None = None) -> tuple[Table, ...]:
+def summary(metrics: Metrics) -> tuple[Table, ...]:
     """Returns the tables of a run on one screen."""
     effects = tables.effects(metrics)
     declared = any(test.metric == "drop" for test in metrics.holm)  # losses that the recipe declares to be compared
@@ -85,7 +79,7 @@ def summary(metrics: Metrics, gates: Table | None = None) -> tuple[Table, ...]:
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
         tables.ablation(metrics),
         tables.cost(metrics),
-        gates,
+        tables.gates(metrics.gates),
     ]
     return tuple(table for table in shown if table)
 
