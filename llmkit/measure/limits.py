@@ -27,7 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 def refuse_idle(asked: Sequence[Gate]) -> None:
-    """RecipeError for gates that hold whatever is measured: a limit of 5 is perhaps one of 5 per cent."""
+    """Raises RecipeError for gates that hold whatever is measured: a limit of 5 is perhaps meant as 5 per cent."""
     faults = []
     for gate in asked:
         low, high = RANGES.get(gate.metric.rpartition(".")[2], (-math.inf, math.inf))

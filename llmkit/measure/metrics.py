@@ -96,7 +96,7 @@ def _arm(cells: Cells, contrasts: RunContrasts, arm: str, guess: float, section:
         recovery=_each(compared, lambda c: _recovery(cells, contrasts, arm, c, guess, level)),
         clean_drop=harm and _negated(harm),
         over_correction=restoration.over_correction(cells, cells.asked(clean), level),
-        correction=_each(noisy, lambda c: restoration.quality(cells, cells.asked(clean.under(c)), level)),
+        correction=_each(noisy, lambda c: restoration.correction(cells, cells.asked(clean.under(c)), level)),
         curves=curves.curves(cells, contrasts.means, arm, level),
         holdout=curves.holdout(contrasts.means, arm),
         repeats=_each(noisy, lambda c: _repeats(cells, contrasts, arm, c)),
