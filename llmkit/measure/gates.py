@@ -69,7 +69,7 @@ def _limit(gate: Gate) -> float:
 
 
 def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool) -> None:
-    """Raises UsageError, with the nearest valid names, for a gate on a metric, arm or condition that a run will not have."""
+    """Raises UsageError, with the nearest valid names, for a gate on what a run will not have."""
     for gate in gates:
         arm, _, metric = gate.metric.rpartition(".")
         if metric not in METRICS or not arm:
