@@ -13,6 +13,7 @@ from llmkit.errors import DataError
 
 if TYPE_CHECKING:
     from llmkit.measure.results import Metrics
+    from llmkit.runs import Run
     from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
@@ -58,12 +59,16 @@ def _write_page(listed: list[Listing], folder: Path, file: Path) -> None:
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")],
     folder: Folder = "runs",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print its measurements as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
     found = find(run, Path(folder))
+    if markdown:
+        print(_markdown(found), end="")
+        return
     summary = asdict(Listing.of(found))
     metrics = found.metrics
     if as_json:
@@ -125,21 +130,32 @@ def compare(
     terminal.console(140).print(terminal.comparison(view))
 
 
-def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
+def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     """Prints the tables that the run ended with, where it has arms; else every number."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
+    _print_measured(_measured(folder))
 
+
+def _markdown(run: Run) -> str:
+    from llmkit.report import markdown, view
+    from llmkit.report.facts import facts
+
+    if "arms" not in (run.metrics or {}):
+        raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
+    return markdown.document(view.of_run(_measured(run.folder), facts(run.folder)))
+
+
+def _measured(folder: Path) -> Metrics:
     from llmkit.measure.results import Metrics
 
     try:
-        measured = Metrics.read(path / "metrics.json")
+        return Metrics.read(folder / "metrics.json")
     except DataError:
-        problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
+        problem = f"{folder / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    _print_measured(measured)
 
 
 def _print_measured(metrics: Metrics) -> None:
