@@ -21,12 +21,12 @@ def ls(folder: Folder = "runs", as_json: Json = False) -> None:
     """List the runs in a folder, the newest last."""
     from llmkit.runs.listing import listings
 
-    found = [asdict(listing) for listing in listings(Path(folder))]
+    rows = [asdict(listing) for listing in listings(Path(folder))]
     if as_json:
-        print_json(found)
-    elif found:
+        print_json(rows)
+    elif rows:
         columns = ["run", "state", "outcomes", "model", "task", "changed"]
-        print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
+        print_table(columns, [[row[c] for c in columns] for row in rows], right=("outcomes",))
     else:
         note(f"no runs in {folder}")
 
@@ -40,18 +40,18 @@ def show(
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
-    found = find(run, Path(folder))
-    summary = asdict(Listing.of(found))
-    metrics = found.metrics
+    chosen = find(run, Path(folder))
+    summary = asdict(Listing.of(chosen))
+    metrics = chosen.metrics
     if as_json:
-        print_json({**summary, "recipe": found.recipe, "environment": found.environment, "metrics": metrics})
+        print_json({**summary, "recipe": chosen.recipe, "environment": chosen.environment, "metrics": metrics})
         return
     for key, value in summary.items():
         print(f"{key:<10}{value if value is not None else '-'}")
-    print(f"{'files':<10}{', '.join(found.files)}")
+    print(f"{'files':<10}{', '.join(chosen.files)}")
     if metrics:
         print()
-        _print_metrics(metrics, found.folder)
+        _print_metrics(metrics, chosen.folder)
 
 
 @app.command()
@@ -88,22 +88,22 @@ def compare(
     from llmkit.runs.listing import find
 
     paths = [find(run, Path(folder)).folder for run in runs]
-    found, together = paired(paths), beside(paths)
+    comparison, table = paired(paths), beside(paths)
     if html:
-        write_atomic(html, together.html())
+        write_atomic(html, table.html())
         note(f"wrote {html}")
     if as_json:
-        print_json({**found.json(), "beside": together.json()})
+        print_json({**comparison.json(), "beside": table.json()})
         return
     out = console(140)
-    out.print(together.table())
-    out.print(found.table())
-    left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
-    out.print(f"{found.questions} shared questions{left_out}", style="dim")
+    out.print(table.table())
+    out.print(comparison.table())
+    left_out = f"; {comparison.left_out} left out, their text differs" if comparison.left_out else ""
+    out.print(f"{comparison.questions} shared questions{left_out}", style="dim")
 
 
 def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """The tables that the run ended with, where it has arms; else every number."""
+    """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))

@@ -14,7 +14,7 @@ from llmkit.parsing import parse_json
 from llmkit.runs import names
 from llmkit.runs.samples import Sample
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 State = Literal["finished", "unfinished"]
 
 _WRITTEN_AGAIN = "the same llmkit command writes it again"
@@ -63,7 +63,7 @@ class Run:
         return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     @cached_property
-    def recipe(self) -> Row:
+    def recipe(self) -> Mapping[str, Any]:
         """The recipe as plain values. Unlike `llmkit.recipe.load`, this also reads keys that are no longer known."""
         from llmkit.recipe.document import parse
 
@@ -77,7 +77,7 @@ class Run:
             raise DataError(f"{self.recipe_file}: is no recipe", _DAMAGED)
         return document.tree
 
-    def section(self, name: str) -> Row:
+    def section(self, name: str) -> Mapping[str, Any]:
         """Returns one section of the recipe; an empty one where the recipe has none."""
         section = self.recipe.get(name)
         return section if isinstance(section, Mapping) else {}
@@ -94,7 +94,7 @@ class Run:
         return data.get("task") or data.get("path")
 
     @cached_property
-    def facts(self) -> Row:
+    def facts(self) -> Mapping[str, Any]:
         """What run.json says of how the run was carried out: command, engine, dtype, shard, system prompt."""
         return self._object(names.FACTS) or {}
 
@@ -121,27 +121,28 @@ class Run:
         UsageError where that file is gone.
         """
         if "system_prompt" in self.facts:
-            return self.facts["system_prompt"]
+            kept: str | None = self.facts["system_prompt"]
+            return kept
         from llmkit.engines.models import read_text
 
         return read_text(self.section("model").get("system_prompt"), "system prompt")[0]
 
     @cached_property
-    def environment(self) -> Row | None:
+    def environment(self) -> Mapping[str, Any] | None:
         """Versions and hardware, as `llmkit.runs.environment` gave them."""
         return self._object(names.ENVIRONMENT)
 
     @cached_property
-    def instructions(self) -> Row | None:
+    def instructions(self) -> Mapping[str, Any] | None:
         """The content of instructions.json."""
         return self._object(names.INSTRUCTIONS)
 
     @cached_property
-    def metrics(self) -> dict[str, Any] | None:
+    def metrics(self) -> Row | None:
         """The measurements; None where the run is unfinished."""
         return self._object(names.METRICS)
 
-    def _object(self, name: str) -> dict[str, Any] | None:
+    def _object(self, name: str) -> Row | None:
         """Reads a JSON file that holds one object."""
         path = self.folder / name
         try:
@@ -154,7 +155,7 @@ class Run:
             raise DataError(f"{path}: no object with fields", _WRITTEN_AGAIN)
         return content
 
-    def entries(self, kind: str = "", *, every: bool = False) -> Iterator[dict[str, Any]]:
+    def entries(self, kind: str = "", *, every: bool = False) -> Iterator[Row]:
         """Yields the lines of the journal, oldest first. DataError names file and line of one that is damaged.
 
         With `kind`, only the lines of that kind; without `every`, only those since the run last began anew. A last line
@@ -247,7 +248,7 @@ _FIELDS = {
 _CALL_FIELDS = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
 
 
-def _checked(row: Any) -> dict[str, Any]:
+def _checked(row: Any) -> Row:
     """Returns a line that has the fields of its kind; ValueError for any other."""
     if not isinstance(row, dict):
         raise ValueError("it is no object with fields")
