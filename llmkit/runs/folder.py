@@ -77,7 +77,7 @@ class RunFolder:
             raise UsageError(f"cannot write in {self.path}: {error.strerror}", if_closed) from error
 
     def _start(self, recipe: str | None, resolved: str) -> None:
-        given = resolved if recipe is None else recipe
+        given = resolved if recipe is None else recipe  # a run from flags alone has no text of its own
         for name, text in ((names.RECIPE, given), (names.RESOLVED_RECIPE, resolved)):
             write_atomic(self.path / name, without_secrets(text))
         self.write_json(names.ENVIRONMENT, environment())
@@ -103,6 +103,7 @@ class RunFolder:
         if self.generation > 1:
             entry = entry | {"generation": self.generation}
         data = _json_bytes(entry, separators=(",", ":"))
+        # By the system's own call and unbuffered: what Python holds back would be lost with a killed process.
         assert self._journal is not None, "the folder is not open"
         with on_disk(self.path):
             while data:
@@ -149,7 +150,7 @@ def _cut_torn_line(path: Path) -> None:
     with open(path, "rb+") as file:
         data_end = file.seek(0, os.SEEK_END)
         keep, at = 0, data_end
-        while at > 0 and not keep:  # back from the end, to the last line's end
+        while at > 0 and not keep:  # back from the end, to the last line's end: a journal need not fit into memory
             start = max(0, at - 65536)
             file.seek(start)
             newline = file.read(at - start).rfind(b"\n")

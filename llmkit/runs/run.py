@@ -49,11 +49,14 @@ class Run:
     @property
     def state(self) -> State:
         """Whether the run came to its end. An interrupted run and one that is still at work look the same."""
+        # metrics.json is written last, and removed where a run begins anew. The lock cannot be asked: in the process
+        # that holds it, to open and close its file would give it up (POSIX locks).
         return "finished" if (self.folder / names.METRICS).is_file() else "unfinished"
 
     @property
     def changed(self) -> datetime:
         """The time at which anything in the folder changed last."""
+        # The folder's own time changes only where a file comes or goes, and a journal grows without either.
         latest = max(path.stat().st_mtime for path in [self.folder, *self.folder.iterdir()])
         return datetime.fromtimestamp(latest)
 
@@ -162,6 +165,7 @@ class Run:
         without its end was being written when the process died: it never happened.
         """
         path = self.folder / names.JOURNAL
+        # Two passes: a mark may stand behind everything else, and the lines before it need not be parsed.
         marks = () if every else (number for number, _ in _lines(path, names.GENERATION))
         begin = max(marks, default=0)
         for number, line in _lines(path, kind):
@@ -190,15 +194,13 @@ class Run:
             ) from None
 
     def count_answers(self) -> int:
-        """Returns how many answers the run has since it last began anew; a key counts once, a failed one not at all.
-
-        Parses no line, because journals can be long and `llmkit runs ls` counts all of them.
-        """
+        """Returns how many answers the run has since it last began anew; a key counts once, a failed one not at all."""
+        # Lines are searched and not parsed: journals can be long, and `llmkit runs ls` counts the answers of every run.
         keys: set[bytes] = set()
         for _, line in _lines(self.folder / names.JOURNAL, ""):
-            if line.startswith(_begin(names.GENERATION)):
+            if _kind(line) == names.GENERATION:
                 keys.clear()
-            elif (outcome := _OUTCOME_KEY.match(line)) and _NO_ERROR in line:
+            elif (outcome := _OUTCOME_KEY.match(line)) and _NO_ERROR.search(line):
                 keys.add(outcome[1])
         return len(keys)
 
@@ -217,23 +219,26 @@ def outcomes(rows: Iterable[Row]) -> dict[str, Row]:
     return latest
 
 
-def _begin(kind: str) -> bytes:
-    """Returns how a journal line of a kind begins. `RunFolder.append` writes `kind` first, and `key` second."""
-    return b'{"kind":"%s"' % kind.encode()
+# Every line has its kind first and its key second; other programs may have written it with spaces.
+_KIND = re.compile(rb'\s*\{\s*"kind"\s*:\s*"(\w+)"')
+_KEY = rb'\s*,\s*"key"\s*:\s*"((?:[^"\\]|\\.)*)"'
+_OUTCOME_KEY = re.compile(rb'\s*\{\s*"kind"\s*:\s*"%s"' % names.OUTCOME.encode() + _KEY)
+_NO_ERROR = re.compile(rb'"error"\s*:\s*null')  # cannot stand inside a text, because JSON escapes the quotes there
 
 
-_OUTCOME_KEY = re.compile(re.escape(_begin(names.OUTCOME)) + rb',"key":"((?:[^"\\]|\\.)*)"')
-_NO_ERROR = b'"error":null'  # cannot stand inside a text, because JSON escapes the quotes there
+def _kind(line: bytes) -> str:
+    """Returns the kind of a journal line; empty where it does not begin with one."""
+    kind = _KIND.match(line)
+    return kind[1].decode() if kind else ""
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
     """Yields the whole lines of a journal with their numbers: those of one kind, or all."""
     if not path.is_file():
         return
-    begin = _begin(kind) if kind else b""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if line.startswith(begin) and line.endswith(b"\n"):
+            if line.endswith(b"\n") and (not kind or _kind(line) == kind):
                 yield number, line
 
 
