@@ -36,12 +36,12 @@ def ls(
     listed = listings(Path(folder))
     if html:
         _write_page(listed, Path(folder), html)
-    found = [asdict(listing) for listing in listed]
+    rows = [asdict(listing) for listing in listed]
     if as_json:
-        print_json(found)
-    elif found:
+        print_json(rows)
+    elif rows:
         columns = ["run", "state", "outcomes", "model", "task", "changed"]
-        print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
+        print_table(columns, [[row[c] for c in columns] for row in rows], right=("outcomes",))
     else:
         note(f"no runs in {folder}")
 
@@ -65,21 +65,21 @@ def show(
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
-    found = find(run, Path(folder))
+    chosen = find(run, Path(folder))
     if markdown:
-        print(_markdown(found), end="")
+        print(_markdown(chosen), end="")
         return
-    summary = asdict(Listing.of(found))
-    metrics = found.metrics
+    summary = asdict(Listing.of(chosen))
+    metrics = chosen.metrics
     if as_json:
-        print_json({**summary, "recipe": found.recipe, "environment": found.environment, "metrics": metrics})
+        print_json({**summary, "recipe": chosen.recipe, "environment": chosen.environment, "metrics": metrics})
         return
     for key, value in summary.items():
         print(f"{key:<10}{value if value is not None else '-'}")
-    print(f"{'files':<10}{', '.join(found.files)}")
+    print(f"{'files':<10}{', '.join(chosen.files)}")
     if metrics:
         print()
-        _print_metrics(metrics, found.folder)
+        _print_metrics(metrics, chosen.folder)
 
 
 @app.command()
@@ -119,19 +119,19 @@ def compare(
     from llmkit.runs.listing import find
 
     paths = [find(run, Path(folder)).folder for run in runs]
-    changes, together = paired(paths), beside(paths)
-    view = comparison(together, changes)
+    changes, table = paired(paths), beside(paths)
+    view = comparison(table, changes)
     if html:
         write_atomic(html, pages.comparison(view))
         note(f"wrote {html}")
     if as_json:
-        print_json({**changes.json(), "beside": together.json()})
+        print_json({**changes.json(), "beside": table.json()})
         return
     terminal.console(140).print(terminal.comparison(view))
 
 
 def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
-    """Prints the tables that the run ended with, where it has arms; else every number."""
+    """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
