@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from itertools import pairwise
+from xml.etree import ElementTree as xml
 
 import pytest
 from rich.console import Console
@@ -154,3 +155,16 @@ def test_names_in_a_chart_do_not_overlap_and_points_stand_apart():
     assert all(b - a >= 14 - 1e-9 for a, b in pairwise(ends))
     dots = sorted(dot.x for dot in drawing.points(chart).dots)
     assert all(b - a >= 7 - 1e-9 for a, b in pairwise(dots))
+
+
+def test_a_picture_is_an_svg_file_of_its_own():
+    series = (Series("a <b> & c", (Point(0.2, 0.1, 0.4, text="0.20"), Point(0.3, 0.2, 0.5, text="0.30"))),)
+    names = (("clean", "#123456"), ("noisy", "#abcdef"))
+    text = html.picture(Chart("bars", series, (0.0, 0.5), words="what it shows"), names)
+    root = xml.fromstring(text)
+    assert root.get("aria-label") == "what it shows"
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["clean", "noisy", "a <b> & c", "0.20", "0.30"]
+    widths = [rect.get("width") for rect in root.iter("{http://www.w3.org/2000/svg}rect")][2:]
+    assert widths == ["40.00%", "60.00%"]
+    assert "var(" not in text
