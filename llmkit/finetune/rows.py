@@ -10,7 +10,7 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
-from llmkit.prompts import render
+from llmkit.prompts import question_prompt, render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.rop.arms import llm_adapters_prompt
@@ -40,16 +40,8 @@ class Row:
         if self.question is not None and self.plain:
             return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
-            return (Message("user", ask(self.question, text, instruction)),)
+            return (Message("user", question_prompt(self.question, text, instruction)),)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
-
-
-def ask(question: Question, text: str, instruction: str | None = None) -> str:
-    """The prompt that `llmkit eval` sends for a question under the arm `stand`, or under a guidance instruction as
-    `llmkit rop` sends it: one template for train and test."""
-    form = render(f"format/{question.kind}-v1")
-    words = instruction or render("arms/stand-v1")
-    return render("answer-v1", instruction=words, format=form, demos=[], question=text)
 
 
 def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
@@ -98,7 +90,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
             rows.append(_verbalised(question, str(task), source.correction))
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
-        prompt = (Message("user", ask(question, question.text)),)
+        prompt = (Message("user", question_prompt(question, question.text)),)
         rows.append(Row(question.id, prompt, answer, question.text, question=question, correction=source.correction))
     return rows
 
