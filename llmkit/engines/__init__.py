@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
 from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
-from llmkit.engines.models import resolve_model
+from llmkit.engines.model_paths import resolve_model
 from llmkit.engines.openai_engine import OpenAIEngine
 from llmkit.engines.transformers_engine import TransformersEngine
 from llmkit.engines.vllm_engine import VllmEngine

@@ -11,7 +11,7 @@ from llmkit.engines.attention import share_key_heads
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, pick_dtype
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError
@@ -145,7 +145,7 @@ class TransformersEngine:
         """Generates some tokens at a time, and lets go of the rows that ended: one long reply costs only itself."""
         import torch
 
-        from llmkit.engines.rows import RowSampler, RowStop
+        from llmkit.engines.row_sampling import RowSampler, RowStop
 
         ids, mask = self._rows([p.ids for _, _, p in batch])
         width, decode, cache = ids.shape[1], self._renderer.tokenizer.decode, None

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_version
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, LlmkitError, UsageError

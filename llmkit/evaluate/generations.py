@@ -15,7 +15,7 @@ from typing import Literal
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import Row
+from llmkit.evaluate.journal import JournalRow
 from llmkit.measure.gates import GateResult
 from llmkit.runs import RunFolder
 from llmkit.runs.folder import read_journal
@@ -162,7 +162,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> Row:
+def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
     return {"kind": "canary", "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 

@@ -16,7 +16,7 @@ from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.generations import Generations, IfChanged
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tokens_asked
+from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
@@ -100,7 +100,7 @@ def run(
         return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
 
 
-def finished(rows: Iterable[Row]) -> dict[str, Row]:
+def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
@@ -108,7 +108,7 @@ def finished(rows: Iterable[Row]) -> dict[str, Row]:
 def _answer(
     planned: Plan,
     wanted: Sequence[Job],
-    rows: Sequence[Row],
+    rows: Sequence[JournalRow],
     runner: Runner,
     folder: RunFolder,
     engines: Mapping[Role, Engine],
