@@ -126,7 +126,7 @@ class Run:
         if "system_prompt" in self.facts:
             kept: str | None = self.facts["system_prompt"]
             return kept
-        from llmkit.engines.models import read_text
+        from llmkit.engines.model_paths import read_text
 
         return read_text(self.section("model").get("system_prompt"), "system prompt")[0]
 
