@@ -100,7 +100,9 @@ def perturb(
     if list_:
         return _list(json_)
     if source is None:
-        raise UsageError("no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
+        raise UsageError(
+            "no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input"
+        )
     from_recipe = source.endswith((".yaml", ".yml"))
     loaded = flags.recipe_from(
         source if from_recipe else None,
