@@ -107,7 +107,7 @@ def run(
         return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
 
 
-def finished(rows: Iterable[JournalRow]) -> dict[str, Mapping[str, Any]]:
+def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
     """The outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
