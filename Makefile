@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test attack lint format clean
+.PHONY: demo loop test attack peft-matrix lint format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -40,6 +40,11 @@ attack: export OMP_NUM_THREADS := 1
 attack: export HF_HUB_OFFLINE := 1
 attack: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m attack --minutes $(MINUTES)
+
+# PEFT's own tests with TalkLoRA; writes benchmarks/results/peft_matrix.json and the table in docs/talklora.md.
+peft-matrix: export OMP_NUM_THREADS := 1
+peft-matrix: $(READY)
+	PYTHONPATH=benchmarks $(BIN)/python -m peft_matrix
 
 lint: $(READY)
 	$(BIN)/ruff check .
