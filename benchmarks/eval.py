@@ -160,7 +160,7 @@ def lm_eval(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         sets.append(f"engine.max_num_seqs={args.seqs}")
         sets = [word for s in sets for word in ("--set", s)]
         command = [sys.executable, "-m", "llmkit", "--quiet", "eval", *flags, *sets, "--limit", str(args.questions)]
-        ours.append(_timed([*command, "--out", str(out), "--name", name], env))
+        ours.append(_timed([*command, "--dir", str(out), "--name", name], env))
         folder = next(out.glob(f"{name}-*"))
         export(folder, "lm-eval", out / "tasks")
         group = "llmkit_" + folder.name.replace("-", "_")

@@ -8,19 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from llmkit.cli.common import (
-    DataDir,
-    Json,
-    Limit,
-    Seed,
-    Set,
-    SkipBadLines,
-    Split,
-    note,
-    overrides,
-    print_json,
-    print_table,
-)
+from llmkit.cli.common import Json, Set, note, print_json, print_table
+from llmkit.cli.flags import DataDir, Limit, Seed, SkipBadLines, Split, overrides
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List question sets and look into them.")
 

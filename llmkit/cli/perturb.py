@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import common
+from llmkit.cli import common, flags
 from llmkit.errors import UsageError
+from llmkit.recipe.schema import meaning
 
 if TYPE_CHECKING:
     from llmkit.perturb.stream import Job, Stats
@@ -26,18 +27,8 @@ Input = Annotated[
         "or a recipe (.yaml).",
     ),
 ]
-Op = Annotated[
-    str | None,
-    typer.Option(
-        "--op",
-        metavar="A,B",
-        help="Operators (`--list`), ec+uic, chars:1,4,7, mix(ec:0.7,sc:0.3). [ec,sc,woo,hw,uic]",
-    ),
-]
-Rate = Annotated[
-    str | None,
-    typer.Option("--rate", metavar="R", help="Share of words changed, several as 0,0.1,0.2, or paper. [0.1]"),
-]
+Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
+Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1]")]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
 Copies = Annotated[
@@ -45,16 +36,13 @@ Copies = Annotated[
 ]
 Protect = Annotated[
     list[str] | None,
-    typer.Option("--protect", metavar="REGEX", help="Protect what this matches, too. May be repeated."),
+    typer.Option("--protect", metavar="REGEX", help=f"{meaning('perturb.protect')} Adds to these; may be repeated."),
 ]
 Release = Annotated[
     list[str] | None,
-    typer.Option("--release", metavar="KIND", help="Let noise touch number_words, numbers, options, code, latex, ..."),
+    typer.Option("--release", metavar="KIND", help=f"{meaning('perturb.release')} May be repeated."),
 ]
-Retries = Annotated[
-    int | None,
-    typer.Option("--retries", metavar="N", min=0, max=100, help="Fresh seeds where a copy fails its checks."),
-]
+Retries = Annotated[int | None, flags.flag("retries", "N")]
 Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=1_024, help="Processes that do the work.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted --out FILE stopped.")]
@@ -71,7 +59,7 @@ def perturb(
     source: Input = None,
     op: Op = None,
     rate: Rate = None,
-    seed: common.Seed = None,
+    seed: flags.Seed = None,
     field: Field = "question",
     id_: Id = "id",
     copies: Copies = 1,
@@ -79,17 +67,18 @@ def perturb(
     release: Release = None,
     retries: Retries = None,
     workers: Workers = 1,
-    model: common.Model = None,
-    adapter: common.Adapter = None,
-    engine: common.EngineKind = None,
-    base_url: common.BaseUrl = None,
-    model_id: common.ModelId = None,
-    dtype: common.Dtype = None,
+    model: flags.Model = None,
+    adapter: flags.Adapter = None,
+    engine: flags.EngineKind = None,
+    base_url: flags.BaseUrl = None,
+    revision: flags.Revision = None,
+    model_id: flags.ModelId = None,
+    dtype: flags.Dtype = None,
     no_cache: common.NoCache = False,
-    limit: common.Limit = None,
-    split: common.Split = None,
-    data_dir: common.DataDir = None,
-    skip_bad_lines: common.SkipBadLines = None,
+    limit: flags.Limit = None,
+    split: flags.Split = None,
+    data_dir: flags.DataDir = None,
+    skip_bad_lines: flags.SkipBadLines = None,
     out: OutFile = None,
     resume: Resume = False,
     preview: Preview = 0,
@@ -113,11 +102,12 @@ def perturb(
     if source is None:
         raise UsageError("no rows are named", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
     from_recipe = source.endswith((".yaml", ".yml"))
-    loaded = common.recipe_from(
+    loaded = flags.recipe_from(
         source if from_recipe else None,
         set_,
-        conditions=op,
+        op=op,
         rate=rate if rate or from_recipe else "0.1",
+        retries=retries,
         seed=seed,
         limit=limit,
         split=split,
@@ -127,6 +117,7 @@ def perturb(
         adapter=adapter,
         engine=engine,
         base_url=base_url,
+        revision=revision,
         model_id=model_id,
         dtype=dtype,
     )
@@ -135,7 +126,6 @@ def perturb(
         update={
             "protect": (*recipe.perturb.protect, *(protect or ())),
             "release": (*recipe.perturb.release, *(release or ())),
-            "retries": recipe.perturb.retries if retries is None else retries,
         }
     )
     fields = Fields(field, id_)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.adapter_config import CONFIG, WEIGHTS, read_config
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import content_digest, lock, text_digest
 from llmkit.parsing import parse_json
@@ -123,7 +124,7 @@ def locate(path: str | None, revision: str | None = None) -> LocalModel:
 
 def shipped_adapters() -> list[str]:
     """Names of the adapters that come with llmkit, for the bundled model."""
-    return sorted(p.parent.name for p in shipped("adapters").glob("*/adapter_config.json"))
+    return sorted(p.parent.name for p in shipped("adapters").glob(f"*/{CONFIG}"))
 
 
 def adapter_folder(path: str) -> Path:
@@ -139,17 +140,18 @@ def locate_adapter(path: str | None) -> Adapter | None:
     folder = adapter_folder(path)
     if not folder.is_dir():
         if not _looks_like_hub_name(path):
-            raise UsageError(f"there is no adapter folder `{path}`", _hint_beside(path, "adapter_config.json"))
+            raise UsageError(f"there is no adapter folder `{path}`", _hint_beside(path, CONFIG))
         folder = _from_hub(path, None, "adapter")
-    config = folder / "adapter_config.json"
+    config, weights = folder / CONFIG, folder / WEIGHTS
     if not config.is_file():
-        raise UsageError(f"`{path}` is not an adapter folder: it has no adapter_config.json", _hint_inside(folder))
-    weights = folder / "adapter_model.safetensors"  # by this name only: PEFT opens a pickle where it is missing
+        raise UsageError(f"`{path}` is not an adapter folder: it has no {CONFIG}", _hint_inside(folder))
     if not weights.is_file():
-        raise UsageError(
-            f"`{path}` has no adapter_model.safetensors", "pickled weights are not loaded: save it again with PEFT"
-        )
-    return Adapter(folder, content_digest([config, weights]), _json(config))
+        raise UsageError(f"`{path}` has no {WEIGHTS}", "pickled weights are not loaded: save it again with PEFT")
+    try:
+        settings = read_config(folder)
+    except (OSError, ValueError) as error:
+        raise _damaged(config, error) from error
+    return Adapter(folder, content_digest([config, weights]), settings)
 
 
 def read_text(path: str | None, what: str) -> tuple[str | None, str | None]:
@@ -180,7 +182,11 @@ def _json(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no JSON object")
         return read
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}", "the folder is damaged: get it again") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"cannot read {path}: {error}", "the folder is damaged: get it again")
 
 
 def _looks_like_hub_name(path: str) -> bool:
@@ -234,7 +240,7 @@ def _near(name: str, names: list[str]) -> str:
 
 
 def _hint_inside(folder: Path) -> str:
-    if (folder / "adapter_config.json").is_file():
+    if (folder / CONFIG).is_file():
         return "it holds an adapter: give it with --adapter, and its base model with --model"
     inside = sorted(str(p.parent) for p in folder.glob("*/config.json"))
     return (

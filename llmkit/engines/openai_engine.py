@@ -167,7 +167,7 @@ class OpenAIEngine:
         if not canary.tells:
             _log.warning(
                 "%s answers the same short prompts differently from time to time, so that another model in its place "
-                "would not be noticed: state which one it is with --model-id",
+                "would not be noticed: state which one it is with --revision",
                 first.address,
             )
         reported = () if canary.tells else (("model", canary.model), ("system_fingerprint", canary.fingerprint))

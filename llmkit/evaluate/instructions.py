@@ -13,6 +13,7 @@ from llmkit.evaluate.plan import Plan
 from llmkit.perturb.spec import names
 from llmkit.rop import Instructions, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
+from llmkit.runs.names import INSTRUCTIONS
 from llmkit.types import Ask, Role, Steps
 
 
@@ -42,7 +43,7 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
     else:
         pools = (planned.train, planned.dev) if planned.searches else ([], [])
         told = provenance.of_search(recipe, run, *pools, engines)
-    folder.write_json("instructions.json", to_json(found, told))
+    folder.write_json(INSTRUCTIONS, to_json(found, told))
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:

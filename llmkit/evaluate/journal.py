@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
-from llmkit.runs import Finished
+from llmkit.runs import Finished, names
 from llmkit.tasks import Scorer
 from llmkit.types import Call, Outcome, Reply, Request, Role
 
@@ -23,7 +23,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
     """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
     variant, outcome = job.variant, outcome_from(job, done, scorer)
     return {
-        "kind": "outcome",
+        "kind": names.OUTCOME,
         "key": job.key,
         **{name: getattr(outcome, name) for name in _OUTCOME},
         "usage": asdict(outcome.usage),
@@ -41,7 +41,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
 
 def search_row(name: str, calls: Iterable[Call], error: EngineError | None) -> Row:
     """The calls that one step of an instruction search made."""
-    return {"kind": "search", "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
+    return {"kind": names.SEARCH, "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
 
 
 def call_row(call: Call) -> Row:

@@ -9,6 +9,7 @@ from typing import Any
 from llmkit.evaluate.journal import Row, call_row
 from llmkit.perturb import Perturbed
 from llmkit.runs import Finished, RunFolder, Runner
+from llmkit.runs.names import NOISE
 from llmkit.types import Ask, Edit, Steps, Strength
 
 Job = tuple[str, Steps]
@@ -16,7 +17,7 @@ Job = tuple[str, Steps]
 
 def known(rows: Iterable[Row]) -> Ask:
     """Gives what a journal holds, and asks nobody."""
-    written = {row["key"]: _perturbed(row) for row in rows if row.get("kind") == "noise" and row["error"] is None}
+    written = {row["key"]: _perturbed(row) for row in rows if row.get("kind") == NOISE and row["error"] is None}
     return lambda jobs: ((name, written.get(name)) for name, _ in jobs)
 
 
@@ -41,7 +42,7 @@ def _row(done: Finished) -> Row:
     error = done.error and done.error.message
     made = {} if error else asdict(done.result) | {"edits": [edit._asdict() for edit in done.result.edits]}
     return {
-        "kind": "noise",
+        "kind": NOISE,
         "key": done.key,
         "error": error,
         **made,

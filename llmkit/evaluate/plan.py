@@ -11,10 +11,11 @@ from llmkit.evaluate import jobs, pools, provenance
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
+from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
-from llmkit.runs.samples import read_samples
+from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant
 
@@ -76,9 +77,9 @@ class Plan:
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+        return told + changed.warnings(self._ready())
 
-    def _ready(self) -> dict[str, changed.Copies]:
+    def _ready(self) -> dict[str, Copies]:
         """The copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
@@ -126,7 +127,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     if recipe.eval.baseline:
-        read_samples(recipe.eval.baseline)
+        Run(recipe.eval.baseline).samples()
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(

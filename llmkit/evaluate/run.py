@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from llmkit.engines import Engine, ResponseCache, engine_kind
 from llmkit.engines.chat import ChatStyle
@@ -20,11 +19,12 @@ from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tok
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.rop import Instructions
-from llmkit.runs import Progress, RunFolder, Runner, terminable
-from llmkit.runs.samples import Sample, outcomes
+from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
+from llmkit.runs.run import outcomes
+from llmkit.runs.samples import Sample
 from llmkit.types import Role
 
 
@@ -37,7 +37,7 @@ class Result:
 
     folder: Path
     samples: list[Sample]
-    metrics: dict[str, Any]
+    metrics: Metrics | None
     instructions: list[Instructions]
     gates: list[GateResult]
     model_calls: int
@@ -82,7 +82,7 @@ def run(
             generations.begin()
         if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
             engines = generations.watch(engines)
-            if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
+            if loaded.recipe.eval.gates and Run(folder.path).state == "finished":
                 generations.confirm(engines)
         rows = list(folder.entries())
         known = KnownReplies(rows, cache, folder.place)
@@ -95,9 +95,10 @@ def run(
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
-            return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
-        measured, verdicts = conclude(loaded.recipe, samples, folder)
-        return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
+            return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
+        measured = conclude(loaded.recipe, samples, folder)
+        gates = list(measured.gates)
+        return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
 
 
 def finished(rows: Iterable[Row]) -> dict[str, Row]:
@@ -152,5 +153,5 @@ def open_folder(
     similar = [asdict(pair) for pair in planned.similar]
     facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
     facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
-    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
+    folder.write_json(names.FACTS, {**facts, "system_prompt": system, "near_duplicates": similar})
     return folder

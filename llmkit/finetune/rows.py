@@ -13,6 +13,7 @@ from llmkit.parsing import parse_json
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
+from llmkit.records import json_lines
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
 from llmkit.types import Message, Question
@@ -140,7 +141,7 @@ _FORMS = (
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every row with its place. A file that begins with `[` is one JSON list, any other has one row a line."""
+    """Yields every row with its place. A file that begins with `[` is one JSON list, any other has one row a line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -153,12 +154,10 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
         for number, row in enumerate(parsed, 1):
             yield f"{path}, row {number}", row
         return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                yield f"{path}:{number}", parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error}") from None
+    for place, row in json_lines(text.split("\n"), str(path)):
+        if isinstance(row, DataError):
+            raise DataError(f"{place}: {row.message}")
+        yield place, row
 
 
 def _parse(fields: Any, id: str) -> Iterator[Row]:

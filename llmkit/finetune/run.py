@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
+from llmkit.runs import Run, RunFolder, names
 
 SECTIONS = ("model", "data", "perturb", "finetune")  # what a training run depends on
 
@@ -43,7 +45,6 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     """
     from llmkit.finetune.launch import check as check_launch
     from llmkit.finetune.launch import launch
-    from llmkit.runs import RunFolder
 
     recipe = loaded.recipe
     key = digest(recipe, *SECTIONS)
@@ -69,22 +70,22 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
             work(recipe, path, key, start, quiet)
         else:
             launch(recipe, path, key, start, quiet)
-        return Result(path, json.loads((path / "metrics.json").read_text(encoding="utf-8")))
+        return Result(path, Run(path).metrics or {})
 
 
 def finished(path: Path) -> Result | None:
     """The run in a folder, if it came to its end."""
-    metrics = path / "metrics.json"
-    if metrics.is_file() and (path / "adapter" / "adapter_config.json").is_file():
-        return Result(path, json.loads(metrics.read_text(encoding="utf-8")))
-    return None
+    metrics = Run(path).metrics
+    if metrics is None or not (path / "adapter" / CONFIG).is_file():
+        return None
+    return Result(path, metrics)
 
 
 def _clear(path: Path, start: Path | None) -> None:
     """Removes an earlier training. Where `start` is one of its checkpoints, that one and the logs stay."""
     checkpoints = path / "checkpoints"
     inside = start is not None and start.resolve().parent == checkpoints.resolve()
-    unwanted = [path / "adapter", path / "metrics.json"]
+    unwanted = [path / "adapter", path / names.METRICS]
     if inside:
         unwanted += [other for other in checkpoints.glob("checkpoint-*") if other.resolve() != start.resolve()]
     else:
@@ -170,7 +171,7 @@ def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) 
             shutil.rmtree(path / "adapter", ignore_errors=True)
             part.rename(path / "adapter")
             setup.save_routing(path)
-            write_atomic(path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+            write_atomic(path / names.METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager
@@ -204,5 +205,5 @@ def worker(argv: list[str], quiet: bool = False) -> None:
     if len(argv) not in (2, 3):
         raise UsageError("a worker is started by `llmkit finetune --launch`, not by hand")
     folder = Path(argv[0])
-    recipe = load(folder / "recipe.resolved.yaml").recipe
+    recipe = load(Run(folder).recipe_file).recipe
     work(recipe, folder, argv[1], Path(argv[2]) if len(argv) == 3 else None, quiet)

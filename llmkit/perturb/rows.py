@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import json
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.parsing import parse_json
 from llmkit.perturb.english import SAMPLE
 from llmkit.recipe.schema import DataSection
+from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
 
 _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
 
@@ -92,7 +91,7 @@ class Rows:
         self._begun = chain(ahead, items)
         for _, made in ahead:
             with suppress(DataError):
-                yield checked(read(made) if isinstance(made, bytes) else made, self.fields)[self.fields.question]
+                yield checked(parse_line(made) if isinstance(made, bytes) else made, self.fields)[self.fields.question]
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         begun, self._begun = self._begun, None
@@ -101,7 +100,7 @@ class Rows:
     def _row(self, place: str, made: Any) -> Row | None:
         """The row, or None where it is a bad one to be skipped."""
         try:
-            return self._told_apart(checked(read(made) if isinstance(made, bytes) else made, self.fields))
+            return self._told_apart(checked(parse_line(made) if isinstance(made, bytes) else made, self.fields))
         except DataError as error:
             if not self.data.skip_bad_lines:
                 raise placed(error, place) from None
@@ -133,8 +132,8 @@ class Rows:
         suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
         readers = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
         if suffix == ".parquet":
-            self.total = _parquet_total(path)
-            return lambda: _parquet(path)
+            self.total = count_parquet_rows(path)
+            return lambda: parquet_rows(path)
         if suffix not in readers:
             raise UsageError(f"{path}: not a kind of file that is known here", f"what can be read: {_SOURCES}")
         if readers[suffix] is _jsonl and path.suffix != ".gz" and path.is_file():
@@ -192,21 +191,10 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(file, 1):
-        if number == 1 and line.lstrip()[:1] == b"[":
-            raise DataError(f"{name}:1: a JSON list", "one object a line is needed: `jq -c '.[]'` makes that")
-        if not line.isspace():
-            yield f"{name}:{number}", line
-
-
-def read(line: bytes) -> Any:
-    """The value of one JSON line. DataError where it is none."""
-    try:
-        return parse_json(line)
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})") from None
-    except ValueError as error:
-        raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
+    for number, (place, line) in enumerate(numbered_lines(file, name)):
+        if number == 0 and line.lstrip()[:1] == b"[":
+            raise DataError(f"{place}: a JSON list", "one object a line is needed: `jq -c '.[]'` makes that")
+        yield place, line
 
 
 def checked(made: Any, fields: Fields) -> dict[str, Any]:
@@ -229,29 +217,8 @@ def placed(error: DataError, place: str) -> DataError:
 
 
 def _csv(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    number = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for number, line in enumerate(file, 1):
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
-
-    csv.field_size_limit(1 << 27)
-    reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in name else ",", strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield f"{name}:{number}", DataError(f"not CSV ({error})")
-            continue
-        if None in row or None in row.values():
-            yield f"{name}:{number}", DataError("the number of columns differs from the first line's")
-        elif any("\udc80" <= char <= "\udcff" for value in row.values() for char in value if char > "\ud7ff"):
-            yield f"{name}:{number}", DataError("not UTF-8")
-        else:
-            yield f"{name}:{number}", row
+    decoded = (line.decode("utf-8" if number else "utf-8-sig", "surrogateescape") for number, line in enumerate(file))
+    return csv_rows(decoded, name, "\t" if ".tsv" in name else ",")
 
 
 def _lines(path: Path) -> int | None:
@@ -261,26 +228,6 @@ def _lines(path: Path) -> int | None:
             return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) or None
     except OSError:
         return None
-
-
-def _parquet_total(path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path).metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow.parquet as pq
-
-    number = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}: row {number}", row
 
 
 def _kind(value: Any) -> str:

@@ -20,7 +20,8 @@ from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed, read
+from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed
+from llmkit.records import parse_line
 from llmkit.runs import Runner
 from llmkit.terminal import escape_json
 from llmkit.types import Steps
@@ -166,7 +167,7 @@ class Job:
         return Made(len(rows), b"".join(lines), stats, skipped)
 
     def _read(self, line: Line) -> Row:
-        fields = checked(read(line.text), self.fields)
+        fields = checked(parse_line(line.text), self.fields)
         return Row(fields, str(fields[self.fields.id]))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.records import Record, decode
 from llmkit.tasks import cache, sources
 from llmkit.tasks.base import Item, Task, question
-from llmkit.tasks.sources import Row
 from llmkit.tasks.splits import digest, number, split_all, split_pool
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
@@ -45,7 +45,7 @@ def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[
     if kept and (questions := cache.read(kept)) is not None:
         return questions, 0
     names = {part: str(path) for part, path in files.items()}
-    rows = {part: sources.json_rows(sources.decode(raw[part], names[part]), names[part]) for part in files}
+    rows = {part: sources.json_rows(decode(raw[part], names[part]), names[part]) for part in files}
     questions, skipped = build(task, rows, task.read, skip_bad)
     if kept:
         cache.write(kept, questions)
@@ -81,7 +81,7 @@ def _not_at_hand(task: Task, folder: Path | None, missing: list[str], reason: st
 
 
 def build(
-    task: Task, parts: Mapping[str, Iterable[Row]], read: Callable[[Any], Item], skip_bad: bool = False
+    task: Task, parts: Mapping[str, Iterable[Record]], read: Callable[[Any], Item], skip_bad: bool = False
 ) -> tuple[list[Question], int]:
     """Questions of all parts. What stands in `test` is dropped from the pool; the order of rows changes nothing."""
     found: dict[str, list[tuple[str, str, Question]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,10 @@ from typing import Any
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
 from llmkit.recipe.schema import DataSection
+from llmkit.records import Record, csv_rows, decode, json_lines, parquet_rows
 from llmkit.registry import nearest
-from llmkit.tasks import sources
 from llmkit.tasks.base import Item, question
-from llmkit.tasks.sources import Row
+from llmkit.tasks.sources import json_rows
 from llmkit.tasks.splits import digest, split_all
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
@@ -51,9 +52,9 @@ def read(data: DataSection) -> tuple[list[Question], int]:
     return questions, skipped
 
 
-def _rows(path: str) -> Iterator[Row]:
+def _rows(path: str) -> Iterator[Record]:
     if path == "-":
-        return sources.json_lines(sources.decode(_stdin(), "standard input"), "standard input")
+        return json_lines(decode(_stdin(), "standard input").split("\n"), "standard input")
     file = Path(path).expanduser()
     if not file.is_file():
         beside = [p.name for p in file.parent.iterdir() if p.is_file()] if file.parent.is_dir() else []
@@ -61,10 +62,11 @@ def _rows(path: str) -> Iterator[Row]:
         hint = f"did you mean {' or '.join(f'`{file.parent / name}`' for name in close)}?" if close else None
         raise DataError(f"there is no file {path}", hint)
     if file.suffix == ".parquet":
-        return sources.parquet_rows(file)
-    text = sources.decode(file.read_bytes(), path)
-    reader = {".csv": sources.csv_rows, ".json": sources.json_rows}.get(file.suffix, sources.json_lines)
-    return reader(text, path)
+        return parquet_rows(file)
+    text = decode(file.read_bytes(), path)
+    if file.suffix == ".csv":
+        return csv_rows(io.StringIO(text, newline=""), path)
+    return json_rows(text, path) if file.suffix == ".json" else json_lines(text.split("\n"), path)
 
 
 @cache

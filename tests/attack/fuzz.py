@@ -46,6 +46,7 @@ PLAUSIBLE = {
     "--method": ("lora", "talklora", "nope"),
     "--model": ("scripted", "nope"),
     "--out": ("out", "out/deep/er"),
+    "--dir": ("out", "out/deep/er"),
     "--shard": ("1/2", "2/2"),
     "--holdout": ("none", "one-out"),
     "--split": ("train", "dev", "test"),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.cli import app, common
+from llmkit.cli import app, common, flags
 from llmkit.errors import DataError, EngineError, GateFailed, GateUndecided, Incomplete, LlmkitError, UsageError
+from llmkit.recipe.schema import meaning
 
 KINDS = [LlmkitError, EngineError, UsageError, DataError, GateFailed, Incomplete, GateUndecided, app.Interrupted]
 HEAVY = {"torch", "transformers", "vllm", "datasets", "scipy", "pandas", "numpy"}
@@ -249,12 +250,20 @@ def test_a_command_can_be_run_as_a_module():
     assert process("--version").stdout.startswith("llmkit ")
 
 
+def parameters():
+    """Every parameter of every command that takes a recipe."""
+    for name in ("perturb", "rop", "eval", "finetune", "data"):
+        command = app._command(name)
+        for inner in getattr(command, "commands", {"": command}).values():
+            yield from inner.params
+
+
 class TestFlags:
     def test_a_flag_is_the_same_as_setting_its_key(self):
-        by_flag = common.recipe_from(
+        by_flag = flags.recipe_from(
             "demo", None, limit=5, seed=3, model="m", task="gsm8k", conditions="ec, mix(sc:0.5,uic:0.5)", rate="0,.1"
         )
-        by_set = common.recipe_from(
+        by_set = flags.recipe_from(
             "demo",
             ["data.limit=5", "seed=3", "model.path=m", "data.task=gsm8k", "perturb.rate=[0.0, .1]",
              "perturb.conditions=[ec, 'mix(sc:0.5,uic:0.5)']"],
@@ -263,20 +272,38 @@ class TestFlags:
         assert str(by_flag.origins["data.limit"]) == "--limit 5"
 
     def test_a_flag_not_given_says_nothing(self):
-        assert common.overrides(None, **dict.fromkeys(common.KEYS)) == []
-        assert common.recipe_from(None, limit=None, base_url=[]).origins == {}
+        assert flags.overrides(None, **dict.fromkeys(flags.KEYS)) == []
+        assert flags.recipe_from(None, limit=None, base_url=[]).origins == {}
 
     def test_a_flag_wins_over_set(self):
-        assert common.recipe_from(None, ["data.limit=5"], limit=6).recipe.data.limit == 6
+        assert flags.recipe_from(None, ["data.limit=5"], limit=6).recipe.data.limit == 6
 
     @pytest.mark.parametrize(("text", "rate"), [("paper", "paper"), ("0.3", 0.3), ("0,.05,.1", (0.0, 0.05, 0.1))])
     def test_rates(self, text, rate):
-        assert common.recipe_from(None, rate=text).recipe.perturb.rate == rate
+        assert flags.recipe_from(None, rate=text).recipe.perturb.rate == rate
 
     def test_every_flag_names_a_key_of_the_recipe(self):
         from llmkit.recipe.faults import all_keys
 
-        assert {key for _, key in common.KEYS.values()} <= set(all_keys())
+        assert {key for _, key in flags.KEYS.values()} <= set(all_keys())
+
+    def test_the_help_of_a_flag_is_the_meaning_of_its_key(self):
+        """One text: what the schema says is what `--help` says."""
+        seen = set()
+        for parameter in parameters():
+            spelling, key = flags.KEYS.get(parameter.name, ("", ""))
+            if spelling in parameter.opts:
+                assert meaning(key), f"{key} has no docstring"
+                assert parameter.help.startswith(meaning(key)), spelling
+                seen.add(parameter.name)
+        assert seen == set(flags.KEYS)
+
+    def test_earlier_names_are_accepted_and_the_new_ones_said(self, llmkit):
+        _, _, err = llmkit("eval", "demo", "--model-id", "r1", "--out", "there", "--limit", "-1")
+        assert err.startswith("note: --model-id is now --revision\nnote: --out is now --dir\n")
+        earlier = flags.overrides(None, model_id="r1", out="there")
+        assert earlier == flags.overrides(None, revision="r1", runs_dir="there")
+        assert not any("model-id" in line for line in llmkit("eval", "run", "--help")[1].splitlines())
 
     def test_a_wrong_value_names_the_flag(self, llmkit):
         code, _, err = llmkit("rop", "--limit", "-3", "--engine", "vlm")

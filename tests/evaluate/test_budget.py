@@ -72,7 +72,7 @@ def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys):
     first, second = (sum(len(r.messages[0].content.split()) + 4 for r in part) for part in each[:2])
     asked.clear()
     (tmp_path / "cache").rename(tmp_path / "old")
-    capped = [*command, "--out", "capped", "--max-tokens-total", str(first + second // 2)]
+    capped = [*command, "--dir", "capped", "--max-tokens-total", str(first + second // 2)]
     assert shell(capped) == 4
     assert 6 < len(asked) < 12  # the first set, and a part of the second
     before = len(asked)

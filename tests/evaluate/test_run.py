@@ -21,14 +21,14 @@ from llmkit.evaluate.run import finished
 from llmkit.measure.beside import beside
 from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, read_samples
+from llmkit.runs import Run, RunFolder
+from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
 
 def accuracy(result, arm, condition):
-    return result.metrics["arms"][arm]["conditions"][condition]["accuracy"]["value"]
+    return result.metrics.arms[arm].conditions[condition].accuracy.value
 
 
 def test_rop_recovers_what_noise_takes_when_the_corrector_can_correct(run):
@@ -140,7 +140,7 @@ def test_several_search_seeds_and_draws_are_kept_apart(run):
     rop = [s.outcome for s in result.samples if s.outcome.arm == "rop"]
     assert {o.meta.get("search_seed", 0) for o in rop} == {0, 1}
     assert len(rop) == 6 * (1 + 2 * 2) * 2
-    assert "stand" in result.metrics["arms"]
+    assert "stand" in result.metrics.arms
 
 
 def test_three_models_each_do_their_part(tmp_path, monkeypatch):
@@ -337,13 +337,13 @@ def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path
     monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: question.gold)
     again = rescore(result.folder, loaded)
     assert again.changed > 0
-    assert again.metrics["arms"]["stand"]["conditions"]["ec"]["accuracy"]["value"] == 1
-    for stored in (read_samples(result.folder), against_itself(result.folder)):
+    assert again.metrics.arms["stand"].conditions["ec"].accuracy.value == 1
+    for stored in (Run(result.folder).samples(), against_itself(result.folder)):
         assert all(sample.outcome.correct for sample in stored)
-    row = next(r for r in compare([old, result.folder]).rows if r["condition"] == "ec" and r["metric"] == "accuracy")
-    assert (row["before"] < 1, row["after"]) == (True, 1)
+    row = next(r for r in compare([old, result.folder]).rows if r.condition == "ec" and r.metric == "accuracy")
+    assert (row.before < 1, row.after) == (True, 1)
     page = beside([old, result.folder])
-    assert page.rows[1]["accuracy"]["noisy"]["value"] == 1
+    assert page.rows[1].accuracy["noisy"].value == 1
     assert rescore(result.folder, loaded).changed == 0
     monkeypatch.undo()
 

@@ -57,5 +57,6 @@ class PerturbSection(Section):
     release: Annotated[tuple[str, ...], LATER] = ()
     """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
     target: Literal["question", "instruction", "fewshot"] = "question"
+    """The part of the prompt that noise changes."""
     retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""
