@@ -81,7 +81,7 @@ def _paths(kind: str) -> list[Path]:
 
 
 def _replies() -> int | None:
-    """How many answers are cached; None if the cache cannot be read."""
+    """Returns how many answers are cached; None if the cache cannot be read."""
     if not _paths("responses"):
         return 0
     from llmkit.engines import ResponseCache
@@ -111,7 +111,8 @@ def _delete(kind: str) -> None:
 
 
 def _human(size: int) -> str:
-    """
+    """Returns a size in bytes as people write it.
+
     >>> _human(1536)
     '1.5 KiB'
     """

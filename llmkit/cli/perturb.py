@@ -155,7 +155,7 @@ def perturb(
 
 @contextmanager
 def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
-    """Asks the recipe's model, which starts at the first request that the cache cannot answer."""
+    """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
     from llmkit.engines import ResponseCache, open_engine
     from llmkit.runs import Runner
 
@@ -187,8 +187,8 @@ def _preview(job: Job, rows: Any, count: int) -> None:
             record = made["perturbation"]
             words = record["strength"]["words"]
             state = record.get("rejected") or record.get("short")
-            told = f"  ({state})" if state else ""
-            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{told}")
+            remark = f"  ({state})" if state else ""
+            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{remark}")
             write_coloured(coloured(made[job.fields.question], record["edits"], colour) + "\n", sys.stdout)
 
 
@@ -254,7 +254,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
-    """What a person should know at the end, on stderr: stdout carries the rows."""
+    """Prints what a person should know at the end, on stderr, because stdout carries the rows."""
     from llmkit.terminal import json_text
 
     if stats and json_:

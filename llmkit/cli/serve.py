@@ -41,9 +41,9 @@ def serve(
         )
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:
-        ready = {"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}
-        line = f"ready: {ready['url']} serves {', '.join(ready['models'])}"
-        print(json_text(ready) if as_json else line, flush=True)
+        url, models = f"{plan.url}/v1", server.models()
+        ready = {"url": url, "models": models, "pid": server.pid}
+        print(json_text(ready) if as_json else f"ready: {url} serves {', '.join(models)}", flush=True)
         with suppress(KeyboardInterrupt):  # the ordinary way to end a server
             server.wait()
         note("stopping: running requests may finish")

@@ -64,9 +64,9 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         joined(shards, folder)
         known = {row.get("key") for row in folder.entries() if row.get("error") is None}
         for shard in shards:
-            rows = list(Run(shard).entries())
-            noisy = [row for row in rows if row.get("kind") == names.NOISE and row["error"] is None]
-            for row in [*noisy, *finished(rows).values()]:
+            entries = list(Run(shard).entries())
+            noisy = [row for row in entries if row.get("kind") == names.NOISE and row["error"] is None]
+            for row in [*noisy, *finished(entries).values()]:
                 if row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)

@@ -9,6 +9,8 @@ from typing import Any
 Path = tuple["str | int", ...]
 """Keys and list indices from the top of a recipe."""
 
+# A recipe may come from elsewhere and is read before anybody has trusted it: both limits keep a hostile one from
+# holding the process for minutes.
 MAX_CHARS = 200_000  # a hundred times a long recipe; YAML is read at about 100,000 characters a second
 MAX_NODES = 100_000  # aliases count each time they are used, so a small file cannot unfold into a huge one
 
@@ -17,7 +19,7 @@ _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "boo
 
 @dataclass(frozen=True, order=True)
 class Origin:
-    """Where a value comes from: a file with its line, or a flag as it was typed."""
+    """The place that a value comes from: a file with its line, or a flag as it was typed."""
 
     rank: int
     source: str
@@ -29,7 +31,7 @@ class Origin:
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing that is wrong: where, which key, and what."""
+    """One thing that is wrong, with its place and its key."""
 
     origin: Origin
     key: str
@@ -41,7 +43,7 @@ class Fault:
 
 @dataclass
 class Document:
-    """What one text says: its tree, where each value stands, and what could not be read."""
+    """The content of one text: its tree, the place of each value, and the faults in it."""
 
     tree: Any = None
     origins: dict[Path, Origin] = field(default_factory=dict)
@@ -49,7 +51,7 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """`("eval", "gates", 0)` as `eval.gates.0`."""
+    """Returns a path as users write it: `("eval", "gates", 0)` is `eval.gates.0`."""
     return ".".join(map(str, path))
 
 
@@ -59,13 +61,14 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     document = Document()
+    # The pure reader is slower than the one in C, and the only one for YAML 1.2, where `no` is a text.
     yaml = YAML(typ="safe", pure=True)
     if len(text) > MAX_CHARS:
         document.faults.append(Fault(Origin(rank, source), "", f"is no recipe: {len(text):,} characters"))
         return document
     try:
         node = yaml.compose(text)
-        if node is not None:
+        if node is not None:  # None is an empty text, which is a recipe too
             document.tree = _Reader(yaml, document, source, rank).read(node, ())
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -91,12 +94,15 @@ class _Reader:
         self.nodes = 0
 
     def read(self, node: Any, path: Path) -> Any:
+        """Returns the plain value of a node, and notes where it stands and what is wrong in it."""
         from ruamel.yaml.error import MarkedYAMLError
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
+        # Counted here and not where nodes are composed: an alias is composed once and read wherever it is used.
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise MarkedYAMLError(problem="the aliases unfold into too many values", problem_mark=node.start_mark)
+        # The line of a key, where there is one, was noted by `mapping`: it is nearer to what a user looks for.
         self.document.origins.setdefault(path, self.at(node))
         tag = str(node.tag)
         if isinstance(node, MappingNode) and tag == "tag:yaml.org,2002:map":
@@ -111,11 +117,12 @@ class _Reader:
             value = self.yaml.constructor.construct_object(node)
         except ValueError as error:
             return self.fault(node, path, str(error))
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):  # JSON, through which values are checked, has none
             return self.fault(node, path, f"should be a finite number, not {node.value}")
         return value
 
     def mapping(self, node: Any, path: Path) -> dict[str, Any]:
+        """Returns a map of the values whose keys are words; every other key is a fault."""
         tree: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key, tag = key_node.value, str(key_node.tag)
@@ -132,7 +139,9 @@ class _Reader:
         return tree
 
     def at(self, node: Any) -> Origin:
+        """Returns where a node stands. Users count lines from 1, ruamel.yaml from 0."""
         return Origin(self.rank, self.source, node.start_mark.line + 1)
 
     def fault(self, node: Any, path: Path, message: str) -> None:
+        """Notes a fault and goes on, so that all are found in one reading."""
         self.document.faults.append(Fault(self.at(node), dotted(path), message))

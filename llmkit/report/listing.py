@@ -65,13 +65,11 @@ def runs(listed: Sequence[MeasuredRun], home: Path, beside: Path) -> RunsView:
         Column("run"),
         Column("state", left=True),
         Column("gates", left=True),
-        Column("clean"),
-        Column("noisy"),
-        Column("gain under noise"),
-        Column("noisy accuracy so far", drawing="history"),
-        Column("answers"),
+        Column("clean", interval="below"),
+        Column("noisy", interval="below"),
+        Column("gain under noise", interval="below"),
+        Column("noisy so far", drawing="history"),
         Column("task, model", left=True, words=True),
-        Column("changed"),
     )
     lead = (
         "The newest first. Clean and noisy are the accuracy of the model without a repair, the gain is that of the "
@@ -85,16 +83,14 @@ def _row(run: MeasuredRun, until: Sequence[MeasuredRun], beside: Path) -> tuple[
     report = Path(listing.path) / "report.html"
     link = quote(Path(relpath(report, beside)).as_posix()) if report.is_file() else ""
     state: Emphasis = "" if listing.state == "finished" else "muted"
-    answers = "" if listing.outcomes is None else count(listing.outcomes)
+    answers = "" if listing.outcomes is None else f"{count(listing.outcomes)} answers"
     return (
-        Cell(listing.run, link=link),
-        Cell(listing.state, emphasis=state),
+        Cell(listing.run, note=listing.changed, link=link),
+        Cell(listing.state, note=answers, emphasis=state),
         _verdict(metrics),
         *_main_numbers(metrics),
         Cell(drawn=_history([other for other in until if other.recipe == run.recipe]) if metrics else ()),
-        Cell(answers),
         Cell(listing.task or "", note=Path(listing.model).name if listing.model else ""),
-        Cell(listing.changed),
     )
 
 

@@ -17,7 +17,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware and the git commit of the working folder. Holds no host name, no path and no variable."""
+    """Returns versions, hardware and the git commit of the working folder: no host name, no path, no variable."""
     return {
         "llmkit": __version__,
         "python": platform.python_version(),
