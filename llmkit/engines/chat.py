@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.engines.models import LocalModel, read_text
+from llmkit.engines.model_paths import LocalModel, read_text
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import cut_at_stop
 from llmkit.errors import EngineError

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.canary import ASKED, Canary, known, namespace
 from llmkit.engines.chat import ChatStyle
-from llmkit.engines.server import Again, Server
+from llmkit.engines.server_client import Again, ServerClient
 from llmkit.errors import EngineError, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.secrets import LOG_FILTER, remember, remember_address
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for: a limit of a day would look like a hang
 _TURN = 0.05  # seconds between two looks at whether a server has a place
 
-Work = Callable[[Server], Coroutine[Any, Any, Any]]
+Work = Callable[[ServerClient], Coroutine[Any, Any, Any]]
 
 
 @dataclass
@@ -44,6 +44,14 @@ class OpenAIEngine:
 
     Knowing its identity takes a few short calls: the servers are checked and their canaries compared.
     """
+
+    kind: ClassVar[str] = "openai"
+    identity_is_local: ClassVar[bool] = False
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether the recipe gives the address of a server."""
+        return bool(section.base_url)
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         if model.adapter:
@@ -67,7 +75,7 @@ class OpenAIEngine:
         self._style = ChatStyle.of(model)
         self._identity: EngineIdentity | None = None
         self._canary: Canary | None = None
-        self._servers: list[Server] = []
+        self._servers: list[ServerClient] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._todo: asyncio.Queue[_Item]
         self._done: queue.SimpleQueue[tuple[Key, Reply | LlmkitError]] = queue.SimpleQueue()
@@ -149,7 +157,7 @@ class OpenAIEngine:
         section = self._section
         self._todo = asyncio.Queue()
         given = (self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs)
-        servers = [Server(url, *given) for url in self._urls]
+        servers = [ServerClient(url, *given) for url in self._urls]
         self._servers = servers
         faults = await self._each(servers, lambda s: s.start())
         if well := [s for s in servers if not s.dead]:
@@ -172,7 +180,7 @@ class OpenAIEngine:
             )
         reported = () if canary.tells else (("model", canary.model), ("system_fingerprint", canary.fingerprint))
         self._identity = EngineIdentity(
-            kind="openai",
+            kind=self.kind,
             version="1",
             model=first.model,
             revision=self._model.revision or "not stated",
@@ -182,7 +190,7 @@ class OpenAIEngine:
         )
         self._workers = [asyncio.create_task(self._work(s)) for s in well for _ in range(section.max_num_seqs)]
 
-    async def _each(self, servers: list[Server], work: Work) -> dict[Server, Any]:
+    async def _each(self, servers: list[ServerClient], work: Work) -> dict[ServerClient, Any]:
         """Do the same with all servers at once. One that fails is dead, and comes back with its error."""
         starts = (_patiently(s, work, self._section.retries) for s in servers)
         results = await asyncio.gather(*starts, return_exceptions=True)
@@ -193,10 +201,10 @@ class OpenAIEngine:
             server.dead = True
         return faults
 
-    async def _recognise(self, servers: list[Server], before: list[Canary]) -> dict[Server, Any]:
+    async def _recognise(self, servers: list[ServerClient], before: list[Canary]) -> dict[ServerClient, Any]:
         """Look at every server's canary: once where that recognises a model seen before, else as often as it takes to
         leave out what a model answers differently each time. Servers must agree with each other."""
-        faults: dict[Server, Any] = {}
+        faults: dict[ServerClient, Any] = {}
         for times in (1, ASKED):
             if times == 1 and not any(c.tells for c in before):
                 continue
@@ -214,7 +222,7 @@ class OpenAIEngine:
         self._canary = seen.get(first)
         return faults
 
-    async def _work(self, server: Server) -> None:
+    async def _work(self, server: ServerClient) -> None:
         """Take requests from the common queue and bring each to an end, until the server is dead."""
         while not server.dead:
             item = await self._todo.get()
@@ -230,7 +238,7 @@ class OpenAIEngine:
         if all(s.dead for s in self._servers):
             self._done.put((_FATAL, EngineError(f"no server answers any more at {server.address}", "start it again")))
 
-    async def _answer(self, server: Server, item: _Item) -> Reply | EngineError:
+    async def _answer(self, server: ServerClient, item: _Item) -> Reply | EngineError:
         """The reply, or the error that ends this request. Raises _Moved if the server died under it."""
         while True:
             await asyncio.sleep(max(0.0, server.paused_until - time.monotonic()))
@@ -285,7 +293,7 @@ class _Moved(Exception):
     """The server died; the request goes back to the queue for another one."""
 
 
-async def _patiently(server: Server, work: Work, retries: int) -> Any:
+async def _patiently(server: ServerClient, work: Work, retries: int) -> Any:
     """Do something with a server that takes several calls, and forgive what may pass: `retries` times each call."""
     tries = read = 0
     while True:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.engines.adapters import attach
 from llmkit.engines.attention import share_key_heads
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, pick_dtype
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError
@@ -24,8 +24,15 @@ _CHUNK = 32  # tokens generated between two looks at which rows have ended
 class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
 
+    kind: ClassVar[str] = "transformers"
+    identity_is_local: ClassVar[bool] = True
     capabilities = frozenset({"likelihood"})
     canary = None
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns True: it runs whatever no other engine takes."""
+        return True
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         self._model = locate(model.path, model.revision)
@@ -40,7 +47,7 @@ class TransformersEngine:
         self._refused: list[tuple[Key, EngineError]] = []
         version = importlib.metadata.version
         self.identity = EngineIdentity(
-            kind="transformers",
+            kind=self.kind,
             version=f"{version('transformers')} torch {version('torch')}",
             model=self._model.name,
             revision=self._model.revision,
@@ -138,7 +145,7 @@ class TransformersEngine:
         """Generates some tokens at a time, and lets go of the rows that ended: one long reply costs only itself."""
         import torch
 
-        from llmkit.engines.rows import RowSampler, RowStop
+        from llmkit.engines.row_sampling import RowSampler, RowStop
 
         ids, mask = self._rows([p.ids for _, _, p in batch])
         width, decode, cache = ids.shape[1], self._renderer.tokenizer.decode, None

@@ -14,7 +14,7 @@ from typing import Literal
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import Row
+from llmkit.evaluate.journal import JournalRow
 from llmkit.measure.results import GateResult
 from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.run import outcomes
@@ -33,6 +33,10 @@ class Watched:
     def __init__(self, engine: Engine, check: Callable[[Engine], None]) -> None:
         self._engine = engine
         self._check: Callable[[Engine], None] | None = check
+
+    @property
+    def identity_is_local(self) -> bool:
+        return self._engine.identity_is_local
 
     @property
     def identity(self) -> EngineIdentity:
@@ -157,7 +161,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> Row:
+def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
     return {"kind": names.CANARY, "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 

@@ -40,13 +40,13 @@ def merge_folders(shards: Sequence[Path]) -> Result:
     runs = [Run(shard) for shard in shards]
     if strange := [run for run in runs if not run.exists]:
         hint = "name the folders of the shards, as `llmkit runs ls` lists them"
-        raise DataError(f"{strange[0].folder} is no run folder", hint)
+        raise DataError(f"{strange[0].folder} is not a run folder", hint)
     recipes = [load(run.recipe_file) for run in runs]
     asked = [(digest(loaded.recipe), run.command) for loaded, run in zip(recipes, runs, strict=True)]
     for run, asks in zip(runs, asked, strict=True):
         if asks != asked[0]:
             raise DataError(
-                f"{run.folder} is no shard of the same run as {shards[0]}: what they ask differs",
+                f"{run.folder} is not a shard of the same run as {shards[0]}: what they ask differs",
                 "name the shards of one run; compare their recipe.resolved.yaml",
             )
     command = next((command for command in get_args(Command) if command == runs[0].command), None)

@@ -64,7 +64,7 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     # The pure reader is slower than the one in C, and the only one for YAML 1.2, where `no` is a text.
     yaml = YAML(typ="safe", pure=True)
     if len(text) > MAX_CHARS:
-        document.faults.append(Fault(Origin(rank, source), "", f"is no recipe: {len(text):,} characters"))
+        document.faults.append(Fault(Origin(rank, source), "", f"is not a recipe: {len(text):,} characters"))
         return document
     try:
         node = yaml.compose(text)
@@ -79,7 +79,7 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     except YAMLError as error:
         document.faults.append(Fault(Origin(rank, source), "", " ".join(str(error).split())))
     except RecursionError:
-        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or holds itself"))
+        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or contains itself"))
     return document
 
 
@@ -132,7 +132,7 @@ class _Reader:
                 self.fault(key_node, path, f"the key `{key if isinstance(key, str) else '?'}` should be a word")
             elif key in tree:
                 first = self.document.origins[*path, key].line
-                self.fault(key_node, (*path, key), f"stands twice (first in line {first})")
+                self.fault(key_node, (*path, key), f"appears twice (first in line {first})")
             else:
                 self.document.origins[*path, key] = self.at(key_node)
                 tree[key] = self.read(value_node, (*path, key))

@@ -224,7 +224,7 @@ class _Builder:
     def set(self, key: str, value: Any, origin: Origin) -> str | None:
         """Sets one dotted key; a number in it is an index into a list. Returns what is wrong, if anything."""
         if key == "extends" or key.startswith("extends."):
-            return "can only stand in a file"  # it would have to be read before the file that it is laid under
+            return "can only be set in a file"  # it would have to be read before the file that it is laid under
         # A longer number is no index of a real list, and `int` refuses one of thousands of digits by itself.
         steps = tuple(int(s) if s.isdecimal() and len(s) < 6 else s for s in key.split("."))
         node: Any = self.tree

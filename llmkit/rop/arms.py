@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from llmkit.prompts import render
+from llmkit.prompts import question_prompt, render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
@@ -65,18 +65,13 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one question: what all questions share first, byte for byte, and the question last."""
+        """The prompt for one wording of a question, with the noise that falls on the instruction or on the demos."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
             demos = [(self.context.noise(q, variant), a) for q, a in demos]
-        return render(
-            "answer-v1",
-            instruction=instruction,
-            format="" if self.by_likelihood(variant) else render(f"format/{variant.question.kind}-v1"),
-            demos=[{"question": q, "answer": a} for q, a in demos],
-            question=text,
-        )
+        asks_for_words = not self.by_likelihood(variant)
+        return question_prompt(variant.question, text, instruction, demos, answer_format=asks_for_words)
 
     def by_likelihood(self, variant: Variant) -> bool:
         """Whether this question is answered by the likeliest option: it has to have options, or be yes or no."""

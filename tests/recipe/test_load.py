@@ -253,7 +253,7 @@ class TestOverrides:
             ("data.limt=5", "--set data.limt=5: data.limt: unknown key (did you mean `limit`?)"),
             ("limit=5", "--set limit=5: limit: unknown key (did you mean `data.limit`?)"),
             ("seed.x=5", 'should be a whole number, not {"x": 5}'),
-            ("extends=demo", "--set extends=demo: extends: can only stand in a file"),
+            ("extends=demo", "--set extends=demo: extends: can only be set in a file"),
             ("perturb.conditions.9=x", "`perturb.conditions` has 5 items: the next index is 5"),
             ("perturb.conditions.x=x", "`perturb.conditions` is a list: give an index, such as `perturb.conditions.0`"),
             ("perturb.conditions.0.a=x", "`perturb.conditions.0` is a single value, not a section"),

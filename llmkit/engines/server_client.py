@@ -50,7 +50,7 @@ class Filtered(Exception):
     """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
 
 
-class Server:
+class ServerClient:
     """One address. Lives on the event loop of the engine that owns it."""
 
     def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
