@@ -145,11 +145,11 @@ class Renderer:
         return Reply(text, reasoning, usage, "stop" if stopped else finish_reason)
 
     def _apply_template(self, messages: list[Message]) -> str:
-
         turns = [{"role": m.role, "content": m.content} for m in messages]
         try:
-            return self.tokenizer.apply_chat_template(
+            text = self.tokenizer.apply_chat_template(
                 turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False
             )
+            return str(text)
         except Exception as error:  # a template may divide by zero, or worse
             raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error

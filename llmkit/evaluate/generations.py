@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +77,7 @@ class Generations:
         """The engines, each compared with the run's model of its first role at its first use."""
         watched: dict[int, Engine] = {}
         for role, engine in engines.items():
-            watched.setdefault(id(engine), Watched(engine, lambda e, role=role: self._check(role, e)))
+            watched.setdefault(id(engine), Watched(engine, partial(self._check, role)))
         return {role: watched[id(engine)] for role, engine in engines.items()}
 
     def begin(self) -> None:
@@ -84,6 +85,7 @@ class Generations:
         self.folder.begin_generation()
         (self.folder.path / names.METRICS).unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
+        # Servers are asked who they are once in a start, so what this start knows opens the new generation.
         for role, canary in self._now.items():
             self._record(role, canary)
 
@@ -95,6 +97,7 @@ class Generations:
         if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
             self.if_changed = "anew"
         try:
+            # A role that this run never asked has nothing to be compared with: opening its server would be for nothing.
             for role in [role for role in engines if role == "answerer" or role in self.seen]:
                 _ = engines[role].identity
         except LlmkitError as error:
@@ -150,6 +153,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
         for role, seen in _seen(shard).items():
             known = whole.setdefault(role, [])
             for canary, kept in seen:
+                # A model that `--keep` let into one shard marks the whole run as mixed.
                 if any(k.agrees(canary) and (was or not kept) for k, was in known):
                     continue
                 if known and not kept:

@@ -25,8 +25,10 @@ def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> lis
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
-                folder.append(search_row(done.key, done.calls, done.error))
-                yield done.key, None if done.error else done.result
+                # Failures are journalled as well: the calls before them were paid for, and count against the budget.
+                name = str(done.key)
+                folder.append(search_row(name, done.calls, done.error))
+                yield name, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
@@ -61,12 +63,22 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     for name, chosen in sets.items():
         tuning = pools.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
+            # Every search names its calls alike; the journal holds them all, so each gets a prefix of its own.
 
             def named(jobs: Iterable[tuple[str, Steps]], prefix: str = f"{name}/{number}") -> Iterator[tuple[str, Any]]:
                 for key, value in ask((f"{prefix}/{key}", steps) for key, steps in jobs):
                     yield key.removeprefix(f"{prefix}/"), value
 
-            order = {"trained_on": name, "seed": recipe.seed, "number": number}
-            likelihood = recipe.eval.answer == "likelihood"
-            found.append(search_both(recipe.rop, tuning, named, planned.scorer, **order, likelihood=likelihood))
+            found.append(
+                search_both(
+                    recipe.rop,
+                    tuning,
+                    named,
+                    planned.scorer,
+                    trained_on=name,
+                    seed=recipe.seed,
+                    number=number,
+                    likelihood=recipe.eval.answer == "likelihood",
+                )
+            )
     return found

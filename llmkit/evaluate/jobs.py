@@ -18,6 +18,8 @@ from llmkit.steps import mapped
 from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
+TextPairs = list[tuple[str, str]]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -40,6 +42,7 @@ class Job:
 
     @property
     def key(self) -> str:
+        # A resumed run finds its answers by this text, also in journals of earlier releases: its form is fixed.
         v = self.variant
         found = (self.instructions.trained_on, str(self.instructions.seed)) if self.meta else ("", "")
         return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
@@ -55,7 +58,9 @@ def _asked_again(request: Request) -> Request:
     return replace(request, replicate=request.replicate + 1_000_000)
 
 
-def demos(recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody) -> tuple[list, list]:
+def demos(
+    recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody
+) -> tuple[TextPairs, TextPairs]:
     """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
     examples = pools.worked_examples(train, count) if "examples" in needs else []
@@ -77,6 +82,7 @@ def wanted(
     """Every answer that is wanted, in the order in which results are kept."""
     noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
+    # Judged by the clean questions: noise makes English look like another language.
     clean = {v.question.id: v.question.text for v in variants}
     english = is_english(clean.values(), for_english)
 
@@ -89,6 +95,7 @@ def wanted(
     jobs = []
     for cls in arms:
         searched = cls.needs & {"correction", "guidance"}
+        # An arm that uses nothing searched asks the same under every set of instructions: once is enough.
         sets = {id(i): made(cls, i) for i in (found if searched else found[:1])}
         for variant in variants:
             for instructions in fitting(found, variant) if searched else found[:1]:
@@ -129,6 +136,6 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         cut=bool(answer and answer.reply.finish_reason == "length"),
         corrected_text=answer.corrected_text if answer else None,
         fallback=answer.fallback if answer else None,
-        error=scrub(done.error.message) if done.error else None,
+        error=scrub(done.error.message) if done.error else None,  # a server may quote the key it was sent
         meta=job.meta,
     )

@@ -35,6 +35,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
         "edits": [e._asdict() for e in variant.edits],
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
+        # Of several calls, as votes are, only the arm knows which one is the answer.
         "said": done.result.reply.text if done.result else None,
         "calls": [call_row(c) for c in done.calls],
     }
@@ -59,7 +60,7 @@ def call_row(call: Call) -> JournalRow:
     }
 
 
-def answers(row: JournalRow, job: Job, engines: Engines | None) -> bool:
+def answers(row: Mapping[str, Any], job: Job, engines: Engines | None) -> bool:
     """Whether a journalled outcome is what `job` comes to now: the same text, the same requests, and, where `engines`
     are given, the same model. Noise, instructions, prompts and weights may have changed since it was written."""
     if row["text"] != job.variant.text:
@@ -83,10 +84,11 @@ class _Differs(Exception):
     """What a job asks now is not what was journalled."""
 
 
-def _asks(call: JournalRow, request: Request, engines: Engines | None) -> bool:
+def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) -> bool:
+    # The key covers model, sampling and messages. Where the identity would cost a request, the messages have to do.
     if engines is not None:
-        return call["id"] == cache_key(engines[request.role].identity, request)
-    return call["continuation"] == request.continuation and call["messages"] == _messages(request)
+        return bool(call["id"] == cache_key(engines[request.role].identity, request))
+    return bool(call["continuation"] == request.continuation and call["messages"] == _messages(request))
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
@@ -109,6 +111,7 @@ class KnownReplies:
         self._cache = cache
 
     def get(self, key: str) -> Reply | None:
+        # Without the place: the journal's rows are of this generation alone.
         if key in self._mine:
             return decode_reply(self._mine[key])
         return self._cache.get(key + self._place) if self._cache else None

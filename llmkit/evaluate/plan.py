@@ -129,6 +129,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
+    # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
@@ -137,6 +138,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
         recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
     )
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = pools.near_duplicates(train + dev + tuned, questions)

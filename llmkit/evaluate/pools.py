@@ -99,10 +99,11 @@ def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question],
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
     """The train and dev pools. DataError where one of their questions is asked in the test as well."""
     size = recipe.rop.search.pool
-    data = recipe.data.model_copy(update={"limit": None})
+    data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
     for split in ("train", "dev"):
         pool = load(data, split, recipe.seed)
+        # A seed of its own for each split: the pools stay the same whatever else is drawn.
         pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
     refuse_leaks(pools[0] + pools[1], questions)
     return pools[0], pools[1]
@@ -138,6 +139,7 @@ def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: f
     found = []
     for question in pool:
         mine = _words(question.text)
+        # Where one has so many more words the Jaccard index cannot reach `least`: leaving these out makes it quick.
         close = [(i, words) for i, words in tested if min(len(words), len(mine)) >= least * max(len(words), len(mine))]
         name, words = max(close, key=lambda t: len(mine & t[1]) / len(mine | t[1]), default=("", frozenset()))
         if words and (alike := len(mine & words) / len(mine | words)) >= least:

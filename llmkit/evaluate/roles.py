@@ -15,6 +15,7 @@ ROLES: tuple[Role, ...] = ("answerer", "optimizer", "corrector")
 
 def engines_of(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
     """The engine of each role; roles with the same model share one."""
+    # By path: a second copy of a model might not fit beside the first, and could not share its batches.
     opened: dict[str | None, Engine] = {}
     for model in (model_of(recipe, role) for role in ROLES):
         if model.path not in opened:

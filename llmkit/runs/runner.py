@@ -135,6 +135,7 @@ class _Run:
         more = True
         try:
             while more or self.open:
+                # New jobs first, one reply after: the engine always has all that can be asked by now.
                 while more and self.open < self.runner.open_jobs:
                     job = next(jobs, None)
                     if job is None:
@@ -149,6 +150,7 @@ class _Run:
                     yield from self.taken()
         except (EngineError, Incomplete) as error:
             yield from self.taken()
+            # An engine that never answered was not interrupted but does not work: nothing is there to go on from.
             if isinstance(error, Incomplete) or not self.runner.asked:
                 raise
             saved = "what finished is saved, and the same command goes on from there"
@@ -196,7 +198,7 @@ class _Run:
         key = cache_key(engine.identity, request)
         if runner.cache and (reply := runner.cache.get(key)):
             self.place(job, place, Call(request, reply, key, cached=True))
-        elif key in self.by_cache_key:
+        elif key in self.by_cache_key:  # before the budget: joining costs nothing
             self.by_cache_key[key].waiting.append((job, place, request))
         else:
             self.check_budget()
@@ -229,11 +231,13 @@ class _Run:
                 runner.cache.put(flight.cache_key, reply)
         seconds = now - flight.submitted
         for i, (job, place, request) in enumerate(flight.waiting):
+            # One of those that share a request bears its time, or the calls would add up to more than the run took.
             if isinstance(reply, Reply):
                 self.place(job, place, Call(request, reply, flight.cache_key, i > 0, 0.0 if i else seconds))
             else:
                 job.replies[place] = reply
             self.advance(job)
+        # With nothing in flight there is nothing to stop: the last reply may go past the budget.
         if self.flights:
             self.check_budget()
 
