@@ -16,7 +16,6 @@ PACKAGE = '''
 from llmkit.perturb import WordEdit, operator
 from llmkit.rop import Arm, arm
 from llmkit.tasks import GeneratedTask, Item, Scorer, scorer, task
-from llmkit.types import Answer
 
 
 @task("doubles")
@@ -33,7 +32,7 @@ class Begging(Arm):
     """Asks nicely."""
 
     def ask(self, variant):
-        return Answer((yield from self.answer(variant.text, variant, "I beg you, answer this.")))
+        return (yield from self.answer(variant.text, variant, "I beg you, answer this."))
 
 
 @operator("shout", level="word")

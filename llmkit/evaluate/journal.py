@@ -35,6 +35,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
         "said": done.result.reply.text if done.result else None,
+        "arm_parsed": done.result.parsed if done.result else None,
         "calls": [call_row(c) for c in done.calls],
     }
 

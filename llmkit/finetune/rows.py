@@ -15,6 +15,7 @@ from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
+from llmkit.tasks import kind_of
 from llmkit.types import Message, Question
 
 
@@ -47,7 +48,7 @@ class Row:
 def ask(question: Question, text: str, instruction: str | None = None) -> str:
     """The prompt that `llmkit eval` sends for a question under the arm `stand`, or under a guidance instruction as
     `llmkit rop` sends it: one template for train and test."""
-    form = render(f"format/{question.kind}-v1")
+    form = kind_of(question).format_request()
     words = instruction or render("arms/stand-v1")
     return render("answer-v1", instruction=words, format=form, demos=[], question=text)
 

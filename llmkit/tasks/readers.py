@@ -6,12 +6,10 @@ import re
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
 from typing import Protocol
 
 from llmkit.tasks import claims, language, numbers, numerals
 from llmkit.tasks.text import LABELS, normalise
-from llmkit.types import Kind
 
 _OPENING = " \t\r\n*_`\"'“”‘’:：$\\([{（「【→>-–—"
 _CLOSING = " \t\r\n*_`\"'“”‘’.,;:!$\\)]}<。，！）」】।۔؟"
@@ -45,7 +43,7 @@ def paragraph(content: str) -> str:
     return re.split(r"\n\s*\n", content.lstrip(), maxsplit=1)[0]
 
 
-class Numeric:
+class NumberReader:
     """A number in a `numbers.plain` text: "$1,200.50" is "1200.5", "1/2" is "0.5", "sixty-four" is "64".
 
     Right behind a marker the first number counts, or what an equation that begins there comes to; else see `claims`.
@@ -133,7 +131,7 @@ def _words(spaced: str, unspaced: str) -> str:
 _IN_WORD = "[\\w\u0300-\u036f\u064b-\u0652\u0900-\u0963\u0981-\u09e3]"
 
 
-class Boolean:
+class YesNoReader:
     """Yes or no; true and false count as them, and "not true" as no. "Yes, as no one came" is yes."""
 
     _yes = _words(language.YES, language.YES_UNSPACED)
@@ -208,7 +206,7 @@ _SURELY_NOT = re.compile(
 )
 
 
-class Text:
+class TextReader:
     """Free text: what stands behind the marker, else the last quoted words of the last line, else that line."""
 
     _quoted = re.compile(r"[\"“]([^\"“”\n]{1,200})[\"”]")
@@ -233,7 +231,7 @@ class Text:
 _LATIN = r"[A-Za-z0-9_'’\u00c0-\u024f]"
 
 
-class Choice:
+class ChoiceReader:
     """The label of an option; its own text or value counts too. The article "A" and the pronoun "I" are no labels."""
 
     def __init__(self, options: tuple[str, ...]) -> None:
@@ -283,7 +281,7 @@ class Choice:
             or self._text(
                 self._option.match(start.casefold()) or self._option.match(_ARTICLE.sub("", start.casefold()))
             )
-            or self._values.get(Numeric().leading(numbers.plain(line)))
+            or self._values.get(NumberReader().leading(numbers.plain(line)))
         )
 
     def near(self, content: str) -> str | None:
@@ -311,7 +309,7 @@ class Choice:
             self._label(_last_affirmed(self._marked, text))
             or self._name(_last(self._named, text))
             or self._label(_last_affirmed(self._bare, text))
-            or (self._values.get(Numeric().anywhere(numbers.plain(text))) if self._values else None)
+            or (self._values.get(NumberReader().anywhere(numbers.plain(text))) if self._values else None)
             or self._text(_last_affirmed(self._option, text.casefold()))
         )
 
@@ -363,11 +361,3 @@ def _by_key(options: tuple[str, ...], key: Callable[[str], str | None]) -> dict[
     """Labels by what `key` makes of their options, where it tells the options apart."""
     keys = [key(option) for option in options]
     return {k: label for k, label in zip(keys, LABELS, strict=False) if k and keys.count(k) == 1}
-
-
-@lru_cache(maxsize=4096)
-def reader(kind: Kind, options: tuple[str, ...], question: str) -> Reader:
-    """The reader for one kind of answer; `options` matter for `choice` alone, the question's text for numbers."""
-    if kind == "choice":
-        return Choice(options)
-    return Numeric(question) if kind == "numeric" else {"boolean": Boolean, "text": Text}[kind]()

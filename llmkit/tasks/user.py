@@ -16,6 +16,7 @@ from llmkit.recipe.schema import DataSection
 from llmkit.registry import nearest
 from llmkit.tasks import sources
 from llmkit.tasks.base import Item, question
+from llmkit.tasks.kinds import KINDS
 from llmkit.tasks.sources import Row
 from llmkit.tasks.splits import digest, split_all
 from llmkit.tasks.text import normalise
@@ -24,8 +25,9 @@ from llmkit.types import Question
 
 def read(data: DataSection) -> tuple[list[Question], int]:
     """The questions of `data.path` in the order of the file, and the count of bad rows left out."""
-    if data.kind == "choice" and data.options is None:
-        raise UsageError("`data.kind: choice` needs `data.options`", "name the field that holds the list of options")
+    if KINDS[data.kind].has_options and data.options is None:
+        hint = "name the field that holds the list of options"
+        raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
     questions: list[Question] = []
     lines: dict[str, str] = {}  # where each id stood
     texts: dict[str, int] = {}  # how often each text stood
