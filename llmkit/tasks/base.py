@@ -75,14 +75,14 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, row: Mapping[str, Any]) -> Item:
-        """One row of the official files."""
+        """Reads one row of the official files."""
 
     def read_hub(self, row: Mapping[str, Any]) -> Item:
-        """One row of the hub's version; most have the official fields."""
+        """Reads one row of the hub's version, which mostly has the official fields."""
         return self.read(row)
 
     def wanted(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of the hub's version is of this set at all."""
+        """Returns whether a row of the hub's version belongs to this set at all."""
         return True
 
 
@@ -94,7 +94,7 @@ class GeneratedTask(ABC):
 
     @abstractmethod
     def generate(self, split: str, size: int, levels: Sequence[int], seed: int) -> Iterator[Item]:
-        """`size` different questions of one split; a smaller size is the beginning of a larger one."""
+        """Yields `size` different questions of one split; a smaller size is the beginning of a larger one."""
 
 
 def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -> Question:

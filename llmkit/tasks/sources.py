@@ -13,12 +13,12 @@ from llmkit.errors import DataError
 from llmkit.parsing import parse_json
 from llmkit.tasks.base import Hub
 
-Row = tuple[str, Any]
-"""Where the row stands (`file:line`), and the row, or the DataError that reading it gave."""
+PlacedRow = tuple[str, Any]
+"""The place of a row (`file:line`), and the row, or the DataError that reading it gave."""
 
 
 def decode(raw: bytes, name: str) -> str:
-    """Text from UTF-8 bytes; a DataError names the first bad line."""
+    """Returns text from UTF-8 bytes; a DataError names the first bad line."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -26,8 +26,8 @@ def decode(raw: bytes, name: str) -> str:
         raise DataError(f"{name}:{line}: not UTF-8 (byte 0x{raw[error.start]:02x})", "save the file as UTF-8") from None
 
 
-def json_rows(text: str, name: str) -> Iterator[Row]:
-    """Rows of a JSON list, of the `examples` of a BIG-bench task, or of JSON lines."""
+def json_rows(text: str, name: str) -> Iterator[PlacedRow]:
+    """Yields the rows of a JSON list, of the `examples` of a BIG-bench task, or of JSON lines."""
     try:
         value = parse_json(text)
     except json.JSONDecodeError as error:
@@ -42,8 +42,8 @@ def json_rows(text: str, name: str) -> Iterator[Row]:
         yield f"{name}: row {index}", row
 
 
-def json_lines(text: str, name: str) -> Iterator[Row]:
-    """One row a line; a line that is no JSON object comes as its DataError."""
+def json_lines(text: str, name: str) -> Iterator[PlacedRow]:
+    """Yields one row a line; a line that is no JSON comes as its DataError."""
     for index, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -53,8 +53,8 @@ def json_lines(text: str, name: str) -> Iterator[Row]:
             yield f"{name}:{index}", DataError(f"not JSON ({error.msg})")
 
 
-def csv_rows(text: str, name: str) -> Iterator[Row]:
-    """One row a record, under the names of the first line."""
+def csv_rows(text: str, name: str) -> Iterator[PlacedRow]:
+    """Yields one row a record, under the names of the first line."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     while True:
         start = reader.line_num + 1
@@ -72,8 +72,8 @@ def csv_rows(text: str, name: str) -> Iterator[Row]:
             yield where, row
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """One row a record."""
+def parquet_rows(path: Path) -> Iterator[PlacedRow]:
+    """Yields one row a record."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,8 +85,8 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         yield f"{path}: row {index}", row
 
 
-def hub_rows(hub: Hub, part: str) -> Iterator[Row]:
-    """Rows of one part of a set on the hub, by `datasets.load_dataset`; whatever it raises goes through."""
+def hub_rows(hub: Hub, part: str) -> Iterator[PlacedRow]:
+    """Yields the rows of one part of a set on the hub, by `datasets.load_dataset`; whatever it raises goes through."""
     import datasets
 
     _knock(hub)
