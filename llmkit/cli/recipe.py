@@ -127,11 +127,13 @@ def init(
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     """What the format alone does not know: names that do not exist, and gates that could not pass."""
+    from llmkit.engines import engine_class
     from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
     from llmkit.perturb.spec import names
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
+    from llmkit.recipe.schema import ModelSection
     from llmkit.rop import ARMS
     from llmkit.tasks import KINDS, SCORERS, TASKS
 
@@ -147,6 +149,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
     attempt("data.kind", KINDS.__getitem__, recipe.data.kind)
+    attempt("engine.kind", engine_class, ModelSection(), recipe.engine)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, given in enumerate(recipe.perturb.conditions):
         for spec in names(given) or [given]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from llmkit.engines.base import EngineIdentity, Key
@@ -44,6 +44,14 @@ class OpenAIEngine:
 
     Knowing its identity takes a few short calls: the servers are checked and their canaries compared.
     """
+
+    kind: ClassVar[str] = "openai"
+    identity_is_local: ClassVar[bool] = False
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether the recipe gives the address of a server."""
+        return bool(section.base_url)
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         if model.adapter:
@@ -172,7 +180,7 @@ class OpenAIEngine:
             )
         reported = () if canary.tells else (("model", canary.model), ("system_fingerprint", canary.fingerprint))
         self._identity = EngineIdentity(
-            kind="openai",
+            kind=self.kind,
             version="1",
             model=first.model,
             revision=self._model.revision or "not stated",

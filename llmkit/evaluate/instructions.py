@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmkit.conditions import POOLED, Condition
-from llmkit.engines import Engine, engine_kind
+from llmkit.engines import Engine
 from llmkit.evaluate import pools, provenance
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
+from llmkit.evaluate.roles import are_local
 from llmkit.perturb.spec import names
 from llmkit.rop import Instructions, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
@@ -28,9 +29,9 @@ def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> lis
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
-    # Who a server is cannot be known without calling it; the search has called it.
-    local = engine_kind(planned.recipe.model, planned.recipe.engine) != "openai"
-    write(found, planned, folder, runner.engines if local or planned.searches else None)
+    # A server's identity is known only after a request, and only a search has made one by now.
+    known = planned.searches or are_local(runner.engines)
+    write(found, planned, folder, runner.engines if known else None)
     return found
 
 

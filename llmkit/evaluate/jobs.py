@@ -14,6 +14,7 @@ from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
+from llmkit.steps import mapped
 from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
@@ -46,20 +47,12 @@ class Job:
     def steps(self) -> Steps:
         """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
         steps = self.arm.ask(self.variant)
-        return _again(steps) if self.variant.condition == REPLICATE else steps
+        return mapped(steps, _asked_again) if self.variant.condition == REPLICATE else steps
 
 
-def _again(steps: Steps) -> Steps:
-    def marked(request: Request) -> Request:
-        return replace(request, replicate=request.replicate + 1_000_000)
-
-    asked = next(steps)
-    while True:
-        try:
-            replies = yield [marked(r) for r in asked] if isinstance(asked, list) else marked(asked)
-            asked = steps.send(replies)
-        except StopIteration as end:
-            return end.value
+def _asked_again(request: Request) -> Request:
+    # Far above the replicates that an arm asks for itself, as the votes of self_consistency are.
+    return replace(request, replicate=request.replicate + 1_000_000)
 
 
 def demos(recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody) -> tuple[list, list]:

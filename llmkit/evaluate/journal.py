@@ -10,6 +10,7 @@ from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encod
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
 from llmkit.runs import Finished
+from llmkit.steps import drive
 from llmkit.tasks import Scorer
 from llmkit.types import Call, Outcome, Reply, Request, Role
 
@@ -64,19 +65,23 @@ def answers(row: Row, job: Job, engines: Engines | None) -> bool:
     are given, the same model. Noise, instructions, prompts and weights may have changed since it was written."""
     if row["text"] != job.variant.text:
         return False
-    calls, steps, sent = iter(row["calls"]), job.steps(), None
+    calls = iter(row["calls"])
+
+    def journalled(request: Request) -> Reply:
+        call = next(calls, None)
+        if call is None or not _asks(call, request, engines):
+            raise _Differs
+        return decode_reply(call["reply"])
+
     try:
-        while True:
-            wanted = steps.send(sent)
-            replies = []
-            for request in wanted if isinstance(wanted, list) else [wanted]:
-                call = next(calls, None)
-                if call is None or not _asks(call, request, engines):
-                    return False
-                replies.append(decode_reply(call["reply"]))
-            sent = replies if isinstance(wanted, list) else replies[0]
-    except StopIteration:
-        return next(calls, None) is None
+        drive(job.steps(), journalled)
+    except _Differs:
+        return False
+    return next(calls, None) is None
+
+
+class _Differs(Exception):
+    """What a job asks now is not what was journalled."""
 
 
 def _asks(call: Row, request: Request, engines: Engines | None) -> bool:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmkit.conditions import Condition
+from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools, provenance
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
+from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
 from llmkit.runs.samples import read_samples
 from llmkit.tasks import SCORERS, Scorer
@@ -114,6 +116,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     """
     arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     scorer = SCORERS[recipe.eval.scorer]()
+    engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0

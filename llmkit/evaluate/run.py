@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines import Engine, ResponseCache, engine_kind
+from llmkit.engines import Engine, ResponseCache, engine_class
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
@@ -18,7 +18,7 @@ from llmkit.evaluate.generations import Generations, IfChanged
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
-from llmkit.evaluate.roles import batch_noise, dtype_of, engines_of
+from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
 from llmkit.measure.gates import GateResult
 from llmkit.recipe import Loaded, digest, to_yaml
@@ -71,16 +71,16 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = engines_of(loaded.recipe, stack)
-        if not quiet and (remark := batch_noise(loaded.recipe, engines)):
+        if not quiet and (remark := batch_noise(loaded.recipe, engines["answerer"])):
             print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
-        dtype = dtype_of(loaded.recipe, engines)
+        dtype = dtype_of(engines["answerer"])
         folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         generations = Generations(folder, if_changed)
         if if_changed == "anew" and any(folder.entries()):
             generations.begin()
-        if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
+        if not are_local(engines):
             engines = generations.watch(engines)
             if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
                 generations.confirm(engines)
@@ -115,8 +115,8 @@ def _answer(
     quiet: bool,
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
-    # Who a server is cannot be known without calling it, and a run that is finished must not need it.
-    local = None if engine_kind(planned.recipe.model, planned.recipe.engine) == "openai" else engines
+    # A server's identity is known only after a request, and a run that is finished must not need its server.
+    local = engines if are_local(engines) else None
     jobs_by_key = {job.key: job for job in wanted}
     known = {
         row["key"]: Sample.from_row(row)
@@ -149,8 +149,14 @@ def open_folder(
     if shard:
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
-    similar = [asdict(pair) for pair in planned.similar]
-    facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
-    facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
-    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
+    facts = {
+        "command": command,
+        "engine": engine_class(recipe.model, recipe.engine).kind,
+        "shard": shard and list(shard),
+        "dtype": dtype,
+        "set_aside": dict(planned.aside),
+        "system_prompt": system,
+        "near_duplicates": [asdict(pair) for pair in planned.similar],
+    }
+    folder.write_json("run.json", facts)
     return folder

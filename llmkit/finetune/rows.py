@@ -15,7 +15,7 @@ from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
-from llmkit.tasks import kind_of
+from llmkit.tasks import question_prompt
 from llmkit.types import Message, Question
 
 
@@ -41,16 +41,8 @@ class Row:
         if self.question is not None and self.plain:
             return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
-            return (Message("user", ask(self.question, text, instruction)),)
+            return (Message("user", question_prompt(self.question, text, instruction)),)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
-
-
-def ask(question: Question, text: str, instruction: str | None = None) -> str:
-    """The prompt that `llmkit eval` sends for a question under the arm `stand`, or under a guidance instruction as
-    `llmkit rop` sends it: one template for train and test."""
-    form = kind_of(question).format_request()
-    words = instruction or render("arms/stand-v1")
-    return render("answer-v1", instruction=words, format=form, demos=[], question=text)
 
 
 def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
@@ -99,7 +91,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
             rows.append(_verbalised(question, str(task), source.correction))
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
-        prompt = (Message("user", ask(question, question.text)),)
+        prompt = (Message("user", question_prompt(question, question.text)),)
         rows.append(Row(question.id, prompt, answer, question.text, question=question, correction=source.correction))
     return rows
 

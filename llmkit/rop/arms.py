@@ -14,7 +14,7 @@ from llmkit.registry import Registry
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
 from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
-from llmkit.tasks import extract, kind_of
+from llmkit.tasks import extract, kind_of, question_prompt
 from llmkit.tasks.text import LABELS
 from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
 
@@ -66,18 +66,13 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one question: what all questions share first, byte for byte, and the question last."""
+        """The prompt for one wording of a question, with the noise that falls on the instruction or on the demos."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
             demos = [(self.context.noise(q, variant), a) for q, a in demos]
-        return render(
-            "answer-v1",
-            instruction=instruction,
-            format="" if self.by_likelihood(variant) else kind_of(variant.question).format_request(),
-            demos=[{"question": q, "answer": a} for q, a in demos],
-            question=text,
-        )
+        asks_for_words = not self.by_likelihood(variant)
+        return question_prompt(variant.question, text, instruction, demos, answer_format=asks_for_words)
 
     def by_likelihood(self, variant: Variant) -> bool:
         """Returns whether this question is answered by the likeliest answer: its kind has to know all possible ones."""

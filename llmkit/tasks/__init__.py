@@ -1,6 +1,7 @@
 """Question sets: read or made, split without leaks, and their answers extracted and scored."""
 
 from llmkit.tasks import generated, sets
+from llmkit.tasks.asking import question_prompt
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
 from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
@@ -25,6 +26,7 @@ __all__ = [
     "kind_of",
     "load",
     "normalise",
+    "question_prompt",
     "recorded_kind",
     "render_options",
     "score",

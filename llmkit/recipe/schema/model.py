@@ -33,7 +33,8 @@ class ModelSection(Section):
 class EngineSection(Section):
     """What runs the model. `auto`: a server if `base_url` is given, else vLLM if it imports, else transformers."""
 
-    kind: Literal["auto", "vllm", "openai", "transformers"] = "auto"
+    kind: str = "auto"
+    """`auto`, `vllm`, `openai`, `transformers`, or an engine that another package brings."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_model_len: int | None = Field(None, ge=16)
     """Longest prompt plus reply, in tokens. Default: the model's own limit, at most 4096."""
