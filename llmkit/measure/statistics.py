@@ -109,17 +109,6 @@ def worth(questions: int, clusters: int) -> int:
     return math.isqrt(questions * clusters)
 
 
-def chance(gold: str, options: Sequence[str] = ()) -> float:
-    """How often blind guessing is right: one over the options, a half for yes or no, nothing for numbers and free text.
-
-    >>> chance("B", ["red", "green", "blue", "white", "black"]), chance("yes"), chance("18")
-    (0.2, 0.5, 0.0)
-    """
-    if options:
-        return 1 / len(options)
-    return 0.5 if gold.strip().lower() in ("yes", "no") else 0.0
-
-
 # --- paired tests ------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from llmkit.recipe import load as load_recipe
 from llmkit.runs import Run, RunFolder
 from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
-from llmkit.types import Question
+from llmkit.types import Question, Reply
 
 
 def accuracy(result, arm, condition):
@@ -342,6 +342,26 @@ def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path
     assert page.rows[1].accuracy["noisy"].value == 1
     assert rescore(result.folder, loaded).changed == 0
     monkeypatch.undo()
+
+
+def test_what_an_arm_knows_is_scored_again_without_reading_a_reply(run, monkeypatch):
+    """An answer by likelihood is no reply that a scorer has to understand; runs of before kept its sentence alone."""
+
+    def answer(request):
+        return Reply("", logprobs=(-0.1 if request.continuation == "The answer is yes" else -2.0,))
+
+    result, _ = run(answer, "eval", data__task="coin_flip", eval__answer="likelihood", eval__arms=["stand"])
+    verdicts = [(s.outcome.parsed, s.outcome.correct) for s in result.samples]
+    assert {parsed for parsed, _ in verdicts} == {"yes"}
+    assert {correct for _, correct in verdicts} == {True, False}
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml")
+    journal = result.folder / "samples.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    journal.write_text("".join(json.dumps({k: row[k] for k in row if k != "arm_parsed"}) + "\n" for row in rows))
+    assert rescore(result.folder, loaded).changed == 0
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: None)
+    assert rescore(result.folder, loaded).changed == 0
 
 
 def against_itself(folder):
