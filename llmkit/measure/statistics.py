@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmkit.numerics import root, student_t
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Hashable, Iterator
 
     import numpy as np
 
@@ -36,9 +38,7 @@ def z_value(level: float) -> float:
 
 def t_value(level: float, clusters: float) -> float:
     """The two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
-    return float(stdtrit(max(clusters - 1, 1), (1 + level) / 2))
+    return student_t((1 + level) / 2, max(clusters - 1, 1))
 
 
 # --- single rates ------------------------------------------------------------------------------------------------
@@ -256,10 +256,10 @@ def mean_interval(
             beyond = sign * rows[:, 0] - theta * np.minimum(rows[:, 1], size)
             return _chance_not_negative(beyond, alike, noise**2 / 2) + nothing - tail
 
-        found = limit if excess(limit, sizes[-1]) >= 0 else _root(excess, sign * value, limit, sizes[-1])
+        found = limit if excess(limit, sizes[-1]) >= 0 else root(excess, sign * value, limit, sizes[-1])
         for size in sizes[-2::-1]:
             if found > 0 and excess(found, size) < 0:
-                found = _root(excess, 0.0, found, size) if excess(0.0, size) > 0 else 0.0
+                found = root(excess, 0.0, found, size) if excess(0.0, size) > 0 else 0.0
         return found
 
     return -end(-1.0, -least), end(1.0, greatest)
@@ -293,13 +293,6 @@ def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -
     u = step * odd
     transform = np.exp(-0.5 * (noise * u) ** 2) * np.prod(np.cos(np.outer(excess, u) / 2) ** times[:, None], axis=0)
     return 0.5 + float((np.sin(u * mean) * transform / odd).sum()) / math.pi
-
-
-def _root(falling: Callable[..., float], low: float, high: float, *more: float) -> float:
-    """Finds where a falling function crosses 0; `more` are its other arguments."""
-    from scipy.optimize import brentq
-
-    return float(brentq(falling, low, high, args=more, xtol=1e-12))
 
 
 def contrasts(
