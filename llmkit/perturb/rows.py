@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
+from llmkit.extras import need
 from llmkit.parsing import parse_json
 from llmkit.perturb.english import SAMPLE
 from llmkit.recipe.schema import DataSection
@@ -163,6 +164,7 @@ class Rows:
             yield question.id, fields
 
     def _hub(self, name: str) -> Iterator[tuple[str, Any]]:
+        need("datasets", extra="hf", what=f"`hub:{name}`")
         import datasets
 
         name, _, split = name.partition(":")
@@ -264,6 +266,7 @@ def _lines(path: Path) -> int | None:
 
 
 def _parquet_total(path: Path) -> int:
+    need("pyarrow", extra="parquet", what=str(path))
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.extras import need
 from llmkit.tasks import cache, sources
 from llmkit.tasks.base import Item, Task, question
 from llmkit.tasks.sources import Row
@@ -56,6 +57,8 @@ def _from_hub(task: Task, folder: Path | None, missing: list[str], skip_bad: boo
     kept = cache.folder(task, [repr(task.hub).encode()])
     if (questions := cache.read(kept)) is not None:
         return questions, 0
+    instead = f"or give a folder with {' and '.join(missing)} as --data-dir"
+    need("datasets", extra="hf", what=f"`{task.name}` from the hub", instead=instead)
     try:
         rows = {
             part: [(where, row) for where, row in sources.hub_rows(task.hub, part) if task.wanted(row)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.extras import need
 from llmkit.parsing import parse_json
 from llmkit.tasks.base import Hub
 
@@ -74,6 +75,7 @@ def csv_rows(text: str, name: str) -> Iterator[Row]:
 
 def parquet_rows(path: Path) -> Iterator[Row]:
     """One row a record."""
+    need("pyarrow", extra="parquet", what=str(path))
     import pyarrow as pa
     import pyarrow.parquet as pq
 
