@@ -20,7 +20,8 @@ def write(
 ) -> list[Path]:
     """Writes report.html, outcomes.csv, outcomes.parquet and, where there are gates, junit.xml. Returns their paths.
 
-    Without pyarrow there is no outcomes.parquet; outcomes.csv has the same rows. What the report says of model, seed and instructions is read from the other files in the run folder.
+    Without pyarrow there is no outcomes.parquet; outcomes.csv has the same rows. What the report says of model, seed
+    and instructions is read from the other files in the run folder.
     """
     from llmkit.report import html, junit, tabular
 
