@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_a_server_is_measured_and_repaired_and_its_runs_are_compared(llmkit, ser
         done = llmkit("runs", *arguments)
         assert done.returncode == 0, done.stderr
         assert Path(folders[0]).name in done.stdout
+
+
+def test_the_readmes_example_of_a_missing_extra_is_what_is_printed(llmkit):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command, error, hint = re.search(r"\$ llmkit (.*)\n(error: .*)\n(hint: .*pip install.*)\n", readme).groups()
+    assert llmkit(*command.split()).stderr.endswith(f"{error}\n{hint}\n")
 
 
 @pytest.mark.parametrize(

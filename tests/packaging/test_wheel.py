@@ -92,7 +92,7 @@ def test_the_installed_adapters_are_found(installed, tmp_path):
 
 def test_the_readme_installs_from_the_repository_and_from_no_index(tmp_path):
     """llmkit-robust is not published yet, and `llmkit` would be somebody else's package."""
-    lines = re.findall(r"pip install ([^`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    lines = re.findall(r"`pip install ([^`\n]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert lines, "README.md says how to install"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for line in lines:
