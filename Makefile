@@ -60,6 +60,7 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@echo "Setting up $(VENV): about 3 GB and two to four minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --no-deps -r requirements/cpu.txt
+	@$(BIN)/python -m pip uninstall -qq -y llmkit  # the distribution's name until November 2026
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 

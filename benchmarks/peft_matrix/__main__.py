@@ -24,7 +24,18 @@ def main(flags: list[str]) -> int:
         tests, cache, report = unpack(folder), folder / "hub", folder / "junit.xml"
         fill_cache(cache)
         install_quantisers(folder / "quantisers")
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "peft_matrix.plugin", "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "2",
+            "-p",
+            "peft_matrix.plugin",
+            "-p",
+            "no:cacheprovider",
+        ]
         command += ["-W", "ignore", f"--junitxml={report}", str(tests), *flags]
         path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(folder / "quantisers"))))
         changed = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}

@@ -18,7 +18,6 @@ from llmkit.talklora import TalkLoraConfig, TalkLoraModel
 from peft_matrix.cases import INLINE, LISTS
 from peft_matrix.expected import reason_of
 
-
 NOT_MERGEABLE = "gates depend on the input: not mergeable by design"
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+from llmkit.extras import installed
 from llmkit.resources import cache_dir
 from llmkit.tasks import base, kinds
 from llmkit.types import Question
@@ -45,8 +46,8 @@ def _code(*modules: str) -> bytes:
 
 
 def read(path: Path) -> list[Question] | None:
-    """Returns the questions kept at `path`, or None where there are none or they are damaged."""
-    if not path.is_dir():
+    """Returns the questions kept at `path`; None where there are none, they are damaged, or pyarrow is not installed."""
+    if not path.is_dir() or not installed("pyarrow"):
         return None
     import pyarrow as pa
 
@@ -66,7 +67,11 @@ def read(path: Path) -> list[Question] | None:
 
 
 def write(path: Path, questions: Sequence[Question]) -> None:
-    """Keeps the questions at `path`. Where the folder cannot be written, or another process was first, does nothing."""
+    """Keeps the questions at `path`. Does nothing without `datasets`, in a folder that cannot be written, or where
+    another process was first.
+    """
+    if not installed("datasets"):
+        return
     import datasets
 
     text_, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))

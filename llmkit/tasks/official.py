@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.extras import need
 from llmkit.records import Record, decode
 from llmkit.tasks import cache, sources
 from llmkit.tasks.base import Hub, Item, Task, question
@@ -62,6 +63,7 @@ def _from_hub(
     kept = cache.folder(task, [repr(hub).encode()])
     if (questions := cache.read(kept)) is not None:
         return questions, 0
+    need("datasets", extra="hf", what=f"`{task.name}` from the hub", instead="or give its files' folder as --data-dir")
     try:
         rows = {
             part: [(where, row) for where, row in sources.hub_rows(hub, part) if task.wanted(row)] for part in hub.parts
