@@ -39,7 +39,7 @@ MINUTES ?= 30
 attack: export OMP_NUM_THREADS := 1
 attack: export HF_HUB_OFFLINE := 1
 attack: $(READY)
-	PYTHONPATH=tests $(BIN)/python -m attack --minutes $(MINUTES)
+	PYTHONPATH=tests $(BIN)/python -m helpers.attack --minutes $(MINUTES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

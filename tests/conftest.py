@@ -33,7 +33,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny real Llama with random weights, a trained tokenizer and a chat template."""
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
 
     return str(make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama"))
 
@@ -52,7 +52,7 @@ def smollm2() -> str:
 def run(tmp_path, monkeypatch):
     """run(answer, command, **overrides) -> (Result, engine), with a scripted engine. A key's dots are written as two
     underscores."""
-    from fakes import FakeEngine
+    from helpers.fakes import FakeEngine
     from helpers.scripted import OVERRIDES, scholar
 
     from llmkit import evaluate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from helpers import benchmarks
 
@@ -85,3 +87,17 @@ def test_a_circle_is_found_through_imports_in_functions(house, tmp_path):
 def test_paragraphs_leave_out_code_tables_and_headings(house):
     text = "# Head\n\none\ntwo\n\n```\ncode\n```\n| a |\n- item\n- item two\n  goes on\n"
     assert list(house.paragraphs(text)) == [(3, "one two"), (10, "- item"), (11, "- item two goes on")]
+
+
+def test_tests_import_their_helpers_in_one_way():
+    """What tests share is below tests/helpers and imported as `helpers.NAME`; scripts in benchmarks are loaded."""
+    tests = benchmarks.ROOT / "tests"
+    roots = {"tests", "benchmarks", *(path.stem for path in tests.iterdir())} - {"helpers", "conftest"}
+    wrong = [
+        f"{path.relative_to(tests)}: {line}"
+        for path in tests.rglob("*.py")
+        for line in re.findall(
+            rf"^\s*(?:from|import) (?:{'|'.join(roots)})\b.*", path.read_text(encoding="utf-8"), re.M
+        )
+    ]
+    assert wrong == []

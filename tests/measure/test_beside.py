@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import UsageError
 from llmkit.measure.beside import beside
 from llmkit.recipe.schema import IntervalSection
-from tests.helpers import synthetic
 
 FAST = IntervalSection(draws=500)
 

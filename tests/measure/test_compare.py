@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import DataError, UsageError
 from llmkit.measure.compare import against, compare
 from llmkit.recipe.schema import IntervalSection
-from tests.helpers import synthetic
 
 FAST = IntervalSection(draws=500)
 

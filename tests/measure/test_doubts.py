@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 
 from llmkit.measure import doubts, gates
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import junit, terminal
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 DROP = Gate(metric="stand.drop", max=0.4)

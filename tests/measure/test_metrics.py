@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
 from llmkit.runs.samples import Sample, read_samples
 from llmkit.types import Outcome, Usage
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=500), family=("gain",))
 

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
@@ -17,7 +18,6 @@ from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import html, write
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
-from tests.helpers import synthetic
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FAST = EvalSection(interval=IntervalSection(draws=200))

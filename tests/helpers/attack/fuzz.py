@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
-from attack.sandbox import Case, Sandbox, invoke
-from fakes import FakeEngine
+from helpers.attack.sandbox import Case, Sandbox, invoke
+from helpers.fakes import FakeEngine
 
 import llmkit.engines
 from llmkit.cli import app
