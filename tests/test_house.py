@@ -93,11 +93,6 @@ def test_tests_import_their_helpers_in_one_way():
     """What tests share is below tests/helpers and imported as `helpers.NAME`; scripts in benchmarks are loaded."""
     tests = benchmarks.ROOT / "tests"
     roots = {"tests", "benchmarks", *(path.stem for path in tests.iterdir())} - {"helpers", "conftest"}
-    wrong = [
-        f"{path.relative_to(tests)}: {line}"
-        for path in tests.rglob("*.py")
-        for line in re.findall(
-            rf"^\s*(?:from|import) (?:{'|'.join(roots)})\b.*", path.read_text(encoding="utf-8"), re.M
-        )
-    ]
-    assert wrong == []
+    imports = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(roots)})\b.*", re.MULTILINE)
+    found = {str(path): imports.findall(path.read_text(encoding="utf-8")) for path in tests.rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines} == {}

@@ -84,6 +84,6 @@ def pickled(weights):
 def test_a_damaged_adapter_is_named_at_the_start(tiny_llama, own_adapter, damage, message):
     damage(own_adapter / "adapter_model.safetensors")
     with pytest.raises(LlmkitError, match=message) as caught:
-        replies("vllm", tiny_llama, str(own_adapter))
+        engine_run.replies("vllm", tiny_llama, str(own_adapter))
     assert type(caught.value) in (DataError, UsageError)
     assert caught.value.hint
