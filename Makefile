@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test attack lint format clean
+.PHONY: demo loop test quick docs attack lint format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -34,6 +34,18 @@ test: export VLLM_CPU_OMP_THREADS_BIND := nobind
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
 
+# What to run between two edits: linters, and the tests that start no model, no server and no second process.
+quick: export OMP_NUM_THREADS := 1
+quick: $(READY) lint
+	$(BIN)/python -m pytest -n 2 -m "not tiny and not e2e and not slow" $(QUICK)
+QUICK := $(addprefix tests/,measure perturb recipe report rop runs tasks test_conditions.py test_house.py)
+
+# The site, in site/: strict, and without the network.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 # Ends with 1 on a finding, and writes benchmarks/results/attack.json and the figures in docs/reliability.md.
 MINUTES ?= 30
 attack: export OMP_NUM_THREADS := 1
@@ -59,4 +71,4 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) runs site .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -7,6 +7,8 @@ import re
 import pytest
 from helpers import benchmarks
 
+import llmkit
+
 TARGETS = {
     "returned dicts": 40,
     "noun clauses": 15,
@@ -96,3 +98,8 @@ def test_tests_import_their_helpers_in_one_way():
     imports = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(roots)})\b.*", re.MULTILINE)
     found = {str(path): imports.findall(path.read_text(encoding="utf-8")) for path in tests.rglob("*.py")}
     assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_the_citation_has_the_version():
+    text = (benchmarks.ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.*)$", text, re.MULTILINE)[1] == llmkit.__version__
