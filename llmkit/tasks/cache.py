@@ -46,7 +46,7 @@ def _code(*modules: str) -> bytes:
 
 
 def read(path: Path) -> list[Question] | None:
-    """Returns the questions kept at `path`; None where there are none, they are damaged, or pyarrow is not installed."""
+    """Returns the questions kept at `path`; None without any, where they are damaged, or without pyarrow."""
     if not path.is_dir() or not installed("pyarrow"):
         return None
     import pyarrow as pa

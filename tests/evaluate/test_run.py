@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 from helpers.scripted import OVERRIDES, scholar
 
 from llmkit import evaluate

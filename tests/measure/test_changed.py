@@ -9,7 +9,8 @@ from dataclasses import replace
 from xml.etree import ElementTree as xml
 
 import pytest
-from fakes import FakeEngine
+from helpers import synthetic
+from helpers.fakes import FakeEngine
 from rich.console import Console
 
 from llmkit import evaluate
@@ -22,7 +23,6 @@ from llmkit.recipe import load
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import comparison, html, junit, summary, tabular, terminal, view
 from llmkit.runs.samples import Sample
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=300))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import benchmarks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -313,10 +312,7 @@ def test_rate_is_wilson_for_lone_questions_and_wider_for_clusters():
 
 def test_the_docs_show_what_the_simulation_found():
     """docs/statistics.md holds the tables of benchmarks/results/coverage.json, word for word."""
-    root = Path(__file__).parents[2]
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", root / "benchmarks" / "coverage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = benchmarks.load("coverage")
     found = json.loads(module.RESULTS.read_text(encoding="utf-8"))
     docs = module.DOCS.read_text(encoding="utf-8")
     assert module.tables(found["designs"]) in docs

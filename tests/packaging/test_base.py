@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 from helpers.installing import ROOT, Environment, attempt, build_wheel, required, run
 
 from llmkit.perturb import OPERATORS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
 from ruamel.yaml import YAML
 
 from llmkit.errors import UsageError
 from llmkit.report.export import export
 from llmkit.runs import Run
-from tests.helpers import synthetic
 
 SYSTEM = "Be brief. {{ not a template }} {% raw"
 
