@@ -33,7 +33,7 @@ def quantised() -> torch.nn.Module:
 
 
 @pytest.mark.parametrize(
-    "config_cls, kwargs", [*((TalkLoraConfig, size) for size in SIZES), (OneExpertConfig, {"r": 8})]
+    ("config_cls", "kwargs"), [*((TalkLoraConfig, size) for size in SIZES), (OneExpertConfig, {"r": 8})]
 )
 def test_an_adapter_trains_and_loads_on_hqq_layers(config_cls: type, kwargs: dict[str, Any], tmp_path: Path) -> None:
     plain = quantised()(IDS).logits

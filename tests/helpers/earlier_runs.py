@@ -1,6 +1,7 @@
 """Makes runs/earlier/runs.tar.xz, run folders of one release that later ones must read: see runs/test_earlier.py.
 
-Called with the release's own code, from the root of its checkout: PYTHONPATH=.:tests python -m helpers.earlier_runs RUNS_TAR_XZ
+Called with the release's own code, from the root of its checkout:
+PYTHONPATH=.:tests python -m helpers.earlier_runs RUNS_TAR_XZ
 """
 
 from __future__ import annotations
