@@ -22,10 +22,9 @@ from pathlib import Path
 
 from llmkit.finetune import finetune
 from llmkit.perturb import make_variants
-from llmkit.prompts import question_prompt
 from llmkit.recipe import load
 from llmkit.recipe.schema import EngineSection, ModelSection, PerturbSection
-from llmkit.tasks import extract, score
+from llmkit.tasks import extract, question_prompt, score
 from llmkit.tasks import load as load_questions
 from llmkit.types import CLEAN, Message, Request, Sampling
 

@@ -34,7 +34,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a tiny real Llama with random weights, a trained tokenizer and a chat template."""
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
 
     return str(make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama"))
 
@@ -52,7 +52,7 @@ def smollm2() -> str:
 @pytest.fixture
 def opens():
     """opens(function of a recipe's model and engine sections): what `engine.kind: fake` opens in this test."""
-    from fakes import fake_kind
+    from helpers.fakes import fake_kind
 
     with ExitStack() as stack:
         yield lambda opened: stack.enter_context(fake_kind(opened))
@@ -62,7 +62,7 @@ def opens():
 def run(tmp_path, monkeypatch, opens):
     """run(answer, command, **overrides) -> (Result, engine), with a scripted engine. A key's dots are written as two
     underscores."""
-    from fakes import FakeEngine
+    from helpers.fakes import FakeEngine
     from helpers.scripted import OVERRIDES, scholar
 
     from llmkit import evaluate

@@ -34,7 +34,7 @@ class Begging(Arm):
     """Asks nicely."""
 
     def ask(self, variant):
-        return Answer((yield from self.answer(variant.text, variant, "I beg you, answer this.")))
+        return (yield from self.answer(variant.text, variant, "I beg you, answer this."))
 
 
 @operator("shout", level="word")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -74,11 +74,11 @@ def score(
     loaded = load(folder.recipe_file, flags.overrides(set_, gates=gate))
     rescored = rescore(folder.folder, loaded)
     if json_:
-        common.print_json({"run": run, "changed": rescored.changed, **rescored.metrics})
+        common.print_json({"run": run, "changed": rescored.changed, **rescored.metrics.as_dict()})
     else:
-        console().print(summary(rescored.metrics, rescored.gates))
+        console().print(summary(rescored.metrics))
         print(f"\n{rescored.changed} of {rescored.outcomes} verdicts changed\nrun: {run}")
-    missing.refuse_too_many(rescored.metrics["failed"], loaded.recipe.eval.max_errors)
+    missing.refuse_too_many(rescored.metrics.failed, loaded.recipe.eval.max_errors)
     gates.enforce(rescored.gates)
 
 

@@ -111,7 +111,10 @@ def measure(
         if not json_:
             _print(result, command)
     if json_:
-        shown = [{"run": str(r.folder), "model_calls": r.model_calls, **r.metrics} for r in results]
+        shown = [
+            {"run": str(r.folder), "model_calls": r.model_calls, **(r.metrics.as_dict() if r.metrics else {})}
+            for r in results
+        ]
         common.print_json(shown if loaded.recipe.data.tasks else shown[0])
     elif len(results) > 1 and not part:
         _print_means(evaluate.means(results))
@@ -155,7 +158,7 @@ def _print(result: Result, command: Command) -> None:
 
     out = console()
     if result.metrics:
-        out.print(summary(result.metrics, result.gates))
+        out.print(summary(result.metrics))
     if command == "rop":
         for instructions in result.instructions:
             label = f" ({instructions.trained_on}, search {instructions.seed})" if len(result.instructions) > 1 else ""

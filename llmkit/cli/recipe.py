@@ -135,7 +135,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     from llmkit.recipe import Fault, Origin
     from llmkit.recipe.schema import ModelSection
     from llmkit.rop import ARMS
-    from llmkit.tasks import SCORERS, TASKS
+    from llmkit.tasks import KINDS, SCORERS, TASKS
 
     recipe, faults = loaded.recipe, []
 
@@ -148,6 +148,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
+    attempt("data.kind", KINDS.__getitem__, recipe.data.kind)
     attempt("engine.kind", engine_class, ModelSection(), recipe.engine)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, given in enumerate(recipe.perturb.conditions):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
 from llmkit.errors import DataError
+
+if TYPE_CHECKING:
+    from llmkit.measure.results import Metrics
+    from llmkit.runs import Run
+    from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -17,11 +22,21 @@ Folder = Annotated[str, typer.Option("--dir", metavar="DIR", help="The folder th
 
 
 @app.command()
-def ls(folder: Folder = "runs", as_json: Json = False) -> None:
+def ls(
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the runs as a page: verdicts, main numbers, history."),
+    ] = None,
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
     """List the runs in a folder, the newest last."""
     from llmkit.runs.listing import listings
 
-    rows = [asdict(listing) for listing in listings(Path(folder))]
+    listed = listings(Path(folder))
+    if html:
+        _write_page(listed, Path(folder), html)
+    rows = [asdict(listing) for listing in listed]
     if as_json:
         print_json(rows)
     elif rows:
@@ -31,16 +46,29 @@ def ls(folder: Folder = "runs", as_json: Json = False) -> None:
         note(f"no runs in {folder}")
 
 
+def _write_page(listed: list[Listing], folder: Path, file: Path) -> None:
+    from llmkit.files import write_atomic
+    from llmkit.report import html
+    from llmkit.report.listing import measured, runs
+
+    write_atomic(file, html.runs(runs(measured(listed), folder, file.absolute().parent)))
+    note(f"wrote {file}")
+
+
 @app.command()
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")],
     folder: Folder = "runs",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print its measurements as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
     chosen = find(run, Path(folder))
+    if markdown:
+        print(_markdown(chosen), end="")
+        return
     summary = asdict(Listing.of(chosen))
     metrics = chosen.metrics
     if as_json:
@@ -67,9 +95,10 @@ def merge(
 
     result = evaluate.merge_folders(shards)
     if as_json:
-        print_json({"run": str(result.folder), **result.metrics})
+        print_json({"run": str(result.folder), **(result.metrics.as_dict() if result.metrics else {})})
         return
-    _print_metrics(result.metrics, result.folder)
+    if result.metrics:
+        _print_measured(result.metrics)
     print(f"\nrun: {result.folder}")
 
 
@@ -84,40 +113,55 @@ def compare(
     from llmkit.files import write_atomic
     from llmkit.measure.beside import beside
     from llmkit.measure.compare import compare as paired
-    from llmkit.report.terminal import console
+    from llmkit.report import html as pages
+    from llmkit.report import terminal
+    from llmkit.report.comparison import comparison
     from llmkit.runs.listing import find
 
     paths = [find(run, Path(folder)).folder for run in runs]
-    comparison, table = paired(paths), beside(paths)
+    changes, table = paired(paths), beside(paths)
+    view = comparison(table, changes)
     if html:
-        write_atomic(html, table.html())
+        write_atomic(html, pages.comparison(view))
         note(f"wrote {html}")
     if as_json:
-        print_json({**comparison.json(), "beside": table.json()})
+        print_json({**changes.json(), "beside": table.json()})
         return
-    out = console(140)
-    out.print(table.table())
-    out.print(comparison.table())
-    left_out = f"; {comparison.left_out} left out, their text differs" if comparison.left_out else ""
-    out.print(f"{comparison.questions} shared questions{left_out}", style="dim")
+    terminal.console(140).print(terminal.comparison(view))
 
 
-def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
+def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
     """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
+    _print_measured(_measured(folder))
 
-    from llmkit.measure.gates import GateResult
-    from llmkit.report.terminal import console, summary
+
+def _markdown(run: Run) -> str:
+    from llmkit.report import markdown, view
+    from llmkit.report.facts import facts
+
+    if "arms" not in (run.metrics or {}):
+        raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
+    return markdown.document(view.of_run(_measured(run.folder), facts(run.folder)))
+
+
+def _measured(folder: Path) -> Metrics:
+    from llmkit.measure.results import Metrics
 
     try:
-        tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
-    except (KeyError, TypeError, AttributeError, ValueError):
-        problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
+        return Metrics.read(folder / "metrics.json")
+    except DataError:
+        problem = f"{folder / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    console().print(tables)
+
+
+def _print_measured(metrics: Metrics) -> None:
+    from llmkit.report.terminal import console, summary
+
+    console().print(summary(metrics))
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

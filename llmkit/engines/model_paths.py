@@ -13,6 +13,7 @@ from typing import Any
 
 from llmkit.engines.adapter_config import CONFIG, WEIGHTS, read_config
 from llmkit.errors import EngineError, UsageError
+from llmkit.extras import need
 from llmkit.files import content_digest, lock, text_digest
 from llmkit.parsing import parse_json
 from llmkit.registry import nearest
@@ -197,6 +198,7 @@ def _looks_like_hub_name(path: str) -> bool:
 
 
 def _from_hub(name: str, revision: str | None, what: str) -> Path:
+    need("huggingface_hub", extra="hf", what=f"the {what} `{name}` of the hub", instead="or give a local folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -295,6 +297,7 @@ def _convert_bundled(source: Path) -> Path:
 
 
 def _convert(source: Path, target: Path) -> None:
+    need("torch", "transformers", "gguf", extra="hf", what=BUNDLED)
     import torch
 
     from llmkit.engines.quiet import quiet

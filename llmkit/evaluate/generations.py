@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
 from llmkit.evaluate.journal import JournalRow
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult
 from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.run import outcomes
 from llmkit.types import Reply, Request, Role
@@ -143,7 +142,8 @@ def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
     """The verdicts of a run's gates: all undecided where two models answered it."""
     if not verdicts or not any(kept for seen in _seen(folder).values() for _, kept in seen):
         return verdicts
-    return [replace(v, verdict="undecided", value=None, low=None, high=None, reason=MIXED) for v in verdicts]
+    undecided = {"verdict": "undecided", "value": None, "low": None, "high": None, "reason": MIXED}
+    return [v.model_copy(update=undecided) for v in verdicts]
 
 
 def joined(shards: Sequence[Path], folder: RunFolder) -> None:

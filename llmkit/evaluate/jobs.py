@@ -121,7 +121,7 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
     variant, question = job.variant, job.variant.question
     answer: Answer | None = done.result
-    parsed = scorer.extract(answer.reply.text, question) if answer else None
+    parsed = scorer.parsed(answer, question) if answer else None
     return Outcome(
         question_id=question.id,
         cluster_id=question.cluster_id,

@@ -12,6 +12,7 @@ from llmkit.evaluate import jobs, pools, provenance
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
+from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
@@ -78,9 +79,9 @@ class Plan:
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+        return told + changed.warnings(self._ready())
 
-    def _ready(self) -> dict[str, changed.Copies]:
+    def _ready(self) -> dict[str, Copies]:
         """The copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)

@@ -20,7 +20,7 @@ from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_r
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.rop import Instructions
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
@@ -38,7 +38,7 @@ class Result:
 
     folder: Path
     samples: list[Sample]
-    metrics: dict[str, Any]
+    metrics: Metrics | None
     instructions: list[Instructions]
     gates: list[GateResult]
     model_calls: int
@@ -102,9 +102,10 @@ def run(
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
-            return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
-        measured, verdicts = conclude(loaded.recipe, samples, folder)
-        return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
+            return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
+        measured = conclude(loaded.recipe, samples, folder)
+        gates = list(measured.gates)
+        return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
 
 
 def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:

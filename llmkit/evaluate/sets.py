@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from llmkit.evaluate.estimate import Estimate, estimate
 from llmkit.evaluate.generations import IfChanged
 from llmkit.evaluate.plan import Command, Shard, plan
 from llmkit.evaluate.run import Result, run
 from llmkit.measure import gates, missing
+from llmkit.measure.results import Metrics
 from llmkit.recipe import Loaded, Recipe
 
 
@@ -71,11 +71,11 @@ def estimate_each(loaded: Loaded, command: Command) -> list[tuple[Recipe, Estima
 
 def means(results: Sequence[Result]) -> Means:
     """Returns the means over the finished runs of several sets. All have the arms of the first."""
-    measured = [result.metrics for result in results]
-    conditions: list[str] = measured[0]["conditions"]
-    accuracy = {arm: {c: _mean_accuracy(measured, arm, c) for c in conditions} for arm in measured[0]["arms"]}
-    changed = {c: _mean([m["noise"][c]["share"] for m in measured if c in m["noise"]]) for c in conditions}
-    dtypes = list(dict.fromkeys(m["engine"]["dtype"] for m in measured))
+    measured = [result.metrics for result in results if result.metrics]
+    conditions = list(measured[0].conditions)
+    accuracy = {arm: {c: _mean_accuracy(measured, arm, c) for c in conditions} for arm in measured[0].arms}
+    changed = {c: _mean([m.noise[c].share for m in measured if c in m.noise]) for c in conditions}
+    dtypes = list(dict.fromkeys(m.engine.dtype if m.engine else None for m in measured))
     return Means(len(results), conditions, accuracy, changed, dtypes)
 
 
@@ -86,9 +86,9 @@ def enforce(results: Sequence[Result], recipe: Recipe) -> None:
     gates.enforce([verdict for result in results for verdict in result.gates])
 
 
-def _mean_accuracy(measured: Sequence[dict[str, Any]], arm: str, condition: str) -> float | None:
-    cells = [metrics["arms"][arm]["conditions"].get(condition) for metrics in measured]
-    return _mean([cell["accuracy"]["value"] for cell in cells if cell])
+def _mean_accuracy(measured: Sequence[Metrics], arm: str, condition: str) -> float | None:
+    cells = [metrics.arms[arm].conditions.get(condition) for metrics in measured]
+    return _mean([cell.accuracy.value for cell in cells if cell and cell.accuracy])
 
 
 def _mean(values: Sequence[float]) -> float | None:

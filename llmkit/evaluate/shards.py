@@ -83,5 +83,5 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                 "run the shard that lacks them again: it goes on where it stopped",
             )
         ordered = [Sample.from_row(answered[job.key]) for job in wanted]
-        measured, verdicts = conclude(loaded.recipe, ordered, folder)
-        return Result(folder.path, ordered, measured, found, verdicts, 0)
+        measured = conclude(loaded.recipe, ordered, folder)
+        return Result(folder.path, ordered, measured, found, list(measured.gates), 0)

@@ -10,12 +10,13 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
-from llmkit.prompts import question_prompt, render
+from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.records import json_lines
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
+from llmkit.tasks import question_prompt
 from llmkit.types import Message, Question
 
 

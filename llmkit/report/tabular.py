@@ -80,7 +80,7 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     from pyarrow import parquet as pq
 
     kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
+    types: dict[str, type] = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
     types |= {
         "calls": int,
         "prompt_tokens": int,
@@ -90,7 +90,7 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
         "strength": float,
     }
     names = list(rows[0]) if rows else list(types)
-    schema = pa.schema([(name, kinds.get(types.get(name), pa.string())) for name in names])
+    schema = pa.schema([(name, kinds.get(types.get(name, str), pa.string())) for name in names])
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
     return out.getvalue()

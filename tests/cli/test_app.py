@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.fault_server import FaultServer
 
 from llmkit.cli import app, common, flags
 from llmkit.errors import DataError, EngineError, GateFailed, GateUndecided, Incomplete, LlmkitError, UsageError
@@ -323,3 +324,19 @@ def test_json_on_stdout_is_strict(capsys):
 def test_a_table_is_whole_when_piped(capsys):
     common.print_table(["a", "b"], [["x" * 300, 1]], right=("b",))
     assert "x" * 300 in capsys.readouterr().out
+
+
+def test_an_evaluation_over_http_imports_nothing_heavy(tmp_path):
+    with FaultServer() as server:
+        arguments = ["eval", "--model", "tiny", "--base-url", server.url, "--task", "arithmetic", "--limit", "4"]
+        code = (
+            "import sys\n"
+            "from llmkit.cli.app import run\n"
+            f"assert run({[*arguments, '--conditions', 'ec']!r}) == 0\n"
+            "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+        )
+        environment = {**os.environ, "LLMKIT_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stderr.splitlines()[-1].split()) & (HEAVY - {"numpy", "pandas"} | {"peft", "huggingface_hub"})

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 
 from llmkit import files
 

@@ -6,7 +6,7 @@ import re
 from unittest import mock
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 
 from llmkit import evaluate
 from llmkit.engines import ENGINES, open_engine

@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
 from llmkit.engines import ResponseCache, open_engine, openai_engine
 from llmkit.engines.server_client import _retry_after

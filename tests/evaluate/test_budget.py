@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import FakeEngine, fake_reply
+from helpers.fakes import FakeEngine, fake_reply
 from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.cli.app import run as shell

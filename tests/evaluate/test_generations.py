@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
 from llmkit import evaluate
 from llmkit.cli.app import run as shell
@@ -171,7 +171,7 @@ def test_the_gates_of_a_finished_run_are_not_judged_for_a_server_that_is_gone(st
         start(server, eval__gates=[GATE])
     assert f"`llmkit eval score {folder}`" in gone.value.hint
     assert gone.value.exit_code == 1
-    assert start(server).metrics["questions"] == QUESTIONS
+    assert start(server).metrics.questions == QUESTIONS
     assert shell(["eval", "score", str(folder), "--gate", "stand.accuracy <= 0.9 point"]) == 0
 
 

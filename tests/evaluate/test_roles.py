@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 from helpers.scripted import OVERRIDES, scholar
 
 from llmkit import evaluate

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 from helpers.scripted import OVERRIDES, scholar
 
 from llmkit import evaluate
@@ -24,11 +24,11 @@ from llmkit.recipe import load as load_recipe
 from llmkit.runs import Run, RunFolder
 from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
-from llmkit.types import Question
+from llmkit.types import Question, Reply
 
 
 def accuracy(result, arm, condition):
-    return result.metrics["arms"][arm]["conditions"][condition]["accuracy"]["value"]
+    return result.metrics.arms[arm].conditions[condition].accuracy.value
 
 
 def test_rop_recovers_what_noise_takes_when_the_corrector_can_correct(run):
@@ -140,7 +140,7 @@ def test_several_search_seeds_and_draws_are_kept_apart(run):
     rop = [s.outcome for s in result.samples if s.outcome.arm == "rop"]
     assert {o.meta.get("search_seed", 0) for o in rop} == {0, 1}
     assert len(rop) == 6 * (1 + 2 * 2) * 2
-    assert "stand" in result.metrics["arms"]
+    assert "stand" in result.metrics.arms
 
 
 def test_three_models_each_do_their_part(tmp_path, monkeypatch, opens):
@@ -333,15 +333,35 @@ def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path
     monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: question.gold)
     again = rescore(result.folder, loaded)
     assert again.changed > 0
-    assert again.metrics["arms"]["stand"]["conditions"]["ec"]["accuracy"]["value"] == 1
+    assert again.metrics.arms["stand"].conditions["ec"].accuracy.value == 1
     for stored in (Run(result.folder).samples(), against_itself(result.folder)):
         assert all(sample.outcome.correct for sample in stored)
-    row = next(r for r in compare([old, result.folder]).rows if r["condition"] == "ec" and r["metric"] == "accuracy")
-    assert (row["before"] < 1, row["after"]) == (True, 1)
+    row = next(r for r in compare([old, result.folder]).rows if r.condition == "ec" and r.metric == "accuracy")
+    assert (row.before < 1, row.after) == (True, 1)
     page = beside([old, result.folder])
-    assert page.rows[1]["accuracy"]["noisy"]["value"] == 1
+    assert page.rows[1].accuracy["noisy"].value == 1
     assert rescore(result.folder, loaded).changed == 0
     monkeypatch.undo()
+
+
+def test_what_an_arm_knows_is_scored_again_without_reading_a_reply(run, monkeypatch):
+    """An answer by likelihood is no reply that a scorer has to understand; runs of before kept its sentence alone."""
+
+    def answer(request):
+        return Reply("", logprobs=(-0.1 if request.continuation == "The answer is yes" else -2.0,))
+
+    result, _ = run(answer, "eval", data__task="coin_flip", eval__answer="likelihood", eval__arms=["stand"])
+    verdicts = [(s.outcome.parsed, s.outcome.correct) for s in result.samples]
+    assert {parsed for parsed, _ in verdicts} == {"yes"}
+    assert {correct for _, correct in verdicts} == {True, False}
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml")
+    journal = result.folder / "samples.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    journal.write_text("".join(json.dumps({k: row[k] for k in row if k != "arm_parsed"}) + "\n" for row in rows))
+    assert rescore(result.folder, loaded).changed == 0
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: None)
+    assert rescore(result.folder, loaded).changed == 0
 
 
 def against_itself(folder):

@@ -6,7 +6,7 @@ import pytest
 from helpers.commonsense import write_set
 from helpers.drive import drive
 
-from llmkit import prompts
+from llmkit import tasks
 from llmkit.engines.chat import ChatStyle, Renderer
 from llmkit.engines.model_paths import locate
 from llmkit.finetune import rows as rows_module
@@ -71,7 +71,7 @@ def test_a_system_prompt_is_trained_and_asked(pairs, tmp_path):
 @pytest.mark.parametrize("side", [rows_module, arms])
 def test_the_comparison_fails_where_one_side_asks_in_other_words(pairs, monkeypatch, side):
     def reworded(question, text, *given, **more):
-        return prompts.question_prompt(question, text, *given, **more).replace("Question: ", "Q: ")
+        return tasks.question_prompt(question, text, *given, **more).replace("Question: ", "Q: ")
 
     monkeypatch.setattr(side, "question_prompt", reworded)
     assert all(trained != asked for trained, asked in pairs("arithmetic", "stand"))

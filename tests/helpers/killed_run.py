@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pyarrow.csv
 import pyarrow.parquet  # noqa: F401  so that no fork has to import it
-from fakes import FakeEngine, fake_kind
 
 import llmkit.report.html
 import llmkit.report.tabular  # noqa: F401
+from helpers.fakes import FakeEngine, fake_kind
 from llmkit import evaluate
 from llmkit.cli import app
 from llmkit.engines import ENGINES

@@ -6,8 +6,8 @@ import json
 import zlib
 
 import pytest
-from fakes import FakeEngine
 from helpers import scripted
+from helpers.fakes import FakeEngine
 
 from llmkit import evaluate
 from llmkit.errors import EngineError, Incomplete, UsageError

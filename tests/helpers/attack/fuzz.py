@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from attack.sandbox import Case, Sandbox, invoke
-from fakes import FakeEngine, fake_kind
+from helpers.attack.sandbox import Case, Sandbox, invoke
+from helpers.fakes import FakeEngine, fake_kind
 
 from llmkit.cli import app
 from llmkit.engines import ENGINES
