@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from llmkit.engines import Engine, ResponseCache, engine_class
 from llmkit.engines.chat import ChatStyle
