@@ -100,7 +100,9 @@ def perturb(
     if list_:
         return _list(json_)
     if source is None:
-        raise UsageError("no rows are named", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
+        raise UsageError(
+            "no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input"
+        )
     from_recipe = source.endswith((".yaml", ".yml"))
     loaded = flags.recipe_from(
         source if from_recipe else None,
@@ -138,7 +140,7 @@ def perturb(
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
     job = Job(made, fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
-        raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
+        raise UsageError("no operator is given", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():
         raise UsageError(f"{html}: no such folder", "the page is written when all rows are done")
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]

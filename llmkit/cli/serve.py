@@ -36,8 +36,8 @@ def serve(
     plan = make_plan(model, adapter or [], host, port, options or [])
     if plan.is_open:
         note(
-            f"warning: whoever reaches {plan.host} port {plan.port} may use this server, as it asks for no key: "
-            "set VLLM_API_KEY, or listen on 127.0.0.1"
+            f"warning: anyone who can reach {plan.host} port {plan.port} can use this server, because it asks for no "
+            "key: set VLLM_API_KEY, or listen on 127.0.0.1"
         )
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:

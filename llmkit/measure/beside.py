@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.conditions import Condition
-from llmkit.engines.models import adapter_folder
+from llmkit.engines.model_paths import adapter_folder
 from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed
 from llmkit.measure.cells import NOISY, Cell, Cells

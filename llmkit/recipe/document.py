@@ -8,6 +8,8 @@ from typing import Any
 
 Path = tuple["str | int", ...]
 """Keys and list indices from the top of a recipe."""
+Tree = dict[str, Any]
+"""A map as YAML gives it: a recipe, or a section of one, before it is checked."""
 
 # A recipe may come from elsewhere and is read before anybody has trusted it: both limits keep a hostile one from
 # holding the process for minutes.
@@ -64,7 +66,7 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     # The pure reader is slower than the one in C, and the only one for YAML 1.2, where `no` is a text.
     yaml = YAML(typ="safe", pure=True)
     if len(text) > MAX_CHARS:
-        document.faults.append(Fault(Origin(rank, source), "", f"is no recipe: {len(text):,} characters"))
+        document.faults.append(Fault(Origin(rank, source), "", f"is not a recipe: {len(text):,} characters"))
         return document
     try:
         node = yaml.compose(text)
@@ -79,7 +81,7 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     except YAMLError as error:
         document.faults.append(Fault(Origin(rank, source), "", " ".join(str(error).split())))
     except RecursionError:
-        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or holds itself"))
+        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or contains itself"))
     return document
 
 
@@ -121,9 +123,9 @@ class _Reader:
             return self.fault(node, path, f"should be a finite number, not {node.value}")
         return value
 
-    def mapping(self, node: Any, path: Path) -> dict[str, Any]:
+    def mapping(self, node: Any, path: Path) -> Tree:
         """Returns a map of the values whose keys are words; every other key is a fault."""
-        tree: dict[str, Any] = {}
+        tree: Tree = {}
         for key_node, value_node in node.value:
             key, tag = key_node.value, str(key_node.tag)
             if tag == "tag:yaml.org,2002:merge":
@@ -132,7 +134,7 @@ class _Reader:
                 self.fault(key_node, path, f"the key `{key if isinstance(key, str) else '?'}` should be a word")
             elif key in tree:
                 first = self.document.origins[*path, key].line
-                self.fault(key_node, (*path, key), f"stands twice (first in line {first})")
+                self.fault(key_node, (*path, key), f"appears twice (first in line {first})")
             else:
                 self.document.origins[*path, key] = self.at(key_node)
                 tree[key] = self.read(value_node, (*path, key))

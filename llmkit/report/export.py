@@ -14,7 +14,9 @@ from llmkit.measure.changed import changed_by_noise
 from llmkit.registry import unknown
 from llmkit.runs import Run
 from llmkit.runs.samples import Sample
+from llmkit.tasks import recorded_kind
 from llmkit.terminal import json_text
+from llmkit.types import Question
 
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
@@ -105,13 +107,16 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         "system": "\n\n".join(m["content"] for m in messages[:-1]),
     }
     if choices:
-        doc |= {"choices": choices, "gold_index": _gold_index(o.gold)}
+        doc |= {"choices": choices, "gold_index": _gold_index(sample)}
     return doc
 
 
-def _gold_index(gold: str) -> int:
+def _gold_index(sample: Sample) -> int:
     """Returns the place of the gold answer among the choices: (A) first, and "yes" before "no"."""
-    return ["yes", "no"].index(gold) if gold in ("yes", "no") else ord(gold.upper()) - ord("A")
+    o = sample.outcome
+    kind = recorded_kind(sample.kind, o.gold, sample.options)
+    question = Question(o.question_id, sample.question, o.gold, kind.name, sample.options)
+    return [answer for answer, _ in kind.continuations(question)].index(kind.canonical(o.gold, sample.options))
 
 
 def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> str:

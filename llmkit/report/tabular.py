@@ -59,7 +59,7 @@ def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 
 def csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Returns CSV with a header. What is not there is empty; what a spreadsheet would run as a formula begins with '."""
+    """Returns CSV with a header. What is missing is empty; what a spreadsheet would run as a formula begins with '."""
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

@@ -15,6 +15,7 @@ from llmkit.runs import names
 from llmkit.runs.samples import Sample
 
 Row = dict[str, Any]
+"""A line of the journal, or the content of a result file."""
 State = Literal["finished", "unfinished"]
 
 _WRITTEN_AGAIN = "the same llmkit command writes it again"
@@ -77,7 +78,7 @@ class Run:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.recipe_file}: cannot be read: {error}", _DAMAGED) from None
         if document.faults or not isinstance(document.tree, Mapping):
-            raise DataError(f"{self.recipe_file}: is no recipe", _DAMAGED)
+            raise DataError(f"{self.recipe_file}: is not a recipe", _DAMAGED)
         return document.tree
 
     def section(self, name: str) -> Mapping[str, Any]:
@@ -126,7 +127,7 @@ class Run:
         if "system_prompt" in self.facts:
             kept: str | None = self.facts["system_prompt"]
             return kept
-        from llmkit.engines.models import read_text
+        from llmkit.engines.model_paths import read_text
 
         return read_text(self.section("model").get("system_prompt"), "system prompt")[0]
 
@@ -155,7 +156,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}", _WRITTEN_AGAIN) from None
         if not isinstance(content, dict):
-            raise DataError(f"{path}: no object with fields", _WRITTEN_AGAIN)
+            raise DataError(f"{path}: not an object with fields", _WRITTEN_AGAIN)
         return content
 
     def entries(self, kind: str = "", *, every: bool = False) -> Iterator[Row]:
@@ -256,13 +257,13 @@ _CALL_FIELDS = {"id": str, "purpose": str, "messages": list, "reply": dict | str
 def _checked(row: Any) -> Row:
     """Returns a line that has the fields of its kind; ValueError for any other."""
     if not isinstance(row, dict):
-        raise ValueError("it is no object with fields")
+        raise ValueError("it is not an object with fields")
     if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
         raise ValueError(f"it has no `{missing[0]}`")
     calls = row.get("calls")
     for call in calls if isinstance(calls, list) else ():
         if not isinstance(call, dict):
-            raise ValueError("a call in it is no object with fields")
+            raise ValueError("a call in it is not an object with fields")
         if wrong := [name for name in call if not isinstance(call[name], _CALL_FIELDS.get(name, object))]:
-            raise ValueError(f"a call in it has a `{wrong[0]}` that is none")
+            raise ValueError(f"a call in it has a `{wrong[0]}` of the wrong type")
     return row

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
+from helpers.pages import CUT, WIDTH, opened
 from rich.console import Console
 
 from llmkit.measure.beside import beside
@@ -12,8 +14,6 @@ from llmkit.measure.compare import compare
 from llmkit.recipe.schema import IntervalSection
 from llmkit.report import html, terminal
 from llmkit.report.comparison import comparison
-from tests.helpers import synthetic
-from tests.helpers.pages import CUT, WIDTH, opened
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FAST = IntervalSection(draws=200)

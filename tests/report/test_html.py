@@ -9,6 +9,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
+from helpers.pages import CUT, WIDTH, opened
 
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
@@ -17,8 +19,6 @@ from llmkit.report import html, view, write
 from llmkit.report.facts import facts
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
-from tests.helpers import synthetic
-from tests.helpers.pages import CUT, WIDTH, opened
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FAST = EvalSection(interval=IntervalSection(draws=200))

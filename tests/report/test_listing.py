@@ -6,14 +6,14 @@ import json
 import os
 
 import pytest
+from helpers import synthetic
+from helpers.pages import CUT, WIDTH, opened
 
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import html, listing
 from llmkit.runs.listing import listings
-from tests.helpers import synthetic
-from tests.helpers.pages import CUT, WIDTH, opened
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FAST = EvalSection(interval=IntervalSection(draws=100))

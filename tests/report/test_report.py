@@ -10,6 +10,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as xml
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import Incomplete
@@ -19,7 +20,6 @@ from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import junit, summary, tabular, view, write
 from llmkit.report.elements import Facts
 from llmkit.types import CLEAN
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=300), price_prompt=1.0, price_completion=4.0)
 GATES = [

@@ -8,6 +8,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as xml
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.measure.cells import NOISY
@@ -17,7 +18,6 @@ from llmkit.recipe.schema import EvalSection, IntervalSection
 from llmkit.report import drawing, html, markdown, tables, terminal, view, written
 from llmkit.report.browser import CHIPS, KINDS, Flag, browser
 from llmkit.report.elements import Cell, Chart, Choice, Column, Facts, Point, Series, Span, Table
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 

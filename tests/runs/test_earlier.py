@@ -1,6 +1,6 @@
 """Run folders of an earlier release: they open, compare, merge, are scored again, and go on without asking twice.
 
-earlier/runs.tar.xz holds five, made by earlier/make.py with the code of that release: `whole` (eval, finished),
+earlier/runs.tar.xz holds five, made by helpers/earlier_runs.py with the code of that release: `whole` (eval, finished),
 `search` (rop, finished), the two shards of `part`, and `half`, whose token budget ended it after 13 of 36 answers.
 """
 
@@ -12,12 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.earlier_runs import RECIPE, model
 
 from llmkit.cli.app import run as shell
 from llmkit.evaluate import plan
 from llmkit.recipe import load
 from llmkit.runs import Run
-from tests.runs.earlier.make import RECIPE, model
 
 DIGEST = "77d5a23214bf"
 WHOLE, SEARCH, HALF = (Path("runs") / f"{name}-{DIGEST}" for name in ("whole", "search", "half"))

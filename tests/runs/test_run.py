@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from helpers import synthetic
 
 from llmkit.errors import DataError
 from llmkit.runs import Run, RunFolder, names
-from tests.helpers import synthetic
 
 
 @pytest.fixture

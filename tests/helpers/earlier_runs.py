@@ -1,6 +1,7 @@
-"""Makes runs.tar.xz, run folders of one release that later ones must be able to read: see ../test_earlier.py.
+"""Makes runs/earlier/runs.tar.xz, run folders of one release that later ones must read: see runs/test_earlier.py.
 
-Called with the release's own code, from the root of its checkout: PYTHONPATH=.:tests python .../make.py RUNS_TAR_XZ
+Called with the release's own code, from the root of its checkout:
+PYTHONPATH=.:tests python -m helpers.earlier_runs RUNS_TAR_XZ
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
-RECIPE = Path(__file__).with_name("eval.yaml")
+RECIPE = Path(__file__).parents[1] / "runs" / "earlier" / "eval.yaml"
 
 
 @cache
