@@ -30,10 +30,10 @@ def names() -> list[str]:
 
 def render(name: str, **values: Any) -> str:
     """The prompt `name` with its values filled in. A value is inserted as it is: it is never itself a template."""
-    return _template(name).render(values) if values else _fixed(name)
+    return str(_template(name).render(values)) if values else _fixed(name)
 
 
 @cache
 def _fixed(name: str) -> str:
     """A prompt without values: the same in every question."""
-    return _template(name).render()
+    return str(_template(name).render())

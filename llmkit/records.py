@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmkit.errors import DataError
+from llmkit.extras import need
 from llmkit.parsing import parse_json
 
 Record = tuple[str, Any]
@@ -85,6 +86,7 @@ def csv_rows(lines: Iterable[str], name: str, delimiter: str = ",") -> Iterator[
 
 def parquet_rows(path: Path) -> Iterator[Record]:
     """Yields one row for each record, in batches so that memory does not grow with the file."""
+    need("pyarrow", extra="parquet", what=str(path))
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -100,6 +102,7 @@ def parquet_rows(path: Path) -> Iterator[Record]:
 
 def count_parquet_rows(path: Path) -> int:
     """Returns the number of rows that a Parquet file states, without reading them."""
+    need("pyarrow", extra="parquet", what=str(path))
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -41,8 +41,11 @@ settings = Settings()
 
 
 def load_trusted(source: str | None, given: list[Any]) -> Loaded:
-    """`recipe.load` for a command that will act on it: a recipe from elsewhere that names environment variables, files
-    or servers is asked about once on a terminal. UsageError where the answer is no or nobody can be asked."""
+    """Loads a recipe that a command will act on.
+
+    A recipe from elsewhere that names environment variables, files or servers is asked about once on a terminal.
+    UsageError where the answer is no or nobody can be asked.
+    """
     from llmkit.recipe import is_trusted, load, names_from_elsewhere, trust
 
     loaded = load(source, given)
@@ -63,9 +66,9 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
 
 
 def set_up_logs() -> None:
-    """Libraries print their warnings by themselves; --quiet leaves their errors only, --debug adds their notes.
+    """Sets what libraries may print: warnings, with --quiet only errors, with --debug their notes too.
 
-    No key is in either: the HTTP client, for one, notes whole addresses.
+    Keys are removed from all of it: the HTTP client, for one, notes whole addresses.
     """
     from llmkit.logs import hush_triton
     from llmkit.secrets import LOG_FILTER
@@ -73,19 +76,19 @@ def set_up_logs() -> None:
     logging.disable(logging.WARNING if settings.quiet else logging.NOTSET)
     if settings.debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    for handler in (logging.lastResort, *logging.getLogger().handlers):
+    for handler in filter(None, (logging.lastResort, *logging.getLogger().handlers)):
         handler.addFilter(LOG_FILTER)
     hush_triton()
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal, on stderr; silent with --quiet."""
+    """Prints a line for the person at the terminal, on stderr; nothing with --quiet."""
     if not settings.quiet:
         print(text, file=sys.stderr, flush=True)
 
 
 def complain(message: str, hint: str | None = None) -> None:
-    """`error:` and `hint:` on stderr, without keys, in colour only on a terminal."""
+    """Prints `error:` and `hint:` on stderr, without keys, in colour only on a terminal."""
     from llmkit.secrets import scrub
 
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -96,12 +99,12 @@ def complain(message: str, hint: str | None = None) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on stdout, readable on a terminal, strict for programs (no NaN)."""
+    """Prints one JSON value on stdout, readable on a terminal, strict for programs (no NaN)."""
     print(json_text(value, indent=2))
 
 
 def print_table(columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = (), stderr: bool = False) -> None:
-    """A plain table on stdout (or stderr). Columns in `right` are aligned right. Piped, it is never cut to a width."""
+    """Prints a plain table. Columns in `right` are aligned right. Piped, it is never cut to a width."""
     from rich import box
     from rich.table import Table
 

@@ -72,14 +72,14 @@ def score(
 
     folder = Run(run)
     loaded = load(folder.recipe_file, flags.overrides(set_, gates=gate))
-    found = rescore(folder.folder, loaded)
+    rescored = rescore(folder.folder, loaded)
     if json_:
-        common.print_json({"run": run, "changed": found.changed, **found.metrics.as_dict()})
+        common.print_json({"run": run, "changed": rescored.changed, **rescored.metrics.as_dict()})
     else:
-        console().print(summary(found.metrics))
-        print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
-    missing.refuse_too_many(found.metrics.failed, loaded.recipe.eval.max_errors)
-    gates.enforce(found.gates)
+        console().print(summary(rescored.metrics))
+        print(f"\n{rescored.changed} of {rescored.outcomes} verdicts changed\nrun: {run}")
+    missing.refuse_too_many(rescored.metrics.failed, loaded.recipe.eval.max_errors)
+    gates.enforce(rescored.gates)
 
 
 @app.command()

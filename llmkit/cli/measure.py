@@ -1,4 +1,4 @@
-"""What `rop` and `eval` share: plan, run, print the summary, apply the gates."""
+"""The body of `rop` and `eval`: their flags, one call of `evaluate`, and its results printed."""
 
 from __future__ import annotations
 
@@ -61,15 +61,16 @@ FLAGS = {
 """The flags that set recipe keys in both commands, by their names in `flags.KEYS`."""
 
 
-def takes(flags: Mapping[str, Any]) -> Callable[[F], F]:
-    """Gives a command these flags where it says `**flags`; None where one is not given."""
+def takes(options: Mapping[str, Any]) -> Callable[[F], F]:
+    """Gives a command these flags where it says `**given`; one that was not given is None."""
 
     def give(command: F) -> F:
         signature = inspect.signature(command, eval_str=True)
         first, *own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         only = inspect.Parameter.KEYWORD_ONLY
-        more = [inspect.Parameter(name, only, default=None, annotation=flag) for name, flag in flags.items()]
-        command.__signature__ = signature.replace(parameters=[first, *more, *(p.replace(kind=only) for p in own)])
+        more = [inspect.Parameter(name, only, default=None, annotation=option) for name, option in options.items()]
+        taken = signature.replace(parameters=[first, *more, *(p.replace(kind=only) for p in own)])
+        vars(command)["__signature__"] = taken  # what `inspect`, and so Typer, takes for the command's own
         return command
 
     return give
@@ -130,21 +131,21 @@ def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> N
     return None
 
 
-def _print_estimate(found: Estimate) -> None:
-    print(f"{found.questions} questions, {', '.join(found.conditions)}")
-    rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in found.arms]
-    if found.search:
-        spent = found.search
+def _print_estimate(estimate: Estimate) -> None:
+    print(f"{estimate.questions} questions, {', '.join(estimate.conditions)}")
+    rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
+    if estimate.search:
+        spent = estimate.search
         rows.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
-    if found.noise_calls:
-        rows.insert(0, ["(noise, at most)", "", found.noise_calls, "", ""])
+    if estimate.noise_calls:
+        rows.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, rows, right=tuple(columns[1:]))
-    if found.effect is None:
+    if estimate.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
-        print(f"\nA gain below {found.effect:.3f} would go unseen in more than one of five such runs.")
-    for arm in found.arms:
+        print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")
+    for arm in estimate.arms:
         for number, prompt in enumerate(arm.first, 1):
             print(f"\n--- {arm.arm}, call {number}")
             print("\n".join(f"[{m.role}] {m.content}" for m in prompt))
@@ -159,10 +160,10 @@ def _print(result: Result, command: Command) -> None:
     if result.metrics:
         out.print(summary(result.metrics))
     if command == "rop":
-        for found in result.instructions:
-            label = f" ({found.trained_on}, search {found.seed})" if len(result.instructions) > 1 else ""
+        for instructions in result.instructions:
+            label = f" ({instructions.trained_on}, search {instructions.seed})" if len(result.instructions) > 1 else ""
             out.print()
-            for search in (found.correction, found.guidance):
+            for search in (instructions.correction, instructions.guidance):
                 out.print(f"{search.stage}{label}: {shown(search.best)}", markup=False)
                 if search.why:
                     out.print(f"  {search.why}", markup=False)
@@ -174,7 +175,7 @@ def _print(result: Result, command: Command) -> None:
 
 
 def _print_means(means: Means) -> None:
-    """Accuracy by arm and condition, as the mean over sets."""
+    """Prints accuracy by arm and condition, as the mean over sets."""
     print(f"\nMean accuracy over {means.sets} sets")
     rows = [[arm, *map(_number, by_condition.values())] for arm, by_condition in means.accuracy.items()]
     if any(share is not None for share in means.changed.values()):
@@ -188,7 +189,7 @@ def _number(value: float | None) -> str:
 
 
 def _demand(loaded: Loaded, command: str) -> None:
-    """UsageError where the recipe does not say which model or which questions."""
+    """Raises UsageError where the recipe does not say which model or which questions."""
     recipe = loaded.recipe
     missing = []
     if recipe.model.path is None:

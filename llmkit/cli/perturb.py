@@ -100,7 +100,9 @@ def perturb(
     if list_:
         return _list(json_)
     if source is None:
-        raise UsageError("no rows are named", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
+        raise UsageError(
+            "no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input"
+        )
     from_recipe = source.endswith((".yaml", ".yml"))
     loaded = flags.recipe_from(
         source if from_recipe else None,
@@ -138,7 +140,7 @@ def perturb(
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
     job = Job(made, fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
-        raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
+        raise UsageError("no operator is given", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():
         raise UsageError(f"{html}: no such folder", "the page is written when all rows are done")
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
@@ -155,7 +157,7 @@ def perturb(
 
 @contextmanager
 def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
-    """Asks the recipe's model, which starts at the first request that the cache cannot answer."""
+    """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
     from llmkit.engines import ResponseCache, open_engine
     from llmkit.runs import Runner
 
@@ -187,8 +189,8 @@ def _preview(job: Job, rows: Any, count: int) -> None:
             record = made["perturbation"]
             words = record["strength"]["words"]
             state = record.get("rejected") or record.get("short")
-            told = f"  ({state})" if state else ""
-            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{told}")
+            remark = f"  ({state})" if state else ""
+            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{remark}")
             write_coloured(coloured(made[job.fields.question], record["edits"], colour) + "\n", sys.stdout)
 
 
@@ -254,7 +256,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
-    """What a person should know at the end, on stderr: stdout carries the rows."""
+    """Prints what a person should know at the end, on stderr, because stdout carries the rows."""
     from llmkit.terminal import json_text
 
     if stats and json_:

@@ -13,6 +13,7 @@ from llmkit.errors import DataError
 
 if TYPE_CHECKING:
     from llmkit.measure.results import Metrics
+    from llmkit.runs import Run
     from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
@@ -35,12 +36,12 @@ def ls(
     listed = listings(Path(folder))
     if html:
         _write_page(listed, Path(folder), html)
-    found = [asdict(listing) for listing in listed]
+    rows = [asdict(listing) for listing in listed]
     if as_json:
-        print_json(found)
-    elif found:
+        print_json(rows)
+    elif rows:
         columns = ["run", "state", "outcomes", "model", "task", "changed"]
-        print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
+        print_table(columns, [[row[c] for c in columns] for row in rows], right=("outcomes",))
     else:
         note(f"no runs in {folder}")
 
@@ -58,23 +59,27 @@ def _write_page(listed: list[Listing], folder: Path, file: Path) -> None:
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")],
     folder: Folder = "runs",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print its measurements as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
-    found = find(run, Path(folder))
-    summary = asdict(Listing.of(found))
-    metrics = found.metrics
+    chosen = find(run, Path(folder))
+    if markdown:
+        print(_markdown(chosen), end="")
+        return
+    summary = asdict(Listing.of(chosen))
+    metrics = chosen.metrics
     if as_json:
-        print_json({**summary, "recipe": found.recipe, "environment": found.environment, "metrics": metrics})
+        print_json({**summary, "recipe": chosen.recipe, "environment": chosen.environment, "metrics": metrics})
         return
     for key, value in summary.items():
         print(f"{key:<10}{value if value is not None else '-'}")
-    print(f"{'files':<10}{', '.join(found.files)}")
+    print(f"{'files':<10}{', '.join(chosen.files)}")
     if metrics:
         print()
-        _print_metrics(metrics, found.folder)
+        _print_metrics(metrics, chosen.folder)
 
 
 @app.command()
@@ -114,32 +119,43 @@ def compare(
     from llmkit.runs.listing import find
 
     paths = [find(run, Path(folder)).folder for run in runs]
-    changes, together = paired(paths), beside(paths)
-    view = comparison(together, changes)
+    changes, table = paired(paths), beside(paths)
+    view = comparison(table, changes)
     if html:
         write_atomic(html, pages.comparison(view))
         note(f"wrote {html}")
     if as_json:
-        print_json({**changes.json(), "beside": together.json()})
+        print_json({**changes.json(), "beside": table.json()})
         return
     terminal.console(140).print(terminal.comparison(view))
 
 
-def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """Prints the tables that the run ended with, where it has arms; else every number."""
+def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
+    """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
+    _print_measured(_measured(folder))
 
+
+def _markdown(run: Run) -> str:
+    from llmkit.report import markdown, view
+    from llmkit.report.facts import facts
+
+    if "arms" not in (run.metrics or {}):
+        raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
+    return markdown.document(view.of_run(_measured(run.folder), facts(run.folder)))
+
+
+def _measured(folder: Path) -> Metrics:
     from llmkit.measure.results import Metrics
 
     try:
-        measured = Metrics.read(path / "metrics.json")
+        return Metrics.read(folder / "metrics.json")
     except DataError:
-        problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
+        problem = f"{folder / 'metrics.json'}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    _print_measured(measured)
 
 
 def _print_measured(metrics: Metrics) -> None:

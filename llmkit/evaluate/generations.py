@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import Row
+from llmkit.evaluate.journal import JournalRow
 from llmkit.measure.results import GateResult
 from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.run import outcomes
@@ -33,6 +34,10 @@ class Watched:
     def __init__(self, engine: Engine, check: Callable[[Engine], None]) -> None:
         self._engine = engine
         self._check: Callable[[Engine], None] | None = check
+
+    @property
+    def identity_is_local(self) -> bool:
+        return self._engine.identity_is_local
 
     @property
     def identity(self) -> EngineIdentity:
@@ -72,7 +77,7 @@ class Generations:
         """The engines, each compared with the run's model of its first role at its first use."""
         watched: dict[int, Engine] = {}
         for role, engine in engines.items():
-            watched.setdefault(id(engine), Watched(engine, lambda e, role=role: self._check(role, e)))
+            watched.setdefault(id(engine), Watched(engine, partial(self._check, role)))
         return {role: watched[id(engine)] for role, engine in engines.items()}
 
     def begin(self) -> None:
@@ -80,6 +85,7 @@ class Generations:
         self.folder.begin_generation()
         (self.folder.path / names.METRICS).unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
+        # Servers are asked who they are once in a start, so what this start knows opens the new generation.
         for role, canary in self._now.items():
             self._record(role, canary)
 
@@ -91,6 +97,7 @@ class Generations:
         if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
             self.if_changed = "anew"
         try:
+            # A role that this run never asked has nothing to be compared with: opening its server would be for nothing.
             for role in [role for role in engines if role == "answerer" or role in self.seen]:
                 _ = engines[role].identity
         except LlmkitError as error:
@@ -146,6 +153,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
         for role, seen in _seen(shard).items():
             known = whole.setdefault(role, [])
             for canary, kept in seen:
+                # A model that `--keep` let into one shard marks the whole run as mixed.
                 if any(k.agrees(canary) and (was or not kept) for k, was in known):
                     continue
                 if known and not kept:
@@ -157,7 +165,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> Row:
+def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
     return {"kind": names.CANARY, "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 

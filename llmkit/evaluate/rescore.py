@@ -60,9 +60,12 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )
-        parsed = scorer.extract(row["said"], question) if row["said"] is not None else None
+        parsed = row.get("arm_parsed")  # older journals lack it; their replies say the same
+        if parsed is None and row["said"] is not None:
+            parsed = scorer.extract(row["said"], question)
         after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
         changed += after.correct != before.outcome.correct
+        # A line more, not another journal: what the run said at first stays readable.
         if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
             folder.append({"kind": names.VERDICT, "key": row["key"], "parsed": after.parsed, "correct": after.correct})
         samples.append(replace(before, outcome=after))

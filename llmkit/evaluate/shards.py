@@ -40,13 +40,13 @@ def merge_folders(shards: Sequence[Path]) -> Result:
     runs = [Run(shard) for shard in shards]
     if strange := [run for run in runs if not run.exists]:
         hint = "name the folders of the shards, as `llmkit runs ls` lists them"
-        raise DataError(f"{strange[0].folder} is no run folder", hint)
+        raise DataError(f"{strange[0].folder} is not a run folder", hint)
     recipes = [load(run.recipe_file) for run in runs]
     asked = [(digest(loaded.recipe), run.command) for loaded, run in zip(recipes, runs, strict=True)]
     for run, asks in zip(runs, asked, strict=True):
         if asks != asked[0]:
             raise DataError(
-                f"{run.folder} is no shard of the same run as {shards[0]}: what they ask differs",
+                f"{run.folder} is not a shard of the same run as {shards[0]}: what they ask differs",
                 "name the shards of one run; compare their recipe.resolved.yaml",
             )
     command = next((command for command in get_args(Command) if command == runs[0].command), None)
@@ -64,9 +64,10 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         joined(shards, folder)
         known = {row.get("key") for row in folder.entries() if row.get("error") is None}
         for shard in shards:
-            rows = list(Run(shard).entries())
-            noisy = [row for row in rows if row.get("kind") == names.NOISE and row["error"] is None]
-            for row in [*noisy, *finished(rows).values()]:
+            entries = list(Run(shard).entries())
+            # Noise that a model wrote goes along, or the whole run would have to ask for it again.
+            noisy = [row for row in entries if row.get("kind") == names.NOISE and row["error"] is None]
+            for row in [*noisy, *finished(entries).values()]:
                 if row["key"] not in known:
                     known.add(row["key"])
                     folder.append(row)
@@ -74,13 +75,13 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         found = planned.given
         instructions.write(found, planned, folder, None)
         wanted = planned.jobs(found)
-        rows = finished(folder.entries())
-        missing = [job.key for job in wanted if job.key not in rows or not answers(rows[job.key], job, None)]
+        answered = finished(folder.entries())
+        missing = [job.key for job in wanted if job.key not in answered or not answers(answered[job.key], job, None)]
         if missing:
             raise Incomplete(
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
                 "run the shard that lacks them again: it goes on where it stopped",
             )
-        ordered = [Sample.from_row(rows[job.key]) for job in wanted]
+        ordered = [Sample.from_row(answered[job.key]) for job in wanted]
         measured = conclude(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, list(measured.gates), 0)

@@ -44,8 +44,9 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     are no longer those of the training in the folder.
     """
     from llmkit.finetune.launch import check as check_launch
-    from llmkit.finetune.launch import launch
+    from llmkit.finetune.launch import launch, need_packages
 
+    need_packages()
     recipe = loaded.recipe
     key = digest(recipe, *SECTIONS)
     name = recipe.output.name or recipe.finetune.method

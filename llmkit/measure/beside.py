@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmkit.conditions import Condition
-from llmkit.engines.models import adapter_folder
+from llmkit.engines.model_paths import adapter_folder
 from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed
 from llmkit.measure.cells import NOISY, Cell, Cells

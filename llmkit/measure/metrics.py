@@ -27,6 +27,7 @@ from llmkit.measure.values import Difference, Drop, FlipRate, Interval, Unmeasur
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample, as_samples
 from llmkit.seeds import derive
+from llmkit.tasks import recorded_kind
 from llmkit.types import CLEAN, Outcome
 
 if TYPE_CHECKING:
@@ -322,7 +323,8 @@ def _detectable(cells: Cells, contrasts: RunContrasts, level: float) -> Detectab
 def _chance(cells: Cells) -> float:
     """Computes the chance level, averaged over the questions."""
     first = {s.outcome.question_id: s for group in cells.samples.values() for s in group}
-    return sum(statistics.chance(s.outcome.gold, s.options) for s in first.values()) / max(len(first), 1)
+    kinds = ((s, recorded_kind(s.kind, s.outcome.gold, s.options)) for s in first.values())
+    return sum(kind.chance(s.outcome.gold, s.options) for s, kind in kinds) / max(len(first), 1)
 
 
 def _order(sample: Sample) -> tuple[str, str, str, int, int, str]:

@@ -82,8 +82,8 @@ def _settled(
         return result
     if result.verdict == "undecided":
         return result if result.value is None else _undecided(result, f"{gone} answers it needs failed")
-    # Only what the gate is about is measured again, because the others' intervals cannot change its verdict. One filling
-    # is enough, the worst for the present verdict: the metric rises or falls with each answer.
+    # Only what the gate is about is measured again, because the others' intervals cannot change its verdict. The
+    # filling that is worst for the present verdict is enough, because the metric rises or falls with each answer.
     involved = [s for s in samples if s.outcome.arm in (arm, STAND)]
     worst_raises = gate.max is not None  # a `max` gate is hurt by whatever raises its metric
     wanted = result.verdict

@@ -7,8 +7,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from llmkit.numerics import root, student_t
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy import typing as npt
@@ -41,9 +43,7 @@ def z_value(level: float) -> float:
 
 def t_value(level: float, clusters: float) -> float:
     """Returns the two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
-    return float(stdtrit(max(clusters - 1, 1), (1 + level) / 2))
+    return student_t((1 + level) / 2, max(clusters - 1, 1))
 
 
 # --- single rates ------------------------------------------------------------------------------------------------
@@ -109,17 +109,6 @@ def worth(questions: int, clusters: int) -> int:
     """Returns how many independent questions to plan with: a design effect of sqrt(m) with m questions a cluster, half
     way on a scale of factors between 1 (none clump) and m (clusters go as one)."""
     return math.isqrt(questions * clusters)
-
-
-def chance(gold: str, options: Sequence[str] = ()) -> float:
-    """Returns how often blind guessing is right: one over the options, a half for yes or no, 0 for anything else.
-
-    >>> chance("B", ["red", "green", "blue", "white", "black"]), chance("yes"), chance("18")
-    (0.2, 0.5, 0.0)
-    """
-    if options:
-        return 1 / len(options)
-    return 0.5 if gold.strip().lower() in ("yes", "no") else 0.0
 
 
 # --- paired tests ------------------------------------------------------------------------------------------------
@@ -274,10 +263,10 @@ def mean_interval(
             beyond = sign * rows[:, 0] - theta * np.minimum(rows[:, 1], size)
             return _chance_not_negative(beyond, alike, noise**2 / 2) + empty - tail
 
-        nearest = limit if excess(limit, sizes[-1]) >= 0 else _root(excess, sign * value, limit, sizes[-1])
+        nearest = limit if excess(limit, sizes[-1]) >= 0 else root(excess, sign * value, limit, sizes[-1])
         for size in sizes[-2::-1]:
             if nearest > 0 and excess(nearest, size) < 0:
-                nearest = _root(excess, 0.0, nearest, size) if excess(0.0, size) > 0 else 0.0
+                nearest = root(excess, 0.0, nearest, size) if excess(0.0, size) > 0 else 0.0
         return nearest
 
     return -end(-1.0, -least), end(1.0, greatest)
@@ -311,13 +300,6 @@ def _chance_not_negative(excess: Floats, times: Floats, spread: float) -> float:
     u = step * odd
     transform = np.exp(-0.5 * (noise * u) ** 2) * np.prod(np.cos(np.outer(excess, u) / 2) ** times[:, None], axis=0)
     return 0.5 + float((np.sin(u * mean) * transform / odd).sum()) / math.pi
-
-
-def _root(falling: Callable[..., float], low: float, high: float, *more: float) -> float:
-    """Finds where a falling function crosses 0; `more` are its other arguments."""
-    from scipy.optimize import brentq
-
-    return float(brentq(falling, low, high, args=more, xtol=1e-12))
 
 
 def contrasts(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
+from llmkit.extras import need
 from llmkit.perturb.english import SAMPLE
 from llmkit.recipe.schema import DataSection
 from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
@@ -162,6 +163,7 @@ class Rows:
             yield question.id, fields
 
     def _hub(self, name: str) -> Iterator[tuple[str, Any]]:
+        need("datasets", extra="hf", what=f"`hub:{name}`")
         import datasets
 
         name, _, split = name.partition(":")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmkit.extras import installed
 from llmkit.files import write_atomic
 from llmkit.measure.results import Metrics
 from llmkit.report.terminal import summary
@@ -19,18 +20,17 @@ __all__ = ["summary", "write"]
 def write(folder: Path, samples: Sequence[Sample], metrics: Metrics) -> list[Path]:
     """Writes report.html, outcomes.csv, outcomes.parquet and, where there are gates, junit.xml. Returns their paths.
 
-    What the report says of model, seed and instructions is read from the other files in the run folder.
+    Without pyarrow there is no outcomes.parquet; outcomes.csv has the same rows. What the report says of model, seed
+    and instructions is read from the other files in the run folder.
     """
     from llmkit.report import html, junit, tabular, view
     from llmkit.report.facts import facts
 
     shown = view.of_run(metrics, facts(folder), samples)
     table = tabular.table(samples)
-    files = {
-        "report.html": html.page(shown).encode("utf-8", "replace"),
-        "outcomes.csv": tabular.csv(table),
-        "outcomes.parquet": tabular.parquet(table),
-    }
+    files = {"report.html": html.page(shown).encode("utf-8", "replace"), "outcomes.csv": tabular.csv(table)}
+    if installed("pyarrow"):
+        files["outcomes.parquet"] = tabular.parquet(table)
     if metrics.gates:
         files["junit.xml"] = junit.document(shown)
     for name, content in files.items():

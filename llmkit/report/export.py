@@ -14,7 +14,9 @@ from llmkit.measure.changed import changed_by_noise
 from llmkit.registry import unknown
 from llmkit.runs import Run
 from llmkit.runs.samples import Sample
+from llmkit.tasks import recorded_kind
 from llmkit.terminal import json_text
+from llmkit.types import Question
 
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
@@ -75,7 +77,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
 
 
 def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
-    """One question as the other tool sees it, after the run's system prompt where it brings none of its own."""
+    """Returns one question as the other tool sees it, after the run's system prompt where it brings none of its own."""
     o = sample.outcome
     asked = [call for call in sample.calls if call.get("purpose") in ("answer", "score")]
     if not asked:
@@ -105,13 +107,16 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         "system": "\n\n".join(m["content"] for m in messages[:-1]),
     }
     if choices:
-        doc |= {"choices": choices, "gold_index": _gold_index(o.gold)}
+        doc |= {"choices": choices, "gold_index": _gold_index(sample)}
     return doc
 
 
-def _gold_index(gold: str) -> int:
-    """The place of the gold answer among the choices: (A) first, and "yes" before "no"."""
-    return ["yes", "no"].index(gold) if gold in ("yes", "no") else ord(gold.upper()) - ord("A")
+def _gold_index(sample: Sample) -> int:
+    """Returns the place of the gold answer among the choices: (A) first, and "yes" before "no"."""
+    o = sample.outcome
+    kind = recorded_kind(sample.kind, o.gold, sample.options)
+    question = Question(o.question_id, sample.question, o.gold, kind.name, sample.options)
+    return [answer for answer, _ in kind.continuations(question)].index(kind.canonical(o.gold, sample.options))
 
 
 def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> str:
@@ -150,12 +155,12 @@ def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> 
 
 
 def _literal(text: str) -> str:
-    """Text that Jinja leaves as it is."""
+    """Returns a text that Jinja leaves as it is."""
     return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
 
 
 def _template(file: str, **values: Any) -> str:
-    """A module of the other tool, with each @name@ replaced by its value as Python writes it."""
+    """Returns a module of the other tool, with each @name@ replaced by its value as Python writes it."""
     text = (_EXPORTED / file).read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace(f"@{name}@", repr(value))
@@ -163,7 +168,7 @@ def _template(file: str, **values: Any) -> str:
 
 
 def _slug(condition: str, taken: Sequence[str] | Any) -> str:
-    """A name for files and tasks: ec@0.1 becomes ec_0p1."""
+    """Returns a name for files and tasks: ec@0.1 becomes ec_0p1."""
     slug = re.sub(r"\W+", "_", condition.replace(".", "p")).strip("_") or "condition"
     while f"{slug}.jsonl" in taken:
         slug += "_"

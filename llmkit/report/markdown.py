@@ -9,7 +9,7 @@ from llmkit.report.elements import Cell, Column, Table
 from llmkit.report.view import View
 from llmkit.terminal import visible
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")  # what has a meaning inside a line
 
 
 def document(view: View) -> str:
@@ -41,10 +41,10 @@ def _text(cell: Cell, column: Column) -> str:
     if cell.emphasis in ("best", "fail", "bad"):
         text = f"**{text}**"
     if cell.span and column.interval != "omitted":
-        text += _escaped(f" ({cell.span.low} to {cell.span.high})")
+        text += f" ({_escaped(cell.span.low)} to {_escaped(cell.span.high)})"
     return text + (f"; {_escaped(cell.note)}" if cell.note else "")
 
 
 def _escaped(text: str) -> str:
-    """Text that says in Markdown what it says, on one line."""
+    """Returns a text on one line, without any meaning as Markdown."""
     return _SPECIAL.sub(r"\\\1", visible(" ".join(text.split())))

@@ -13,6 +13,7 @@ from llmkit.recipe.schema import SearchSection
 from llmkit.rop.instructions import Candidate, Stage
 from llmkit.rop.repair import refuses
 from llmkit.seeds import derive
+from llmkit.steps import ask_all, ask_one
 from llmkit.types import Ask, Message, Reply, Request, Sampling, Steps
 
 COPIED = 5  # words in a row that no instruction shares with an example by chance
@@ -42,12 +43,12 @@ def propose(
     """The instructions that the model wrote, each once and none that is `known`, in a fixed order; those that cannot
     be instructions stand among them with the reason why they are refused."""
     asked = {f"{stage}/propose/{q:03}/{n:03}": one for (q, n), one in _asked(options, examples, seed).items()}
-    replies = dict(ask((name, _once(request)) for name, (request, _) in asked.items()))
+    replies = ask_all({name: request for name, (request, _) in asked.items()}, ask)
     seen, candidates = set(known), []
     for name, (_, drawn) in asked.items():
         reply = replies.get(name)
         text = cleaned(reply.text) if reply else ""
-        if text and text not in seen:
+        if reply and text and text not in seen:
             seen.add(text)
             candidates.append(Candidate(text, "generated", refused=refusal(text, reply, options.max_tokens, drawn)))
     return candidates
@@ -55,7 +56,7 @@ def propose(
 
 def proposals(options: SearchSection, examples: Sequence[Example]) -> list[Steps]:
     """The steps that ask for instructions, for an estimate."""
-    return [_once(request) for request, _ in _asked(options, examples, 0).values()]
+    return [ask_one(request) for request, _ in _asked(options, examples, 0).values()]
 
 
 def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example]) -> str | None:
@@ -110,7 +111,3 @@ def _asked(
             request = Request((Message("user", content),), sampling, purpose="propose", role="optimizer", replicate=n)
             asked[q, n] = request, drawn
     return asked
-
-
-def _once(request: Request) -> Steps:
-    return (yield request)

@@ -74,8 +74,8 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
     """1 where the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        reply = yield from arm.answer(variant.text, variant, instruction)
-        return float(scorer.score(scorer.extract(reply.text, variant.question), variant.question))
+        answer = yield from arm.answer(variant.text, variant, instruction)
+        return float(scorer.score(scorer.parsed(answer, variant.question), variant.question))
 
     return run
 

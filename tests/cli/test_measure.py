@@ -98,9 +98,9 @@ def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path, monkey
     assert llmkit("eval", "--shard", "2/2", "--dir", "other", "--seed", "8")[0] == 0
     other = str(next((tmp_path / "other").iterdir()))
     assert run(["runs", "merge", parts[0], other]) == 2
-    assert f"{other} is no shard of the same run as {parts[0]}" in capsys.readouterr().err
+    assert f"{other} is not a shard of the same run as {parts[0]}" in capsys.readouterr().err
     assert run(["runs", "merge", parts[0], "nowhere"]) == 2
-    assert "nowhere is no run folder" in capsys.readouterr().err
+    assert "nowhere is not a run folder" in capsys.readouterr().err
 
 
 def test_several_sets_make_a_run_each_and_a_table(llmkit, capsys):

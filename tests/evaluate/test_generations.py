@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
 from llmkit import evaluate
 from llmkit.cli.app import run as shell

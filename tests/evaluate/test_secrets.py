@@ -7,7 +7,7 @@ import logging
 from zlib import crc32
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 from ruamel.yaml import YAML
 
 from llmkit import secrets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import UsageError
@@ -13,7 +14,6 @@ from llmkit.measure.compare import compare
 from llmkit.recipe.schema import IntervalSection
 from llmkit.report import terminal
 from llmkit.report.comparison import comparison
-from tests.helpers import synthetic
 
 FAST = IntervalSection(draws=500)
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from xml.etree import ElementTree as xml
 
 import pytest
-from fakes import FakeEngine
+from helpers import synthetic
+from helpers.fakes import FakeEngine
 from rich.console import Console
 
 from llmkit import evaluate
@@ -22,7 +23,6 @@ from llmkit.recipe import load
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import comparison, html, junit, summary, tabular, terminal, view
 from llmkit.runs.samples import Sample
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=300))
 
@@ -129,14 +129,14 @@ def test_runs_beside_each_other_show_the_share(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["question", "instruction"])
-def test_noise_that_changes_nothing_is_refused_before_any_call(tmp_path, monkeypatch, target):
+def test_noise_that_changes_nothing_is_refused_before_any_call(tmp_path, opens, target):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps({"original_question": "Who are you?", "rewritten_question": "Who aer you?"}))
     asked = []
     engine = FakeEngine(lambda request: asked.append(request) or "The answer is 1")
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
-    recipe = {"model.path": "scripted", "data.task": "arithmetic", "data.size": 20, "data.limit": 4}
-    recipe |= {"output.dir": str(tmp_path / "runs"), "perturb.target": target}
+    opens(lambda model, section: engine)
+    recipe = {"model.path": "scripted", "engine.kind": "fake", "data.task": "arithmetic", "data.size": 20}
+    recipe |= {"data.limit": 4, "output.dir": str(tmp_path / "runs"), "perturb.target": target}
     loaded = load(None, recipe | {"perturb.conditions": [f"file:{pairs}"]})
     if target == "question":
         with pytest.raises(DataError, match=r"pairs\.jsonl` matches none of the 4 questions"):
@@ -158,15 +158,16 @@ def test_noise_that_finds_no_word_names_itself_and_the_reason(tmp_path):
     evaluate.plan(load(None, recipe | {"perturb.rate": 0.0}).recipe, "eval")
 
 
-def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, monkeypatch, capsys):
+def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, opens, capsys):
     own = tmp_path / "own.jsonl"
     rows = [{"question": f"What is {i} plus {i}, and why?", "answer": 2 * i} for i in range(30)]
     own.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no row\n")
     engine = FakeEngine(lambda request: "The answer is 4")
     engine.identity = replace(engine.identity, dtype="bfloat16")
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+    opens(lambda model, section: engine)
     recipe = {"model.path": "m", "data.path": str(own), "data.skip_bad_lines": True, "perturb.conditions": ["ec"]}
-    loaded = load(None, recipe | {"output.dir": str(tmp_path / "runs"), "eval.interval.draws": 100})
+    recipe |= {"engine.kind": "fake", "output.dir": str(tmp_path / "runs")}
+    loaded = load(None, recipe | {"eval.interval.draws": 100})
     result = evaluate.run(loaded, "eval")
     said = capsys.readouterr().err
     asked = result.metrics.questions

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import DataError, UsageError
@@ -14,7 +15,6 @@ from llmkit.measure.compare import against, compare
 from llmkit.recipe.schema import IntervalSection
 from llmkit.report import terminal
 from llmkit.report.comparison import comparison
-from tests.helpers import synthetic
 
 FAST = IntervalSection(draws=500)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 
 from llmkit.measure import doubts, gates
 from llmkit.measure.metrics import metrics
@@ -12,7 +13,6 @@ from llmkit.measure.results import Metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import junit, summary, view
 from llmkit.report.notes import notes
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 DROP = Gate(metric="stand.drop", max=0.4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 from helpers.scripted import OVERRIDES
 from pydantic import ValidationError
 
@@ -14,7 +15,6 @@ from llmkit.measure import gates, statistics
 from llmkit.measure.metrics import metrics
 from llmkit.recipe import load as load_recipe
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=500))
 

@@ -8,13 +8,13 @@ import re
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
 
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
 from llmkit.runs import Run
 from llmkit.runs.samples import Sample
 from llmkit.types import Outcome, Usage
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=500), family=("gain",))
 

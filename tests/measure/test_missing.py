@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from helpers import synthetic
+from helpers.scripted import scholar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,8 +14,6 @@ from llmkit.errors import EngineError, Incomplete
 from llmkit.measure import doubts, gates, missing
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from tests.helpers import synthetic
-from tests.helpers.scripted import scholar
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 SAYS = "HTTP 401: your key is wrong"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
 from ruamel.yaml import YAML
 
 from llmkit.errors import UsageError
 from llmkit.report.export import export
 from llmkit.runs import Run
-from tests.helpers import synthetic
 
 SYSTEM = "Be brief. {{ not a template }} {% raw"
 
@@ -95,7 +95,7 @@ def test_an_arm_of_several_requests_is_refused(run):
 def test_inspect_is_refused_where_options_were_compared_by_likelihood(run, tmp_path):
     rows = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     for row in rows:
-        row["gold"] = "A"
+        row |= {"gold": "A", "question_kind": "choice", "options": ["x", "y"]}
         row["calls"] = [{**row["calls"][-1], "purpose": "score", "continuation": option} for option in ("x", "y")]
     synthetic.write_run(run, rows)
     with pytest.raises(UsageError, match="likelihood") as caught:

@@ -33,8 +33,9 @@ class ModelSection(Section):
 class EngineSection(Section):
     """How the model is run."""
 
-    kind: Literal["auto", "vllm", "openai", "transformers"] = "auto"
-    """What runs the model. `auto`: a server if `base_url` is given, else vLLM if it imports, else transformers."""
+    kind: str = "auto"
+    """What runs the model: `vllm`, `openai`, `transformers`, or an engine that another package brings. `auto`: a server
+    if `base_url` is given, else vLLM if it imports, else transformers."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The dtype that the model computes in. `auto`: what the weights are stored in, or what is faster here."""
     max_model_len: int | None = Field(None, ge=16)

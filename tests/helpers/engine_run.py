@@ -1,4 +1,4 @@
-"""A program for test_engine.py: engines in a process of its own, one kind, model and adapter after the other.
+"""A program for tests/serving/test_engine.py: engines in one process, one kind, model and adapter after the other.
 
 vLLM's transformers backend changes transformers' own classes, so it is kept apart from other tests.
 """

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESULT = ROOT / "benchmarks" / "results" / "attack.json"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- make attack writes from here -->", "<!-- to here -->"
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- make attack writes from here -->", "<!-- to here -->"
 # make half an hour of attacks stale.
 COVERED = (
     *("llmkit/cli", "llmkit/engines", "llmkit/recipe", "llmkit/runs", "llmkit/secrets.py", "llmkit/terminal.py"),
-    "tests/attack",
+    "tests/helpers/attack",
 )
 
 
@@ -42,7 +42,11 @@ def table(result: dict[str, Any]) -> str:
     """The figures as docs/reliability.md shows them."""
     lines = ["| attack | times | findings |", "|---|---|---|"]
     lines += [f"| {part['what']} | {part['times']:,} | {part['findings']} |" for part in result["parts"]]
-    known = f" {result['known']} findings are known and passed over (tests/attack/known.py)." if result["known"] else ""
+    known = (
+        f" {result['known']} findings are known and passed over (tests/helpers/attack/known.py)."
+        if result["known"]
+        else ""
+    )
     return "\n".join(lines) + f"\n\n{result['date']}, seed {result['seed']}, {result['minutes']} minutes.{known}\n"
 
 

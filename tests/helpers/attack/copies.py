@@ -14,7 +14,7 @@ from llmkit.recipe.schema import DataSection
 from llmkit.tasks import load
 from llmkit.terminal import visible
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 TASKS = ("gsm8k", "aqua", "multiarith", "singleeq", "addsub", "svamp", "csqa", "strategyqa", "arithmetic", "coin_flip")
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None and OPERATORS[name].level != "model"]
 

@@ -1,7 +1,7 @@
-"""`make attack`: everything that tests/attack can do to llmkit, for as long as it is given.
+"""`make attack`: everything that tests/helpers/attack can do to llmkit, for as long as it is given.
 
-PYTHONPATH=tests python -m attack --minutes 30
-PYTHONPATH=tests python -m attack --fuzz 4711        # one case again
+PYTHONPATH=tests python -m helpers.attack --minutes 30
+PYTHONPATH=tests python -m helpers.attack --fuzz 4711        # one case again
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 
-from attack import copies, result
-from attack.fuzz import Fuzzer
-from attack.kills import KillAttack
-from attack.known import sorted_out
-from attack.servers import CALLS, ServerAttack
+from helpers.attack import copies, result
+from helpers.attack.fuzz import Fuzzer
+from helpers.attack.kills import KillAttack
+from helpers.attack.known import sorted_out
+from helpers.attack.servers import CALLS, ServerAttack
 
 FUZZED, KILLED, COPIED = 10_000, 80, 100_000
 KILLS = 4  # sent to each run, before it may end

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attack.fuzz import HOSTILE
-from fault_server import _reset
+from helpers.attack.fuzz import HOSTILE
+from helpers.fault_server import _reset
 
 Handler = Any
 Body = dict[str, Any]

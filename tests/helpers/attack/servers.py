@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from attack.faults import FAULTS, REFUSED, redirect
-from attack.sandbox import Sandbox, invoke, wrong
-from fault_server import FaultServer
+from helpers.attack.faults import FAULTS, REFUSED, redirect
+from helpers.attack.sandbox import Sandbox, invoke, wrong
+from helpers.fault_server import FaultServer
 
 from llmkit.engines.canary import PROMPTS
 from llmkit.runs import Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 from llmkit.engines.adapter_config import CONFIG, WEIGHTS, read_config
 from llmkit.errors import EngineError, UsageError
+from llmkit.extras import need
 from llmkit.files import content_digest, lock, text_digest
 from llmkit.parsing import parse_json
 from llmkit.registry import nearest
@@ -79,7 +81,7 @@ class Adapter:
         try:
             r = int(self.config["r"])
             if self.kind != "TALKLORA":
-                return max([r, *(self.config.get("rank_pattern") or {}).values()])
+                return max([r, *map(int, (self.config.get("rank_pattern") or {}).values())])
             n = int(self.config["num_experts"])
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
@@ -110,7 +112,8 @@ def locate(path: str | None, revision: str | None = None) -> LocalModel:
     if not path:
         raise UsageError("no model is given", f"--model with a hub name, a local folder, or `{BUNDLED}`")
     if path == BUNDLED:
-        return _read(_convert_bundled(), BUNDLED) if _bundled_file() else locate(_BUNDLED_HUB, revision)
+        packaged = _bundled_file()
+        return _read(_convert_bundled(packaged), BUNDLED) if packaged else locate(_BUNDLED_HUB, revision)
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -195,6 +198,7 @@ def _looks_like_hub_name(path: str) -> bool:
 
 
 def _from_hub(name: str, revision: str | None, what: str) -> Path:
+    need("huggingface_hub", extra="hf", what=f"the {what} `{name}` of the hub", instead="or give a local folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -271,9 +275,8 @@ def _bundled_file() -> Path | None:
     return None
 
 
-def _convert_bundled() -> Path:
+def _convert_bundled(source: Path) -> Path:
     """SmolLM2-135M-Instruct as an ordinary bfloat16 folder, converted once from the GGUF file in its package."""
-    source = _bundled_file()
     folder = cache_dir() / "models" / f"{BUNDLED}-{content_digest([source])[:8]}-{_BUNDLED_CODE}"
     if folder.is_dir():
         return folder
@@ -294,21 +297,21 @@ def _convert_bundled() -> Path:
 
 
 def _convert(source: Path, target: Path) -> None:
+    need("torch", "transformers", "gguf", extra="hf", what=BUNDLED)
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
 
     from llmkit.engines.quiet import quiet
 
-    logging.set_verbosity_error()
+    transformers: Any = importlib.import_module("transformers")  # typed in parts only
+    transformers.logging.set_verbosity_error()
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        model = transformers.AutoModelForCausalLM.from_pretrained(
             source.parent,
             gguf_file=source.name,
             dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
+            quantization_config=transformers.GgufConfig(dequantize=True),
         )
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.to(torch.bfloat16).save_pretrained(target)
-        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+        transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)

@@ -50,7 +50,7 @@ class Filtered(Exception):
     """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
 
 
-class Server:
+class ServerClient:
     """One address. Lives on the event loop of the engine that owns it."""
 
     def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
@@ -73,7 +73,8 @@ class Server:
             http_client=DefaultAsyncHttpxClient(event_hooks={"request": [self._stay_at_home]}),
         )
         self.timeout = timeout
-        self.model = model
+        self.model = model or ""  # which it is, is known once the server has listed its models
+        self._asked_model = model
         self.style = style
         self.limit_name = "max_tokens"
         self.tokenizes = False
@@ -84,7 +85,7 @@ class Server:
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
         self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
-        self._reported = ("", "")  # what the last answer called the model, and its system_fingerprint
+        self._reported = "", ""  # what the last answer called the model, and its system_fingerprint
         self._probing: asyncio.Task[bool] | None = None
 
     async def close(self) -> None:
@@ -167,7 +168,7 @@ class Server:
             ) from error
         except (APIStatusError, ValueError, TypeError, AttributeError, RecursionError):
             names = []  # some servers do not list their models
-        if self.model is None:
+        if self._asked_model is None:
             if len(names) != 1:
                 raise UsageError(f"{self.address} has {len(names)} models", f"choose with --model: {', '.join(names)}")
             self.model = names[0]
@@ -250,7 +251,8 @@ class Server:
 
     def _render(self, request: Request) -> str:
         messages = tuple(Message(m.role, disarm(m.content)) for m in self.style.messages(request))
-        return plain_text(messages) if self.style.plain else render_template(self.style.template, messages)
+        template = self.style.template
+        return plain_text(messages) if template is None else render_template(template, messages)
 
     async def _score(self, request: Request) -> Reply:
         """Log-probabilities of the continuation, from an echoed prompt of token ids."""
@@ -277,7 +279,7 @@ class Server:
             raise EngineError(f"{self.address} refuses to score the text: {error}") from error
         if len(scored) < len(continuation) or not all(map(answers.is_number, scored)):
             raise EngineError(f"{self.address} gives no log-probabilities of the prompt", "score by execution instead")
-        return Reply(request.continuation, usage=Usage(prompt=len(ids)), logprobs=tuple(scored))
+        return Reply(request.continuation or "", usage=Usage(prompt=len(ids)), logprobs=tuple(scored))
 
     async def _tokenize(self, body: dict[str, Any]) -> list[int]:
         url = self.address.removesuffix("/v1") + "/tokenize"
@@ -295,8 +297,7 @@ class Server:
         except (AttributeError, LookupError, TypeError, RecursionError) as error:
             raise Again("the answer is not of the form that the protocol gives it") from error
         self.read += 1
-        reported = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
-        self._reported = tuple(scrub_reply(str(r or ""), "")[:_LONGEST_NAME] for r in reported)
+        self._reported = _reported(answer, "model"), _reported(answer, "system_fingerprint")
         return value
 
     async def _answered(self, call: Awaitable[Any]) -> Any:
@@ -323,6 +324,11 @@ class Server:
             raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
         except (APIResponseValidationError, ValueError, RecursionError) as error:
             raise Again("the answer is not whole JSON, or nested too deeply") from error
+
+
+def _reported(answer: Any, name: str) -> str:
+    """What an answer says of its model, short and without keys."""
+    return scrub_reply(str(getattr(answer, name, None) or ""), "")[:_LONGEST_NAME]
 
 
 def _tls_fault(error: BaseException) -> str | None:
