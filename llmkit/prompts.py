@@ -17,12 +17,12 @@ def _template(name: str) -> Any:
     folder = shipped("prompts")
     path = folder / f"{name}.md"
     if not path.is_file():
-        raise unknown("prompt", name, names())
+        raise unknown("prompt", name, prompt_names())
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     return environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
 
 
-def names() -> list[str]:
+def prompt_names() -> list[str]:
     """Every shipped prompt, as `folder/name-vN`."""
     folder = shipped("prompts")
     return sorted(str(p.relative_to(folder).with_suffix("")).replace("\\", "/") for p in folder.rglob("*.md"))

@@ -42,7 +42,7 @@ class Data:
     cached: bool
 
 
-def build(recipe: Recipe, model: LocalModel, encoder: Encoder) -> Data:
+def build_data(recipe: Recipe, model: LocalModel, encoder: Encoder) -> Data:
     """Reads, perturbs and tokenises. DataError for bad rows, UsageError for settings that contradict each other."""
     section, given = recipe.finetune, sources(recipe)
     views = Views(recipe)

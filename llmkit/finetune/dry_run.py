@@ -53,19 +53,19 @@ def _shown(value: Any) -> str:
 def dry_run(recipe: Recipe) -> Report:
     """Resolves the recipe as training would. Raises what training would raise."""
     from llmkit.engines.models import locate
-    from llmkit.finetune.data import build
-    from llmkit.finetune.launch import check as check_launch
+    from llmkit.finetune.data import build_data
+    from llmkit.finetune.launch import check_launch
     from llmkit.finetune.method import adapt, load_base, torch_dtype
-    from llmkit.finetune.setup import arguments
+    from llmkit.finetune.setup import trl_arguments
 
     section, launch = recipe.finetune, recipe.finetune.launch
     check_launch(recipe)
     model = locate(recipe.model.path, recipe.model.revision)
     encoder = encoder_for(recipe, model)
-    data = build(recipe, model, encoder)
+    data = build_data(recipe, model, encoder)
     net = adapt(recipe, load_base(recipe, model, empty=True))
     trainable, total = count_parameters(net)
-    args = arguments(recipe, Path(recipe.output.dir), data.steps)  # raises for settings that TRL refuses
+    args = trl_arguments(recipe, Path(recipe.output.dir), data.steps)  # raises for settings that TRL refuses
     batch, per_pass, tokenizer = section.optim.batch_size, args.per_device_train_batch_size, encoder.renderer.tokenizer
     used = data.order[: data.steps * batch]
     lengths = data.train.lengths[used]

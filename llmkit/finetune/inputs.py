@@ -72,11 +72,11 @@ def _code(specs: list[str]) -> Iterator[Path]:
     import sys
 
     from llmkit import perturb
-    from llmkit.perturb.spec import parse
+    from llmkit.perturb.spec import parse_spec
 
     room = Path(perturb.__file__).parent
     yield from (path for path in room.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    modules = {type(op).__module__ for spec in specs for chain in parse(spec).chains for op in chain}
+    modules = {type(op).__module__ for spec in specs for chain in parse_spec(spec).chains for op in chain}
     files = (getattr(sys.modules[name], "__file__", None) for name in modules if not name.startswith(perturb.__name__))
     yield from (Path(file) for file in files if file)  # a notebook's operator has none
 

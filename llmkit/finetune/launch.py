@@ -14,14 +14,14 @@ from pathlib import Path
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import Recipe
 
-PRESETS = Path(__file__).parent / "presets"
+LAUNCH_PRESETS = Path(__file__).parent / "presets"
 
 
 def preset(kind: str, gpus: int) -> Path:
     """The accelerate configuration of a kind of launch."""
     if kind == "ddp":
-        return PRESETS / ("ddp.yaml" if gpus else "ddp-cpu.yaml")
-    return PRESETS / f"{kind}.yaml"
+        return LAUNCH_PRESETS / ("ddp.yaml" if gpus else "ddp-cpu.yaml")
+    return LAUNCH_PRESETS / f"{kind}.yaml"
 
 
 def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: int, port: int) -> list[str]:
@@ -37,7 +37,7 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
     return [sys.executable, "-m", "accelerate.commands.launch", *options, *run, *([str(start)] if start else [])]
 
 
-def check(recipe: Recipe) -> None:
+def check_launch(recipe: Recipe) -> None:
     """UsageError where this machine cannot start what the recipe's `finetune.launch` asks for."""
     import importlib.util
 

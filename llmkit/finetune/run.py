@@ -22,7 +22,7 @@ SECTIONS = ("model", "data", "perturb", "finetune")  # what a training run depen
 
 
 @dataclass(frozen=True)
-class Result:
+class FinetuneResult:
     """A finished run: where it is, and its metrics.json."""
 
     folder: Path
@@ -33,7 +33,7 @@ class Result:
         return self.folder / "adapter"
 
 
-def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False) -> Result:
+def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False) -> FinetuneResult:
     """Trains as the recipe says, in `<output.dir>/<name>-<digest>/`, with the adapter in `adapter/`.
 
     `resume`: `auto` goes on from the newest whole checkpoint of this recipe, `never` begins anew, or a checkpoint's
@@ -41,8 +41,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     that `resume` names. Raises LlmkitError for what a user can mend, and UsageError where the rows or the base model
     are no longer those of the training in the folder.
     """
-    from llmkit.finetune.launch import check as check_launch
-    from llmkit.finetune.launch import launch
+    from llmkit.finetune.launch import check_launch, launch
     from llmkit.runs import RunFolder
 
     recipe = loaded.recipe
@@ -51,7 +50,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     with RunFolder.open(recipe.output.dir, name, key, recipe=loaded.text, resolved=to_yaml(recipe)) as folder:
         path = folder.path
         found = inputs(recipe)
-        if not force and (done := finished(path)):
+        if not force and (done := finished_training(path)):
             unchanged(path, found, going_on=False)
             return done
         check_launch(recipe)
@@ -69,14 +68,14 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
             work(recipe, path, key, start, quiet)
         else:
             launch(recipe, path, key, start, quiet)
-        return Result(path, json.loads((path / "metrics.json").read_text(encoding="utf-8")))
+        return FinetuneResult(path, json.loads((path / "metrics.json").read_text(encoding="utf-8")))
 
 
-def finished(path: Path) -> Result | None:
+def finished_training(path: Path) -> FinetuneResult | None:
     """The run in a folder, if it came to its end."""
     metrics = path / "metrics.json"
     if metrics.is_file() and (path / "adapter" / "adapter_config.json").is_file():
-        return Result(path, json.loads(metrics.read_text(encoding="utf-8")))
+        return FinetuneResult(path, json.loads(metrics.read_text(encoding="utf-8")))
     return None
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from llmkit.engines.chat import ChatStyle, Renderer
 from llmkit.engines.models import BUNDLED, LocalModel, locate
 from llmkit.errors import EngineError, UsageError
-from llmkit.finetune.data import Data, build
+from llmkit.finetune.data import Data, build_data
 from llmkit.finetune.tokens import Encoder, Tokens
 from llmkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llmkit.finetune.progress import Reporter
+    from llmkit.finetune.callbacks import Reporter
     from llmkit.finetune.trainer import FinetuneTrainer
 
 
@@ -70,7 +70,7 @@ class Setup:
 
     def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
         """metrics.json. `seconds` is what training took since it began or was resumed."""
-        from llmkit.finetune.progress import mean_loss, peak_memory_gib
+        from llmkit.finetune.callbacks import mean_loss, peak_memory_gib
 
         history = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
         trainable, total = count_parameters(self.trainer.model)
@@ -112,8 +112,8 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     import transformers
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+    from llmkit.finetune.callbacks import Patience, Reporter
     from llmkit.finetune.method import adapt, load_base
-    from llmkit.finetune.progress import Patience, Reporter
     from llmkit.finetune.trainer import FinetuneTrainer, PairCollator
 
     transformers.logging.set_verbosity_error()
@@ -125,7 +125,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     tokenizer = encoder.renderer.tokenizer
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by length, never by value: see Tokens.row
-    data = build(recipe, model, encoder)
+    data = build_data(recipe, model, encoder)
     train = to_dataset(data.train, data.order, section.data.completion_only)
     dev = to_dataset(data.dev, list(range(len(data.dev))), section.data.completion_only)
     steps = data.steps
@@ -138,7 +138,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     collator = None if section.data.packing else PairCollator(DataCollatorForLanguageModeling(tokenizer.pad_token_id))
     trainer = FinetuneTrainer(
         model=net,
-        args=arguments(recipe, path, steps),
+        args=trl_arguments(recipe, path, steps),
         train_dataset=train,
         eval_dataset=dev,
         processing_class=tokenizer,
@@ -183,7 +183,7 @@ def batches(recipe: Recipe) -> tuple[int, int]:
     return micro, share // micro
 
 
-def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
+def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
     """TRL's settings from the recipe's. UsageError where the batch does not divide."""
     import torch
     from trl import SFTConfig

@@ -14,7 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span
-from llmkit.perturb.spec import Chain, parse
+from llmkit.perturb.spec import Chain, parse_spec
 from llmkit.perturb.text import Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
@@ -63,7 +63,7 @@ class Perturber:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
             raise UsageError(f"{retries} retries: there cannot be fewer than none")
-        self.mixture, self.data_dir = parse(spec, data_dir), data_dir
+        self.mixture, self.data_dir = parse_spec(spec, data_dir), data_dir
         if self.rate == "paper":
             self.mixture = self.mixture.as_paper()
         self.protection = Protection(protect, release)

@@ -10,7 +10,7 @@ from itertools import islice
 
 from llmkit.perturb.wordbook import common_words
 
-SAMPLE = 1_000
+MOST_TEXTS = 1_000
 """Texts that are looked at, at most: the first of a set."""
 
 # Of the words of two letters and more, the share that is among some 9,000 common English ones. English questions have
@@ -28,7 +28,7 @@ def share_known(texts: Iterable[str]) -> float | None:
     (0.2, None)
     """
     known, total, hits = common_words(_COMMON), 0, 0
-    for text in islice(texts, SAMPLE):
+    for text in islice(texts, MOST_TEXTS):
         words = _WORD.findall(text.lower())
         total += len(words)
         hits += sum(word in known for word in words)

@@ -12,7 +12,9 @@ from llmkit.perturb.base import OPERATORS
 from llmkit.perturb.engine import Perturber
 from llmkit.terminal import visible
 
-SAMPLE = "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
+SAMPLE_SENTENCE = (
+    "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
+)
 
 
 def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -76,12 +78,12 @@ def _quietly(make: Callable[[str], str], spec: str) -> str:
 def example(spec: str) -> str:
     """What an operator makes of the sample sentence: the words around its first edit."""
     for seed in range(20):
-        made = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE, "sample")
+        made = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE_SENTENCE, "sample")
         if made.edits:
             edit = made.edits[0]
             old, new = edit.old, edit.new
             if not old.strip() or not new.strip():  # show what stands around an insertion or a deletion
-                before = SAMPLE[: edit.start].rpartition(" ")[2]
+                before = SAMPLE_SENTENCE[: edit.start].rpartition(" ")[2]
                 after = made.text[edit.end :].partition(" ")[0]
                 old, new = before + old + after, before + new + after
             return f"{shortened(old)} -> {shortened(new)}"

@@ -61,7 +61,7 @@ def split(specs: str, at: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parse(spec: str, data_dir: str | None = None) -> Mixture:
+def parse_spec(spec: str, data_dir: str | None = None) -> Mixture:
     """The operators of a spec, ready to use. Files are looked for below `data_dir`, too."""
     spec = spec.strip()
     if not (spec.startswith("mix(") and spec.endswith(")")):
@@ -113,7 +113,7 @@ def _operator(spec: str, data_dir: str | None) -> Operator:
     return OPERATORS[name.strip()](argument.strip() or None)
 
 
-def names(specs: str | Sequence[str]) -> list[str]:
+def spec_names(specs: str | Sequence[str]) -> list[str]:
     """Specs as given on a command line or in a recipe, one per condition. A number repeats the operator before it.
 
     >>> names("ec,chars:1,4,7")

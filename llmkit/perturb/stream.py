@@ -20,7 +20,16 @@ from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed, read
+from llmkit.perturb.input_rows import (
+    InputRow,
+    RowFields,
+    UnreadLine,
+    checked_fields,
+    gold_of,
+    options_of,
+    parse_line,
+    with_place,
+)
 from llmkit.runs import Runner
 from llmkit.terminal import escape_json
 from llmkit.types import Steps
@@ -29,7 +38,7 @@ _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker a
 
 
 @dataclass
-class Stats:
+class ConditionStats:
     """What came of the rows of one condition: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
 
     rows: int = 0
@@ -50,7 +59,7 @@ class Stats:
         for edit in made.edits:
             self.edits[edit_kind(edit.old, edit.new)] += 1
 
-    def __iadd__(self, other: Stats) -> Stats:
+    def __iadd__(self, other: ConditionStats) -> ConditionStats:
         self.rows += other.rows
         self.words += other.words
         self.chars += other.chars
@@ -82,22 +91,22 @@ def edit_kind(old: str, new: str) -> str:
     return "case" if old.lower() == new.lower() else "substitution"
 
 
-class Made(NamedTuple):
+class PerturbedRows(NamedTuple):
     """What came of some rows: how many there were, their output lines, statistics by condition, and what was wrong."""
 
     rows: int
     lines: bytes
-    stats: dict[str, Stats]
+    stats: dict[str, ConditionStats]
     skipped: int = 0
     error: DataError | None = None
 
 
 @dataclass(frozen=True)
-class Job:
+class RowPerturber:
     """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
 
     perturbers: Mapping[str, Perturber]
-    fields: Fields = field(default_factory=Fields)
+    fields: RowFields = field(default_factory=RowFields)
     copies: int = 1
     skip_bad_lines: bool = False
 
@@ -105,7 +114,7 @@ class Job:
     def per_row(self) -> int:
         return len(self.perturbers) * self.copies
 
-    def rows(self, row: Row, stats: Mapping[str, Stats] | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[dict[str, Any]]:
         """The output rows of one input row."""
         text, more = self._arguments(row)
         for condition, perturber in self.perturbers.items():
@@ -115,26 +124,26 @@ class Job:
                     stats[condition].add(made)
                 yield self._row(row, perturber, copy, made)
 
-    def steps(self, row: Row) -> Steps:
+    def steps(self, row: InputRow) -> Steps:
         """As `made` of one row, for operators that ask a model."""
         text, more = self._arguments(row)
-        lines, stats = [], {condition: Stats() for condition in self.perturbers}
+        lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
                 made = yield from perturber.steps(text, row.id, copy=copy, **more)
                 stats[condition].add(made)
                 lines.append(encode(self._row(row, perturber, copy, made)))
-        return Made(1, b"".join(lines), stats)
+        return PerturbedRows(1, b"".join(lines), stats)
 
-    def _arguments(self, row: Row) -> tuple[str, dict[str, Any]]:
+    def _arguments(self, row: InputRow) -> tuple[str, dict[str, Any]]:
         more = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
         return row.fields[self.fields.question], more
 
-    def _row(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+    def _row(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
         record = self._record(row, perturber, copy, made)
         return row.fields | {self.fields.question: made.text, "perturbation": record}
 
-    def _record(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+    def _record(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
         record = perturber.record(row.fields[self.fields.question], made)
         if self.copies > 1:
             record["copy"] = copy
@@ -142,7 +151,7 @@ class Job:
             record["previous"] = row.fields["perturbation"]
         return record
 
-    def could_write(self, row: Row, lines: bytes) -> bool:
+    def could_write(self, row: InputRow, lines: bytes) -> bool:
         """Whether these are the output lines of a row; where a model was asked, whether they fit it."""
         if not any(perturber.most_calls for perturber in self.perturbers.values()):
             return b"".join(map(encode, self.rows(row))) == lines
@@ -151,23 +160,23 @@ class Job:
         text = row.fields[self.fields.question]
         return [(r["operator"], r["original"]) for r in records] == [(spec, text) for spec in specs]
 
-    def made(self, rows: Sequence[Row | Line]) -> Made:
+    def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
         """The output of several rows, up to the first bad one unless those are skipped."""
-        stats, lines, skipped = {condition: Stats() for condition in self.perturbers}, [], 0
+        stats, lines, skipped = {condition: ConditionStats() for condition in self.perturbers}, [], 0
         for item in rows:
             try:
-                row = self._read(item) if isinstance(item, Line) else item
+                row = self._read(item) if isinstance(item, UnreadLine) else item
             except DataError as error:
                 if not self.skip_bad_lines:
-                    return Made(len(rows), b"".join(lines), stats, skipped, placed(error, item.place))
+                    return PerturbedRows(len(rows), b"".join(lines), stats, skipped, with_place(error, item.place))
                 skipped += 1
                 continue
             lines += map(encode, self.rows(row, stats))
-        return Made(len(rows), b"".join(lines), stats, skipped)
+        return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
 
-    def _read(self, line: Line) -> Row:
-        fields = checked(read(line.text), self.fields)
-        return Row(fields, str(fields[self.fields.id]))
+    def _read(self, line: UnreadLine) -> InputRow:
+        fields = checked_fields(parse_line(line.text), self.fields)
+        return InputRow(fields, str(fields[self.fields.id]))
 
 
 def encode(row: dict[str, Any]) -> bytes:
@@ -179,10 +188,10 @@ def encode(row: dict[str, Any]) -> bytes:
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_job: Job  # of this worker process
+_job: RowPerturber  # of this worker process
 
 
-def _start_worker(job: Job) -> None:
+def _start_worker(job: RowPerturber) -> None:
     global _job
     _job = job
     gc.freeze()
@@ -200,11 +209,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(rows: Sequence[tuple[Any, Any]]) -> Made:
-    return _job.made([Line(*row) if isinstance(row[1], bytes) else Row(*row) for row in rows])
+def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
+    return _job.made([UnreadLine(*row) if isinstance(row[1], bytes) else InputRow(*row) for row in rows])
 
 
-def run(job: Job, rows: Iterable[Row | Line], workers: int = 1) -> Iterator[Made]:
+def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int = 1) -> Iterator[PerturbedRows]:
     """What comes of chunks of rows, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
@@ -218,7 +227,7 @@ def run(job: Job, rows: Iterable[Row | Line], workers: int = 1) -> Iterator[Made
         raise faults[0]
 
 
-def _until_fault(rows: Iterable[Row | Line], faults: list[DataError]) -> Iterator[Row | Line]:
+def _until_fault(rows: Iterable[InputRow | UnreadLine], faults: list[DataError]) -> Iterator[InputRow | UnreadLine]:
     """The rows up to one that cannot be read; its error goes to `faults`, until what came before it is out."""
     try:
         yield from rows
@@ -226,7 +235,7 @@ def _until_fault(rows: Iterable[Row | Line], faults: list[DataError]) -> Iterato
         faults.append(error)
 
 
-def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made]:
+def _chunks(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int) -> Iterator[PerturbedRows]:
     chunks = _chunked(rows, job.fields.question)
     first = list(islice(chunks, workers if workers > 1 else 0))
     chunks = chain(first, chunks)
@@ -236,7 +245,7 @@ def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made
         return
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (job,))
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:
             waiting.append(pool.submit(_work, [*map(tuple, chunk)]))  # named tuples take ten times as long to pickle
@@ -248,11 +257,11 @@ def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made
         pool.shutdown(cancel_futures=True)
 
 
-def _chunked(rows: Iterable[Row | Line], question: str) -> Iterator[list[Row | Line]]:
+def _chunked(rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[list[InputRow | UnreadLine]]:
     chunk, size = [], 0
     for row in rows:
         chunk.append(row)
-        size += len(row.text if isinstance(row, Line) else row.fields[question])
+        size += len(row.text if isinstance(row, UnreadLine) else row.fields[question])
         if len(chunk) == _CHUNK or size >= _CHUNK_TEXT:
             yield chunk
             chunk, size = [], 0
@@ -260,12 +269,12 @@ def _chunked(rows: Iterable[Row | Line], question: str) -> Iterator[list[Row | L
         yield chunk
 
 
-def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[Made]:
+def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Runner) -> Iterator[PerturbedRows]:
     """As `run`, with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    waiting: dict[int, Made] = {}
+    waiting: dict[int, PerturbedRows] = {}
     expected = 0
     for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
         if done.error:
@@ -276,7 +285,7 @@ def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[Made]:
             expected += 1
 
 
-def resume(path: Path, job: Job, rows: Iterator[Row]) -> int:
+def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
     """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
 
     UsageError where the output is not what this job would have written.

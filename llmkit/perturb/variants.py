@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.errors import UsageError
 from llmkit.perturb.engine import Perturbed, Perturber
 from llmkit.perturb.english import is_english
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.recipe.schema.data import PerturbSection
 from llmkit.tasks import gold_text
 from llmkit.types import CLEAN, Ask, Question, Variant
@@ -41,7 +41,7 @@ def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, englis
         spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
             spec, rate, seed, section.protect, section.retries, section.release, english, data_dir
         )
-        for spec in names(section.conditions)
+        for spec in spec_names(section.conditions)
         for rate in rates
     }
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
+from llmkit.rop.corrected import repair, without_options
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
-from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract
 from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
@@ -252,9 +252,9 @@ class UnicodeFold(Arm):
     resource = "Unicode TR 39"
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.fold import fold
+        from llmkit.rop.fold import fold_lookalikes
 
-        text = fold(variant.text)
+        text = fold_lookalikes(variant.text)
         reply = yield from self.answer(text, variant, render("arms/stand-v1"))
         return Answer(reply, corrected_text=text)
 
@@ -266,7 +266,7 @@ class SpellFix(Arm):
     english = True
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.mend import spell
+        from llmkit.rop.without_model import spell
 
         text = spell(variant.text) if self.context.english else variant.text
         reply = yield from self.answer(text, variant, render("arms/stand-v1"))

@@ -10,8 +10,8 @@ from random import Random
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
+from llmkit.rop.corrected import refuses
 from llmkit.rop.instructions import Candidate, Stage
-from llmkit.rop.repair import refuses
 from llmkit.seeds import derive
 from llmkit.types import Ask, Message, Reply, Request, Sampling, Steps
 

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 LEVEL = 0.05
 POWER = 0.8
-LEAST = 5  # independent items: of 2^4 sign patterns none is rarer than LEVEL, of 2^5 one is
+LEAST_CLUSTERS = 5  # independent items: of 2^4 sign patterns none is rarer than LEVEL, of 2^5 one is
 _DRAWS = 10_000
 
 
@@ -50,7 +50,7 @@ def spread(differences: Sequence[float], clusters: Sequence[str]) -> float:
 
 def detectable(clusters: int, items: int, sd: float) -> float | None:
     """The difference that is found with `POWER`; None where there are too few clusters to find any."""
-    if clusters < LEAST:
+    if clusters < LEAST_CLUSTERS:
         return None
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
@@ -62,7 +62,7 @@ def detectable(clusters: int, items: int, sd: float) -> float | None:
 def items_to_show(difference: float, sd: float) -> int:
     """Returns how many items show a true difference with `POWER`."""
     normal = NormalDist()
-    return max(LEAST, math.ceil(((normal.inv_cdf(1 - LEVEL) + normal.inv_cdf(POWER)) * sd / difference) ** 2))
+    return max(LEAST_CLUSTERS, math.ceil(((normal.inv_cdf(1 - LEVEL) + normal.inv_cdf(POWER)) * sd / difference) ** 2))
 
 
 def _sums(values: Sequence[float], clusters: Sequence[str]) -> list[float]:

@@ -20,7 +20,7 @@ _SMALL = (
 _SMALL_WORDS = frozenset(_SMALL.split())
 
 
-def fold(text: str) -> str:
+def fold_lookalikes(text: str) -> str:
     """The text with plain letters where others stand in for them (Unicode TR 39, and what such letters are read as).
 
     Folds what is foreign in a word that is otherwise Latin, and a word of nothing but twins where its script disguises

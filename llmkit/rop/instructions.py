@@ -41,7 +41,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SearchVerdict:
     """The reason for a search's winner: the last of the written candidates against the best hand-written one.
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
@@ -75,7 +75,7 @@ class Search:
     spent: int = 0
     seed: int = 0
     items: dict[str, dict[str, str]] = field(default_factory=dict)
-    verdict: Verdict | None = None
+    verdict: SearchVerdict | None = None
 
     @property
     def why(self) -> str | None:
@@ -105,7 +105,7 @@ TENTH = 0.1
 """The difference for which a verdict says what budget would show it."""
 
 
-def _why(search: Search, verdict: Verdict) -> str:
+def _why(search: Search, verdict: SearchVerdict) -> str:
     if verdict.difference is not None:
         on = f"on {verdict.items} items that no round used (one-sided p {verdict.p:.3f})"
     if verdict.better:
@@ -168,7 +168,7 @@ def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, 
     }
 
 
-def read(path: str | Path) -> list[Instructions]:
+def read_instructions(path: str | Path) -> list[Instructions]:
     """Reads an instructions.json. A hand-made file needs only {"correction": "...", "guidance": "..."}."""
     data = _content(path)
     try:
@@ -218,7 +218,7 @@ def _search(stage: Stage, row: dict[str, Any]) -> Search:
         Candidate(c["text"], c["origin"], dict(c["scores"]), c.get("refused")) for c in row.get("candidates", ())
     )
     known = {k: row[k] for k in ("strategy", "score", "budget", "spent", "seed", "items") if k in row}
-    verdict = Verdict(**row["verdict"]) if row.get("verdict") else None
+    verdict = SearchVerdict(**row["verdict"]) if row.get("verdict") else None
     best = row["best"]
     if stage != "correction" or best != NO_CORRECTION or verdict is None:
         best = _text(best)

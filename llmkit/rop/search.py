@@ -22,13 +22,13 @@ from llmkit.rop.instructions import (
     Candidate,
     Instructions,
     Search,
+    SearchVerdict,
     Stage,
-    Verdict,
     default_instructions,
     hand_written,
 )
 from llmkit.rop.scoring import FAILED_NATS, Pair, Trial, correction_trial, guidance_trial, likelihood_trial
-from llmkit.rop.strategies import Measure, Rounds, halving, hold_back, last, ucb
+from llmkit.rop.strategies import Rounds, ScoreItems, halving, hold_back, last, ucb
 from llmkit.seeds import derive
 from llmkit.tasks import Scorer, gold_text
 from llmkit.types import Ask, Steps, Variant
@@ -168,16 +168,16 @@ class _Contest:
     hand: Sequence[int]
     written: list[int]
     clusters: dict[str, str]
-    measure: Measure
+    measure: ScoreItems
     seed: int
 
-    def decide(self, options: SearchSection, budget: int, cost: int) -> tuple[int, int, Verdict]:
+    def decide(self, options: SearchSection, budget: int, cost: int) -> tuple[int, int, SearchVerdict]:
         """Spends at most `budget` scores; returns how many it spent, which candidate won, and why."""
         random = Random(self.seed)
         early, held = hold_back(self.clusters, random)
         reserve = min(budget // 4, len(held))  # items, each scored by two
         spent, challenger = 0, None
-        if self.written and len({self.clusters[i] for i in held[:reserve]}) >= duel.LEAST:
+        if self.written and len({self.clusters[i] for i in held[:reserve]}) >= duel.LEAST_CLUSTERS:
             play = Rounds(self.hand, self.written, early, budget - 2 * reserve)
             strategy = {"halving": halving, "ucb": ucb}[options.strategy]
             spent = strategy(self.candidates, play, options, self.measure, random)
@@ -199,13 +199,13 @@ class _Contest:
         scored = [c for c in self.hand if self.candidates[c].scores]
         return max(scored, key=lambda c: self.candidates[c].mean, default=self.hand[0])
 
-    def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> Verdict:
+    def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> SearchVerdict:
         mine, theirs = (self.candidates[c].scores for c in (challenger, incumbent))
         differences, clusters = [mine[i] - theirs[i] for i in held], [self.clusters[i] for i in held]
         p = duel.flip_p(differences, clusters, derive(self.seed, "duel"))
         better, sd = p <= duel.LEVEL, duel.spread(differences, clusters)
         winner = mine if better else theirs
-        return Verdict(
+        return SearchVerdict(
             self.candidates[challenger].text,
             self.candidates[incumbent].text,
             len(held),
@@ -217,13 +217,13 @@ class _Contest:
             math.fsum(winner[i] for i in held) / len(held),
         )
 
-    def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> Verdict:
+    def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> SearchVerdict:
         """No written candidate met the best hand-written one: what the budget could have shown had there been one that
         differs from it as the first two hand-written ones differ."""
         first, second = (self.candidates[c].scores for c in (self.hand[0], self.hand[-1]))
         sd = duel.spread([first[i] - second[i] for i in first], [self.clusters[i] for i in first])
         clusters = len({self.clusters[i] for i in held[:reserve]})
-        return Verdict(
+        return SearchVerdict(
             incumbent=self.candidates[incumbent].text,
             detectable=duel.detectable(clusters, max(reserve, 1), sd),
             **dict(zip(("budget", "pool"), _to_show_a_tenth(sd, cost), strict=True)),

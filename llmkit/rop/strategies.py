@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 
 from llmkit.recipe.schema import SearchSection
-from llmkit.rop.duel import LEAST
+from llmkit.rop.duel import LEAST_CLUSTERS
 from llmkit.rop.instructions import Candidate
 
-Measure = Callable[[list[tuple[int, str]]], None]
+ScoreItems = Callable[[list[tuple[int, str]]], None]
 """Scores candidates, by number, on items, and keeps the scores with the candidates."""
 
 
@@ -26,7 +26,9 @@ class Rounds:
     budget: int
 
 
-def halving(candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: Measure, _: Random) -> int:
+def halving(
+    candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: ScoreItems, _: Random
+) -> int:
     """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) of the written candidates: equal shares of
     the budget to each round, every survivor on the same fresh items, the better half goes on. Returns the scores spent.
 
@@ -51,7 +53,9 @@ def halving(candidates: Sequence[Candidate], play: Rounds, options: SearchSectio
     return spent
 
 
-def ucb(candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: Measure, random: Random) -> int:
+def ucb(
+    candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: ScoreItems, random: Random
+) -> int:
     """The bandit of APE: each round scores the candidates with the highest mean + c sqrt(log t / n) on random items.
     Returns the scores spent."""
     everyone, spent = [*play.hand, *play.written], 0
@@ -102,7 +106,7 @@ def hold_back(clusters: Mapping[str, str], random: Random) -> tuple[list[str], l
     for item, cluster in clusters.items():
         groups.setdefault(cluster, []).append(item)
     names = random.sample(list(groups), len(groups))
-    held = max(LEAST, 2 * len(names) // 3) if len(names) > LEAST else 0
+    held = max(LEAST_CLUSTERS, 2 * len(names) // 3) if len(names) > LEAST_CLUSTERS else 0
 
     def in_turn(chosen: list[str]) -> list[str]:
         shuffled = [random.sample(groups[name], len(groups[name])) for name in chosen]

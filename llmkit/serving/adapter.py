@@ -52,7 +52,7 @@ def fingerprint(folder: str | Path) -> str:
 
 
 @dataclass(frozen=True)
-class Adapter:
+class AdapterWeights:
     """A LoRA or TalkLoRA adapter with its weights, by the names of its file."""
 
     path: Path
@@ -61,7 +61,7 @@ class Adapter:
     weights: Mapping[str, Tensor]
 
     @classmethod
-    def read(cls, folder: str | Path) -> Adapter:
+    def read(cls, folder: str | Path) -> AdapterWeights:
         """Raises DataError where the folder is not an adapter that vLLM can load; never opens a pickle."""
         path = Path(folder)
         kind = _type(path)

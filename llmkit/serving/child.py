@@ -11,13 +11,13 @@ from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank,
 from llmkit.errors import LlmkitError, UsageError
 from llmkit.logs import hush_triton
 from llmkit.serving.adapter import peft_type
-from llmkit.serving.server import DRAIN_SECONDS, Plan
+from llmkit.serving.server import DRAIN_SECONDS, ServerPlan
 from llmkit.serving.touched import problem
 
 KEPT = 31  # adapters in memory beyond those in slots
 
 
-def arguments(plan: Plan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
+def vllm_arguments(plan: ServerPlan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
     """The command line of vLLM's server; the user's own options come last and win."""
     name = plan.name if slots or not plan.adapters else plan.adapters[0][0]
     args = ["--model", plan.model, "--served-model-name", name, "--host", plan.host, "--port", str(plan.port)]
@@ -40,14 +40,14 @@ def main() -> None:
     _die_with_parent()
     hush_triton()
     try:
-        plan = Plan(**json.loads(sys.argv[1]))
+        plan = ServerPlan(**json.loads(sys.argv[1]))
         _serve(plan)
     except LlmkitError as error:
         print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(error.exit_code)
 
 
-def _serve(plan: Plan) -> None:
+def _serve(plan: ServerPlan) -> None:
     from transformers import AutoConfig
     from vllm.platforms import current_platform
 
@@ -68,11 +68,11 @@ def _serve(plan: Plan) -> None:
         print("llmkit: warning: " + BUILT_IN % why, flush=True)
     if cpu:
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")  # half the start-up time of spawn
-    sys.argv = ["llmkit serve", *arguments(plan, cpu, not why, rank)]
+    sys.argv = ["llmkit serve", *vllm_arguments(plan, cpu, not why, rank)]
     vllm_internals.run_server()
 
 
-def _refuse_unknown(why: str | None, plan: Plan) -> None:
+def _refuse_unknown(why: str | None, plan: ServerPlan) -> None:
     """A vLLM that llmkit does not know serves plain LoRA all the same."""
     if why and any(peft_type(folder) == "TALKLORA" for _, folder in plan.adapters):
         raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.errors import DataError
-from llmkit.serving.adapter import Adapter
+from llmkit.serving.adapter import AdapterWeights
 from llmkit.talklora.functions import gates
 
 
@@ -42,7 +42,7 @@ class Adapted(nn.Module):
         return self.base(x) + nn.functional.linear(h.to(self.up.dtype), self.up)
 
 
-def build_in(model: nn.Module, adapter: Adapter) -> set[str]:
+def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
     """Replaces each adapted module of a transformers base model by an `Adapted`; returns their paths."""
     prefix = f"{model.base_model_prefix}."
     n = adapter.layout[1]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, EngineError, UsageError
 
 if TYPE_CHECKING:
-    from llmkit.serving.adapter import Adapter
+    from llmkit.serving.adapter import AdapterWeights
 
 START_SECONDS = 1800  # a large model over a slow disk; a server that died is noticed at once
 DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
@@ -32,7 +32,7 @@ _ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move 
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServerPlan:
     """What to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
 
     model: str
@@ -76,7 +76,7 @@ class Plan:
         return [self.name, *(name for name, _ in self.adapters)]
 
 
-def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> Plan:
+def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> ServerPlan:
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
     from llmkit.engines.models import locate, locate_adapter
 
@@ -94,7 +94,7 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
         pairs.append((name, str(Path(folder).expanduser().resolve())))
     read = _check(str(found.folder), [folder for _, folder in pairs])
     rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
-    return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
+    return ServerPlan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
 
 
 def _leave_address(options: Sequence[str]) -> None:
@@ -109,15 +109,15 @@ def _leave_address(options: Sequence[str]) -> None:
             )
 
 
-def _check(model: str, folders: list[str]) -> list[Adapter]:
+def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
     """The adapters, all of which fit the model."""
     if not folders:
         return []
     from transformers import AutoConfig
 
-    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.adapter import AdapterWeights, linears
 
-    read = [Adapter.read(folder) for folder in folders]
+    read = [AdapterWeights.read(folder) for folder in folders]
     try:
         sizes = linears(AutoConfig.from_pretrained(model))
     except ValueError as error:
@@ -147,7 +147,9 @@ def _free(host: str, port: int) -> int:
 class Server:
     """vLLM's OpenAI-compatible server in a process of its own. `show` is given its lines once it runs."""
 
-    def __init__(self, plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> None:
+    def __init__(
+        self, plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
+    ) -> None:
         self.plan = plan
         self._show, self._verbose, self._ready = show, verbose, False
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
@@ -242,7 +244,9 @@ class Server:
 
 
 @contextmanager
-def running(plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> Iterator[Server]:
+def running(
+    plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
+) -> Iterator[Server]:
     """A server that is ready, and is stopped at the end."""
     server = Server(plan, show, verbose)
     try:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 Stack = Sequence[Tensor]  # one tensor for each fused piece of a linear
-Plan = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
+SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
 
 
-class Gates:
+class SlotGates:
     """Which slot holds what, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation hold.
 
     Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
@@ -104,7 +104,7 @@ def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype is dtype else x.to(dtype)
 
 
-def plan(slot_of_token: Tensor) -> Plan:
+def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
     """The slots in a batch and the rows of each: a slice where they stand together, else their indices."""
     rows_of = []
     for slot in slot_of_token.unique().tolist():
@@ -142,7 +142,9 @@ class DenseSlots:
         self._layout[slot] = (r, n)
         self._packed = {key: packed for key, packed in self._packed.items() if key[1] != slot}
 
-    def add_linear(self, present: Plan, y: Tensor, x: Tensor, a: Stack, b: Stack, widths: tuple[int, ...], reduce=None):
+    def add_linear(
+        self, present: SlotRows, y: Tensor, x: Tensor, a: Stack, b: Stack, widths: tuple[int, ...], reduce=None
+    ):
         """Adds to y (tokens, k), in place, what each adapter makes of its own rows of x (tokens, d)."""
         for slot, rows in present:
             key = (b[0].data_ptr(), slot)
@@ -152,7 +154,7 @@ class DenseSlots:
             if self._packed[key] is not None:
                 add_rows(self._packed[key], y, x, rows, reduce)
 
-    def add_embedding(self, present: Plan, y: Tensor, x: Tensor, b: Tensor) -> None:
+    def add_embedding(self, present: SlotRows, y: Tensor, x: Tensor, b: Tensor) -> None:
         """The same where x (tokens, rank) holds already what A gave."""
         for slot, rows in present:
             key = (b.data_ptr(), slot)

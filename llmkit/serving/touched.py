@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from typing import Any
 
-FLOOR = "0.32.0"  # also the newest that was tried
+OLDEST_VLLM = "0.32.0"  # also the newest that was tried
 TOUCHED = {  # what, and its members that are used. A vLLM that lacks one of these is refused
     # which path an adapter takes
     "vllm.model_executor.models:ModelRegistry": "get_supported_archs models",
@@ -54,8 +54,8 @@ def problem() -> str | None:
     from packaging.version import Version
     from vllm.platforms import current_platform
 
-    if Version(vllm.__version__) < Version(FLOOR):
-        return f"vLLM {vllm.__version__} is older than {FLOOR}, the first that can serve TalkLoRA"
+    if Version(vllm.__version__) < Version(OLDEST_VLLM):
+        return f"vLLM {vllm.__version__} is older than {OLDEST_VLLM}, the first that can serve TalkLoRA"
     if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
         return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
     lacking = missing(TOUCHED if current_platform.is_cpu() else TOUCHED | TOUCHED_ON_GPU)

@@ -9,7 +9,7 @@ from typing import Any
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
 from llmkit.serving.adapter import peft_type
-from llmkit.serving.touched import FLOOR, problem
+from llmkit.serving.touched import OLDEST_VLLM, problem
 
 _installed = False
 
@@ -58,7 +58,7 @@ def _load_folded() -> None:
     from vllm.lora.utils import get_adapter_absolute_path, parse_fine_tuned_lora_name
     from vllm.lora.worker_manager import WorkerLoRAManager
 
-    from llmkit.serving.adapter import Adapter
+    from llmkit.serving.adapter import AdapterWeights
 
     load = WorkerLoRAManager._load_adapter
 
@@ -70,7 +70,7 @@ def _load_folded() -> None:
             return load(self, lora_request)
         mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
         mapper = mapper.get_rename_mapper() if mapper is not None else None
-        adapter = Adapter.read(path)
+        adapter = AdapterWeights.read(path)
         adapter.check(
             _sizes(manager),
             lambda name: parse_fine_tuned_lora_name(f"base_model.model.{name}.lora_A.weight", mapper)[0],
@@ -123,7 +123,7 @@ def run_server() -> None:
     try:
         from vllm.entrypoints.launchers.api_server.entry import main
     except ImportError as error:
-        raise EngineError(f"vLLM's server is not where llmkit looks: {error}", f"install vLLM {FLOOR}") from error
+        raise EngineError(f"vLLM's server is not where llmkit looks: {error}", f"install vLLM {OLDEST_VLLM}") from error
     main()
 
 
@@ -171,7 +171,7 @@ def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
 def _cpu_wrapper() -> type:
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-    from llmkit.serving.slots import DenseSlots, plan
+    from llmkit.serving.slots import DenseSlots, rows_by_slot
 
     class DensePunicaCPU(PunicaWrapperCPU):
         """One pair of dense products per slot present, where vLLM gathers a copy of the weights for every token.
@@ -188,8 +188,8 @@ def _cpu_wrapper() -> type:
 
         def update_metadata(self, *args: Any, **kwargs: Any) -> None:
             super().update_metadata(*args, **kwargs)
-            self.tokens = plan(self.token_lora_indices)
-            self.sampled = plan(self.sampler_indices)
+            self.tokens = rows_by_slot(self.token_lora_indices)
+            self.sampled = rows_by_slot(self.sampler_indices)
 
         def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
             self.slots.add_linear(self.tokens, y, x, lora_a_stacked, lora_b_stacked, output_slices, reduce)
@@ -211,14 +211,14 @@ def _gpu_wrapper() -> type:
     from vllm.lora.ops.triton_ops import lora_expand, lora_shrink
     from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
-    from llmkit.serving.slots import Gates
+    from llmkit.serving.slots import SlotGates
 
     class GatedPunicaGPU(PunicaWrapperGPU):
         """vLLM's shrink and expand kernels with the gate between them. Torch operations of fixed shape only."""
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
-            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
+            self.gates = SlotGates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
             self.note_slot = self.gates.set
             self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
             self._sampler_indices.fill_(-1)
@@ -319,7 +319,7 @@ def _build_in() -> None:
     from vllm.config import get_current_vllm_config_or_none
     from vllm.model_executor.models.transformers.base import Base
 
-    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.adapter import AdapterWeights, linears
     from llmkit.serving.fallback import build_in, renamed, usable_outside
 
     make_mapper, load, decorate = (
@@ -334,7 +334,7 @@ def _build_in() -> None:
         if folder := os.environ.get(FALLBACK_ADAPTER):
             if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
                 raise EngineError("an adapter built into the model runs in one process", "leave out parallelism")
-            adapter = Adapter.read(folder)
+            adapter = AdapterWeights.read(folder)
             adapter.check(linears(self.config))
             self.llmkit_adapted = build_in(self.model, adapter)
         make_mapper(self)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from peft import PeftConfig
 
 from llmkit.talklora.presets import PRESETS
-from llmkit.talklora.registration import peft_type
+from llmkit.talklora.registration import talklora_type
 
 
 @dataclass
@@ -74,7 +74,7 @@ class TalkLoraConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.peft_type = peft_type()
+        self.peft_type = talklora_type()
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), (list, tuple)):
                 setattr(self, name, set(getattr(self, name)))

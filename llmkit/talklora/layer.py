@@ -36,7 +36,7 @@ from llmkit.talklora.functions import mixing, talked_gates
 from llmkit.talklora.top_k import keep_largest
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
-Observer = Callable[["TalkLoraLayer", Tensor], None]
+GateObserver = Callable[["TalkLoraLayer", Tensor], None]
 
 
 class Weight(nn.Module):
@@ -75,7 +75,7 @@ class TalkLoraLayer(BaseTunerLayer):
         # ModuleDict nevertheless, because PEFT finds it by name and switches, counts and deletes as it does the others.
         self.__dict__["shared_B"] = self._modules.pop("shared_B")
         self.current = current
-        self.observer: Observer | None = None
+        self.observer: GateObserver | None = None
         self._disable_adapters = False
         self.merged_adapters = []
 

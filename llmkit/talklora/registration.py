@@ -9,7 +9,7 @@ NAME = "TALKLORA"
 _ADDED_BY = "llmkit.talklora"
 
 
-def peft_type() -> PeftType:
+def talklora_type() -> PeftType:
     """The member `TALKLORA` of PEFT's enumeration, added at the first call.
 
     RuntimeError where PEFT has a TALKLORA of its own: two methods under one name would read each other's adapters.

@@ -109,8 +109,8 @@ def test_no_more_processes_are_started_than_there_is_work_for(llmkit, source, mo
 @pytest.mark.parametrize("workers", [1, 2])
 def test_rows_are_read_as_they_are_needed(workers):
     from llmkit.perturb import Perturber
-    from llmkit.perturb.rows import Row
-    from llmkit.perturb.stream import _CHUNK, Job, run
+    from llmkit.perturb.input_rows import InputRow
+    from llmkit.perturb.stream import _CHUNK, RowPerturber, perturb_rows
 
     taken = 0
 
@@ -118,9 +118,9 @@ def test_rows_are_read_as_they_are_needed(workers):
         nonlocal taken
         while True:
             taken += 1
-            yield Row(ROWS[taken % 300], str(taken))
+            yield InputRow(ROWS[taken % 300], str(taken))
 
-    chunks = run(Job({"ec": Perturber("ec", rate=0.1)}), endless(), workers)
+    chunks = perturb_rows(RowPerturber({"ec": Perturber("ec", rate=0.1)}), endless(), workers)
     for _ in range(3):
         next(chunks)
     chunks.close()

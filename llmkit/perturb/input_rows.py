@@ -18,20 +18,20 @@ from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
-from llmkit.perturb.english import SAMPLE
+from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
 
 _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
 
 
-class Row(NamedTuple):
+class InputRow(NamedTuple):
     """One input: its fields, and the id that its noise is seeded by."""
 
     fields: dict[str, Any]
     id: str
 
 
-class Line(NamedTuple):
+class UnreadLine(NamedTuple):
     """A JSON line that holds its own id, not read yet: reading is work that a worker can do."""
 
     place: str
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fields:
+class RowFields:
     """Which fields of a row hold what. Where there is no id, the text and how often it was seen before stand in."""
 
     question: str = "question"
@@ -48,13 +48,13 @@ class Fields:
     answer: str = "answer"
 
 
-class Rows:
+class InputRows:
     """The rows of one source, in order. `skipped` counts bad ones where those are to be skipped.
 
     `total` is the number of rows where it is known without reading them all.
     """
 
-    def __init__(self, source: str, fields: Fields, data: DataSection, seed: int = 7) -> None:
+    def __init__(self, source: str, fields: RowFields, data: DataSection, seed: int = 7) -> None:
         self.source, self.fields, self.data, self.seed = source, fields, data, seed
         self.skipped = 0
         self.total: int | None = None
@@ -64,11 +64,11 @@ class Rows:
         if self.total and data.limit:
             self.total = min(self.total, data.limit)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[InputRow]:
         found = (self._row(place, made) for place, made in self._items())
         return islice(filter(None, found), self.data.limit)
 
-    def unread(self) -> Iterator[Row | Line]:
+    def unread(self) -> Iterator[InputRow | UnreadLine]:
         """As `iter`, but lines that surely hold an id are left unread, where none of them needs to be counted."""
         if self.data.limit:
             yield from self
@@ -78,7 +78,7 @@ class Rows:
         for place, made in self._items():
             # One brace: no object lies inside, so the id is the row's own.
             if isinstance(made, bytes) and made.count(b"{") == made.count(name) == 1 and holds_id(made):
-                yield Line(place, made)
+                yield UnreadLine(place, made)
             elif row := self._row(place, made):
                 yield row
 
@@ -86,38 +86,40 @@ class Rows:
         """The texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
         items, ahead = self._items(), []
         try:
-            ahead += islice(items, SAMPLE)
+            ahead += islice(items, MOST_TEXTS)
         except DataError as error:
             items = _raising(error)
         self._begun = chain(ahead, items)
         for _, made in ahead:
             with suppress(DataError):
-                yield checked(read(made) if isinstance(made, bytes) else made, self.fields)[self.fields.question]
+                yield checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields)[
+                    self.fields.question
+                ]
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         begun, self._begun = self._begun, None
         return begun or self._read()
 
-    def _row(self, place: str, made: Any) -> Row | None:
+    def _row(self, place: str, made: Any) -> InputRow | None:
         """The row, or None where it is a bad one to be skipped."""
         try:
-            return self._told_apart(checked(read(made) if isinstance(made, bytes) else made, self.fields))
+            return self._told_apart(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
         except DataError as error:
             if not self.data.skip_bad_lines:
-                raise placed(error, place) from None
+                raise with_place(error, place) from None
             self.skipped += 1
             return None
 
-    def _told_apart(self, made: dict[str, Any]) -> Row:
+    def _told_apart(self, made: dict[str, Any]) -> InputRow:
         """With the row's own id; or its text and how often that came before."""
         given = made.get(self.fields.id)
         if given is not None and given != "":
-            return Row(made, str(given))
+            return InputRow(made, str(given))
         text = made[self.fields.question]
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
-        return Row(made, f"text:{digest.hex()}#{self._seen[key]}")
+        return InputRow(made, f"text:{digest.hex()}#{self._seen[key]}")
 
     def _reader(self) -> Any:
         kind, colon, name = self.source.partition(":")
@@ -199,7 +201,7 @@ def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
             yield f"{name}:{number}", line
 
 
-def read(line: bytes) -> Any:
+def parse_line(line: bytes) -> Any:
     """The value of one JSON line. DataError where it is none."""
     try:
         return parse_json(line)
@@ -209,7 +211,7 @@ def read(line: bytes) -> Any:
         raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
 
 
-def checked(made: Any, fields: Fields) -> dict[str, Any]:
+def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
     """The fields of a row that holds a text. DataError where it does not."""
     if isinstance(made, DataError):
         raise made
@@ -223,7 +225,7 @@ def checked(made: Any, fields: Fields) -> dict[str, Any]:
     return made
 
 
-def placed(error: DataError, place: str) -> DataError:
+def with_place(error: DataError, place: str) -> DataError:
     """An error about a row, with where that row stands."""
     return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` passes over it")
 
@@ -289,7 +291,7 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def gold_of(row: dict[str, Any], fields: Fields) -> str | None:
+def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
     """The answer that noise must not give away: what stands behind "####", else a short answer as it is."""
     answer = row.get(fields.answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
@@ -298,7 +300,7 @@ def gold_of(row: dict[str, Any], fields: Fields) -> str | None:
     return text if len(text) <= 60 else None
 
 
-def options_of(row: dict[str, Any], fields: Fields) -> tuple[str, ...]:
+def options_of(row: dict[str, Any], fields: RowFields) -> tuple[str, ...]:
     """The texts of a row's answer options, if it has a list of them."""
     options = row.get(fields.options)
     return tuple(o for o in options if isinstance(o, str)) if isinstance(options, list) else ()
