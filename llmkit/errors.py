@@ -23,7 +23,7 @@ class LlmkitError(Exception):
         self.message = message
         self.hint = hint
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[LlmkitError], tuple[str, str | None]]:
         return type(self), (self.message, self.hint)
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """Returns the value that JSON text stands for. JSONDecodeError (a ValueError) for any other text.
 
     Python's reader raises RecursionError for text that is nested too deeply, which callers would have to think of.
@@ -20,4 +20,4 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise json.JSONDecodeError("nested too deeply", text, 0) from None
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.registry import unknown
 from llmkit.resources import shipped
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 @cache
-def _template(name: str) -> Any:
+def _template(name: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -6,9 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
 from llmkit.resources import shipped
@@ -97,8 +97,14 @@ def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
     return walk(value)
 
 
-def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> Any:
-    """A function that removes secrets from a text, except those that also stand in its second argument."""
+class _Remover(Protocol):
+    """Removes secrets from a text, except those that `keep`, another text, contains too."""
+
+    def __call__(self, text: str, keep: str = "") -> str: ...
+
+
+def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> _Remover:
+    """Returns the function that removes these secrets and whatever the patterns match."""
     plain = sorted((s for s in free if len(s) >= _SHORTEST and not _is_ordinary(s)), key=len, reverse=True)
     ordinary = "|".join(sorted(map(re.escape, carried - set(plain)), key=len, reverse=True))
     behind = [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary})(?![\w-])"), r"\1***")] if ordinary else []
@@ -110,10 +116,14 @@ def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pa
             if secret not in keep:
                 text = text.replace(secret, "***")
         for pattern, replacement in (*behind, *patterns):
-            text = pattern.sub(lambda m, to=replacement: m[0] if m[0] in keep else m.expand(to), text)
+            text = pattern.sub(partial(_replaced, keep=keep, replacement=replacement), text)
         return text
 
     return clean
+
+
+def _replaced(match: re.Match[str], keep: str, replacement: str) -> str:
+    return match[0] if match[0] in keep else match.expand(replacement)
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
@@ -109,7 +109,7 @@ class Patience(EarlyStoppingCallback):
     """Early stopping that remembers, over a resume, how many evaluations brought nothing."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_train_begin(args, state, control, **kwargs)
+        cast(Any, super()).on_train_begin(args, state, control, **kwargs)
         if kept := state.stateful_callbacks.get(type(self).__name__):
             self.early_stopping_patience_counter = kept["attributes"]["early_stopping_patience_counter"]
 

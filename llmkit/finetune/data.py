@@ -140,7 +140,8 @@ def _order(tokens: Tokens, steps: int, batch: int, by_length: bool, seed: int) -
     rows = list(range(steps * batch))
     if not by_length:
         return rows
-    lengths, order = tokens.lengths, []
+    lengths = tokens.lengths
+    order: list[int] = []
     for start in range(0, len(rows), _WINDOW * batch):
         window = sorted(rows[start : start + _WINDOW * batch], key=lambda i: (lengths[i], i))
         batches = [window[i : i + batch] for i in range(0, len(window), batch)]

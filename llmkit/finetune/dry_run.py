@@ -115,7 +115,7 @@ def _memory(config: Any, total: int, trainable: int, tokens: int, recipe: Recipe
     layers = 1 if train.gradient_checkpointing else text.num_hidden_layers
     kept = tokens * text.hidden_size * (_ACTIVATIONS * layers / 2 * size + text.num_hidden_layers * size)
     logits = 3 * 4 * tokens * text.vocab_size if recipe.finetune.robust.objective != "augment" else 0
-    return (weights + kept + logits) / 2**30
+    return float((weights + kept + logits) / 2**30)
 
 
 def _speed(dtype: Any) -> float:

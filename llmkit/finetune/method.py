@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import FinetuneSection, Recipe
 from llmkit.registry import nearest, unknown
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    import torch
+    from peft import PeftConfig, PeftModel
     from torch import nn
 
     from llmkit.engines.models import LocalModel
@@ -25,6 +26,7 @@ _NAMES = {
 
 def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> PeftConfig:
     """The method's PEFT configuration. UsageError for a method, option or module that does not exist."""
+    from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     from llmkit.talklora import PRESETS, TalkLoraConfig
@@ -32,10 +34,11 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
     if model is not None:
         check_targets(section.target_modules, model)
     fixed: dict[str, Any] = {}
+    config_class: type[PeftConfig]
     if section.method in PRESETS:
         config_class, fixed = TalkLoraConfig, {**PRESETS[section.method]}
     elif section.method == "dora":
-        config_class, fixed = PEFT_TYPE_TO_CONFIG_MAPPING["LORA"], {"use_dora": True}
+        config_class, fixed = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LORA], {"use_dora": True}
     else:
         known = {str(kind.value).lower(): c for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
         if section.method not in known:
@@ -85,13 +88,14 @@ def check_targets(targets: tuple[str, ...] | str, model: nn.Module) -> None:
             raise UsageError(f"finetune.target_modules: the model has no module `{target}`", hint)
 
 
-def torch_dtype(recipe: Recipe) -> Any:
+def torch_dtype(recipe: Recipe) -> torch.dtype:
+    """Returns the type of weights and activations: the recipe's, or bfloat16 on a GPU and float32 on a CPU."""
     import torch
 
-    asked = recipe.finetune.train.dtype
-    if asked == "auto":
+    name = recipe.finetune.train.dtype
+    if name == "auto":
         return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return getattr(torch, asked)
+    return cast("torch.dtype", getattr(torch, name))
 
 
 def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.Module:
@@ -105,16 +109,18 @@ def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.M
         if empty:
             config = AutoConfig.from_pretrained(model.folder, trust_remote_code=code)
             with torch.device("meta"):
-                return AutoModelForCausalLM.from_config(config, dtype=torch_dtype(recipe), trust_remote_code=code)
-        return AutoModelForCausalLM.from_pretrained(
-            model.folder,
-            dtype=torch_dtype(recipe),
-            trust_remote_code=code,
-            use_safetensors=True,
-            **_quantised(recipe.finetune.train.load_in),
-        )
+                base = AutoModelForCausalLM.from_config(config, dtype=torch_dtype(recipe), trust_remote_code=code)
+        else:
+            base = AutoModelForCausalLM.from_pretrained(
+                model.folder,
+                dtype=torch_dtype(recipe),
+                trust_remote_code=code,
+                use_safetensors=True,
+                **_quantised(recipe.finetune.train.load_in),
+            )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EngineError(f"{model.name} cannot be loaded: {error}", "is it complete, in safetensors?") from None
+    return cast("nn.Module", base)
 
 
 def _quantised(load_in: str) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def _quantised(load_in: str) -> dict[str, Any]:
     return {"quantization_config": BitsAndBytesConfig(load_in_8bit=load_in == "8bit", load_in_4bit=load_in == "4bit")}
 
 
-def adapt(recipe: Recipe, base: nn.Module) -> nn.Module:
+def adapt(recipe: Recipe, base: nn.Module) -> PeftModel:
     """The base model with a fresh adapter, seeded by the recipe. UsageError where the method does not fit the model."""
     import torch
     from peft import get_peft_model
@@ -137,6 +143,6 @@ def adapt(recipe: Recipe, base: nn.Module) -> nn.Module:
     config = peft_config(recipe.finetune, base)
     torch.manual_seed(recipe.seed)
     try:
-        return get_peft_model(base, config)
+        return cast("PeftModel", get_peft_model(base, config))
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise UsageError(f"finetune: {recipe.finetune.method} does not fit this model: {error}") from None

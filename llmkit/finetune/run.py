@@ -82,9 +82,8 @@ def finished_training(path: Path) -> FinetuneResult | None:
 def _clear(path: Path, start: Path | None) -> None:
     """Removes an earlier training. Where `start` is one of its checkpoints, that one and the logs stay."""
     checkpoints = path / "checkpoints"
-    inside = start is not None and start.resolve().parent == checkpoints.resolve()
     unwanted = [path / "adapter", path / "metrics.json"]
-    if inside:
+    if start is not None and start.resolve().parent == checkpoints.resolve():
         unwanted += [other for other in checkpoints.glob("checkpoint-*") if other.resolve() != start.resolve()]
     else:
         unwanted += [checkpoints, path / "tensorboard", path / "log.jsonl"]

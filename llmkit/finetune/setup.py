@@ -33,7 +33,7 @@ def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Datase
     """Rows as TRL takes them."""
     from datasets import Dataset
 
-    columns: dict[str, list] = {}
+    columns: dict[str, list[list[int]]] = {}
     for index in rows:
         row = tokens.row(index)
         if not completion_only:
@@ -45,7 +45,7 @@ def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Datase
 
 def pack(dataset: Dataset, max_length: int) -> Dataset:
     """Several rows in one sequence, best fit first. Position ids restart in each row, so that rows stay apart."""
-    from trl import pack_dataset
+    from trl.data_utils import pack_dataset
 
     return pack_dataset(dataset, max_length, "bfd")
 
@@ -186,7 +186,7 @@ def batches(recipe: Recipe) -> tuple[int, int]:
 def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
     """TRL's settings from the recipe's. UsageError where the batch does not divide."""
     import torch
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     from llmkit.finetune.method import torch_dtype
 

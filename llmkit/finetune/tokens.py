@@ -108,7 +108,7 @@ class Encoder:
                 "raise finetune.data.max_length",
             )
         paired = kept[0][2] is not None
-        seconds = [second for _, _, second in kept] if paired else []
+        seconds = [second for _, _, second in kept if second is not None]  # of all rows, or of none
         return Tokens(
             ids=_flat([[*prompt, *answer] for prompt, answer, _ in kept]),
             starts=_starts([len(prompt) + len(answer) for prompt, answer, _ in kept]),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import SequentialSampler
 from transformers import Trainer
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
-from llmkit.talklora import TalkLoraLayer, TalkLoraModel
+from llmkit.talklora import TalkLoraConfig, TalkLoraLayer, TalkLoraModel
 from llmkit.talklora.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import Sampler
+    from transformers import PreTrainedTokenizerBase
 
 _ROUTERS = ("talklora_router", "talklora_C")
 
@@ -25,12 +29,18 @@ def _score_answers_only() -> None:
     """
     from trl.trainer import utils
 
-    has_triton = getattr(utils, "_use_triton", None)
+    trl_utils: Any = utils  # because TRL does not export what is replaced here
+    has_triton = getattr(trl_utils, "_use_triton", None)
     if has_triton is not None:
-        utils._use_triton = lambda device: device.type == "cpu" or has_triton(device)
+        trl_utils._use_triton = lambda device: device.type == "cpu" or has_triton(device)
 
 
 _score_answers_only()
+
+
+def _balances(tuner: TalkLoraModel) -> bool:
+    """Whether an adapter of the tuner adds a load-balancing loss."""
+    return any(isinstance(config, TalkLoraConfig) and config.balance_coef for config in tuner.peft_config.values())
 
 
 class PairCollator:
@@ -44,11 +54,15 @@ class PairCollator:
         if "view_input_ids" in rows[0]:
             seconds = [{"input_ids": row["view_input_ids"], "labels": row["view_labels"]} for row in rows]
             batch |= {f"view_{key}": value for key, value in self.one(seconds).items()}
-        return batch
+        return dict(batch)
 
 
 class FinetuneTrainer(SFTTrainer):
     """SFTTrainer over rows that are already tokenised and in order."""
+
+    objective: str
+    objective_weight: float
+    router_lr: float | None
 
     def __init__(
         self,
@@ -62,10 +76,15 @@ class FinetuneTrainer(SFTTrainer):
         self.objective, self.objective_weight, self.router_lr = objective, weight, router_lr
         self.routing_telemetry: Telemetry | None = None
         super().__init__(*args, **kwargs)
-        tuners = [module for module in self.model.modules() if isinstance(module, TalkLoraModel)]
-        self._balanced = [t for t in tuners if any(config.balance_coef for config in t.peft_config.values())]
-        if watch_routing and any(isinstance(module, TalkLoraLayer) for module in self.model.modules()):
-            self.routing_telemetry = Telemetry(self.model)
+        tuners = [module for module in self._net.modules() if isinstance(module, TalkLoraModel)]
+        self._balanced = [tuner for tuner in tuners if _balances(tuner)]
+        if watch_routing and any(isinstance(module, TalkLoraLayer) for module in self._net.modules()):
+            self.routing_telemetry = Telemetry(self._net)
+
+    @property
+    def _net(self) -> nn.Module:
+        """The model in training, which `Trainer` types as one that may be missing."""
+        return cast("nn.Module", self.model)
 
     @property
     def routing(self) -> dict[str, dict[str, Any]] | None:
@@ -83,13 +102,14 @@ class FinetuneTrainer(SFTTrainer):
 
     def _pads(self) -> list[tuple[str, int]]:
         """What fills up a shorter view, by the name of the tensor."""
-        return [("input_ids", self.processing_class.pad_token_id), ("attention_mask", 0), ("labels", -100)]
+        tokenizer = cast("PreTrainedTokenizerBase", self.processing_class)
+        return [("input_ids", tokenizer.pad_token_id), ("attention_mask", 0), ("labels", -100)]
 
     def _send_telemetry(self) -> None:
         """TRL tells its hub which trainer was used; llmkit tells nobody."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return SequentialSampler(cast(Any, self.train_dataset) if train_dataset is None else train_dataset)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Weight decay on matrices of the experts only; routers and talking matrices have a rate of their own."""
@@ -109,7 +129,7 @@ class FinetuneTrainer(SFTTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         loss = self._loss_of_rows(model, inputs, return_outputs, num_items_in_batch)
-        for tuner in self._balanced if self.model.training else ():
+        for tuner in self._balanced if self._net.training else ():
             # A mean over this pass: where the loss is a sum over all passes of a step, Trainer does not divide it.
             passes = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
             loss = loss + tuner.balance_loss().to(loss.device) / passes
@@ -117,7 +137,7 @@ class FinetuneTrainer(SFTTrainer):
 
     def _loss_of_rows(self, model: Any, inputs: dict[str, Any], return_outputs: bool, num_items_in_batch: Any) -> Any:
         if "view_input_ids" not in inputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return cast(Any, super()).compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.
         ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in self._pads())
         rows = len(inputs["input_ids"])
@@ -161,7 +181,10 @@ def paired_loss(objective: str, weight: float, first: Tensor, second: Tensor, y:
         target = mean.detach().exp()
         extra = -(target * (first + second)).sum()
         return torch.nn.functional.nll_loss(mean, y, reduction="sum"), weight * extra
-    nll = sum(torch.nn.functional.nll_loss(view, y, reduction="sum") for view in (first, second)) / 2
+    nll = (
+        torch.nn.functional.nll_loss(first, y, reduction="sum")
+        + torch.nn.functional.nll_loss(second, y, reduction="sum")
+    ) / 2
     if objective == "pairs":
         return nll, torch.zeros((), device=nll.device)
     divergence = ((first.exp() - second.exp()) * (first - second)).sum() / 2

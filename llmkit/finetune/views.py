@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
 from llmkit.finetune.rows import Row
@@ -15,6 +16,10 @@ from llmkit.recipe.schema import Recipe
 from llmkit.rop.instructions import hand_written
 from llmkit.seeds import derive
 from llmkit.types import Message
+
+if TYPE_CHECKING:
+    from llmkit.perturb import Perturber
+    from llmkit.perturb.engine import Rate
 
 PAIRED = ("pairs", "consistency", "rdrop")  # objectives that show each question twice at once
 
@@ -40,7 +45,7 @@ class Views:
         self.instructions = {"correction": hand_written("correction"), "guidance": hand_written("guidance")}
         self.paired = self.robust.objective in PAIRED
         self.english = True
-        self._perturbers: dict = {}
+        self._perturbers: dict[tuple[str, Rate], Perturber] = {}
 
     def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
         """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
@@ -60,17 +65,7 @@ class Views:
         corrects, noisy = rng.random() < share, rng.random() < self.robust.share
         draw = epoch * 1000 + copy
         if row.question is not None and corrects:
-            # Asked as `llmkit rop` asks: a noisy question under a correction instruction, answered by the clean one.
-            clean = text = row.text or ""
-            if self.correction.reword:
-                clean = text = reword(clean, self.correction.reword, rng)
-            if rng.random() >= self.correction.clean:
-                text = self._noise(row, clean, rng, draw, self.correction.operators, self.correction.rate)
-            content = render(
-                "rop/correct-v1", instruction=rng.choice(self.instructions["correction"]), shots=[], question=text
-            )
-            prompt = (Message("user", content),)
-            return View(row.id, prompt, clean, row.plain, prompt if self.paired else None)
+            return self._correction(row, rng, draw)
         clean = prompt = row.prompt
         instruction = None
         if row.question is not None and self.guided and rng.random() < self.guided:
@@ -83,6 +78,19 @@ class Views:
             return View(row.id, prompt, row.answer, row.plain)
         first = prompt if self.robust.objective == "rdrop" else clean
         return View(row.id, first, row.answer, row.plain, prompt)
+
+    def _correction(self, row: Row, rng: Random, draw: int) -> View:
+        """Returns a row asked as `llmkit rop` asks: a noisy question under a correction instruction, with the clean
+        question as its answer."""
+        clean = text = row.text or ""
+        if self.correction.reword:
+            clean = text = reword(clean, self.correction.reword, rng)
+        if rng.random() >= self.correction.clean:
+            text = self._noise(row, clean, rng, draw, self.correction.operators, self.correction.rate)
+        instruction = rng.choice(self.instructions["correction"])
+        content = render("rop/correct-v1", instruction=instruction, shots=[], question=text)
+        prompt = (Message("user", content),)
+        return View(row.id, prompt, clean, row.plain, prompt if self.paired else None)
 
     def check(self, groups: Sequence[Sequence[Row]]) -> None:
         """DataError where the recipe asks for noise that no row can take. Sees whether the rows are in English."""
@@ -99,7 +107,7 @@ class Views:
         if for_english := [name for spec in specs for name in Perturber(spec).for_english]:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
-    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
+    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 

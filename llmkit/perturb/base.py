@@ -12,11 +12,12 @@ from typing import ClassVar, Literal, TypeVar
 from llmkit.errors import UsageError
 from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_number_word, is_numeral
 from llmkit.perturb.protection import Span
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import PlainChange, Source
 from llmkit.registry import Registry
 
 Level = Literal["character", "word", "sentence", "model", "file"]
 T = TypeVar("T")
+OperatorClass = TypeVar("OperatorClass", bound="Operator")
 
 MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands of them
 
@@ -26,17 +27,18 @@ OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 
 def operator(
     name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
-) -> Callable[[type[T]], type[T]]:
+) -> Callable[[type[OperatorClass]], type[OperatorClass]]:
     """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data (in a
     text of 30 words, where an imitation of those data makes it depend on the length).
 
     The first paragraph of its docstring says what it does and, in its last brackets, where that comes from.
     """
 
-    def register(cls: type[T]) -> type[T]:
+    def register(cls: type[OperatorClass]) -> type[OperatorClass]:
         cls.name, cls.level, cls.default_rate = name, level, default_rate
         cls.paper_rate = default_rate if paper_rate is None else paper_rate
-        return OPERATORS.add(name)(cls)
+        OPERATORS.add(name)(cls)
+        return cls
 
     return register
 
@@ -44,20 +46,20 @@ def operator(
 class Operator:
     """Makes changes to one text. Seeds, protection, records, checks and retries are the engine's."""
 
-    name: ClassVar[str]
-    level: ClassVar[Level]
-    default_rate: ClassVar[float]
+    name: str
+    level: Level
+    default_rate: float
     paper_rate: ClassVar[float]
     argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
     imitation: ClassVar[type[Operator] | None] = None  # what stands in for it at `--rate paper`
     resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
-    adds_numbers: ClassVar[bool] = False
-    changes_numbers: ClassVar[bool] = False
+    adds_numbers: bool = False
+    changes_numbers: bool = False
     english: bool = False  # whether it works from English words, and so must leave other languages alone
     most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
     shows_example: ClassVar[bool] = True  # False for those that need a file or a model of the user's
-    nothing: ClassVar[str] = "no eligible word"  # why a text could not be changed
+    nothing: str = "no eligible word"  # why a text could not be changed
 
     def __init__(self, argument: str | None = None) -> None:
         if argument is not None and self.argument is None:
@@ -85,7 +87,7 @@ class Operator:
         """How many changes reach the strength of the RoP paper's own data."""
         return self.wanted(source, self.paper_rate)
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         """At most `wanted` changes, sorted, not overlapping, none inside a protected span."""
         raise TypeError(f"{type(self).__name__} does not say what it changes")
 
@@ -102,12 +104,13 @@ class WordEdit(Operator):
         """The edited word, or None where this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         tokens, guarded, letters = source.tokens, source.spans, letters_in(source)
         edit, least, random = self.edit, self.min_letters, rng.random
         offsets, gap = source.offsets, source.gap
         number_words = source.numbers and source.number_words
-        order, done = list(range(len(tokens))), []  # plain tuples: this is the innermost loop
+        order = list(range(len(tokens)))
+        done: list[PlainChange] = []
         for last in range(len(tokens) - 1, -1, -1):
             place = int(random() * (last + 1))  # a shuffle that stops as soon as enough words were found
             i = order[place]
@@ -207,7 +210,8 @@ def letters_of(source: Source) -> list[Span]:
 
 def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
     """At most `count` of `items`, each at most once, in random order."""
-    left, taken = list(items), []
+    left = list(items)
+    taken: list[T] = []
     while left and len(taken) < count:
         taken.append(left.pop(int(rng.random() * len(left))))
     return taken

@@ -213,8 +213,8 @@ class Case(WordEdit):
 
     def edit(self, word: str, rng: Random) -> str | None:
         i = int(rng.random() * len(word))
-        forms = (word.upper(), word[:1].swapcase() + word[1:], word[:i] + word[i].swapcase() + word[i + 1 :])
-        forms = [form for form in forms if form != word]
+        cases = (word.upper(), word[:1].swapcase() + word[1:], word[:i] + word[i].swapcase() + word[i + 1 :])
+        forms = [form for form in cases if form != word]
         return pick(forms, rng) if forms else None
 
 
@@ -291,7 +291,7 @@ class Chars(WordEdit):
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         words = [(a, b) for a, b in letters_of(source) if b - a >= 3]
         places = [i for a, b in words for i in range(a, b)]
-        chosen = set()
+        chosen: set[int] = set()
         while places and len(chosen) < wanted:
             chosen.add(places.pop(int(rng.random() * len(places))))
         return [Change(i, i + 1, other_letter(source.text[i], rng)) for i in sorted(chosen)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from llmkit.perturb.base import Operator, TextEdit
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import PlainChange, Source
 
 
 class Either(TextEdit):
@@ -30,10 +30,10 @@ class Either(TextEdit):
     def wanted_as_paper(self, source: Source) -> int:
         return len(self._given(source, Random(0))) or self.second.wanted_as_paper(source)
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         return self._given(source, rng) or self.second.changes(source, wanted, rng)
 
-    def _given(self, source: Source, rng: Random) -> Sequence[Change]:
+    def _given(self, source: Source, rng: Random) -> Sequence[PlainChange]:
         return self.first.changes(source, 1, rng) if self.first else ()
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmkit.errors import UsageError
 from llmkit.perturb.base import Operator
@@ -18,6 +18,9 @@ from llmkit.perturb.spec import Chain, parse_spec
 from llmkit.perturb.text import Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
+
+if TYPE_CHECKING:
+    from llmkit.perturb.model_operators import ModelOperator
 
 UNCHANGED = Strength()
 Rate = float | Literal["paper"] | None
@@ -150,7 +153,7 @@ class Perturber:
         if not self.most_calls or self.rate == 0 or not text or text.isspace():
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
-        (op,) = chain
+        (op,) = cast("tuple[ModelOperator]", chain)  # what asks a model stands alone (see `spec`)
         source = self._source(text, self.protection.spans(text, options))
         faults: list[str] = []
         for attempt in range(self.retries + 1):
@@ -173,7 +176,8 @@ class Perturber:
     def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
         """One attempt: the text, its edits, and what was missing of the number asked for."""
         text = new = source.text
-        edits, shortfalls = (), []
+        edits: tuple[Edit, ...] = ()
+        shortfalls: list[str] = []
         for op in chain:
             if op.english and not self.english:
                 shortfalls.append(f"{op.name}: the set is not in English")

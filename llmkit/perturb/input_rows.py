@@ -9,12 +9,12 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
@@ -84,7 +84,8 @@ class InputRows:
 
     def texts(self) -> Iterator[str]:
         """The texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
-        items, ahead = self._items(), []
+        items = self._items()
+        ahead: list[tuple[str, Any]] = []
         try:
             ahead += islice(items, MOST_TEXTS)
         except DataError as error:
@@ -159,7 +160,8 @@ class InputRows:
         questions = load(self.data.model_copy(update={"task": name}), seed=self.seed)
         self.total = len(questions)
         for question in questions:
-            fields = {self.fields.id: question.id, self.fields.question: question.text, "answer": question.gold}
+            fields: dict[str, Any] = {self.fields.id: question.id, self.fields.question: question.text}
+            fields["answer"] = question.gold
             if question.options:
                 fields["options"] = list(question.options)
             yield question.id, fields
@@ -183,7 +185,7 @@ def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[Iterable[bytes]]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             yield file
@@ -193,7 +195,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _jsonl(file: IO[bytes], name: str) -> Iterator[tuple[str, bytes]]:
+def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(file, 1):
         if number == 1 and line.lstrip()[:1] == b"[":
             raise DataError(f"{name}:1: a JSON list", "one object a line is needed: `jq -c '.[]'` makes that")
@@ -230,7 +232,7 @@ def with_place(error: DataError, place: str) -> DataError:
     return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` passes over it")
 
 
-def _csv(file: IO[bytes], name: str) -> Iterator[tuple[str, Any]]:
+def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
     number = 0
 
     def lines() -> Iterator[str]:
@@ -270,7 +272,7 @@ def _parquet_total(path: Path) -> int:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).metadata.num_rows
+        return int(pq.ParquetFile(path).metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
 

@@ -127,12 +127,13 @@ def lookalikes() -> dict[str, dict[str, str]]:
 
     A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
     """
-    data, table = _confusables(), {letter: {} for letter in _LETTERS}
+    data = _confusables()
+    table: dict[str, dict[str, str]] = {letter: {} for letter in _LETTERS}
     every = {char for char in data if len(char) == 1} | set(map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))))
     for char in sorted(every):
         kind = _kind(char) if not char.isascii() else None
-        forms = table.get(twin(char)) if kind is not None else None
-        if forms is not None:
+        forms = table.get(twin(char))
+        if kind is not None and forms is not None:
             exact = any(map(_is_plain, data.get(char, ())))
             forms[kind] = forms.get(kind, "") + char * (
                 24 if exact and char < "\u0460" else 4 if char < "\u2200" else 1

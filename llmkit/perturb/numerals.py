@@ -144,7 +144,7 @@ def _number_word_spans(text: str) -> Iterator[Span]:
 def may_join(text: str, end: int) -> bool:
     """Returns whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
     following = _NEXT_WORD.match(text, end)
-    return bool(following) and (following[1] in JOINTS or is_number_word(following[1]))
+    return following is not None and (following[1] in JOINTS or is_number_word(following[1]))
 
 
 def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:

@@ -29,15 +29,15 @@ def differences(text: str, new: str) -> list[Change]:
     """
     before, after = _WORDS_AND_SPACES.findall(text), _WORDS_AND_SPACES.findall(new)
     changes: list[Change] = []
-    at = 0
-    for tag, i, k, j, m in Levenshtein.opcodes(before, after):
-        end = at + sum(map(len, before[i:k]))
-        if tag != "equal":
-            start, made = at, "".join(after[j:m])
-            if changes and changes[-1].end == at:
-                start, made = changes[-1].start, changes.pop().new + made
-            changes.append(Change(start, end, made))
-        at = end
+    start = 0
+    for step in Levenshtein.opcodes(before, after):
+        end = start + sum(len(piece) for piece in before[step.src_start : step.src_end])
+        if step.tag != "equal":
+            first, written = start, "".join(after[step.dest_start : step.dest_end])
+            if changes and changes[-1].end == start:
+                first, written = changes[-1].start, changes.pop().new + written
+            changes.append(Change(first, end, written))
+        start = end
     return changes
 
 
@@ -55,7 +55,7 @@ def read_rows(path: str, what: str) -> list[Any]:
         return [line.split("\t") for line in text.splitlines() if line.strip()]
     try:
         if text.lstrip()[:1] == "[":
-            return parse_json(text)
+            return list(parse_json(text))
         return [parse_json(line) for line in text.split("\n") if line.strip()]
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON ({error.msg})") from None
@@ -157,9 +157,11 @@ def _slips(path: str) -> tuple[dict[str, tuple[str, ...]], Letters]:
         if typed == intended:
             continue
         words.setdefault(intended, []).append(typed)
-        for tag, i, k, j, m in Levenshtein.opcodes(intended, typed):
-            if tag != "equal" and k - i <= 2:
-                letters.setdefault((intended[max(0, i - 1) : i], intended[i:k]), []).append(typed[j:m])
+        for step in Levenshtein.opcodes(intended, typed):
+            start, end = step.src_start, step.src_end
+            if step.tag != "equal" and end - start <= 2:
+                slips = letters.setdefault((intended[max(0, start - 1) : start], intended[start:end]), [])
+                slips.append(typed[step.dest_start : step.dest_end])
     if not words:
         raise DataError(f"{path}: no pair in it differs", "the typed word comes first, the intended one second")
     return {w: tuple(t) for w, t in words.items()}, {key: tuple(new) for key, new in letters.items()}

@@ -6,6 +6,7 @@ their words is here. docs/perturb.md shows how far each kind still is from their
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -13,13 +14,14 @@ from itertools import pairwise
 from random import Random
 from typing import ClassVar, TypeVar
 
-from llmkit.perturb.base import OPERATORS, Operator, letters_of, like, pick, sample, weighted
+from llmkit.perturb.base import OPERATORS, Operator, WordEdit, letters_of, like, pick, sample, weighted
 from llmkit.perturb.chars import Ec, inside, other_letter
 from llmkit.perturb.lookalikes import Sc, disguised
+from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.sentences import Uic, asides, distractors, interference, question_start, sentence_starts
 from llmkit.perturb.soundalikes import neighbours, same_sound, taken_apart
-from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS, spelt_by_sound
+from llmkit.perturb.text import Change, PlainChange, Source
+from llmkit.perturb.wordbook import spelt_by_sound
 from llmkit.perturb.words import Hw, Woo
 
 T = TypeVar("T", bound=Operator)
@@ -46,10 +48,10 @@ class AsMuch(Operator):
     def wanted_as_paper(self, source: Source) -> int:
         words = sum(bool(t) and source.free_word(source.start(i), source.end(i)) for i, t in enumerate(source.tokens))
         a, b = self.law
-        return max(1, round(min(1.0, a * max(1, words) ** -b) * words))
+        return max(1, round(min(1.0, a * math.pow(max(1, words), -b)) * words))
 
 
-class ByWord(AsMuch):
+class ByWord(AsMuch, WordEdit):
     """Edits a word that comes again as before. `lengths` says how readily a word of so many letters is edited."""
 
     lengths: ClassVar[Mapping[int, float]]
@@ -100,7 +102,7 @@ class PaperSc(AsMuch, Sc):
     law = (1.234, 0.233)
     again: ClassVar[float] = 0.93
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         self.forms: dict[str, str] = {}
         return super().changes(source, wanted, rng)
 

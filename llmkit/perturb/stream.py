@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -162,15 +162,20 @@ class RowPerturber:
 
     def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
         """The output of several rows, up to the first bad one unless those are skipped."""
-        stats, lines, skipped = {condition: ConditionStats() for condition in self.perturbers}, [], 0
+        stats = {condition: ConditionStats() for condition in self.perturbers}
+        lines: list[bytes] = []
+        skipped = 0
         for item in rows:
-            try:
-                row = self._read(item) if isinstance(item, UnreadLine) else item
-            except DataError as error:
-                if not self.skip_bad_lines:
-                    return PerturbedRows(len(rows), b"".join(lines), stats, skipped, with_place(error, item.place))
-                skipped += 1
-                continue
+            if isinstance(item, UnreadLine):
+                try:
+                    row = self._read(item)
+                except DataError as error:
+                    if not self.skip_bad_lines:
+                        return PerturbedRows(len(rows), b"".join(lines), stats, skipped, with_place(error, item.place))
+                    skipped += 1
+                    continue
+            else:
+                row = item
             lines += map(encode, self.rows(row, stats))
         return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
 
@@ -205,8 +210,10 @@ def _start_worker(job: RowPerturber) -> None:
 
 def _end_with_parent() -> None:
     """A parent that is killed outright says nothing: its workers would wait for rows for good."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
@@ -248,7 +255,8 @@ def _chunks(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: i
     waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(_work, [*map(tuple, chunk)]))  # named tuples take ten times as long to pickle
+            # Plain tuples, because named tuples take ten times as long to pickle.
+            waiting.append(pool.submit(_work, [(item[0], item[1]) for item in chunk]))
             if len(waiting) >= 3 * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -274,7 +282,7 @@ def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Run
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    waiting: dict[int, PerturbedRows] = {}
+    waiting: dict[Hashable, PerturbedRows] = {}
     expected = 0
     for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
         if done.error:

@@ -23,6 +23,9 @@ class Change(NamedTuple):
     new: str
 
 
+PlainChange = tuple[int, int, str]
+"""A `Change`, or the same as a plain tuple, which costs the innermost loop less."""
+
 _WORD = re.compile(r"\S+")
 
 
@@ -119,7 +122,8 @@ _COVERED = "\0"  # stands for a protected span; no white space, so that what tou
 
 def _words_outside(text: str, spans: Sequence[Span]) -> int:
     """Returns how many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for start, end in spans:
         pieces += (text[at:start], " " * text[start].isspace(), _COVERED, " " * text[end - 1].isspace())
         at = end
@@ -127,9 +131,11 @@ def _words_outside(text: str, spans: Sequence[Span]) -> int:
     return sum(_COVERED not in word or any(map(str.isalnum, word)) for word in words)
 
 
-def apply(text: str, changes: Sequence[Change]) -> tuple[str, tuple[Edit, ...]]:
+def apply(text: str, changes: Sequence[PlainChange]) -> tuple[str, tuple[Edit, ...]]:
     """The text after sorted, non-overlapping changes, and the edits that undo them."""
-    pieces, edits, at, shift = [], [], 0, 0
+    pieces: list[str] = []
+    edits: list[tuple[int, int, str, str]] = []
+    at = shift = 0
     for start, end, new in changes:
         pieces.append(text[at:start])
         pieces.append(new)
@@ -147,7 +153,8 @@ def undo(text: str, edits: Iterable[Edit]) -> str:
     >>> undo("the owl sat", [Edit(4, 7, "cat", "owl")])
     'the cat sat'
     """
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for edit in edits:
         pieces += (text[at : edit.start], edit.old)
         at = edit.end

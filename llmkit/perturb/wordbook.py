@@ -73,7 +73,8 @@ def misspellings() -> dict[str, tuple[str, ...]]:
     >>> misspellings()["separate"][:3]
     ('saparate', 'separat', 'separete')
     """
-    known, table = real_words(), {}
+    known = real_words()
+    table: dict[str, tuple[str, ...]] = {}
     path = package_file("nlpaug", "res", "word", "spelling", "spelling_en.txt")
     for line in path.read_text(encoding="utf-8").splitlines():
         right, *wrong = line.split()

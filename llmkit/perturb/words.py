@@ -47,7 +47,8 @@ class Woo(TextEdit):
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
     """At most `wanted` of the pairs, no two sharing a word; as many as there can be where fewer were found."""
-    order, taken = list(pairs), set()
+    order = list(pairs)
+    taken: set[int] = set()
     while order and len(taken) < wanted:
         i = order.pop(int(rng.random() * len(order)))
         if i - 1 not in taken and i + 1 not in taken:

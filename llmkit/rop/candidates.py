@@ -46,7 +46,9 @@ def propose(
     seen, candidates = set(known), []
     for name, (_, drawn) in asked.items():
         reply = replies.get(name)
-        text = cleaned(reply.text) if reply else ""
+        if reply is None:  # that call failed
+            continue
+        text = cleaned(reply.text)
         if text and text not in seen:
             seen.add(text)
             candidates.append(Candidate(text, "generated", refused=refusal(text, reply, options.max_tokens, drawn)))
@@ -75,8 +77,8 @@ def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example
     if copied := [number for number in written if number in golds]:
         return f"answers instead of instructing: {copied[0]} is the answer to an example"
     runs = {run for t in shown for run in _runs(t)}
-    if copied := [run for run in _runs(text) if run in runs]:
-        return f"copies an example: {' '.join(copied[0])!r}"
+    if copied_runs := [run for run in _runs(text) if run in runs]:
+        return f"copies an example: {' '.join(copied_runs[0])!r}"
     return None
 
 

@@ -80,7 +80,7 @@ class Search:
     @property
     def why(self) -> str | None:
         """Returns why `best` won, in a sentence; None where nothing was searched."""
-        return self.verdict and _why(self, self.verdict)
+        return _why(self, self.verdict) if self.verdict else None
 
     @property
     def mean(self) -> float | None:
@@ -133,9 +133,11 @@ def hand_written(stage: Stage) -> list[str]:
 
 def default_instructions() -> Instructions:
     """The first hand-written instruction of each stage: what a search with budget 0 gives."""
-    return Instructions(
-        *(Search(stage, hand_written(stage)[0], strategy="hand-written") for stage in ("correction", "guidance"))
-    )
+    return Instructions(_first_hand_written("correction"), _first_hand_written("guidance"))
+
+
+def _first_hand_written(stage: Stage) -> Search:
+    return Search(stage, hand_written(stage)[0], strategy="hand-written")
 
 
 def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
@@ -173,8 +175,8 @@ def read_instructions(path: str | Path) -> list[Instructions]:
     data = _content(path)
     try:
         if "instructions" not in data:
-            pair = (Search(stage, _text(data[stage])) for stage in ("correction", "guidance"))
-            return [Instructions(*pair)]
+            correction, guidance = _text(data["correction"]), _text(data["guidance"])
+            return [Instructions(Search("correction", correction), Search("guidance", guidance))]
         return [
             Instructions(
                 _search("correction", row["correction"]),

@@ -28,7 +28,7 @@ from llmkit.rop.instructions import (
     hand_written,
 )
 from llmkit.rop.scoring import FAILED_NATS, Pair, Trial, correction_trial, guidance_trial, likelihood_trial
-from llmkit.rop.strategies import Rounds, ScoreItems, halving, hold_back, last, ucb
+from llmkit.rop.strategies import Rounds, ScoreItems, halving, hold_back, last, mean_score, ucb
 from llmkit.seeds import derive
 from llmkit.tasks import Scorer, gold_text
 from llmkit.types import Ask, Steps, Variant
@@ -197,7 +197,7 @@ class _Contest:
     def _best_by_hand(self) -> int:
         """The hand-written one with the best mean; of equals the one that stands first, the best known."""
         scored = [c for c in self.hand if self.candidates[c].scores]
-        return max(scored, key=lambda c: self.candidates[c].mean, default=self.hand[0])
+        return max(scored, key=lambda c: mean_score(self.candidates[c]), default=self.hand[0])
 
     def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> SearchVerdict:
         mine, theirs = (self.candidates[c].scores for c in (challenger, incumbent))
@@ -223,10 +223,12 @@ class _Contest:
         first, second = (self.candidates[c].scores for c in (self.hand[0], self.hand[-1]))
         sd = duel.spread([first[i] - second[i] for i in first], [self.clusters[i] for i in first])
         clusters = len({self.clusters[i] for i in held[:reserve]})
+        budget, pool = _to_show_a_tenth(sd, cost)
         return SearchVerdict(
             incumbent=self.candidates[incumbent].text,
             detectable=duel.detectable(clusters, max(reserve, 1), sd),
-            **dict(zip(("budget", "pool"), _to_show_a_tenth(sd, cost), strict=True)),
+            budget=budget,
+            pool=pool,
             score=self.candidates[incumbent].mean,
         )
 

@@ -49,7 +49,7 @@ def halving(
         measure([(c, i) for c in alive for i in fresh])
         spent += len(alive) * len(fresh)
         used += len(fresh)
-        alive = sorted(sorted(alive, key=lambda c: -_mean(candidates[c]))[: math.ceil(len(alive) / 2)])
+        alive = sorted(sorted(alive, key=lambda c: -mean_score(candidates[c]))[: math.ceil(len(alive) / 2)])
     return spent
 
 
@@ -70,7 +70,7 @@ def ucb(
         def bound(c: int, total: int = total) -> float:
             if pulls[c] == 0:
                 return math.inf
-            return _mean(candidates[c]) + options.exploration * math.sqrt(math.log(total) / pulls[c])
+            return mean_score(candidates[c]) + options.exploration * math.sqrt(math.log(total) / pulls[c])
 
         chosen = sorted(everyone, key=lambda c: (-bound(c), c))[:per_round]
         measure([(c, i) for c in chosen for i in drawn])
@@ -92,7 +92,7 @@ def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: boo
     scored = [c for c in written if candidates[c].scores]
     most = max((len(candidates[c].scores) for c in scored), default=0)
     fit = [c for c in scored if not tested or len(candidates[c].scores) == most]
-    key = lambda c: (_mean(candidates[c]), len(candidates[c].scores), -len(candidates[c].text))  # noqa: E731
+    key = lambda c: (mean_score(candidates[c]), len(candidates[c].scores), -len(candidates[c].text))  # noqa: E731
     return max(fit, key=key, default=None)
 
 
@@ -116,5 +116,6 @@ def hold_back(clusters: Mapping[str, str], random: Random) -> tuple[list[str], l
     return in_turn(names[held:]), in_turn(names[:held])
 
 
-def _mean(candidate: Candidate) -> float:
+def mean_score(candidate: Candidate) -> float:
+    """Returns the candidate's mean score, below every other where it has no scores."""
     return float("-inf") if candidate.mean is None else candidate.mean

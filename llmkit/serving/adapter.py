@@ -16,6 +16,8 @@ from llmkit.parsing import parse_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from llmkit.talklora.export import Folded
+
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
 _NOT_WHOLE = "it was not saved or copied whole: do that again"
@@ -86,7 +88,7 @@ class AdapterWeights:
         return cls(path, kind, settings, weights)
 
     @cached_property
-    def folded(self) -> dict[str, Any]:
+    def folded(self) -> dict[str, Folded]:
         """Module path -> the exact form of a TalkLoRA layer for inference (llmkit.talklora.export)."""
         from llmkit.talklora.export import fold
 
@@ -157,10 +159,11 @@ class AdapterWeights:
         if strange:
             raise DataError(f"{made_for}: this model has no {_some(strange)}", "serve it over its own base")
         for name, (d, k) in sizes.items():
-            if linears[name] not in ((d, k), None):
-                have = "{} inputs and {} outputs".format(*linears[name])
+            size = linears[name]
+            if size is not None and size != (d, k):
                 raise DataError(
-                    f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, {have} in this model",
+                    f"{made_for}: {name} has {d} inputs and {k} outputs in the adapter, "
+                    f"{size[0]} inputs and {size[1]} outputs in this model",
                     "serve it over its own base",
                 )
         present = {rename(name) for name in self._modules()}
@@ -188,7 +191,7 @@ class AdapterWeights:
     def matrices(self) -> dict[str, tuple[Tensor, Tensor, float]]:
         """Module path -> A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
         if self.type == "TALKLORA":
-            return {name: tuple(f) for name, f in self.folded.items()}
+            return {name: (f.lora_A, f.lora_B, f.scale) for name, f in self.folded.items()}
         stem = "base_model.model.{}.lora_{}.weight"
         return {
             name: (self.weights[stem.format(name, "A")], self.weights[stem.format(name, "B")], self._lora_scale(name))
@@ -206,7 +209,7 @@ class AdapterWeights:
     @property
     def scale(self) -> float:
         """What a TalkLoRA adapter's output is multiplied by."""
-        return self.settings.scale
+        return float(self.settings.scale)
 
     def _lora_scale(self, module: str) -> float:
         from peft.utils.other import get_pattern_key
@@ -214,7 +217,7 @@ class AdapterWeights:
         settings = self.settings
         r = settings.rank_pattern.get(get_pattern_key(settings.rank_pattern, module), settings.r)
         alpha = settings.alpha_pattern.get(get_pattern_key(settings.alpha_pattern, module), settings.lora_alpha)
-        return alpha / (r**0.5 if settings.use_rslora else r)
+        return float(alpha / (r**0.5 if settings.use_rslora else r))
 
     def _modules(self) -> list[str]:
         matches = (_KEY[self.type].fullmatch(key) for key in self.weights)
@@ -257,6 +260,7 @@ def linears(config: Any) -> dict[str, tuple[int, int]]:
     from transformers.pytorch_utils import Conv1D
 
     with torch.device("meta"):
+        model: torch.nn.Module
         try:
             model = AutoModelForCausalLM.from_config(config)
         except ValueError:

@@ -21,6 +21,10 @@ class Adapted(nn.Module):
     softmax.
     """
 
+    down: Tensor
+    up: Tensor
+    C: Tensor | None
+
     def __init__(
         self, base: nn.Module, lora_A: Tensor, lora_B: Tensor, scale: float, n: int, settings: Any, C: Tensor | None
     ) -> None:
@@ -39,7 +43,8 @@ class Adapted(nn.Module):
         if self.n:
             gate = gates(self.settings, latents[..., self.r :], self.C)
             h = (h.unflatten(-1, (self.n, -1)) * gate.unsqueeze(-1)).flatten(-2)
-        return self.base(x) + nn.functional.linear(h.to(self.up.dtype), self.up)
+        output: Tensor = self.base(x)
+        return output + nn.functional.linear(h.to(self.up.dtype), self.up)
 
 
 def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
@@ -68,14 +73,17 @@ def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str)
         yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight
 
 
-def usable_outside(own: Callable, made: Callable, vllm_config: Callable[[], Any]) -> Callable:
+Initializer = Callable[..., None]
+
+
+def usable_outside(own: Initializer, made: Initializer, vllm_config: Callable[[], Any]) -> Initializer:
     """The `__init__` of a transformers class that vLLM has changed for good (`made`; `own` is the one before).
 
     Models that transformers builds by itself later in this process, outside of any vLLM, are as they always were.
     """
 
     @functools.wraps(own)
-    def init(model: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def init(model: Any, *args: Any, **kwargs: Any) -> None:
         if vllm_config() is not None:
             made(model, *args, **kwargs)
         else:

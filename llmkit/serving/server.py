@@ -82,15 +82,15 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
 
     _leave_address(options)
     found = locate(model)
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for text in adapters:
         name, _, folder = text.partition("=")
         if not name or not folder:
             raise UsageError(f"--adapter {text} is not NAME=DIR", "for example --adapter mine=runs/my-adapter")
         if name in (found.name, *(known for known, _ in pairs)):
             raise UsageError(f"two models would be called `{name}`", "give each adapter a name of its own")
-        if not Path(folder).expanduser().is_dir():
-            folder = str(locate_adapter(folder).folder)
+        if not Path(folder).expanduser().is_dir() and (located := locate_adapter(folder)) is not None:
+            folder = str(located.folder)
         pairs.append((name, str(Path(folder).expanduser().resolve())))
     read = _check(str(found.folder), [folder for _, folder in pairs])
     rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
@@ -141,7 +141,7 @@ def _free(host: str, port: int) -> int:
             raise UsageError(
                 f"cannot listen on {host} port {port}: {error.strerror}", "choose another with --port, or 0 for any"
             ) from error
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 class Server:
@@ -213,7 +213,8 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.plan.url}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=max(1.0, seconds)) as answer:
-            return answer.read()
+            content: bytes = answer.read()
+        return content
 
     def wait(self) -> None:
         """Returns never by itself: raises EngineError if the server dies."""
@@ -232,7 +233,7 @@ class Server:
             return self._process.wait()
 
     def _read(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             line = line.rstrip("\n")
             self._last.append(line)
             if self._ready or self._verbose or line.startswith("llmkit: "):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Stack = Sequence[Tensor]  # one tensor for each fused piece of a linear
+Reduce = Callable[[Tensor], Tensor]  # the sum over tensor-parallel ranks
 SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
 
 
@@ -85,7 +86,7 @@ class Dense:
             up[row * (r + n) : (row + 1) * (r + n), column : column + widths[i]] = ordered(b[i][: widths[i]].T)
         return cls(down, up, sum(widths[:first]), n, m)
 
-    def add(self, y: Tensor, x: Tensor, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
+    def add(self, y: Tensor, x: Tensor, reduce: Reduce | None = None) -> None:
         """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
         # At batch 1 every call into torch costs more than its arithmetic, so none is made that changes nothing.
         z = torch.mm(_as(x, torch.float32), self.down)
@@ -116,7 +117,7 @@ def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
     return rows_of
 
 
-def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce=None) -> None:
+def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: Reduce | None = None) -> None:
     """`Dense.add` for some rows of the batch."""
     if isinstance(rows, slice):
         whole = rows.stop - rows.start == x.shape[0]
@@ -143,14 +144,21 @@ class DenseSlots:
         self._packed = {key: packed for key, packed in self._packed.items() if key[1] != slot}
 
     def add_linear(
-        self, present: SlotRows, y: Tensor, x: Tensor, a: Stack, b: Stack, widths: tuple[int, ...], reduce=None
-    ):
+        self,
+        present: SlotRows,
+        y: Tensor,
+        x: Tensor,
+        a: Stack,
+        b: Stack,
+        widths: tuple[int, ...],
+        reduce: Reduce | None = None,
+    ) -> None:
         """Adds to y (tokens, k), in place, what each adapter makes of its own rows of x (tokens, d)."""
         for slot, rows in present:
             key = (b[0].data_ptr(), slot)
             if key not in self._packed:
-                mine = ([weights[slot, 0] for weights in stack] for stack in (a, b))
-                self._packed[key] = Dense.pack(*mine, widths, *self._layout[slot])
+                down, up = [weights[slot, 0] for weights in a], [weights[slot, 0] for weights in b]
+                self._packed[key] = Dense.pack(down, up, widths, *self._layout[slot])
             if self._packed[key] is not None:
                 add_rows(self._packed[key], y, x, rows, reduce)
 

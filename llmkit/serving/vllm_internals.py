@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
 from llmkit.serving.adapter import peft_type
 from llmkit.serving.touched import OLDEST_VLLM, problem
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.serving.slots import Reduce, SlotRows
+
 _installed = False
+
+
+def _replace(owner: Any, **members: Any) -> None:
+    """Puts llmkit's functions in the place of a class's or a module's own."""
+    for name, member in members.items():
+        setattr(owner, name, member)
 
 
 def install() -> None:
@@ -49,7 +60,7 @@ def _refuse_talklora(why: str) -> None:
             raise EngineError(why, "use the transformers engine, or export the adapter to plain LoRA")
         return load(self, lora_request)
 
-    WorkerLoRAManager._load_adapter = refuse
+    _replace(WorkerLoRAManager, _load_adapter=refuse)
 
 
 def _load_folded() -> None:
@@ -88,26 +99,26 @@ def _load_folded() -> None:
             tensors=adapter.tensors(),
             peft_helper=helper,
             device="cpu",
-            dtype=config.lora_dtype,
+            dtype=cast(Any, config.lora_dtype),
             model_vocab_size=self.vocab_size,
             weights_mapper=mapper,
             skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
         )
         lora.is_3d_lora_weight = False
-        lora.llmkit_layout = adapter.layout
+        _replace(lora, llmkit_layout=adapter.layout)
         return lora
 
-    WorkerLoRAManager._load_adapter = load_adapter
+    _replace(WorkerLoRAManager, _load_adapter=load_adapter)
 
 
 def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
     """Every module that takes an adapter: its inputs and outputs, fused ones by their pieces; None where unknown."""
     sizes: dict[str, tuple[int, int] | None] = {"lm_head": None}
     for name, module in manager.modules.items():
-        base = getattr(module, "base_layer", None)
+        base: Any = getattr(module, "base_layer", None)
         parent, _, leaf = name.rpartition(".")
         pieces = manager.packed_modules_mapping.get(leaf, [leaf])
-        outputs = [getattr(base, "output_size", None)]
+        outputs: list[Any] = [getattr(base, "output_size", None)]
         if len(pieces) > 1 and hasattr(base, "total_num_kv_heads"):
             outputs = [base.total_num_heads * base.head_size] + 2 * [base.total_num_kv_heads * base.head_size]
         elif len(pieces) > 1:
@@ -138,11 +149,12 @@ def _note_slots() -> None:
         if changed:
             lora = self._registered_adapters[lora_id]
             layout = getattr(lora, "llmkit_layout", None) or (_widest(lora, self.lora_config.max_lora_rank), 0)
-            for wrapper in set(self.punica_wrapper_mapping.values()):
+            wrappers: set[Any] = set(self.punica_wrapper_mapping.values())
+            for wrapper in wrappers:
                 wrapper.note_slot(self.lora_index_to_id.index(lora_id), *layout)
         return changed
 
-    LoRAModelManager.activate_adapter = activate_adapter
+    _replace(LoRAModelManager, activate_adapter=activate_adapter)
 
 
 def _widest(lora: Any, limit: int) -> int:
@@ -157,7 +169,7 @@ def _widest(lora: Any, limit: int) -> int:
 def _own_wrapper() -> None:
     from vllm.platforms import current_platform
 
-    type(current_platform).get_punica_wrapper = classmethod(lambda cls: f"{__name__}.punica_wrapper")
+    _replace(type(current_platform), get_punica_wrapper=classmethod(lambda cls: f"{__name__}.punica_wrapper"))
 
 
 def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -183,23 +195,38 @@ def _cpu_wrapper() -> type:
             super().__init__(*args, lora_config=lora_config, **kwargs)
             self.slots = DenseSlots(lora_config.max_loras, lora_config.max_lora_rank)
             self.note_slot = self.slots.set
-            self.tokens: list = []  # slots present and their tokens
-            self.sampled: list = []  # slots present and their rows among the logits
+            self.tokens: SlotRows = []  # slots present and their tokens
+            self.sampled: SlotRows = []  # slots present and their rows among the logits
 
         def update_metadata(self, *args: Any, **kwargs: Any) -> None:
             super().update_metadata(*args, **kwargs)
             self.tokens = rows_by_slot(self.token_lora_indices)
             self.sampled = rows_by_slot(self.sampler_indices)
 
-        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+        def add_lora_linear(
+            self,
+            y: Tensor,
+            x: Tensor,
+            lora_a_stacked: tuple[Tensor, ...],
+            lora_b_stacked: tuple[Tensor, ...],
+            scale: float,
+            output_slices: tuple[int, ...],
+            *,
+            reduce: Reduce | None = None,
+            **kwargs: Any,
+        ) -> None:
             self.slots.add_linear(self.tokens, y, x, lora_a_stacked, lora_b_stacked, output_slices, reduce)
 
-        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+        def add_lora_logits(
+            self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float, **kwargs: Any
+        ) -> None:
             # vLLM copies vocabulary x rank weights for every request here, even where no adapter touches the head.
             width = min(lora_b_stacked.size(-2), y.size(-1))  # the two may be padded differently
             self.slots.add_linear(self.sampled, y, x, (lora_a_stacked,), (lora_b_stacked,), (width,))
 
-        def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
+        def add_lora_embedding(
+            self, y: Tensor, x: Tensor, lora_b_stacked: Tensor, add_inputs: bool = True, **kwargs: Any
+        ) -> None:
             self.slots.add_embedding(self.tokens, y, x, lora_b_stacked)
 
     return DensePunicaCPU
@@ -213,7 +240,7 @@ def _gpu_wrapper() -> type:
 
     from llmkit.serving.slots import SlotGates
 
-    class GatedPunicaGPU(PunicaWrapperGPU):
+    class GatedPunicaGPU(PunicaWrapperGPU):  # type: ignore[misc]  # vLLM calls it final
         """vLLM's shrink and expand kernels with the gate between them. Torch operations of fixed shape only."""
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
@@ -223,7 +250,18 @@ def _gpu_wrapper() -> type:
             self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
             self._sampler_indices.fill_(-1)
 
-        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+        def add_lora_linear(
+            self,
+            y: Tensor,
+            x: Tensor,
+            lora_a_stacked: tuple[Tensor, ...],
+            lora_b_stacked: tuple[Tensor, ...],
+            scale: float,
+            output_slices: tuple[int, ...],
+            *,
+            reduce: Reduce | None = None,
+            **kwargs: Any,
+        ) -> None:
             add_inputs = kwargs.pop("add_inputs", True)
             shape = (len(output_slices), x.size(0), lora_b_stacked[0].size(-1))
             latents = torch.empty(shape, dtype=torch.float32, device=x.device)
@@ -232,7 +270,9 @@ def _gpu_wrapper() -> type:
             latents = self.gates.apply(latents, slot, reduce(latents.clone()) if reduce else None)
             self.add_expand(y, latents, lora_b_stacked, output_slices, add_inputs=add_inputs, **kwargs)
 
-        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+        def add_lora_logits(
+            self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float, **kwargs: Any
+        ) -> None:
             latents = torch.empty((1, x.size(0), lora_b_stacked.size(-1)), dtype=torch.float32, device=x.device)
             where = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
             lora_shrink(x, [lora_a_stacked], latents, *where, scale)
@@ -264,7 +304,7 @@ def _sum_latents() -> None:
         )
         return output
 
-    RowParallelLinearWithLoRA.apply = apply
+    _replace(RowParallelLinearWithLoRA, apply=apply)
 
 
 def _key_by_content() -> None:
@@ -283,7 +323,7 @@ def _key_by_content() -> None:
         return done
 
     @functools.wraps(keys)
-    def extra_keys(request: Any) -> list:
+    def extra_keys(request: Any) -> list[Any]:
         lora = request.lora_request
         if not lora:
             return keys(request)
@@ -291,8 +331,8 @@ def _key_by_content() -> None:
             content[lora.lora_int_id] = fingerprint(lora.lora_path)
         return [("lora", lora.lora_name, f"{lora.lora_path}#{content[lora.lora_int_id]}")]
 
-    EngineCore.add_lora = add_lora
-    kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
+    _replace(EngineCore, add_lora=add_lora)
+    _replace(kv_cache_utils, _gen_lora_extra_hash_keys=extra_keys)
 
 
 def _compile_apart() -> None:
@@ -311,7 +351,7 @@ def _compile_apart() -> None:
         built_in = fingerprint(folder) if folder else ""
         return hashlib.sha256(f"{theirs} llmkit {built_in}".encode()).hexdigest()[: len(theirs)]
 
-    VllmConfig.compute_hash = compute_hash
+    _replace(VllmConfig, compute_hash=compute_hash)
 
 
 def _build_in() -> None:
@@ -322,14 +362,15 @@ def _build_in() -> None:
     from llmkit.serving.adapter import AdapterWeights, linears
     from llmkit.serving.fallback import build_in, renamed, usable_outside
 
-    make_mapper, load, decorate = (
+    originals: tuple[Any, Any, Any] = (
         Base._create_hf_to_vllm_mapper,
         Base.load_weights,
         Base._decorate_cls_for_torch_compile,
     )
+    make_mapper, load, decorate = originals
 
     @functools.wraps(make_mapper)
-    def build_in_first(self: Base) -> None:
+    def build_in_first(self: Any) -> None:
         self.llmkit_adapted = set()
         if folder := os.environ.get(FALLBACK_ADAPTER):
             if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
@@ -340,15 +381,16 @@ def _build_in() -> None:
         make_mapper(self)
 
     @functools.wraps(load)
-    def load_weights(self: Base, weights: Any) -> set[str]:
-        return load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+    def load_weights(self: Any, weights: Any) -> set[str]:
+        loaded: set[str] = load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+        return loaded
 
     @functools.wraps(decorate)
-    def decorate_for_vllm(self: Base, cls: type, *args: Any, **kwargs: Any) -> None:
+    def decorate_for_vllm(self: Any, cls: Any, *args: Any, **kwargs: Any) -> None:
         own = cls.__init__
         decorate(self, cls, *args, **kwargs)
         if cls.__init__ is not own:  # else it was decorated before
             cls.__init__ = usable_outside(own, cls.__init__, get_current_vllm_config_or_none)
 
-    Base._create_hf_to_vllm_mapper, Base.load_weights = build_in_first, load_weights
-    Base._decorate_cls_for_torch_compile = decorate_for_vllm
+    _replace(Base, _create_hf_to_vllm_mapper=build_in_first, load_weights=load_weights)
+    _replace(Base, _decorate_cls_for_torch_compile=decorate_for_vllm)

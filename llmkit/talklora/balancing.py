@@ -48,7 +48,7 @@ class PassHook:
     def __init__(self, current: ForwardPass) -> None:
         self.current = current
 
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if any(loss.requires_grad for loss in self.current.end()):
             warnings.warn("balance_coef had no effect: add `model.base_model.balance_loss()` to the loss", stacklevel=2)
         mask = kwargs.get("attention_mask")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import LoraConfig
@@ -118,7 +118,7 @@ def static_lora(
         for path, module in tuner.model.named_modules()
         if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
     }
-    config = tuner.peft_config[adapter_name]
+    config = cast("TalkLoraConfig", tuner.peft_config[adapter_name])
     batches = list(batches)
     training = model.training
     model.eval()
@@ -155,7 +155,7 @@ def _static_errors(
 ) -> dict[str, float]:
     sums = {path: [0.0, 0.0] for path in layers}
 
-    def measure(path: str, layer: TalkLoraLayer, args: tuple, output: Tensor) -> None:
+    def measure(path: str, layer: TalkLoraLayer, args: tuple[Any, ...], output: Tensor) -> None:
         x = args[0].to(static[path][0].dtype)
         exact, approximate = layer.delta(x, name), x @ static[path][0].T @ static[path][1].T
         keep = layer.current.mask_of(exact)
@@ -164,7 +164,7 @@ def _static_errors(
         sums[path][0] += (approximate - exact).square().sum().item()
         sums[path][1] += exact.square().sum().item()
 
-    hooks = [layer.register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
+    hooks = [cast("nn.Module", layer).register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
     for batch in batches:
         model(**batch)
     for hook in hooks:
@@ -172,7 +172,9 @@ def _static_errors(
     return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in sums.items()}
 
 
-def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict[str, float]) -> None:
+def _write_lora(
+    folder: Path, static: dict[str, tuple[Tensor, Tensor]], config: TalkLoraConfig, errors: dict[str, float]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for path, (A, B) in static.items():
@@ -186,5 +188,5 @@ def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict
         task_type=config.task_type,
         base_model_name_or_path=config.base_model_name_or_path,
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     (folder / "static_lora.json").write_text(json.dumps({"relative_error": errors}, indent=1) + "\n", encoding="utf-8")

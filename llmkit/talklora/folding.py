@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
 class KeptFold:
     """The folded rows, (n m + n, d), and what they were made of."""
 
-    def __init__(self, rows: Tensor, modules: list[nn.Module]) -> None:
+    def __init__(self, rows: Tensor, modules: Sequence[nn.Module]) -> None:
         self.rows = rows
         # Aliases of the weights: they keep the storages, so that no new one can have the address of an old one.
         owners = [m._parameters if "weight" in m._parameters else m._buffers for m in modules]  # faster than attributes

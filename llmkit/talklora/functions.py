@@ -50,4 +50,6 @@ def gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
 
 def talked_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
     """Gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
-    return gate @ torch.softmax(C, dim=0).T if config.talks_after else gate
+    if C is None or not config.talks_after:
+        return gate
+    return gate @ torch.softmax(C, dim=0).T

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, ValuesView
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features, check_adapters_to_merge
@@ -39,11 +39,24 @@ BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapt
 GateObserver = Callable[["TalkLoraLayer", Tensor], None]
 
 
+if TYPE_CHECKING:
+    Part = TypeVar("Part", bound=nn.Module)
+
+    class Parts(nn.ModuleDict, Generic[Part]):
+        """A ModuleDict whose modules are of one type: one for each adapter."""
+
+        def __getitem__(self, key: str) -> Part: ...
+        def items(self) -> ItemsView[str, Part]: ...
+        def values(self) -> ValuesView[Part]: ...
+
+
 class Weight(nn.Module):
     """One tensor in a module of its own, so that all adapter weights move, cast and save alike.
 
     Not `trained`, it is a buffer: no switch of requires_grad reaches it, and PEFT does not count it as frozen.
     """
+
+    weight: Tensor
 
     def __init__(self, *shape: int, trained: bool = True) -> None:
         super().__init__()
@@ -58,6 +71,17 @@ class TalkLoraLayer(BaseTunerLayer):
 
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router", "shared_B")
     other_param_names = ("settings", "folds")
+    talklora_A: Parts[nn.Linear]
+    talklora_B: Parts[nn.Linear]
+    talklora_E: Parts[Weight]
+    talklora_C: Parts[Weight]
+    talklora_router: Parts[Weight]
+    shared_B: Parts[nn.Linear]
+    in_features: int
+    out_features: int
+    if TYPE_CHECKING:  # of nn.Module, the other base of every such layer
+        training: bool
+        _modules: dict[str, nn.Module | None]
 
     def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         self.base_layer = base_layer
@@ -65,7 +89,7 @@ class TalkLoraLayer(BaseTunerLayer):
         self.quantization_backend = resolve_quantization_backend(base, get_apply_tensor_subclass=_never_requantised)
         if self.quantization_backend is None and not isinstance(base, (nn.Linear, Conv1D)):
             raise ValueError(f"{type(base).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only")
-        self.in_features, self.out_features = _get_in_out_features(base)
+        self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base))
         self.fan_in_fan_out = isinstance(base, Conv1D)
         self.settings: dict[str, TalkLoraConfig] = {}
         self.folds: dict[str, KeptFold] = {}
@@ -112,8 +136,9 @@ class TalkLoraLayer(BaseTunerLayer):
             C = self.talklora_C[adapter_name].weight
             C.copy_(4 * torch.eye(config.num_experts))  # softmax(C) starts near the identity: 0.95 stays at n = 4
 
-    def _modules_before_B(self, adapter_name: str) -> list[nn.Module]:
-        parts = (self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router)
+    def _modules_before_B(self, adapter_name: str) -> list[nn.Linear | Weight]:
+        parts: list[Parts[nn.Linear] | Parts[Weight]]
+        parts = [self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router]
         return [part[adapter_name] for part in parts if adapter_name in part]
 
     def up(self, adapter_name: str) -> nn.Linear:
@@ -175,7 +200,8 @@ class TalkLoraLayer(BaseTunerLayer):
         u, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
         gate = self._route(logits, C, config)  # (..., n)
-        return (u.unflatten(-1, (n, -1)) * gate[..., None]).flatten(-2)  # (..., n, m) in between
+        weighted: Tensor = u.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
+        return weighted.flatten(-2)
 
     def _route(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
@@ -237,11 +263,15 @@ class TalkLoraLayer(BaseTunerLayer):
         delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._rows(adapter_name, A) @ A)  # (k, d)
         return delta.T if self.fan_in_fan_out else delta
 
+    @property
+    def _base_weight(self) -> nn.Parameter:
+        return cast("nn.Parameter", self.get_base_layer().weight)
+
     def _merged_weight(self, adapter_names: list[str], check_finite: bool) -> Tensor:
         """The base weight with these adapters added. ValueError where that cannot be; changes nothing."""
         if self.quantization_backend is not None:
             raise ValueError("TalkLoRA is not merged into a quantised weight: load the base in float16 or bfloat16")
-        weight = self.get_base_layer().weight.data
+        weight = self._base_weight.data
         for name in adapter_names:
             weight = weight + self.get_delta_weight(name).to(weight.device, weight.dtype)
             if check_finite and not torch.isfinite(weight).all():
@@ -261,14 +291,14 @@ class TalkLoraLayer(BaseTunerLayer):
         """Adds adapters with constant gates (one expert, or no router) to the base weight; refuses others."""
         names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
         if names:
-            self.get_base_layer().weight.data = self._merged_weight(names, safe_merge)
+            self._base_weight.data = self._merged_weight(names, safe_merge)
             self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        weight = self.get_base_layer().weight
+        weight = self._base_weight
         while self.merged_adapters:
             delta = self.get_delta_weight(self.merged_adapters.pop())
             weight.data = weight.data - delta.to(weight.device, weight.dtype)
@@ -288,7 +318,7 @@ class Linear(nn.Module, TalkLoraLayer):
             )
         if self.disable_adapters and self.merged:
             self.unmerge()
-        result = self.base_layer(x, *args, **kwargs)
+        result: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
         if self.quantization_backend is not None:
@@ -316,7 +346,7 @@ class Linear(nn.Module, TalkLoraLayer):
         return "talklora." + super().__repr__()
 
 
-def weight_of(module: nn.Module) -> Tensor:
+def weight_of(module: nn.Linear | Weight) -> Tensor:
     """A module's weight, also where accelerate offloads it to memory or disk between calls of that module."""
     hook = module.__dict__.get("_hf_hook")
     if hook is None:

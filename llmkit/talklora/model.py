@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from peft import PeftConfig
@@ -19,6 +19,9 @@ from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.layer import BASE, Linear, TalkLoraLayer, up_projection
 from llmkit.talklora.sharing import B_SUFFIX, ROOT, is_old, old_key, share_group
 
+if TYPE_CHECKING:
+    from llmkit.talklora.layer import Parts
+
 
 class TalkLoraModel(BaseTuner):
     """A model with TalkLoRA adapters. Made by `peft.get_peft_model(model, TalkLoraConfig(...))`.
@@ -28,12 +31,14 @@ class TalkLoraModel(BaseTuner):
 
     prefix = "talklora_"
     tuner_layer_cls = TalkLoraLayer
-    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    target_module_mapping = cast("dict[str, list[str]]", TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING)
+    talklora_B: Parts[Parts[nn.Linear]]
+    _loaded_B: dict[str, dict[str, Tensor]]
 
     def __init__(self, model: nn.Module, peft_config: Any, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         # `get_peft_model` hands over configurations by name; `inject_adapter_in_model` one alone, to throw this object
         # away afterwards, and with it a shared B.
-        if isinstance(peft_config, PeftConfig) and peft_config.share_B:
+        if isinstance(peft_config, PeftConfig) and cast("TalkLoraConfig", peft_config).share_B:
             raise ValueError(
                 "`inject_adapter_in_model` does not support TALKLORA with share_B=True, because the tuner that it does "
                 "not return would own B: use `get_peft_model`, or share_B=False"
@@ -43,29 +48,33 @@ class TalkLoraModel(BaseTuner):
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         self._warn_of_names()
         if "talklora_B" not in self._modules:
-            self.talklora_B = nn.ModuleDict()
-            self._loaded_B: dict[str, dict[str, Tensor]] = {}
+            self.talklora_B = cast("Parts[Parts[nn.Linear]]", nn.ModuleDict())
+            self._loaded_B = {}
         # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
         flags = [(p, p.requires_grad) for name, p in self._shared_parameters() if name != adapter_name]
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
-        if self.peft_config[adapter_name].balance_coef:
+        if self._config(adapter_name).balance_coef:
             self.watch_passes()
+
+    def _config(self, adapter_name: str) -> TalkLoraConfig:
+        return cast("TalkLoraConfig", self.peft_config[adapter_name])
 
     def _create_and_replace(
         self,
-        config: TalkLoraConfig,
+        peft_config: PeftConfig,
         adapter_name: str,
         target: nn.Module,
         target_name: str,
         parent: nn.Module,
         current_key: str,
-        **unused: Any,
+        parameter_name: str | None = None,
     ) -> None:
+        settings = cast("TalkLoraConfig", peft_config)
         layer = target if isinstance(target, TalkLoraLayer) else Linear(target, self.current)
-        shared_B = self._shared(config, adapter_name, current_key, layer) if config.share_B else None
-        layer.update_layer(adapter_name, config, shared_B)
+        shared_B = self._shared(settings, adapter_name, current_key, layer) if settings.share_B else None
+        layer.update_layer(adapter_name, settings, shared_B)
         if layer is not target:
             if adapter_name not in self.active_adapters:
                 layer.requires_grad_(False)
@@ -96,7 +105,7 @@ class TalkLoraModel(BaseTuner):
     def _get_adapter_state_dict(
         cls,
         model: nn.Module,
-        config: TalkLoraConfig,
+        config: PeftConfig,
         adapter_name: str,
         state_dict: dict[str, Tensor],
         unwanted_adapter_names: list[str],
@@ -119,12 +128,13 @@ class TalkLoraModel(BaseTuner):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: TalkLoraConfig, adapter_name: str, state_dict: dict[str, Tensor]
+        cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        if not config.has_router:  # files of before held a router and C that one expert never used
+        settings = cast("TalkLoraConfig", config)
+        if not settings.has_router:  # files of before held a router and C that one expert never used
             unused = (".talklora_router.weight", ".talklora_C.weight")
             state_dict = {key: tensor for key, tensor in state_dict.items() if not key.endswith(unused)}
-        if config.share_B:
+        if settings.share_B:
             state_dict = _shared_to_model(model, adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
 
@@ -134,7 +144,7 @@ class TalkLoraModel(BaseTuner):
     def current(self) -> ForwardPass:
         if "_current" not in self.__dict__:
             self.__dict__["_current"] = ForwardPass()
-        return self.__dict__["_current"]
+        return cast("ForwardPass", self.__dict__["_current"])
 
     def watch_passes(self) -> None:
         """From now on notes where a forward pass begins, and its attention mask."""
@@ -142,7 +152,7 @@ class TalkLoraModel(BaseTuner):
 
     def unwatch_passes(self) -> None:
         """Ends `watch_passes`, unless an adapter balances its load."""
-        if not any(config.balance_coef for config in self.peft_config.values()):
+        if not any(self._config(name).balance_coef for name in self.peft_config):
             unwatch(self.model)
 
     def balance_loss(self) -> Tensor:
@@ -171,7 +181,9 @@ class TalkLoraModel(BaseTuner):
         return groups[group]
 
     def _shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, module.weight) for name, groups in self.talklora_B.items() for module in groups.values())
+        for name, groups in self.talklora_B.items():
+            for module in groups.values():
+                yield name, cast("nn.Parameter", module.weight)
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         self._keep_in_memory(adapter_name)  # here, because it is what PEFT calls last when it loads an adapter
@@ -213,10 +225,11 @@ class TalkLoraModel(BaseTuner):
         progressbar: bool = False,
         safe_merge: bool = False,
         adapter_names: list[str] | None = None,
-    ) -> nn.Module:
+    ) -> Any:
         if merge:
             self._check_merge(adapter_names, safe_merge)
-        base = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        # PEFT returns the base model here and types it as None.
+        base: nn.Module = cast(Any, super())._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
         unwatch(base)
         return base
 
@@ -228,7 +241,7 @@ class TalkLoraModel(BaseTuner):
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         names = [adapter_name] if adapter_name in self.peft_config else self.active_adapters  # PEFT passes no name on
-        return all(self.peft_config[name].constant_gate is not None for name in names)
+        return all(self._config(name).constant_gate is not None for name in names)
 
     # ---- several adapters in one batch
 
@@ -261,7 +274,9 @@ class TalkLoraModel(BaseTuner):
                 hook.remove()
 
 
-def _pass_names(names: list[str], beams: int, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _pass_names(
+    names: list[str], beams: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     rows = args[0].shape[0]
     if rows == len(names) * beams:  # beam search repeats each row
         names = [name for name in names for _ in range(beams)]
@@ -317,8 +332,8 @@ def _shared_to_model(model: nn.Module, adapter_name: str, state_dict: Mapping[st
         result[f"{root}talklora_B.{adapter_name}.{group}.weight" if group in groups else key] = state_dict[key]
     for path, layer in layers.items():
         target = f"{root}talklora_B.{adapter_name}.{names[id(layer.up(adapter_name))]}.weight"
-        if target not in result and (key := old_key(state_dict, path, layer.in_features, layer.out_features)):
-            result[target] = state_dict[key].clone()  # of old, one B may have belonged to what are two groups now
+        if target not in result and (old := old_key(state_dict, path, layer.in_features, layer.out_features)):
+            result[target] = state_dict[old].clone()  # of old, one B may have belonged to what are two groups now
     loaded = tuner._loaded_B[adapter_name] = {}
     for group, module in groups.items():
         if (tensor := result.get(f"{root}talklora_B.{adapter_name}.{group}.weight")) is not None:
