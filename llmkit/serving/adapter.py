@@ -16,7 +16,7 @@ from llmkit.parsing import parse_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from llmkit.talklora.export import Folded
+    from llmkit.talklora.export import FoldedLayer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
@@ -88,12 +88,12 @@ class AdapterWeights:
         return cls(path, kind, settings, weights)
 
     @cached_property
-    def folded(self) -> dict[str, Folded]:
+    def folded_layers(self) -> dict[str, FoldedLayer]:
         """Module path -> the exact form of a TalkLoRA layer for inference (llmkit.talklora.export)."""
-        from llmkit.talklora.export import fold
+        from llmkit.talklora.export import fold_adapter
 
         try:
-            return fold(self.settings, self.weights, any_gates=True)
+            return fold_adapter(self.settings, self.weights, any_gates=True)
         except ValueError as error:
             raise DataError(f"{self.path / WEIGHTS}: {error}", _NOT_WHOLE) from error
 
@@ -124,7 +124,7 @@ class AdapterWeights:
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Module path -> its inputs and outputs, as the adapter sees them."""
         if self.type == "TALKLORA":
-            return {name: (f.lora_A.shape[1], f.lora_B.shape[0]) for name, f in self.folded.items()}
+            return {name: (f.lora_A.shape[1], f.lora_B.shape[0]) for name, f in self.folded_layers.items()}
         sizes = {}
         for name in self._modules():
             stem = f"base_model.model.{name}.lora_"
@@ -191,7 +191,7 @@ class AdapterWeights:
     def matrices(self) -> dict[str, tuple[Tensor, Tensor, float]]:
         """Module path -> A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
         if self.type == "TALKLORA":
-            return {name: (f.lora_A, f.lora_B, f.scale) for name, f in self.folded.items()}
+            return {name: (f.lora_A, f.lora_B, f.scale) for name, f in self.folded_layers.items()}
         stem = "base_model.model.{}.lora_{}.weight"
         return {
             name: (self.weights[stem.format(name, "A")], self.weights[stem.format(name, "B")], self._lora_scale(name))
@@ -202,7 +202,7 @@ class AdapterWeights:
         """The folded weights under the names that a plain LoRA has in its file."""
         return {
             f"base_model.model.{name}.lora_{side}.weight": weight
-            for name, f in self.folded.items()
+            for name, f in self.folded_layers.items()
             for side, weight in (("A", f.lora_A), ("B", f.lora_B))
         }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from llmkit.errors import DataError
 from llmkit.serving.adapter import AdapterWeights
-from llmkit.talklora.functions import gates
+from llmkit.talklora.functions import inference_gates
 
 
 class Adapted(nn.Module):
@@ -41,7 +41,7 @@ class Adapted(nn.Module):
         latents = nn.functional.linear(x.float(), self.down)
         h = latents[..., : self.r]
         if self.n:
-            gate = gates(self.settings, latents[..., self.r :], self.C)
+            gate = inference_gates(self.settings, latents[..., self.r :], self.C)
             h = (h.unflatten(-1, (self.n, -1)) * gate.unsqueeze(-1)).flatten(-2)
         output: Tensor = self.base(x)
         return output + nn.functional.linear(h.to(self.up.dtype), self.up)

@@ -28,11 +28,11 @@ class SlotGates:
         self.owner = torch.zeros(
             slots + 1, rank, dtype=torch.long, device=device
         )  # the logit column that gates a latent
-        self.gated = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
+        self.has_gates = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
 
     def set(self, slot: int, r: int, n: int) -> None:
         """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
-        self.gated[slot] = n > 0
+        self.has_gates[slot] = n > 0
         self.mask[slot] = 0
         self.owner[slot] = 0
         if n:
@@ -48,7 +48,7 @@ class SlotGates:
         logits = latents if summed is None else summed
         gate = torch.softmax(logits + self.mask[slot], dim=-1)
         gate = gate.gather(-1, self.owner[slot].expand_as(gate))
-        return latents * torch.where(self.gated[slot], gate, 1.0)
+        return latents * torch.where(self.has_gates[slot], gate, 1.0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ On disk an adapter is an ordinary PEFT folder: `adapter_config.json` with `"peft
 
 `sharing.projection_type` says which layers share a B: those whose paths differ in the number of the layer only. Older
 files have it as `base_model.talklora_B_<path without numbers, with underscores>_<d>x<k>.weight`, and load as well.
-`export.fold` turns either into plain LoRA matrices plus n router rows, exactly.
+`export.fold_adapter` turns either into plain LoRA matrices plus n router rows, exactly.
 """
 
 from llmkit.talklora.config import TalkLoraConfig

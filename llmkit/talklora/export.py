@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.functions import mixing
+from llmkit.talklora.functions import latent_map
 from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.registration import NAME
@@ -24,7 +24,7 @@ from llmkit.talklora.sharing import ROOT, find_shared
 from llmkit.talklora.telemetry import Telemetry
 
 
-class Folded(NamedTuple):
+class FoldedLayer(NamedTuple):
     """A layer without C and E: u, logits = split(lora_A x); y = scale * lora_B [u * repeat(softmax(logits), m); 0].
 
     lora_A (n m + n, d): first the experts' rows, blockdiag(E) A, then the router's, W_g (C kron I) A.
@@ -36,12 +36,14 @@ class Folded(NamedTuple):
     scale: float
 
 
-def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False) -> dict[str, Folded]:
+def fold_adapter(
+    config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False
+) -> dict[str, FoldedLayer]:
     """Every adapted module of a saved adapter, by its path in the base model, in the exact form for inference.
 
     `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
     not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
-    that turns logits into gates by `functions.gates`.
+    that turns logits into gates by `functions.inference_gates`.
     """
     if not (config.one_softmax or any_gates):
         raise ValueError(
@@ -51,11 +53,11 @@ def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bo
     paths = [key.removeprefix(ROOT).removesuffix(suffix) for key in state_dict if key.endswith(suffix)]
     if not paths:
         raise ValueError("no TalkLoRA weights in this state dict: its keys end in .talklora_A.weight")
-    return {path: _fold_module(config, state_dict, path) for path in paths}
+    return {path: _fold_layer(config, state_dict, path) for path in paths}
 
 
 @torch.no_grad()
-def _fold_module(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> Folded:
+def _fold_layer(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> FoldedLayer:
     def get(name: str, wanted: bool) -> Tensor | None:
         key = f"{ROOT}{path}.talklora_{name}.weight"
         if wanted and key not in state_dict:
@@ -66,14 +68,14 @@ def _fold_module(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path:
     dtype, wide = A.dtype, torch.promote_types(A.dtype, torch.float32)
     n = config.num_experts
     W = get("router", config.has_router)
-    rows = mixing(config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide)) @ A.to(wide)
+    rows = latent_map(config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide)) @ A.to(wide)
     if W is None:
         rows = torch.cat([rows, rows.new_zeros(n, rows.shape[1])])  # equal logits: every gate is 1/n
     elif config.router_input == "input":
         rows = torch.cat([rows, W])
     B = find_shared(state_dict, path, A.shape[1]) if config.share_B else state_dict[f"{ROOT}{path}.talklora_B.weight"]
     B = torch.cat([B, B.new_zeros(B.shape[0], n)], dim=1)
-    return Folded(rows.to(dtype).contiguous(), B.contiguous(), config.scale)
+    return FoldedLayer(rows.to(dtype).contiguous(), B.contiguous(), config.scale)
 
 
 class AdapterError(ValueError):
@@ -142,7 +144,7 @@ def _static(layer: TalkLoraLayer, load: list[float] | None, name: str) -> tuple[
     """lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
     config, A, E = layer.settings[name], layer.talklora_A[name].weight, layer.weights(name)["E"]
     gate = torch.tensor(load or [1 / config.num_experts] * config.num_experts, dtype=A.dtype, device=A.device)
-    rows = mixing(config, E, None, None, like=A) @ A
+    rows = latent_map(config, E, None, None, like=A) @ A
     return config.scale * gate.repeat_interleave(config.expert_rank)[:, None] * rows, layer.up(name).weight
 
 

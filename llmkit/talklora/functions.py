@@ -10,7 +10,7 @@ from llmkit.talklora.spectral import bounded
 from llmkit.talklora.top_k import keep_largest
 
 
-def untalked(W: Tensor, C: Tensor) -> Tensor:
+def router_without_talk(W: Tensor, C: Tensor) -> Tensor:
     """W_g (C kron I_m), (n, r): what a router over talked latents, W (n, r), is over the untalked ones."""
     n = len(C)
     return torch.bmm(C.T.expand(n, n, n), W.view(n, n, -1)).view(n, -1)
@@ -20,10 +20,10 @@ def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor
     """W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
     if C is None or not config.talks_before:
         return W
-    return untalked(W, bounded(C, config.spectral_bound))
+    return router_without_talk(W, bounded(C, config.spectral_bound))
 
 
-def mixing(
+def latent_map(
     config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor, scale: float = 1.0
 ) -> Tensor:
     """[scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and logits.
@@ -43,12 +43,12 @@ def mixing(
     return torch.cat([rows, latent_router(config, W, C)])
 
 
-def gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
+def inference_gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
     """Router logits (..., n) to the experts' weights (..., n), as they are at inference."""
-    return talked_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
+    return mix_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
 
 
-def talked_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
+def mix_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
     """Gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
     if C is None or not config.talks_after:
         return gate

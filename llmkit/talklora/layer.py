@@ -7,11 +7,11 @@ What runs when:
     Linear.forward    adapters disabled, or merged   the base layer alone
                       adapter_names (mixed batch)    each adapter's rows of the batch through `delta`
                       otherwise                      the base layer, and `delta` of every active adapter
-    delta             gradients, or training         A, then `_between`, then B
-                      inference                      all before the gates is one product with `kept_rows`, then B
+    delta             gradients, or training         A, then `_gated_features`, then B
+                      inference                      all before the gates is one product with `folded_rows`, then B
 
-`_between` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right by
-construction. A fused kernel takes its place as a whole: latents in, what B takes out. `kept_rows` holds A, E, C and the
+`_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right by
+construction. A fused kernel takes its place as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and the
 router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 from llmkit.talklora.balancing import ForwardPass
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.folding import KeptFold
-from llmkit.talklora.functions import mixing, talked_gates
+from llmkit.talklora.functions import latent_map, mix_gates
 from llmkit.talklora.top_k import keep_largest
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
@@ -70,7 +70,7 @@ class TalkLoraLayer(BaseTunerLayer):
     """The adapters of one layer: their weights, what they add to the layer's output, and merging."""
 
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router", "shared_B")
-    other_param_names = ("settings", "folds")
+    other_param_names = ("settings", "kept_folds")
     talklora_A: Parts[nn.Linear]
     talklora_B: Parts[nn.Linear]
     talklora_E: Parts[Weight]
@@ -92,7 +92,7 @@ class TalkLoraLayer(BaseTunerLayer):
         self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base))
         self.fan_in_fan_out = isinstance(base, Conv1D)
         self.settings: dict[str, TalkLoraConfig] = {}
-        self.folds: dict[str, KeptFold] = {}
+        self.kept_folds: dict[str, KeptFold] = {}
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
         # Modules of the tuner, shared across layers. Not registered here, or every layer would save a copy; a
@@ -107,7 +107,7 @@ class TalkLoraLayer(BaseTunerLayer):
         """Adds an adapter. `shared_B`, (k, n m), belongs to the model; None gives the layer one of its own."""
         n, m, d = config.num_experts, config.expert_rank, self.in_features
         self.settings[adapter_name] = config
-        self.folds.pop(adapter_name, None)
+        self.kept_folds.pop(adapter_name, None)
         self.talklora_A[adapter_name] = nn.Linear(d, config.r, bias=False)
         if config.transform:
             self.talklora_E[adapter_name] = Weight(n, m, m)
@@ -156,34 +156,34 @@ class TalkLoraLayer(BaseTunerLayer):
         """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
-        if self._may_keep_rows(config, A.weight):
-            z = nn.functional.linear(x, self.kept_rows(adapter_name))  # (..., n m + n)
-            v = self._weigh(z, adapter_name)
+        if self._may_fold(config, A.weight):
+            z = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
+            v = self._apply_gates(z, adapter_name)
         else:
             if self.training and config.dropout:
                 x = nn.functional.dropout(x, config.dropout)
             h = A(x)  # (..., r)   all experts' A in one GEMM
-            v = self._between(h, x, adapter_name).to(h.dtype)  # (..., n m)
+            v = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
         # An offloaded B has no device of its own between calls: accelerate brings it to v.
         y = up(v if up.weight.is_meta else v.to(up.weight.device))  # (..., k)   gate before B: exact, by linearity
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
-    def _between(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+    def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
         wide = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
             h = h.to(wide)
-            z = h @ self._rows(adapter_name, h).T
+            z = h @ self._latent_map(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
                 z = torch.cat([z, x.to(wide) @ W.to(wide).T], dim=-1)
-            return self._weigh(z, adapter_name)
+            return self._apply_gates(z, adapter_name)
 
-    def _rows(self, adapter_name: str, like: Tensor) -> Tensor:
+    def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
         """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
         small = {key: None if w is None else w.to(like.dtype) for key, w in self.weights(adapter_name).items()}
         # The scale sits in this small map: per token it would be one more tensor to keep.
-        return mixing(config, **small, like=like, scale=config.feature_scale)
+        return latent_map(config, **small, like=like, scale=config.feature_scale)
 
     def _input_router(self, adapter_name: str) -> Tensor | None:
         """W_g (n, d) where the router reads the layer's input instead of its latents."""
@@ -191,7 +191,7 @@ class TalkLoraLayer(BaseTunerLayer):
         reads_input = config.has_router and config.router_input == "input"
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
-    def _weigh(self, z: Tensor, adapter_name: str) -> Tensor:
+    def _apply_gates(self, z: Tensor, adapter_name: str) -> Tensor:
         """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
@@ -199,17 +199,17 @@ class TalkLoraLayer(BaseTunerLayer):
         n = config.num_experts
         u, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
-        gate = self._route(logits, C, config)  # (..., n)
+        gate = self._token_gates(logits, C, config)  # (..., n)
         weighted: Tensor = u.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
         return weighted.flatten(-2)
 
-    def _route(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
+    def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
         p = torch.softmax(logits, dim=-1)
         kept = keep_largest(p, config.top_k)
         if self.training and config.balance_coef:
             self.current.add(config.balance_coef, p, kept)
-        gate = talked_gates(config, kept, C)
+        gate = mix_gates(config, kept, C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:
@@ -218,7 +218,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     # ---- the kept fold
 
-    def _may_keep_rows(self, config: TalkLoraConfig, A: Tensor) -> bool:
+    def _may_fold(self, config: TalkLoraConfig, A: Tensor) -> bool:
         """Returns whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or
         traced."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not config.keep_folds:
@@ -227,23 +227,23 @@ class TalkLoraLayer(BaseTunerLayer):
             return False
         return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
 
-    def kept_rows(self, adapter_name: str) -> Tensor:
+    def folded_rows(self, adapter_name: str) -> Tensor:
         """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
 
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
         """
-        fold = self.folds.get(adapter_name)
+        fold = self.kept_folds.get(adapter_name)
         if fold is not None and fold.holds():
             return fold.rows
         modules = self._modules_before_B(adapter_name)
         with torch.no_grad():
             A = self.talklora_A[adapter_name].weight
-            rows = self._rows(adapter_name, A) @ A
+            rows = self._latent_map(adapter_name, A) @ A
             if (W := self._input_router(adapter_name)) is not None:
                 rows = torch.cat([rows, W])
         if all(isinstance(module.weight, nn.Parameter) for module in modules if module._parameters):
-            self.folds[adapter_name] = KeptFold(rows, modules)  # else torch.func lent the layer other weights
+            self.kept_folds[adapter_name] = KeptFold(rows, modules)  # else torch.func lent the layer other weights
         return rows
 
     # ---- merging
@@ -257,10 +257,10 @@ class TalkLoraLayer(BaseTunerLayer):
         if not self.supports_lora_conversion(adapter_name):
             raise ValueError(
                 f"adapter {adapter_name!r} cannot be merged: its gates depend on the input. llmkit.talklora.export has "
-                "`fold` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
+                "`fold_adapter` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
             )
         A = weight_of(self.talklora_A[adapter_name])
-        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._rows(adapter_name, A) @ A)  # (k, d)
+        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._latent_map(adapter_name, A) @ A)  # (k, d)
         return delta.T if self.fan_in_fan_out else delta
 
     @property
@@ -339,7 +339,7 @@ class Linear(nn.Module, TalkLoraLayer):
 
     def train(self, mode: bool = True) -> Linear:
         if mode:
-            self.folds.clear()
+            self.kept_folds.clear()
         return super().train(mode)
 
     def __repr__(self) -> str:
