@@ -55,8 +55,8 @@ def scrub(text: str) -> str:
 
 def scrubber() -> Callable[[str], str]:
     """`scrub` for many texts: it looks at the environment once, now."""
-    named = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
-    return _remover(_carried | named, _carried, _PATTERNS)
+    variable_values = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
+    return _remover(_carried | variable_values, _carried, _PATTERNS)
 
 
 def scrub_reply(text: str, asked: str) -> str:
@@ -71,10 +71,10 @@ def scrub_reply(text: str, asked: str) -> str:
 def value_scrubber() -> Callable[[str], str]:
     """`scrubber` for the values of a file. A value that is a secret as a whole stays: it is a setting or a name, since
     a secret is only ever said inside a sentence."""
-    clean = scrubber()
+    scrub_text = scrubber()
 
     def scrub_value(value: str) -> str:
-        scrubbed = clean(value)
+        scrubbed = scrub_text(value)
         return value if scrubbed == "***" and not _KEY_SHAPED[0].search(value) else scrubbed
 
     return scrub_value
@@ -83,15 +83,15 @@ def value_scrubber() -> Callable[[str], str]:
 def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
     """JSON values with every text scrubbed, as `value_scrubber` does it. Keys stay, and what stands under those in
     `keep`."""
-    clean = value_scrubber()
+    scrub_text = value_scrubber()
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            return clean(value)
+            return scrub_text(value)
         if isinstance(value, dict):
-            return {key: inner if key in keep else walk(inner) for key, inner in value.items()}
+            return {key: inner_value if key in keep else walk(inner_value) for key, inner_value in value.items()}
         if isinstance(value, list | tuple):
-            return [walk(inner) for inner in value]
+            return [walk(inner_value) for inner_value in value]
         return value
 
     return walk(value)
@@ -105,17 +105,25 @@ class _Remover(Protocol):
 
 def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> _Remover:
     """Returns the function that removes these secrets and whatever the patterns match."""
-    plain = sorted((s for s in free if len(s) >= _SHORTEST and not _is_ordinary(s)), key=len, reverse=True)
-    ordinary = "|".join(sorted(map(re.escape, carried - set(plain)), key=len, reverse=True))
-    behind = [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary})(?![\w-])"), r"\1***")] if ordinary else []
-    named = "|".join(sorted(map(re.escape, _parameters), key=len, reverse=True))
-    behind += [(re.compile(rf"([?&])(?:{named})(?![^&#\s\"'<>])"), r"\1***")] if named else []
+    plain_secrets = sorted(
+        (secret for secret in free if len(secret) >= _SHORTEST and not _is_ordinary(secret)), key=len, reverse=True
+    )
+    ordinary_pattern = "|".join(sorted(map(re.escape, carried - set(plain_secrets)), key=len, reverse=True))
+    prefixed_patterns = (
+        [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary_pattern})(?![\w-])"), r"\1***")]
+        if ordinary_pattern
+        else []
+    )
+    parameter_pattern = "|".join(sorted(map(re.escape, _parameters), key=len, reverse=True))
+    prefixed_patterns += (
+        [(re.compile(rf"([?&])(?:{parameter_pattern})(?![^&#\s\"'<>])"), r"\1***")] if parameter_pattern else []
+    )
 
     def clean(text: str, keep: str = "") -> str:
-        for secret in plain:
+        for secret in plain_secrets:
             if secret not in keep:
                 text = text.replace(secret, "***")
-        for pattern, replacement in (*behind, *patterns):
+        for pattern, replacement in (*prefixed_patterns, *patterns):
             text = pattern.sub(partial(_replaced, keep=keep, replacement=replacement), text)
         return text
 
@@ -143,13 +151,14 @@ def _own_words() -> frozenset[str]:
 
 def remember_address(url: str) -> None:
     """Have `scrub` remove what an address can carry a key in: user and password, and every value of its query."""
-    rest = url.partition("://")[2]
-    user, _, password = rest.rpartition("@")[0].partition(":")
+    after_scheme = url.partition("://")[2]
+    user, _, password = after_scheme.rpartition("@")[0].partition(":")
     if "/" not in user:  # else the @ stands in the path
-        token = password or (user if len(user) >= _SHORTEST else "")  # a short name alone may be a word of any text
-        remember(token)
-        remember(unquote(token))
-    for pair in rest.partition("?")[2].partition("#")[0].split("&"):
+        # A short name alone may be a word of any text
+        credential = password or (user if len(user) >= _SHORTEST else "")
+        remember(credential)
+        remember(unquote(credential))
+    for pair in after_scheme.partition("?")[2].partition("#")[0].split("&"):
         _, _, value = pair.partition("=")
         for text in (value, unquote_plus(value)):
             if len(text) >= 4 and text.strip("*"):

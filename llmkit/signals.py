@@ -27,5 +27,5 @@ def interrupt(*_: Any) -> None:
 
 def ignore() -> None:
     """Lets no signal break into the end of the process, whose exit code is decided."""
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for signal_name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, signal_name), signal.SIG_IGN)

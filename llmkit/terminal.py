@@ -35,8 +35,8 @@ def visible(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    code_point = ord(match[0])
+    return f"\\x{code_point:02x}" if code_point < 256 else f"\\u{code_point:04x}"
 
 
 def literal(text: str) -> str:
@@ -65,12 +65,12 @@ def escape_json(text: str) -> str:
 @contextmanager
 def guarded() -> Iterator[None]:
     """Makes everything visible that is written to sys.stdout and sys.stderr as text inside the block."""
-    kept = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_guard, kept)
+    original_streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_guard, original_streams)
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = kept
+        sys.stdout, sys.stderr = original_streams
 
 
 def write_coloured(text: str, stream: Any) -> None:
@@ -92,9 +92,9 @@ def console(piped_width: int = 500, *, stderr: bool = False, markup: bool = True
                     style = segment.style.update_link(None) if segment.style and segment.style.link else segment.style
                     yield Segment(visible(segment.text), style)
 
-    sink = _behind(sys.stderr if stderr else sys.stdout)
-    width = None if sink.isatty() else piped_width
-    return Visible(file=sink, width=width, markup=markup, emoji=False, highlight=False)
+    raw_stream = _behind(sys.stderr if stderr else sys.stdout)
+    width = None if raw_stream.isatty() else piped_width
+    return Visible(file=raw_stream, width=width, markup=markup, emoji=False, highlight=False)
 
 
 def bar(*columns: ProgressColumn, refresh_per_second: int) -> Progress:

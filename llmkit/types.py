@@ -120,8 +120,10 @@ class Usage:
         >>> Usage.reported(12, float("nan"), 1e30)
         Usage(prompt=12, completion=0, cached=0)
         """
-        real = (int(c) if isinstance(c, int | float) and 0 <= c <= _MOST_TOKENS else 0 for c in counts)
-        return cls(*real)
+        token_counts = (
+            int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0 for count in counts
+        )
+        return cls(*token_counts)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)

@@ -33,8 +33,15 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
         # Without this flag accelerate starts several processes on CPUs only under MPI, and else silently one.
         options += ["--multi_gpu"] if section.num_processes > 1 else []
         options += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // section.num_processes))]
-    run = ["--module", "llmkit.finetune.worker", str(folder), key]
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, *run, *([str(start)] if start else [])]
+    worker_command = ["--module", "llmkit.finetune.worker", str(folder), key]
+    return [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *options,
+        *worker_command,
+        *([str(start)] if start else []),
+    ]
 
 
 def check_launch(recipe: Recipe) -> None:
@@ -45,14 +52,14 @@ def check_launch(recipe: Recipe) -> None:
 
     from llmkit.finetune.setup import batches
 
-    section, gpus = recipe.finetune.launch, torch.cuda.device_count()
+    section, gpu_count = recipe.finetune.launch, torch.cuda.device_count()
     batches(recipe)
     if section.kind == "single":
         return
-    if section.kind != "ddp" and not gpus:
+    if section.kind != "ddp" and not gpu_count:
         raise UsageError(f"launch {section.kind} needs GPUs, and there are none", "use ddp, or single")
-    if gpus and section.num_processes > gpus:
-        raise UsageError(f"{section.num_processes} processes on {gpus} GPUs", "at most one process for each GPU")
+    if gpu_count and section.num_processes > gpu_count:
+        raise UsageError(f"{section.num_processes} processes on {gpu_count} GPUs", "at most one process for each GPU")
     if section.kind in ("zero2", "zero3") and importlib.util.find_spec("deepspeed") is None:
         raise UsageError(f"launch {section.kind} needs DeepSpeed", "pip install deepspeed")
 
@@ -61,20 +68,20 @@ def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bo
     """Starts the workers and waits, after `check`. EngineError if one fails."""
     import torch
 
-    gpus = torch.cuda.device_count()
+    gpu_count = torch.cuda.device_count()
     environment = {**os.environ, "LLMKIT_QUIET": "1"} if quiet else dict(os.environ)
-    if not gpus:
+    if not gpu_count:
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    arguments = command(recipe, folder, key, start, gpus, _free_port())
+    arguments = command(recipe, folder, key, start, gpu_count, _free_port())
     workers = subprocess.Popen(arguments, stdout=sys.stderr.fileno(), env=environment)
     try:
-        code = workers.wait()
+        exit_code = workers.wait()
     except BaseException:
         workers.terminate()
         workers.wait()
         raise
-    if code:
-        raise EngineError(f"a training process ended with code {code}", "its message stands above")
+    if exit_code:
+        raise EngineError(f"a training process ended with code {exit_code}", "its message stands above")
 
 
 def _free_port() -> int:

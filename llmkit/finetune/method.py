@@ -33,24 +33,30 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
 
     if model is not None:
         check_targets(section.target_modules, model)
-    fixed: dict[str, Any] = {}
+    fixed_settings: dict[str, Any] = {}
     config_class: type[PeftConfig]
     if section.method in PRESETS:
-        config_class, fixed = TalkLoraConfig, {**PRESETS[section.method]}
+        config_class, fixed_settings = TalkLoraConfig, {**PRESETS[section.method]}
     elif section.method == "dora":
-        config_class, fixed = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LORA], {"use_dora": True}
+        config_class, fixed_settings = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LORA], {"use_dora": True}
     else:
-        known = {str(kind.value).lower(): c for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-        if section.method not in known:
-            raise unknown("method", section.method, [*known, *PRESETS, "dora"])
-        config_class = known[section.method]
-    accepted = {field.name for field in dataclasses.fields(config_class) if field.init}
-    wrong = sorted(set(section.options) - accepted)
-    if wrong:
-        close = nearest(wrong[0], accepted)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(accepted))}"
-        raise UsageError(f"finetune.options.{wrong[0]} is no field of {config_class.__name__}", hint)
-    settings = {**_common(section, accepted), **fixed, **section.options}
+        known_methods = {
+            str(kind.value).lower(): method_config for kind, method_config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+        }
+        if section.method not in known_methods:
+            raise unknown("method", section.method, [*known_methods, *PRESETS, "dora"])
+        config_class = known_methods[section.method]
+    accepted_options = {field.name for field in dataclasses.fields(config_class) if field.init}
+    unknown_options = sorted(set(section.options) - accepted_options)
+    if unknown_options:
+        close_names = nearest(unknown_options[0], accepted_options)
+        hint = (
+            f"did you mean {' or '.join(close_names)}?"
+            if close_names
+            else f"known: {', '.join(sorted(accepted_options))}"
+        )
+        raise UsageError(f"finetune.options.{unknown_options[0]} is no field of {config_class.__name__}", hint)
+    settings = {**_common(section, accepted_options), **fixed_settings, **section.options}
     try:
         return config_class(**settings)
     except (TypeError, ValueError) as error:
@@ -82,9 +88,17 @@ def check_targets(targets: tuple[str, ...] | str, model: nn.Module) -> None:
     paths = [path for path, _ in model.named_modules() if path]
     for target in targets:
         if not any(path == target or path.endswith(f".{target}") for path in paths):
-            linear = {p.split(".")[-1] for p, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
-            close = nearest(target, linear)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"linear layers: {', '.join(sorted(linear))}"
+            linear_names = {
+                module_path.split(".")[-1]
+                for module_path, module in model.named_modules()
+                if type(module).__name__ in ("Linear", "Conv1D")
+            }
+            close_names = nearest(target, linear_names)
+            hint = (
+                f"did you mean {' or '.join(close_names)}?"
+                if close_names
+                else f"linear layers: {', '.join(sorted(linear_names))}"
+            )
             raise UsageError(f"finetune.target_modules: the model has no module `{target}`", hint)
 
 
@@ -104,17 +118,19 @@ def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.M
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    code = recipe.engine.trust_remote_code
+    trust_remote_code = recipe.engine.trust_remote_code
     try:
         if empty:
-            config = AutoConfig.from_pretrained(model.folder, trust_remote_code=code)
+            config = AutoConfig.from_pretrained(model.folder, trust_remote_code=trust_remote_code)
             with torch.device("meta"):
-                base = AutoModelForCausalLM.from_config(config, dtype=torch_dtype(recipe), trust_remote_code=code)
+                base = AutoModelForCausalLM.from_config(
+                    config, dtype=torch_dtype(recipe), trust_remote_code=trust_remote_code
+                )
         else:
             base = AutoModelForCausalLM.from_pretrained(
                 model.folder,
                 dtype=torch_dtype(recipe),
-                trust_remote_code=code,
+                trust_remote_code=trust_remote_code,
                 use_safetensors=True,
                 **_quantised(recipe.finetune.train.load_in),
             )

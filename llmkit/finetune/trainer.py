@@ -115,14 +115,16 @@ class FinetuneTrainer(SFTTrainer):
         """Weight decay on matrices of the experts only; routers and talking matrices have a rate of their own."""
         if self.optimizer is None:
             model = model if model is not None else self.model
-            named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-            routers = [p for name, p in named if any(part in name for part in _ROUTERS)]
-            others = [p for name, p in named if not any(part in name for part in _ROUTERS)]
-            cls, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, model)
+            trained_parameters = [
+                (name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad
+            ]
+            routers = [parameter for name, parameter in trained_parameters if any(part in name for part in _ROUTERS)]
+            others = [parameter for name, parameter in trained_parameters if not any(part in name for part in _ROUTERS)]
+            optimizer_class, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, model)
             groups = [{"params": others, "weight_decay": self.args.weight_decay}]
             if routers:
                 groups.append({"params": routers, "weight_decay": 0.0, "lr": self.router_lr or settings["lr"]})
-            self.optimizer = cls(groups, **settings)
+            self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
     def compute_loss(
@@ -140,27 +142,31 @@ class FinetuneTrainer(SFTTrainer):
             return cast(Any, super()).compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.
         ids, mask, labels = (_stack(inputs[key], inputs[f"view_{key}"], fill) for key, fill in self._pads())
-        rows = len(inputs["input_ids"])
-        kept = (labels[:, 1:] != -100).any(dim=0).nonzero().squeeze(-1)  # (K,): where any row has an answer token
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits  # (2 B, K, V)
-        targets = labels[:, 1:][:, kept]
-        first, y = _answers(logits[:rows], targets[:rows])
-        second, _ = _answers(logits[rows:], targets[rows:])
-        total, extra = paired_loss(self.objective, self.objective_weight, first, second, y)
-        count = torch.as_tensor(len(y) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
-        loss = (total + extra) / count.to(total.device)
+        row_count = len(inputs["input_ids"])
+        # (K,): where any row has an answer token
+        answer_places = (labels[:, 1:] != -100).any(dim=0).nonzero().squeeze(-1)
+        # (2 B, K, V)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=answer_places).logits
+        targets = labels[:, 1:][:, answer_places]
+        first, answer_tokens = _answers(logits[:row_count], targets[:row_count])
+        second, _ = _answers(logits[row_count:], targets[row_count:])
+        likelihood_term, paired_term = paired_loss(self.objective, self.objective_weight, first, second, answer_tokens)
+        token_count = torch.as_tensor(len(answer_tokens) if num_items_in_batch is None else num_items_in_batch).clamp(
+            min=1
+        )
+        loss = (likelihood_term + paired_term) / token_count.to(likelihood_term.device)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
-        self._metrics["train"][self.objective].append((extra / max(len(y), 1)).item())
+        self._metrics["train"][self.objective].append((paired_term / max(len(answer_tokens), 1)).item())
         self._total_train_tokens += int(self.accelerator.gather_for_metrics(mask.sum()).sum())
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return loss
 
 
 def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
-    width = max(one.shape[1], other.shape[1])
+    common_width = max(one.shape[1], other.shape[1])
     pad = torch.nn.functional.pad
-    return torch.cat([pad(t, (0, width - t.shape[1]), value=fill) for t in (one, other)])
+    return torch.cat([pad(tensor, (0, common_width - tensor.shape[1]), value=fill) for tensor in (one, other)])
 
 
 def _answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,10 +183,10 @@ def paired_loss(objective: str, weight: float, first: Tensor, second: Tensor, y:
     consistency: with m = (p1 + p2) / 2, NLL(m), w (CE(sg m, p1) + CE(sg m, p2)) (arXiv 2505.17999).
     """
     if objective == "consistency":
-        mean = torch.logaddexp(first, second) - 0.6931471805599453  # log m
-        target = mean.detach().exp()
-        extra = -(target * (first + second)).sum()
-        return torch.nn.functional.nll_loss(mean, y, reduction="sum"), weight * extra
+        log_mean = torch.logaddexp(first, second) - 0.6931471805599453  # log m
+        target = log_mean.detach().exp()
+        cross_entropy = -(target * (first + second)).sum()
+        return torch.nn.functional.nll_loss(log_mean, y, reduction="sum"), weight * cross_entropy
     nll = (
         torch.nn.functional.nll_loss(first, y, reduction="sum")
         + torch.nn.functional.nll_loss(second, y, reduction="sum")

@@ -74,9 +74,9 @@ class Operator:
     @classmethod
     def summary(cls) -> tuple[str, str]:
         """What it does and where that comes from, as its docstring's first paragraph says."""
-        first = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-        text, _, source = first.rpartition(" (")
-        return text, source.partition(")")[0]
+        first_paragraph = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        description, _, source = first_paragraph.rpartition(" (")
+        return description, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
         """Returns how many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above
@@ -105,39 +105,39 @@ class WordEdit(Operator):
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
-        tokens, guarded, letters = source.tokens, source.spans, letters_in(source)
-        edit, least, random = self.edit, self.min_letters, rng.random
-        offsets, gap = source.offsets, source.gap
+        tokens, protected_spans, letters_of_token = source.tokens, source.spans, letters_in(source)
+        edit_word, min_letters, next_random = self.edit, self.min_letters, rng.random
+        offsets, gap_per_word = source.offsets, source.gap
         number_words = source.numbers and source.number_words
         order = list(range(len(tokens)))
-        done: list[PlainChange] = []
-        for last in range(len(tokens) - 1, -1, -1):
-            place = int(random() * (last + 1))  # a shuffle that stops as soon as enough words were found
-            i = order[place]
-            order[place] = order[last]
-            word, offset = letters(tokens[i])
-            size = len(word)
-            if size < least:
+        changes: list[PlainChange] = []
+        for last_index in range(len(tokens) - 1, -1, -1):
+            drawn = int(next_random() * (last_index + 1))  # a shuffle that stops as soon as enough words were found
+            token_index = order[drawn]
+            order[drawn] = order[last_index]
+            word, offset_in_token = letters_of_token(tokens[token_index])
+            word_length = len(word)
+            if word_length < min_letters:
                 continue
-            start = offsets[i] + i * gap + offset
-            end = start + size
-            if (guarded or word in JOINTS) and not source.free_letters(word, start, end):
+            word_start = offsets[token_index] + token_index * gap_per_word + offset_in_token
+            word_end = word_start + word_length
+            if (protected_spans or word in JOINTS) and not source.free_letters(word, word_start, word_end):
                 continue
-            new = edit(word, rng)
-            if number_words and new and new.lower() in NUMBER_WORDS:  # "to" must not become "two"
-                new = self._again(word, rng)
-            if new is None or new == word:
+            new_word = edit_word(word, rng)
+            if number_words and new_word and new_word.lower() in NUMBER_WORDS:  # "to" must not become "two"
+                new_word = self._again(word, rng)
+            if new_word is None or new_word == word:
                 continue
-            done.append((start, end, new))
-            if len(done) >= wanted:
+            changes.append((word_start, word_end, new_word))
+            if len(changes) >= wanted:
                 break
-        done.sort()
-        return done
+        changes.sort()
+        return changes
 
     def _again(self, word: str, rng: Random) -> str | None:
         """Another edit of a word whose first one made a number word; None where all of several do."""
-        found = (self.edit(word, rng) for _ in range(8))
-        return next((new for new in found if new and not is_number_word(new)), None)
+        candidates = (self.edit(word, rng) for _ in range(8))
+        return next((candidate for candidate in candidates if candidate and not is_number_word(candidate)), None)
 
 
 class TextEdit(Operator):
@@ -171,7 +171,7 @@ def _letters_and_number_words(token: str) -> Run:
 @lru_cache(maxsize=1 << 16)
 def _letters_with_digits(token: str) -> Run:
     """As `_letters`, where digits count as letters because numbers are not protected."""
-    return _longest([(m.group(), m.start()) for m in _RUN_WITH_DIGITS.finditer(token)], token)
+    return _longest([(match.group(), match.start()) for match in _RUN_WITH_DIGITS.finditer(token)], token)
 
 
 def letters_in(source: Source) -> Callable[[str], Run]:
@@ -184,45 +184,45 @@ def letters_in(source: Source) -> Callable[[str], Run]:
 def _without_numerals(token: str) -> list[Run]:
     """The runs of letters, parted where a numeral stands among them, as Chinese ones do."""
     if token.isascii():
-        return [(m.group(), m.start()) for m in _RUN.finditer(token)]
-    plain = "".join(" " if is_numeral(char) else char for char in token)
-    return [(m.group(), m.start()) for m in _RUN.finditer(plain)]
+        return [(match.group(), match.start()) for match in _RUN.finditer(token)]
+    without_numerals = "".join(" " if is_numeral(character) else character for character in token)
+    return [(match.group(), match.start()) for match in _RUN.finditer(without_numerals)]
 
 
 def _longest(runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
     if _ADDRESS.search(token):
         return "", 0
-    if not token.isascii() and any(unicodedata.category(c)[0] == "M" for c in token):
+    if not token.isascii() and any(unicodedata.category(character)[0] == "M" for character in token):
         return "", 0
     return max((run for run in runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0))
 
 
 def letters_of(source: Source) -> list[Span]:
     """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
-    found, letters = [], letters_in(source)
-    for i, token in enumerate(source.tokens):
-        word, offset = letters(token)
-        start = source.start(i) + offset
-        if word and source.free_letters(word, start, start + len(word)):
-            found.append((start, start + len(word)))
-    return found
+    word_spans, letters_of_token = [], letters_in(source)
+    for token_index, token in enumerate(source.tokens):
+        word, offset = letters_of_token(token)
+        word_start = source.start(token_index) + offset
+        if word and source.free_letters(word, word_start, word_start + len(word)):
+            word_spans.append((word_start, word_start + len(word)))
+    return word_spans
 
 
 def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
     """At most `count` of `items`, each at most once, in random order."""
-    left = list(items)
-    taken: list[T] = []
-    while left and len(taken) < count:
-        taken.append(left.pop(int(rng.random() * len(left))))
-    return taken
+    remaining = list(items)
+    drawn_items: list[T] = []
+    while remaining and len(drawn_items) < count:
+        drawn_items.append(remaining.pop(int(rng.random() * len(remaining))))
+    return drawn_items
 
 
 def weighted(weights: Mapping[T, float], rng: Random) -> T:
     """A key, drawn by its weight."""
-    point, keys = rng.random() * sum(weights.values()), list(weights)
+    remaining_weight, keys = rng.random() * sum(weights.values()), list(weights)
     for key in keys:
-        point -= weights[key]
-        if point < 0:
+        remaining_weight -= weights[key]
+        if remaining_weight < 0:
             return key
     return keys[-1]
 

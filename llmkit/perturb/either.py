@@ -41,6 +41,10 @@ def located(path: str, data_dir: str | None) -> Path:
     """A path as it is, or below the data folder where only that exists."""
     import os
 
-    given, folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")
-    below = Path(folder).expanduser() / given if folder else given
-    return below if not given.is_absolute() and not given.exists() and below.exists() else given
+    given_path, data_folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")
+    path_in_folder = Path(data_folder).expanduser() / given_path if data_folder else given_path
+    return (
+        path_in_folder
+        if not given_path.is_absolute() and not given_path.exists() and path_in_folder.exists()
+        else given_path
+    )

@@ -27,22 +27,25 @@ def share_known(texts: Iterable[str]) -> float | None:
     >>> share_known(["Maria kauft zwei rote Äpfel."]), share_known(["7 + 5"])
     (0.2, None)
     """
-    known, total, hits = common_words(_COMMON), 0, 0
+    known_words, total_words, known_count = common_words(_COMMON), 0, 0
     for text in islice(texts, MOST_TEXTS):
-        words = _WORD.findall(text.lower())
-        total += len(words)
-        hits += sum(word in known for word in words)
-    return hits / total if total else None
+        words_of_text = _WORD.findall(text.lower())
+        total_words += len(words_of_text)
+        known_count += sum(word in known_words for word in words_of_text)
+    return known_count / total_words if total_words else None
 
 
 def is_english(texts: Iterable[str], what: Sequence[str]) -> bool:
     """Returns whether `what` (operators, an arm) may work on this set; where not, a warning, once. True for an empty
     `what`."""
-    share = share_known(texts) if what else None
-    if share is None or share >= _LEAST:
+    english_share = share_known(texts) if what else None
+    if english_share is None or english_share >= _LEAST:
         return True
-    names = ", ".join(dict.fromkeys(what))
-    _warn(f"{names}: for English only, and {share:.0%} of this set's words are common English: left unchanged")
+    operator_names = ", ".join(dict.fromkeys(what))
+    _warn(
+        f"{operator_names}: for English only, and {english_share:.0%} of this set's words are common English: "
+        "left unchanged"
+    )
     return False
 
 

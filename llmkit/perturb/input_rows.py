@@ -65,41 +65,45 @@ class InputRows:
             self.total = min(self.total, data.limit)
 
     def __iter__(self) -> Iterator[InputRow]:
-        found = (self._row(place, made) for place, made in self._items())
-        return islice(filter(None, found), self.data.limit)
+        rows = (self._row(place, content) for place, content in self._items())
+        return islice(filter(None, rows), self.data.limit)
 
     def unread(self) -> Iterator[InputRow | UnreadLine]:
         """As `iter`, but lines that surely hold an id are left unread, where none of them needs to be counted."""
         if self.data.limit:
             yield from self
             return
-        name = json.dumps(self.fields.id).encode()
-        holds_id = re.compile(rb"[{,]\s*" + re.escape(name) + rb'\s*:\s*(?:"[^"\\]|-?\d)').search
-        for place, made in self._items():
+        encoded_name = json.dumps(self.fields.id).encode()
+        holds_id = re.compile(rb"[{,]\s*" + re.escape(encoded_name) + rb'\s*:\s*(?:"[^"\\]|-?\d)').search
+        for place, content in self._items():
             # One brace: no object lies inside, so the id is the row's own.
-            if isinstance(made, bytes) and made.count(b"{") == made.count(name) == 1 and holds_id(made):
-                yield UnreadLine(place, made)
-            elif row := self._row(place, made):
+            if (
+                isinstance(content, bytes)
+                and content.count(b"{") == content.count(encoded_name) == 1
+                and holds_id(content)
+            ):
+                yield UnreadLine(place, content)
+            elif row := self._row(place, content):
                 yield row
 
     def texts(self) -> Iterator[str]:
         """The texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
         items = self._items()
-        ahead: list[tuple[str, Any]] = []
+        read_ahead: list[tuple[str, Any]] = []
         try:
-            ahead += islice(items, MOST_TEXTS)
+            read_ahead += islice(items, MOST_TEXTS)
         except DataError as error:
             items = _raising(error)
-        self._begun = chain(ahead, items)
-        for _, made in ahead:
+        self._begun = chain(read_ahead, items)
+        for _, content in read_ahead:
             with suppress(DataError):
-                yield checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields)[
+                yield checked_fields(parse_line(content) if isinstance(content, bytes) else content, self.fields)[
                     self.fields.question
                 ]
 
     def _items(self) -> Iterator[tuple[str, Any]]:
-        begun, self._begun = self._begun, None
-        return begun or self._read()
+        begun_items, self._begun = self._begun, None
+        return begun_items or self._read()
 
     def _row(self, place: str, made: Any) -> InputRow | None:
         """The row, or None where it is a bad one to be skipped."""
@@ -113,23 +117,23 @@ class InputRows:
 
     def _told_apart(self, made: dict[str, Any]) -> InputRow:
         """With the row's own id; or its text and how often that came before."""
-        given = made.get(self.fields.id)
-        if given is not None and given != "":
-            return InputRow(made, str(given))
-        text = made[self.fields.question]
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        given_id = made.get(self.fields.id)
+        if given_id is not None and given_id != "":
+            return InputRow(made, str(given_id))
+        question = made[self.fields.question]
+        digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
         return InputRow(made, f"text:{digest.hex()}#{self._seen[key]}")
 
     def _reader(self) -> Any:
-        kind, colon, name = self.source.partition(":")
+        source_kind, colon, source_name = self.source.partition(":")
         if self.source == "-":
             return self._stdin
-        if colon and kind in ("task", "hub"):
-            if not name.partition(":")[0].strip():
+        if colon and source_kind in ("task", "hub"):
+            if not source_name.partition(":")[0].strip():
                 raise UsageError(f"`{self.source}` names no set", f"what can be read: {_SOURCES}")
-            return lambda: (self._task if kind == "task" else self._hub)(name)
+            return lambda: (self._task if source_kind == "task" else self._hub)(source_name)
         path = Path(self.source)
         if not path.exists():
             raise DataError(f"{path}: no such file", f"what can be read: {_SOURCES}")
@@ -171,8 +175,8 @@ class InputRows:
 
         name, _, split = name.partition(":")
         try:
-            rows = datasets.load_dataset(name, split=split or self.data.split, streaming=True)
-            for number, row in enumerate(rows, 1):
+            hub_rows = datasets.load_dataset(name, split=split or self.data.split, streaming=True)
+            for number, row in enumerate(hub_rows, 1):
                 yield f"{name}: row {number}", row
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -220,8 +224,8 @@ def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
     if not isinstance(made, dict):
         raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
     if fields.question not in made:
-        known = ", ".join(f"`{name}`" for name in list(made)[:8])
-        raise DataError(f"no field `{fields.question}`", f"the row has {known}; name one with `--field`")
+        known_fields = ", ".join(f"`{field_name}`" for field_name in list(made)[:8])
+        raise DataError(f"no field `{fields.question}`", f"the row has {known_fields}; name one with `--field`")
     if not isinstance(made[fields.question], str):
         raise DataError(f"field `{fields.question}` holds {_kind(made[fields.question])}, not text")
     return made
@@ -237,8 +241,8 @@ def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in enumerate(file, 1):
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+        for number, encoded_line in enumerate(file, 1):
+            yield encoded_line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
 
     csv.field_size_limit(1 << 27)
     reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in name else ",", strict=True)
@@ -252,7 +256,9 @@ def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
             continue
         if None in row or None in row.values():
             yield f"{name}:{number}", DataError("the number of columns differs from the first line's")
-        elif any("\udc80" <= char <= "\udcff" for value in row.values() for char in value if char > "\ud7ff"):
+        elif any(
+            "\udc80" <= character <= "\udcff" for cell in row.values() for character in cell if character > "\ud7ff"
+        ):
             yield f"{name}:{number}", DataError("not UTF-8")
         else:
             yield f"{name}:{number}", row
@@ -262,7 +268,7 @@ def _lines(path: Path) -> int | None:
     """How many lines a file has; None where it cannot be read, which reading it will explain."""
     try:
         with path.open("rb") as file:
-            return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) or None
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) or None
     except OSError:
         return None
 
@@ -289,8 +295,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _kind(value: Any) -> str:
     """What a JSON value is, in words."""
-    names = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+    names_by_type = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "null" if value is None else names_by_type.get(type(value), type(value).__name__)
 
 
 def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
@@ -298,11 +304,11 @@ def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
     answer = row.get(fields.answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    text = str(answer).rpartition("####")[2].strip().replace(",", "")
-    return text if len(text) <= 60 else None
+    answer_text = str(answer).rpartition("####")[2].strip().replace(",", "")
+    return answer_text if len(answer_text) <= 60 else None
 
 
 def options_of(row: dict[str, Any], fields: RowFields) -> tuple[str, ...]:
     """The texts of a row's answer options, if it has a list of them."""
     options = row.get(fields.options)
-    return tuple(o for o in options if isinstance(o, str)) if isinstance(options, list) else ()
+    return tuple(option for option in options if isinstance(option, str)) if isinstance(options, list) else ()

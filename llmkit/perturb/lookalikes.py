@@ -28,14 +28,18 @@ _READ_AS = (
 def _confusables() -> dict[str, list[str]]:
     """Returns what Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
     path = package_file("confusable_homoglyphs", "confusables.json")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    return {char: [row["c"] for row in rows] for char, rows in data.items()}
+    confusables = json.loads(path.read_text(encoding="utf-8"))
+    return {letter: [row["c"] for row in rows] for letter, rows in confusables.items()}
 
 
 @cache
 def _read_as() -> dict[str, str]:
     pairs = (group.split("=") for group in _READ_AS.split())
-    return {char: latin for latin, chars in pairs for char in chars}
+    return {
+        foreign_letter: latin_letter
+        for latin_letter, lookalike_letters in pairs
+        for foreign_letter in lookalike_letters
+    }
 
 
 @lru_cache(maxsize=1 << 14)
@@ -47,8 +51,9 @@ def script(char: str) -> str:
     """
     if unicodedata.decomposition(char).startswith(_STYLES) and unicodedata.normalize("NFKC", char).isascii():
         return "STYLE"
-    name = unicodedata.name(char, "?").split()[0]
-    return {"MICRO": "GREEK", "SMALL": "ROMAN"}.get(name, name)  # µ, and the Roman numerals in small letters
+    script_name = unicodedata.name(char, "?").split()[0]
+    # The second are µ's block and the Roman numerals in small letters.
+    return {"MICRO": "GREEK", "SMALL": "ROMAN"}.get(script_name, script_name)
 
 
 def twin(char: str) -> str:
@@ -81,27 +86,31 @@ def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> s
         return char if char.isalpha() else ""
     if not _is_letter(char) or char in seen:
         return ""
-    rows = sorted(_confusables().get(char, ()), key=lambda row: (not _is_plain(row), len(row)))
-    exact = bool(rows) and _is_plain(rows[0])
-    if by_name and not exact and (named := _NAMED.fullmatch(unicodedata.name(char, ""))):
-        letter = named[1] or named[2]
+    candidates = sorted(_confusables().get(char, ()), key=lambda candidate: (not _is_plain(candidate), len(candidate)))
+    has_exact = bool(candidates) and _is_plain(candidates[0])
+    if by_name and not has_exact and (named_letter := _NAMED.fullmatch(unicodedata.name(char, ""))):
+        letter = named_letter[1] or named_letter[2]
         return letter if char.isupper() else letter.lower()
-    tag, *codes = unicodedata.decomposition(char).split() or [""]
-    if codes and not exact and (not tag.startswith("<") or tag in (*_STYLES, "<compat>")):
-        plain = unicodedata.normalize("NFKD", char)
-        if plain != char:
-            return _of_sequence(plain, by_name, seen | {char})
-    for row in rows:
-        if found := _of_sequence(unicodedata.normalize("NFD", row), by_name, seen | {char}):
-            return found
+    decomposition_tag, *code_points = unicodedata.decomposition(char).split() or [""]
+    if (
+        code_points
+        and not has_exact
+        and (not decomposition_tag.startswith("<") or decomposition_tag in (*_STYLES, "<compat>"))
+    ):
+        decomposed = unicodedata.normalize("NFKD", char)
+        if decomposed != char:
+            return _of_sequence(decomposed, by_name, seen | {char})
+    for candidate in candidates:
+        if latin_letters := _of_sequence(unicodedata.normalize("NFD", candidate), by_name, seen | {char}):
+            return latin_letters
     return ""
 
 
 def _of_sequence(chars: str, by_name: bool, seen: frozenset[str]) -> str:
     """Returns what letters with their marks are read as; "" unless each letter is read as one."""
-    bases = [char for char in chars if not unicodedata.combining(char)]
-    read = [_skeleton(char, by_name, seen) for char in bases]
-    return "".join(read) if all(read) else ""
+    base_letters = [char for char in chars if not unicodedata.combining(char)]
+    readings = [_skeleton(char, by_name, seen) for char in base_letters]
+    return "".join(readings) if all(readings) else ""
 
 
 def _is_plain(chars: str) -> bool:
@@ -127,18 +136,20 @@ def lookalikes() -> dict[str, dict[str, str]]:
 
     A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
     """
-    data = _confusables()
-    table: dict[str, dict[str, str]] = {letter: {} for letter in _LETTERS}
-    every = {char for char in data if len(char) == 1} | set(map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))))
-    for char in sorted(every):
-        kind = _kind(char) if not char.isascii() else None
-        forms = table.get(twin(char))
-        if kind is not None and forms is not None:
-            exact = any(map(_is_plain, data.get(char, ())))
-            forms[kind] = forms.get(kind, "") + char * (
-                24 if exact and char < "\u0460" else 4 if char < "\u2200" else 1
+    confusables = _confusables()
+    forms_by_letter: dict[str, dict[str, str]] = {letter: {} for letter in _LETTERS}
+    all_letters = {char for char in confusables if len(char) == 1} | set(
+        map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)))
+    )
+    for char in sorted(all_letters):
+        script_group = _kind(char) if not char.isascii() else None
+        forms_by_script = forms_by_letter.get(twin(char))
+        if script_group is not None and forms_by_script is not None:
+            is_exact = any(map(_is_plain, confusables.get(char, ())))
+            forms_by_script[script_group] = forms_by_script.get(script_group, "") + char * (
+                24 if is_exact and char < "\u0460" else 4 if char < "\u2200" else 1
             )
-    return table
+    return forms_by_letter
 
 
 def _kind(char: str) -> str | None:
@@ -148,13 +159,13 @@ def _kind(char: str) -> str | None:
         return None
     if char.isnumeric():
         return None
-    name = script(char)
-    marks = len(unicodedata.normalize("NFD", char)) - 1
-    if marks > 1:
+    script_name = script(char)
+    mark_count = len(unicodedata.normalize("NFD", char)) - 1
+    if mark_count > 1:
         return None
-    if name == "LATIN" and marks:
+    if script_name == "LATIN" and mark_count:
         return "ACCENT" if char < "\u0250" or "\u1e00" <= char < "\u1f00" else None
-    return name if name in _SCRIPTS else ""
+    return script_name if script_name in _SCRIPTS else ""
 
 
 @operator("sc", level="character", paper_rate=0.56)
@@ -174,20 +185,22 @@ class Sc(WordEdit):
 
 def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
     """The word with one letter or more replaced; `forms` says what a letter became before, and is kept up to date."""
-    table = lookalikes()
-    places = {i: _READINESS.get(char, 1.0) for i, char in enumerate(word) if char in table}
+    forms_by_letter = lookalikes()
+    places = {
+        i: _READINESS.get(letter_here, 1.0) for i, letter_here in enumerate(word) if letter_here in forms_by_letter
+    }
     if not places:
         return None
-    chars = list(word)
+    characters = list(word)
     while places:
         letter = word[weighted(places, rng)]
-        same = [i for i in places if word[i] == letter]
-        for i in same if rng.random() < _ALL else [pick(same, rng)]:
+        same_letter_places = [i for i in places if word[i] == letter]
+        for i in same_letter_places if rng.random() < _ALL else [pick(same_letter_places, rng)]:
             del places[i]
-            chars[i] = forms[letter] = forms.get(letter) or lookalike(letter, rng)
+            characters[i] = forms[letter] = forms.get(letter) or lookalike(letter, rng)
         if rng.random() >= _MORE:
             break
-    return "".join(chars)
+    return "".join(characters)
 
 
 def lookalike(letter: str, rng: Random) -> str:
@@ -198,4 +211,4 @@ def lookalike(letter: str, rng: Random) -> str:
 @cache
 def _scripts(letter: str) -> dict[str, float]:
     forms = lookalikes()[letter]
-    return {kind: share for kind, share in _SCRIPTS.items() if kind in forms}
+    return {script_group: share for script_group, share in _SCRIPTS.items() if script_group in forms}

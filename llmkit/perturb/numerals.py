@@ -32,8 +32,8 @@ _OTHERS = (
 
 def _number_words() -> Iterator[str]:
     cardinals = [*BELOW_TWENTY, *TENS, *_LARGE]
-    fused = [tens + unit for tens in TENS for unit in BELOW_TWENTY[1:10]]
-    yield from (*cardinals, *fused, *_OTHERS.split())
+    joined_words = [tens + unit for tens in TENS for unit in BELOW_TWENTY[1:10]]
+    yield from (*cardinals, *joined_words, *_OTHERS.split())
     yield from (f"{word}fold" for word in cardinals[1:])
     yield from (f"{word}s" for word in _LARGE)
     yield from (f"{tens[:-1]}ies" for tens in TENS)
@@ -70,15 +70,21 @@ def is_numeral(char: str) -> bool:
 @cache
 def _numerals() -> re.Pattern[str]:
     """As `NUMBER`, for every character that `is_numeral`."""
-    signs = [char for char in map(chr, range(128, maxunicode + 1)) if is_numeral(char) and not char.isdecimal()]
-    one = rf"[\d{''.join(signs)}]+"
-    return re.compile(rf"{one}(?:[.,:/]{one})*")
+    numeral_signs = [
+        character
+        for character in map(chr, range(128, maxunicode + 1))
+        if is_numeral(character) and not character.isdecimal()
+    ]
+    numeral_run = rf"[\d{''.join(numeral_signs)}]+"
+    return re.compile(rf"{numeral_run}(?:[.,:/]{numeral_run})*")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
     """The pattern that finds every number in figures: a wider one only where a text needs it, for it takes longer."""
-    needed = not text.isascii() and any(not c.isascii() and not c.isdecimal() and is_numeral(c) for c in text)
-    return _numerals() if needed else NUMBER
+    has_other_numerals = not text.isascii() and any(
+        not character.isascii() and not character.isdecimal() and is_numeral(character) for character in text
+    )
+    return _numerals() if has_other_numerals else NUMBER
 
 
 def numbers(text: str, words: bool = True) -> Counter[str]:
@@ -89,10 +95,10 @@ def numbers(text: str, words: bool = True) -> Counter[str]:
     >>> numbers("小明有二百四十个苹果")
     Counter({'二百四十': 1})
     """
-    found = Counter(_pattern(text).findall(_THOUSANDS.sub("", text)))
+    counts = Counter(_pattern(text).findall(_THOUSANDS.sub("", text)))
     if words:
-        found.update(number_words(text))
-    return found
+        counts.update(number_words(text))
+    return counts
 
 
 def number_words(text: str) -> list[str]:
@@ -123,22 +129,26 @@ def phrases(text: str) -> list[Span]:
     >>> [text[a:b] for text in ["Two hundred and one, three and a half, a dozen"] for a, b in phrases(text)]
     ['Two hundred and one', 'three and a half', 'a dozen']
     """
-    found: list[Span] = []
+    number_spans: list[Span] = []
     for start, end in _number_word_spans(text):
-        if found and _JOINT.fullmatch(text, found[-1][1], start):
-            found[-1] = (found[-1][0], end)
+        if number_spans and _JOINT.fullmatch(text, number_spans[-1][1], start):
+            number_spans[-1] = (number_spans[-1][0], end)
         else:
             article = _ARTICLE.search(text, max(0, start - 8), start)
-            found.append((article.start() if article else start, end))
-    return found
+            number_spans.append((article.start() if article else start, end))
+    return number_spans
 
 
 def _number_word_spans(text: str) -> Iterator[Span]:
-    at = 0
+    token_start = 0
     for token in text.split(" "):
         if _number_words_in(token):
-            yield from (m.span() for m in _LETTERS.finditer(text, at, at + len(token)) if is_number_word(m.group()))
-        at += len(token) + 1
+            yield from (
+                match.span()
+                for match in _LETTERS.finditer(text, token_start, token_start + len(token))
+                if is_number_word(match.group())
+            )
+        token_start += len(token) + 1
 
 
 def may_join(text: str, end: int) -> bool:
@@ -152,29 +162,32 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
 
     `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
     """
-    starts, ends, olds, news = zip(*edits, strict=True)
-    changed = " ".join(olds + news)
-    if not (all(olds) and all(news) and changed.replace(" ", "").isalpha()):
+    starts, ends, old_parts, new_parts = zip(*edits, strict=True)
+    changed_words = " ".join(old_parts + new_parts)
+    if not (all(old_parts) and all(new_parts) and changed_words.replace(" ", "").isalpha()):
         return False
-    if not changed.isascii() and any(map(is_numeral, changed)):
+    if not changed_words.isascii() and any(map(is_numeral, changed_words)):
         return False
     if not words:
         return True
-    if not NUMBER_WORDS.isdisjoint(changed.lower().split(" ")):
+    if not NUMBER_WORDS.isdisjoint(changed_words.lower().split(" ")):
         return False
     padded = f"{text} "  # something stands behind the last word, and at -1 before the first
-    partial = [padded[a - 1].isalpha() or padded[b].isalpha() for a, b in zip(starts, ends, strict=True)]
-    return True not in partial or not any(_meets_number_word(text, *edit) for edit in edits)
+    inside_words = [
+        padded[edit_start - 1].isalpha() or padded[edit_end].isalpha()
+        for edit_start, edit_end in zip(starts, ends, strict=True)
+    ]
+    return True not in inside_words or not any(_meets_number_word(text, *edit) for edit in edits)
 
 
 def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
     """Returns whether an edit inside a word took or made a number word."""
-    first, last = start, end
-    while first and text[first - 1].isalpha():
-        first -= 1
-    while last < len(text) and text[last].isalpha():
-        last += 1
-    before, after = text[first:start], text[end:last]
+    word_start, word_end = start, end
+    while word_start and text[word_start - 1].isalpha():
+        word_start -= 1
+    while word_end < len(text) and text[word_end].isalpha():
+        word_end += 1
+    before, after = text[word_start:start], text[end:word_end]
     return not NUMBER_WORDS.isdisjoint(f"{before}{new}{after} {before}{old}{after}".lower().split(" "))
 
 

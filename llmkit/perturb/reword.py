@@ -33,5 +33,11 @@ def reword(text: str, share: float, rng: Random) -> str:
 @cache
 def _words() -> tuple[str, ...]:
     """About five thousand common words of three letters or more that people are known to misspell."""
-    known = real_words().intersection(common_words(2_000_000)) - NUMBER_WORDS
-    return tuple(sorted(w for w in misspellings() if w in known and len(w) > 2 and not _UNFIT.search(w)))
+    known_words = real_words().intersection(common_words(2_000_000)) - NUMBER_WORDS
+    return tuple(
+        sorted(
+            misspelt
+            for misspelt in misspellings()
+            if misspelt in known_words and len(misspelt) > 2 and not _UNFIT.search(misspelt)
+        )
+    )

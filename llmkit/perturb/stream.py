@@ -70,12 +70,12 @@ class ConditionStats:
 
     def as_dict(self) -> dict[str, Any]:
         """Means over the rows that were changed, and counts; fit for JSON."""
-        changed = self.rows - sum(self.rejected.values())
+        changed_rows = self.rows - sum(self.rejected.values())
         return {
             "rows": self.rows,
-            "changed": changed,
-            "words": round(self.words / changed, 4) if changed else None,
-            "chars": round(self.chars / changed, 4) if changed else None,
+            "changed": changed_rows,
+            "words": round(self.words / changed_rows, 4) if changed_rows else None,
+            "chars": round(self.chars / changed_rows, 4) if changed_rows else None,
             "edits": dict(self.edits.most_common()),
             "rejected": dict(self.rejected.most_common()),
             "short": self.short,
@@ -116,28 +116,28 @@ class RowPerturber:
 
     def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[dict[str, Any]]:
         """The output rows of one input row."""
-        text, more = self._arguments(row)
+        text, arguments = self._arguments(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                made = perturber.apply(text, row.id, copy=copy, **more)
+                perturbed = perturber.apply(text, row.id, copy=copy, **arguments)
                 if stats is not None:
-                    stats[condition].add(made)
-                yield self._row(row, perturber, copy, made)
+                    stats[condition].add(perturbed)
+                yield self._row(row, perturber, copy, perturbed)
 
     def steps(self, row: InputRow) -> Steps:
         """As `made` of one row, for operators that ask a model."""
-        text, more = self._arguments(row)
+        text, arguments = self._arguments(row)
         lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                made = yield from perturber.steps(text, row.id, copy=copy, **more)
-                stats[condition].add(made)
-                lines.append(encode(self._row(row, perturber, copy, made)))
+                perturbed = yield from perturber.steps(text, row.id, copy=copy, **arguments)
+                stats[condition].add(perturbed)
+                lines.append(encode(self._row(row, perturber, copy, perturbed)))
         return PerturbedRows(1, b"".join(lines), stats)
 
     def _arguments(self, row: InputRow) -> tuple[str, dict[str, Any]]:
-        more = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
-        return row.fields[self.fields.question], more
+        arguments = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
+        return row.fields[self.fields.question], arguments
 
     def _row(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
         record = self._record(row, perturber, copy, made)
@@ -156,26 +156,28 @@ class RowPerturber:
         if not any(perturber.most_calls for perturber in self.perturbers.values()):
             return b"".join(map(encode, self.rows(row))) == lines
         records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
-        specs = [p.spec for p in self.perturbers.values() for _ in range(self.copies)]
+        specs = [perturber.spec for perturber in self.perturbers.values() for _ in range(self.copies)]
         text = row.fields[self.fields.question]
-        return [(r["operator"], r["original"]) for r in records] == [(spec, text) for spec in specs]
+        return [(record["operator"], record["original"]) for record in records] == [(spec, text) for spec in specs]
 
     def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
         """The output of several rows, up to the first bad one unless those are skipped."""
         stats = {condition: ConditionStats() for condition in self.perturbers}
         lines: list[bytes] = []
         skipped = 0
-        for item in rows:
-            if isinstance(item, UnreadLine):
+        for input_row in rows:
+            if isinstance(input_row, UnreadLine):
                 try:
-                    row = self._read(item)
+                    row = self._read(input_row)
                 except DataError as error:
                     if not self.skip_bad_lines:
-                        return PerturbedRows(len(rows), b"".join(lines), stats, skipped, with_place(error, item.place))
+                        return PerturbedRows(
+                            len(rows), b"".join(lines), stats, skipped, with_place(error, input_row.place)
+                        )
                     skipped += 1
                     continue
             else:
-                row = item
+                row = input_row
             lines += map(encode, self.rows(row, stats))
         return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
 
@@ -217,7 +219,12 @@ def _end_with_parent() -> None:
 
 
 def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
-    return _job.made([UnreadLine(*row) if isinstance(row[1], bytes) else InputRow(*row) for row in rows])
+    return _job.made(
+        [
+            UnreadLine(*fields_and_id) if isinstance(fields_and_id[1], bytes) else InputRow(*fields_and_id)
+            for fields_and_id in rows
+        ]
+    )
 
 
 def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int = 1) -> Iterator[PerturbedRows]:
@@ -226,10 +233,10 @@ def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], worke
     At most a few chunks for each worker are in memory at once.
     """
     faults: list[DataError] = []
-    for made in _chunks(job, _until_fault(rows, faults), workers):
-        yield made
-        if made.error:
-            raise made.error
+    for perturbed in _chunks(job, _until_fault(rows, faults), workers):
+        yield perturbed
+        if perturbed.error:
+            raise perturbed.error
     if faults:
         raise faults[0]
 
@@ -244,35 +251,35 @@ def _until_fault(rows: Iterable[InputRow | UnreadLine], faults: list[DataError])
 
 def _chunks(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int) -> Iterator[PerturbedRows]:
     chunks = _chunked(rows, job.fields.question)
-    first = list(islice(chunks, workers if workers > 1 else 0))
-    chunks = chain(first, chunks)
-    workers = min(workers, len(first))  # a pool starts all of its processes at once, needed or not
+    first_chunks = list(islice(chunks, workers if workers > 1 else 0))
+    chunks = chain(first_chunks, chunks)
+    workers = min(workers, len(first_chunks))  # a pool starts all of its processes at once, needed or not
     if workers <= 1:
         yield from map(job.made, chunks)
         return
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (job,))
+    start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    worker_pool = ProcessPoolExecutor(workers, multiprocessing.get_context(start_method), _start_worker, (job,))
     waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:
             # Plain tuples, because named tuples take ten times as long to pickle.
-            waiting.append(pool.submit(_work, [(item[0], item[1]) for item in chunk]))
+            waiting.append(worker_pool.submit(_work, [(input_row[0], input_row[1]) for input_row in chunk]))
             if len(waiting) >= 3 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        worker_pool.shutdown(cancel_futures=True)
 
 
 def _chunked(rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[list[InputRow | UnreadLine]]:
-    chunk, size = [], 0
+    chunk, text_length = [], 0
     for row in rows:
         chunk.append(row)
-        size += len(row.text if isinstance(row, UnreadLine) else row.fields[question])
-        if len(chunk) == _CHUNK or size >= _CHUNK_TEXT:
+        text_length += len(row.text if isinstance(row, UnreadLine) else row.fields[question])
+        if len(chunk) == _CHUNK or text_length >= _CHUNK_TEXT:
             yield chunk
-            chunk, size = [], 0
+            chunk, text_length = [], 0
     if chunk:
         yield chunk
 
@@ -282,15 +289,15 @@ def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Run
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    waiting: dict[Hashable, PerturbedRows] = {}
-    expected = 0
-    for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
-        if done.error:
-            raise done.error
-        waiting[done.key] = done.result
-        while expected in waiting:
-            yield waiting.pop(expected)
-            expected += 1
+    out_of_order: dict[Hashable, PerturbedRows] = {}
+    next_number = 0
+    for finished in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
+        if finished.error:
+            raise finished.error
+        out_of_order[finished.key] = finished.result
+        while next_number in out_of_order:
+            yield out_of_order.pop(next_number)
+            next_number += 1
 
 
 def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
@@ -298,31 +305,36 @@ def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
 
     UsageError where the output is not what this job would have written.
     """
-    done, end, last = _whole_inputs(path, job.per_row)
-    if done:
-        row = next(islice(rows, done - 1, None), None)
-        if row is None or not job.could_write(row, last):
+    inputs_done, whole_end, last_lines = _whole_inputs(path, job.per_row)
+    if inputs_done:
+        row = next(islice(rows, inputs_done - 1, None), None)
+        if row is None or not job.could_write(row, last_lines):
             raise UsageError(
-                f"{path} was not written by this command: row {done} differs",
+                f"{path} was not written by this command: row {inputs_done} differs",
                 "give the same source and flags as before, or another --out",
             )
     with path.open("r+b") as file:
-        file.truncate(end)
-    return done
+        file.truncate(whole_end)
+    return inputs_done
 
 
 def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
     """How many inputs are written out whole, where they end in the file, and the output of the last one."""
-    done, end, at, group, last = 0, 0, 0, [], b""
+    inputs_done, whole_end, line_end, lines_of_input, last_lines = 0, 0, 0, [], b""
     with path.open("rb") as file:
         for line in file:
-            at += len(line)
+            line_end += len(line)
             if not line.endswith(b"\n"):
                 break
-            group.append(line)
-            if len(group) == per_row:
-                done, end, last, group = done + 1, at, b"".join(group), []
-    return done, end, last
+            lines_of_input.append(line)
+            if len(lines_of_input) == per_row:
+                inputs_done, whole_end, last_lines, lines_of_input = (
+                    inputs_done + 1,
+                    line_end,
+                    b"".join(lines_of_input),
+                    [],
+                )
+    return inputs_done, whole_end, last_lines
 
 
 def open_output(out: str | None, resuming: bool) -> IO[bytes]:

@@ -28,11 +28,11 @@ def perturbers(
     `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
     there is such an operator.
     """
-    made = _perturbers(section, seed, data_dir, english=True)
-    for_english = [name for perturber in made.values() for name in perturber.for_english]
+    by_condition = _perturbers(section, seed, data_dir, english=True)
+    for_english = [name for perturber in by_condition.values() for name in perturber.for_english]
     if texts and for_english and not is_english(texts(), for_english):
         return _perturbers(section, seed, data_dir, english=False)
-    return made
+    return by_condition
 
 
 def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, english: bool) -> dict[str, Perturber]:
@@ -60,9 +60,11 @@ def make_variants(
     the copy is the clean text and says so.
     """
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
+    by_condition = perturbers(section, seed, lambda: (question.text for question in questions), data_dir)
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
-    return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
+    return _made(
+        [(question, condition, draw) for question in questions for condition, draw in shown], by_condition, ask
+    )
 
 
 def spread_variants(
@@ -74,13 +76,15 @@ def spread_variants(
 ) -> list[Variant]:
     """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
+    by_condition = perturbers(section, seed, lambda: (question.text for question in questions), data_dir)
     shown = list(by_condition) or [CLEAN]
-    return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
+    return _made([(question, shown[i % len(shown)], 0) for i, question in enumerate(questions)], by_condition, ask)
 
 
 def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
-    written = _written([p for p in places if p[1] != CLEAN and by_condition[p[1]].most_calls], by_condition, ask)
+    written = _written(
+        [place for place in places if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
+    )
     variants = []
     for question, condition, draw in places:
         if condition == CLEAN:
@@ -88,11 +92,22 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
             continue
         perturber = by_condition[condition]
         if perturber.most_calls:
-            made = written[_name(perturber, question, condition, draw)]
+            perturbed = written[_name(perturber, question, condition, draw)]
         else:
-            made = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
-        why = made.reason if made.rejected else None
-        variants.append(Variant(question, condition, made.text, made.edits, made.strength, made.seed, draw, why))
+            perturbed = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
+        rejection = perturbed.reason if perturbed.rejected else None
+        variants.append(
+            Variant(
+                question,
+                condition,
+                perturbed.text,
+                perturbed.edits,
+                perturbed.strength,
+                perturbed.seed,
+                draw,
+                rejection,
+            )
+        )
     return variants
 
 
@@ -103,14 +118,17 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
     if ask is None:
         hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
         raise UsageError(f"`{places[0][1]}` needs a model", hint)
-    texts, jobs = {}, {}
+    texts, pending_steps = {}, {}
     for question, condition, draw in places:
         perturber = by_condition[condition]
-        name = _name(perturber, question, condition, draw)
-        texts[name] = question.text
-        jobs[name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
-    done = dict(ask(jobs.items()))
-    return {n: done.get(n) or Perturbed(text, rejected=True, reason="nothing was written") for n, text in texts.items()}
+        copy_name = _name(perturber, question, condition, draw)
+        texts[copy_name] = question.text
+        pending_steps[copy_name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
+    results = dict(ask(pending_steps.items()))
+    return {
+        copy_name: results.get(copy_name) or Perturbed(question_text, rejected=True, reason="nothing was written")
+        for copy_name, question_text in texts.items()
+    }
 
 
 def _guarded(question: Question) -> dict[str, Any]:

@@ -27,13 +27,13 @@ def flip_p(differences: Sequence[float], clusters: Sequence[str], seed: int) -> 
     """
     import numpy as np
 
-    sums = np.array(_sums(differences, clusters))
-    count, reached = len(sums), sums.sum() - 1e-9
-    if count <= 12:
-        signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        return float((signs @ sums >= reached).mean())
-    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (_DRAWS, count), dtype=np.int8).astype(float)
-    return float((1 + (signs @ sums >= reached).sum()) / (1 + _DRAWS))
+    cluster_sums = np.array(_sums(differences, clusters))
+    cluster_count, observed_sum = len(cluster_sums), cluster_sums.sum() - 1e-9
+    if cluster_count <= 12:
+        signs = 1 - 2 * ((np.arange(2**cluster_count)[:, None] >> np.arange(cluster_count)) & 1)
+        return float((signs @ cluster_sums >= observed_sum).mean())
+    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, (_DRAWS, cluster_count), dtype=np.int8).astype(float)
+    return float((1 + (signs @ cluster_sums >= observed_sum).sum()) / (1 + _DRAWS))
 
 
 def spread(differences: Sequence[float], clusters: Sequence[str]) -> float:
@@ -42,10 +42,12 @@ def spread(differences: Sequence[float], clusters: Sequence[str]) -> float:
     A difference of a half either way is added, as Bonett and Price add a pair to each disagreement: a few equal scores
     promise no certainty.
     """
-    n = len(differences)
-    mean = math.fsum(differences) / n if n else 0.0
-    sums = _sums([d - mean for d in differences], clusters)
-    return math.sqrt((math.fsum(s * s for s in sums) + 2 * 0.5**2) / (n + 1))
+    item_count = len(differences)
+    mean = math.fsum(differences) / item_count if item_count else 0.0
+    cluster_sums = _sums([difference - mean for difference in differences], clusters)
+    return math.sqrt(
+        (math.fsum(cluster_sum * cluster_sum for cluster_sum in cluster_sums) + 2 * 0.5**2) / (item_count + 1)
+    )
 
 
 def detectable(clusters: int, items: int, sd: float) -> float | None:
@@ -54,8 +56,9 @@ def detectable(clusters: int, items: int, sd: float) -> float | None:
         return None
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    attained = math.floor(LEVEL * 2 ** min(clusters, 30)) / 2 ** min(clusters, 30)  # few patterns make a coarse level
-    quantiles = stdtrit(clusters - 1, 1 - attained) + stdtrit(clusters - 1, POWER)
+    # Few patterns make a coarse level
+    attained_level = math.floor(LEVEL * 2 ** min(clusters, 30)) / 2 ** min(clusters, 30)
+    quantiles = stdtrit(clusters - 1, 1 - attained_level) + stdtrit(clusters - 1, POWER)
     return float(quantiles * sd / math.sqrt(items))
 
 
@@ -67,7 +70,7 @@ def items_to_show(difference: float, sd: float) -> int:
 
 def _sums(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
     """The sum of each cluster, in the order in which the clusters appear."""
-    groups: dict[str, list[float]] = {}
+    values_by_cluster: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
-        groups.setdefault(cluster, []).append(value)
-    return [math.fsum(group) for group in groups.values()]
+        values_by_cluster.setdefault(cluster, []).append(value)
+    return [math.fsum(cluster_values) for cluster_values in values_by_cluster.values()]

@@ -45,12 +45,12 @@ def restored(asked: str, text: str, clean: str) -> float:
     >>> restored("How mnay pnes?", "How many pnes?", "How many pens?")
     0.5
     """
-    before = cer(asked, clean)
-    if squash(text) == squash(asked) or not before:
+    error_before = cer(asked, clean)
+    if squash(text) == squash(asked) or not error_before:
         return 0.0
     if not numbers(clean) & numbers(asked) <= numbers(text):
         return -1.0
-    return max(-1.0, min(1.0, (before - cer(text, clean)) / before))
+    return max(-1.0, min(1.0, (error_before - cer(text, clean)) / error_before))
 
 
 def correction_trial(arm: Arm, noisy_share: float) -> Trial:
@@ -60,11 +60,11 @@ def correction_trial(arm: Arm, noisy_share: float) -> Trial:
     def run(instruction: str, variant: Variant) -> Steps:
         clean = variant.question.text
         # An unusable reply leaves the text as it was asked, here as in the arms.
-        kept, _ = yield from arm.correct(replace(variant, condition=CLEAN, text=clean), instruction=instruction)
-        score = -(1 - noisy_share) * (squash(kept) != squash(clean))
+        kept_text, _ = yield from arm.correct(replace(variant, condition=CLEAN, text=clean), instruction=instruction)
+        score = -(1 - noisy_share) * (squash(kept_text) != squash(clean))
         if squash(variant.text) != squash(clean):  # noise may find nothing to change
-            text, _ = yield from arm.correct(variant, instruction=instruction)
-            score += noisy_share * restored(variant.text, text, clean)
+            corrected_text, _ = yield from arm.correct(variant, instruction=instruction)
+            score += noisy_share * restored(variant.text, corrected_text, clean)
         return score + 0.0  # no -0.0
 
     return run
@@ -84,9 +84,9 @@ def likelihood_trial(pair: Pair) -> Trial:
     """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        given, wanted = pair(variant)
-        content = render("rop/score-v1", instruction=instruction, input=given)
-        reply = yield Request((Message("user", content),), Sampling(1), purpose="score", continuation=wanted)
+        stage_input, stage_output = pair(variant)
+        content = render("rop/score-v1", instruction=instruction, input=stage_input)
+        reply = yield Request((Message("user", content),), Sampling(1), purpose="score", continuation=stage_output)
         return math.fsum(reply.logprobs) / max(1, len(reply.logprobs))
 
     return run

@@ -21,26 +21,28 @@ def spell(text: str) -> str:
 
 def _starts(text: str, at: int) -> bool:
     """Whether a word at this offset opens a sentence, where a capital says nothing about names."""
-    before = text[:at].rstrip("\"'\u201c( \n")
-    return not before or before[-1] in ".!?:"
+    text_before = text[:at].rstrip("\"'\u201c( \n")
+    return not text_before or text_before[-1] in ".!?:"
 
 
 def _spell_word(word: str, starts: bool) -> str:
     speller, anagrams = _speller()
-    lower = word.lower()
-    if len(word) < 4 or lower in speller.words or (word[0].isupper() and not starts):
+    lower_word = word.lower()
+    if len(word) < 4 or lower_word in speller.words or (word[0].isupper() and not starts):
         return word
-    same = [w for w in anagrams.get("".join(sorted(lower)), ()) if w[0] == lower[0]]
-    if same:
-        best = max(same, key=lambda w: speller.words[w])
+    same_start = [
+        candidate for candidate in anagrams.get("".join(sorted(lower_word)), ()) if candidate[0] == lower_word[0]
+    ]
+    if same_start:
+        likeliest = max(same_start, key=lambda candidate: speller.words[candidate])
     else:
         from symspellpy import Verbosity
 
-        found = speller.lookup(lower, Verbosity.TOP, max_edit_distance=2)
-        if not found:
+        suggestions = speller.lookup(lower_word, Verbosity.TOP, max_edit_distance=2)
+        if not suggestions:
             return word
-        best = found[0].term
-    return best.capitalize() if word[0].isupper() else best
+        likeliest = suggestions[0].term
+    return likeliest.capitalize() if word[0].isupper() else likeliest
 
 
 @cache

@@ -19,21 +19,30 @@ KEPT = 31  # adapters in memory beyond those in slots
 
 def vllm_arguments(plan: ServerPlan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
     """The command line of vLLM's server; the user's own options come last and win."""
-    name = plan.name if slots or not plan.adapters else plan.adapters[0][0]
-    args = ["--model", plan.model, "--served-model-name", name, "--host", plan.host, "--port", str(plan.port)]
-    args += ["--shutdown-timeout", str(DRAIN_SECONDS), "--uvicorn-log-level", "warning", "--enable-prefix-caching"]
+    served_name = plan.name if slots or not plan.adapters else plan.adapters[0][0]
+    arguments = [
+        "--model",
+        plan.model,
+        "--served-model-name",
+        served_name,
+        "--host",
+        plan.host,
+        "--port",
+        str(plan.port),
+    ]
+    arguments += ["--shutdown-timeout", str(DRAIN_SECONDS), "--uvicorn-log-level", "warning", "--enable-prefix-caching"]
     if cpu:  # unasked, vLLM wants nearly all memory for its key-value cache
-        args += ["--kv-cache-memory-bytes", "1G", "--block-size", "32"]
+        arguments += ["--kv-cache-memory-bytes", "1G", "--block-size", "32"]
     if plan.adapters and slots:
         # One slot to spare: another adapter can be loaded while all of these run. Many are kept in memory, since one
         # that had to be read again could have changed on disk under keys of the prefix cache.
-        count = len(plan.adapters) + 1
-        args += ["--enable-lora", "--max-loras", str(count), "--max-cpu-loras", str(count + KEPT)]
-        args += ["--max-lora-rank", str(max_rank)]
-        args += ["--lora-modules", *(f"{name}={folder}" for name, folder in plan.adapters)]
+        slot_count = len(plan.adapters) + 1
+        arguments += ["--enable-lora", "--max-loras", str(slot_count), "--max-cpu-loras", str(slot_count + KEPT)]
+        arguments += ["--max-lora-rank", str(max_rank)]
+        arguments += ["--lora-modules", *(f"{served_name}={folder}" for served_name, folder in plan.adapters)]
     elif plan.adapters:
-        args += ["--model-impl", "transformers"]
-    return args + plan.options
+        arguments += ["--model-impl", "transformers"]
+    return arguments + plan.options
 
 
 def main() -> None:
@@ -53,22 +62,22 @@ def _serve(plan: ServerPlan) -> None:
 
     from llmkit.serving import vllm_internals
 
-    cpu, why, rank = current_platform.is_cpu(), None, plan.max_rank
+    is_cpu, no_slots_reason, max_rank = current_platform.is_cpu(), None, plan.max_rank
     if plan.adapters:
         _refuse_unknown(problem(), plan)
-        why = no_slots(plan.fits_slots, AutoConfig.from_pretrained(plan.model).architectures or [])
-        rank = rank if why else allowed_rank(rank)
-    if why:
+        no_slots_reason = no_slots(plan.fits_slots, AutoConfig.from_pretrained(plan.model).architectures or [])
+        max_rank = max_rank if no_slots_reason else allowed_rank(max_rank)
+    if no_slots_reason:
         if len(plan.adapters) > 1:
             raise UsageError(
-                f"no LoRA slots for {why}, so an adapter is built into the model: one per server",
+                f"no LoRA slots for {no_slots_reason}, so an adapter is built into the model: one per server",
                 "start one server for each adapter",
             )
         os.environ[FALLBACK_ADAPTER] = plan.adapters[0][1]
-        print("llmkit: warning: " + BUILT_IN % why, flush=True)
-    if cpu:
+        print("llmkit: warning: " + BUILT_IN % no_slots_reason, flush=True)
+    if is_cpu:
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")  # half the start-up time of spawn
-    sys.argv = ["llmkit serve", *vllm_arguments(plan, cpu, not why, rank)]
+    sys.argv = ["llmkit serve", *vllm_arguments(plan, is_cpu, not no_slots_reason, max_rank)]
     vllm_internals.run_server()
 
 

@@ -50,20 +50,23 @@ class Adapted(nn.Module):
 def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
     """Replaces each adapted module of a transformers base model by an `Adapted`; returns their paths."""
     prefix = f"{model.base_model_prefix}."
-    n = adapter.layout[1]
-    paths = set()
-    for name, (lora_A, lora_B, scale) in adapter.matrices().items():
-        path = name.removeprefix(prefix)
+    experts = adapter.layout[1]
+    adapted_paths = set()
+    for module_name, (lora_A, lora_B, scale) in adapter.matrices().items():
+        module_path = module_name.removeprefix(prefix)
         try:
-            base = model.get_submodule(path)
+            base_module = model.get_submodule(module_path)
         except AttributeError:
             raise DataError(
-                f"{adapter.path} adapts {name}, which is not inside {type(model).__name__}",
+                f"{adapter.path} adapts {module_name}, which is not inside {type(model).__name__}",
                 "only modules below the language-model head can be served this way",
             ) from None
-        model.set_submodule(path, Adapted(base, lora_A, lora_B, scale, n, adapter.settings, adapter.mixer(name)))
-        paths.add(path)
-    return paths
+        model.set_submodule(
+            module_path,
+            Adapted(base_module, lora_A, lora_B, scale, experts, adapter.settings, adapter.mixer(module_name)),
+        )
+        adapted_paths.add(module_path)
+    return adapted_paths
 
 
 def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str) -> Iterator[tuple[str, Tensor]]:

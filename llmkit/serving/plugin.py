@@ -42,7 +42,7 @@ def init_amx() -> None:
     there, or dies with an illegal instruction."""
     import torch
 
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    start = getattr(torch.cpu, "_init_amx", None)
-    if supported and start and supported():
-        start()
+    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    start_amx = getattr(torch.cpu, "_init_amx", None)
+    if is_supported and start_amx and is_supported():
+        start_amx()

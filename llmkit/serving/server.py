@@ -46,14 +46,14 @@ class ServerPlan:
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)
-        return f"http://{host}:{self.port}"
+        reachable_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)
+        return f"http://{reachable_host}:{self.port}"
 
     @property
     def drain(self) -> int:
         """Seconds that requests may run on after SIGTERM: vLLM's own option, if it is given."""
-        given = self._option("--shutdown-timeout")
-        return int(given) if given and given.isdigit() else DRAIN_SECONDS
+        given_seconds = self._option("--shutdown-timeout")
+        return int(given_seconds) if given_seconds and given_seconds.isdigit() else DRAIN_SECONDS
 
     @property
     def api_key(self) -> str | None:
@@ -81,20 +81,34 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
     from llmkit.engines.models import locate, locate_adapter
 
     _leave_address(options)
-    found = locate(model)
-    pairs: list[tuple[str, str]] = []
-    for text in adapters:
-        name, _, folder = text.partition("=")
+    located_model = locate(model)
+    named_folders: list[tuple[str, str]] = []
+    for name_and_folder in adapters:
+        name, _, folder = name_and_folder.partition("=")
         if not name or not folder:
-            raise UsageError(f"--adapter {text} is not NAME=DIR", "for example --adapter mine=runs/my-adapter")
-        if name in (found.name, *(known for known, _ in pairs)):
+            raise UsageError(
+                f"--adapter {name_and_folder} is not NAME=DIR", "for example --adapter mine=runs/my-adapter"
+            )
+        if name in (located_model.name, *(known_name for known_name, _ in named_folders)):
             raise UsageError(f"two models would be called `{name}`", "give each adapter a name of its own")
         if not Path(folder).expanduser().is_dir() and (located := locate_adapter(folder)) is not None:
             folder = str(located.folder)
-        pairs.append((name, str(Path(folder).expanduser().resolve())))
-    read = _check(str(found.folder), [folder for _, folder in pairs])
-    rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
-    return ServerPlan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
+        named_folders.append((name, str(Path(folder).expanduser().resolve())))
+    adapter_weights = _check(str(located_model.folder), [folder for _, folder in named_folders])
+    max_rank, fit_slots = (
+        max((weights.rank for weights in adapter_weights), default=0),
+        all(weights.fits_slots for weights in adapter_weights),
+    )
+    return ServerPlan(
+        str(located_model.folder),
+        located_model.name,
+        named_folders,
+        host,
+        _free(host, port),
+        max_rank,
+        fit_slots,
+        list(options),
+    )
 
 
 def _leave_address(options: Sequence[str]) -> None:
@@ -102,7 +116,10 @@ def _leave_address(options: Sequence[str]) -> None:
     for option in options:
         name = option.partition("=")[0].replace("_", "-")
         # argparse takes the beginning of an option for the whole
-        if any(name.startswith(own) or (len(name) > 3 and own.startswith(name)) for own in _ADDRESS):
+        if any(
+            name.startswith(address_option) or (len(name) > 3 and address_option.startswith(name))
+            for address_option in _ADDRESS
+        ):
             raise UsageError(
                 f"{option} after -- would move the server from where llmkit waits for it",
                 "--host and --port go before --; for TLS or a socket put a proxy in front",
@@ -117,7 +134,7 @@ def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
 
     from llmkit.serving.adapter import AdapterWeights, linears
 
-    read = [AdapterWeights.read(folder) for folder in folders]
+    adapter_weights = [AdapterWeights.read(folder) for folder in folders]
     try:
         sizes = linears(AutoConfig.from_pretrained(model))
     except ValueError as error:
@@ -125,9 +142,9 @@ def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
             f"the architecture of {model} is not supported: {str(error).splitlines()[0]}",
             "adapters are served over causal language models that transformers knows",
         ) from error
-    for adapter in read:
+    for adapter in adapter_weights:
         adapter.check(sizes)
-    return read
+    return adapter_weights
 
 
 def _free(host: str, port: int) -> int:
@@ -177,14 +194,14 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Returns when the model has answered once. Raises EngineError with its last lines if the server dies first."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 self._reader.join(5)
                 raise EngineError(self._died("while starting"), "its last lines are above; --debug shows them all")
             with suppress(OSError):
                 self._ask("/health")
-                self._answer_once(end - time.monotonic())
+                self._answer_once(deadline - time.monotonic())
                 self._ready = True
                 return
             time.sleep(0.3)
@@ -202,9 +219,10 @@ class Server:
             self._ask("/v1/completions", {"model": self.models()[0], "prompt": "1", "max_tokens": 1}, seconds)
         except urllib.error.HTTPError as error:
             if error.code >= 500:  # a refusal is for a key that is not known here, or a server without this route
-                said = error.read(2000).decode("utf-8", "replace").strip()
+                server_message = error.read(2000).decode("utf-8", "replace").strip()
                 raise EngineError(
-                    f"the server is up, but its model does not answer ({error.code}): {said}", "--debug shows its lines"
+                    f"the server is up, but its model does not answer ({error.code}): {server_message}",
+                    "--debug shows its lines",
                 ) from error
 
     def _ask(self, path: str, body: Any = None, seconds: float = 5.0) -> bytes:
@@ -240,8 +258,8 @@ class Server:
                 self._show(line.removeprefix("llmkit: "))
 
     def _died(self, when: str) -> str:
-        lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
-        return f"the server died {when} (exit code {self._process.returncode}){lines}"
+        last_lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
+        return f"the server died {when} (exit code {self._process.returncode}){last_lines}"
 
 
 @contextmanager

@@ -69,8 +69,8 @@ class Dense:
     @classmethod
     def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
         """From a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted here."""
-        used = [i for i in range(len(b)) if b[i].any()]
-        if not used:
+        adapted_pieces = [piece for piece in range(len(b)) if b[piece].any()]
+        if not adapted_pieces:
             return None
         m = r // n if n else 0
 
@@ -78,13 +78,15 @@ class Dense:
             """The r latents and n logits of one piece, by expert."""
             return torch.cat([rows[:r].unflatten(0, (n, m)), rows[r : r + n, None]], 1).flatten(0, 1) if n else rows[:r]
 
-        first, last = used[0], used[-1]
-        down = torch.cat([ordered(a[i]) for i in used]).float().T.contiguous()
-        up = b[0].new_zeros(down.shape[1], sum(widths[first : last + 1]))
-        for row, i in enumerate(used):
-            column = sum(widths[first:i])
-            up[row * (r + n) : (row + 1) * (r + n), column : column + widths[i]] = ordered(b[i][: widths[i]].T)
-        return cls(down, up, sum(widths[:first]), n, m)
+        first_piece, last_piece = adapted_pieces[0], adapted_pieces[-1]
+        down = torch.cat([ordered(a[piece]) for piece in adapted_pieces]).float().T.contiguous()
+        up = b[0].new_zeros(down.shape[1], sum(widths[first_piece : last_piece + 1]))
+        for block, piece in enumerate(adapted_pieces):
+            column = sum(widths[first_piece:piece])
+            up[block * (r + n) : (block + 1) * (r + n), column : column + widths[piece]] = ordered(
+                b[piece][: widths[piece]].T
+            )
+        return cls(down, up, sum(widths[:first_piece]), n, m)
 
     def add(self, y: Tensor, x: Tensor, reduce: Reduce | None = None) -> None:
         """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
@@ -97,8 +99,8 @@ class Dense:
                 logits = reduce(logits.contiguous()).view(logits.shape)
             experts *= torch.softmax(logits, 2)
         columns = self.up.shape[1]
-        part = y if columns == y.shape[1] else y[:, self.start : self.start + columns]
-        part.addmm_(_as(z, y.dtype), _as(self.up, y.dtype))
+        output_part = y if columns == y.shape[1] else y[:, self.start : self.start + columns]
+        output_part.addmm_(_as(z, y.dtype), _as(self.up, y.dtype))
 
 
 def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -112,20 +114,20 @@ def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
         if slot < 0:
             continue
         rows = (slot_of_token == slot).nonzero().flatten()
-        first, last = int(rows[0]), int(rows[-1])
-        rows_of.append((slot, slice(first, last + 1) if last - first + 1 == len(rows) else rows))
+        first_row, last_row = int(rows[0]), int(rows[-1])
+        rows_of.append((slot, slice(first_row, last_row + 1) if last_row - first_row + 1 == len(rows) else rows))
     return rows_of
 
 
 def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: Reduce | None = None) -> None:
     """`Dense.add` for some rows of the batch."""
     if isinstance(rows, slice):
-        whole = rows.stop - rows.start == x.shape[0]
-        dense.add(*((y, x) if whole else (y[rows], x[rows])), reduce)
+        is_whole_batch = rows.stop - rows.start == x.shape[0]
+        dense.add(*((y, x) if is_whole_batch else (y[rows], x[rows])), reduce)
     else:
-        part = y[rows]
-        dense.add(part, x[rows], reduce)
-        y[rows] = part
+        output_rows = y[rows]
+        dense.add(output_rows, x[rows], reduce)
+        y[rows] = output_rows
 
 
 class DenseSlots:
@@ -155,19 +157,19 @@ class DenseSlots:
     ) -> None:
         """Adds to y (tokens, k), in place, what each adapter makes of its own rows of x (tokens, d)."""
         for slot, rows in present:
-            key = (b[0].data_ptr(), slot)
-            if key not in self._packed:
+            packed_key = (b[0].data_ptr(), slot)
+            if packed_key not in self._packed:
                 down, up = [weights[slot, 0] for weights in a], [weights[slot, 0] for weights in b]
-                self._packed[key] = Dense.pack(down, up, widths, *self._layout[slot])
-            if self._packed[key] is not None:
-                add_rows(self._packed[key], y, x, rows, reduce)
+                self._packed[packed_key] = Dense.pack(down, up, widths, *self._layout[slot])
+            if self._packed[packed_key] is not None:
+                add_rows(self._packed[packed_key], y, x, rows, reduce)
 
     def add_embedding(self, present: SlotRows, y: Tensor, x: Tensor, b: Tensor) -> None:
         """The same where x (tokens, rank) holds already what A gave."""
         for slot, rows in present:
-            key = (b.data_ptr(), slot)
-            if key not in self._packed:
+            packed_key = (b.data_ptr(), slot)
+            if packed_key not in self._packed:
                 weights = b[slot, 0]
-                self._packed[key] = weights.T.contiguous() if weights.any() else None
-            if self._packed[key] is not None:
-                y[rows] += x[rows].to(y.dtype) @ self._packed[key]
+                self._packed[packed_key] = weights.T.contiguous() if weights.any() else None
+            if self._packed[packed_key] is not None:
+                y[rows] += x[rows].to(y.dtype) @ self._packed[packed_key]

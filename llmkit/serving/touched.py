@@ -58,24 +58,24 @@ def problem() -> str | None:
         return f"vLLM {vllm.__version__} is older than {OLDEST_VLLM}, the first that can serve TalkLoRA"
     if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
         return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
-    lacking = missing(TOUCHED if current_platform.is_cpu() else TOUCHED | TOUCHED_ON_GPU)
-    return f"vLLM {vllm.__version__} no longer has {lacking}" if lacking else None
+    missing_name = missing(TOUCHED if current_platform.is_cpu() else TOUCHED | TOUCHED_ON_GPU)
+    return f"vLLM {vllm.__version__} no longer has {missing_name}" if missing_name else None
 
 
 def missing(touched: dict[str, str]) -> str | None:
     """The first of these names that this vLLM lacks."""
-    for what, members in touched.items():
+    for import_path, members in touched.items():
         try:
-            thing = pkgutil.resolve_name(what)
+            found_object = pkgutil.resolve_name(import_path)
         except (ImportError, AttributeError):
-            return what.replace(":", ".")
+            return import_path.replace(":", ".")
         for member in members.split():
-            if not (hasattr(thing, member) or _instances_have(thing, member)):
-                return f"{what.replace(':', '.')}.{member}"
+            if not (hasattr(found_object, member) or _instances_have(found_object, member)):
+                return f"{import_path.replace(':', '.')}.{member}"
     return None
 
 
 def _instances_have(cls: Any, member: str) -> bool:
     """Whether a method of the class speaks of such an attribute: what `__init__` sets shows on instances only."""
-    methods = (value for base in getattr(cls, "__mro__", ()) for value in vars(base).values())
+    methods = (value for parent in getattr(cls, "__mro__", ()) for value in vars(parent).values())
     return any(member in code.co_names for method in methods if (code := getattr(method, "__code__", None)))

@@ -31,11 +31,11 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    why = problem()
-    if why:
+    reason = problem()
+    if reason:
         if os.environ.get(FALLBACK_ADAPTER):
-            raise EngineError(why, "use the transformers engine")
-        _refuse_talklora(why)
+            raise EngineError(reason, "use the transformers engine")
+        _refuse_talklora(reason)
         return
     _load_folded()
     _note_slots()
@@ -50,15 +50,15 @@ def _refuse_talklora(why: str) -> None:
     try:
         from vllm.lora.worker_manager import WorkerLoRAManager
 
-        load = WorkerLoRAManager._load_adapter
+        load_original = WorkerLoRAManager._load_adapter
     except (ImportError, AttributeError):
         return
 
-    @functools.wraps(load)
+    @functools.wraps(load_original)
     def refuse(self: Any, lora_request: Any) -> Any:
         if peft_type(lora_request.lora_path) == "TALKLORA":
             raise EngineError(why, "use the transformers engine, or export the adapter to plain LoRA")
-        return load(self, lora_request)
+        return load_original(self, lora_request)
 
     _replace(WorkerLoRAManager, _load_adapter=refuse)
 
@@ -71,14 +71,14 @@ def _load_folded() -> None:
 
     from llmkit.serving.adapter import AdapterWeights
 
-    load = WorkerLoRAManager._load_adapter
+    load_original = WorkerLoRAManager._load_adapter
 
-    @functools.wraps(load)
+    @functools.wraps(load_original)
     def load_adapter(self: WorkerLoRAManager, lora_request: Any) -> LoRAModel:
         path = get_adapter_absolute_path(lora_request.lora_path)
         manager, config = self._adapter_manager, self.lora_config
         if manager.is_pooling_model:  # its heads and names are a matter of their own
-            return load(self, lora_request)
+            return load_original(self, lora_request)
         mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
         mapper = mapper.get_rename_mapper() if mapper is not None else None
         adapter = AdapterWeights.read(path)
@@ -87,26 +87,26 @@ def _load_folded() -> None:
             lambda name: parse_fine_tuned_lora_name(f"base_model.model.{name}.lora_A.weight", mapper)[0],
         )
         if adapter.type == "LORA":
-            return load(self, lora_request)
+            return load_original(self, lora_request)
         adapter.check_slot(config.max_lora_rank, allowed_rank(adapter.rank))
         if config.fully_sharded_loras:
             raise EngineError("TalkLoRA does not run with fully sharded LoRA", "leave out --fully-sharded-loras")
-        helper = PEFTHelper.from_dict(
+        peft_helper = PEFTHelper.from_dict(
             {"r": adapter.rank, "lora_alpha": adapter.rank * adapter.scale, "target_modules": sorted(adapter.sizes)}
         )
-        lora = self._lora_model_cls.from_lora_tensors(
+        lora_model = self._lora_model_cls.from_lora_tensors(
             lora_model_id=lora_request.lora_int_id,
             tensors=adapter.tensors(),
-            peft_helper=helper,
+            peft_helper=peft_helper,
             device="cpu",
             dtype=cast(Any, config.lora_dtype),
             model_vocab_size=self.vocab_size,
             weights_mapper=mapper,
             skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
         )
-        lora.is_3d_lora_weight = False
-        _replace(lora, llmkit_layout=adapter.layout)
-        return lora
+        lora_model.is_3d_lora_weight = False
+        _replace(lora_model, llmkit_layout=adapter.layout)
+        return lora_model
 
     _replace(WorkerLoRAManager, _load_adapter=load_adapter)
 
@@ -115,17 +115,21 @@ def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
     """Every module that takes an adapter: its inputs and outputs, fused ones by their pieces; None where unknown."""
     sizes: dict[str, tuple[int, int] | None] = {"lm_head": None}
     for name, module in manager.modules.items():
-        base: Any = getattr(module, "base_layer", None)
-        parent, _, leaf = name.rpartition(".")
-        pieces = manager.packed_modules_mapping.get(leaf, [leaf])
-        outputs: list[Any] = [getattr(base, "output_size", None)]
-        if len(pieces) > 1 and hasattr(base, "total_num_kv_heads"):
-            outputs = [base.total_num_heads * base.head_size] + 2 * [base.total_num_kv_heads * base.head_size]
-        elif len(pieces) > 1:
-            outputs = list(getattr(base, "output_sizes", []))
-        known = hasattr(base, "input_size") and len(pieces) == len(outputs)
-        for i, piece in enumerate(pieces):
-            sizes[f"{parent}.{piece}".lstrip(".")] = (base.input_size, outputs[i]) if known else None
+        base_layer: Any = getattr(module, "base_layer", None)
+        parent_path, _, leaf_name = name.rpartition(".")
+        piece_names = manager.packed_modules_mapping.get(leaf_name, [leaf_name])
+        output_sizes: list[Any] = [getattr(base_layer, "output_size", None)]
+        if len(piece_names) > 1 and hasattr(base_layer, "total_num_kv_heads"):
+            output_sizes = [base_layer.total_num_heads * base_layer.head_size] + 2 * [
+                base_layer.total_num_kv_heads * base_layer.head_size
+            ]
+        elif len(piece_names) > 1:
+            output_sizes = list(getattr(base_layer, "output_sizes", []))
+        sizes_known = hasattr(base_layer, "input_size") and len(piece_names) == len(output_sizes)
+        for i, piece in enumerate(piece_names):
+            sizes[f"{parent_path}.{piece}".lstrip(".")] = (
+                (base_layer.input_size, output_sizes[i]) if sizes_known else None
+            )
     return sizes
 
 
@@ -141,18 +145,18 @@ def run_server() -> None:
 def _note_slots() -> None:
     from vllm.lora.model_manager import LoRAModelManager
 
-    activate = LoRAModelManager.activate_adapter
+    activate_original = LoRAModelManager.activate_adapter
 
-    @functools.wraps(activate)
+    @functools.wraps(activate_original)
     def activate_adapter(self: LoRAModelManager, lora_id: int) -> bool:
-        changed = activate(self, lora_id)
-        if changed:
+        was_activated = activate_original(self, lora_id)
+        if was_activated:
             lora = self._registered_adapters[lora_id]
             layout = getattr(lora, "llmkit_layout", None) or (_widest(lora, self.lora_config.max_lora_rank), 0)
             wrappers: set[Any] = set(self.punica_wrapper_mapping.values())
             for wrapper in wrappers:
                 wrapper.note_slot(self.lora_index_to_id.index(lora_id), *layout)
-        return changed
+        return was_activated
 
     _replace(LoRAModelManager, activate_adapter=activate_adapter)
 
@@ -161,8 +165,8 @@ def _widest(lora: Any, limit: int) -> int:
     """The largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
     ranks = [limit]
     for weights in lora.loras.values():
-        parts = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
-        ranks += [part.shape[-2] for part in parts if part is not None]
+        matrices = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
+        ranks += [matrix.shape[-2] for matrix in matrices if matrix is not None]
     return max(ranks[1:], default=limit)
 
 
@@ -274,10 +278,10 @@ def _gpu_wrapper() -> type:
             self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float, **kwargs: Any
         ) -> None:
             latents = torch.empty((1, x.size(0), lora_b_stacked.size(-1)), dtype=torch.float32, device=x.device)
-            where = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
-            lora_shrink(x, [lora_a_stacked], latents, *where, scale)
+            kernel_meta = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
+            lora_shrink(x, [lora_a_stacked], latents, *kernel_meta, scale)
             latents = self.gates.apply(latents, self._sampler_indices[: x.size(0)])
-            lora_expand(latents, [lora_b_stacked], y, *where, add_inputs=True)
+            lora_expand(latents, [lora_b_stacked], y, *kernel_meta, add_inputs=True)
 
     return GatedPunicaGPU
 
@@ -286,12 +290,12 @@ def _sum_latents() -> None:
     from vllm.distributed import tensor_model_parallel_all_reduce
     from vllm.lora.layers import RowParallelLinearWithLoRA
 
-    alone = RowParallelLinearWithLoRA.apply
+    apply_original = RowParallelLinearWithLoRA.apply
 
-    @functools.wraps(alone)
+    @functools.wraps(apply_original)
     def apply(self: RowParallelLinearWithLoRA, x: Any, bias: Any = None) -> Any:
         if self.tp_size == 1:
-            return alone(self, x, bias)
+            return apply_original(self, x, bias)
         output = self._get_quant_method().apply(self.base_layer, x, bias)
         self.punica_wrapper.add_lora_linear(
             output.flatten(0, -2),
@@ -313,23 +317,29 @@ def _key_by_content() -> None:
 
     from llmkit.serving.adapter import fingerprint
 
-    keys, add = kv_cache_utils._gen_lora_extra_hash_keys, EngineCore.add_lora
-    content: dict[int, str] = {}
+    keys_original, add_original = kv_cache_utils._gen_lora_extra_hash_keys, EngineCore.add_lora
+    content_by_id: dict[int, str] = {}
 
-    @functools.wraps(add)
+    @functools.wraps(add_original)
     def add_lora(self: EngineCore, lora_request: Any) -> bool:
-        done = add(self, lora_request)
-        content[lora_request.lora_int_id] = fingerprint(lora_request.lora_path)
-        return done
+        was_added = add_original(self, lora_request)
+        content_by_id[lora_request.lora_int_id] = fingerprint(lora_request.lora_path)
+        return was_added
 
-    @functools.wraps(keys)
+    @functools.wraps(keys_original)
     def extra_keys(request: Any) -> list[Any]:
-        lora = request.lora_request
-        if not lora:
-            return keys(request)
-        if lora.lora_int_id not in content:
-            content[lora.lora_int_id] = fingerprint(lora.lora_path)
-        return [("lora", lora.lora_name, f"{lora.lora_path}#{content[lora.lora_int_id]}")]
+        request_adapter = request.lora_request
+        if not request_adapter:
+            return keys_original(request)
+        if request_adapter.lora_int_id not in content_by_id:
+            content_by_id[request_adapter.lora_int_id] = fingerprint(request_adapter.lora_path)
+        return [
+            (
+                "lora",
+                request_adapter.lora_name,
+                f"{request_adapter.lora_path}#{content_by_id[request_adapter.lora_int_id]}",
+            )
+        ]
 
     _replace(EngineCore, add_lora=add_lora)
     _replace(kv_cache_utils, _gen_lora_extra_hash_keys=extra_keys)
@@ -343,13 +353,13 @@ def _compile_apart() -> None:
 
     from llmkit.serving.adapter import fingerprint
 
-    original = VllmConfig.compute_hash
+    hash_original = VllmConfig.compute_hash
 
-    @functools.wraps(original)
+    @functools.wraps(hash_original)
     def compute_hash(self: VllmConfig, *args: Any, **kwargs: Any) -> str:
-        folder, theirs = os.environ.get(FALLBACK_ADAPTER), original(self, *args, **kwargs)
+        folder, vllm_hash = os.environ.get(FALLBACK_ADAPTER), hash_original(self, *args, **kwargs)
         built_in = fingerprint(folder) if folder else ""
-        return hashlib.sha256(f"{theirs} llmkit {built_in}".encode()).hexdigest()[: len(theirs)]
+        return hashlib.sha256(f"{vllm_hash} llmkit {built_in}".encode()).hexdigest()[: len(vllm_hash)]
 
     _replace(VllmConfig, compute_hash=compute_hash)
 
@@ -367,9 +377,9 @@ def _build_in() -> None:
         Base.load_weights,
         Base._decorate_cls_for_torch_compile,
     )
-    make_mapper, load, decorate = originals
+    mapper_original, load_original, decorate_original = originals
 
-    @functools.wraps(make_mapper)
+    @functools.wraps(mapper_original)
     def build_in_first(self: Any) -> None:
         self.llmkit_adapted = set()
         if folder := os.environ.get(FALLBACK_ADAPTER):
@@ -378,19 +388,19 @@ def _build_in() -> None:
             adapter = AdapterWeights.read(folder)
             adapter.check(linears(self.config))
             self.llmkit_adapted = build_in(self.model, adapter)
-        make_mapper(self)
+        mapper_original(self)
 
-    @functools.wraps(load)
+    @functools.wraps(load_original)
     def load_weights(self: Any, weights: Any) -> set[str]:
-        loaded: set[str] = load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+        loaded: set[str] = load_original(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
         return loaded
 
-    @functools.wraps(decorate)
+    @functools.wraps(decorate_original)
     def decorate_for_vllm(self: Any, cls: Any, *args: Any, **kwargs: Any) -> None:
-        own = cls.__init__
-        decorate(self, cls, *args, **kwargs)
-        if cls.__init__ is not own:  # else it was decorated before
-            cls.__init__ = usable_outside(own, cls.__init__, get_current_vllm_config_or_none)
+        init_before = cls.__init__
+        decorate_original(self, cls, *args, **kwargs)
+        if cls.__init__ is not init_before:  # else it was decorated before
+            cls.__init__ = usable_outside(init_before, cls.__init__, get_current_vllm_config_or_none)
 
     _replace(Base, _create_hf_to_vllm_mapper=build_in_first, load_weights=load_weights)
     _replace(Base, _decorate_cls_for_torch_compile=decorate_for_vllm)

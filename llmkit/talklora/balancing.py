@@ -63,10 +63,10 @@ def watch(model: nn.Module, current: ForwardPass) -> None:
 
 def unwatch(model: nn.Module) -> None:
     """Takes the hook off. It is found by its type, because a copy of a model has the hook but no handle to it."""
-    for key, hook in list(model._forward_pre_hooks.items()):
+    for hook_key, hook in list(model._forward_pre_hooks.items()):
         if isinstance(hook, PassHook):
-            del model._forward_pre_hooks[key]
-            model._forward_pre_hooks_with_kwargs.pop(key, None)
+            del model._forward_pre_hooks[hook_key]
+            model._forward_pre_hooks_with_kwargs.pop(hook_key, None)
 
 
 def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
@@ -75,7 +75,9 @@ def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
     P is the mean of the router's probabilities p (..., n) over real tokens, f that of the gates, held constant.
     mask (...) is 1 for a real token; None: all are real.
     """
-    weight = torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.device, p.dtype)
-    weight = (weight / weight.sum().clamp(min=1)).flatten()
-    P, f = weight @ p.flatten(0, -2), weight @ gate.detach().flatten(0, -2)  # (n,) each
+    token_weight = (
+        torch.ones(p.shape[:-1], dtype=p.dtype, device=p.device) if mask is None else mask.to(p.device, p.dtype)
+    )
+    token_weight = (token_weight / token_weight.sum().clamp(min=1)).flatten()
+    P, f = token_weight @ p.flatten(0, -2), token_weight @ gate.detach().flatten(0, -2)  # (n,) each
     return p.shape[-1] * (f @ P)

@@ -62,20 +62,23 @@ def _fold_layer(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: 
         key = f"{ROOT}{path}.talklora_{name}.weight"
         if wanted and key not in state_dict:
             raise ValueError(f"{key} is missing")
-        return state_dict[key].to(wide) if wanted else None
+        return state_dict[key].to(wide_dtype) if wanted else None
 
     A = state_dict[f"{ROOT}{path}.talklora_A.weight"]
-    dtype, wide = A.dtype, torch.promote_types(A.dtype, torch.float32)
+    dtype, wide_dtype = A.dtype, torch.promote_types(A.dtype, torch.float32)
     n = config.num_experts
     W = get("router", config.has_router)
-    rows = latent_map(config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide)) @ A.to(wide)
+    folded_rows = latent_map(
+        config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide_dtype)
+    ) @ A.to(wide_dtype)
     if W is None:
-        rows = torch.cat([rows, rows.new_zeros(n, rows.shape[1])])  # equal logits: every gate is 1/n
+        # Equal logits: every gate is 1/n
+        folded_rows = torch.cat([folded_rows, folded_rows.new_zeros(n, folded_rows.shape[1])])
     elif config.router_input == "input":
-        rows = torch.cat([rows, W])
+        folded_rows = torch.cat([folded_rows, W])
     B = find_shared(state_dict, path, A.shape[1]) if config.share_B else state_dict[f"{ROOT}{path}.talklora_B.weight"]
     B = torch.cat([B, B.new_zeros(B.shape[0], n)], dim=1)
-    return FoldedLayer(rows.to(dtype).contiguous(), B.contiguous(), config.scale)
+    return FoldedLayer(folded_rows.to(dtype).contiguous(), B.contiguous(), config.scale)
 
 
 class AdapterError(ValueError):
@@ -89,10 +92,10 @@ def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]
     if not settings.is_file():
         raise AdapterError(f"{folder} has no adapter_config.json: it is not a PEFT adapter")
     if not weights.is_file():
-        pickled = (folder / "adapter_model.bin").exists()
+        has_pickle = (folder / "adapter_model.bin").exists()
         raise AdapterError(
             f"{folder} has no adapter_model.safetensors"
-            + (": adapter_model.bin is a pickle, which can run code, and is not read" if pickled else "")
+            + (": adapter_model.bin is a pickle, which can run code, and is not read" if has_pickle else "")
         )
     try:
         fields = json.loads(settings.read_text(encoding="utf-8"))
@@ -101,8 +104,8 @@ def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]
         raise AdapterError(f"{folder} is damaged: {error}") from error
     if fields.get("peft_type") != NAME:
         raise AdapterError(f"{folder} is a {fields.get('peft_type')} adapter, not {NAME}")
-    known = {field.name for field in dataclasses.fields(TalkLoraConfig)}
-    return TalkLoraConfig(**{key: value for key, value in fields.items() if key in known}), state_dict
+    known_fields = {field.name for field in dataclasses.fields(TalkLoraConfig)}
+    return TalkLoraConfig(**{key: value for key, value in fields.items() if key in known_fields}), state_dict
 
 
 @torch.no_grad()
@@ -122,19 +125,22 @@ def static_lora(
     }
     config = cast("TalkLoraConfig", tuner.peft_config[adapter_name])
     batches = list(batches)
-    training = model.training
+    was_training = model.training
     model.eval()
     with Telemetry(model, adapter_name) as telemetry:
         for batch in batches:
             model(**batch)
-    loads = {path: row["load"] for path, row in telemetry.report().items() if "load" in row}
-    static = {path: _static(layer, loads.get(path), adapter_name) for path, layer in layers.items()}
-    errors = _static_errors(model, layers, static, batches, adapter_name)
-    model.train(training)
-    _write_lora(Path(folder), static, config, errors)
-    mean = sum(errors.values()) / len(errors)
+    mean_gates = {
+        path: layer_report["load"] for path, layer_report in telemetry.report().items() if "load" in layer_report
+    }
+    static_weights = {path: _static(layer, mean_gates.get(path), adapter_name) for path, layer in layers.items()}
+    errors = _static_errors(model, layers, static_weights, batches, adapter_name)
+    model.train(was_training)
+    _write_lora(Path(folder), static_weights, config, errors)
+    mean_error = sum(errors.values()) / len(errors)
     warnings.warn(
-        f"gates replaced by their means: the adapter's output changes by {mean:.0%} (mean over {len(errors)} modules)",
+        f"gates replaced by their means: the adapter's output changes by {mean_error:.0%} "
+        f"(mean over {len(errors)} modules)",
         stacklevel=2,
     )
     return errors
@@ -155,7 +161,7 @@ def _static_errors(
     batches: list[Mapping[str, Tensor]],
     name: str,
 ) -> dict[str, float]:
-    sums = {path: [0.0, 0.0] for path in layers}
+    squared_sums = {path: [0.0, 0.0] for path in layers}
 
     def measure(path: str, layer: TalkLoraLayer, args: tuple[Any, ...], output: Tensor) -> None:
         x = args[0].to(static[path][0].dtype)
@@ -163,15 +169,15 @@ def _static_errors(
         keep = layer.current.mask_of(exact)
         if keep is not None:
             exact, approximate = exact * keep[..., None], approximate * keep[..., None]
-        sums[path][0] += (approximate - exact).square().sum().item()
-        sums[path][1] += exact.square().sum().item()
+        squared_sums[path][0] += (approximate - exact).square().sum().item()
+        squared_sums[path][1] += exact.square().sum().item()
 
     hooks = [cast("nn.Module", layer).register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
     for batch in batches:
         model(**batch)
     for hook in hooks:
         hook.remove()
-    return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in sums.items()}
+    return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in squared_sums.items()}
 
 
 def _write_lora(

@@ -10,9 +10,9 @@ What runs when:
     delta             gradients, or training         A, then `_gated_features`, then B
                       inference                      all before the gates is one product with `folded_rows`, then B
 
-`_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right by
-construction. A fused kernel takes its place as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and the
-router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
+`_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right
+by construction. A fused kernel replaces it as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and
+the router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
 from __future__ import annotations
@@ -170,20 +170,22 @@ class TalkLoraLayer(BaseTunerLayer):
 
     def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
-        wide = torch.promote_types(h.dtype, torch.float32)
+        wide_dtype = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
-            h = h.to(wide)
+            h = h.to(wide_dtype)
             z = h @ self._latent_map(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
-                z = torch.cat([z, x.to(wide) @ W.to(wide).T], dim=-1)
+                z = torch.cat([z, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
             return self._apply_gates(z, adapter_name)
 
     def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
         """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
-        small = {key: None if w is None else w.to(like.dtype) for key, w in self.weights(adapter_name).items()}
+        small_weights = {
+            key: None if weight is None else weight.to(like.dtype) for key, weight in self.weights(adapter_name).items()
+        }
         # The scale sits in this small map: per token it would be one more tensor to keep.
-        return latent_map(config, **small, like=like, scale=config.feature_scale)
+        return latent_map(config, **small_weights, like=like, scale=config.feature_scale)
 
     def _input_router(self, adapter_name: str) -> Tensor | None:
         """W_g (n, d) where the router reads the layer's input instead of its latents."""
@@ -206,10 +208,10 @@ class TalkLoraLayer(BaseTunerLayer):
     def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
         p = torch.softmax(logits, dim=-1)
-        kept = keep_largest(p, config.top_k)
+        kept_gates = keep_largest(p, config.top_k)
         if self.training and config.balance_coef:
-            self.current.add(config.balance_coef, p, kept)
-        gate = mix_gates(config, kept, C)
+            self.current.add(config.balance_coef, p, kept_gates)
+        gate = mix_gates(config, kept_gates, C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:
@@ -233,18 +235,18 @@ class TalkLoraLayer(BaseTunerLayer):
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
         """
-        fold = self.kept_folds.get(adapter_name)
-        if fold is not None and fold.holds():
-            return fold.rows
+        kept_fold = self.kept_folds.get(adapter_name)
+        if kept_fold is not None and kept_fold.holds():
+            return kept_fold.rows
         modules = self._modules_before_B(adapter_name)
         with torch.no_grad():
             A = self.talklora_A[adapter_name].weight
-            rows = self._latent_map(adapter_name, A) @ A
+            folded = self._latent_map(adapter_name, A) @ A
             if (W := self._input_router(adapter_name)) is not None:
-                rows = torch.cat([rows, W])
+                folded = torch.cat([folded, W])
         if all(isinstance(module.weight, nn.Parameter) for module in modules if module._parameters):
-            self.kept_folds[adapter_name] = KeptFold(rows, modules)  # else torch.func lent the layer other weights
-        return rows
+            self.kept_folds[adapter_name] = KeptFold(folded, modules)  # else torch.func lent the layer other weights
+        return folded
 
     # ---- merging
 
@@ -280,19 +282,19 @@ class TalkLoraLayer(BaseTunerLayer):
 
     def check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         """Raises what `merge` would raise, so that a model is merged as a whole or not at all."""
-        wanted = self.active_adapters if adapter_names is None else adapter_names
-        names = [name for name in wanted if name in self.settings and name not in self.merged_adapters]
+        requested = self.active_adapters if adapter_names is None else adapter_names
+        unmerged_names = [name for name in requested if name in self.settings and name not in self.merged_adapters]
         # Only the search for NaNs needs all of the weights.
-        refused = [name for name in names if not self.supports_lora_conversion(name)]
-        if refused or (names and (safe_merge or self.quantization_backend is not None)):
-            self._merged_weight(refused or names, check_finite=True)
+        refused = [name for name in unmerged_names if not self.supports_lora_conversion(name)]
+        if refused or (unmerged_names and (safe_merge or self.quantization_backend is not None)):
+            self._merged_weight(refused or unmerged_names, check_finite=True)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Adds adapters with constant gates (one expert, or no router) to the base weight; refuses others."""
-        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
-        if names:
-            self._base_weight.data = self._merged_weight(names, safe_merge)
-            self.merged_adapters.extend(names)
+        merged_names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
+        if merged_names:
+            self._base_weight.data = self._merged_weight(merged_names, safe_merge)
+            self.merged_adapters.extend(merged_names)
 
     def unmerge(self) -> None:
         if not self.merged:
@@ -333,7 +335,9 @@ class Linear(nn.Module, TalkLoraLayer):
     def _add_by_row(self, result: Tensor, x: Tensor, adapter_names: list[str]) -> Tensor:
         result = result.clone()
         for name in set(adapter_names) & set(self.settings):
-            rows = torch.tensor([i for i, wanted in enumerate(adapter_names) if wanted == name], device=x.device)
+            rows = torch.tensor(
+                [row for row, row_adapter in enumerate(adapter_names) if row_adapter == name], device=x.device
+            )
             result[rows] += self.delta(x[rows], name).to(result.device, result.dtype)
         return result
 

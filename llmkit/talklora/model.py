@@ -51,9 +51,13 @@ class TalkLoraModel(BaseTuner):
             self.talklora_B = cast("Parts[Parts[nn.Linear]]", nn.ModuleDict())
             self._loaded_B = {}
         # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
-        flags = [(p, p.requires_grad) for name, p in self._shared_parameters() if name != adapter_name]
+        earlier_flags = [
+            (parameter, parameter.requires_grad)
+            for name, parameter in self._shared_parameters()
+            if name != adapter_name
+        ]
         super().inject_adapter(model, adapter_name, *args, **kwargs)
-        for parameter, flag in flags:
+        for parameter, flag in earlier_flags:
             parameter.requires_grad_(flag)
         if self._config(adapter_name).balance_coef:
             self.watch_passes()
@@ -92,12 +96,17 @@ class TalkLoraModel(BaseTuner):
 
     def _warn_of_names(self) -> None:
         paths = [path.split(".") for path, _ in self.model.named_modules()]
-        ours = ("modules_to_save", *TalkLoraLayer.adapter_layer_names)  # what stands below is called like adapters
-        words = {word for path in paths if not set(path) & set(ours) for word in path} | set(ours)
-        if len(self.peft_config) > 1 and (wrong := sorted(words & set(self.peft_config))):
+        # Whatever is below these is named after adapters.
+        adapter_words = (
+            "modules_to_save",
+            *TalkLoraLayer.adapter_layer_names,
+        )
+        module_words = {word for path in paths if not set(path) & set(adapter_words) for word in path}
+        module_words |= set(adapter_words)
+        if len(self.peft_config) > 1 and (clashing_names := sorted(module_words & set(self.peft_config))):
             warnings.warn(
-                f"an adapter is called {', '.join(wrong)}, as a module of this model is: the others cannot be saved "
-                "beside it, because PEFT would leave out what is in that module",
+                f"an adapter is called {', '.join(clashing_names)}, as a module of this model is: the others cannot be "
+                "saved beside it, because PEFT would leave out what is in that module",
                 stacklevel=2,
             )
 
@@ -110,21 +119,21 @@ class TalkLoraModel(BaseTuner):
         state_dict: dict[str, Tensor],
         unwanted_adapter_names: list[str],
     ) -> dict[str, Tensor]:
-        words = {
+        module_words = {
             word
             for path, module in model.named_modules()
             if isinstance(module, AuxiliaryTrainingWrapper)
             or (isinstance(module, TalkLoraLayer) and adapter_name in module.settings)
             for word in (*path.split("."), *TalkLoraLayer.adapter_layer_names)
         }
-        if wrong := sorted(words & set(unwanted_adapter_names)):
+        if clashing_names := sorted(module_words & set(unwanted_adapter_names)):
             raise ValueError(
-                f"adapter {adapter_name!r} cannot be saved beside one called {', '.join(wrong)}: a module has that "
-                "name, and PEFT would leave out its weights. Delete that adapter, or load it under another name"
+                f"adapter {adapter_name!r} cannot be saved beside one called {', '.join(clashing_names)}: a module has "
+                "that name, and PEFT would leave out its weights. Delete that adapter, or load it under another name"
             )
-        found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
-        places = _places_of_shared(model, adapter_name)
-        return {places.get(key, key): tensor for key, tensor in found.items()}
+        saved_tensors = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
+        keys_in_file = _places_of_shared(model, adapter_name)
+        return {keys_in_file.get(key, key): tensor for key, tensor in saved_tensors.items()}
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
@@ -132,8 +141,8 @@ class TalkLoraModel(BaseTuner):
     ) -> dict[str, Tensor]:
         settings = cast("TalkLoraConfig", config)
         if not settings.has_router:  # files of before held a router and C that one expert never used
-            unused = (".talklora_router.weight", ".talklora_C.weight")
-            state_dict = {key: tensor for key, tensor in state_dict.items() if not key.endswith(unused)}
+            unused_suffixes = (".talklora_router.weight", ".talklora_C.weight")
+            state_dict = {key: tensor for key, tensor in state_dict.items() if not key.endswith(unused_suffixes)}
         if settings.share_B:
             state_dict = _shared_to_model(model, adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
@@ -191,8 +200,13 @@ class TalkLoraModel(BaseTuner):
         if not autocast_adapter_dtype:
             return
         # What PEFT does not visit: the shared B, and buffers, which is what a frozen C is.
-        frozen = [b for layer in self._layers(adapter_name).values() for b in layer.talklora_C.buffers()]
-        for tensor in (*(p for name, p in self._shared_parameters() if name == adapter_name), *frozen):
+        frozen_buffers = [
+            buffer for layer in self._layers(adapter_name).values() for buffer in layer.talklora_C.buffers()
+        ]
+        for tensor in (
+            *(parameter for name, parameter in self._shared_parameters() if name == adapter_name),
+            *frozen_buffers,
+        ):
             if tensor.dtype in (torch.float16, torch.bfloat16):
                 tensor.data = tensor.data.float()
 
@@ -248,24 +262,24 @@ class TalkLoraModel(BaseTuner):
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         """Passes `adapter_names`, one for each row ("__base__": none), to all that an adapter replaced."""
-        names = kwargs.get("adapter_names")
-        if names is None:
+        row_adapters = kwargs.get("adapter_names")
+        if row_adapters is None:
             yield
             return
         if self.training:
             raise ValueError("Cannot pass `adapter_names` when the model is in training mode.")
-        unknown = sorted(set(names) - set(self.peft_config) - {BASE})
-        if unknown:
+        unknown_names = sorted(set(row_adapters) - set(self.peft_config) - {BASE})
+        if unknown_names:
             raise ValueError(
-                f"Trying to infer with non-existing adapter(s): {', '.join(unknown)} (loaded: "
+                f"Trying to infer with non-existing adapter(s): {', '.join(unknown_names)} (loaded: "
                 f"{', '.join(self.peft_config)})"
             )
         beams = kwargs.get("num_beams") or 1
-        adapted = (TalkLoraLayer, AuxiliaryTrainingWrapper)  # the second holds `modules_to_save`
+        adapted_types = (TalkLoraLayer, AuxiliaryTrainingWrapper)  # the second holds `modules_to_save`
         hooks = [
-            module.register_forward_pre_hook(partial(_pass_names, list(names), beams), with_kwargs=True)
+            module.register_forward_pre_hook(partial(_pass_names, list(row_adapters), beams), with_kwargs=True)
             for module in self.modules()
-            if isinstance(module, adapted)
+            if isinstance(module, adapted_types)
         ]
         try:
             yield
@@ -301,43 +315,46 @@ def _tuner_of(model: nn.Module) -> tuple[str, TalkLoraModel | None]:
 
 def _places_of_shared(model: nn.Module, adapter_name: str) -> dict[str, str]:
     """For each shared B, its key in the model: what that would be in the first layer that uses it."""
-    root, tuner = _tuner_of(model)
+    tuner_path, tuner = _tuner_of(model)
     if tuner is None or adapter_name not in tuner.talklora_B:
         return {}
-    groups = {id(module): group for group, module in tuner.talklora_B[adapter_name].items()}
-    places: dict[str, str] = {}
+    group_of_module = {id(module): group for group, module in tuner.talklora_B[adapter_name].items()}
+    keys_in_file: dict[str, str] = {}
     for path, layer in tuner._layers(adapter_name).items():
-        group = groups[id(layer.up(adapter_name))]
-        key = f"{root}talklora_B.{adapter_name}.{group}.weight"
-        places.setdefault(key, f"{root}model.{path}.talklora_B.{adapter_name}.weight")
-    return places
+        group = group_of_module[id(layer.up(adapter_name))]
+        key = f"{tuner_path}talklora_B.{adapter_name}.{group}.weight"
+        keys_in_file.setdefault(key, f"{tuner_path}model.{path}.talklora_B.{adapter_name}.weight")
+    return keys_in_file
 
 
 def _shared_to_model(model: nn.Module, adapter_name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A file's tensors, with every shared B under its key in the model instead of that in the file."""
-    root, tuner = _tuner_of(model)
+    tuner_path, tuner = _tuner_of(model)
     if tuner is None or adapter_name not in tuner.talklora_B:
         return dict(state_dict)
     layers, groups = tuner._layers(adapter_name), tuner.talklora_B[adapter_name]
-    names = {id(module): group for group, module in groups.items()}
-    result = {key: tensor for key, tensor in state_dict.items() if not (key.endswith(B_SUFFIX) or is_old(key))}
-    for key in state_dict.keys() - result.keys():
+    group_of_module = {id(module): group for group, module in groups.items()}
+    renamed = {key: tensor for key, tensor in state_dict.items() if not (key.endswith(B_SUFFIX) or is_old(key))}
+    for key in state_dict.keys() - renamed.keys():
         path = key.removeprefix(ROOT).removesuffix(B_SUFFIX)
         if path in layers:
-            group = names[id(layers[path].up(adapter_name))]
+            group = group_of_module[id(layers[path].up(adapter_name))]
         elif (A := state_dict.get(f"{ROOT}{path}.talklora_A.weight")) is not None:  # that layer is not in this model
             group = share_group(path, A.shape[1], state_dict[key].shape[0])
         else:
             continue
-        result[f"{root}talklora_B.{adapter_name}.{group}.weight" if group in groups else key] = state_dict[key]
+        renamed[f"{tuner_path}talklora_B.{adapter_name}.{group}.weight" if group in groups else key] = state_dict[key]
     for path, layer in layers.items():
-        target = f"{root}talklora_B.{adapter_name}.{names[id(layer.up(adapter_name))]}.weight"
-        if target not in result and (old := old_key(state_dict, path, layer.in_features, layer.out_features)):
-            result[target] = state_dict[old].clone()  # of old, one B may have belonged to what are two groups now
-    loaded = tuner._loaded_B[adapter_name] = {}
+        model_key = f"{tuner_path}talklora_B.{adapter_name}.{group_of_module[id(layer.up(adapter_name))]}.weight"
+        if model_key not in renamed and (
+            old_file_key := old_key(state_dict, path, layer.in_features, layer.out_features)
+        ):
+            # A copy, because in an old file one B may belong to two groups of today.
+            renamed[model_key] = state_dict[old_file_key].clone()
+    loaded_tensors = tuner._loaded_B[adapter_name] = {}
     for group, module in groups.items():
-        if (tensor := result.get(f"{root}talklora_B.{adapter_name}.{group}.weight")) is not None:
-            loaded[group] = tensor
+        if (tensor := renamed.get(f"{tuner_path}talklora_B.{adapter_name}.{group}.weight")) is not None:
+            loaded_tensors[group] = tensor
             if module.weight.is_meta:  # as the weights of a base on the disk are, beside which PEFT would copy nothing
                 module.weight = nn.Parameter(torch.empty_like(tensor), requires_grad=module.weight.requires_grad)
-    return result
+    return renamed

@@ -33,14 +33,16 @@ class _Sums:
 
     def add(self, gate: Tensor, mask: Tensor | None) -> None:
         gate = gate.detach().float()
-        keep = torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
-        self.tokens += keep.sum()
-        self.load += (gate * keep[..., None]).flatten(0, -2).sum(0)
-        self.entropy += (torch.special.entr(gate).sum(-1) * keep).sum()
+        real_tokens = (
+            torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
+        )
+        self.tokens += real_tokens.sum()
+        self.load += (gate * real_tokens[..., None]).flatten(0, -2).sum(0)
+        self.entropy += (torch.special.entr(gate).sum(-1) * real_tokens).sum()
         if gate.dim() > 2:
-            top, both = gate.argmax(-1), keep[..., 1:] * keep[..., :-1]
-            self.switches += ((top[..., 1:] != top[..., :-1]) * both).sum()
-            self.pairs += both.sum()
+            top_experts, both_real = gate.argmax(-1), real_tokens[..., 1:] * real_tokens[..., :-1]
+            self.switches += ((top_experts[..., 1:] != top_experts[..., :-1]) * both_real).sum()
+            self.pairs += both_real.sum()
 
 
 class Telemetry:
@@ -90,10 +92,13 @@ class Telemetry:
         sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share of C's
         squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces.
         """
-        layers = {path: self._row(layer) for path, layer in self._layers.items()}
-        numbers = [key for key, value in next(iter(layers.values())).items() if isinstance(value, float)]
-        means = {key: sum(row[key] for row in layers.values() if key in row) / len(layers) for key in numbers}
-        return {**layers, "model": means}
+        layer_reports = {path: self._row(layer) for path, layer in self._layers.items()}
+        number_keys = [key for key, value in next(iter(layer_reports.values())).items() if isinstance(value, float)]
+        means = {
+            key: sum(row[key] for row in layer_reports.values() if key in row) / len(layer_reports)
+            for key in number_keys
+        }
+        return {**layer_reports, "model": means}
 
     @torch.no_grad()
     def _row(self, layer: TalkLoraLayer) -> dict[str, Any]:
@@ -118,18 +123,18 @@ def _routing(sums: _Sums | None) -> dict[str, Any]:
     if sums is None or not sums.tokens.item():
         return {}
     load, tokens = sums.load / sums.tokens, sums.tokens
-    n, spread = load.numel(), torch.special.entr(load).sum().item()
-    top = math.log(n) or 1.0
+    experts, load_entropy = load.numel(), torch.special.entr(load).sum().item()
+    largest_entropy = math.log(experts) or 1.0
     mean_entropy = (sums.entropy / tokens).item()
     row = {
         "load": load.tolist(),
-        "entropy": mean_entropy / top,
-        "load_entropy": spread / top,
-        "effective_experts": math.exp(spread),
+        "entropy": mean_entropy / largest_entropy,
+        "load_entropy": load_entropy / largest_entropy,
+        "effective_experts": math.exp(load_entropy),
         "max_load": load.max().item(),
         "cv2": (load.var(unbiased=False) / load.mean() ** 2).item(),
-        "kl": math.log(n) - spread,
-        "information": spread - mean_entropy,
+        "kl": math.log(experts) - load_entropy,
+        "information": load_entropy - mean_entropy,
     }
     if sums.pairs.item():
         row["switch_rate"] = (sums.switches / sums.pairs).item()
@@ -152,9 +157,9 @@ def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
         row["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
     if config.num_experts > 1 and not config.share_A:
         bases = [torch.linalg.qr(block.T)[0] for block in A.chunk(config.num_experts)]  # (d, m) each
-        pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
-        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in pairs]
-        row["overlap"] = (sum(cosines) / len(pairs)).item()
+        expert_pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
+        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in expert_pairs]
+        row["overlap"] = (sum(cosines) / len(expert_pairs)).item()
     return row
 
 
@@ -162,12 +167,12 @@ def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
     """Loads as a picture: one row for each layer, one column for each expert."""
     from matplotlib.figure import Figure
 
-    rows = {name: row["load"] for name, row in report.items() if "load" in row}
-    figure = Figure(figsize=(6, max(2.0, 0.16 * len(rows))), layout="constrained")
+    load_rows = {name: row["load"] for name, row in report.items() if "load" in row}
+    figure = Figure(figsize=(6, max(2.0, 0.16 * len(load_rows))), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(list(rows.values()), aspect="auto", cmap="viridis", vmin=0)
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
-    axes.set_xticks(range(len(next(iter(rows.values())))))
+    image = axes.imshow(list(load_rows.values()), aspect="auto", cmap="viridis", vmin=0)
+    axes.set_yticks(range(len(load_rows)), list(load_rows), fontsize=5)
+    axes.set_xticks(range(len(next(iter(load_rows.values())))))
     axes.set_xlabel("expert")
     figure.colorbar(image, label="mean gate")
     figure.savefig(path, dpi=110)
