@@ -26,17 +26,18 @@ def _template(name: str) -> Template:
 
 
 def prompt_names() -> list[str]:
-    """Every shipped prompt, as `folder/name-vN`."""
+    """Returns every shipped prompt, as `folder/name-vN`."""
     folder = shipped("prompts")
     return sorted(str(p.relative_to(folder).with_suffix("")).replace("\\", "/") for p in folder.rglob("*.md"))
 
 
 def render(name: str, **values: Any) -> str:
-    """The prompt `name` with its values filled in. A value is inserted as it is: it is never itself a template."""
+    """Returns the prompt `name` with its values filled in. A value is inserted as it is: it is never itself a
+    template."""
     return _template(name).render(values) if values else _fixed(name)
 
 
 @cache
 def _fixed(name: str) -> str:
-    """A prompt without values: the same in every question."""
+    """Returns a prompt without values: the same in every question."""
     return _template(name).render()

@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """At most three of `names` that look like `name`, best first."""
+    """Returns at most three of `names` that look like `name`, best first."""
     name_by_lower = {candidate.lower(): candidate for candidate in names}
     return [name_by_lower[match] for match in difflib.get_close_matches(name.lower(), name_by_lower, n=3, cutoff=0.5)]
 
 
 def unknown(noun: str, name: str, names: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest valid ones."""
+    """Creates the error for a name that does not exist, with the nearest valid ones."""
     names = sorted(names)
     close_names = nearest(name, names)
     hint = (

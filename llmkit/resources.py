@@ -10,13 +10,14 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str) -> Path:
-    """The folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside it."""
+    """Returns the folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside
+    it."""
     packaged_folder = _PACKAGE / f"_{kind}"
     return packaged_folder if packaged_folder.is_dir() else _PACKAGE.parent / kind
 
 
 def cache_dir() -> Path:
-    """The user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
+    """Returns the user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
     if chosen_folder := os.environ.get("LLMKIT_CACHE"):
         return Path(chosen_folder).expanduser()
     if sys.platform == "darwin":

@@ -38,14 +38,15 @@ _parameters: set[str] = set()
 
 
 def remember(secret: str | None) -> None:
-    """Have `scrub` remove this value from now on: wherever it stands, or, where it may be an ordinary word, behind
-    `Bearer` and `Basic` only."""
+    """Makes `scrub` remove this value from now on: everywhere or, if it may be an ordinary word, after `Bearer` and
+    `Basic` only."""
     if secret and secret != "EMPTY":
         _carried.add(secret)
 
 
 def scrub(text: str) -> str:
-    """`text` without remembered secrets, values of environment variables named like keys, or what looks like a key.
+    """Returns `text` without remembered secrets, values of environment variables named like keys, or what looks like a
+    key.
 
     >>> scrub("see https://me:pass@host/v1?api_key=abc&x=1")
     'see https://***@host/v1?api_key=***&x=1'
@@ -54,14 +55,13 @@ def scrub(text: str) -> str:
 
 
 def scrubber() -> Callable[[str], str]:
-    """`scrub` for many texts: it looks at the environment once, now."""
+    """Returns `scrub` for many texts, which reads the environment only once."""
     variable_values = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
     return _remover(_carried | variable_values, _carried, _PATTERNS)
 
 
 def scrub_reply(text: str, asked: str) -> str:
-    """Returns what a server said, without the keys that it was sent. What stands in `asked`, the user's own text,
-    stays.
+    """Returns a server's reply without the keys that it was sent. Words of `asked`, the user's own text, stay.
 
     A server knows nothing of this process's environment, so its variables are no secrets here.
     """
@@ -69,8 +69,8 @@ def scrub_reply(text: str, asked: str) -> str:
 
 
 def value_scrubber() -> Callable[[str], str]:
-    """`scrubber` for the values of a file. A value that is a secret as a whole stays: it is a setting or a name, since
-    a secret is only ever said inside a sentence."""
+    """Returns a `scrubber` for the values of a file. A value that is a secret as a whole stays, because it is a setting
+    or a name: a secret only occurs inside a sentence."""
     scrub_text = scrubber()
 
     def scrub_value(value: str) -> str:
@@ -81,8 +81,7 @@ def value_scrubber() -> Callable[[str], str]:
 
 
 def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
-    """JSON values with every text scrubbed, as `value_scrubber` does it. Keys stay, and what stands under those in
-    `keep`."""
+    """Scrubs every text in JSON values, as `value_scrubber` does. Keys stay, and the values of those in `keep`."""
     scrub_text = value_scrubber()
 
     def walk(value: Any) -> Any:
@@ -143,14 +142,15 @@ def _is_ordinary(value: str) -> bool:
 
 @cache
 def _own_words() -> frozenset[str]:
-    """Every word of llmkit's code, prompts and recipes: whatever it writes by itself stands there."""
+    """Collects every word of llmkit's code, prompts and recipes, which contain whatever it writes by itself."""
     files = [*Path(__file__).parent.rglob("*.py")]
     files += [*shipped("prompts").rglob("*.md"), *shipped("recipes").rglob("*.yaml")]
     return frozenset(word.strip(".-") for file in files for word in _WORD.findall(file.read_text(encoding="utf-8")))
 
 
 def remember_address(url: str) -> None:
-    """Have `scrub` remove what an address can carry a key in: user and password, and every value of its query."""
+    """Makes `scrub` remove the parts of an address that can carry a key: user and password, and every value of its
+    query."""
     after_scheme = url.partition("://")[2]
     user, _, password = after_scheme.rpartition("@")[0].partition(":")
     if "/" not in user:  # else the @ stands in the path
@@ -168,13 +168,13 @@ def remember_address(url: str) -> None:
 
 
 def remember_addresses(text: str) -> None:
-    """`remember_address` of all addresses in a text, such as a recipe with its comments."""
+    """Calls `remember_address` for all addresses in a text, such as a recipe with its comments."""
     for url in re.findall(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+", text):
         remember_address(url.rstrip(".,;)]}"))
 
 
 def public_url(url: str) -> str:
-    """The address without user, password, query and fragment, which it remembers as secrets.
+    """Returns the address without user, password, query and fragment, and remembers these as secrets.
 
     >>> public_url("https://me:pass@host:8000/v1/?key=abc")
     'https://host:8000/v1'

@@ -115,7 +115,8 @@ class Usage:
 
     @classmethod
     def reported(cls, *counts: Any) -> Usage:
-        """Prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes 0.
+        """Reads prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes
+        0.
 
         >>> Usage.reported(12, float("nan"), 1e30)
         Usage(prompt=12, completion=0, cached=0)

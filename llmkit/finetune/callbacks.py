@@ -18,7 +18,7 @@ _EVERY = 10.0  # seconds between two plain lines
 
 
 def peak_memory_gib() -> float:
-    """The most memory held so far: of the GPU where there is one, else of this process. In GiB."""
+    """Returns the most memory held so far, in GiB: of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**30, 2)
     import resource
@@ -47,7 +47,7 @@ class Reporter(TrainerCallback, ExportableState):
         self._bar: Any = None
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint's trainer_state.json keeps: the seconds of training that led to it."""
+        """Returns the entry in a checkpoint's trainer_state.json: the seconds of training that led to it."""
         seconds_spent = 0.0 if self._began is None else time.monotonic() - self._began
         return {"args": {}, "attributes": {"seconds": self.earlier + seconds_spent}}
 
@@ -83,7 +83,7 @@ class Reporter(TrainerCallback, ExportableState):
             self._print(state.global_step)
 
     def line(self, step: int) -> str:
-        """`step 40/90, loss 0.412, dev 0.507, 431 tokens/s, 2:10 left, 3.1 GiB`."""
+        """Returns the state as `step 40/90, loss 0.412, dev 0.507, 431 tokens/s, 2:10 left, 3.1 GiB`."""
         seconds = max(time.monotonic() - (self._began or 0.0), 1e-9)
         steps_done = step - self.first_step
         parts = [f"step {step}/{self.steps}"]
@@ -116,7 +116,7 @@ class Patience(EarlyStoppingCallback):
 
 
 def mean_loss(history: list[dict[str, Any]], first: int, last: int, mean: float) -> float:
-    """The training loss over all steps, from that of a piece and the log of the pieces before it.
+    """Computes the training loss over all steps from the loss of one part and the log of the parts before it.
 
     `mean` is what transformers gives, over the steps from `first` to `last`. Each logged loss is the mean of the steps
     since the one logged before it.

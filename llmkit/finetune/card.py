@@ -22,7 +22,7 @@ _SHOWN = (
 
 
 def card(recipe: Recipe, metrics: dict[str, Any]) -> str:
-    """README.md with the metadata that hubs read, the results and the whole recipe."""
+    """Writes the text of README.md with the metadata that hubs read, the results and the whole recipe."""
     method, base_model = recipe.finetune.method, metrics["base_model"]
     result_rows = [f"| {title} | {_number(metrics[key])} |" for key, title in _SHOWN if metrics.get(key) is not None]
     registration = "import llmkit.talklora  # registers the method\n" if metrics.get("routing") is not None else ""

@@ -92,13 +92,13 @@ def _check(recipe: Recipe, views: Views) -> None:
 
 
 def _stream(views: Views, groups: list[list[Row]], weights: list[float], wanted: int) -> Iterator[View]:
-    """Epoch after epoch, exactly as many views as are trained on."""
+    """Yields views epoch after epoch, exactly as many as are trained on."""
     epochs = chain.from_iterable(views.epoch(groups, weights, number) for number in count())
     return (view for _, view in zip(range(wanted), epochs, strict=False))
 
 
 def _dev_views(views: Views, groups: list[list[Row]]) -> Iterator[View]:
-    """Dev rows as training shows them: with the same shares of noise and corrections, one view each."""
+    """Yields dev rows as training shows them: with the same shares of noise and corrections, one view each."""
     for row in chain.from_iterable(groups):
         view = views.view(row, _DEV)
         # A second view is for training only: what is evaluated is the noisy one.
@@ -106,7 +106,7 @@ def _dev_views(views: Views, groups: list[list[Row]]) -> Iterator[View]:
 
 
 def _key(recipe: Recipe, model: LocalModel, *content: Any) -> str:
-    """The cache key: everything that can change a token."""
+    """Returns the cache key: everything that can change a token."""
     groups, dev_groups, weights, steps = content
     finetune = recipe.finetune
     facts = [
@@ -143,7 +143,7 @@ def _tokenizer_digest(model: LocalModel) -> str:
 
 
 def _order(tokens: Tokens, steps: int, batch: int, by_length: bool, seed: int) -> list[int]:
-    """Rows of each step. By length, rows move within a window of batches: the same rows, in batches that fit."""
+    """Orders the rows of all steps. By length, rows move only within a window of batches, so that batches fit."""
     rows = list(range(steps * batch))
     if not by_length:
         return rows

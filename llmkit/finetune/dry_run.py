@@ -24,7 +24,7 @@ class Report:
     batches: list[list[list[tuple[str, bool]]]]
 
     def show(self) -> None:
-        """On stdout: the facts, then the batches, learnt tokens in green, masked ones dim."""
+        """Prints on stdout the facts, then the batches, learnt tokens in green, masked ones dim."""
         from rich.text import Text
 
         terminal = console(120)
@@ -115,7 +115,8 @@ def _tokens(tokenizer: Any, row: dict[str, list[int]]) -> list[tuple[str, bool]]
 
 
 def _memory(config: Any, total: int, trainable: int, tokens: int, recipe: Recipe) -> float:
-    """Weights, adapter with gradient and two moments in float32, and activations of one forward pass. In GiB."""
+    """Estimates memory in GiB: weights, adapter with gradient and two moments in float32, activations of one forward
+    pass."""
     from llmkit.finetune.method import torch_dtype
 
     train = recipe.finetune.train
@@ -135,7 +136,7 @@ def _memory(config: Any, total: int, trainable: int, tokens: int, recipe: Recipe
 
 
 def _speed(dtype: Any) -> float:
-    """Floating-point operations a second of this machine, from half a second of matrix products."""
+    """Measures this machine's floating-point operations per second from half a second of matrix products."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

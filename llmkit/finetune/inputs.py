@@ -16,7 +16,7 @@ _NOISE = "the code of the noise"
 
 
 def inputs(recipe: Recipe) -> dict[str, str | None]:
-    """A digest of each of them, under the words that an error has for it. Raises what reading them raises."""
+    """Returns a digest of each input, by the name that an error message gives it. Raises what reading them raises."""
     from llmkit.engines.chat import ChatStyle
     from llmkit.engines.models import locate
 
@@ -34,7 +34,7 @@ def inputs(recipe: Recipe) -> dict[str, str | None]:
 
 
 def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> None:
-    """UsageError where the training in the run folder `path` read something else than what is `found` now.
+    """Raises UsageError if the training in the run folder `path` read other inputs than the current ones, `found`.
 
     Another code of the noise matters only for `going_on`: what is finished stays what it is. A folder without the
     record is older than the record, and is taken as it is.
@@ -53,7 +53,7 @@ def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> No
 
 
 def noise_digest(recipe: Recipe) -> str | None:
-    """24 hex digits of all that decides what noise does to a text, beside the recipe; None for a recipe without noise.
+    """Returns 24 hex digits of everything beside the recipe that decides the noise, or None for a recipe without noise.
 
     That is the code of `llmkit.perturb` with its word lists, the modules of other packages' operators, and the files
     that `file:` and `natural:` name.

@@ -18,14 +18,14 @@ LAUNCH_PRESETS = Path(__file__).parent / "presets"
 
 
 def preset(kind: str, gpus: int) -> Path:
-    """The accelerate configuration of a kind of launch."""
+    """Returns the accelerate configuration of a kind of launch."""
     if kind == "ddp":
         return LAUNCH_PRESETS / ("ddp.yaml" if gpus else "ddp-cpu.yaml")
     return LAUNCH_PRESETS / f"{kind}.yaml"
 
 
 def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: int, port: int) -> list[str]:
-    """The command that starts the workers."""
+    """Builds the command that starts the workers."""
     section = recipe.finetune.launch
     options = ["--config_file", str(preset(section.kind, gpus)), "--num_processes", str(section.num_processes)]
     options += ["--main_process_port", str(port)]
@@ -45,7 +45,7 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
 
 
 def check_launch(recipe: Recipe) -> None:
-    """UsageError where this machine cannot start what the recipe's `finetune.launch` asks for."""
+    """Raises UsageError if this machine cannot start what the recipe's `finetune.launch` asks for."""
     import importlib.util
 
     import torch

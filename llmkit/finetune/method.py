@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> PeftConfig:
-    """The method's PEFT configuration. UsageError for a method, option or module that does not exist."""
+    """Creates the method's PEFT configuration. UsageError for a method, option or module that does not exist."""
     from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
@@ -64,7 +64,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
 
 
 def _common(section: FinetuneSection, accepted: set[str]) -> dict[str, Any]:
-    """The recipe's own fields under the names that the method knows; those it does not know are left out."""
+    """Returns the recipe's own fields under the method's names for them, without those it lacks."""
     targets = section.target_modules
     settings: dict[str, Any] = {
         "r": section.r,
@@ -82,7 +82,7 @@ def _common(section: FinetuneSection, accepted: set[str]) -> dict[str, Any]:
 
 
 def check_targets(targets: tuple[str, ...] | str, model: nn.Module) -> None:
-    """UsageError for target modules that match nothing, with the nearest names of the model."""
+    """Raises UsageError for target modules that match nothing, with the nearest names of the model."""
     if isinstance(targets, str):
         return  # PEFT says itself when a regular expression or `all-linear` matches nothing
     paths = [path for path, _ in model.named_modules() if path]
@@ -113,7 +113,8 @@ def torch_dtype(recipe: Recipe) -> torch.dtype:
 
 
 def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.Module:
-    """The base model, frozen by PEFT later. `empty` builds it without weights or memory, to count its parameters."""
+    """Loads the base model, which PEFT freezes later. `empty` builds it without weights or memory, to count its
+    parameters."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -152,7 +153,8 @@ def _quantised(load_in: str) -> dict[str, Any]:
 
 
 def adapt(recipe: Recipe, base: nn.Module) -> PeftModel:
-    """The base model with a fresh adapter, seeded by the recipe. UsageError where the method does not fit the model."""
+    """Adds a fresh adapter, seeded by the recipe, to the base model. UsageError where the method does not fit the
+    model."""
     import torch
     from peft import get_peft_model
 

@@ -74,7 +74,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
 
 
 def finished_training(path: Path) -> FinetuneResult | None:
-    """The run in a folder, if it came to its end."""
+    """Returns the training in a folder if it is finished."""
     metrics_path = path / "metrics.json"
     if metrics_path.is_file() and (path / "adapter" / "adapter_config.json").is_file():
         return FinetuneResult(path, json.loads(metrics_path.read_text(encoding="utf-8")))
@@ -101,7 +101,8 @@ def _clear(path: Path, start: Path | None) -> None:
 
 
 def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Path | None:
-    """The checkpoint to go on from. UsageError for one that is not whole, or of another recipe or kind of launch."""
+    """Returns the checkpoint to resume from. UsageError for one that is not whole, or of another recipe or kind of
+    launch."""
     if resume == "never":
         return None
     if kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
@@ -128,7 +129,7 @@ def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Pat
 
 
 def _whole(path: Path) -> bool:
-    """Whether a checkpoint was written to its end: its state is the last file that is written."""
+    """Returns whether a checkpoint is complete: its state is the last file that is written."""
     file_names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
     if not all((path / name).is_file() for name in file_names):
         return False
@@ -181,7 +182,7 @@ def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) 
 
 @contextmanager
 def explained(recipe: Recipe) -> Iterator[None]:
-    """Memory that runs out, in words."""
+    """Turns a lack of memory inside the block into an EngineError that names ways out."""
     import torch
 
     try:
@@ -208,7 +209,7 @@ def _no_memory(recipe: Recipe) -> EngineError:
 
 
 def worker(argv: list[str], quiet: bool = False) -> None:
-    """One of several processes: RUN_FOLDER KEY [CHECKPOINT]."""
+    """Runs one of several processes: RUN_FOLDER KEY [CHECKPOINT]."""
     if len(argv) not in (2, 3):
         raise UsageError("a worker is started by `llmkit finetune --launch`, not by hand")
     folder = Path(argv[0])

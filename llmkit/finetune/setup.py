@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def encoder_for(recipe: Recipe, model: LocalModel) -> Encoder:
-    """The encoder of a recipe: prompts exactly as the engines send them."""
+    """Creates the encoder of a recipe: prompts exactly as the engines send them."""
     max_length = recipe.finetune.data.max_length
     # The renderer refuses prompts that leave no room; a row's length is judged with its answer, so it gets more room.
     renderer = Renderer.load(model, ChatStyle.of(recipe.model), 10**6, recipe.engine.trust_remote_code)
@@ -30,7 +30,7 @@ def encoder_for(recipe: Recipe, model: LocalModel) -> Encoder:
 
 
 def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Dataset:
-    """Rows as TRL takes them."""
+    """Converts rows to the dataset that TRL takes."""
     from datasets import Dataset
 
     columns: dict[str, list[list[int]]] = {}
@@ -44,7 +44,8 @@ def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Datase
 
 
 def pack(dataset: Dataset, max_length: int) -> Dataset:
-    """Several rows in one sequence, best fit first. Position ids restart in each row, so that rows stay apart."""
+    """Packs several rows into one sequence, best fit first. Position ids restart in each row, so that rows stay
+    apart."""
     from trl.data_utils import pack_dataset
 
     return pack_dataset(dataset, max_length, "bfd")
@@ -62,7 +63,7 @@ class Setup:
     steps: int
 
     def last_evaluation(self) -> dict[str, float]:
-        """The dev numbers of the weights as they are now; measured unless the last step was just evaluated."""
+        """Returns the dev numbers of the current weights; measures them unless the last step was just evaluated."""
         state = self.trainer.state
         evaluations = [row for row in state.log_history if "eval_loss" in row]
         is_current = (
@@ -111,7 +112,7 @@ class Setup:
 
 
 def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
-    """Everything up to the first step."""
+    """Sets up everything that the first step needs."""
     import datasets
     import transformers
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -170,14 +171,15 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
 
 
 def _base_name(recipe: Recipe, model: LocalModel) -> str:
-    """What an adapter says its base is: the hub's name, or the folder where there is none."""
+    """Returns the base model's name for the adapter's configuration: the hub's name, or the folder if there is none."""
     path = recipe.model.path or ""
     is_local = path == BUNDLED or Path(path).expanduser().is_dir()
     return str(model.folder.resolve()) if is_local else path
 
 
 def batches(recipe: Recipe) -> tuple[int, int]:
-    """Rows of one pass on one process, and passes of one step. UsageError where the batch does not divide."""
+    """Returns the rows of one pass on one process and the passes of one step. UsageError if the batch does not
+    divide."""
     optim, launch = recipe.finetune.optim, recipe.finetune.launch
     processes = 1 if launch.kind == "single" else launch.num_processes
     rows_per_process, remainder = divmod(optim.batch_size, processes)
@@ -192,7 +194,7 @@ def batches(recipe: Recipe) -> tuple[int, int]:
 
 
 def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
-    """TRL's settings from the recipe's. UsageError where the batch does not divide."""
+    """Translates the recipe's settings to TRL's. UsageError if the batch does not divide."""
     import torch
     from trl.trainer.sft_config import SFTConfig
 
@@ -247,7 +249,7 @@ def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """Trainable and all parameters, counted once where layers share them."""
+    """Counts trainable and all parameters, shared ones once."""
     parameters = list(model.parameters())
     return sum(parameter.numel() for parameter in parameters if parameter.requires_grad), sum(
         parameter.numel() for parameter in parameters

@@ -77,7 +77,8 @@ class Encoder:
         return token_ids[:-1] if len(token_ids) > 1 and token_ids[-1] == self.eos and plain else token_ids
 
     def answer(self, text: str, plain: bool) -> list[int]:
-        """The answer's ids, the last one the end of sequence. After a plain prompt it begins with a space or line."""
+        """Encodes an answer; its last id is the end of sequence. After a plain prompt it begins with a space or
+        line."""
         token_ids = self.renderer.tokenizer(self._lead(plain) + text, add_special_tokens=False).input_ids
         return [*token_ids, self.eos]
 
@@ -85,7 +86,7 @@ class Encoder:
         return "\n" if plain or self.renderer.plain else ""
 
     def encode(self, view: View) -> tuple[list[int], list[int], list[int] | None] | None:
-        """Prompt, answer and second prompt; None for a row dropped as too long."""
+        """Encodes prompt, answer and second prompt. None for a row dropped as too long."""
         prompt, answer = self.prompt(view.prompt, view.plain), self.answer(view.answer, view.plain)
         second = None if view.second is None else self.prompt(view.second, view.plain)
         longest = max(len(prompt), len(second or ())) + len(answer)
@@ -102,7 +103,7 @@ class Encoder:
         return prompt, answer[:tokens_left], second
 
     def encode_all(self, views: Iterable[View]) -> Tokens:
-        """Every view, in order. DataError if nothing is left."""
+        """Encodes every view, in order. DataError if nothing is left."""
         import numpy as np
 
         encoded_rows = [self.encode(view) for view in views]
@@ -142,7 +143,7 @@ def _starts(lengths: list[int]) -> np.ndarray:
 
 
 def cached(key: str, make: Any) -> tuple[Tokens, bool]:
-    """`make()`, or what it gave before under this key; and whether it was at hand. A damaged file is made anew."""
+    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file."""
     import os
     import zipfile
 

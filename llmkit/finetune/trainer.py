@@ -22,10 +22,10 @@ _ROUTERS = ("talklora_router", "talklora_C")
 
 
 def _score_answers_only() -> None:
-    """On a CPU, too, TRL's loss takes the LM head only where a token is learnt.
+    """Makes TRL's loss apply the LM head to learnt tokens only, on a CPU too.
 
-    Without Triton it takes it everywhere and throws the rest away, lest shapes change from batch to batch; no CPU minds
-    that, and the head is a fifth of SmolLM2-135M. The one place where llmkit touches TRL's insides.
+    Without Triton TRL applies it to every token and drops the rest, because changing shapes would cost a GPU time. On a
+    CPU they cost nothing, and the head is a fifth of SmolLM2-135M. llmkit touches TRL's internals here only.
     """
     from trl.trainer import utils
 
@@ -39,7 +39,7 @@ _score_answers_only()
 
 
 def _balances(tuner: TalkLoraModel) -> bool:
-    """Whether an adapter of the tuner adds a load-balancing loss."""
+    """Returns whether an adapter of the tuner adds a load-balancing loss."""
     return any(isinstance(config, TalkLoraConfig) and config.balance_coef for config in tuner.peft_config.values())
 
 
@@ -101,18 +101,19 @@ class FinetuneTrainer(SFTTrainer):
         return metrics
 
     def _pads(self) -> list[tuple[str, int]]:
-        """What fills up a shorter view, by the name of the tensor."""
+        """Returns the padding value of each tensor."""
         tokenizer = cast("PreTrainedTokenizerBase", self.processing_class)
         return [("input_ids", tokenizer.pad_token_id), ("attention_mask", 0), ("labels", -100)]
 
     def _send_telemetry(self) -> None:
-        """TRL tells its hub which trainer was used; llmkit tells nobody."""
+        """Does nothing. TRL would report to its hub which trainer is used; llmkit sends no telemetry."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(cast(Any, self.train_dataset) if train_dataset is None else train_dataset)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Weight decay on matrices of the experts only; routers and talking matrices have a rate of their own."""
+        """Applies weight decay to the experts' matrices only, and a separate learning rate to routers and talking
+        matrices."""
         if self.optimizer is None:
             model = model if model is not None else self.model
             trained_parameters = [
@@ -170,13 +171,14 @@ def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
 
 
 def _answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities, (tokens, vocabulary), at the answer tokens, and the tokens; row by row, left to right."""
+    """Returns log-probabilities (tokens, vocabulary) at the answer tokens, and the tokens; row by row, left to
+    right."""
     learnt = targets != -100
     return torch.log_softmax(logits[learnt].float(), dim=-1), targets[learnt]
 
 
 def paired_loss(objective: str, weight: float, first: Tensor, second: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over answer tokens: the likelihood term, and the weighted term between the views.
+    """Returns two sums over answer tokens: the likelihood term, and the weighted term between the views.
 
     `first` and `second` are log-probabilities (tokens, vocabulary) of the same tokens `y` under two views.
     pairs: mean NLL, 0. rdrop: mean NLL, w (KL(p1||p2) + KL(p2||p1)) / 2 (arXiv 2106.14448, eq. 2 and 3).

@@ -48,7 +48,7 @@ class Views:
         self._perturbers: dict[tuple[str, Rate], Perturber] = {}
 
     def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
-        """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
+        """Yields all views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
         drawn_rows = []
         for source, (rows, weight) in enumerate(zip(groups, weights, strict=True)):
             rng = Random(derive(self.seed, "rows", number, source))
@@ -59,7 +59,7 @@ class Views:
         return (self.view(row, number, copy) for row, copy in drawn_rows)
 
     def view(self, row: Row, epoch: int, copy: int = 0) -> View:
-        """One row in one epoch."""
+        """Returns one row as one epoch shows it."""
         rng = Random(derive(self.seed, "view", row.id, epoch, copy))
         correction_share = self.correction.share if row.correction is None else row.correction
         asks_correction, is_noisy = rng.random() < correction_share, rng.random() < self.robust.share
@@ -93,7 +93,7 @@ class Views:
         return View(row.id, prompt, clean_text, row.plain, prompt if self.paired else None)
 
     def check(self, groups: Sequence[Sequence[Row]]) -> None:
-        """DataError where the recipe asks for noise that no row can take. Sees whether the rows are in English."""
+        """Raises DataError if the recipe asks for noise that no row can take. Tests whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
             raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
         if self.robust.share and not any(row.text is not None for rows in groups for row in rows):

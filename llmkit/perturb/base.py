@@ -68,12 +68,12 @@ class Operator:
             raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
 
     def as_paper(self) -> Operator:
-        """The operator for `--rate paper`: where there is one, that which imitates the RoP authors' own data."""
+        """Returns the operator for `--rate paper`: the one that imitates the RoP authors' own data."""
         return self.imitation() if self.imitation else self
 
     @classmethod
     def summary(cls) -> tuple[str, str]:
-        """What it does and where that comes from, as its docstring's first paragraph says."""
+        """Returns its description and its source, from the first paragraph of its docstring."""
         first_paragraph = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
         description, _, source = first_paragraph.rpartition(" (")
         return description, source.partition(")")[0]
@@ -84,11 +84,11 @@ class Operator:
         return max(1, round(rate * source.words))
 
     def wanted_as_paper(self, source: Source) -> int:
-        """How many changes reach the strength of the RoP paper's own data."""
+        """Returns the number of changes that reaches the strength of the RoP paper's own data."""
         return self.wanted(source, self.paper_rate)
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
-        """At most `wanted` changes, sorted, not overlapping, none inside a protected span."""
+        """Returns at most `wanted` changes, sorted, not overlapping, none inside a protected span."""
         raise TypeError(f"{type(self).__name__} does not say what it changes")
 
 
@@ -101,7 +101,7 @@ class WordEdit(Operator):
     min_letters: ClassVar[int] = 1
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """The edited word, or None where this word cannot be edited."""
+        """Returns the edited word, or None where this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
@@ -135,7 +135,7 @@ class WordEdit(Operator):
         return changes
 
     def _again(self, word: str, rng: Random) -> str | None:
-        """Another edit of a word whose first one made a number word; None where all of several do."""
+        """Edits again a word whose first edit made a number word. None if several more attempts do so too."""
         candidates = (self.edit(word, rng) for _ in range(8))
         return next((candidate for candidate in candidates if candidate and not is_number_word(candidate)), None)
 
@@ -153,8 +153,8 @@ Run = tuple[str, int]
 
 @lru_cache(maxsize=1 << 16)
 def _letters(token: str) -> Run:
-    """The longest run of letters in a token that is no number, and its offset; an empty one where noise should leave
-    the token alone.
+    """Returns the longest run of letters in a token that is no number, and its offset; an empty one where noise should
+    leave the token alone.
 
     >>> _letters('"twenty-one-year."'), _letters("7.5"), _letters("it's"), _letters("三个苹果")
     (('year', 12), ('', 0), ('it', 0), ('个苹果', 1))
@@ -164,13 +164,13 @@ def _letters(token: str) -> Run:
 
 @lru_cache(maxsize=1 << 16)
 def _letters_and_number_words(token: str) -> Run:
-    """As `_letters`, where number words are words like others."""
+    """Does what `_letters` does where number words are words like others."""
     return ("", 0) if _DIGIT.search(token) else _longest(_without_numerals(token), token)
 
 
 @lru_cache(maxsize=1 << 16)
 def _letters_with_digits(token: str) -> Run:
-    """As `_letters`, where digits count as letters because numbers are not protected."""
+    """Does what `_letters` does where digits count as letters because numbers are not protected."""
     return _longest([(match.group(), match.start()) for match in _RUN_WITH_DIGITS.finditer(token)], token)
 
 
@@ -182,7 +182,7 @@ def letters_in(source: Source) -> Callable[[str], Run]:
 
 
 def _without_numerals(token: str) -> list[Run]:
-    """The runs of letters, parted where a numeral stands among them, as Chinese ones do."""
+    """Returns the runs of letters, parted where a numeral stands among them, as Chinese ones do."""
     if token.isascii():
         return [(match.group(), match.start()) for match in _RUN.finditer(token)]
     without_numerals = "".join(" " if is_numeral(character) else character for character in token)
@@ -198,7 +198,7 @@ def _longest(runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | 
 
 
 def letters_of(source: Source) -> list[Span]:
-    """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
+    """Finds the words that letter edits may touch: the longest run of letters of each unprotected word."""
     word_spans, letters_of_token = [], letters_in(source)
     for token_index, token in enumerate(source.tokens):
         word, offset = letters_of_token(token)
@@ -209,7 +209,7 @@ def letters_of(source: Source) -> list[Span]:
 
 
 def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
-    """At most `count` of `items`, each at most once, in random order."""
+    """Draws at most `count` of `items`, each at most once, in random order."""
     remaining = list(items)
     drawn_items: list[T] = []
     while remaining and len(drawn_items) < count:
@@ -218,7 +218,7 @@ def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
 
 
 def weighted(weights: Mapping[T, float], rng: Random) -> T:
-    """A key, drawn by its weight."""
+    """Draws a key by its weight."""
     remaining_weight, keys = rng.random() * sum(weights.values()), list(weights)
     for key in keys:
         remaining_weight -= weights[key]
@@ -228,12 +228,12 @@ def weighted(weights: Mapping[T, float], rng: Random) -> T:
 
 
 def pick(items: Sequence[T], rng: Random) -> T:
-    """One of `items`: `Random.choice`, three times as fast, and the same in every Python."""
+    """Draws one of `items`: `Random.choice`, three times as fast, and the same in every Python."""
     return items[int(rng.random() * len(items))]
 
 
 def like(new: str, old: str) -> str:
-    """`new` in the case of `old`.
+    """Returns `new` in the case of `old`.
 
     >>> like("bee", "Be"), like("bee", "BE"), like("bee", "be"), like("eye", "I")
     ('Bee', 'BEE', 'bee', 'Eye')

@@ -43,7 +43,7 @@ class Swap(WordEdit):
     min_letters = 4
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """The edited word, or None where the word has no such pair ("noon" has none)."""
+        """Returns the edited word, or None where the word has no such pair ("noon" has none)."""
         place = 1 + int(rng.random() * (len(word) - 3))
         if word[place] == word[place + 1]:
             unequal_pairs = [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
@@ -101,7 +101,7 @@ class Substitute(WordEdit):
 
 @cache
 def neighbour_keys() -> dict[str, str]:
-    """Each letter with the letters whose keys touch its own on a QWERTY keyboard, in both cases.
+    """Maps each letter to the letters whose keys touch its own on a QWERTY keyboard, in both cases.
 
     >>> neighbour_keys()["g"], neighbour_keys()["A"]
     ('fhtyvb', 'SQWZ')
@@ -166,7 +166,7 @@ def _ocr() -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=1 << 16)
 def _ocr_places(word: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """Where a word can be misread: start, end, and what it is misread as."""
+    """Finds the places where a word can be misread: start, end, and the misreadings."""
     confusions, piece_ends = _ocr(), range(1, len(word) + 1)
     pieces = [(end - length, end) for length in (1, 2) for end in piece_ends if end >= length]
     return tuple((start, end, confusions[word[start:end]]) for start, end in pieces if word[start:end] in confusions)
@@ -318,12 +318,12 @@ class Chars(WordEdit):
 
 
 def inside(word: str, rng: Random) -> int:
-    """A place in a word that is neither its first nor its last letter."""
+    """Draws a place in a word that is neither its first nor its last letter."""
     return 1 + int(rng.random() * (len(word) - 2))
 
 
 def shuffled(letters: str, rng: Random) -> str:
-    """The letters in another order; they must not all be the same."""
+    """Draws another order of the letters; they must not all be the same."""
     next_random, characters = rng.random, list(letters)
     while True:
         for i in range(len(characters) - 1, 0, -1):
@@ -334,7 +334,7 @@ def shuffled(letters: str, rng: Random) -> str:
 
 
 def other_letter(letter: str, rng: Random) -> str:
-    """A random ASCII letter that differs from `letter` in more than case, in its case."""
+    """Draws an ASCII letter that differs from `letter` in more than case, in its case."""
     alphabet_index = ALPHABET.find(letter.lower())  # -1 for what is no ASCII letter: then all 26 will do
     drawn_index = int(rng.random() * (25 if alphabet_index >= 0 else 26))
     other = ALPHABET[drawn_index + (0 <= alphabet_index <= drawn_index)]

@@ -38,7 +38,7 @@ class Either(TextEdit):
 
 
 def located(path: str, data_dir: str | None) -> Path:
-    """A path as it is, or below the data folder where only that exists."""
+    """Returns the path as given, or inside the data folder if it exists only there."""
     import os
 
     given_path, data_folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")

@@ -90,7 +90,7 @@ class Perturber:
     def apply(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Perturbed:
-        """A noisy copy of `text`; the same for the same arguments, always and everywhere."""
+        """Returns a noisy copy of `text`, always the same for the same arguments."""
         if self.rate == 0 or not text or text.isspace():
             is_empty = self.rate != 0
             seed = derive(self._base, id, copy, 0)
@@ -113,11 +113,11 @@ class Perturber:
         return Source(text, spans, self.protection.numbers, self.protection.number_words)
 
     def fingerprint(self, text: str) -> int:
-        """63 bits that differ for every other text, spec, rate and seed."""
+        """Returns 63 bits that differ for every other text, spec, rate and seed."""
         return derive(self._base, text)
 
     def record(self, text: str, made: Perturbed) -> dict[str, Any]:
-        """What was done to `text`, as the `perturbation` of an output row."""
+        """Describes the changes to `text`: the `perturbation` of an output row."""
         record: dict[str, Any] = {
             "operator": self.spec,
             "rate": self.rate,
@@ -135,7 +135,8 @@ class Perturber:
         return record
 
     def map_batch(self, rows: dict[str, list[Any]], field: str = "question", id: str = "id") -> dict[str, list[Any]]:
-        """For `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column (JSON).
+        """Serves `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column
+        (JSON).
 
         Its fingerprint is the same in every process. Without an `id` column the text stands in, so that equal texts
         get equal noise whatever the batches.
@@ -151,7 +152,8 @@ class Perturber:
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Steps:
-        """As `apply`, for operators that ask a model, too: a generator for the runner, which returns a Perturbed."""
+        """Does what `apply` does, also for operators that ask a model: a generator for the runner that returns a
+        Perturbed."""
         if not self.most_calls or self.rate == 0 or not text or text.isspace():
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
@@ -178,7 +180,7 @@ class Perturber:
         return op.wanted(source, op.default_rate if self.rate is None else self.rate)
 
     def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
-        """One attempt: the text, its edits, and what was missing of the number asked for."""
+        """Makes one attempt. Returns the text, its edits, and the reason for a shortfall of changes."""
         text = new_text = source.text
         edits: tuple[Edit, ...] = ()
         shortfalls: list[str] = []
@@ -202,7 +204,7 @@ class Perturber:
         return new_text, edits, "; ".join(shortfalls) or None
 
     def _fault(self, source: Source, new: str, chain: Chain, edits: Sequence[Edit], gold: str | None) -> str | None:
-        """Why a copy must not be used, or None."""
+        """Returns the reason why a copy must not be used, or None."""
         text, spans = source.text, source.spans
         if new == text:
             return "nothing changed"
@@ -239,14 +241,14 @@ _LABEL = re.compile(r"^\([A-Z]\)\s*")
 
 
 def _count(gold: str, text: str) -> int:
-    """How often the answer stands in a text as a word or number of its own."""
+    """Counts how often the answer occurs in a text as a word or number of its own."""
     if gold.casefold() not in text.casefold().replace(",", ""):
         return 0
     return len(re.findall(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
 
 
 def checked_rate(rate: Rate) -> Rate:
-    """The rate, or an error where it is neither a number in 0..1 nor "paper"."""
+    """Returns the rate. UsageError if it is neither a number in 0..1 nor "paper"."""
     if rate is None or rate == "paper":
         return rate
     try:

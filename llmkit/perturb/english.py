@@ -22,7 +22,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def share_known(texts: Iterable[str]) -> float | None:
-    """The share of the words that common English has; None where there is no word.
+    """Returns the share of the words that common English has; None where there is no word.
 
     >>> share_known(["Maria kauft zwei rote Äpfel."]), share_known(["7 + 5"])
     (0.2, None)

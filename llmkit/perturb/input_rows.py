@@ -69,7 +69,8 @@ class InputRows:
         return islice(filter(None, rows), self.data.limit)
 
     def unread(self) -> Iterator[InputRow | UnreadLine]:
-        """As `iter`, but lines that surely hold an id are left unread, where none of them needs to be counted."""
+        """Yields what `iter` yields, but leaves lines unparsed that certainly hold an id, unless a limit has to be
+        counted."""
         if self.data.limit:
             yield from self
             return
@@ -87,7 +88,7 @@ class InputRows:
                 yield row
 
     def texts(self) -> Iterator[str]:
-        """The texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
+        """Yields the texts of the first rows, read ahead: `iter` and `unread` begin with the same rows."""
         items = self._items()
         read_ahead: list[tuple[str, Any]] = []
         try:
@@ -106,7 +107,7 @@ class InputRows:
         return begun_items or self._read()
 
     def _row(self, place: str, made: Any) -> InputRow | None:
-        """The row, or None where it is a bad one to be skipped."""
+        """Returns the row, or None if it is a bad one to be skipped."""
         try:
             return self._told_apart(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
         except DataError as error:
@@ -116,7 +117,7 @@ class InputRows:
             return None
 
     def _told_apart(self, made: dict[str, Any]) -> InputRow:
-        """With the row's own id; or its text and how often that came before."""
+        """Gives a row its id: its own, else its text and how often that text came before."""
         given_id = made.get(self.fields.id)
         if given_id is not None and given_id != "":
             return InputRow(made, str(given_id))
@@ -208,7 +209,7 @@ def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def parse_line(line: bytes) -> Any:
-    """The value of one JSON line. DataError where it is none."""
+    """Parses one JSON line. DataError if it is not JSON."""
     try:
         return parse_json(line)
     except UnicodeDecodeError as error:
@@ -218,7 +219,7 @@ def parse_line(line: bytes) -> Any:
 
 
 def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
-    """The fields of a row that holds a text. DataError where it does not."""
+    """Returns the fields of a row. DataError if it holds no text."""
     if isinstance(made, DataError):
         raise made
     if not isinstance(made, dict):
@@ -232,7 +233,7 @@ def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
 
 
 def with_place(error: DataError, place: str) -> DataError:
-    """An error about a row, with where that row stands."""
+    """Adds a row's place to an error about it."""
     return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` passes over it")
 
 
@@ -265,7 +266,7 @@ def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _lines(path: Path) -> int | None:
-    """How many lines a file has; None where it cannot be read, which reading it will explain."""
+    """Counts the lines of a file. None if it cannot be read, because the reader then explains why."""
     try:
         with path.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) or None
@@ -294,13 +295,13 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """Names the type of a JSON value."""
     names_by_type = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return "null" if value is None else names_by_type.get(type(value), type(value).__name__)
 
 
 def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
-    """The answer that noise must not give away: what stands behind "####", else a short answer as it is."""
+    """Returns the answer that noise must not reveal: the text after "####", else a short answer as it is."""
     answer = row.get(fields.answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
@@ -309,6 +310,6 @@ def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
 
 
 def options_of(row: dict[str, Any], fields: RowFields) -> tuple[str, ...]:
-    """The texts of a row's answer options, if it has a list of them."""
+    """Returns the texts of a row's answer options, if it has a list of them."""
     options = row.get(fields.options)
     return tuple(option for option in options if isinstance(option, str)) if isinstance(options, list) else ()

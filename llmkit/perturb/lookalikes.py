@@ -44,7 +44,8 @@ def _read_as() -> dict[str, str]:
 
 @lru_cache(maxsize=1 << 14)
 def script(char: str) -> str:
-    """The script of a letter, as its Unicode name begins; "STYLE" for Latin letters in mathematical or full width.
+    """Returns the script of a letter, the first word of its Unicode name; "STYLE" for Latin letters in mathematical or
+    full width.
 
     >>> script("a"), script("é"), script("е"), script("𝑒"), script("ｅ")
     ('LATIN', 'LATIN', 'CYRILLIC', 'STYLE', 'STYLE')
@@ -57,7 +58,7 @@ def script(char: str) -> str:
 
 
 def twin(char: str) -> str:
-    """The ASCII letters that no eye tells from a letter (TR 39's skeleton), or "".
+    """Returns the ASCII letters that no eye tells from a letter (TR 39's skeleton), or "".
 
     >>> twin("о"), twin("ﬁ"), twin("б"), twin("ё"), twin("н")
     ('o', 'fi', '', 'e', '')
@@ -66,8 +67,8 @@ def twin(char: str) -> str:
 
 
 def reading(char: str) -> str:
-    """The ASCII letters that a letter is read as inside an English word, or "": TR 39's skeleton, and beyond it what
-    its shape or its name as a Latin letter says. Never a digit.
+    """Returns the ASCII letters that a letter is read as inside an English word, or "": TR 39's skeleton, and beyond it
+    what its shape or its name as a Latin letter says. Never a digit.
 
     >>> reading("н"), reading("ᴀ"), reading("ɗ"), reading("б"), reading("١")
     ('h', 'a', 'd', '', '')
@@ -76,7 +77,7 @@ def reading(char: str) -> str:
 
 
 def _capital(char: str, read: str) -> str:
-    """TR 39 takes I for l, as it takes 1 for l: a capital letter is read as the capital."""
+    """Reads a capital letter as a capital, because TR 39 takes I for l, as it takes 1 for l."""
     return "I" if read == "l" and char.isupper() else read
 
 
@@ -118,7 +119,7 @@ def _is_plain(chars: str) -> bool:
 
 
 def _is_letter(char: str) -> bool:
-    """A letter, or a Roman numeral, which is one in another code: "ⅼ"."""
+    """Returns whether this is a letter or a Roman numeral, which is a letter in another code: "ⅼ"."""
     return char.isalpha() or unicodedata.category(char) == "Nl"
 
 
@@ -132,7 +133,8 @@ _ALL = 0.75  # of words in which a letter that comes twice is replaced twice
 
 @cache
 def lookalikes() -> dict[str, dict[str, str]]:
-    """For each ASCII letter, by script, all the single letters that Unicode TR 39 takes for it, and its accented forms.
+    """Lists for each ASCII letter, by script, all the single letters that Unicode TR 39 takes for it, and its accented
+    forms.
 
     A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
     """
@@ -153,8 +155,8 @@ def lookalikes() -> dict[str, dict[str, str]]:
 
 
 def _kind(char: str) -> str | None:
-    """The group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round, is no one letter, or
-    is a numeral: a word that "Ⅰ" stands in would have a number more."""
+    """Returns the group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round, is no one
+    letter, or is a numeral: a word that "Ⅰ" stands in would have a number more."""
     if unicodedata.bidirectional(char) in ("R", "AL") or unicodedata.decomposition(char).startswith("<compat>"):
         return None
     if char.isnumeric():
@@ -184,7 +186,7 @@ class Sc(WordEdit):
 
 
 def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
-    """The word with one letter or more replaced; `forms` says what a letter became before, and is kept up to date."""
+    """Replaces one letter or more of a word. `forms` holds what each letter became before, and is updated."""
     forms_by_letter = lookalikes()
     places = {
         i: _READINESS.get(letter_here, 1.0) for i, letter_here in enumerate(word) if letter_here in forms_by_letter
@@ -204,7 +206,7 @@ def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
 
 
 def lookalike(letter: str, rng: Random) -> str:
-    """Another letter for an ASCII one: the script first, by the measured shares, then one of its letters."""
+    """Draws another letter for an ASCII one: the script first, by the measured shares, then one of its letters."""
     return pick(lookalikes()[letter][weighted(_scripts(letter), rng)], rng)
 
 

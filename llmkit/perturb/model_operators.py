@@ -118,7 +118,8 @@ class Llm(ModelOperator):
         return Written(differences(text, new_stem + text[len(stem) :]), "the model changed nothing")
 
     def _keeps(self, stem: str, new: str) -> bool:
-        """Whether the question is still there: a small model may answer it, or talk about something else.
+        """Returns whether the question is still there, because a small model may answer it or write about something
+        else.
 
         The bounds leave room for twice what the RoP authors' own data changes.
         """
@@ -203,14 +204,14 @@ class Adversarial(ModelOperator):
         )
 
     def _forms(self, word: str, rng: Random) -> list[str]:
-        """One edit of each kind, all different."""
+        """Makes one edit of each kind; returns those that differ."""
         edited_words = (
             edit_operator.edit(word, rng) for edit_operator in self.edits if len(word) >= edit_operator.min_letters
         )
         return list(dict.fromkeys(edited_word for edited_word in edited_words if edited_word and edited_word != word))
 
     def _score(self, texts: Sequence[str], gold: str) -> Generator[list[Request], Any, list[float]]:
-        """The log-probability of the answer, in nats, after each text."""
+        """Asks for the log-probability of the answer, in nats, after each text."""
         replies = yield [
             Request(
                 (Message("user", render("perturb/ask-v1", question=text)),),

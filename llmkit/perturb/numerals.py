@@ -69,7 +69,7 @@ def is_numeral(char: str) -> bool:
 
 @cache
 def _numerals() -> re.Pattern[str]:
-    """As `NUMBER`, for every character that `is_numeral`."""
+    """Builds the pattern of `NUMBER` for every character that `is_numeral` accepts."""
     numeral_signs = [
         character
         for character in map(chr, range(128, maxunicode + 1))
@@ -80,7 +80,8 @@ def _numerals() -> re.Pattern[str]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """The pattern that finds every number in figures: a wider one only where a text needs it, for it takes longer."""
+    """Returns the pattern that finds every number in figures: the wide one only if a text needs it, because it is
+    slower."""
     has_other_numerals = not text.isascii() and any(
         not character.isascii() and not character.isdecimal() and is_numeral(character) for character in text
     )
@@ -88,7 +89,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def numbers(text: str, words: bool = True) -> Counter[str]:
-    """The numbers of a text as written, thousands separators aside, with how often each occurs; `words`, too.
+    """Returns the numbers of a text as written, thousands separators aside, with how often each occurs; `words`, too.
 
     >>> sorted(numbers("1,250 pens at 7.5 each, 3/4 of them by 10:30. Twenty-one left.").elements())
     ['10:30', '1250', '3/4', '7.5', 'one', 'twenty']
@@ -102,7 +103,7 @@ def numbers(text: str, words: bool = True) -> Counter[str]:
 
 
 def number_words(text: str) -> list[str]:
-    """The English number words of a text, in order and in lower case."""
+    """Returns the English number words of a text, in order and in lower case."""
     return list(chain.from_iterable(map(_number_words_in, text.split(" "))))
 
 

@@ -22,7 +22,7 @@ _WORDS_AND_SPACES = re.compile(r"\S+|\s+")
 
 
 def differences(text: str, new: str) -> list[Change]:
-    """The changes that make `new` of `text`, word by word; neighbouring ones become one.
+    """Returns the changes that make `new` of `text`, word by word; neighbouring ones become one.
 
     >>> [tuple(change) for change in differences("one two three", "one owt three")]
     [(4, 7, 'owt')]
@@ -42,7 +42,7 @@ def differences(text: str, new: str) -> list[Change]:
 
 
 def read_rows(path: str, what: str) -> list[Any]:
-    """The rows of a JSON list, of JSON lines or of a .tsv file. DataError where it is none of them."""
+    """Reads the rows of a JSON list, of JSON lines or of a .tsv file. DataError if it is none of them."""
     if Path(path).is_dir():  # one kind of noise for several sets
         return [row for file in sorted(Path(path).glob("*.json*")) for row in read_rows(str(file), what)]
     try:
@@ -71,8 +71,8 @@ class _Pair(NamedTuple):
 
 @cache
 def _pairs(path: str) -> dict[str, tuple[_Pair, ...]]:
-    """The pairs by the normalised stem of the original. Files of stories put a line such as "Which choice is true?"
-    between story and options: those pairs are found without that line, too."""
+    """Reads the pairs, by the normalised stem of the original. Files of stories put a line such as "Which choice is
+    true?" between story and options: those pairs are found without that line, too."""
     from llmkit.tasks import normalise
 
     pairs_by_stem: dict[str, tuple[_Pair, ...]] = {}
@@ -156,7 +156,7 @@ Letters = dict[tuple[str, str], tuple[str, ...]]
 
 @cache
 def _slips(path: str) -> tuple[dict[str, tuple[str, ...]], Letters]:
-    """Typed forms of whole words, and what letters became, by the letter before them and what they were."""
+    """Reads the typed forms of whole words, and of letters by the letter before them and the letters intended."""
     forms_by_word: dict[str, list[str]] = {}
     forms_by_letters: dict[tuple[str, str], list[str]] = {}
     for number, row in enumerate(read_rows(path, "natural"), 1):

@@ -74,7 +74,7 @@ class ByWord(AsMuch, WordEdit):
         return sorted(changes[:wanted])
 
     def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
-        """The word to edit next, drawn by its readiness, and what it becomes."""
+        """Draws the word to edit next by its readiness. Returns it with its edited form."""
         word = weighted(ready, rng)
         return word, self.edit(word, rng)
 
@@ -178,12 +178,12 @@ def _garbled(word: str, kind: str, rng: Random) -> str:
 
 
 def _early(most: int, rng: Random) -> int:
-    """A place from 1 to `most`, the first ones more often."""
+    """Draws a place from 1 to `most`, the first ones more often."""
     return 1 + int(min(rng.random(), rng.random() ** 0.7) * most) if most > 0 else 1
 
 
 def _stirred(letters: str, rng: Random) -> str:
-    """The letters in another order, of which the first and the last one move where they can."""
+    """Draws another order of the letters, in which the first and the last one move if they can."""
     for _ in range(12):
         letters_left = list(letters)
         stirred_letters = "".join(letters_left.pop(int(rng.random() * len(letters_left))) for _ in letters)

@@ -31,7 +31,8 @@ _ENGLISH = ("AntonymAug", "SpellingAug", "SynonymAug")  # their own word lists a
 
 
 def augmenter(spec: str) -> Any:
-    """An nlpaug augmenter from `Name` or `Name(option=value,...)`; upper case and the ending "Aug" may be left out.
+    """Creates an nlpaug augmenter from `Name` or `Name(option=value,...)`; upper case and the ending "Aug" may be left
+    out.
 
     Raises UsageError for an unknown name, and where the augmenter lacks data or refuses an option.
     """
@@ -71,7 +72,7 @@ def _options(text: str) -> dict[str, Any]:
 
 @contextmanager
 def own_randomness(rng: Random) -> Iterator[None]:
-    """nlpaug draws from the global generators: seeds them for a while, then puts them back as they were."""
+    """Seeds Python's and numpy's global generators, which nlpaug draws from, and restores them after the block."""
     import numpy as np
 
     python_state, numpy_state = random.getstate(), np.random.get_state()
@@ -85,7 +86,7 @@ def own_randomness(rng: Random) -> Iterator[None]:
 
 
 def _text(made: Any) -> str | None:
-    """What an augmenter returned, which is a list in newer versions and empty for what it left out."""
+    """Extracts the text from an augmenter's result: a list in newer versions, empty if the input was skipped."""
     made = made[0] if isinstance(made, list) and made else made
     return made if isinstance(made, str) and made.strip() else None
 

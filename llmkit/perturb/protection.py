@@ -29,7 +29,7 @@ _LAST_QUESTION = re.compile(r"(?<=[.!?])\s++(?=[^.!?]*\?\s*\Z)")
 
 
 def option_blocks(text: str) -> Iterator[Span]:
-    """Answer options as one block, from the first label to the end of the last option.
+    """Finds answer options as one block, from the first label to the end of the last option.
 
     Labels count only in order (A and B, 1 and 2), so that a lone "A." or "(1)" protects nothing.
     """
@@ -110,7 +110,8 @@ _CODE = re.compile(
 
 
 def code(text: str) -> Iterator[Span]:
-    """Fenced and quoted code, and lines indented by four spaces or a tab behind a blank line, a colon or a question."""
+    """Finds fenced and quoted code, and lines indented by four spaces or a tab after a blank line, a colon or a
+    question."""
     if "`" in text or "~" in text:
         yield from _found(_CODE, text)
     if "\n" in text and ("\n    " in text or "\n\t" in text):
@@ -154,7 +155,8 @@ _SIGN_OR_LETTER = re.compile(r"[A-Za-z]|.*[\\^_{}=+*<>/-]")
 
 
 def formulas(text: str) -> Iterator[Span]:
-    r"""LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their arguments."""
+    r"""Finds LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their
+    arguments."""
     if text.count("$") > 1:
         yield from _dollars(text)
     if "\\" not in text:
@@ -263,7 +265,7 @@ _PATH_BEGINS = re.compile(r"[/\\](?<!\w.)", re.ASCII)
 
 
 def addresses(text: str) -> Iterator[Span]:
-    """URLs, e-mail addresses, bare domains, file names, paths."""
+    """Finds URLs, e-mail addresses, bare domains, file names, paths."""
     if "://" in text or "www." in text or "@" in text:
         yield from _found(_ADDRESS, text)
     if _ENDING_BEGINS.search(text) or (("/" in text or "\\" in text) and _PATH_BEGINS.search(text)):
@@ -277,7 +279,7 @@ _PLACEHOLDER = re.compile(
 
 
 def placeholders(text: str) -> Iterator[Span]:
-    """Template variables and tags, [names in brackets], and emoji by :name:."""
+    """Finds template variables and tags, [names in brackets], and emoji by :name:."""
     for opening, closing in (("{{", "}}"), ("{%", "%}")) if "{" in text else ():
         opening_at = text.find(opening)
         while opening_at >= 0 and (closing_at := text.find(closing, opening_at)) >= 0:
@@ -324,7 +326,8 @@ class Protection:
         self._options = "options" in kept_names
 
     def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
-        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
+        """Returns the protected spans of `text`, sorted and merged, without numbers: words with digits are never
+        eligible."""
         protected_spans = [span for find_spans in self._kinds for span in find_spans(text)]
         protected_spans += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
         if self._options:
@@ -344,7 +347,7 @@ def _user_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order; those that overlap or touch become one."""
+    """Sorts spans; those that overlap or touch become one."""
     merged_spans: list[Span] = []
     for start, end in sorted(spans):
         if merged_spans and start <= merged_spans[-1][1]:

@@ -15,7 +15,7 @@ _UNFIT = re.compile("sex|porn|fuck|bitch")
 
 
 def reword(text: str, share: float, rng: Random) -> str:
-    """`text` with about `share` of its words in lower case, of three letters or more, exchanged for other words.
+    """Exchanges about `share` of a text's words in lower case, of three letters or more, for other words.
 
     It is no operator: the meaning is lost. It makes material for learning to correct, where the noisy text and the
     clean one share the new words, so that only the letters tell which word it was. Number words stay.
@@ -32,7 +32,7 @@ def reword(text: str, share: float, rng: Random) -> str:
 
 @cache
 def _words() -> tuple[str, ...]:
-    """About five thousand common words of three letters or more that people are known to misspell."""
+    """Returns about five thousand common words of three letters or more that people are known to misspell."""
     known_words = real_words().intersection(common_words(2_000_000)) - NUMBER_WORDS
     return tuple(
         sorted(

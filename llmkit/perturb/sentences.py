@@ -56,12 +56,12 @@ def _bank() -> tuple[Distractor, ...]:
 
 
 def distractors() -> list[Distractor]:
-    """The sentences that `uic` draws from. Nothing in them can be shared with what a question asks about."""
+    """Returns the sentences that `uic` draws from. Nothing in them can be shared with what a question asks about."""
     return [distractor for distractor in _bank() if not distractor.text[0].islower()]
 
 
 def asides() -> list[Distractor]:
-    """Clauses as irrelevant as the sentences, to go into a sentence behind a comma."""
+    """Returns clauses as irrelevant as the sentences, to be put into a sentence after a comma."""
     return [distractor for distractor in _bank() if distractor.text[0].islower()]
 
 
@@ -95,7 +95,7 @@ class Uic(TextEdit):
 
 
 def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
-    """Sentences of the bank, made to fit a text: none about its topics, with numbers where it asks for one."""
+    """Chooses sentences of the bank that fit a text: none about its topics, with numbers if it asks for one."""
     person, avoided_numbers, lower_text = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
     arithmetic = asks_for_a_number(text)
     fitting_entries = [distractor for distractor in bank if (distractor.high > 0) == arithmetic]
@@ -165,7 +165,7 @@ def question_start(source: Source) -> int:
 
 
 def main_name(text: str) -> str | None:
-    """The capitalised word that looks most like the name of someone in the text, or None."""
+    """Finds the capitalised word that looks most like the name of someone in the text, or None."""
     name_scores: dict[str, int] = {}
     for match in _CAPITALISED.finditer(text):
         word = match.group()
@@ -178,7 +178,7 @@ def main_name(text: str) -> str | None:
 
 
 def reachable(text: str) -> set[int]:
-    """The numbers of a text and the sums, differences, products and quotients of any two of them."""
+    """Returns the numbers of a text and the sums, differences, products and quotients of any two of them."""
     given_numbers = {
         float(number.replace(",", "")) for number in NUMBER.findall(text) if re.fullmatch(r"[\d,]+(?:\.\d+)?", number)
     }
@@ -252,7 +252,7 @@ def _begins_line(text: str, at: int) -> bool:
 
 
 def appended(source: Source, sentences: Sequence[str]) -> list[Change]:
-    """Insertions behind the question, each with a space before it, and one after the last where none follows."""
+    """Returns insertions after the question, each with a space before it, and one after the last if none follows."""
     offset = stem_end(source)
     next_character = source.text[offset : offset + 1]
     insertions = [f" {sentence}" for sentence in sentences]

@@ -18,7 +18,7 @@ SAMPLE_SENTENCE = (
 
 
 def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """The final text in pieces: (unchanged, "", "") or ("", old, new), in order."""
+    """Splits the final text into pieces: (unchanged, "", "") or ("", old, new), in order."""
     pieces, offset = [], 0
     for edit in edits:
         if edit["start"] > offset:
@@ -29,7 +29,7 @@ def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str,
 
 
 def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) -> str:
-    """What was taken out in red and what was put in in green; without colour as [-old-]{+new+}, like `git --word-diff`.
+    """Shows deletions in red and insertions in green; without colour as [-old-]{+new+}, like `git --word-diff`.
 
     >>> coloured("the owl sat", [{"start": 4, "end": 7, "old": "cat", "new": "owl"}], colour=False)
     'the [-cat-]{+owl+} sat'
@@ -46,7 +46,7 @@ def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) ->
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
+    """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
     operators = []
     for name in OPERATORS:
         operator_class = OPERATORS[name]
@@ -67,7 +67,7 @@ def listing() -> list[dict[str, Any]]:
 
 
 def _quietly(make: Callable[[str], str], spec: str) -> str:
-    """Without the warnings that an operator gives to whoever uses it in earnest."""
+    """Calls `make` without the warnings that an operator shows its users."""
     logging.disable(logging.WARNING)
     try:
         return make(spec)
@@ -76,7 +76,7 @@ def _quietly(make: Callable[[str], str], spec: str) -> str:
 
 
 def example(spec: str) -> str:
-    """What an operator makes of the sample sentence: the words around its first edit."""
+    """Applies an operator to the sample sentence. Returns the words around its first edit."""
     for seed in range(20):
         perturbed = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE_SENTENCE, "sample")
         if perturbed.edits:
@@ -149,7 +149,7 @@ class Page:
             self.items.append(f'<small{css_class}>{facts}</small><p dir="auto">{marked}</p>\n')
 
     def render(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-        """The page, with a table of statistics at its head."""
+        """Returns the page, with a table of statistics at its head."""
         header_cells = "".join(f"<th>{html.escape(column)}" for column in columns)
         body_rows = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)
         omission_note = f"<p><small>{self.left_out} more rows are not shown.</small></p>" if self.left_out else ""

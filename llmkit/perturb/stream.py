@@ -83,7 +83,7 @@ class ConditionStats:
 
 
 def edit_kind(old: str, new: str) -> str:
-    """insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
+    """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
     if not old or not new:
         return "deletion" if old else "insertion"
     if sorted(old) == sorted(new):
@@ -115,7 +115,7 @@ class RowPerturber:
         return len(self.perturbers) * self.copies
 
     def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[dict[str, Any]]:
-        """The output rows of one input row."""
+        """Returns the output rows of one input row."""
         text, arguments = self._arguments(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
@@ -125,7 +125,7 @@ class RowPerturber:
                 yield self._row(row, perturber, copy, perturbed)
 
     def steps(self, row: InputRow) -> Steps:
-        """As `made` of one row, for operators that ask a model."""
+        """Does what `made` does with one row, for operators that ask a model."""
         text, arguments = self._arguments(row)
         lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
@@ -152,7 +152,7 @@ class RowPerturber:
         return record
 
     def could_write(self, row: InputRow, lines: bytes) -> bool:
-        """Whether these are the output lines of a row; where a model was asked, whether they fit it."""
+        """Returns whether these are the output lines of a row or, if a model was asked, whether they fit it."""
         if not any(perturber.most_calls for perturber in self.perturbers.values()):
             return b"".join(map(encode, self.rows(row))) == lines
         records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
@@ -161,7 +161,7 @@ class RowPerturber:
         return [(record["operator"], record["original"]) for record in records] == [(spec, text) for spec in specs]
 
     def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
-        """The output of several rows, up to the first bad one unless those are skipped."""
+        """Perturbs several rows, up to the first bad one unless those are skipped."""
         stats = {condition: ConditionStats() for condition in self.perturbers}
         lines: list[bytes] = []
         skipped = 0
@@ -187,7 +187,7 @@ class RowPerturber:
 
 
 def encode(row: dict[str, Any]) -> bytes:
-    """One JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
+    """Writes a row as one JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
     try:
         return escape_json(_dumps(row)).encode() + b"\n"
     except UnicodeEncodeError:
@@ -211,7 +211,8 @@ def _start_worker(job: RowPerturber) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed outright says nothing: its workers would wait for rows for good."""
+    """Ends this worker when its parent dies, because a killed parent sends nothing and the worker would wait
+    forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -228,7 +229,7 @@ def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
 
 
 def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int = 1) -> Iterator[PerturbedRows]:
-    """What comes of chunks of rows, in input order. Raises the error of a bad row after what came before it.
+    """Perturbs rows in chunks, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
     """
@@ -242,7 +243,8 @@ def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], worke
 
 
 def _until_fault(rows: Iterable[InputRow | UnreadLine], faults: list[DataError]) -> Iterator[InputRow | UnreadLine]:
-    """The rows up to one that cannot be read; its error goes to `faults`, until what came before it is out."""
+    """Yields the rows up to one that cannot be read. Its error goes to `faults`, so that earlier rows are written
+    first."""
     try:
         yield from rows
     except DataError as error:
@@ -285,7 +287,7 @@ def _chunked(rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[l
 
 
 def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Runner) -> Iterator[PerturbedRows]:
-    """As `run`, with a model: the runner keeps many rows in flight, and they come out in input order.
+    """Perturbs rows with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
@@ -319,7 +321,8 @@ def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
 
 
 def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
-    """How many inputs are written out whole, where they end in the file, and the output of the last one."""
+    """Counts the inputs that are written whole. Returns their number, their end in the file, and the last one's
+    output."""
     inputs_done, whole_end, line_end, lines_of_input, last_lines = 0, 0, 0, [], b""
     with path.open("rb") as file:
         for line in file:
@@ -338,7 +341,7 @@ def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
 
 
 def open_output(out: str | None, resuming: bool) -> IO[bytes]:
-    """Where the lines go: standard output, or a file that must be new unless an earlier run is resumed."""
+    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed."""
     if out in (None, "-"):
         if resuming:
             raise UsageError("only an output file can be resumed", "add --out FILE")

@@ -68,15 +68,15 @@ class Source:
         self._ends: list[int] = []
 
     def start(self, i: int) -> int:
-        """Where token i begins."""
+        """Returns the offset at which token i begins."""
         return self.offsets[i] + i * self.gap
 
     def end(self, i: int) -> int:
-        """Where token i ends."""
+        """Returns the offset at which token i ends."""
         return self.offsets[i] + i * self.gap + len(self.tokens[i])
 
     def split(self) -> list[str]:
-        """The words, as `str.split` gives them."""
+        """Returns the words, as `str.split` gives them."""
         return self.tokens if self._all_words == len(self.tokens) else self.text.split()
 
     def characters(self) -> int:
@@ -84,18 +84,19 @@ class Source:
         return len(self.text) - sum(end - start for start, end in self.spans) if self.spans else len(self.text)
 
     def between(self, i: int) -> str:
-        """The white space behind token i."""
+        """Returns the white space after token i."""
         return self.text[self.end(i) : self.start(i + 1)]
 
     def word_spans(self) -> Sequence[Span]:
-        """The protected spans that hold words: all but numbers in figures, which words are never part of."""
+        """Returns the protected spans that hold words: all but numbers in figures, which words are never part of."""
         if self._word_spans is None:
             number_phrases = phrases(self.text) if self.numbers and self.number_words else []
             self._word_spans = merged([*self.spans, *number_phrases]) if number_phrases else self.spans
         return self._word_spans
 
     def free(self, start: int, end: int) -> bool:
-        """Whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one inside."""
+        """Returns whether no protected span, numbers included, overlaps `text[start:end]` or holds an empty one
+        inside."""
         if self._spans is None:
             self._spans = merged([*self.word_spans(), *(amounts(self.text) if self.numbers else ())])
             self._ends = [span_end for _, span_end in self._spans]
@@ -103,7 +104,8 @@ class Source:
         return span_index == len(self._spans) or self._spans[span_index][0] >= end
 
     def free_letters(self, word: str, start: int, end: int) -> bool:
-        """As `free_word` for a word of letters: number words are left out before, all but the "and" inside a number."""
+        """Does what `free_word` does for a word of letters. Number words are left out before, except the "and" inside a
+        number."""
         protected_spans = self.word_spans() if word in JOINTS and may_join(self.text, end) else self.spans
         if not protected_spans:
             return True
@@ -111,7 +113,7 @@ class Source:
         return span_index == len(protected_spans) or protected_spans[span_index][0] >= end
 
     def free_word(self, start: int, end: int) -> bool:
-        """As `free`, for a word without digits: numbers in figures need not be looked up."""
+        """Does what `free` does for a word without digits, because numbers in figures then need no lookup."""
         protected_spans = self.word_spans()
         span_index = bisect_right(protected_spans, start, key=_end)
         return span_index == len(protected_spans) or protected_spans[span_index][0] >= end
@@ -132,7 +134,7 @@ def _words_outside(text: str, spans: Sequence[Span]) -> int:
 
 
 def apply(text: str, changes: Sequence[PlainChange]) -> tuple[str, tuple[Edit, ...]]:
-    """The text after sorted, non-overlapping changes, and the edits that undo them."""
+    """Applies sorted, non-overlapping changes. Returns the text and the edits that undo them."""
     pieces: list[str] = []
     edits: list[tuple[int, int, str, str]] = []
     offset = shift = 0
@@ -148,7 +150,7 @@ def apply(text: str, changes: Sequence[PlainChange]) -> tuple[str, tuple[Edit, .
 
 
 def undo(text: str, edits: Iterable[Edit]) -> str:
-    """The original, from the final text and its edits alone.
+    """Restores the original from the final text and its edits alone.
 
     >>> undo("the owl sat", [Edit(4, 7, "cat", "owl")])
     'the cat sat'
@@ -162,7 +164,8 @@ def undo(text: str, edits: Iterable[Edit]) -> str:
 
 
 def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[Edit]) -> list[Change]:
-    """Changes of `original` that do what `first` (original to middle) and then `second` (middle to final) did.
+    """Merges two steps: changes of `original` that do what `first` (original to middle) and then `second` (middle to
+    final) did.
 
     Where spans of the two overlap or touch in the middle text, they become one.
     """
@@ -198,7 +201,7 @@ def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[
 
 
 def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
-    """Where protected spans of the text before `edits` stand after them. No edit overlaps a span."""
+    """Moves protected spans of the text before `edits` to their places after them. No edit overlaps a span."""
     moved_spans, shift, edit_index = [], 0, 0
     for start, end in spans:
         while edit_index < len(edits) and edits[edit_index].start - shift + len(edits[edit_index].old) <= start:
@@ -209,7 +212,7 @@ def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
 
 
 def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Source | None = None) -> Strength:
-    """Realised strength: share of words lost by longest common subsequence, and character error rate.
+    """Measures the realised strength: share of words lost by longest common subsequence, and character error rate.
 
     Both are shares of what stands outside the protected spans of `source`, the original taken apart; without it, of the
     whole text. Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and
@@ -235,7 +238,7 @@ def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Sourc
 
 
 def _distance(old: str, new: str, most: int = 2_000) -> int:
-    """Changed characters; where there are more than `most`, all count, for telling them apart takes quadratic time."""
+    """Counts changed characters. Above `most` it counts all, because an exact count takes quadratic time."""
     changed_chars = Levenshtein.distance(old, new, score_cutoff=most)
     return changed_chars if changed_chars <= most else max(len(old), len(new))
 
@@ -245,7 +248,7 @@ def _lost(before: Sequence[str], after: Sequence[str]) -> int:
 
 
 def _changed_words(text: str, edits: Sequence[Edit]) -> Iterator[tuple[str, str]]:
-    """The stretches of whole words that edits touch: as they were, and as they stand in the final text."""
+    """Yields the stretches of whole words that edits touch: as they were, and as they are in the final text."""
     edit_index = 0
     while edit_index < len(edits):
         first_index, start = edit_index, edits[edit_index].start

@@ -23,7 +23,8 @@ def perturbers(
     texts: Callable[[], Iterable[str]] | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Perturber]:
-    """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates.
+    """Creates one perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several
+    rates.
 
     `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
     there is such an operator.
@@ -54,7 +55,7 @@ def make_variants(
     ask: Ask | None = None,
     data_dir: str | None = None,
 ) -> list[Variant]:
-    """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
+    """Makes each question's clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
     Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result,
     the copy is the clean text and says so.
@@ -74,7 +75,8 @@ def spread_variants(
     ask: Ask | None = None,
     data_dir: str | None = None,
 ) -> list[Variant]:
-    """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
+    """Makes one variant of each question, under one of the conditions in turn, so that they share the questions
+    evenly."""
     questions = list(questions)
     by_condition = perturbers(section, seed, lambda: (question.text for question in questions), data_dir)
     shown = list(by_condition) or [CLEAN]
@@ -112,7 +114,7 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
 
 
 def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> dict[str, Perturbed]:
-    """What the model wrote, by name."""
+    """Runs the copies that a model writes. Returns them by name."""
     if not places:
         return {}
     if ask is None:
@@ -132,7 +134,7 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
 
 
 def _guarded(question: Question) -> dict[str, Any]:
-    """What noise must leave alone and must not give away."""
+    """Returns what noise must leave alone and must not reveal."""
     return {"options": question.options, "gold": gold_text(question)}
 
 

@@ -16,7 +16,7 @@ _DATA = Path(__file__).parent / "data"
 
 
 def package_file(package: str, *parts: str) -> Path:
-    """A data file inside an installed package, found without importing the package."""
+    """Locates a data file inside an installed package, found without importing the package."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(f"the package `{package}` is not installed", f"pip install {package.replace('_', '-')}")
@@ -25,7 +25,7 @@ def package_file(package: str, *parts: str) -> Path:
 
 @cache
 def common_words(least: int = 200_000) -> dict[str, int]:
-    """English words with their counts, from the frequency list that `symspellpy` carries."""
+    """Reads English words with their counts, from the frequency list that `symspellpy` carries."""
     text = package_file("symspellpy", "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
     word_counts = (line.split(" ") for line in text.splitlines())
     return {word: int(count) for word, count in word_counts if int(count) >= least}
@@ -33,14 +33,14 @@ def common_words(least: int = 200_000) -> dict[str, int]:
 
 @cache
 def real_words() -> frozenset[str]:
-    """Common words that CMUdict knows, too: frequency lists from the web alone hold misspellings."""
+    """Returns common words that CMUdict knows, too, because frequency lists from the web alone hold misspellings."""
     lines = package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines()
     return frozenset(line.partition(" ")[0] for line in lines).intersection(common_words())
 
 
 @cache
 def homophones() -> dict[str, tuple[str, ...]]:
-    """Common words with the other common words that are pronounced the same (CMUdict, first pronunciation, stress
+    """Maps common words to the other common words that are pronounced the same (CMUdict, first pronunciation, stress
     ignored), most common first. Number words are left out on both sides: they are part of a question's numbers.
 
     >>> homophones()["flour"], homophones()["to"], "won" in homophones()
@@ -67,8 +67,8 @@ def homophones() -> dict[str, tuple[str, ...]]:
 
 @cache
 def misspellings() -> dict[str, tuple[str, ...]]:
-    """Words in lower case with their common misspellings, sorted: the list that `nlpaug` carries, without number words
-    and without misspellings that are words themselves, which would change what a question says.
+    """Maps words in lower case to their common misspellings, sorted: the list that `nlpaug` carries, without number
+    words and without misspellings that are words themselves, which would change what a question says.
 
     >>> misspellings()["separate"][:3]
     ('saparate', 'separat', 'separete')
@@ -114,7 +114,7 @@ _SPELT = dict(pair.split(":") for pair in _BY_EAR.split())
 
 @lru_cache(maxsize=1 << 16)
 def spelt_by_sound(word: str) -> tuple[str, ...]:
-    """Other ways to write how a word in lower case sounds; none is a word itself.
+    """Spells a word in lower case by its sound in other ways, none of which is a word itself.
 
     >>> spelt_by_sound("phone")
     ('fone', 'phon')
@@ -125,7 +125,7 @@ def spelt_by_sound(word: str) -> tuple[str, ...]:
 
 
 def in_words(number: int) -> str:
-    """A number below 10,000 in English words.
+    """Writes a number below 10,000 in English words.
 
     >>> in_words(6), in_words(42), in_words(1250)
     ('six', 'forty-two', 'one thousand two hundred fifty')

@@ -46,7 +46,7 @@ class Woo(TextEdit):
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
-    """At most `wanted` of the pairs, no two sharing a word; as many as there can be where fewer were found."""
+    """Draws at most `wanted` of the pairs, no two sharing a word; as many as possible where fewer were found."""
     remaining = list(pairs)
     taken_starts: set[int] = set()
     while remaining and len(taken_starts) < wanted:
@@ -219,7 +219,7 @@ us=let's; who will=who'll; what will=what'll; that will=that'll; there will=ther
 
 
 def contractions() -> list[str]:
-    """The table of `contraction`: pairs as "did not=didn't"."""
+    """Returns the table of `contraction`: pairs as "did not=didn't"."""
     return [pair.strip() for pair in " ".join(_CONTRACTIONS.split()).split(";")]
 
 

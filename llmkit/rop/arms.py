@@ -65,7 +65,7 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one question: what all questions share first, byte for byte, and the question last."""
+        """Returns the prompt for one question: what all questions share first, byte for byte, and the question last."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
@@ -79,7 +79,8 @@ class Arm:
         )
 
     def by_likelihood(self, variant: Variant) -> bool:
-        """Whether this question is answered by the likeliest option: it has to have options, or be yes or no."""
+        """Returns whether this question is answered by the likeliest option: it has to have options, or be yes or
+        no."""
         return self.context.likelihood and variant.question.kind in ("choice", "boolean")
 
     def answer(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> Steps:
@@ -98,7 +99,8 @@ class Arm:
         return Reply(f"The answer is {options[best][0]}", usage=usage, logprobs=tuple(scores))
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable.
+        """Returns the first stage of RoP: the corrected question, or the question as asked where the correction is
+        unusable.
 
         Nothing is asked where the search found that no correction is the best one.
         """
@@ -118,7 +120,8 @@ class Arm:
 
 
 def continuations(question: Question) -> list[tuple[str, str]]:
-    """Each possible answer of a `choice` or `boolean` question: its name, and the text whose likelihood counts."""
+    """Returns each possible answer of a `choice` or `boolean` question: its name, and the text whose likelihood
+    counts."""
     if question.kind == "boolean":
         return [("yes", "The answer is yes"), ("no", "The answer is no")]
     return [(f"({chr(65 + i)})", option) for i, option in enumerate(question.options)]

@@ -39,8 +39,8 @@ class Example:
 def propose(
     stage: Stage, options: SearchSection, examples: Sequence[Example], ask: Ask, seed: int, known: Iterable[str] = ()
 ) -> list[Candidate]:
-    """The instructions that the model wrote, each once and none that is `known`, in a fixed order; those that cannot
-    be instructions stand among them with the reason why they are refused."""
+    """Asks for instructions. Returns those that the model wrote, each once and none that is `known`, in a fixed order;
+    those that cannot be instructions stand among them with the reason why they are refused."""
     request_by_name = {
         f"{stage}/propose/{prompt_number:03}/{completion_number:03}": request_and_examples
         for (prompt_number, completion_number), request_and_examples in _asked(options, examples, seed).items()
@@ -61,7 +61,7 @@ def propose(
 
 
 def proposals(options: SearchSection, examples: Sequence[Example]) -> list[Steps]:
-    """The steps that ask for instructions, for an estimate."""
+    """Returns the steps that ask for instructions, for an estimate."""
     return [_once(request) for request, _ in _asked(options, examples, 0).values()]
 
 
@@ -90,7 +90,7 @@ def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example
 
 
 def cleaned(text: str) -> str:
-    """One line, without quotation marks or a leading label."""
+    """Makes one line of a text, without quotation marks or a leading label."""
     text = " ".join(text.split())
     for label in ("the instruction was:", "the instruction is:", "instruction:", "the instruction was"):
         if text.lower().startswith(label):
@@ -99,7 +99,7 @@ def cleaned(text: str) -> str:
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:
-    """Every run of `COPIED` words, without case and marks."""
+    """Returns every run of `COPIED` words, without case and marks."""
     words = re.findall(r"\w+", text.casefold())
     return [tuple(words[start : start + COPIED]) for start in range(len(words) - COPIED + 1)]
 
@@ -107,7 +107,7 @@ def _runs(text: str) -> list[tuple[str, ...]]:
 def _asked(
     options: SearchSection, examples: Sequence[Example], seed: int
 ) -> dict[tuple[int, int], tuple[Request, list[Example]]]:
-    """The requests for an instruction, each with the examples that it shows, by prompt and completion."""
+    """Builds the requests for an instruction, each with the examples that it shows, by prompt and completion."""
     requests = {}
     for prompt_number in range(options.queries if examples else 0):
         examples_shown = Random(derive(seed, "demos", prompt_number)).sample(

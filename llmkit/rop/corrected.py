@@ -20,7 +20,7 @@ _OPTIONS = re.compile(r"\s*Answer Choices:.*", re.DOTALL)
 
 
 def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
-    """The question to ask next, and why the correction was not used where it was not ("empty", "cut", "refused").
+    """Returns the question to ask next, and the reason if the correction is not used: "empty", "cut" or "refused".
 
     A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
     """
@@ -45,7 +45,7 @@ def refuses(text: str) -> bool:
 
 
 def without_options(text: str) -> str:
-    """A question without its block of options."""
+    """Removes the block of options from a question."""
     return _OPTIONS.sub("", text)
 
 
@@ -54,7 +54,7 @@ def _labels(options: str) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """The corrected question without fences, preamble, quotation marks, options block and line breaks."""
+    """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
     text = _OPTIONS.sub("", _FENCE.sub("", text))
     without_preamble = _PREAMBLE.sub("", text, count=1)
     text = " ".join((without_preamble if without_preamble.strip() else text).split())

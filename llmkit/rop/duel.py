@@ -17,7 +17,8 @@ _DRAWS = 10_000
 
 
 def flip_p(differences: Sequence[float], clusters: Sequence[str], seed: int) -> float:
-    """One-sided p that the mean difference is not above 0: the share of sign patterns that reach the sum seen.
+    """Returns the one-sided p that the mean difference is not above 0: the share of sign patterns that reach the sum
+    seen.
 
     Whole clusters change their sign together. For candidates that score alike every pattern is as likely as any other,
     so the level holds however few and however spread the scores are. All patterns are tried up to 12 clusters.
@@ -37,7 +38,7 @@ def flip_p(differences: Sequence[float], clusters: Sequence[str], seed: int) -> 
 
 
 def spread(differences: Sequence[float], clusters: Sequence[str]) -> float:
-    """The standard deviation of one item's difference, larger where the items of a cluster differ alike.
+    """Returns the standard deviation of one item's difference, larger where the items of a cluster differ alike.
 
     A difference of a half either way is added, as Bonett and Price add a pair to each disagreement: a few equal scores
     promise no certainty.
@@ -51,7 +52,7 @@ def spread(differences: Sequence[float], clusters: Sequence[str]) -> float:
 
 
 def detectable(clusters: int, items: int, sd: float) -> float | None:
-    """The difference that is found with `POWER`; None where there are too few clusters to find any."""
+    """Returns the difference that is found with `POWER`, or None if there are too few clusters to find any."""
     if clusters < LEAST_CLUSTERS:
         return None
     from scipy.special import stdtrit  # scipy.stats takes a second to import
@@ -69,7 +70,7 @@ def items_to_show(difference: float, sd: float) -> int:
 
 
 def _sums(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """The sum of each cluster, in the order in which the clusters appear."""
+    """Sums up each cluster, in the order in which the clusters appear."""
     values_by_cluster: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         values_by_cluster.setdefault(cluster, []).append(value)

@@ -21,15 +21,15 @@ _SMALL_WORDS = frozenset(_SMALL.split())
 
 
 def fold_lookalikes(text: str) -> str:
-    """The text with plain letters where others stand in for them (Unicode TR 39, and what such letters are read as).
+    """Replaces letters in disguise by plain ones (Unicode TR 39, and what such letters are read as).
 
     Folds what is foreign in a word that is otherwise Latin, and a word of nothing but twins where its script disguises
     other words of the text. A script that the text really writes stays, and accents go only in English text.
     Digits, marks and symbols stay; of full-width ASCII the letters and the punctuation are folded.
 
-    >>> fold("w\u0456\u013c\u013c t\u012bm\u0113s, \u0435\u0430\u0441h of the w\u043erds")
+    >>> fold_lookalikes("w\u0456\u013c\u013c t\u012bm\u0113s, \u0435\u0430\u0441h of the w\u043erds")
     'will times, each of the words'
-    >>> fold("Es war sch\u00f6n."), fold("\u0411\u044b\u043b\u043e x\u00b2 = \u00bd")
+    >>> fold_lookalikes("Es war sch\u00f6n."), fold_lookalikes("\u0411\u044b\u043b\u043e x\u00b2 = \u00bd")
     ('Es war schön.', 'Было x² = ½')
     """
     while not text.isascii() and (folded_text := _Text(text).folded()) != text:
@@ -103,7 +103,7 @@ class _Text:
 
 
 def _written(words: Iterable[str]) -> set[str]:
-    """The scripts that a text really writes: those of words in one script that can be read as no English word."""
+    """Finds the scripts that a text really writes: those of words in one script that can be read as no English word."""
     written_scripts = set()
     for word in words:
         scripts, letters = {script(char) for char in _letters(word)}, _letters(word)
@@ -115,7 +115,7 @@ def _written(words: Iterable[str]) -> set[str]:
 
 
 def _foreign(word: str) -> set[str]:
-    """The scripts of a word's letters other than Latin."""
+    """Returns the scripts of a word's letters other than Latin."""
     return {script(character) for character in _letters(word) if not _is_latin(character)}
 
 
@@ -141,7 +141,8 @@ def _is_latin(char: str) -> bool:
 
 
 def _plain(word: str) -> str:
-    """A word in plain letters, without accents: as its letters are read, or by TR 39 alone where that is a word."""
+    """Writes a word in plain letters, without accents: as its letters are read, or by TR 39 alone where that is a
+    word."""
     if word.isascii():
         return word
     plain_word = _with(word, reading)
@@ -151,7 +152,7 @@ def _plain(word: str) -> str:
 
 
 def _keeping_accents(word: str) -> str:
-    """A word with foreign letters put in Latin ones, and its accents, theirs too, as they were."""
+    """Writes a word's foreign letters as Latin ones and keeps all accents."""
 
     def latin(char: str) -> str:
         if _is_latin(char):
@@ -165,7 +166,8 @@ def _keeping_accents(word: str) -> str:
 
 
 def _with(word: str, read: Callable[[str], str], marks: bool = False) -> str:
-    """A word letter by letter; an I amid small letters is an l, any other capital there a small one."""
+    """Rewrites a word letter by letter; an I amid small letters becomes an l, any other capital there a small
+    letter."""
     rewritten = ""
     for character in word:
         if unicodedata.combining(character):

@@ -21,7 +21,7 @@ NO_CORRECTION = ""
 
 
 def shown(instruction: str) -> str:
-    """An instruction as a reader sees it."""
+    """Returns an instruction as a reader sees it."""
     return "none: questions are asked as they stand" if instruction == NO_CORRECTION else instruction
 
 
@@ -131,12 +131,12 @@ def _why(search: Search, verdict: SearchVerdict) -> str:
 
 
 def hand_written(stage: Stage) -> list[str]:
-    """The seed candidates that always take part, best known first."""
+    """Returns the seed candidates that always take part, best known first."""
     return [line for line in render(f"rop/seeds-{stage}-v1").splitlines() if line.strip()]
 
 
 def default_instructions() -> Instructions:
-    """The first hand-written instruction of each stage: what a search with budget 0 gives."""
+    """Returns the first hand-written instruction of each stage: what a search with budget 0 gives."""
     return Instructions(_first_hand_written("correction"), _first_hand_written("guidance"))
 
 
@@ -145,7 +145,7 @@ def _first_hand_written(stage: Stage) -> Search:
 
 
 def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The content of instructions.json: every candidate with its scores and items, and how to make it again.
+    """Returns the content of instructions.json: every candidate with its scores and items, and how to make it again.
 
     `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
     """
@@ -204,7 +204,7 @@ def read_instructions(path: str | Path) -> list[Instructions]:
 
 
 def read_origin(path: str | Path) -> dict[str, Any]:
-    """What an instructions.json says of where its instructions come from; of a hand-made one, nothing."""
+    """Reads what an instructions.json records about the origin of its instructions; nothing for a hand-made one."""
     data = _content(path)
     own_keys = ("format", "instructions", "correction", "guidance")
     return {key: value for key, value in data.items() if key not in own_keys} if isinstance(data, dict) else {}

@@ -27,20 +27,21 @@ class Trial(Protocol):
 
 
 def squash(text: str) -> str:
-    """Without leading, trailing and repeated white space."""
+    """Removes leading, trailing and repeated white space."""
     return " ".join(text.split())
 
 
 def cer(text: str, clean: str) -> float:
-    """Character error rate: Levenshtein distance over the length of the clean text."""
+    """Computes the character error rate: Levenshtein distance over the length of the clean text."""
     from rapidfuzz.distance import Levenshtein
 
     return Levenshtein.distance(squash(text), squash(clean)) / max(len(squash(clean)), 1)
 
 
 def restored(asked: str, text: str, clean: str) -> float:
-    """The share of the errors in `asked` that its correction `text` removed, in [-1, 1]: 0 where nothing changed, below
-    0 where errors were added, and -1 where a number of the clean question that `asked` still had is lost.
+    """Returns the share of the errors in `asked` that its correction `text` removed, in [-1, 1]: 0 where nothing
+    changed, below 0 where errors were added, and -1 where a number of the clean question that `asked` still had is
+    lost.
 
     >>> restored("How mnay pnes?", "How many pnes?", "How many pens?")
     0.5
@@ -54,8 +55,9 @@ def restored(asked: str, text: str, clean: str) -> float:
 
 
 def correction_trial(arm: Arm, noisy_share: float) -> Trial:
-    """p x restored - (1 - p) x broken, in [-1, p]: each question is corrected both noisy and clean, and `broken` is 1
-    where the clean one came back altered. `noisy_share` is p. Text that comes back as it was asked scores 0."""
+    """Returns a trial that scores p x restored - (1 - p) x broken, in [-1, p]: each question is corrected both noisy
+    and clean, and `broken` is 1 where the clean one came back altered. `noisy_share` is p. Text that comes back as it
+    was asked scores 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         clean = variant.question.text
@@ -71,7 +73,7 @@ def correction_trial(arm: Arm, noisy_share: float) -> Trial:
 
 
 def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
-    """1 where the answer under the instruction is right, else 0."""
+    """Returns a trial that scores 1 if the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         reply = yield from arm.answer(variant.text, variant, instruction)
@@ -81,7 +83,8 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
 
 
 def likelihood_trial(pair: Pair) -> Trial:
-    """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
+    """Returns a trial that scores the mean log-probability (nats per token, <= 0) of the wanted output: the score of
+    APE."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         stage_input, stage_output = pair(variant)

@@ -71,8 +71,8 @@ def search_both(
 def expected(
     section: RopSection, pools: Pools, scorer: Scorer, *, likelihood: bool = False
 ) -> list[tuple[list[tuple[Steps, str]], int]]:
-    """What `search_both` asks at most, for an estimate: of each kind of step some examples, each with a text that a
-    reply may say, and how many steps of this kind there are."""
+    """Lists what `search_both` asks at most, for an estimate: examples of each kind of step, each with a possible reply
+    text, and the number of such steps."""
     arm, stages = _stages(section, scorer, likelihood)
     search_options, expectations = section.search, []
     for stage, (show_pair, trial) in stages.items():
@@ -92,7 +92,8 @@ def expected(
 
 
 def _stages(section: RopSection, scorer: Scorer, likelihood: bool) -> tuple[Arm, dict[Stage, tuple[Pair, Trial]]]:
-    """An arm that asks as the others do, without shots; what each stage shows as input and output; how it scores."""
+    """Returns an arm that asks as the others do, without shots, and for each stage its input and output and its
+    score."""
     arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))
     return arm, {
         "correction": (lambda v: (v.text, v.question.text), correction_trial(arm, section.search.noisy_share)),
@@ -110,7 +111,8 @@ def search(
     *,
     seed: int,
 ) -> Search:
-    """One search: write candidates, leave one of them by rounds, and compare it once with the best hand-written one."""
+    """Runs one search: writes candidates, leaves one of them by rounds, and compares it once with the best hand-written
+    one."""
     search_options = section.search
     if search_options.budget == 0 or not pools.dev:
         return Search(stage, hand_written(stage)[0], strategy="hand-written")
@@ -177,12 +179,13 @@ def search(
 
 
 def _cost(stage: Stage, options: SearchSection) -> int:
-    """Sequences that one score takes: a correction is tried on the noisy and on the clean question."""
+    """Returns the number of sequences that one score takes: a correction is tried on the noisy and on the clean
+    question."""
     return 2 if stage == "correction" and options.score == "execution" else 1
 
 
 def _worst(stage: Stage, options: SearchSection) -> float:
-    """The score of an item whose call failed."""
+    """Returns the score of an item whose call failed."""
     if options.score == "likelihood":
         return FAILED_NATS
     return -1.0 if stage == "correction" else 0.0
@@ -231,7 +234,7 @@ class _Contest:
         return scores_spent + 2 * len(held_back), challenger if verdict.better else incumbent, verdict
 
     def _best_by_hand(self) -> int:
-        """The hand-written one with the best mean; of equals the one that stands first, the best known."""
+        """Returns the hand-written candidate with the best mean; of equals the first one, the best known."""
         scored_candidates = [c for c in self.hand if self.candidates[c].scores]
         return max(scored_candidates, key=lambda c: mean_score(self.candidates[c]), default=self.hand[0])
 
@@ -259,8 +262,8 @@ class _Contest:
         )
 
     def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> SearchVerdict:
-        """No written candidate met the best hand-written one: what the budget could have shown had there been one that
-        differs from it as the first two hand-written ones differ."""
+        """Returns the verdict without a written candidate: what the budget could have shown for one that differs from
+        the best hand-written one as the first two hand-written ones differ."""
         first_scores, second_scores = (self.candidates[candidate].scores for candidate in (self.hand[0], self.hand[-1]))
         deviation = duel.spread(
             [first_scores[item] - second_scores[item] for item in first_scores],
@@ -278,14 +281,14 @@ class _Contest:
 
 
 def _to_show_a_tenth(sd: float, cost: int) -> tuple[int, int]:
-    """`rop.search.budget` and `rop.search.pool` that show a difference of `TENTH`: two score each held-back item with
-    half of the budget, and two thirds of the pool are held back."""
+    """Returns the `rop.search.budget` and `rop.search.pool` that show a difference of `TENTH`: two score each held-back
+    item with half of the budget, and two thirds of the pool are held back."""
     items_needed = duel.items_to_show(TENTH, sd)
     return 4 * items_needed * cost, math.ceil(items_needed * 3 / 2)
 
 
 def _correct(instruction: str, arm: Arm, variants: Sequence[Variant], ask: Ask) -> list[Variant]:
-    """The same variants with the text that the corrector makes of them."""
+    """Corrects the text of each variant."""
     if instruction == NO_CORRECTION:
         return list(variants)
 

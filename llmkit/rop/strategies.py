@@ -29,8 +29,9 @@ class Rounds:
 def halving(
     candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: ScoreItems, _: Random
 ) -> int:
-    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) of the written candidates: equal shares of
-    the budget to each round, every survivor on the same fresh items, the better half goes on. Returns the scores spent.
+    """Runs successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) of the written candidates: equal shares
+    of the budget to each round, every survivor on the same fresh items, the better half goes on. Returns the scores
+    spent.
 
     A fifth of the budget chooses among the hand-written ones, of which none is eliminated.
     """
@@ -62,8 +63,8 @@ def halving(
 def ucb(
     candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: ScoreItems, random: Random
 ) -> int:
-    """The bandit of APE: each round scores the candidates with the highest mean + c sqrt(log t / n) on random items.
-    Returns the scores spent."""
+    """Runs the bandit of APE: each round scores the candidates with the highest mean + c sqrt(log t / n) on random
+    items. Returns the scores spent."""
     all_candidates, scores_spent = [*play.hand, *play.written], 0
     pulls = dict.fromkeys(all_candidates, 0)
     for _ in range(options.rounds):
@@ -89,8 +90,8 @@ def ucb(
 
 
 def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: bool) -> int | None:
-    """The written candidate that the rounds leave, None where they scored none of several: the best mean, of equals the
-    one tested more, then the shorter one, then the first.
+    """Returns the written candidate that the rounds leave, or None if they scored none of several: the best mean, of
+    equals the one tested more, then the shorter one, then the first.
 
     With `tested`, only those scored on the most items can be it: who left early was tested on few, and may only have
     been lucky there.
@@ -110,7 +111,7 @@ def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: boo
 
 def hold_back(clusters: Mapping[str, str], random: Random) -> tuple[list[str], list[str]]:
     """Splits items, given with their clusters, into those of the rounds and those of the final comparison: two thirds
-    of the clusters, at least `LEAST`, cluster by cluster in turn. None are held back where there are not enough.
+    of the clusters, at least `LEAST_CLUSTERS`, cluster by cluster in turn. None are held back where there are not enough.
 
     No cluster is in both: an instruction that survived because it suits a template would profit from it twice.
     """

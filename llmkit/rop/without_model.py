@@ -10,8 +10,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
 def spell(text: str) -> str:
-    """Each unknown word becomes its likeliest anagram with the same first letter, else the likeliest word at most two
-    edits away; words that a dictionary knows, names and numbers stay.
+    """Replaces each unknown word by its likeliest anagram with the same first letter, else the likeliest word at most
+    two edits away; words that a dictionary knows, names and numbers stay.
 
     >>> spell("How mnay alppes does Tom hvae?")
     'How many apples does Tom have?'
@@ -20,7 +20,7 @@ def spell(text: str) -> str:
 
 
 def _starts(text: str, at: int) -> bool:
-    """Whether a word at this offset opens a sentence, where a capital says nothing about names."""
+    """Returns whether a word at this offset opens a sentence, where a capital says nothing about names."""
     text_before = text[:at].rstrip("\"'\u201c( \n")
     return not text_before or text_before[-1] in ".!?:"
 
@@ -47,7 +47,7 @@ def _spell_word(word: str, starts: bool) -> str:
 
 @cache
 def _speller() -> tuple[Any, dict[str, list[str]]]:
-    """The English frequency dictionary that symspellpy carries, and its words by their sorted letters."""
+    """Loads the English frequency dictionary that symspellpy carries, and its words by their sorted letters."""
     from importlib.resources import files
 
     from symspellpy import SymSpell

@@ -33,7 +33,7 @@ _KEY = {
 
 
 def peft_type(folder: str | Path) -> str | None:
-    """The PEFT type that an adapter folder states, in upper case; None where there is none to read."""
+    """Returns the PEFT type that an adapter folder states, in upper case, or None if it states none."""
     try:
         config = parse_json((Path(folder) / CONFIG).read_text(encoding="utf-8"))
         return str(config["peft_type"]).upper()
@@ -42,7 +42,7 @@ def peft_type(folder: str | Path) -> str | None:
 
 
 def fingerprint(folder: str | Path) -> str:
-    """12 hex digits of an adapter's configuration and weights; empty where they are not both there."""
+    """Returns 12 hex digits of an adapter's configuration and weights, or "" unless both exist."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         try:
@@ -115,7 +115,7 @@ class AdapterWeights:
         return self.type == "LORA" or self.settings.one_softmax
 
     def mixer(self, module: str) -> Tensor | None:
-        """C (n, n) of a module whose gates talk after the softmax, else None."""
+        """Returns C (n, n) of a module whose gates talk after the softmax, else None."""
         if self.type == "LORA" or not self.settings.talks_after:
             return None
         return self.weights[f"base_model.model.{module}.talklora_C.weight"]
@@ -193,7 +193,7 @@ class AdapterWeights:
             )
 
     def matrices(self) -> dict[str, tuple[Tensor, Tensor, float]]:
-        """Module path -> A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
+        """Returns by module path A (r + n, d), B (k, r + n) and the scale of its output; n = 0 for plain LoRA."""
         if self.type == "TALKLORA":
             return {
                 module: (folded.lora_A, folded.lora_B, folded.scale) for module, folded in self.folded_layers.items()
@@ -209,7 +209,7 @@ class AdapterWeights:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The folded weights under the names that a plain LoRA has in its file."""
+        """Returns the folded weights under the names that a plain LoRA has in its file."""
         return {
             f"base_model.model.{module}.lora_{side}.weight": weight
             for module, folded in self.folded_layers.items()
@@ -264,7 +264,8 @@ def _type(path: Path) -> str:
 
 
 def linears(config: Any) -> dict[str, tuple[int, int]]:
-    """Every linear module that a transformers configuration describes: path -> (inputs, outputs). Makes no weights."""
+    """Lists every linear module that a transformers configuration describes: path -> (inputs, outputs). Makes no
+    weights."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.pytorch_utils import Conv1D

@@ -18,7 +18,7 @@ KEPT = 31  # adapters in memory beyond those in slots
 
 
 def vllm_arguments(plan: ServerPlan, cpu: bool, slots: bool, max_rank: int) -> list[str]:
-    """The command line of vLLM's server; the user's own options come last and win."""
+    """Builds the command line of vLLM's server; the user's own options come last and win."""
     served_name = plan.name if slots or not plan.adapters else plan.adapters[0][0]
     arguments = [
         "--model",
@@ -82,7 +82,7 @@ def _serve(plan: ServerPlan) -> None:
 
 
 def _refuse_unknown(why: str | None, plan: ServerPlan) -> None:
-    """A vLLM that llmkit does not know serves plain LoRA all the same."""
+    """Refuses TalkLoRA adapters on a vLLM that llmkit does not know; such a vLLM still serves plain LoRA."""
     if why and any(peft_type(folder) == "TALKLORA" for _, folder in plan.adapters):
         raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
 

@@ -70,7 +70,7 @@ def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
 
 
 def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """A checkpoint's weights with those of adapted modules under `.base`."""
+    """Yields a checkpoint's weights, those of adapted modules renamed to `.base`."""
     for name, weight in weights:
         module, _, leaf = name.rpartition(".")
         yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight
@@ -80,7 +80,7 @@ Initializer = Callable[..., None]
 
 
 def usable_outside(own: Initializer, made: Initializer, vllm_config: Callable[[], Any]) -> Initializer:
-    """The `__init__` of a transformers class that vLLM has changed for good (`made`; `own` is the one before).
+    """Returns an `__init__` for a transformers class that vLLM has changed for good (`made`; `own` is the original).
 
     Models that transformers builds by itself later in this process, outside of any vLLM, are as they always were.
     """

@@ -66,7 +66,7 @@ class ServerPlan:
         return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
 
     def _option(self, name: str) -> str | None:
-        """The value of one of vLLM's options, written `--name value` or `--name=value`."""
+        """Returns the value of one of vLLM's options, written `--name value` or `--name=value`."""
         words = " ".join(self.options).replace("=", " ").split()
         return words[words.index(name) + 1] if name in words[:-1] else None
 
@@ -127,7 +127,7 @@ def _leave_address(options: Sequence[str]) -> None:
 
 
 def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
-    """The adapters, all of which fit the model."""
+    """Reads the adapters and checks that all of them fit the model."""
     if not folders:
         return []
     from transformers import AutoConfig
@@ -148,7 +148,7 @@ def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
 
 
 def _free(host: str, port: int) -> int:
-    """`port`, or any free one for 0. Raises UsageError if it is taken."""
+    """Returns `port`, or any free port for 0. Raises UsageError if it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -208,13 +208,13 @@ class Server:
         raise EngineError(f"the server is not ready after {START_SECONDS} seconds", "--debug shows what it does")
 
     def models(self) -> list[str]:
-        """The names that the running server answers to; those of the plan where it wants a key not known here."""
+        """Asks the running server for its model names. Returns those of the plan if it requires an unknown key."""
         with suppress(OSError, ValueError):
             return [model["id"] for model in json.loads(self._ask("/v1/models"))["data"]]
         return self.plan.names
 
     def _answer_once(self, seconds: float) -> None:
-        """Let the model generate a token: a server listens before its engine has shown that it works."""
+        """Generates one token, because a server listens before its engine has shown that it works."""
         try:
             self._ask("/v1/completions", {"model": self.models()[0], "prompt": "1", "max_tokens": 1}, seconds)
         except urllib.error.HTTPError as error:
@@ -266,7 +266,7 @@ class Server:
 def running(
     plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
 ) -> Iterator[Server]:
-    """A server that is ready, and is stopped at the end."""
+    """Starts a server, yields it when it is ready, and stops it at the end."""
     server = Server(plan, show, verbose)
     try:
         server.wait_until_ready()

@@ -31,7 +31,7 @@ class SlotGates:
         self.has_gates = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
 
     def set(self, slot: int, r: int, n: int) -> None:
-        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
         self.has_gates[slot] = n > 0
         self.mask[slot] = 0
         self.owner[slot] = 0
@@ -68,14 +68,15 @@ class Dense:
 
     @classmethod
     def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
-        """From a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted here."""
+        """Packs a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted
+        here."""
         adapted_pieces = [piece for piece in range(len(b)) if b[piece].any()]
         if not adapted_pieces:
             return None
         m = r // n if n else 0
 
         def ordered(rows: Tensor) -> Tensor:
-            """The r latents and n logits of one piece, by expert."""
+            """Orders the r latents and n logits of one piece by expert."""
             return torch.cat([rows[:r].unflatten(0, (n, m)), rows[r : r + n, None]], 1).flatten(0, 1) if n else rows[:r]
 
         first_piece, last_piece = adapted_pieces[0], adapted_pieces[-1]
@@ -108,7 +109,7 @@ def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
-    """The slots in a batch and the rows of each: a slice where they stand together, else their indices."""
+    """Finds the slots in a batch and the rows of each: a slice if they are adjacent, else their indices."""
     rows_of = []
     for slot in slot_of_token.unique().tolist():
         if slot < 0:
@@ -120,7 +121,7 @@ def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
 
 
 def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: Reduce | None = None) -> None:
-    """`Dense.add` for some rows of the batch."""
+    """Applies `Dense.add` to some rows of the batch."""
     if isinstance(rows, slice):
         is_whole_batch = rows.stop - rows.start == x.shape[0]
         dense.add(*((y, x) if is_whole_batch else (y[rows], x[rows])), reduce)
@@ -141,7 +142,7 @@ class DenseSlots:
         self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
 
     def set(self, slot: int, r: int, n: int) -> None:
-        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
         self._layout[slot] = (r, n)
         self._packed = {key: packed for key, packed in self._packed.items() if key[1] != slot}
 
@@ -165,7 +166,7 @@ class DenseSlots:
                 add_rows(self._packed[packed_key], y, x, rows, reduce)
 
     def add_embedding(self, present: SlotRows, y: Tensor, x: Tensor, b: Tensor) -> None:
-        """The same where x (tokens, rank) holds already what A gave."""
+        """Does the same for x (tokens, rank) that is already the output of A."""
         for slot, rows in present:
             packed_key = (b.data_ptr(), slot)
             if packed_key not in self._packed:

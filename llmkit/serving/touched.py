@@ -49,7 +49,8 @@ TOUCHED_ON_GPU = {
 
 
 def problem() -> str | None:
-    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried must have all that we touch."""
+    """Returns the reason why this vLLM cannot serve TalkLoRA adapters, or None. A version newer than those tried must
+    have everything that llmkit uses."""
     import vllm
     from packaging.version import Version
     from vllm.platforms import current_platform
@@ -63,7 +64,7 @@ def problem() -> str | None:
 
 
 def missing(touched: dict[str, str]) -> str | None:
-    """The first of these names that this vLLM lacks."""
+    """Returns the first of these names that this vLLM lacks."""
     for import_path, members in touched.items():
         try:
             found_object = pkgutil.resolve_name(import_path)
@@ -76,6 +77,7 @@ def missing(touched: dict[str, str]) -> str | None:
 
 
 def _instances_have(cls: Any, member: str) -> bool:
-    """Whether a method of the class speaks of such an attribute: what `__init__` sets shows on instances only."""
+    """Returns whether a method of the class uses such an attribute, because what `__init__` sets exists on instances
+    only."""
     methods = (value for parent in getattr(cls, "__mro__", ()) for value in vars(parent).values())
     return any(member in code.co_names for method in methods if (code := getattr(method, "__code__", None)))

@@ -112,7 +112,7 @@ def _load_folded() -> None:
 
 
 def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
-    """Every module that takes an adapter: its inputs and outputs, fused ones by their pieces; None where unknown."""
+    """Returns inputs and outputs of every module that takes an adapter, fused ones by their pieces; None if unknown."""
     sizes: dict[str, tuple[int, int] | None] = {"lm_head": None}
     for name, module in manager.modules.items():
         base_layer: Any = getattr(module, "base_layer", None)
@@ -134,7 +134,7 @@ def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
 
 
 def run_server() -> None:
-    """vLLM's OpenAI-compatible server with the options in sys.argv, until it ends."""
+    """Runs vLLM's OpenAI-compatible server with the options in sys.argv until it ends."""
     try:
         from vllm.entrypoints.launchers.api_server.entry import main
     except ImportError as error:
@@ -162,7 +162,7 @@ def _note_slots() -> None:
 
 
 def _widest(lora: Any, limit: int) -> int:
-    """The largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
+    """Returns the largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
     ranks = [limit]
     for weights in lora.loras.values():
         matrices = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
@@ -177,7 +177,7 @@ def _own_wrapper() -> None:
 
 
 def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
-    """vLLM's LoRA wrapper for this platform, with gates; on the CPU also with dense products."""
+    """Creates vLLM's LoRA wrapper for this platform, with gates; on the CPU also with dense products."""
     from vllm.platforms import current_platform
 
     return (_cpu_wrapper() if current_platform.is_cpu() else _gpu_wrapper())(*args, **kwargs)
@@ -346,7 +346,8 @@ def _key_by_content() -> None:
 
 
 def _compile_apart() -> None:
-    """vLLM keeps compiled graphs on disk, under keys that know neither our wrapper nor an adapter that is built in."""
+    """Adds llmkit and a built-in adapter to the keys of vLLM's compiled graphs on disk, which would not tell them
+    apart."""
     import hashlib
 
     from vllm.config import VllmConfig

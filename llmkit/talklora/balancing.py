@@ -19,7 +19,7 @@ class ForwardPass:
         self.mask, self.losses = mask, []
 
     def end(self) -> list[Tensor]:
-        """The losses collected. What a checkpoint computes anew during the backward pass adds none."""
+        """Returns the losses collected. What a checkpoint recomputes during the backward pass adds none."""
         losses, self.losses = self.losses or [], None
         return losses
 
@@ -33,7 +33,7 @@ class ForwardPass:
         return {}  # a copy of a model has no pass under way, and a tensor inside a graph cannot be copied
 
     def mask_of(self, gate: Tensor) -> Tensor | None:
-        """1 for every real token of `gate` (..., n), as (...); None where no mask fits."""
+        """Returns 1 for every real token of `gate` (..., n), as (...), or None if no mask fits."""
         mask, tokens = self.mask, gate.shape[:-1]
         if mask is None or mask.dim() != 2:
             return None
@@ -70,7 +70,8 @@ def unwatch(model: nn.Module) -> None:
 
 
 def balance(p: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
-    """n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961, eq. 4).
+    """Computes n sum_i f_i P_i, a scalar: 1 where experts are used alike, n where one is used alone (arXiv 2101.03961,
+    eq. 4).
 
     P is the mean of the router's probabilities p (..., n) over real tokens, f that of the gates, held constant.
     mask (...) is 1 for a real token; None: all are real.

@@ -133,7 +133,8 @@ class TalkLoraConfig(PeftConfig):
             )
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As PEFT does; the model card that PEFT wrote beside the weights also says what to import before loading."""
+        """Saves as PEFT does; the model card that PEFT wrote beside the weights also says what to import before
+        loading."""
         super().save_pretrained(save_directory, **kwargs)
         # An adapter that is not called "default" has a folder of its own, below the card's.
         for card_path in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
@@ -144,7 +145,8 @@ class TalkLoraConfig(PeftConfig):
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> TalkLoraConfig:
-        """`talklora`, `talklora-released`, `moelora` or `hydralora`, with any field set otherwise."""
+        """Creates the settings of `talklora`, `talklora-released`, `moelora` or `hydralora`, with any field
+        overridden."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **settings})

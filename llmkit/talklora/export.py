@@ -39,7 +39,7 @@ class FoldedLayer(NamedTuple):
 def fold_adapter(
     config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False
 ) -> dict[str, FoldedLayer]:
-    """Every adapted module of a saved adapter, by its path in the base model, in the exact form for inference.
+    """Folds every adapted module of a saved adapter, by its path in the base model, into the exact form for inference.
 
     `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
     not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
@@ -86,7 +86,8 @@ class AdapterError(ValueError):
 
 
 def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]:
-    """Settings and weights of a saved adapter. Refuses pickles, broken files and other methods with AdapterError."""
+    """Reads settings and weights of a saved adapter. Refuses pickles, broken files and other methods with
+    AdapterError."""
     folder = Path(folder)
     settings, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     if not settings.is_file():
@@ -147,7 +148,7 @@ def static_lora(
 
 
 def _static(layer: TalkLoraLayer, load: list[float] | None, name: str) -> tuple[Tensor, Tensor]:
-    """lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
+    """Returns lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
     config, A, E = layer.settings[name], layer.talklora_A[name].weight, layer.weights(name)["E"]
     gate = torch.tensor(load or [1 / config.num_experts] * config.num_experts, dtype=A.dtype, device=A.device)
     rows = latent_map(config, E, None, None, like=A) @ A

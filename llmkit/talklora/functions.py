@@ -11,13 +11,13 @@ from llmkit.talklora.top_k import keep_largest
 
 
 def router_without_talk(W: Tensor, C: Tensor) -> Tensor:
-    """W_g (C kron I_m), (n, r): what a router over talked latents, W (n, r), is over the untalked ones."""
+    """Returns W_g (C kron I_m), (n, r): a router over talked latents, W (n, r), as one over the untalked latents."""
     n = len(C)
     return torch.bmm(C.T.expand(n, n, n), W.view(n, n, -1)).view(n, -1)
 
 
 def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor:
-    """W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
+    """Returns W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
     if C is None or not config.talks_before:
         return W
     return router_without_talk(W, bounded(C, config.spectral_bound))
@@ -26,7 +26,8 @@ def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor
 def latent_map(
     config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor, scale: float = 1.0
 ) -> Tensor:
-    """[scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and logits.
+    """Returns [scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and
+    logits.
 
     The rows of the logits are absent where the router does not read latents. `like` gives device and dtype.
     """
@@ -44,12 +45,12 @@ def latent_map(
 
 
 def inference_gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
-    """Router logits (..., n) to the experts' weights (..., n), as they are at inference."""
+    """Turns router logits (..., n) into the experts' weights (..., n) at inference."""
     return mix_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
 
 
 def mix_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
-    """Gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
+    """Mixes gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
     if C is None or not config.talks_after:
         return gate
     return gate @ torch.softmax(C, dim=0).T

@@ -125,7 +125,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     @torch.no_grad()
     def reset_parameters(self, adapter_name: str) -> None:
-        """A, E, C and W_g uniform in +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
+        """Draws A, E, C and W_g uniformly from +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
         config = self.settings[adapter_name]
         for module in self._modules_before_B(adapter_name):
             bound = 1 / math.sqrt(module.weight.shape[-1])
@@ -142,18 +142,18 @@ class TalkLoraLayer(BaseTunerLayer):
         return [part[adapter_name] for part in parts if adapter_name in part]
 
     def up(self, adapter_name: str) -> nn.Linear:
-        """All experts' B_i side by side, (k, n m)."""
+        """Returns all experts' B_i side by side, (k, n m)."""
         return self.shared_B[adapter_name] if adapter_name in self.shared_B else self.talklora_B[adapter_name]
 
     def weights(self, adapter_name: str) -> dict[str, Tensor | None]:
-        """E (n, m, m), W (the router) and C (n, n), None where the adapter has none."""
+        """Returns E (n, m, m), W (the router) and C (n, n), None for what the adapter lacks."""
         parts = {"E": self.talklora_E, "W": self.talklora_router, "C": self.talklora_C}
         return {key: weight_of(part[adapter_name]) if adapter_name in part else None for key, part in parts.items()}
 
     # ---- what an adapter adds
 
     def delta(self, x: Tensor, adapter_name: str) -> Tensor:
-        """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
+        """Computes one adapter's contribution to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
         if self._may_fold(config, A.weight):
@@ -169,7 +169,8 @@ class TalkLoraLayer(BaseTunerLayer):
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
     def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
-        """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
+        """Turns latents (..., r) into gated, scaled expert features (..., n m), in float32 or better, also under
+        autocast."""
         wide_dtype = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
             h = h.to(wide_dtype)
@@ -179,7 +180,7 @@ class TalkLoraLayer(BaseTunerLayer):
             return self._apply_gates(z, adapter_name)
 
     def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
-        """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
+        """Returns the map from latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
         small_weights = {
             key: None if weight is None else weight.to(like.dtype) for key, weight in self.weights(adapter_name).items()
@@ -188,7 +189,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return latent_map(config, **small_weights, like=like, scale=config.feature_scale)
 
     def _input_router(self, adapter_name: str) -> Tensor | None:
-        """W_g (n, d) where the router reads the layer's input instead of its latents."""
+        """Returns W_g (n, d) if the router reads the layer's input instead of its latents, else None."""
         config = self.settings[adapter_name]
         reads_input = config.has_router and config.router_input == "input"
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
@@ -206,7 +207,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return weighted.flatten(-2)
 
     def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
-        """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
+        """Turns router logits (..., n) into the experts' weights (..., n); they sum to 1 except under gate dropout."""
         p = torch.softmax(logits, dim=-1)
         kept_gates = keep_largest(p, config.top_k)
         if self.training and config.balance_coef:
@@ -270,7 +271,8 @@ class TalkLoraLayer(BaseTunerLayer):
         return cast("nn.Parameter", self.get_base_layer().weight)
 
     def _merged_weight(self, adapter_names: list[str], check_finite: bool) -> Tensor:
-        """The base weight with these adapters added. ValueError where that cannot be; changes nothing."""
+        """Returns the base weight with these adapters added and changes nothing. ValueError if they cannot be
+        merged."""
         if self.quantization_backend is not None:
             raise ValueError("TalkLoRA is not merged into a quantised weight: load the base in float16 or bfloat16")
         weight = self._base_weight.data
@@ -351,7 +353,7 @@ class Linear(nn.Module, TalkLoraLayer):
 
 
 def weight_of(module: nn.Linear | Weight) -> Tensor:
-    """A module's weight, also where accelerate offloads it to memory or disk between calls of that module."""
+    """Returns a module's weight, also if accelerate offloads it to memory or disk between calls of that module."""
     hook = module.__dict__.get("_hf_hook")
     if hook is None:
         return module.weight
@@ -362,7 +364,7 @@ def weight_of(module: nn.Linear | Weight) -> Tensor:
 
 
 def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
-    """A new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
+    """Creates a new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
     module = nn.Linear(config.up_rank, out_features, bias=False)
     if config.init_weights:
         nn.init.zeros_(module.weight)

@@ -85,7 +85,7 @@ class TalkLoraModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     def _layers(self, adapter_name: str) -> dict[str, TalkLoraLayer]:
-        """Every layer with this adapter, by its path in the base model."""
+        """Lists every layer with this adapter, by its path in the base model."""
         return {
             path.replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", ""): module
             for path, module in self.model.named_modules()
@@ -156,7 +156,7 @@ class TalkLoraModel(BaseTuner):
         return cast("ForwardPass", self.__dict__["_current"])
 
     def watch_passes(self) -> None:
-        """From now on notes where a forward pass begins, and its attention mask."""
+        """Starts to record the beginning and the attention mask of each forward pass."""
         watch(self.model, self.current)
 
     def unwatch_passes(self) -> None:
@@ -165,7 +165,7 @@ class TalkLoraModel(BaseTuner):
             unwatch(self.model)
 
     def balance_loss(self) -> Tensor:
-        """The load-balancing loss of the training pass just made, a scalar to add to that pass's loss.
+        """Returns the load-balancing loss of the training pass just made, a scalar to add to that pass's loss.
 
         Summed over layers, `balance_coef` n sum_i f_i P_i, of means over the pass's tokens. So under gradient
         accumulation it is divided by the number of passes, as a mean loss is. Zero without `balance_coef` and in
@@ -306,7 +306,7 @@ def _pass_names(
 
 
 def _tuner_of(model: nn.Module) -> tuple[str, TalkLoraModel | None]:
-    """The tuner inside a model, and its path there with a dot. None where adapters were injected without one."""
+    """Finds the tuner inside a model, and its path with a dot. None if adapters were injected without one."""
     for path, module in model.named_modules():
         if isinstance(module, TalkLoraModel):
             return f"{path}." if path else "", module
@@ -314,7 +314,7 @@ def _tuner_of(model: nn.Module) -> tuple[str, TalkLoraModel | None]:
 
 
 def _places_of_shared(model: nn.Module, adapter_name: str) -> dict[str, str]:
-    """For each shared B, its key in the model: what that would be in the first layer that uses it."""
+    """Maps the key of each shared B in the model to its key in a file, below the first layer that uses it."""
     tuner_path, tuner = _tuner_of(model)
     if tuner is None or adapter_name not in tuner.talklora_B:
         return {}
@@ -328,7 +328,7 @@ def _places_of_shared(model: nn.Module, adapter_name: str) -> dict[str, str]:
 
 
 def _shared_to_model(model: nn.Module, adapter_name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A file's tensors, with every shared B under its key in the model instead of that in the file."""
+    """Renames every shared B of a file's tensors to its key in the model."""
     tuner_path, tuner = _tuner_of(model)
     if tuner is None or adapter_name not in tuner.talklora_B:
         return dict(state_dict)

@@ -12,7 +12,7 @@ _ADDED_BY = "llmkit.talklora"
 
 
 def talklora_type() -> PeftType:
-    """The member `TALKLORA` of PEFT's enumeration, added at the first call.
+    """Returns the member `TALKLORA` of PEFT's enumeration, added at the first call.
 
     RuntimeError where PEFT has a TALKLORA of its own: two methods under one name would read each other's adapters.
     """

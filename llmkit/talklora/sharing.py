@@ -20,7 +20,7 @@ _OLD_KEY = re.compile(r"\btalklora_B_(\w+)\.weight$")
 
 
 def projection_type(path: str) -> str:
-    """A module's path without the number of its layer: modules of one type and size share B.
+    """Returns a module's path without the number of its layer: modules of one type and size share B.
 
     A number counts as a layer's where it follows a name that ends in `layer(s)`, `block(s)` or is `h`, and is followed
     by a name itself. Other numbers keep modules apart: members of a Sequential, experts of a mixture.
@@ -43,7 +43,8 @@ def projection_type(path: str) -> str:
 
 
 def share_group(path: str, in_features: int, out_features: int) -> str:
-    """The name of a shared B in the model: the projection type and its sizes, without dots. Different for every type.
+    """Returns the name of a shared B in the model: the projection type and its sizes, without dots. Different for every
+    type.
 
     >>> share_group("model.layers.3.self_attn.q_proj", 576, 576)
     'model-layers-self_attn-q_proj_576x576'
@@ -53,7 +54,7 @@ def share_group(path: str, in_features: int, out_features: int) -> str:
 
 
 def find_shared(state_dict: Mapping[str, Tensor], path: str, in_features: int) -> Tensor:
-    """The shared B of a module, by its path in the base model, in the tensors of an adapter's file."""
+    """Finds the shared B of a module, by its path in the base model, in the tensors of an adapter's file."""
     own_type = projection_type(path)
     matching_keys = [
         key
@@ -81,7 +82,7 @@ def find_shared(state_dict: Mapping[str, Tensor], path: str, in_features: int) -
 
 
 def _old_group(path: str, in_features: int, out_features: int) -> str:
-    """The name that a group had: without any number, with underscores for dots."""
+    """Returns the name that a group had: without any number, with underscores for dots."""
     words = [word for word in path.split(".") if not word.isdigit()]
     return re.sub(r"\W", "_", "_".join(words)) + f"_{in_features}x{out_features}"
 
@@ -91,7 +92,7 @@ def is_old(key: str) -> bool:
 
 
 def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int) -> str | None:
-    """The key among `keys` that holds B of the module at `path`, None where this is no old file.
+    """Finds the key among `keys` that holds B of the module at `path`. None for a file in the current format.
 
     `key_mapping` renames layers and not these keys. Then it is the one of the same sizes whose last words are the same
     for longest. ValueError where several are.

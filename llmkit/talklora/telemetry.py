@@ -83,7 +83,7 @@ class Telemetry:
         self._sums[layer].add(gate, layer.current.mask_of(gate))
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """Numbers of each layer by its path, and their means under `model`.
+        """Returns numbers of each layer by its path, and their means under `model`.
 
         load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log n.
         effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load ||
@@ -115,7 +115,7 @@ class Telemetry:
             heat_map(report, folder / "routing.png")
 
     def scalars(self) -> dict[str, float]:
-        """The model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
+        """Returns the model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
         return {f"routing/{key}": value for key, value in self.report()["model"].items()}
 
 
@@ -164,7 +164,7 @@ def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
 
 
 def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
-    """Loads as a picture: one row for each layer, one column for each expert."""
+    """Draws the loads as a picture: one row for each layer, one column for each expert."""
     from matplotlib.figure import Figure
 
     load_rows = {name: row["load"] for name, row in report.items() if "load" in row}
