@@ -1,4 +1,4 @@
-"""One reader of JSON text, whoever wrote it."""
+"""The only reader of JSON text."""
 
 from __future__ import annotations
 

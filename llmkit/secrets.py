@@ -153,7 +153,7 @@ def remember_address(url: str) -> None:
     query."""
     after_scheme = url.partition("://")[2]
     user, _, password = after_scheme.rpartition("@")[0].partition(":")
-    if "/" not in user:  # else the @ stands in the path
+    if "/" not in user:  # else the @ belongs to the path
         # A short name alone may be a word of any text
         credential = password or (user if len(user) >= _SHORTEST else "")
         remember(credential)

@@ -1,7 +1,7 @@
 """The one way to a person's terminal: what a text, a reply or a file name says never gets there as a control sequence.
 
-`guarded` stands between the program and stdout and stderr for as long as a command runs, so whatever is printed,
-logged or raised passes through `visible`. Only a `console`, a `bar` and `write_coloured` reach the stream behind it,
+While a command runs, `guarded` wraps stdout and stderr, so everything that is printed, logged or raised passes through
+`visible`. Only a `console`, a `bar` and `write_coloured` reach the stream behind it,
 because their own colours and cursor movements are control sequences too; they make each text visible first.
 """
 

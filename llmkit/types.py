@@ -37,7 +37,7 @@ class Question:
 
 
 class Edit(NamedTuple):
-    """`text[start:end] == new` in the final text stood as `old` in the original. Offsets count code points."""
+    """One edit: `text[start:end] == new` in the final text was `old` in the original. Offsets count code points."""
 
     start: int
     end: int
@@ -94,7 +94,7 @@ class Request:
     """One call to a model.
 
     With `continuation` set, nothing is generated: the reply's `logprobs` are those of the continuation's tokens, in
-    nats, given the messages. `replicate` tells deliberate repeats of the same call apart in the cache.
+    nats, given the messages. `replicate` distinguishes deliberate repeats of the same call in the cache.
     """
 
     messages: tuple[Message, ...]

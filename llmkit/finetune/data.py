@@ -61,7 +61,7 @@ def build_data(recipe: Recipe, model: LocalModel, encoder: Encoder) -> Data:
         steps = section.optim.max_steps if steps == 0 else min(steps, section.optim.max_steps)
     if steps == 0:
         raise DataError(
-            f"{epoch_rows} rows a time for {section.optim.epochs:g} epochs do not fill one batch of {batch_size}",
+            f"{epoch_rows} rows per epoch x {section.optim.epochs:g} epochs is less than one batch of {batch_size}",
             "lower finetune.optim.batch_size, or raise finetune.optim.epochs",
         )
     cache_key = _key(recipe, model, train_groups, dev_groups, weights, steps)

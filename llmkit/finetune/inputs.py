@@ -48,7 +48,7 @@ def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> No
     if changed_names:
         raise UsageError(
             f"{' and '.join(changed_names)} changed since the training in {path}",
-            "--force trains anew and overwrites it; another --name keeps both",
+            "--force trains again and overwrites it; another --name keeps both",
         )
 
 

@@ -57,7 +57,7 @@ def check_launch(recipe: Recipe) -> None:
     if section.kind == "single":
         return
     if section.kind != "ddp" and not gpu_count:
-        raise UsageError(f"launch {section.kind} needs GPUs, and there are none", "use ddp, or single")
+        raise UsageError(f"launch {section.kind} needs GPUs, but none is available", "use ddp or single")
     if gpu_count and section.num_processes > gpu_count:
         raise UsageError(f"{section.num_processes} processes on {gpu_count} GPUs", "at most one process for each GPU")
     if section.kind in ("zero2", "zero3") and importlib.util.find_spec("deepspeed") is None:
@@ -81,7 +81,7 @@ def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bo
         workers.wait()
         raise
     if exit_code:
-        raise EngineError(f"a training process ended with code {exit_code}", "its message stands above")
+        raise EngineError(f"a training process ended with code {exit_code}", "its message is above")
 
 
 def _free_port() -> int:

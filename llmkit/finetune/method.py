@@ -55,7 +55,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
             if close_names
             else f"known: {', '.join(sorted(accepted_options))}"
         )
-        raise UsageError(f"finetune.options.{unknown_options[0]} is no field of {config_class.__name__}", hint)
+        raise UsageError(f"finetune.options.{unknown_options[0]} is not a field of {config_class.__name__}", hint)
     settings = {**_common(section, accepted_options), **fixed_settings, **section.options}
     try:
         return config_class(**settings)
@@ -136,7 +136,9 @@ def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.M
                 **_quantised(recipe.finetune.train.load_in),
             )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise EngineError(f"{model.name} cannot be loaded: {error}", "is it complete, in safetensors?") from None
+        raise EngineError(
+            f"{model.name} cannot be loaded: {error}", "check that it is complete and in safetensors format"
+        ) from None
     return cast("nn.Module", base)
 
 

@@ -1,4 +1,4 @@
-"""One training run: folder, data, model, training, results. The same call goes on with what was interrupted."""
+"""One training run: folder, data, model, training, results. The same call resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
 
     `resume`: `auto` goes on from the newest whole checkpoint of this recipe, `never` begins anew, or a checkpoint's
     folder. A finished run is returned as it is; `force` trains it again, from the first step or from the checkpoint
-    that `resume` names. Raises LlmkitError for what a user can mend, and UsageError where the rows or the base model
+    that `resume` names. Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model
     are no longer those of the training in the folder.
     """
     from llmkit.finetune.launch import check_launch, launch
@@ -107,8 +107,8 @@ def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Pat
         return None
     if kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
         raise UsageError(
-            f"a training under {kind} cannot be resumed: its checkpoints hold a piece of the state for each process",
-            "--resume never --force begins anew; ddp resumes",
+            f"a training under {kind} cannot be resumed, because each process keeps its part of the state to itself",
+            "--resume never --force starts again; ddp can resume",
         )
     if resume != "auto":
         resumed_path = Path(resume)
@@ -147,7 +147,7 @@ def _key_of(folder: Path) -> str | None:
 
 def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) -> None:
     """Trains in this process, which may be one of several, and writes adapter/, metrics.json and the model card."""
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import: llmkit tells nobody anything
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(path / "tensorboard")
     from llmkit.finetune.card import card

@@ -159,8 +159,8 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     launch = section.launch
     if launch.kind != "single" and trainer.args.world_size != launch.num_processes:
         raise EngineError(
-            f"{launch.num_processes} training processes were asked for, and {trainer.args.world_size} found each other",
-            "run it again with --debug; `--launch single` needs one only",
+            f"{launch.num_processes} training processes were requested, but only {trainer.args.world_size} connected",
+            "run it again with --debug, or with `--launch single`, which needs only one",
         )
     trainer.remove_callback(transformers.PrinterCallback)
     reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())

@@ -50,8 +50,8 @@ class Operator:
     level: Level
     default_rate: float
     paper_rate: ClassVar[float]
-    argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
-    imitation: ClassVar[type[Operator] | None] = None  # what stands in for it at `--rate paper`
+    argument: ClassVar[str | None] = None  # an example of the argument after the name in a spec
+    imitation: ClassVar[type[Operator] | None] = None  # the operator used instead at `--rate paper`
     resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
     adds_numbers: bool = False
     changes_numbers: bool = False

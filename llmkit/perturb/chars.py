@@ -110,7 +110,7 @@ def neighbour_keys() -> dict[str, str]:
     neighbours = {}
     for row_number, keys_of_row in enumerate(keyboard_rows):
         for column, key in enumerate(keys_of_row):
-            # each row stands about half a key to the right of the one above
+            # each row is shifted about half a key to the right of the one above
             touching = [
                 (row_number, column - 1),
                 (row_number, column + 1),
@@ -254,8 +254,8 @@ class Typing(WordEdit):
     0.67 per cent of characters). Transpositions and capitals come on top, 15 and 2 for every 65 of these, and two of
     five insertions double a letter, all as White counted. Other counts of transpositions are a little lower: 14 for 81
     among secretaries who copy (Ingels 1996, arXiv cmp-lg/9702003). Ours, for want of figures that could be read: that a
-    wrong key always touches the right one, that every letter of a word is as likely to be hit, and that where there is
-    no capital a slip of the shift is a wrong key, so that texts with few capitals show fewer than White counted.
+    wrong key always touches the right one, that every letter of a word is as likely to be hit, and that without a
+    capital a slip of the shift is a wrong key, so that texts with few capitals show fewer than White counted.
 
     >>> Typing().edit("times", Random(12))
     'tims'

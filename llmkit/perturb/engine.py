@@ -28,7 +28,8 @@ Rate = float | Literal["paper"] | None
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """One noisy copy. Where `rejected`, the text is unchanged and `reason` says why; else it tells of a shortfall.
+    """One noisy copy. If `rejected`, the text is unchanged and `reason` says why; otherwise `reason` describes a
+    shortfall.
 
     `seed` made this text; it is that of the last attempt. `detail` is what an operator that asks a model has to say.
     """
@@ -65,7 +66,7 @@ class Perturber:
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
-            raise UsageError(f"{retries} retries: there cannot be fewer than none")
+            raise UsageError(f"retries must not be negative: {retries}")
         self.mixture, self.data_dir = parse_spec(spec, data_dir), data_dir
         if self.rate == "paper":
             self.mixture = self.mixture.as_paper()
@@ -138,7 +139,7 @@ class Perturber:
         """Serves `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column
         (JSON).
 
-        Its fingerprint is the same in every process. Without an `id` column the text stands in, so that equal texts
+        Its fingerprint is the same in every process. Without an `id` column the text is the id, so that equal texts
         get equal noise whatever the batches.
         """
         texts = rows[field]
@@ -157,7 +158,7 @@ class Perturber:
         if not self.most_calls or self.rate == 0 or not text or text.isspace():
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
-        (operator,) = cast("tuple[ModelOperator]", chain)  # what asks a model stands alone (see `spec`)
+        (operator,) = cast("tuple[ModelOperator]", chain)  # an operator that asks a model is the only one of its spec
         source = self._source(text, self.protection.spans(text, options))
         faults: list[str] = []
         for attempt in range(self.retries + 1):

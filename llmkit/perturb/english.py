@@ -15,14 +15,14 @@ MOST_TEXTS = 1_000
 
 # Of the words of two letters and more, the share that is among some 9,000 common English ones. English questions have
 # .91, and .44 after `ec` at rate 1 or .40 after `sc` at the paper's; in 14 other languages with Latin letters it was
-# .05 to .24. One question alone would be too short to tell: it is always the whole set that decides.
+# .05 to .24. The whole set decides, because a single question is too short.
 _LEAST = 0.32
 _COMMON = 5_000_000
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def share_known(texts: Iterable[str]) -> float | None:
-    """Returns the share of the words that common English has; None where there is no word.
+    """Returns the share of the words that common English has; None if there is no word.
 
     >>> share_known(["Maria kauft zwei rote Äpfel."]), share_known(["7 + 5"])
     (0.2, None)

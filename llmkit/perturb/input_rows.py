@@ -40,7 +40,7 @@ class UnreadLine(NamedTuple):
 
 @dataclass(frozen=True)
 class RowFields:
-    """Which fields of a row hold what. Where there is no id, the text and how often it was seen before stand in."""
+    """The names of a row's fields. Without an id, the text and how often it was seen before replace it."""
 
     question: str = "question"
     id: str = "id"
@@ -133,25 +133,25 @@ class InputRows:
             return self._stdin
         if colon and source_kind in ("task", "hub"):
             if not source_name.partition(":")[0].strip():
-                raise UsageError(f"`{self.source}` names no set", f"what can be read: {_SOURCES}")
+                raise UsageError(f"`{self.source}` names no set", f"valid sources: {_SOURCES}")
             return lambda: (self._task if source_kind == "task" else self._hub)(source_name)
         path = Path(self.source)
         if not path.exists():
-            raise DataError(f"{path}: no such file", f"what can be read: {_SOURCES}")
+            raise DataError(f"{path}: no such file", f"valid sources: {_SOURCES}")
         suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
         readers = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
         if suffix == ".parquet":
             self.total = _parquet_total(path)
             return lambda: _parquet(path)
         if suffix not in readers:
-            raise UsageError(f"{path}: not a kind of file that is known here", f"what can be read: {_SOURCES}")
+            raise UsageError(f"{path}: unknown type of file", f"valid sources: {_SOURCES}")
         if readers[suffix] is _jsonl and path.suffix != ".gz" and path.is_file():
             self.total = _lines(path)
         return lambda: self._file(path, readers[suffix])
 
     def _stdin(self) -> Iterator[tuple[str, Any]]:
         if sys.stdin.isatty():
-            raise UsageError("nothing comes in on standard input", "pipe JSON lines in, or name a file")
+            raise UsageError("standard input is a terminal, not data", "pipe JSON lines into it, or name a file")
         yield from _jsonl(sys.stdin.buffer, "<stdin>")
 
     @staticmethod
@@ -181,7 +181,7 @@ class InputRows:
                 yield f"{name}: row {number}", row
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"hub set `{name}` is not at hand: {reason}", "download it and give its file") from None
+            raise DataError(f"hub set `{name}` is not available: {reason}", "download it and give its file") from None
 
 
 def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
@@ -203,7 +203,9 @@ def _opened(path: Path) -> Iterator[Iterable[bytes]]:
 def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(file, 1):
         if number == 1 and line.lstrip()[:1] == b"[":
-            raise DataError(f"{name}:1: a JSON list", "one object a line is needed: `jq -c '.[]'` makes that")
+            raise DataError(
+                f"{name}:1: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
+            )
         if not line.isspace():
             yield f"{name}:{number}", line
 
@@ -234,7 +236,7 @@ def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
 
 def with_place(error: DataError, place: str) -> DataError:
     """Adds a row's place to an error about it."""
-    return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` passes over it")
+    return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` skips it")
 
 
 def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ _STYLES = ("<font>", "<wide>")  # Latin letters in another dress: 𝑎, ａ
 _NAMED = re.compile(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])(?: WITH .+)?|LATIN LETTER SMALL CAPITAL ([A-Z])")
 
 # How letters of other scripts are read inside an English word where TR 39 has another letter for them or none: by their
-# shape, ours. TR 39 takes only what no eye can tell apart; whoever writes to be misread is content with less.
+# shape, ours. TR 39 lists only what no eye can distinguish; text written to be misread uses more.
 _READ_AS = (
     "a=аαᗩ b=вβьъƅЬБ d=ԀժᏧ e=єεҽҿэέЄƐΞ f=ғϝ h=нһҺћђի k=кκқҝ l=ӏ m=ммᗰ n=пηиոռлňй o=σөθ r=гяґ s=ѕ t=тτтէ u=μսцџυ w=ωшщա"
     " x=χж y=γүұуўч A=ДΛ E=ЄΣ H=Њ K=ҚҜ N=ИЙ O=ΘӨ R=Я U=Ц W=ШЩΩ Y=ҮҰЎ"
@@ -127,7 +127,7 @@ def _is_letter(char: str) -> bool:
 # (their mean), how readily a letter is replaced, and how many of a word's letters are.
 _SCRIPTS = {"CYRILLIC": 0.68, "GREEK": 0.16, "LATIN": 0.07, "STYLE": 0.04, "ACCENT": 0.03, "": 0.02}
 _READINESS = {**dict.fromkeys("aeoI", 9.0), **dict.fromkeys("iA", 5.0), **dict.fromkeys("cdlpsuyHS", 2.0)}
-_MORE = 0.3  # of words that go on to one more letter
+_MORE = 0.3  # of words in which one more letter is replaced
 _ALL = 0.75  # of words in which a letter that comes twice is replaced twice
 
 
@@ -136,7 +136,7 @@ def lookalikes() -> dict[str, dict[str, str]]:
     """Lists for each ASCII letter, by script, all the single letters that Unicode TR 39 takes for it, and its accented
     forms.
 
-    A letter stands in it the more often, the more likely it is to be at hand: а more than ɑ, and that more than ꭤ.
+    A letter occurs in it the more often, the more likely people are to have it: а more than ɑ, and that more than ꭤ.
     """
     confusables = _confusables()
     forms_by_letter: dict[str, dict[str, str]] = {letter: {} for letter in _LETTERS}
@@ -156,7 +156,7 @@ def lookalikes() -> dict[str, dict[str, str]]:
 
 def _kind(char: str) -> str | None:
     """Returns the group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round, is no one
-    letter, or is a numeral: a word that "Ⅰ" stands in would have a number more."""
+    letter, or is a numeral: a word with "Ⅰ" in it would have a number more."""
     if unicodedata.bidirectional(char) in ("R", "AL") or unicodedata.decomposition(char).startswith("<compat>"):
         return None
     if char.isnumeric():

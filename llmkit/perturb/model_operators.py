@@ -28,7 +28,7 @@ class Written(NamedTuple):
 
 
 class ModelOperator(Operator):
-    """An operator whose changes come from a model. It stands alone in a spec: no composition, no mixture."""
+    """An operator whose changes come from a model. It is the only one of its spec: no composition, no mixture."""
 
     most_calls = 1
     shows_example = False
@@ -74,7 +74,7 @@ _KINDS = {
 @operator("llm", level="model")
 class Llm(ModelOperator):
     """Noise of one of the five RoP kinds, written by a model, checked, and written again where it fails the checks:
-    `llm:ec`. The model is not told the answer unless asked: `llm:ec,gold` (RoP, arXiv 2506.03627, 3.2).
+    `llm:ec`. The model does not see the answer unless asked to: `llm:ec,gold` (RoP, arXiv 2506.03627, 3.2).
     """
 
     argument = "ec"

@@ -58,7 +58,7 @@ _JOINT = re.compile(r"[\s-]*(?:(?:and|an?|of)\b[\s-]*)*")  # between the words o
 JOINTS = frozenset({"and", "a", "an", "of", "And", "A", "An", "Of", "AND", "AN", "OF"})
 _NEXT_WORD = re.compile(r"[\s-]*([^\W\d_]+)")
 _ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
-_MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode gives them no value
+_MORE_NUMERALS = "两半俩仨双雙"  # numerals to a reader; Unicode gives them no value
 
 
 def is_numeral(char: str) -> bool:
@@ -113,7 +113,7 @@ def _number_words_in(token: str) -> tuple[str, ...]:
 
 
 def amounts(text: str) -> list[Span]:
-    """Finds where numbers in figures stand, with their currency, sign and per cent.
+    """Finds the numbers in figures, with their currency, sign and per cent.
 
     >>> [text[a:b] for text in ["Pay $ 7.50 or 9% of it."] for a, b in amounts(text)]
     ['$ 7.50', ' 9%']
@@ -125,7 +125,7 @@ def amounts(text: str) -> list[Span]:
 
 
 def phrases(text: str) -> list[Span]:
-    """Finds where number words stand; a number of several words is one span, and its article belongs to it.
+    """Finds the number words; a number of several words is one span, and its article belongs to it.
 
     >>> [text[a:b] for text in ["Two hundred and one, three and a half, a dozen"] for a, b in phrases(text)]
     ['Two hundred and one', 'three and a half', 'a dozen']
@@ -173,7 +173,7 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
         return True
     if not NUMBER_WORDS.isdisjoint(changed_words.lower().split(" ")):
         return False
-    padded = f"{text} "  # something stands behind the last word, and at -1 before the first
+    padded = f"{text} "  # a space follows the last word and, at index -1, precedes the first
     inside_words = [
         padded[edit_start - 1].isalpha() or padded[edit_end].isalpha()
         for edit_start, edit_end in zip(starts, ends, strict=True)

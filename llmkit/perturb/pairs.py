@@ -1,4 +1,4 @@
-"""Noise from files: somebody's pairs of questions, and real typing slips."""
+"""Noise from files: a user's pairs of questions, and real typing slips."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _pairs(path: str) -> dict[str, tuple[_Pair, ...]]:
 @operator("file", level="file")
 class File(TextEdit):
     """Takes the noisy text from a file of pairs {original_question, rewritten_question}, found by the letters and
-    numbers of the original's stem: options may stand in another order and stay as they are. Words of the stem that are
+    numbers of the original's stem: options may come in another order and stay as they are. Words of the stem that are
     protected stay, too; what the checks reject stays clean and is counted, since published pairs lose numbers (the form
     of the RoP authors' own data, arXiv 2506.03627).
     """

@@ -51,7 +51,7 @@ def augmenter(spec: str) -> Any:
             nlpaug_augmenter = getattr(import_module(f"nlpaug.augmenter.{kind}"), class_name)(**_options(options))
     except Exception as error:  # whatever a class of another package does with options or missing data
         raise UsageError(
-            f"nlpaug's {class_name} cannot be made: {error}", "see its documentation for options"
+            f"nlpaug's {class_name} cannot be created: {error}", "see its documentation for options"
         ) from None
     word_table = getattr(getattr(nlpaug_augmenter, "model", None), "dict", None)
     if isinstance(word_table, dict):  # its order follows the hash seed of the process

@@ -54,7 +54,7 @@ def option_blocks(text: str) -> Iterator[Span]:
 
 
 def begin_options(text: str, at: int) -> bool:
-    """Returns whether a label or a heading of options stands at this offset."""
+    """Returns whether a label or a heading of options begins at this offset."""
     return bool(_HEADER.match(text, at) or _LABEL.match(text, at))
 
 
@@ -238,7 +238,7 @@ def _dollars(text: str) -> Iterator[Span]:
 
 
 def _is_formula(text: str, a: int, b: int) -> bool:
-    """Returns whether a formula stands between two dollar signs, and not a price before each."""
+    """Returns whether two dollar signs enclose a formula, instead of each preceding a price."""
     content = text[a + 1 : b]
     if not content.strip() or "\n" in content or content[0].isspace() != content[-1].isspace():
         return False
@@ -342,7 +342,7 @@ def _user_pattern(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         known_kinds = ", ".join(PROTECT)
         raise UsageError(
-            f"`{pattern}` is no regular expression: {error}", f"protect takes {known_kinds}, or a regex"
+            f"`{pattern}` is not a regular expression: {error}", f"protect takes {known_kinds}, or a regex"
         ) from None
 
 

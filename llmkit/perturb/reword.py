@@ -1,4 +1,4 @@
-"""Other words in the same sentences: texts that nobody can correct from memory."""
+"""Other words in the same sentences: texts that no model can correct from memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def reword(text: str, share: float, rng: Random) -> str:
     """Exchanges about `share` of a text's words in lower case, of three letters or more, for other words.
 
     It is no operator: the meaning is lost. It makes material for learning to correct, where the noisy text and the
-    clean one share the new words, so that only the letters tell which word it was. Number words stay.
+    clean one share the new words, so that only the letters identify each word. Number words stay.
     """
 
     def other(match: re.Match[str]) -> str:

@@ -37,7 +37,7 @@ _NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande",
 
 class Distractor(NamedTuple):
     """An irrelevant sentence, or a clause, which begins in small letters; the range of the number {n}, 0 for none; and
-    words that make it unfit for a question. {name} becomes somebody in the question."""
+    words that make it unfit for a question. {name} becomes a person of the question."""
 
     text: str
     low: int
@@ -72,7 +72,7 @@ class Uic(TextEdit):
     that the question leads to.
 
     One sentence, of 23 words on average as in the paper's data, and one more for every 23 words that the rate asks
-    for beyond. At `--rate paper` sentences and clauses may stand anywhere in the text.
+    for beyond. At `--rate paper` sentences and clauses may come anywhere in the text.
 
     >>> Uic().changes(Source("Maria eats 3 apples. How many are left?"), 1, Random(1))[0].start
     21

@@ -82,7 +82,7 @@ def example(spec: str) -> str:
         if perturbed.edits:
             edit = perturbed.edits[0]
             old, new = edit.old, edit.new
-            if not old.strip() or not new.strip():  # show what stands around an insertion or a deletion
+            if not old.strip() or not new.strip():  # show the text around an insertion or a deletion
                 word_start = SAMPLE_SENTENCE[: edit.start].rpartition(" ")[2]
                 word_end = perturbed.text[edit.end :].partition(" ")[0]
                 old, new = word_start + old + word_end, word_start + new + word_end

@@ -1,4 +1,4 @@
-"""Operators that change what stands between words."""
+"""Operators that change the space and the marks between words."""
 
 from __future__ import annotations
 

@@ -76,9 +76,11 @@ def parse_spec(spec: str, data_dir: str | None = None) -> Mixture:
             weights.append(1.0)
         chains.append(_chain(weighted_spec if colon else part, data_dir))
     if any(member.most_calls for chain in chains for member in chain):
-        raise UsageError(f"`{spec}`: an operator that asks a model stands alone", "make two files and mix their lines")
+        raise UsageError(
+            f"`{spec}`: an operator that asks a model cannot be mixed with others", "make two files and mix their lines"
+        )
     if not chains:
-        raise UsageError(f"`{spec}` mixes nothing", _EXAMPLE)
+        raise UsageError(f"`{spec}` contains no operator", _EXAMPLE)
     # The negation also refuses nan, and the share refuses weights so unequal that one operator would never be drawn.
     total_weight = sum(weights)
     if not all(weight > 0 and weight / total_weight >= _LEAST_SHARE for weight in weights):
@@ -91,11 +93,12 @@ def parse_spec(spec: str, data_dir: str | None = None) -> Mixture:
 def _chain(spec: str, data_dir: str | None) -> Chain:
     operator_specs = [spec] if spec.startswith(_TAKES_A_PATH) else split(spec, "+")
     if not operator_specs:
-        raise UsageError("an empty operator", "`llmkit perturb --list` names them")
+        raise UsageError("an operator is empty", "`llmkit perturb --list` shows all operators")
     chain = Chain(_operator(operator_spec, data_dir) for operator_spec in operator_specs)
     if len(chain) > 1 and any(member.most_calls for member in chain):
         raise UsageError(
-            f"`{spec}`: an operator that asks a model stands alone", "pipe one `llmkit perturb` into another"
+            f"`{spec}`: an operator that asks a model cannot be combined with others",
+            "pipe one `llmkit perturb` into another",
         )
     return chain
 

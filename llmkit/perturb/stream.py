@@ -348,7 +348,7 @@ def open_output(out: str | None, resuming: bool) -> IO[bytes]:
         return sys.stdout.buffer
     path = Path(out)
     if path.exists() and path.stat().st_size and not resuming:
-        raise UsageError(f"{path} exists", "--resume goes on where it stopped; or delete it")
+        raise UsageError(f"{path} exists", "use --resume to continue it, or delete it")
     try:
         return path.open("ab")
     except OSError as error:

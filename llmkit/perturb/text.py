@@ -16,7 +16,7 @@ from llmkit.types import Edit, Strength
 
 
 class Change(NamedTuple):
-    """Put `new` where `text[start:end]` stands in the source."""
+    """A replacement of `text[start:end]` in the source by `new`."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ def _end(span: Span) -> int:
 class Source:
     """A text and its words, as `str.split` parts it: `tokens`, of which number i begins at `offsets[i] + i * gap`.
 
-    Empty tokens stand for further spaces in a row. `spans` are protected; `numbers` says whether words that hold a
+    Empty tokens represent further spaces in a row. `spans` are protected; `numbers` says whether words that hold a
     digit are, too, and `number_words` whether "three" is. `words` counts those outside `spans`: it is what every rate
     and every strength refers to, so that long answer options do not bring more noise into a short question.
     """
@@ -80,7 +80,7 @@ class Source:
         return self.tokens if self._all_words == len(self.tokens) else self.text.split()
 
     def characters(self) -> int:
-        """Returns how many characters stand outside the protected spans."""
+        """Counts the characters outside the protected spans."""
         return len(self.text) - sum(end - start for start, end in self.spans) if self.spans else len(self.text)
 
     def between(self, i: int) -> str:
@@ -119,7 +119,7 @@ class Source:
         return span_index == len(protected_spans) or protected_spans[span_index][0] >= end
 
 
-_COVERED = "\0"  # stands for a protected span; no white space, so that what touches the span stays one word with it
+_COVERED = "\0"  # replaces a protected span; no white space, so that text that touches the span stays one word with it
 
 
 def _words_outside(text: str, spans: Sequence[Span]) -> int:
@@ -214,7 +214,7 @@ def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
 def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Source | None = None) -> Strength:
     """Measures the realised strength: share of words lost by longest common subsequence, and character error rate.
 
-    Both are shares of what stands outside the protected spans of `source`, the original taken apart; without it, of the
+    Both are shares of the text outside the protected spans of `source`, the parsed original; without it, of the
     whole text. Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and
     in all but contrived texts the same.
 

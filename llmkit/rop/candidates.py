@@ -40,7 +40,7 @@ def propose(
     stage: Stage, options: SearchSection, examples: Sequence[Example], ask: Ask, seed: int, known: Iterable[str] = ()
 ) -> list[Candidate]:
     """Asks for instructions. Returns those that the model wrote, each once and none that is `known`, in a fixed order;
-    those that cannot be instructions stand among them with the reason why they are refused."""
+    those that cannot be instructions are among them with the reason why they are refused."""
     request_by_name = {
         f"{stage}/propose/{prompt_number:03}/{completion_number:03}": request_and_examples
         for (prompt_number, completion_number), request_and_examples in _asked(options, examples, seed).items()

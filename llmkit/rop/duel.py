@@ -1,7 +1,7 @@
 """The one comparison that decides a search: the last of the written candidates against the best hand-written one.
 
 It is made once, on items that no round used. To test every candidate would replace the hand-written one by chance in a
-quarter to a half of all searches, and the items of the rounds flatter whoever survived them.
+quarter to a half of all searches, and the items of the rounds flatter the survivor.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def fold_lookalikes(text: str) -> str:
     ('Es war schön.', 'Было x² = ½')
     """
     while not text.isascii() and (folded_text := _Text(text).folded()) != text:
-        text = folded_text  # what is plain now can tell what the rest is
+        text = folded_text  # plain letters found so far help to read the rest
     return text
 
 
@@ -44,9 +44,9 @@ class _Text:
         self.text = text
         words = [match.group() for match in _WORD.finditer(text)]
         self.written = _written(words)
-        """Scripts that some word cannot be an English word in disguise in: what stands in them stays."""
+        """Scripts with a word that cannot be an English word in disguise. Text in them stays."""
         self.hiding: set[str] = set()
-        """Scripts whose letters stand in for Latin ones, as a word of four letters and more shows."""
+        """Scripts whose letters replace Latin ones, as a word of four letters and more shows."""
         mixed_words = [word for word in words if len(word) > 3 and not word.isascii() and self._is_mixed(word)]
         self.hiding = {script for word in mixed_words for script in _foreign(word)}
         self.english = _is_english(word for word in words if not self._stays(word))
@@ -71,7 +71,7 @@ class _Text:
         return bool(_foreign(word)) and not self._is_mixed(word) and not self._is_hidden(word)
 
     def _is_mixed(self, word: str) -> bool:
-        """Returns whether a word is Latin but for letters that stand in for Latin ones."""
+        """Returns whether a word is Latin except for letters that replace Latin ones."""
         foreign_scripts, latin_count = _foreign(word), sum(map(_is_latin, word))
         if (
             not foreign_scripts
@@ -120,7 +120,7 @@ def _foreign(word: str) -> set[str]:
 
 
 def _is_ending_of_its_own(word: str) -> bool:
-    """Returns whether another language's ending stands behind an abbreviation: "PDFка"."""
+    """Returns whether another language's ending follows an abbreviation: "PDFка"."""
     abbreviation = "".join(takewhile(_is_latin, word))
     ending = word[len(abbreviation) :]
     return (
@@ -194,8 +194,8 @@ def _is_known(word: str) -> bool:
 
 
 def _is_english(words: Iterable[str]) -> bool:
-    """Returns whether a text is English, as far as its letters can be read: most of its words are, accents aside, and
-    some of the smallest are among those that need no accent taken off ("för" alone could be Swedish)."""
+    """Returns whether a text is English, judged by the letters that can be read: most of its words are, accents
+    aside, and some of the smallest are among those that need no accent taken off ("för" alone could be Swedish)."""
     plain_words = [(word, _plain(word).lower()) for word in words if len(word) > 1]
     known_count = sum(plain_word in real_words() for _, plain_word in plain_words)
     small_count = sum(plain_word in _SMALL_WORDS and not _has_accents(word) for word, plain_word in plain_words)

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 NO_CORRECTION = ""
-"""The correction instruction that stands for none: the question goes on as it was asked, without a call."""
+"""The correction instruction that means none: the question is used as it was asked, without a call."""
 
 
 def shown(instruction: str) -> str:
@@ -198,8 +198,8 @@ def read_instructions(path: str | Path) -> list[Instructions]:
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} holds no instructions: {error!r} is missing or of the wrong kind",
-            'it wants {"correction": "...", "guidance": "..."} or a file that llmkit rop wrote',
+            f"{path} contains no instructions: {error!r} is missing or has the wrong type",
+            'expected {"correction": "...", "guidance": "..."} or a file written by llmkit rop',
         ) from None
 
 

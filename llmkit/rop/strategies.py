@@ -30,7 +30,7 @@ def halving(
     candidates: Sequence[Candidate], play: Rounds, options: SearchSection, measure: ScoreItems, _: Random
 ) -> int:
     """Runs successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943) of the written candidates: equal shares
-    of the budget to each round, every survivor on the same fresh items, the better half goes on. Returns the scores
+    of the budget to each round, every survivor on the same fresh items, the better half remains. Returns the scores
     spent.
 
     A fifth of the budget chooses among the hand-written ones, of which none is eliminated.
@@ -110,8 +110,9 @@ def last(candidates: Sequence[Candidate], written: Sequence[int], *, tested: boo
 
 
 def hold_back(clusters: Mapping[str, str], random: Random) -> tuple[list[str], list[str]]:
-    """Splits items, given with their clusters, into those of the rounds and those of the final comparison: two thirds
-    of the clusters, at least `LEAST_CLUSTERS`, cluster by cluster in turn. None are held back where there are not enough.
+    """Splits items, given with their clusters, into those of the rounds and those of the final comparison: two
+    thirds of the clusters, at least `LEAST_CLUSTERS`, cluster by cluster in turn. None are held back where there are
+    not enough.
 
     No cluster is in both: an instruction that survived because it suits a template would profit from it twice.
     """

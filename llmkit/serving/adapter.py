@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
-_NOT_WHOLE = "it was not saved or copied whole: do that again"
+_NOT_WHOLE = "it was not saved or copied completely: save or copy it again"
 
 _KEY = {
     # PEFT saves the base's own embedding and head beside a LoRA on them; vLLM passes over these copies.
@@ -72,14 +72,14 @@ class AdapterWeights:
             if pickle_name:
                 raise DataError(
                     f"{path / pickle_name} is a pickle, which can run code when it is opened: refused",
-                    f"load and save it with PEFT in a place you trust; that writes {WEIGHTS}",
+                    f"load and save it with PEFT on a machine you trust, which writes {WEIGHTS}",
                 )
             raise DataError(f"no weights in {path}: {WEIGHTS} is missing", _NOT_WHOLE)
         from peft import PeftConfig
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        import llmkit.talklora  # noqa: F401  (tells PEFT what TALKLORA is)
+        import llmkit.talklora  # noqa: F401  (registers TALKLORA with PEFT)
 
         try:
             settings, weights = PeftConfig.from_pretrained(str(path)), load_file(path / WEIGHTS)
@@ -153,21 +153,23 @@ class AdapterWeights:
         if stray_keys:
             raise DataError(
                 f"{self.path / WEIGHTS} has weights that are not part of a {self.type} adapter: {_some(stray_keys)}",
-                "modules_to_save and biases are not served through vLLM; the transformers engine takes them",
+                "vLLM does not serve modules_to_save and biases; the transformers engine does",
             )
         stated_base = self.settings.base_model_name_or_path
         made_for = f"adapter {self.path} was made for another base" + (f" ({stated_base})" if stated_base else "")
         sizes = {rename(module): model_size for module, model_size in self.sizes.items()}
         unknown_modules = [module for module in sizes if module not in linears]
         if unknown_modules:
-            raise DataError(f"{made_for}: this model has no {_some(unknown_modules)}", "serve it over its own base")
+            raise DataError(
+                f"{made_for}: this model has no {_some(unknown_modules)}", "serve it with its own base model"
+            )
         for name, (inputs, outputs) in sizes.items():
             model_size = linears[name]
             if model_size is not None and model_size != (inputs, outputs):
                 raise DataError(
                     f"{made_for}: {name} has {inputs} inputs and {outputs} outputs in the adapter, "
                     f"{model_size[0]} inputs and {model_size[1]} outputs in this model",
-                    "serve it over its own base",
+                    "serve it with its own base model",
                 )
         present_modules = {rename(module) for module in self._modules()}
         absent_modules = [module for module in linears if module not in present_modules and self._targets(module)]
@@ -182,7 +184,7 @@ class AdapterWeights:
         if not self.fits_slots:
             raise UsageError(
                 f"{self.path} has top_k or talk='after-softmax': gates that vLLM's LoRA slots cannot hold",
-                "name it alone when the engine or server starts, and it is built into the model",
+                "start the engine or server with this adapter alone: it is then built into the model",
             )
         adapter_rank, experts = self.layout
         if self.rank > limit:

@@ -84,7 +84,7 @@ def _serve(plan: ServerPlan) -> None:
 def _refuse_unknown(why: str | None, plan: ServerPlan) -> None:
     """Refuses TalkLoRA adapters on a vLLM that llmkit does not know; such a vLLM still serves plain LoRA."""
     if why and any(peft_type(folder) == "TALKLORA" for _, folder in plan.adapters):
-        raise UsageError(why, "install a vLLM that was tried, or use the transformers engine")
+        raise UsageError(why, "install a tested vLLM version, or use the transformers engine")
 
 
 def _die_with_parent() -> None:

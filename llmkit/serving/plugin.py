@@ -1,4 +1,4 @@
-"""The vLLM plugin: teaches a vLLM that llmkit started to serve TalkLoRA, and mends LoRA on its CPU build."""
+"""The vLLM plugin: lets a vLLM that llmkit started serve TalkLoRA, and corrects LoRA on its CPU build."""
 
 from __future__ import annotations
 

@@ -86,9 +86,7 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
     for name_and_folder in adapters:
         name, _, folder = name_and_folder.partition("=")
         if not name or not folder:
-            raise UsageError(
-                f"--adapter {name_and_folder} is not NAME=DIR", "for example --adapter mine=runs/my-adapter"
-            )
+            raise UsageError(f"--adapter {name_and_folder} is not NAME=DIR", "e.g. --adapter mine=runs/my-adapter")
         if name in (located_model.name, *(known_name for known_name, _ in named_folders)):
             raise UsageError(f"two models would be called `{name}`", "give each adapter a name of its own")
         if not Path(folder).expanduser().is_dir() and (located := locate_adapter(folder)) is not None:
@@ -121,7 +119,7 @@ def _leave_address(options: Sequence[str]) -> None:
             for address_option in _ADDRESS
         ):
             raise UsageError(
-                f"{option} after -- would move the server from where llmkit waits for it",
+                f"{option} after -- would change the address at which llmkit waits for the server",
                 "--host and --port go before --; for TLS or a socket put a proxy in front",
             )
 

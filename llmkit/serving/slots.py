@@ -134,8 +134,8 @@ def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: R
 class DenseSlots:
     """The weights of all slots in all layers, each packed when it is first met.
 
-    What stands stacked over the slots, as vLLM keeps it: A (slots, 1, rank, d) and B (slots, 1, k, rank) of each piece.
-    """
+    The weights are stacked over the slots, as vLLM keeps them: A (slots, 1, rank, d) and B (slots, 1, k, rank) of
+    each piece."""
 
     def __init__(self, slots: int, rank: int) -> None:
         self._layout = [(rank, 0)] * slots

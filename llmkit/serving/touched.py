@@ -21,7 +21,7 @@ TOUCHED = {  # what, and its members that are used. A vLLM that lacks one of the
     # what the model has, and what a slot holds
     "vllm.lora.model_manager:LoRAModelManager": "activate_adapter _registered_adapters lora_index_to_id "
     "punica_wrapper_mapping modules packed_modules_mapping is_pooling_model model lora_config",
-    # subclasses of vLLM's wrappers: the gate, the CPU mends
+    # subclasses of vLLM's wrappers: the gate, the corrections for the CPU
     "vllm.platforms.interface:Platform": "get_punica_wrapper",
     "vllm.lora.punica_wrapper.punica_base:PunicaWrapperBase": "update_metadata token_lora_indices sampler_indices",
     "vllm.lora.punica_wrapper.punica_cpu:PunicaWrapperCPU": "add_lora_linear add_lora_logits add_lora_embedding",

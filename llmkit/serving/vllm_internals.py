@@ -138,7 +138,7 @@ def run_server() -> None:
     try:
         from vllm.entrypoints.launchers.api_server.entry import main
     except ImportError as error:
-        raise EngineError(f"vLLM's server is not where llmkit looks: {error}", f"install vLLM {OLDEST_VLLM}") from error
+        raise EngineError(f"vLLM's server was not found: {error}", f"install vLLM {OLDEST_VLLM}") from error
     main()
 
 
@@ -192,7 +192,7 @@ def _cpu_wrapper() -> type:
     class DensePunicaCPU(PunicaWrapperCPU):
         """One pair of dense products per slot present, where vLLM gathers a copy of the weights for every token.
 
-        Also mends index -1 (no adapter), which vLLM's CPU operations read as "the last slot".
+        Also corrects index -1 (no adapter), which vLLM's CPU operations read as "the last slot".
         """
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:

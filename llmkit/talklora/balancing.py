@@ -13,7 +13,9 @@ class ForwardPass:
     """The state that the layers of a model share during one forward pass."""
 
     mask: Tensor | None = None  # the attention mask, (batch, positions)
-    losses: list[Tensor] | None = None  # load-balancing losses of the layers passed so far; None: nobody collects them
+    losses: list[Tensor] | None = (
+        None  # load-balancing losses of the layers passed so far; None: they are not collected
+    )
 
     def begin(self, mask: Tensor | None) -> None:
         self.mask, self.losses = mask, []
@@ -25,7 +27,9 @@ class ForwardPass:
 
     def add(self, coef: float, p: Tensor, gate: Tensor) -> None:
         """Adds a layer's loss, of the router's probabilities p (..., n) and the gates that came of them."""
-        loss = coef * balance(p, gate, self.mask_of(p))  # also for nobody: a checkpoint has to repeat each operation
+        loss = coef * balance(
+            p, gate, self.mask_of(p)
+        )  # even if not collected, because a checkpoint has to repeat each operation
         if self.losses is not None:
             self.losses.append(loss)
 
@@ -43,7 +47,7 @@ class ForwardPass:
 
 
 class PassHook:
-    """A forward pre-hook of the base model: it tells `current` where a pass begins, and its attention mask."""
+    """A forward pre-hook of the base model: it records in `current` where a pass begins, and its attention mask."""
 
     def __init__(self, current: ForwardPass) -> None:
         self.current = current

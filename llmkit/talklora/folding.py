@@ -24,7 +24,7 @@ class KeptFold:
         ]
 
     def holds(self) -> bool:
-        """Returns whether the weights are still the same, as far as their versions and storages tell."""
+        """Returns whether the weights are still the same, judged by their versions and storages."""
         return all(
             owner["weight"] is weight and weight._version == version and weight.data_ptr() == alias.data_ptr()
             for owner, weight, alias, version in self.made_of

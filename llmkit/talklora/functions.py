@@ -36,7 +36,7 @@ def latent_map(
         E = torch.eye(m, dtype=like.dtype, device=like.device).expand(n, m, m)
     if scale != 1.0:
         E = E * scale
-    # With one A for all experts they stand on top of each other; otherwise each reads its own m latents.
+    # With one A for all experts they are stacked; otherwise each reads its own m latents.
     blocks = E if config.share_A else torch.diag_embed(E.permute(1, 2, 0), dim1=0, dim2=2)  # (n, m, r) or (n, m, n, m)
     rows = blocks.reshape(n * m, r)
     if W is None or config.router_input != "latent":

@@ -36,8 +36,8 @@ class TalkLoraModel(BaseTuner):
     _loaded_B: dict[str, dict[str, Tensor]]
 
     def __init__(self, model: nn.Module, peft_config: Any, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        # `get_peft_model` hands over configurations by name; `inject_adapter_in_model` one alone, to throw this object
-        # away afterwards, and with it a shared B.
+        # `get_peft_model` hands over configurations by name; `inject_adapter_in_model` passes a single one and
+        # discards this object afterwards, and with it a shared B.
         if isinstance(peft_config, PeftConfig) and cast("TalkLoraConfig", peft_config).share_B:
             raise ValueError(
                 "`inject_adapter_in_model` does not support TALKLORA with share_B=True, because the tuner that it does "
@@ -211,9 +211,9 @@ class TalkLoraModel(BaseTuner):
                 tensor.data = tensor.data.float()
 
     def _keep_in_memory(self, adapter_name: str) -> None:
-        """Offloads a shared B to memory where accelerate was told to read it from the disk.
+        """Offloads a shared B to memory if accelerate was set up to read it from the disk.
 
-        PEFT writes there what belongs to a layer, so nobody could read a shared B again.
+        PEFT writes to disk only what belongs to a layer, so a shared B could not be read again.
         """
         for group, tensor in self._loaded_B.pop(adapter_name, {}).items():
             module = self.talklora_B[adapter_name][group]

@@ -1,4 +1,4 @@
-"""The equations as they stand, one expert at a time: slow and plain, to check and to time the fused layer against."""
+"""The equations one expert at a time: slow and plain, to check and to time the fused layer against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routers do: loads, entropies and how much the gates tell, kept as running sums on the device.
+"""Routing statistics: loads, entropies and information of the gates, kept as running sums on the device.
 
 with Telemetry(model) as telemetry:
     ...train or evaluate...
@@ -85,13 +85,12 @@ class Telemetry:
     def report(self) -> dict[str, dict[str, Any]]:
         """Returns numbers of each layer by its path, and their means under `model`.
 
-        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log n.
-        effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load ||
-        uniform) in nats. information: H(load) - mean H(gate) in nats: what a gate tells about its token; uniform gates
-        have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm: ||C||_2.
-        sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share of C's
-        squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces.
-        """
+        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log
+        n. effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load
+        || uniform) in nats. information: H(load) - mean H(gate) in nats: a gate's information about its token;
+        uniform gates have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm:
+        ||C||_2. sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share
+        of C's squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces."""
         layer_reports = {path: self._row(layer) for path, layer in self._layers.items()}
         number_keys = [key for key, value in next(iter(layer_reports.values())).items() if isinstance(value, float)]
         means = {
@@ -105,7 +104,7 @@ class Telemetry:
         return {**_routing(self._sums.get(layer)), **_norms(layer, self.adapter)}
 
     def save(self, folder: str | Path, step: int | None = None) -> None:
-        """Writes `routing.json`, and `routing.png` where matplotlib is at hand."""
+        """Writes `routing.json`, and `routing.png` if matplotlib is installed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         report = self.report()

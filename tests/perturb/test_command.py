@@ -157,7 +157,7 @@ def test_a_hub_set_is_streamed(llmkit, monkeypatch):
 def test_a_hub_that_is_not_there_is_one_clear_error(llmkit):
     code, _, err = llmkit("hub:nobody/nothing", "--op", "ec")
     assert code == 2
-    assert "hub set `nobody/nothing` is not at hand" in err
+    assert "hub set `nobody/nothing` is not available" in err
 
 
 def test_a_task_is_a_source(llmkit):
@@ -264,7 +264,7 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted(llmkit, line, 
         (["in.jsonl", "--op", ""], "no operator is named"),
         (["in.jsonl", "--op", "ec", "--html", "none/page.html"], "none/page.html: no such folder"),
         (["task:gsm9k"], "unknown task"),
-        (["in.txt"], "not a kind of file"),
+        (["in.txt"], "unknown type of file"),
         ([], "no rows are named"),
     ],
 )

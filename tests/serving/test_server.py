@@ -84,7 +84,7 @@ def test_a_port_in_use(tiny_llama):
 )
 def test_options_that_move_the_server_are_refused(options):
     """Else llmkit waits for it at the old address, and in the end stops a server that runs."""
-    with pytest.raises(UsageError, match=f"{options[0]} after -- would move the server") as caught:
+    with pytest.raises(UsageError, match=f"{options[0]} after -- would change the address") as caught:
         make_plan("smollm2-135m", [], "127.0.0.1", 0, ["--max-model-len", "512", *options])
     assert "--host and --port go before --" in caught.value.hint
 
