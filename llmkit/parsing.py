@@ -1,4 +1,4 @@
-"""One reader of JSON text, whoever wrote it."""
+"""The only reader of JSON text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns the value that JSON text stands for. JSONDecodeError (a ValueError) for any other text.
+    """Returns the value of JSON text. JSONDecodeError (a ValueError) for any other text.
 
     Python's reader raises RecursionError for text that is nested too deeply, which callers would have to think of.
 

@@ -37,7 +37,7 @@ class Question:
 
 
 class Edit(NamedTuple):
-    """`text[start:end] == new` in the final text stood as `old` in the original. Offsets count code points."""
+    """One edit: `text[start:end] == new` in the final text was `old` in the original. Offsets count code points."""
 
     start: int
     end: int
@@ -94,7 +94,7 @@ class Request:
     """One call to a model.
 
     With `continuation` set, nothing is generated: the reply's `logprobs` are those of the continuation's tokens, in
-    nats, given the messages. `replicate` tells deliberate repeats of the same call apart in the cache.
+    nats, given the messages. `replicate` distinguishes deliberate repeats of the same call in the cache.
     """
 
     messages: tuple[Message, ...]
@@ -115,13 +115,16 @@ class Usage:
 
     @classmethod
     def reported(cls, *counts: Any) -> Usage:
-        """Prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes 0.
+        """Reads prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes
+        0.
 
         >>> Usage.reported(12, float("nan"), 1e30)
         Usage(prompt=12, completion=0, cached=0)
         """
-        real = (int(c) if isinstance(c, int | float) and 0 <= c <= _MOST_TOKENS else 0 for c in counts)
-        return cls(*real)
+        token_counts = (
+            int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0 for count in counts
+        )
+        return cls(*token_counts)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)

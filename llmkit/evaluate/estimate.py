@@ -14,7 +14,7 @@ from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import ROLES, model_of
 from llmkit.measure.statistics import minimum_detectable_effect, worth
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.rop.search import expected
 from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
@@ -140,7 +140,7 @@ def _asked(steps: Steps, said: str) -> list[Request]:
 def _search(plan: Plan, styles: Styles) -> SearchEstimate:
     """At most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
-    kinds = names(recipe.perturb.conditions)
+    kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
     for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):

@@ -11,7 +11,7 @@ from llmkit.evaluate import pools, provenance
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import are_local
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.rop import Instructions, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
 from llmkit.runs.names import INSTRUCTIONS
@@ -52,7 +52,7 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
     recipe = planned.recipe
-    kinds = names(recipe.perturb.conditions)
+    kinds = spec_names(recipe.perturb.conditions)
     if recipe.rop.holdout == "one-out":
         sets = {str(Condition(POOLED, held_out=kind)): [k for k in kinds if k != kind] for kind in kinds}
     elif recipe.rop.scope == "per_type":

@@ -16,7 +16,7 @@ from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
-from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
+from llmkit.rop import Arm, Instructions, default_instructions, read_instructions, read_origin
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant
@@ -122,7 +122,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
     file = recipe.rop.instructions
-    given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
+    given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions

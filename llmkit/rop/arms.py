@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
+from llmkit.rop.corrected import repair, without_options
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
-from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract, kind_of, question_prompt
 from llmkit.tasks.text import LABELS
@@ -66,7 +66,7 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one wording of a question, with the noise that falls on the instruction or on the demos."""
+        """Returns the prompt for one wording of a question, with the noise on the instruction or the demos."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
@@ -100,7 +100,8 @@ class Arm:
         return Answer(reply, parsed=best)
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable.
+        """Returns the first stage of RoP: the corrected question, or the question as asked where the correction is
+        unusable.
 
         Nothing is asked where the search found that no correction is the best one.
         """
@@ -251,9 +252,9 @@ class UnicodeFold(Arm):
     resource = "Unicode TR 39"
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.fold import fold
+        from llmkit.rop.fold import fold_lookalikes
 
-        text = fold(variant.text)
+        text = fold_lookalikes(variant.text)
         answer = yield from self.answer(text, variant, render("arms/stand-v1"))
         return replace(answer, corrected_text=text)
 
@@ -265,7 +266,7 @@ class SpellFix(Arm):
     english = True
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.mend import spell
+        from llmkit.rop.without_model import spell
 
         text = spell(variant.text) if self.context.english else variant.text
         answer = yield from self.answer(text, variant, render("arms/stand-v1"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from peft import PeftConfig
 
 from llmkit.talklora.presets import PRESETS
-from llmkit.talklora.registration import peft_type
+from llmkit.talklora.registration import talklora_type
 
 
 @dataclass
@@ -73,8 +73,8 @@ class TalkLoraConfig(PeftConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = peft_type()
+        cast(Any, super()).__post_init__()
+        self.peft_type = talklora_type()
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), (list, tuple)):
                 setattr(self, name, set(getattr(self, name)))
@@ -115,11 +115,13 @@ class TalkLoraConfig(PeftConfig):
 
     def _check_switches(self) -> None:
         if not self.share_A and self.r % self.num_experts:
-            n = self.num_experts
-            ranks = [k for k in (self.r // n * n, (self.r // n + 1) * n) if k]
+            experts = self.num_experts
+            divisors = [str(rank) for rank in range(1, self.r + 1) if self.r % rank == 0]
+            below = self.r // experts * experts
+            ranks = [rank for rank in (below, below + experts) if rank]
             raise ValueError(
-                f"r={self.r} is not divisible by num_experts={n}: choose r from {', '.join(map(str, ranks))} "
-                f"or num_experts from {', '.join(str(k) for k in range(1, self.r + 1) if self.r % k == 0)}"
+                f"r={self.r} is not divisible by num_experts={experts}: choose r from {', '.join(map(str, ranks))} "
+                f"or num_experts from {', '.join(divisors)}"
             )
         if self.talk in ("on", "frozen") and (self.router_input != "latent" or self.share_A):
             raise ValueError(
@@ -131,18 +133,20 @@ class TalkLoraConfig(PeftConfig):
             )
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As PEFT does; the model card that PEFT wrote beside the weights also says what to import before loading."""
+        """Saves as PEFT does; the model card that PEFT wrote beside the weights also says what to import before
+        loading."""
         super().save_pretrained(save_directory, **kwargs)
         # An adapter that is not called "default" has a folder of its own, below the card's.
-        for card in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
-            if card.is_file() and "library_name: peft" in (text := card.read_text(encoding="utf-8")):
-                if "import llmkit.talklora" not in text:
-                    card.write_text(text.rstrip() + _HOW_TO_LOAD, encoding="utf-8")
+        for card_path in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
+            if card_path.is_file() and "library_name: peft" in (card_text := card_path.read_text(encoding="utf-8")):
+                if "import llmkit.talklora" not in card_text:
+                    card_path.write_text(card_text.rstrip() + _HOW_TO_LOAD, encoding="utf-8")
                 break
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> TalkLoraConfig:
-        """`talklora`, `talklora-released`, `moelora` or `hydralora`, with any field set otherwise."""
+        """Creates the settings of `talklora`, `talklora-released`, `moelora` or `hydralora`, with any field
+        overridden."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **settings})

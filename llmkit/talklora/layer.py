@@ -7,21 +7,21 @@ What runs when:
     Linear.forward    adapters disabled, or merged   the base layer alone
                       adapter_names (mixed batch)    each adapter's rows of the batch through `delta`
                       otherwise                      the base layer, and `delta` of every active adapter
-    delta             gradients, or training         A, then `_between`, then B
-                      inference                      all before the gates is one product with `kept_rows`, then B
+    delta             gradients, or training         A, then `_gated_features`, then B
+                      inference                      all before the gates is one product with `folded_rows`, then B
 
-`_between` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right by
-construction. A fused kernel takes its place as a whole: latents in, what B takes out. `kept_rows` holds A, E, C and the
-router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
+`_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right
+by construction. A fused kernel replaces it as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and
+the router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, ValuesView
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features, check_adapters_to_merge
@@ -32,11 +32,22 @@ from transformers.pytorch_utils import Conv1D
 from llmkit.talklora.balancing import ForwardPass
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.folding import KeptFold
-from llmkit.talklora.functions import mixing, talked_gates
+from llmkit.talklora.functions import latent_map, mix_gates
 from llmkit.talklora.top_k import keep_largest
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
-Observer = Callable[["TalkLoraLayer", Tensor], None]
+GateObserver = Callable[["TalkLoraLayer", Tensor], None]
+
+
+if TYPE_CHECKING:
+    Part = TypeVar("Part", bound=nn.Module)
+
+    class Parts(nn.ModuleDict, Generic[Part]):
+        """A ModuleDict whose modules are of one type: one for each adapter."""
+
+        def __getitem__(self, key: str) -> Part: ...
+        def items(self) -> ItemsView[str, Part]: ...
+        def values(self) -> ValuesView[Part]: ...
 
 
 class Weight(nn.Module):
@@ -44,6 +55,8 @@ class Weight(nn.Module):
 
     Not `trained`, it is a buffer: no switch of requires_grad reaches it, and PEFT does not count it as frozen.
     """
+
+    weight: Tensor
 
     def __init__(self, *shape: int, trained: bool = True) -> None:
         super().__init__()
@@ -57,7 +70,18 @@ class TalkLoraLayer(BaseTunerLayer):
     """The adapters of one layer: their weights, what they add to the layer's output, and merging."""
 
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router", "shared_B")
-    other_param_names = ("settings", "folds")
+    other_param_names = ("settings", "kept_folds")
+    talklora_A: Parts[nn.Linear]
+    talklora_B: Parts[nn.Linear]
+    talklora_E: Parts[Weight]
+    talklora_C: Parts[Weight]
+    talklora_router: Parts[Weight]
+    shared_B: Parts[nn.Linear]
+    in_features: int
+    out_features: int
+    if TYPE_CHECKING:  # of nn.Module, the other base of every such layer
+        training: bool
+        _modules: dict[str, nn.Module | None]
 
     def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         self.base_layer = base_layer
@@ -65,17 +89,17 @@ class TalkLoraLayer(BaseTunerLayer):
         self.quantization_backend = resolve_quantization_backend(base, get_apply_tensor_subclass=_never_requantised)
         if self.quantization_backend is None and not isinstance(base, (nn.Linear, Conv1D)):
             raise ValueError(f"{type(base).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only")
-        self.in_features, self.out_features = _get_in_out_features(base)
+        self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base))
         self.fan_in_fan_out = isinstance(base, Conv1D)
         self.settings: dict[str, TalkLoraConfig] = {}
-        self.folds: dict[str, KeptFold] = {}
+        self.kept_folds: dict[str, KeptFold] = {}
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
         # Modules of the tuner, shared across layers. Not registered here, or every layer would save a copy; a
         # ModuleDict nevertheless, because PEFT finds it by name and switches, counts and deletes as it does the others.
         self.__dict__["shared_B"] = self._modules.pop("shared_B")
         self.current = current
-        self.observer: Observer | None = None
+        self.observer: GateObserver | None = None
         self._disable_adapters = False
         self.merged_adapters = []
 
@@ -83,7 +107,7 @@ class TalkLoraLayer(BaseTunerLayer):
         """Adds an adapter. `shared_B`, (k, n m), belongs to the model; None gives the layer one of its own."""
         n, m, d = config.num_experts, config.expert_rank, self.in_features
         self.settings[adapter_name] = config
-        self.folds.pop(adapter_name, None)
+        self.kept_folds.pop(adapter_name, None)
         self.talklora_A[adapter_name] = nn.Linear(d, config.r, bias=False)
         if config.transform:
             self.talklora_E[adapter_name] = Weight(n, m, m)
@@ -101,7 +125,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     @torch.no_grad()
     def reset_parameters(self, adapter_name: str) -> None:
-        """A, E, C and W_g uniform in +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
+        """Draws A, E, C and W_g uniformly from +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
         config = self.settings[adapter_name]
         for module in self._modules_before_B(adapter_name):
             bound = 1 / math.sqrt(module.weight.shape[-1])
@@ -112,61 +136,65 @@ class TalkLoraLayer(BaseTunerLayer):
             C = self.talklora_C[adapter_name].weight
             C.copy_(4 * torch.eye(config.num_experts))  # softmax(C) starts near the identity: 0.95 stays at n = 4
 
-    def _modules_before_B(self, adapter_name: str) -> list[nn.Module]:
-        parts = (self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router)
+    def _modules_before_B(self, adapter_name: str) -> list[nn.Linear | Weight]:
+        parts: list[Parts[nn.Linear] | Parts[Weight]]
+        parts = [self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router]
         return [part[adapter_name] for part in parts if adapter_name in part]
 
     def up(self, adapter_name: str) -> nn.Linear:
-        """All experts' B_i side by side, (k, n m)."""
+        """Returns all experts' B_i side by side, (k, n m)."""
         return self.shared_B[adapter_name] if adapter_name in self.shared_B else self.talklora_B[adapter_name]
 
     def weights(self, adapter_name: str) -> dict[str, Tensor | None]:
-        """E (n, m, m), W (the router) and C (n, n), None where the adapter has none."""
+        """Returns E (n, m, m), W (the router) and C (n, n), None for what the adapter lacks."""
         parts = {"E": self.talklora_E, "W": self.talklora_router, "C": self.talklora_C}
         return {key: weight_of(part[adapter_name]) if adapter_name in part else None for key, part in parts.items()}
 
     # ---- what an adapter adds
 
     def delta(self, x: Tensor, adapter_name: str) -> Tensor:
-        """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
+        """Computes one adapter's contribution to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
-        if self._may_keep_rows(config, A.weight):
-            z = nn.functional.linear(x, self.kept_rows(adapter_name))  # (..., n m + n)
-            v = self._weigh(z, adapter_name)
+        if self._may_fold(config, A.weight):
+            z = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
+            v = self._apply_gates(z, adapter_name)
         else:
             if self.training and config.dropout:
                 x = nn.functional.dropout(x, config.dropout)
             h = A(x)  # (..., r)   all experts' A in one GEMM
-            v = self._between(h, x, adapter_name).to(h.dtype)  # (..., n m)
+            v = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
         # An offloaded B has no device of its own between calls: accelerate brings it to v.
         y = up(v if up.weight.is_meta else v.to(up.weight.device))  # (..., k)   gate before B: exact, by linearity
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
-    def _between(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
-        """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
-        wide = torch.promote_types(h.dtype, torch.float32)
+    def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+        """Turns latents (..., r) into gated, scaled expert features (..., n m), in float32 or better, also under
+        autocast."""
+        wide_dtype = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
-            h = h.to(wide)
-            z = h @ self._rows(adapter_name, h).T
+            h = h.to(wide_dtype)
+            z = h @ self._latent_map(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
-                z = torch.cat([z, x.to(wide) @ W.to(wide).T], dim=-1)
-            return self._weigh(z, adapter_name)
+                z = torch.cat([z, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
+            return self._apply_gates(z, adapter_name)
 
-    def _rows(self, adapter_name: str, like: Tensor) -> Tensor:
-        """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
+    def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
+        """Returns the map from latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
-        small = {key: None if w is None else w.to(like.dtype) for key, w in self.weights(adapter_name).items()}
+        small_weights = {
+            key: None if weight is None else weight.to(like.dtype) for key, weight in self.weights(adapter_name).items()
+        }
         # The scale sits in this small map: per token it would be one more tensor to keep.
-        return mixing(config, **small, like=like, scale=config.feature_scale)
+        return latent_map(config, **small_weights, like=like, scale=config.feature_scale)
 
     def _input_router(self, adapter_name: str) -> Tensor | None:
-        """W_g (n, d) where the router reads the layer's input instead of its latents."""
+        """Returns W_g (n, d) if the router reads the layer's input instead of its latents, else None."""
         config = self.settings[adapter_name]
         reads_input = config.has_router and config.router_input == "input"
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
-    def _weigh(self, z: Tensor, adapter_name: str) -> Tensor:
+    def _apply_gates(self, z: Tensor, adapter_name: str) -> Tensor:
         """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
@@ -174,16 +202,17 @@ class TalkLoraLayer(BaseTunerLayer):
         n = config.num_experts
         u, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
-        gate = self._route(logits, C, config)  # (..., n)
-        return (u.unflatten(-1, (n, -1)) * gate[..., None]).flatten(-2)  # (..., n, m) in between
+        gate = self._token_gates(logits, C, config)  # (..., n)
+        weighted: Tensor = u.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
+        return weighted.flatten(-2)
 
-    def _route(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
-        """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
+    def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
+        """Turns router logits (..., n) into the experts' weights (..., n); they sum to 1 except under gate dropout."""
         p = torch.softmax(logits, dim=-1)
-        kept = keep_largest(p, config.top_k)
+        kept_gates = keep_largest(p, config.top_k)
         if self.training and config.balance_coef:
-            self.current.add(config.balance_coef, p, kept)
-        gate = talked_gates(config, kept, C)
+            self.current.add(config.balance_coef, p, kept_gates)
+        gate = mix_gates(config, kept_gates, C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:
@@ -192,7 +221,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     # ---- the kept fold
 
-    def _may_keep_rows(self, config: TalkLoraConfig, A: Tensor) -> bool:
+    def _may_fold(self, config: TalkLoraConfig, A: Tensor) -> bool:
         """Returns whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or
         traced."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not config.keep_folds:
@@ -201,24 +230,24 @@ class TalkLoraLayer(BaseTunerLayer):
             return False
         return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
 
-    def kept_rows(self, adapter_name: str) -> Tensor:
+    def folded_rows(self, adapter_name: str) -> Tensor:
         """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
 
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
         """
-        fold = self.folds.get(adapter_name)
-        if fold is not None and fold.holds():
-            return fold.rows
+        kept_fold = self.kept_folds.get(adapter_name)
+        if kept_fold is not None and kept_fold.holds():
+            return kept_fold.rows
         modules = self._modules_before_B(adapter_name)
         with torch.no_grad():
             A = self.talklora_A[adapter_name].weight
-            rows = self._rows(adapter_name, A) @ A
+            folded = self._latent_map(adapter_name, A) @ A
             if (W := self._input_router(adapter_name)) is not None:
-                rows = torch.cat([rows, W])
+                folded = torch.cat([folded, W])
         if all(isinstance(module.weight, nn.Parameter) for module in modules if module._parameters):
-            self.folds[adapter_name] = KeptFold(rows, modules)  # else torch.func lent the layer other weights
-        return rows
+            self.kept_folds[adapter_name] = KeptFold(folded, modules)  # else torch.func lent the layer other weights
+        return folded
 
     # ---- merging
 
@@ -231,17 +260,22 @@ class TalkLoraLayer(BaseTunerLayer):
         if not self.supports_lora_conversion(adapter_name):
             raise ValueError(
                 f"adapter {adapter_name!r} cannot be merged: its gates depend on the input. llmkit.talklora.export has "
-                "`fold` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
+                "`fold_adapter` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
             )
         A = weight_of(self.talklora_A[adapter_name])
-        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._rows(adapter_name, A) @ A)  # (k, d)
+        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._latent_map(adapter_name, A) @ A)  # (k, d)
         return delta.T if self.fan_in_fan_out else delta
 
+    @property
+    def _base_weight(self) -> nn.Parameter:
+        return cast("nn.Parameter", self.get_base_layer().weight)
+
     def _merged_weight(self, adapter_names: list[str], check_finite: bool) -> Tensor:
-        """The base weight with these adapters added. ValueError where that cannot be; changes nothing."""
+        """Returns the base weight with these adapters added and changes nothing. ValueError if they cannot be
+        merged."""
         if self.quantization_backend is not None:
             raise ValueError("TalkLoRA is not merged into a quantised weight: load the base in float16 or bfloat16")
-        weight = self.get_base_layer().weight.data
+        weight = self._base_weight.data
         for name in adapter_names:
             weight = weight + self.get_delta_weight(name).to(weight.device, weight.dtype)
             if check_finite and not torch.isfinite(weight).all():
@@ -250,25 +284,25 @@ class TalkLoraLayer(BaseTunerLayer):
 
     def check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         """Raises what `merge` would raise, so that a model is merged as a whole or not at all."""
-        wanted = self.active_adapters if adapter_names is None else adapter_names
-        names = [name for name in wanted if name in self.settings and name not in self.merged_adapters]
+        requested = self.active_adapters if adapter_names is None else adapter_names
+        unmerged_names = [name for name in requested if name in self.settings and name not in self.merged_adapters]
         # Only the search for NaNs needs all of the weights.
-        refused = [name for name in names if not self.supports_lora_conversion(name)]
-        if refused or (names and (safe_merge or self.quantization_backend is not None)):
-            self._merged_weight(refused or names, check_finite=True)
+        refused = [name for name in unmerged_names if not self.supports_lora_conversion(name)]
+        if refused or (unmerged_names and (safe_merge or self.quantization_backend is not None)):
+            self._merged_weight(refused or unmerged_names, check_finite=True)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Adds adapters with constant gates (one expert, or no router) to the base weight; refuses others."""
-        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
-        if names:
-            self.get_base_layer().weight.data = self._merged_weight(names, safe_merge)
-            self.merged_adapters.extend(names)
+        merged_names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
+        if merged_names:
+            self._base_weight.data = self._merged_weight(merged_names, safe_merge)
+            self.merged_adapters.extend(merged_names)
 
     def unmerge(self) -> None:
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        weight = self.get_base_layer().weight
+        weight = self._base_weight
         while self.merged_adapters:
             delta = self.get_delta_weight(self.merged_adapters.pop())
             weight.data = weight.data - delta.to(weight.device, weight.dtype)
@@ -292,7 +326,7 @@ class Linear(nn.Module, TalkLoraLayer):
             )
         if self.disable_adapters and self.merged:
             self.unmerge()
-        result = self.base_layer(x, *args, **kwargs)
+        result: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
         if self.quantization_backend is not None:
@@ -307,21 +341,23 @@ class Linear(nn.Module, TalkLoraLayer):
     def _add_by_row(self, result: Tensor, x: Tensor, adapter_names: list[str]) -> Tensor:
         result = result.clone()
         for name in set(adapter_names) & set(self.settings):
-            rows = torch.tensor([i for i, wanted in enumerate(adapter_names) if wanted == name], device=x.device)
+            rows = torch.tensor(
+                [row for row, row_adapter in enumerate(adapter_names) if row_adapter == name], device=x.device
+            )
             result[rows] += self.delta(x[rows], name).to(result.device, result.dtype)
         return result
 
     def train(self, mode: bool = True) -> Linear:
         if mode:
-            self.folds.clear()
+            self.kept_folds.clear()
         return super().train(mode)
 
     def __repr__(self) -> str:
         return "talklora." + super().__repr__()
 
 
-def weight_of(module: nn.Module) -> Tensor:
-    """A module's weight, also where accelerate offloads it to memory or disk between calls of that module."""
+def weight_of(module: nn.Linear | Weight) -> Tensor:
+    """Returns a module's weight, also if accelerate offloads it to memory or disk between calls of that module."""
     hook = module.__dict__.get("_hf_hook")
     if hook is None:
         return module.weight
@@ -332,7 +368,7 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
-    """A new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
+    """Creates a new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
     module = nn.Linear(config.up_rank, out_features, bias=False)
     if config.init_weights:
         nn.init.zeros_(module.weight)

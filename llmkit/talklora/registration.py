@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import peft
 from peft.utils import PeftType
 
@@ -9,12 +11,12 @@ NAME = "TALKLORA"
 _ADDED_BY = "llmkit.talklora"
 
 
-def peft_type() -> PeftType:
-    """The member `TALKLORA` of PEFT's enumeration, added at the first call.
+def talklora_type() -> PeftType:
+    """Returns the member `TALKLORA` of PEFT's enumeration, added at the first call.
 
     RuntimeError where PEFT has a TALKLORA of its own: two methods under one name would read each other's adapters.
     """
-    member = PeftType.__members__.get(NAME)
+    member: Any = PeftType.__members__.get(NAME)
     if member is None:
         member = str.__new__(PeftType, NAME)
         member._name_, member._value_ = NAME, NAME
@@ -29,4 +31,4 @@ def peft_type() -> PeftType:
             f"PEFT {peft.__version__} has its own {NAME}, and {_ADDED_BY} cannot register beside it: use PEFT's, or "
             "install a PEFT without it"
         )
-    return member
+    return cast("PeftType", member)

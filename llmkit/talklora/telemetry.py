@@ -1,4 +1,4 @@
-"""What the routers do: loads, entropies and how much the gates tell, kept as running sums on the device.
+"""Routing statistics: loads, entropies and information of the gates, kept as running sums on the device.
 
 with Telemetry(model) as telemetry:
     ...train or evaluate...
@@ -33,14 +33,16 @@ class _Sums:
 
     def add(self, gate: Tensor, mask: Tensor | None) -> None:
         gate = gate.detach().float()
-        keep = torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
-        self.tokens += keep.sum()
-        self.load += (gate * keep[..., None]).flatten(0, -2).sum(0)
-        self.entropy += (torch.special.entr(gate).sum(-1) * keep).sum()
+        real_tokens = (
+            torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
+        )
+        self.tokens += real_tokens.sum()
+        self.load += (gate * real_tokens[..., None]).flatten(0, -2).sum(0)
+        self.entropy += (torch.special.entr(gate).sum(-1) * real_tokens).sum()
         if gate.dim() > 2:
-            top, both = gate.argmax(-1), keep[..., 1:] * keep[..., :-1]
-            self.switches += ((top[..., 1:] != top[..., :-1]) * both).sum()
-            self.pairs += both.sum()
+            top_experts, both_real = gate.argmax(-1), real_tokens[..., 1:] * real_tokens[..., :-1]
+            self.switches += ((top_experts[..., 1:] != top_experts[..., :-1]) * both_real).sum()
+            self.pairs += both_real.sum()
 
 
 class Telemetry:
@@ -81,26 +83,28 @@ class Telemetry:
         self._sums[layer].add(gate, layer.current.mask_of(gate))
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """Numbers of each layer by its path, and their means under `model`.
+        """Returns numbers of each layer by its path, and their means under `model`.
 
-        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log n.
-        effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load ||
-        uniform) in nats. information: H(load) - mean H(gate) in nats: what a gate tells about its token; uniform gates
-        have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm: ||C||_2.
-        sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share of C's
-        squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces.
-        """
-        layers = {path: self._row(layer) for path, layer in self._layers.items()}
-        numbers = [key for key, value in next(iter(layers.values())).items() if isinstance(value, float)]
-        means = {key: sum(row[key] for row in layers.values() if key in row) / len(layers) for key in numbers}
-        return {**layers, "model": means}
+        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log
+        n. effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load
+        || uniform) in nats. information: H(load) - mean H(gate) in nats: a gate's information about its token;
+        uniform gates have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm:
+        ||C||_2. sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share
+        of C's squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces."""
+        layer_reports = {path: self._row(layer) for path, layer in self._layers.items()}
+        number_keys = [key for key, value in next(iter(layer_reports.values())).items() if isinstance(value, float)]
+        means = {
+            key: sum(row[key] for row in layer_reports.values() if key in row) / len(layer_reports)
+            for key in number_keys
+        }
+        return {**layer_reports, "model": means}
 
     @torch.no_grad()
     def _row(self, layer: TalkLoraLayer) -> dict[str, Any]:
         return {**_routing(self._sums.get(layer)), **_norms(layer, self.adapter)}
 
     def save(self, folder: str | Path, step: int | None = None) -> None:
-        """Writes `routing.json`, and `routing.png` where matplotlib is at hand."""
+        """Writes `routing.json`, and `routing.png` if matplotlib is installed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         report = self.report()
@@ -110,7 +114,7 @@ class Telemetry:
             heat_map(report, folder / "routing.png")
 
     def scalars(self) -> dict[str, float]:
-        """The model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
+        """Returns the model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
         return {f"routing/{key}": value for key, value in self.report()["model"].items()}
 
 
@@ -118,18 +122,18 @@ def _routing(sums: _Sums | None) -> dict[str, Any]:
     if sums is None or not sums.tokens.item():
         return {}
     load, tokens = sums.load / sums.tokens, sums.tokens
-    n, spread = load.numel(), torch.special.entr(load).sum().item()
-    top = math.log(n) or 1.0
+    experts, load_entropy = load.numel(), torch.special.entr(load).sum().item()
+    largest_entropy = math.log(experts) or 1.0
     mean_entropy = (sums.entropy / tokens).item()
     row = {
         "load": load.tolist(),
-        "entropy": mean_entropy / top,
-        "load_entropy": spread / top,
-        "effective_experts": math.exp(spread),
+        "entropy": mean_entropy / largest_entropy,
+        "load_entropy": load_entropy / largest_entropy,
+        "effective_experts": math.exp(load_entropy),
         "max_load": load.max().item(),
         "cv2": (load.var(unbiased=False) / load.mean() ** 2).item(),
-        "kl": math.log(n) - spread,
-        "information": spread - mean_entropy,
+        "kl": math.log(experts) - load_entropy,
+        "information": load_entropy - mean_entropy,
     }
     if sums.pairs.item():
         row["switch_rate"] = (sums.switches / sums.pairs).item()
@@ -152,22 +156,22 @@ def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
         row["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
     if config.num_experts > 1 and not config.share_A:
         bases = [torch.linalg.qr(block.T)[0] for block in A.chunk(config.num_experts)]  # (d, m) each
-        pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
-        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in pairs]
-        row["overlap"] = (sum(cosines) / len(pairs)).item()
+        expert_pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
+        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in expert_pairs]
+        row["overlap"] = (sum(cosines) / len(expert_pairs)).item()
     return row
 
 
 def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
-    """Loads as a picture: one row for each layer, one column for each expert."""
+    """Draws the loads as a picture: one row for each layer, one column for each expert."""
     from matplotlib.figure import Figure
 
-    rows = {name: row["load"] for name, row in report.items() if "load" in row}
-    figure = Figure(figsize=(6, max(2.0, 0.16 * len(rows))), layout="constrained")
+    load_rows = {name: row["load"] for name, row in report.items() if "load" in row}
+    figure = Figure(figsize=(6, max(2.0, 0.16 * len(load_rows))), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(list(rows.values()), aspect="auto", cmap="viridis", vmin=0)
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
-    axes.set_xticks(range(len(next(iter(rows.values())))))
+    image = axes.imshow(list(load_rows.values()), aspect="auto", cmap="viridis", vmin=0)
+    axes.set_yticks(range(len(load_rows)), list(load_rows), fontsize=5)
+    axes.set_xticks(range(len(next(iter(load_rows.values())))))
     axes.set_xlabel("expert")
     figure.colorbar(image, label="mean gate")
     figure.savefig(path, dpi=110)

@@ -13,7 +13,7 @@ from rapidfuzz.distance.Levenshtein import distance as levenshtein
 
 from llmkit.engines.model_paths import locate
 from llmkit.errors import DataError, UsageError
-from llmkit.finetune.data import build
+from llmkit.finetune.data import build_data
 from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
@@ -27,7 +27,7 @@ from llmkit.types import Message
 def data_of(recipe):
     model = locate(recipe.model.path)
     encoder = encoder_for(recipe, model)
-    return build(recipe, model, encoder), encoder
+    return build_data(recipe, model, encoder), encoder
 
 
 def write(path, rows):

@@ -15,7 +15,7 @@ class RowProgress(Progress):
         self.rows = rows
 
     def advance(self, count: int) -> None:
-        """So many rows more are done."""
+        """Counts that many more rows as done."""
         if count:
             self.total = self.rows.total
             self.done += count - 1
@@ -27,5 +27,5 @@ class RowProgress(Progress):
             self._bar.stop()
 
     def line(self) -> str:
-        """The state in words: `perturb: 1200/5000 (24 %), 9800/s, 0:01 left`."""
+        """Returns the state in words: `perturb: 1200/5000 (24 %), 9800/s, 0:01 left`."""
         return ", ".join(part for part in super().line().split(", ") if not part.endswith("tokens/s"))
