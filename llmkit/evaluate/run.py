@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from llmkit.engines import Engine, ResponseCache, engine_class
 from llmkit.engines.chat import ChatStyle
@@ -108,8 +107,8 @@ def run(
         return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
 
 
-def finished(rows: Iterable[JournalRow]) -> dict[str, Mapping[str, Any]]:
-    """The outcomes of a journal by key, without failed ones, which are asked again."""
+def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
+    """Returns the outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
 
