@@ -24,10 +24,24 @@ def rounded_p(p: float) -> float:
     return float(f"{p:.4g}")
 
 
+def _describe_written(schema: dict[str, Any], part: type[Part]) -> None:
+    """Makes a schema one of what is written, where every key is there unless it is one that is left out."""
+    schema["required"] = [name for name in part.model_fields if name not in part.OMITTED]
+    for field in schema["properties"].values():
+        field.pop("title", None)
+        field.pop("default", None)
+
+
 class Part(BaseModel):
     """A part of metrics.json. Unknown keys, which a later llmkit may write, are ignored when one is read."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_extra=_describe_written,
+    )
 
     OMITTED: ClassVar[frozenset[str]] = frozenset()
     """Fields that the file does not have where they are None or empty; any other None is a null."""
