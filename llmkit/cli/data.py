@@ -19,12 +19,12 @@ def ls(as_json: Json = False) -> None:
     """List the question sets that llmkit knows by name."""
     from llmkit.tasks import TASKS
 
-    rows = [_row(name, TASKS[name]) for name in TASKS]
+    sets = [_facts(name, TASKS[name]) for name in TASKS]
     if as_json:
-        print_json(rows)
+        print_json(sets)
     else:
         columns = ["task", "kind", "from", "about"]
-        print_table(columns, [[row[c] for c in columns] for row in rows])
+        print_table(columns, [[facts[column] for column in columns] for facts in sets])
 
 
 @app.command()
@@ -59,7 +59,8 @@ def show(
     note(f"{len(shown)} of {len(questions)} questions{where}{skipped}{aside}")
 
 
-def _row(name: str, task: Any) -> dict[str, Any]:
+def _facts(name: str, task: Any) -> dict[str, str | list[str]]:
+    """Returns what `ls` says of a question set."""
     hub = getattr(task, "hub", None)
     files = getattr(task, "files", None)
     return {

@@ -70,7 +70,7 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
             for row in [*noisy, *finished(entries).values()]:
                 if row["key"] not in known:
                     known.add(row["key"])
-                    folder.append(dict(row))
+                    folder.append(row)
         planned = planned.written(noise.known(folder.entries()))
         found = planned.given
         instructions.write(found, planned, folder, None)

@@ -8,6 +8,8 @@ from typing import Any
 
 Path = tuple["str | int", ...]
 """Keys and list indices from the top of a recipe."""
+Tree = dict[str, Any]
+"""A map as YAML gives it: a recipe, or a section of one, before it is checked."""
 
 # A recipe may come from elsewhere and is read before anybody has trusted it: both limits keep a hostile one from
 # holding the process for minutes.
@@ -121,9 +123,9 @@ class _Reader:
             return self.fault(node, path, f"should be a finite number, not {node.value}")
         return value
 
-    def mapping(self, node: Any, path: Path) -> dict[str, Any]:
+    def mapping(self, node: Any, path: Path) -> Tree:
         """Returns a map of the values whose keys are words; every other key is a fault."""
-        tree: dict[str, Any] = {}
+        tree: Tree = {}
         for key_node, value_node in node.value:
             key, tag = key_node.value, str(key_node.tag)
             if tag == "tag:yaml.org,2002:merge":

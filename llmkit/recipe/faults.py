@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmkit.recipe.document import Fault, Origin, Path, dotted
+from llmkit.recipe.document import Fault, Origin, Path, Tree, dotted
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
 from llmkit.secrets import scrub
@@ -30,7 +30,7 @@ _NOUNS = {
 }
 
 
-def faults_of(tree: dict[str, Any], origins: dict[Path, Origin]) -> tuple[Recipe | None, list[Fault]]:
+def faults_of(tree: Tree, origins: dict[Path, Origin]) -> tuple[Recipe | None, list[Fault]]:
     """Returns the recipe that `tree` describes, or None and all its faults."""
     try:
         # By way of JSON, because a strict model takes a list for a tuple from JSON only.
@@ -42,7 +42,7 @@ def faults_of(tree: dict[str, Any], origins: dict[Path, Origin]) -> tuple[Recipe
         ]
 
 
-def _merged(errors: list[Any], tree: dict[str, Any]) -> list[tuple[Path, str]]:
+def _merged(errors: list[Any], tree: Tree) -> list[tuple[Path, str]]:
     """Returns one message for each place. Where none of a union's members fits, theirs become one "a or b"."""
     alone: list[tuple[Path, str]] = []
     unions: dict[Path, list[tuple[Path, Any]]] = defaultdict(list)

@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.document import Document, Fault, Origin, Path, dotted, parse
+from llmkit.recipe.document import Document, Fault, Origin, Path, Tree, dotted, parse
 from llmkit.recipe.faults import faults_of
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
@@ -38,7 +38,7 @@ class Loaded:
     recipe: Recipe
     text: str | None = None
     source: str | None = None
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: Tree = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     files: dict[str, FilePath] = field(default_factory=dict)
     """The files it was read from, by their names in `origins`."""
@@ -139,7 +139,7 @@ class _Builder:
     """Lays texts and overrides over one another; the later wins."""
 
     def __init__(self) -> None:
-        self.tree: dict[str, Any] = {}
+        self.tree: Tree = {}
         self.origins: dict[Path, Origin] = {}
         self.faults: list[Fault] = []
         self.files: dict[str, FilePath] = {}
@@ -175,7 +175,7 @@ class _Builder:
             document.tree.pop("extends", None)
             self.lay(document.tree, (), document)
 
-    def lay(self, new: dict[str, Any], path: Path, document: Document) -> None:
+    def lay(self, new: Tree, path: Path, document: Document) -> None:
         """Merges maps; anything else replaces what stood before."""
         here = _get(self.tree, path)
         for key, value in new.items():
@@ -331,7 +331,7 @@ def _default(path: Path) -> Any:
     return value if isinstance(value, list) else {}
 
 
-def _without_empty_sections(tree: dict[str, Any], model: type[Section]) -> dict[str, Any]:
+def _without_empty_sections(tree: Tree, model: type[Section]) -> Tree:
     """Drops sections that read as null because all their keys are commented out: there the defaults hold."""
     cleaned = {}
     for key, value in tree.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntFlag
 from typing import Any, Literal
 
@@ -71,7 +71,7 @@ CHIPS = (
     Kind("cut", "cut", Flag.CUT, tone="note"),
     Kind("over_corrected", "over-corrected", Flag.OVER_CORRECTED, tone="note"),
 )
-"""What is said at the head of an answer."""
+"""The labels at the head of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,12 @@ class Browser:
     chips: tuple[Kind, ...] = CHIPS
     page: int = PAGE
 
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the values as JSON has them. The rows are not copied: there can be many."""
+        values = {name: getattr(self, name) for name in ("arms", "questions", "texts", "rows", "page")}
+        lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("conditions", "kinds", "chips")}
+        return values | lists
+
 
 def browser(samples: Sequence[Sample]) -> Browser:
     """Returns the answers by question, condition, arm and repeat, as a page needs them."""
@@ -128,7 +134,7 @@ def browser(samples: Sequence[Sample]) -> Browser:
                 conditions[o.condition],
                 arms[o.arm],
                 -1 if sample.text == sample.question else texts.setdefault(_cut(sample.text), len(texts)),
-                int(_flags(sample, verdicts)),
+                _flags(sample, verdicts),
                 o.parsed,
                 None if o.corrected_text is None else _cut(o.corrected_text),
                 _cut(reply) if reply else None,
@@ -142,32 +148,32 @@ def browser(samples: Sequence[Sample]) -> Browser:
 Verdicts = Mapping[tuple[str, str, str | None, PairKey], bool]  # arm, condition, kind held out, pair
 
 
-def _flags(sample: Sample, verdicts: Verdicts) -> Flag:
+def _flags(sample: Sample, verdicts: Verdicts) -> int:
     o = sample.outcome
     question, draw, seed = pair_key(sample)
 
     def paired(arm: str, condition: str, out: str | None) -> bool | None:
-        """The verdict that this answer is paired with; what was asked once is paired with every repeat."""
+        """Returns the verdict that this answer is paired with; what was asked once is paired with every repeat."""
         keys = ((question, draw, seed), (question, draw, 0), (question, 0, seed), (question, 0, 0))
         return next((verdicts[key] for pair in keys if (key := (arm, condition, out, pair)) in verdicts), None)
 
     condition = Condition.parse(o.condition)
     on_clean = paired(o.arm, CLEAN, o.meta.get("holdout")) if condition.noisy else None
     stand = paired(STAND, o.condition, None) if o.arm != STAND else None
-    altered = o.corrected_text is not None and squash(o.corrected_text) != squash(sample.question)
-    flags = {
-        Flag.RIGHT: o.correct,
-        Flag.UNPARSED: o.parsed is None and o.error is None,
-        Flag.CUT: o.cut,
-        Flag.ERROR: o.error is not None,
-        Flag.RIGHT_TO_WRONG: on_clean is True and not o.correct,
-        Flag.WRONG_TO_RIGHT: on_clean is False and o.correct,
-        Flag.OVER_CORRECTED: condition.clean and altered,
-        Flag.WON: stand is False and o.correct,
-        Flag.LOST: stand is True and not o.correct,
-        Flag.FALLBACK: o.fallback is not None,
-    }
-    return Flag(sum(flag for flag, applies in flags.items() if applies))
+    corrected = o.corrected_text if condition.clean else None
+    flags = (
+        (Flag.RIGHT, o.correct),
+        (Flag.UNPARSED, o.parsed is None and o.error is None),
+        (Flag.CUT, o.cut),
+        (Flag.ERROR, o.error is not None),
+        (Flag.RIGHT_TO_WRONG, on_clean is True and not o.correct),
+        (Flag.WRONG_TO_RIGHT, on_clean is False and o.correct),
+        (Flag.OVER_CORRECTED, corrected is not None and squash(corrected) != squash(sample.question)),
+        (Flag.WON, stand is False and o.correct),
+        (Flag.LOST, stand is True and not o.correct),
+        (Flag.FALLBACK, o.fallback is not None),
+    )
+    return sum(flag for flag, applies in flags if applies)
 
 
 def _note(sample: Sample) -> str | None:

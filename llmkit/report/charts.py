@@ -28,14 +28,14 @@ def accuracy_bars(metrics: Metrics) -> Chart | Grid:
         *([NOISY] if averages(metrics) else []),
         *noisy,
     ]
-    measured = [(a, c, found) for c in conditions for a in metrics.arms if (found := accuracy_of(metrics, a, c))]
-    top = ticks(max([_LEAST_TOP, *(found.high for _, _, found in measured)]))[-1]
+    measured = [(a, c, accuracy) for c in conditions for a in metrics.arms if (accuracy := accuracy_of(metrics, a, c))]
+    top = ticks(max([_LEAST_TOP, *(accuracy.high for _, _, accuracy in measured)]))[-1]
 
     def panel(title: str, note: str, bars: list[tuple[str, str, str]]) -> Chart:
         series = tuple(
-            Series(label, (_bar(metrics, arm, condition, found),))
+            Series(label, (_bar(metrics, arm, condition, accuracy),))
             for label, arm, condition in bars
-            if (found := accuracy_of(metrics, arm, condition))
+            if (accuracy := accuracy_of(metrics, arm, condition))
         )
         return Chart("bars", series, (0.0, top / 2, top), title=title, note=note, marks=_marks(metrics))
 
@@ -45,28 +45,28 @@ def accuracy_bars(metrics: Metrics) -> Chart | Grid:
     return Grid(tuple(panel(c, _note(metrics, c), [(arm, arm, c) for arm in metrics.arms]) for c in conditions))
 
 
-def _bar(metrics: Metrics, arm: str, condition: str, found: Interval) -> Point:
-    what = f"{arm} under {condition}: accuracy {found.value:.3f}, interval {interval_words(found)}."
+def _bar(metrics: Metrics, arm: str, condition: str, accuracy: Interval) -> Point:
+    what = f"{arm} under {condition}: accuracy {accuracy.value:.3f}, interval {interval_words(accuracy)}."
     return Point(
-        found.value,
-        found.low,
-        found.high,
+        accuracy.value,
+        accuracy.low,
+        accuracy.high,
         colour(metrics, arm),
-        text=f"{found.value:.3f}",
+        text=f"{accuracy.value:.3f}",
         words=f"{what} Show these answers.",
         answers=(arm, "" if condition == NOISY else condition),
     )
 
 
 def _marks(metrics: Metrics) -> tuple[Mark, ...]:
-    """The accuracy of `stand` on clean questions, and the rate of guessing."""
+    """Returns the accuracy of `stand` on clean questions, and the rate of guessing."""
     clean = accuracy_of(metrics, STAND, CLEAN) if STAND in metrics.arms else None
     reference = (Mark(clean.value, "reference"),) if clean else ()
     return reference + ((Mark(metrics.chance, "chance"),) if metrics.chance else ())
 
 
 def _note(metrics: Metrics, condition: str) -> str:
-    """What a panel says of its noise: how strong it is, and how many questions it changed."""
+    """Returns the note of a panel on its noise: how strong it is, and how many questions it changed."""
     cells = [arm.conditions[condition] for arm in metrics.arms.values() if condition in arm.conditions]
     strength = next((cell.strength for cell in cells if cell.strength), None)
     if condition == NOISY:
@@ -87,7 +87,7 @@ def strength_curves(metrics: Metrics) -> Grid | None:
 def _curve(metrics: Metrics, operator: str) -> Chart | None:
     series = []
     for name, arm in metrics.arms.items():
-        found = arm.curves[operator].points if operator in arm.curves else ()
+        measured = arm.curves[operator].points if operator in arm.curves else ()
         points = tuple(
             Point(
                 point.accuracy.value,
@@ -97,7 +97,7 @@ def _curve(metrics: Metrics, operator: str) -> Chart | None:
                 x=point.strength,
                 words=f"{name} at {point.strength:g}: {point.accuracy.value:.3f} ({interval_words(point.accuracy)})",
             )
-            for point in found
+            for point in measured
             if point.accuracy
         )
         if points:
@@ -169,13 +169,13 @@ def _cost_chart(
     where = cost_condition(metrics)
     series = []
     for name, sums in spent.items():
-        total, found = amount(sums), accuracy_of(metrics, name, where)
-        if total is None or found is None:
+        total, accuracy = amount(sums), accuracy_of(metrics, name, where)
+        if total is None or accuracy is None:
             continue
         x = total / sums.outcomes
-        text = f"{found.value:.3f} at {figures(x)}"
-        words = f"{name}: {found.value:.3f} ({interval_words(found)}) at {figures(x)}"
-        point = Point(found.value, found.low, found.high, colour(metrics, name), x=x, text=text, words=words)
+        text = f"{accuracy.value:.3f} at {figures(x)}"
+        words = f"{name}: {accuracy.value:.3f} ({interval_words(accuracy)}) at {figures(x)}"
+        point = Point(accuracy.value, accuracy.low, accuracy.high, colour(metrics, name), x=x, text=text, words=words)
         series.append(Series(name, (point,)))
     if not series:
         return None

@@ -51,7 +51,7 @@ def comparison(beside: Beside, paired: Comparison) -> ComparisonView:
 
 
 def notes(compared: Beside | Comparison) -> list[str]:
-    """Returns what is said below a table: the shares of questions that noise changed, warnings, and dtypes."""
+    """Returns the lines below a table: the shares of questions that noise changed, warnings, and dtypes."""
     return [*changed.lines(compared.noise), *(f"{run}: dtype {dtype}" for run, dtype in compared.dtypes.items())]
 
 
@@ -71,7 +71,7 @@ def _runs(beside: Beside) -> Table:
         )
     names = ("clean", "noisy", "clean, change", "noisy, change", "tokens/answer", "training")
     columns = (Column("run, arm"), Column("", drawing="bars", wide=True), *map(Column, names))
-    most = max((found.high for row in beside.rows for found in row.accuracy.values() if found), default=1.0)
+    most = max((accuracy.high for row in beside.rows for accuracy in row.accuracy.values() if accuracy), default=1.0)
     title = f"{beside.questions} shared questions, clean and under {', '.join(beside.conditions) or 'no noise'}"
     return Table(title, columns, tuple(rows), reach=most or 1.0)
 
@@ -103,11 +103,11 @@ def _name(row: BesideRow) -> str:
     return f"{row.run}, {row.arm}"
 
 
-def _accuracy(found: Interval | None, sign: str = "") -> Cell:
-    """A value with its interval below it: beside it the table would be 150 columns wide."""
-    if found is None:
+def _accuracy(measured: Interval | None, sign: str = "") -> Cell:
+    """Returns a value with its interval below it, because beside it the table would be 150 columns wide."""
+    if measured is None:
         return Cell("–")
-    return Cell(f"{found.value:{sign}.3f}", note=f"[{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
+    return Cell(f"{measured.value:{sign}.3f}", note=f"[{measured.low:{sign}.3f}, {measured.high:{sign}.3f}]")
 
 
 def _training(row: BesideRow) -> str:
@@ -117,15 +117,15 @@ def _training(row: BesideRow) -> str:
 
 
 def _bars(row: BesideRow) -> tuple[Point, ...]:
-    """Accuracy clean over noisy."""
+    """Returns accuracy clean and noisy, to be drawn one below the other."""
     return tuple(
         Point(
-            found.value,
-            found.low,
-            found.high,
+            accuracy.value,
+            accuracy.low,
+            accuracy.high,
             colour,
-            words=f"{_name(row)}, {condition}: {found.value:.3f}, interval {interval_words(found)}",
+            words=f"{_name(row)}, {condition}: {accuracy.value:.3f}, interval {interval_words(accuracy)}",
         )
         for condition, colour in _COLOURS.items()
-        if (found := row.accuracy[condition])
+        if (accuracy := row.accuracy[condition])
     )

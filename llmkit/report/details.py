@@ -77,10 +77,10 @@ def _of_kind(condition: str, kind: str) -> bool:
 
 def corrections(metrics: Metrics) -> Table | None:
     """Returns how well the correction of each arm restores noisy questions."""
-    found = [(name, c, quality) for name, arm in metrics.arms.items() for c, quality in arm.correction.items()]
-    options = any(quality.options_kept for _, _, quality in found)
+    qualities = [(name, c, quality) for name, arm in metrics.arms.items() for c, quality in arm.correction.items()]
+    options = any(quality.options_kept for _, _, quality in qualities)
     rows = []
-    for name, condition, quality in found:
+    for name, condition, quality in qualities:
         worse = quality.cer_after > quality.cer_before
         unused = ", ".join(f"{why}: {n}" for why, n in quality.fallback.items())
         rows.append(
@@ -103,7 +103,7 @@ def corrections(metrics: Metrics) -> Table | None:
 
 
 def _bare(measured: Interval | None) -> Cell:
-    """A share with its interval on demand."""
+    """Returns a share with its interval on demand."""
     return Cell(f"{measured.value:.3f}", hint=interval_words(measured)) if measured else Cell("-", emphasis="muted")
 
 
@@ -141,11 +141,11 @@ def repeats(metrics: Metrics) -> Table | None:
             Cell(kind),
             Cell(", ".join(f"{accuracy:.3f}" for accuracy in repeat.accuracy)),
             Cell(f"{repeat.sd:.4f}"),
-            Cell("" if found.sampling_se_of_drop is None else f"{found.sampling_se_of_drop:.4f}"),
+            Cell("" if repeats_of.sampling_se_of_drop is None else f"{repeats_of.sampling_se_of_drop:.4f}"),
         )
         for name, arm in metrics.arms.items()
-        for condition, found in arm.repeats.items()
-        for kind, repeat in (("noise draws", found.draws), ("search seeds", found.search_seeds))
+        for condition, repeats_of in arm.repeats.items()
+        for kind, repeat in (("noise draws", repeats_of.draws), ("search seeds", repeats_of.search_seeds))
         if repeat
     ]
     names = ("arm, noise", "repeats of", "accuracy of each", "standard deviation", "sampling error of the loss")

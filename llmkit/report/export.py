@@ -77,7 +77,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
 
 
 def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
-    """One question as the other tool sees it, after the run's system prompt where it brings none of its own."""
+    """Returns one question as the other tool sees it, after the run's system prompt where it brings none of its own."""
     o = sample.outcome
     asked = [call for call in sample.calls if call.get("purpose") in ("answer", "score")]
     if not asked:
@@ -155,12 +155,12 @@ def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> 
 
 
 def _literal(text: str) -> str:
-    """Text that Jinja leaves as it is."""
+    """Returns a text that Jinja leaves as it is."""
     return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
 
 
 def _template(file: str, **values: Any) -> str:
-    """A module of the other tool, with each @name@ replaced by its value as Python writes it."""
+    """Returns a module of the other tool, with each @name@ replaced by its value as Python writes it."""
     text = (_EXPORTED / file).read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace(f"@{name}@", repr(value))
@@ -168,7 +168,7 @@ def _template(file: str, **values: Any) -> str:
 
 
 def _slug(condition: str, taken: Sequence[str] | Any) -> str:
-    """A name for files and tasks: ec@0.1 becomes ec_0p1."""
+    """Returns a name for files and tasks: ec@0.1 becomes ec_0p1."""
     slug = re.sub(r"\W+", "_", condition.replace(".", "p")).strip("_") or "condition"
     while f"{slug}.jsonl" in taken:
         slug += "_"

@@ -64,7 +64,7 @@ def _facts(folder: Path) -> Facts:
 
 
 def _instructions(sets: list[Any]) -> list[tuple[str, str]]:
-    """Name and text of each instruction, the name with what it was tuned on and why it won."""
+    """Returns name and text of each instruction, the name with what it was tuned on and why it won."""
     return [
         (
             _joined(

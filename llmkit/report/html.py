@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +77,7 @@ def embedded(data: Any) -> str:
 def _data(view: View) -> Any:
     from markupsafe import Markup
 
-    return Markup(embedded({"browser": asdict(view.browser)}))
+    return Markup(embedded({"browser": view.browser.as_dict()}))
 
 
 @lru_cache
@@ -103,7 +102,7 @@ def _environment() -> Environment:
 
 
 def _kind(block: Block) -> str:
-    """The macro that draws a block."""
+    """Returns the name of the macro that draws a block."""
     kinds: dict[type, str] = {Table: "table", Chart: "chart", Grid: "grid", Choice: "choice"}
     return kinds[type(block)]
 

@@ -52,8 +52,8 @@ def measured(listings: Sequence[Listing]) -> list[MeasuredRun]:
 
 def _metrics(run: Run) -> Metrics | None:
     try:
-        found = run.metrics
-        return Metrics.read(found) if found and "arms" in found else None
+        content = run.metrics
+        return Metrics.read(content) if content and "arms" in content else None
     except DataError:
         return None
 
@@ -95,7 +95,7 @@ def _row(run: MeasuredRun, until: Sequence[MeasuredRun], beside: Path) -> tuple[
 
 
 def _verdict(metrics: Metrics | None) -> Cell:
-    """The worst verdict of a run's gates, and how many have it."""
+    """Returns the worst verdict of a run's gates, and how many have it."""
     verdicts = [gate.verdict for gate in metrics.gates] if metrics else []
     worst = next((verdict for verdict in _SEVERITY if verdict in verdicts), None)
     if worst is None:
@@ -112,16 +112,16 @@ def _main_numbers(metrics: Metrics | None) -> tuple[Cell, Cell, Cell]:
 
 
 def _history(until: Sequence[MeasuredRun]) -> tuple[Point, ...]:
-    """The accuracy under noise of the runs of one recipe, up to one of them; nothing where it is the first."""
+    """Returns the accuracy under noise of the runs of one recipe up to one of them; nothing if it is the first."""
     values = []
     for run in until:
         base, repair = main_arms(run.metrics) if run.metrics else (None, None)
         arm = repair or base
-        found = accuracy_of(run.metrics, arm, NOISY) if run.metrics and arm else None
-        if found:
-            values.append(found)
+        accuracy = accuracy_of(run.metrics, arm, NOISY) if run.metrics and arm else None
+        if accuracy:
+            values.append(accuracy)
     if len(values) < 2:
         return ()
-    steps = ", ".join(f"{found.value:.3f}" for found in values)
+    steps = ", ".join(f"{accuracy.value:.3f}" for accuracy in values)
     words = f"Accuracy under noise of {len(values)} runs of this recipe: {steps}"
-    return tuple(Point(found.value, found.low, found.high, _CURRENT, words=words) for found in values)
+    return tuple(Point(accuracy.value, accuracy.low, accuracy.high, _CURRENT, words=words) for accuracy in values)

@@ -46,5 +46,5 @@ def _text(cell: Cell, column: Column) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that says in Markdown what it says, on one line."""
+    """Returns a text on one line, without any meaning as Markdown."""
     return _SPECIAL.sub(r"\\\1", visible(" ".join(text.split())))

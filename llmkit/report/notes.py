@@ -26,7 +26,7 @@ class Notes:
 
 
 def notes(metrics: Metrics) -> Notes:
-    """Returns everything that is said of a run beside its tables."""
+    """Returns all sentences about a run, which go beside its tables."""
     return Notes(tuple(_headlines(metrics)), tuple(doubts.warnings(metrics)), tuple(_remarks(metrics)))
 
 

@@ -248,9 +248,9 @@ def tests_of(metrics: Metrics, metric: Literal["gain", "drop"], places: Sequence
     raw = " raw" if any(declared) else ""
     cells = []
     for test, (_, _, measured) in zip(declared, places, strict=True):
-        found = measured if isinstance(measured, Difference) else None
-        text = p_value(test.adjusted) if test else f"{p_value(found.p)}{raw}" if found else ""
-        note = "undecided" if found and found.undecided else ""
+        difference = measured if isinstance(measured, Difference) else None
+        text = p_value(test.adjusted) if test else f"{p_value(difference.p)}{raw}" if difference else ""
+        note = "undecided" if difference and difference.undecided else ""
         cells.append(Cell(text, note=note, emphasis="best" if test and test.significant else ""))
     return Tests("p, Holm" if any(declared) else "p, raw", tuple(cells))
 

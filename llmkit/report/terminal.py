@@ -24,7 +24,7 @@ _COLOURS = {"pass": "green", "fail": "red", "undecided": "yellow"}
 
 
 def console(width: int = WIDTH) -> Console:
-    """Standard output, `width` columns wide where it is a file or a pipe, so that no table in it is cut."""
+    """Returns standard output, `width` columns wide where it is a file or a pipe, so that no table in it is cut."""
     return terminal.console(width)
 
 
@@ -33,12 +33,12 @@ def summary(metrics: Metrics) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    told = notes(metrics)
+    notes_of_run = notes(metrics)
     parts = [part for table in view.summary(metrics) for part in draw(table)]
     spaced = [part for table in parts for part in (table, Text())]
-    first = [Text(f"{line}\n", style="bold") for line in told.headlines]
-    warned = [Text(f"warning: {line}", style="yellow") for line in told.warnings]
-    return Group(*first, *spaced, *warned, Text("\n".join(told.remarks), style="dim"))
+    first = [Text(f"{line}\n", style="bold") for line in notes_of_run.headlines]
+    warned = [Text(f"warning: {line}", style="yellow") for line in notes_of_run.warnings]
+    return Group(*first, *spaced, *warned, Text("\n".join(notes_of_run.remarks), style="dim"))
 
 
 def comparison(view: ComparisonView) -> Group:
@@ -81,7 +81,7 @@ def _piece(table: Table, shown: Sequence[int], more: str) -> RichTable:
 
 
 def _text(cell: Cell, column: Column) -> str:
-    """A cell as Rich's markup."""
+    """Returns a cell as Rich's markup."""
     text = terminal.literal(cell.text)
     if colour := _COLOURS.get(cell.emphasis):
         text = f"[{colour}]{text}[/{colour}]"

@@ -55,7 +55,7 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
 
 
 def _measured(result: GateResult) -> str:
-    """What was measured for a gate, in words."""
+    """Returns what was measured for a gate, in words."""
     if result.value is None:
         return result.reason or "no value"
     words = f"{result.value:.4f} with interval [{result.low:.4f}, {result.high:.4f}]"
@@ -190,18 +190,18 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
 
 
 def _section(id: str, title: str, lead: str, *blocks: Block | None) -> Section | None:
-    """A section of the blocks that there are; None where there is none."""
+    """Returns a section of the blocks that there are; None where there is none."""
     present = tuple(block for block in blocks if block)
     return Section(id, title, lead, present) if present else None
 
 
 def _effects(metrics: Metrics) -> Choice | Table | None:
-    """What each arm wins, by condition; where nothing was perturbed, what it takes from clean questions."""
+    """Returns what each arm wins, by condition; where nothing was perturbed, what it takes from clean questions."""
     conditions = tables.noisy_conditions(metrics)
     if not conditions:
         return tables.effects(metrics)
-    found = [(c, table) for c in conditions if (table := tables.effects(metrics, c))]
-    options = tuple(Option(c, tables.named(c), table) for c, table in found)
+    shown = [(c, table) for c in conditions if (table := tables.effects(metrics, c))]
+    options = tuple(Option(c, tables.named(c), table) for c, table in shown)
     return Choice("effect-condition", "Under", options) if options else None
 
 

@@ -15,7 +15,7 @@ from llmkit.files import lock, on_disk, write_atomic
 from llmkit.recipe import without_secrets
 from llmkit.runs import names
 from llmkit.runs.environment import environment
-from llmkit.runs.run import Run
+from llmkit.runs.run import Row, Run
 from llmkit.secrets import scrub, scrub_values
 from llmkit.terminal import escape_json
 
@@ -96,7 +96,7 @@ class RunFolder:
         self.append({"kind": names.GENERATION, "key": str(number), "error": None, "place": uuid.uuid4().hex})
         self.generation, self.place = _generation(self.path)
 
-    def append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: Row) -> None:
         """Adds one line to the journal; it is with the system, safe from a killed process, when this returns."""
         if error := entry.get("error"):  # which may hold what a server said
             entry = entry | {"error": scrub(error)}
@@ -109,7 +109,7 @@ class RunFolder:
             while data:
                 data = data[os.write(self._journal, data) :]
 
-    def entries(self, every: bool = False) -> Iterator[dict[str, Any]]:
+    def entries(self, every: bool = False) -> Iterator[Row]:
         """Yields the lines of the journal, oldest first: those of this generation, or of every one."""
         return Run(self.path).entries(every=every)
 

@@ -15,6 +15,7 @@ from llmkit.runs import names
 from llmkit.runs.samples import Sample
 
 Row = dict[str, Any]
+"""A line of the journal, or the content of a result file."""
 State = Literal["finished", "unfinished"]
 
 _WRITTEN_AGAIN = "the same llmkit command writes it again"
