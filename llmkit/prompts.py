@@ -48,7 +48,8 @@ def question_prompt(
     demos: Sequence[tuple[str, str]] = (),
     answer_format: bool = True,
 ) -> str:
-    """The prompt that puts `text`, a wording of `question`, to a model, after worked `demos` (question, answer).
+    """Returns the prompt that puts `text`, a wording of `question`, to a model, after worked `demos` (question,
+    answer).
 
     The only place where a question becomes a prompt, for training and for asking: an adapter must be asked in the words
     it was trained on. `instruction` is by default that of the arm `stand`. Without `answer_format` nothing is said of

@@ -19,7 +19,8 @@ from llmkit.runs.samples import Sample, facts_of, system_prompt_of
 
 
 def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
-    """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
+    """Makes one run from the folders of its shards, as if it had never been cut. Raises Incomplete where an answer is
+    missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
