@@ -15,7 +15,8 @@ _SHARED = ("vblora_vector_bank", "prompt_encoder")  # PEFT: no part of a file, a
 
 
 def attach(model: Any, adapter: Adapter) -> Any:
-    """`model` with `adapter` in it. EngineError for a damaged file, or weights that are not those of this model."""
+    """Puts `adapter` into `model`. Raises EngineError for a damaged file, or weights that are not those of this
+    model."""
     from peft import PeftModel
     from safetensors import SafetensorError
 
@@ -54,7 +55,7 @@ def _misfit(adapter: Adapter, why: str) -> EngineError:
 
 
 def _plain(key: str) -> str:
-    """A weight's name without what PEFT puts around it."""
+    """Returns a weight's name without what PEFT puts around it."""
     return key.removeprefix("base_model.model.").replace(".default", "")
 
 
