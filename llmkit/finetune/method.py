@@ -27,6 +27,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
     """The method's PEFT configuration. UsageError for a method, option or module that does not exist."""
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+    from llmkit.engines.adapters import METHODS
     from llmkit.talklora import PRESETS, TalkLoraConfig
 
     if model is not None:
@@ -38,9 +39,9 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
         config_class, fixed = PEFT_TYPE_TO_CONFIG_MAPPING["LORA"], {"use_dora": True}
     else:
         known = {str(kind.value).lower(): c for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-        if section.method not in known:
-            raise unknown("method", section.method, [*known, *PRESETS, "dora"])
-        config_class = known[section.method]
+        if section.method not in known and section.method not in METHODS:
+            raise unknown("method", section.method, [*known, *PRESETS, "dora", *METHODS])
+        config_class = known.get(section.method) or METHODS[section.method]
     accepted = {field.name for field in dataclasses.fields(config_class) if field.init}
     wrong = sorted(set(section.options) - accepted)
     if wrong:
