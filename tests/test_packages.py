@@ -6,6 +6,7 @@ import doctest
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture
 def llmkit(site: Path, tmp_path: Path):
     """llmkit(args) in an empty folder, where the package is installed."""
-    path = os.pathsep.join([str(site), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": path, "LLMKIT_CACHE": str(tmp_path / "cache")}
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LLMKIT_CACHE": str(tmp_path / "cache")}
 
     def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llmkit", *args]
@@ -65,6 +66,13 @@ def test_the_package_has_one_of_everything_that_can_be_added():
     assert set(groups) == {registry.group for registry in registries}
 
 
+def test_the_docs_show_the_package_as_it_is():
+    page = (ROOT / "docs" / "extending.md").read_text()
+    shown = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)```$", page, re.DOTALL | re.MULTILINE))
+    files = [PACKAGE / "pyproject.toml", *(PACKAGE / "llmkit_example").glob("[a-z]*.py")]
+    assert shown == {str(file.relative_to(PACKAGE)): file.read_text() for file in files}
+
+
 def test_its_operator_works_in_a_pipe(llmkit):
     done = llmkit("perturb", "-", "--op", "caps_lock", "--rate", "1", input='{"question": "Say 3 words"}\n')
     assert json.loads(done.stdout)["question"] == "sAY 3 WORDS", done.stderr
@@ -76,6 +84,7 @@ def test_its_task_kind_engine_arm_and_scorer_work_together(llmkit, tmp_path):
     metrics = json.loads(done.stdout)
     assert metrics["chance"] == pytest.approx(1 / 7, abs=1e-3)
     run = tmp_path / metrics["run"]
+    assert json.loads((run / "run.json").read_text())["engine"] == "calendar"
     rows = read(run, "outcome")
     assert {row["arm"] for row in rows} == {"stand", "with_calendar"}
     assert {row["question_kind"] for row in rows} == {"weekday"}
@@ -97,15 +106,15 @@ def test_its_task_kind_engine_arm_and_scorer_work_together(llmkit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "message", "name"),
+    ("flags", "message", "name"),
     [
-        ("eval.scorer=last_lin", "unknown scorer `last_lin`", "`last_line`"),
-        ("engine.kind=calender", "unknown engine `calender`", "`calendar`"),
-        ("eval.arms=[with_calender]", "unknown arm `with_calender`", "`with_calendar`"),
+        (("--set", "eval.scorer=last_lin"), "unknown scorer `last_lin`", "`last_line`"),
+        (("--engine", "calender"), "unknown engine `calender`", "`calendar`"),
+        (("--set", "eval.arms=[with_calender]"), "unknown arm `with_calender`", "`with_calendar`"),
     ],
 )
-def test_a_misspelt_name_is_an_error_with_the_nearest_one(llmkit, setting, message, name):
-    done = llmkit(*EVAL.split(), *sets(*SETTINGS, setting))
+def test_a_misspelt_name_is_an_error_with_the_nearest_one(llmkit, flags, message, name):
+    done = llmkit(*EVAL.split(), *sets(*SETTINGS), *flags)
     assert done.returncode == 2
     assert message in done.stderr
     assert name in done.stderr
