@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""A JSON object as it is read or written, at an edge of the program where values have no type of their own."""
+
 
 def parse_json(text: str | bytes) -> Any:
     """Returns the value of JSON text. JSONDecodeError (a ValueError) for any other text.

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
+from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
 
@@ -26,7 +26,7 @@ class FinetuneResult:
     """A finished run: where it is, and its metrics.json."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: JsonObject
 
     @property
     def adapter(self) -> Path:

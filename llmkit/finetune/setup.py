@@ -11,6 +11,7 @@ from llmkit.engines.models import BUNDLED, LocalModel, locate
 from llmkit.errors import EngineError, UsageError
 from llmkit.finetune.data import Data, build_data
 from llmkit.finetune.tokens import Encoder, Tokens
+from llmkit.parsing import JsonObject
 from llmkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Setup:
         )
         return evaluations[-1] if is_current else self.trainer.evaluate()
 
-    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
+    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> JsonObject:
         """metrics.json. `seconds` is what training took since it began or was resumed."""
         from llmkit.finetune.callbacks import mean_loss, peak_memory_gib
 

@@ -11,13 +11,14 @@ from transformers import Trainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer, TalkLoraModel
-from llmkit.talklora.telemetry import Telemetry
+from llmkit.talklora.telemetry import RoutingReport, Telemetry
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Sampler
     from transformers import PreTrainedTokenizerBase
 
+Batch = dict[str, Tensor]  # by the name of the model's argument
 _ROUTERS = ("talklora_router", "talklora_C")
 
 
@@ -49,7 +50,7 @@ class PairCollator:
     def __init__(self, one: DataCollatorForLanguageModeling) -> None:
         self.one = one
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, rows: list[dict[str, list[int]]]) -> Batch:
         batch = self.one([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
         if "view_input_ids" in rows[0]:
             seconds = [{"input_ids": row["view_input_ids"], "labels": row["view_labels"]} for row in rows]
@@ -87,7 +88,7 @@ class FinetuneTrainer(SFTTrainer):
         return cast("nn.Module", self.model)
 
     @property
-    def routing(self) -> dict[str, dict[str, Any]] | None:
+    def routing(self) -> RoutingReport | None:
         """What the routers did in the last evaluation."""
         return self.routing_telemetry.report() if self.routing_telemetry else None
 
@@ -129,7 +130,7 @@ class FinetuneTrainer(SFTTrainer):
         return self.optimizer
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         loss = self._loss_of_rows(model, inputs, return_outputs, num_items_in_batch)
         for tuner in self._balanced if self._net.training else ():
@@ -138,7 +139,7 @@ class FinetuneTrainer(SFTTrainer):
             loss = loss + tuner.balance_loss().to(loss.device) / passes
         return loss
 
-    def _loss_of_rows(self, model: Any, inputs: dict[str, Any], return_outputs: bool, num_items_in_batch: Any) -> Any:
+    def _loss_of_rows(self, model: Any, inputs: Batch, return_outputs: bool, num_items_in_batch: Any) -> Any:
         if "view_input_ids" not in inputs:
             return cast(Any, super()).compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.

@@ -8,14 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span
 from llmkit.perturb.spec import Chain, parse_spec
-from llmkit.perturb.text import Source, apply, compose, moved, strength
+from llmkit.perturb.text import EditRecord, Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
 
@@ -40,7 +41,30 @@ class Perturbed:
     seed: int = 0
     rejected: bool = False
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
+
+
+class PerturbationRecord(TypedDict):
+    """The `perturbation` of an output row: all that is needed to explain, undo and repeat it."""
+
+    operator: str
+    rate: Rate
+    seed: int
+    original: str
+    edits: list[EditRecord]
+    strength: dict[str, float]
+    rejected: NotRequired[str | None]
+    short: NotRequired[str]
+    detail: NotRequired[JsonObject]
+    copy: NotRequired[int]
+    previous: NotRequired[Any]  # the record of an earlier run of `llmkit perturb` over the same row
+
+
+class Guarded(NamedTuple):
+    """The parts of a question that noise must not change (its options) or reveal (its gold answer)."""
+
+    options: tuple[str, ...]
+    gold: str | None
 
 
 class Perturber:
@@ -117,9 +141,9 @@ class Perturber:
         """Returns 63 bits that differ for every other text, spec, rate and seed."""
         return derive(self._base, text)
 
-    def record(self, text: str, made: Perturbed) -> dict[str, Any]:
+    def record(self, text: str, made: Perturbed) -> PerturbationRecord:
         """Describes the changes to `text`: the `perturbation` of an output row."""
-        record: dict[str, Any] = {
+        record: PerturbationRecord = {
             "operator": self.spec,
             "rate": self.rate,
             "seed": made.seed,

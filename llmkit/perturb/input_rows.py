@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.parsing import parse_json
+from llmkit.parsing import JsonObject, parse_json
 from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
 
@@ -27,7 +27,7 @@ _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub
 class InputRow(NamedTuple):
     """One input: its fields, and the id that its noise is seeded by."""
 
-    fields: dict[str, Any]
+    fields: JsonObject
     id: str
 
 
@@ -109,14 +109,14 @@ class InputRows:
     def _row(self, place: str, made: Any) -> InputRow | None:
         """Returns the row, or None if it is a bad one to be skipped."""
         try:
-            return self._told_apart(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
+            return self._identified(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
         except DataError as error:
             if not self.data.skip_bad_lines:
                 raise with_place(error, place) from None
             self.skipped += 1
             return None
 
-    def _told_apart(self, made: dict[str, Any]) -> InputRow:
+    def _identified(self, made: JsonObject) -> InputRow:
         """Gives a row its id: its own, else its text and how often that text came before."""
         given_id = made.get(self.fields.id)
         if given_id is not None and given_id != "":
@@ -165,7 +165,7 @@ class InputRows:
         questions = load(self.data.model_copy(update={"task": name}), seed=self.seed)
         self.total = len(questions)
         for question in questions:
-            fields: dict[str, Any] = {self.fields.id: question.id, self.fields.question: question.text}
+            fields: JsonObject = {self.fields.id: question.id, self.fields.question: question.text}
             fields["answer"] = question.gold
             if question.options:
                 fields["options"] = list(question.options)
@@ -220,7 +220,7 @@ def parse_line(line: bytes) -> Any:
         raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
 
 
-def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
+def checked_fields(made: Any, fields: RowFields) -> JsonObject:
     """Returns the fields of a row. DataError if it holds no text."""
     if isinstance(made, DataError):
         raise made
@@ -302,7 +302,7 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names_by_type.get(type(value), type(value).__name__)
 
 
-def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
+def gold_of(row: JsonObject, fields: RowFields) -> str | None:
     """Returns the answer that noise must not reveal: the text after "####", else a short answer as it is."""
     answer = row.get(fields.answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
@@ -311,7 +311,7 @@ def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
     return answer_text if len(answer_text) <= 60 else None
 
 
-def options_of(row: dict[str, Any], fields: RowFields) -> tuple[str, ...]:
+def options_of(row: JsonObject, fields: RowFields) -> tuple[str, ...]:
     """Returns the texts of a row's answer options, if it has a list of them."""
     options = row.get(fields.options)
     return tuple(option for option in options if isinstance(option, str)) if isinstance(options, list) else ()

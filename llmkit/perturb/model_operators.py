@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb import chars
 from llmkit.perturb.base import MOST_DIGITS, Operator, letters_of, operator
 from llmkit.perturb.lookalikes import Sc
@@ -24,7 +25,7 @@ class Written(NamedTuple):
 
     changes: Sequence[Change]
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
 
 
 class ModelOperator(Operator):

@@ -59,7 +59,7 @@ def begin_options(text: str, at: int) -> bool:
 
 
 def _ordinals(label: str) -> Iterator[tuple[str, int]]:
-    """Returns what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
+    """Yields what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
     if label.isdigit():
         yield "figure", int(label)
         return

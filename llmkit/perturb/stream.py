@@ -19,7 +19,8 @@ from threading import Thread
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.parsing import JsonObject
+from llmkit.perturb.engine import Guarded, PerturbationRecord, Perturbed, Perturber
 from llmkit.perturb.input_rows import (
     InputRow,
     RowFields,
@@ -68,7 +69,7 @@ class ConditionStats:
         self.rejected += other.rejected
         return self
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Means over the rows that were changed, and counts; fit for JSON."""
         changed_rows = self.rows - sum(self.rejected.values())
         return {
@@ -114,36 +115,35 @@ class RowPerturber:
     def per_row(self) -> int:
         return len(self.perturbers) * self.copies
 
-    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[dict[str, Any]]:
-        """Returns the output rows of one input row."""
-        text, arguments = self._arguments(row)
+    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[JsonObject]:
+        """Yields the output rows of one input row."""
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                perturbed = perturber.apply(text, row.id, copy=copy, **arguments)
+                perturbed = perturber.apply(text, row.id, options=options, gold=gold, copy=copy)
                 if stats is not None:
                     stats[condition].add(perturbed)
                 yield self._row(row, perturber, copy, perturbed)
 
     def steps(self, row: InputRow) -> Steps:
         """Does what `made` does with one row, for operators that ask a model."""
-        text, arguments = self._arguments(row)
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
         lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                perturbed = yield from perturber.steps(text, row.id, copy=copy, **arguments)
+                perturbed = yield from perturber.steps(text, row.id, options=options, gold=gold, copy=copy)
                 stats[condition].add(perturbed)
                 lines.append(encode(self._row(row, perturber, copy, perturbed)))
         return PerturbedRows(1, b"".join(lines), stats)
 
-    def _arguments(self, row: InputRow) -> tuple[str, dict[str, Any]]:
-        arguments = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
-        return row.fields[self.fields.question], arguments
+    def _guarded(self, row: InputRow) -> Guarded:
+        return Guarded(options_of(row.fields, self.fields), gold_of(row.fields, self.fields))
 
-    def _row(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+    def _row(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> JsonObject:
         record = self._record(row, perturber, copy, made)
         return row.fields | {self.fields.question: made.text, "perturbation": record}
 
-    def _record(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
+    def _record(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> PerturbationRecord:
         record = perturber.record(row.fields[self.fields.question], made)
         if self.copies > 1:
             record["copy"] = copy
@@ -186,7 +186,7 @@ class RowPerturber:
         return InputRow(fields, str(fields[self.fields.id]))
 
 
-def encode(row: dict[str, Any]) -> bytes:
+def encode(row: JsonObject) -> bytes:
     """Writes a row as one JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
     try:
         return escape_json(_dumps(row)).encode() + b"\n"

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
@@ -20,6 +20,15 @@ class Change(NamedTuple):
 
     start: int
     end: int
+    new: str
+
+
+class EditRecord(TypedDict):
+    """An `Edit` as a JSON object, in a `PerturbationRecord`."""
+
+    start: int
+    end: int
+    old: str
     new: str
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from llmkit.errors import UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import spec_names
 from llmkit.recipe.schema.data import PerturbSection
@@ -96,7 +95,8 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
         if perturber.most_calls:
             perturbed = written[_name(perturber, question, condition, draw)]
         else:
-            perturbed = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
+            options, gold = _guarded(question)
+            perturbed = perturber.apply(question.text, question.id, options=options, gold=gold, copy=draw)
         rejection = perturbed.reason if perturbed.rejected else None
         variants.append(
             Variant(
@@ -125,7 +125,8 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
         perturber = by_condition[condition]
         copy_name = _name(perturber, question, condition, draw)
         texts[copy_name] = question.text
-        pending_steps[copy_name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
+        options, gold = _guarded(question)
+        pending_steps[copy_name] = perturber.steps(question.text, question.id, options=options, gold=gold, copy=draw)
     results = dict(ask(pending_steps.items()))
     return {
         copy_name: results.get(copy_name) or Perturbed(question_text, rejected=True, reason="nothing was written")
@@ -133,9 +134,8 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
     }
 
 
-def _guarded(question: Question) -> dict[str, Any]:
-    """Returns what noise must leave alone and must not reveal."""
-    return {"options": question.options, "gold": gold_text(question)}
+def _guarded(question: Question) -> Guarded:
+    return Guarded(question.options, gold_text(question))
 
 
 def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import POOLED
 from llmkit.errors import UsageError
-from llmkit.parsing import parse_json
+from llmkit.parsing import JsonObject, parse_json
 from llmkit.prompts import render
 
 Stage = Literal["correction", "guidance"]
@@ -144,13 +144,13 @@ def _first_hand_written(stage: Stage) -> Search:
     return Search(stage, hand_written(stage)[0], strategy="hand-written")
 
 
-def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
+def to_json(found: list[Instructions], provenance: JsonObject) -> JsonObject:
     """Returns the content of instructions.json: every candidate with its scores and items, and how to make it again.
 
     `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
     """
 
-    def search(s: Search) -> dict[str, Any]:
+    def search(s: Search) -> JsonObject:
         row = asdict(s)
         row["why"] = s.why
         row["candidates"] = [
@@ -203,7 +203,7 @@ def read_instructions(path: str | Path) -> list[Instructions]:
         ) from None
 
 
-def read_origin(path: str | Path) -> dict[str, Any]:
+def read_origin(path: str | Path) -> JsonObject:
     """Reads what an instructions.json records about the origin of its instructions; nothing for a hand-made one."""
     data = _content(path)
     own_keys = ("format", "instructions", "correction", "guidance")
@@ -225,7 +225,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _search(stage: Stage, row: dict[str, Any]) -> Search:
+def _search(stage: Stage, row: JsonObject) -> Search:
     candidates = tuple(
         Candidate(candidate["text"], candidate["origin"], dict(candidate["scores"]), candidate.get("refused"))
         for candidate in row.get("candidates", ())

@@ -33,7 +33,7 @@ class ForwardPass:
         if self.losses is not None:
             self.losses.append(loss)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, None]:
         return {}  # a copy of a model has no pass under way, and a tensor inside a graph cannot be copied
 
     def mask_of(self, gate: Tensor) -> Tensor | None:

@@ -20,6 +20,9 @@ from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.spectral import bounded
 
+LayerReport = dict[str, Any]  # numbers by name; "load" is a list with one number for each expert
+RoutingReport = dict[str, LayerReport]  # by a layer's path, and "model" for the means
+
 
 class _Sums:
     """Running sums of one layer over real tokens: nothing is read back before the report."""
@@ -82,7 +85,7 @@ class Telemetry:
             self._sums[layer] = _Sums(gate.shape[-1], gate.device)
         self._sums[layer].add(gate, layer.current.mask_of(gate))
 
-    def report(self) -> dict[str, dict[str, Any]]:
+    def report(self) -> RoutingReport:
         """Returns numbers of each layer by its path, and their means under `model`.
 
         load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log
@@ -100,7 +103,7 @@ class Telemetry:
         return {**layer_reports, "model": means}
 
     @torch.no_grad()
-    def _row(self, layer: TalkLoraLayer) -> dict[str, Any]:
+    def _row(self, layer: TalkLoraLayer) -> LayerReport:
         return {**_routing(self._sums.get(layer)), **_norms(layer, self.adapter)}
 
     def save(self, folder: str | Path, step: int | None = None) -> None:
@@ -118,7 +121,7 @@ class Telemetry:
         return {f"routing/{key}": value for key, value in self.report()["model"].items()}
 
 
-def _routing(sums: _Sums | None) -> dict[str, Any]:
+def _routing(sums: _Sums | None) -> LayerReport:
     if sums is None or not sums.tokens.item():
         return {}
     load, tokens = sums.load / sums.tokens, sums.tokens
@@ -162,7 +165,7 @@ def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
     return row
 
 
-def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
+def heat_map(report: RoutingReport, path: str | Path) -> None:
     """Draws the loads as a picture: one row for each layer, one column for each expert."""
     from matplotlib.figure import Figure
 
