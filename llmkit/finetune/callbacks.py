@@ -1,4 +1,4 @@
-"""How far a training is: a live bar on a terminal, a line now and then elsewhere, and a journal of every number."""
+"""Progress of a training: a live bar on a terminal, a line now and then elsewhere, a journal of every number."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _CODE = 1  # of how rows become tokens; a new number makes old files stale
 
 @dataclass
 class Data:
-    """What a run trains and evaluates on.
+    """The rows that a run trains and evaluates on.
 
     `order` has the training rows of every step, in order: step s takes order[s*batch:(s+1)*batch]. `steps` is their
     number; `epoch_rows` the rows of one epoch. `cached`: whether the tokens came from the cache.

@@ -1,4 +1,4 @@
-"""What a training would do, without training: all resolved, two real batches shown, memory and time estimated."""
+"""A preview of a training, without training: all resolved, two real batches shown, memory and time estimated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training reads beside its recipe: rows, model, templates, noise. None may change under a run folder."""
+"""The inputs of a training beside its recipe: rows, model, templates, noise. None may change under a run folder."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class FinetuneTrainer(SFTTrainer):
 
     @property
     def routing(self) -> RoutingReport | None:
-        """What the routers did in the last evaluation."""
+        """Routing statistics of the last evaluation."""
         return self.routing_telemetry.report() if self.routing_telemetry else None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

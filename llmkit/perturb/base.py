@@ -1,4 +1,4 @@
-"""What an operator is: a name, a level, a default strength, and the changes it makes to one text."""
+"""The base classes of operators: a name, a level, a default strength, and the changes to one text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Operator:
         return description, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
-        """Returns how many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above
+        """Returns the number of changes asked for: max(1, round(rate x words outside protected spans)) for a rate above
         0."""
         return max(1, round(rate * source.words))
 
@@ -175,7 +175,7 @@ def _letters_with_digits(token: str) -> Run:
 
 
 def letters_in(source: Source) -> Callable[[str], Run]:
-    """Returns what finds the letters of a token that may be edited, for the protection of this text."""
+    """Returns the function that finds the editable letters of a token under the protection of this text."""
     if not source.numbers:
         return _letters_with_digits
     return _letters if source.number_words else _letters_and_number_words

@@ -26,7 +26,7 @@ _READ_AS = (
 
 @cache
 def _confusables() -> dict[str, list[str]]:
-    """Returns what Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
+    """Reads the characters that Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
     path = package_file("confusable_homoglyphs", "confusables.json")
     confusables = json.loads(path.read_text(encoding="utf-8"))
     return {letter: [row["c"] for row in rows] for letter, rows in confusables.items()}
@@ -108,7 +108,7 @@ def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> s
 
 
 def _of_sequence(chars: str, by_name: bool, seen: frozenset[str]) -> str:
-    """Returns what letters with their marks are read as; "" unless each letter is read as one."""
+    """Reads letters with their marks; "" unless each letter can be read as one."""
     base_letters = [char for char in chars if not unicodedata.combining(char)]
     readings = [_skeleton(char, by_name, seen) for char in base_letters]
     return "".join(readings) if all(readings) else ""

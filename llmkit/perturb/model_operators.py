@@ -21,7 +21,7 @@ Attempt = Generator["Request | list[Request]", Any, "Written"]
 
 
 class Written(NamedTuple):
-    """What a model operator made of a text; `reason` says why there are no changes, `detail` goes into the record."""
+    """A model operator's changes to a text. `reason` explains an empty result, `detail` goes into the record."""
 
     changes: Sequence[Change]
     reason: str | None = None

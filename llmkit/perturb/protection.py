@@ -205,7 +205,7 @@ def formulas(text: str) -> Iterator[Span]:
 
 
 def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
-    """Finds where the arguments and scripts of a command end that itself ends at `at`."""
+    """Finds the end of the arguments and scripts of a command that itself ends at `at`."""
     while at < len(text):
         opening = at + (text[at] in "_^")
         if text[opening : opening + 1] == "{" and opening in closing:

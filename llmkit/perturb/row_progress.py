@@ -8,7 +8,7 @@ from llmkit.runs.progress import Progress
 
 
 class RowProgress(Progress):
-    """As `Progress`, for rows: no tokens, several at a time, and a total that the source may learn late."""
+    """A `Progress` for rows: no tokens, several at a time, and a total that the source may learn late."""
 
     def __init__(self, label: str, rows: Any, quiet: bool = False) -> None:
         super().__init__(label, rows.total, quiet)

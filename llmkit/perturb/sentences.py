@@ -143,7 +143,7 @@ def _asks_for_quantity(sentence: str) -> bool:
 
 
 def sentence_starts(source: Source) -> list[int]:
-    """Finds where sentences and lines begin outside protected spans and before options at the end; never between a
+    """Finds the starts of sentences and lines outside protected spans and before options at the end; never between a
     shortened word and the next."""
     text, boundaries, stem_limit = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
@@ -156,7 +156,7 @@ def sentence_starts(source: Source) -> list[int]:
 
 
 def question_start(source: Source) -> int:
-    """Finds where the last question sentence begins (the last sentence, where none asks), never among options at the
+    """Finds the start of the last question sentence (the last sentence, if none asks), never among options at the
     end."""
     text, boundaries = source.text, sentence_starts(source)
     sentence_ends = [*boundaries[1:], len(text)]
@@ -234,7 +234,7 @@ class Stress(TextEdit):
 
 
 def stem_end(source: Source) -> int:
-    """Finds where the question ends: before options and protected lines at the end, else after its last character."""
+    """Finds the end of the question: before options and protected lines at the end, else after its last character."""
     text, end_offset = source.text, len(source.text)
     for start, stop in reversed(source.spans):
         if text[stop:end_offset].strip() or not (begin_options(text, start) or _begins_line(text, start)):

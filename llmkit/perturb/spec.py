@@ -1,4 +1,4 @@
-"""What is asked for by name: `ec`, `chars(4)`, `file:PATH`, compositions `ec+uic`, mixtures `mix(ec:0.7,sc:0.3)`."""
+"""Specs, which name operators: `ec`, `chars(4)`, `file:PATH`, compositions `ec+uic`, mixtures `mix(ec:0.7,sc:0.3)`."""
 
 from __future__ import annotations
 

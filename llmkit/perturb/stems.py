@@ -66,7 +66,7 @@ def without_noisy_line(text: str, line: str) -> str:
 
 
 def _end(text: str, count: int) -> tuple[str, str]:
-    """Returns what comes before the last `count` words, and these."""
+    """Splits off the last `count` words. Returns the text before them, and them."""
     word_starts = [match.start() for match in re.finditer(r"\S+", text)]
     end_start = word_starts[-count] if 0 < count <= len(word_starts) else 0
     return text[:end_start].rstrip(), text[end_start:]

@@ -40,7 +40,7 @@ _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker a
 
 @dataclass
 class ConditionStats:
-    """What came of the rows of one condition: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
 
     rows: int = 0
     words: float = 0.0
@@ -70,7 +70,7 @@ class ConditionStats:
         return self
 
     def as_dict(self) -> JsonObject:
-        """Means over the rows that were changed, and counts; fit for JSON."""
+        """Returns means over the rows that were changed, and counts, for JSON."""
         changed_rows = self.rows - sum(self.rejected.values())
         return {
             "rows": self.rows,
@@ -93,7 +93,7 @@ def edit_kind(old: str, new: str) -> str:
 
 
 class PerturbedRows(NamedTuple):
-    """What came of some rows: how many there were, their output lines, statistics by condition, and what was wrong."""
+    """The result for some rows: their number, their output lines, statistics by condition, and an error if any."""
 
     rows: int
     lines: bytes
@@ -104,7 +104,7 @@ class PerturbedRows(NamedTuple):
 
 @dataclass(frozen=True)
 class RowPerturber:
-    """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
+    """The work on each row: `perturbers` by condition name. Picklable, so that workers get it once."""
 
     perturbers: Mapping[str, Perturber]
     fields: RowFields = field(default_factory=RowFields)

@@ -132,7 +132,7 @@ _COVERED = "\0"  # replaces a protected span; no white space, so that text that 
 
 
 def _words_outside(text: str, spans: Sequence[Span]) -> int:
-    """Returns how many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
+    """Counts the words that no span covers; letters or digits beside a span make a word, a lone full stop does not."""
     pieces: list[str] = []
     offset = 0
     for start, end in spans:

@@ -1,4 +1,4 @@
-"""What packages know about English words: how common they are, how they sound."""
+"""English words from the data of installed packages: their frequencies, sounds and misspellings."""
 
 from __future__ import annotations
 

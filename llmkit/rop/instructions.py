@@ -90,7 +90,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What the arms need: one correction and one guidance instruction.
+    """The instructions of the arms: one for the correction and one for the guidance.
 
     `trained_on` names the noise they were tuned on ("pooled", one kind, or "all but" one); `seed` numbers the search.
     """

@@ -106,7 +106,7 @@ class AdapterWeights:
 
     @property
     def rank(self) -> int:
-        """What the adapter takes of vLLM's `max_lora_rank`: r + n."""
+        """The part of vLLM's `max_lora_rank` that the adapter takes: r + n."""
         return sum(self.layout)
 
     @property
@@ -220,7 +220,7 @@ class AdapterWeights:
 
     @property
     def scale(self) -> float:
-        """What a TalkLoRA adapter's output is multiplied by."""
+        """The factor on a TalkLoRA adapter's output."""
         return float(self.settings.scale)
 
     def _lora_scale(self, module: str) -> float:

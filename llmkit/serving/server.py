@@ -33,7 +33,7 @@ _ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move 
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """What to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
+    """The server to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
 
     model: str
     name: str
@@ -72,7 +72,8 @@ class ServerPlan:
 
     @property
     def names(self) -> list[str]:
-        """What a client may ask for as `model`, unless the adapter has to be built into the model (docs/serving.md)."""
+        """The names that a client may give as `model`, unless the adapter has to be built into the model
+        (docs/serving.md)."""
         return [self.name, *(name for name, _ in self.adapters)]
 
 

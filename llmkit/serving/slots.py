@@ -18,7 +18,8 @@ SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows
 
 
 class SlotGates:
-    """Which slot holds what, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation hold.
+    """The contents of the slots, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation
+    hold.
 
     Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
     """

@@ -168,12 +168,12 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def talks_after(self) -> bool:
-        """Returns whether C mixes the gates after the softmax."""
+        """Whether C mixes the gates after the softmax."""
         return self.talk == "after-softmax" and self.has_talk
 
     @property
     def one_softmax(self) -> bool:
-        """Returns whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
         return self.top_k is None and not self.talks_after
 
     @property
@@ -193,7 +193,7 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def scale(self) -> float:
-        """Returns what sum_i g_i B_i E_i A_i x is multiplied by."""
+        """The factor on sum_i g_i B_i E_i A_i x."""
         if self.alpha is None:
             return 1.0
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)

@@ -372,6 +372,6 @@ def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
 
 
 def _never_requantised() -> None:
-    """Returns what PEFT asks for beside a torchao weight, to merge into it. This layer merges into no quantised
+    """Refuses to give what PEFT asks for beside a torchao weight, because this layer merges into no quantised
     weight."""
     raise NotImplementedError

@@ -113,6 +113,6 @@ def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int)
 
 
 def _words_in_common(one: str, other: str) -> int:
-    """Returns how many words two groups have in common, from their ends."""
+    """Counts the words that two groups have in common, from their ends."""
     pairs = zip(reversed(one.split("_")), reversed(other.split("_")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
