@@ -101,7 +101,7 @@ class WordEdit(Operator):
     min_letters: ClassVar[int] = 1
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """Returns the edited word, or None where this word cannot be edited."""
+        """Returns the edited word, or None if this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:

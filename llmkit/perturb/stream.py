@@ -305,7 +305,7 @@ def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Run
 def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
     """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
 
-    UsageError where the output is not what this job would have written.
+    UsageError if the output is not what this job would have written.
     """
     inputs_done, whole_end, last_lines = _whole_inputs(path, job.per_row)
     if inputs_done:

@@ -45,7 +45,7 @@ class SearchVerdict:
     """The reason for a search's winner: the last of the written candidates against the best hand-written one.
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
-    that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
+    that so many items show in four of five such searches, None if they show none; `budget` and `pool` are what
     `rop.search` needs to show `TENTH`. `score` is the winner's mean on
     the same items, or on all of its own where there was no such comparison.
     """
@@ -79,12 +79,12 @@ class Search:
 
     @property
     def why(self) -> str | None:
-        """Returns why `best` won, in a sentence; None where nothing was searched."""
+        """Returns why `best` won, in a sentence; None if nothing was searched."""
         return _why(self, self.verdict) if self.verdict else None
 
     @property
     def mean(self) -> float | None:
-        """The mean score of what won; None where it was not scored."""
+        """The mean score of what won; None if it was not scored."""
         return next((candidate.mean for candidate in self.candidates if candidate.text == self.best), None)
 
 

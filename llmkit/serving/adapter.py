@@ -64,7 +64,7 @@ class AdapterWeights:
 
     @classmethod
     def read(cls, folder: str | Path) -> AdapterWeights:
-        """Raises DataError where the folder is not an adapter that vLLM can load; never opens a pickle."""
+        """Raises DataError if the folder is not an adapter that vLLM can load; never opens a pickle."""
         path = Path(folder)
         adapter_type = _type(path)
         if not (path / WEIGHTS).is_file():
@@ -147,7 +147,7 @@ class AdapterWeights:
     ) -> None:
         """Raises DataError unless the weights are complete, no more, and fit a model with these linear modules.
 
-        `linears` gives their inputs and outputs, None where unknown; `rename` turns the adapter's names into theirs.
+        `linears` gives their inputs and outputs, None if unknown; `rename` turns the adapter's names into theirs.
         """
         stray_keys = [key for key in self.weights if not _KEY[self.type].fullmatch(key)]
         if stray_keys:

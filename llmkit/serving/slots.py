@@ -140,7 +140,7 @@ class DenseSlots:
 
     def __init__(self, slots: int, rank: int) -> None:
         self._layout = [(rank, 0)] * slots
-        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
+        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None if the adapter has none
 
     def set(self, slot: int, r: int, n: int) -> None:
         """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
