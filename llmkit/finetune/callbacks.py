@@ -116,16 +116,15 @@ class Patience(EarlyStoppingCallback):
             self.early_stopping_patience_counter = kept_state["attributes"]["early_stopping_patience_counter"]
 
 
-def mean_loss(history: list[JsonObject], first: int, last: int, mean: float) -> float:
+def mean_loss(history: list[JsonObject], first_step: int, last_step: int, mean_of_part: float) -> float:
     """Computes the training loss over all steps from the loss of one part and the log of the parts before it.
 
-    `mean` is what transformers gives, over the steps from `first` to `last`. Each logged loss is the mean of the steps
-    since the one logged before it.
-    """
-    steps_counted, step_before = last - first, 0
-    loss_sum = mean * steps_counted
+    `mean_of_part` is what transformers gives, over the steps from `first_step` to `last_step`. Each logged loss is
+    the mean of the steps since the one logged before it."""
+    steps_counted, step_before = last_step - first_step, 0
+    loss_sum = mean_of_part * steps_counted
     for row in history:
-        if "loss" in row and row["step"] <= first:
+        if "loss" in row and row["step"] <= first_step:
             loss_sum += row["loss"] * (row["step"] - step_before)
             steps_counted += row["step"] - step_before
             step_before = row["step"]

@@ -165,10 +165,12 @@ class FinetuneTrainer(SFTTrainer):
         return loss
 
 
-def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
-    common_width = max(one.shape[1], other.shape[1])
+def _stack(first_view: Tensor, second_view: Tensor, fill_value: int) -> Tensor:
+    common_width = max(first_view.shape[1], second_view.shape[1])
     pad = torch.nn.functional.pad
-    return torch.cat([pad(tensor, (0, common_width - tensor.shape[1]), value=fill) for tensor in (one, other)])
+    return torch.cat(
+        [pad(tensor, (0, common_width - tensor.shape[1]), value=fill_value) for tensor in (first_view, second_view)]
+    )
 
 
 def _answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

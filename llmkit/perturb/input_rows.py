@@ -106,26 +106,28 @@ class InputRows:
         begun_items, self._begun = self._begun, None
         return begun_items or self._read()
 
-    def _row(self, place: str, made: Any) -> InputRow | None:
+    def _row(self, place: str, content: Any) -> InputRow | None:
         """Returns the row, or None if it is a bad one to be skipped."""
         try:
-            return self._identified(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
+            return self._identified(
+                checked_fields(parse_line(content) if isinstance(content, bytes) else content, self.fields)
+            )
         except DataError as error:
             if not self.data.skip_bad_lines:
                 raise with_place(error, place) from None
             self.skipped += 1
             return None
 
-    def _identified(self, made: JsonObject) -> InputRow:
+    def _identified(self, content: JsonObject) -> InputRow:
         """Gives a row its id: its own, else its text and how often that text came before."""
-        given_id = made.get(self.fields.id)
+        given_id = content.get(self.fields.id)
         if given_id is not None and given_id != "":
-            return InputRow(made, str(given_id))
-        question = made[self.fields.question]
+            return InputRow(content, str(given_id))
+        question = content[self.fields.question]
         digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
-        return InputRow(made, f"text:{digest.hex()}#{self._seen[key]}")
+        return InputRow(content, f"text:{digest.hex()}#{self._seen[key]}")
 
     def _reader(self) -> Any:
         source_kind, colon, source_name = self.source.partition(":")
@@ -155,14 +157,14 @@ class InputRows:
         yield from _jsonl(sys.stdin.buffer, "<stdin>")
 
     @staticmethod
-    def _file(path: Path, read: Any) -> Iterator[tuple[str, Any]]:
+    def _file(path: Path, read_lines: Any) -> Iterator[tuple[str, Any]]:
         with _opened(path) as file:
-            yield from read(file, str(path))
+            yield from read_lines(file, str(path))
 
-    def _task(self, name: str) -> Iterator[tuple[str, Any]]:
+    def _task(self, task_name: str) -> Iterator[tuple[str, Any]]:
         from llmkit.tasks import load
 
-        questions = load(self.data.model_copy(update={"task": name}), seed=self.seed)
+        questions = load(self.data.model_copy(update={"task": task_name}), seed=self.seed)
         self.total = len(questions)
         for question in questions:
             fields: JsonObject = {self.fields.id: question.id, self.fields.question: question.text}
@@ -171,17 +173,19 @@ class InputRows:
                 fields["options"] = list(question.options)
             yield question.id, fields
 
-    def _hub(self, name: str) -> Iterator[tuple[str, Any]]:
+    def _hub(self, hub_name: str) -> Iterator[tuple[str, Any]]:
         import datasets
 
-        name, _, split = name.partition(":")
+        hub_name, _, split = hub_name.partition(":")
         try:
-            hub_rows = datasets.load_dataset(name, split=split or self.data.split, streaming=True)
+            hub_rows = datasets.load_dataset(hub_name, split=split or self.data.split, streaming=True)
             for number, row in enumerate(hub_rows, 1):
-                yield f"{name}: row {number}", row
+                yield f"{hub_name}: row {number}", row
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"hub set `{name}` is not available: {reason}", "download it and give its file") from None
+            raise DataError(
+                f"hub set `{hub_name}` is not available: {reason}", "download it and give its file"
+            ) from None
 
 
 def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
@@ -200,14 +204,14 @@ def _opened(path: Path) -> Iterator[Iterable[bytes]]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
+def _jsonl(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(file, 1):
         if number == 1 and line.lstrip()[:1] == b"[":
             raise DataError(
-                f"{name}:1: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
+                f"{file_name}:1: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
             )
         if not line.isspace():
-            yield f"{name}:{number}", line
+            yield f"{file_name}:{number}", line
 
 
 def parse_line(line: bytes) -> Any:
@@ -220,18 +224,18 @@ def parse_line(line: bytes) -> Any:
         raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
 
 
-def checked_fields(made: Any, fields: RowFields) -> JsonObject:
+def checked_fields(content: Any, fields: RowFields) -> JsonObject:
     """Returns the fields of a row. DataError if it holds no text."""
-    if isinstance(made, DataError):
-        raise made
-    if not isinstance(made, dict):
-        raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
-    if fields.question not in made:
-        known_fields = ", ".join(f"`{field_name}`" for field_name in list(made)[:8])
+    if isinstance(content, DataError):
+        raise content
+    if not isinstance(content, dict):
+        raise DataError(f"a row must be an object with fields, not {type(content).__name__}")
+    if fields.question not in content:
+        known_fields = ", ".join(f"`{field_name}`" for field_name in list(content)[:8])
         raise DataError(f"no field `{fields.question}`", f"the row has {known_fields}; name one with `--field`")
-    if not isinstance(made[fields.question], str):
-        raise DataError(f"field `{fields.question}` holds {_kind(made[fields.question])}, not text")
-    return made
+    if not isinstance(content[fields.question], str):
+        raise DataError(f"field `{fields.question}` holds {_kind(content[fields.question])}, not text")
+    return content
 
 
 def with_place(error: DataError, place: str) -> DataError:
@@ -239,7 +243,7 @@ def with_place(error: DataError, place: str) -> DataError:
     return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` skips it")
 
 
-def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
+def _csv(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, Any]]:
     number = 0
 
     def lines() -> Iterator[str]:
@@ -248,23 +252,23 @@ def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
             yield encoded_line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
 
     csv.field_size_limit(1 << 27)
-    reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in name else ",", strict=True)
+    reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in file_name else ",", strict=True)
     while True:
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield f"{name}:{number}", DataError(f"not CSV ({error})")
+            yield f"{file_name}:{number}", DataError(f"not CSV ({error})")
             continue
         if None in row or None in row.values():
-            yield f"{name}:{number}", DataError("the number of columns differs from the first line's")
+            yield f"{file_name}:{number}", DataError("the number of columns differs from the first line's")
         elif any(
             "\udc80" <= character <= "\udcff" for cell in row.values() for character in cell if character > "\ud7ff"
         ):
-            yield f"{name}:{number}", DataError("not UTF-8")
+            yield f"{file_name}:{number}", DataError("not UTF-8")
         else:
-            yield f"{name}:{number}", row
+            yield f"{file_name}:{number}", row
 
 
 def _lines(path: Path) -> int | None:

@@ -15,7 +15,7 @@ class RowProgress(Progress):
         self.rows = rows
 
     def advance(self, count: int) -> None:
-        """Counts that many more rows as done."""
+        """Adds `count` rows to those that are done."""
         if count:
             self.total = self.rows.total
             self.done += count - 1

@@ -94,11 +94,11 @@ class Uic(TextEdit):
         ]
 
 
-def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
+def interference(text: str, entries: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
     """Chooses sentences of the bank that fit a text: none about its topics, with numbers if it asks for one."""
     person, avoided_numbers, lower_text = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
     arithmetic = asks_for_a_number(text)
-    fitting_entries = [distractor for distractor in bank if (distractor.high > 0) == arithmetic]
+    fitting_entries = [distractor for distractor in entries if (distractor.high > 0) == arithmetic]
     candidates = [
         distractor for distractor in fitting_entries if not any(topic in lower_text for topic in distractor.topics)
     ] or fitting_entries
@@ -191,9 +191,9 @@ def reachable(text: str) -> set[int]:
     return {int(value) for value in all_numbers if abs(value) < 1e12 and value == int(value)}
 
 
-def _unrelated(low: int, high: int, avoid: set[int], rng: Random) -> int:
-    free_numbers = [candidate for candidate in range(low, high + 1) if candidate not in avoid]
-    return pick(free_numbers, rng) if free_numbers else high + 1 + max(avoid)
+def _unrelated(lowest: int, highest: int, avoided_numbers: set[int], rng: Random) -> int:
+    free_numbers = [candidate for candidate in range(lowest, highest + 1) if candidate not in avoided_numbers]
+    return pick(free_numbers, rng) if free_numbers else highest + 1 + max(avoided_numbers)
 
 
 @operator("checklist", level="sentence")
@@ -245,10 +245,10 @@ def stem_end(source: Source) -> int:
     return end_offset or len(text)
 
 
-def _begins_line(text: str, at: int) -> bool:
-    while at and text[at - 1] in " \t":
-        at -= 1
-    return at == 0 or text[at - 1] == "\n"
+def _begins_line(text: str, offset: int) -> bool:
+    while offset and text[offset - 1] in " \t":
+        offset -= 1
+    return offset == 0 or text[offset - 1] == "\n"
 
 
 def appended(source: Source, sentences: Sequence[str]) -> list[Change]:

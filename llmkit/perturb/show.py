@@ -67,11 +67,11 @@ def listing() -> list[JsonObject]:
     return operators
 
 
-def _quietly(make: Callable[[str], str], spec: str) -> str:
-    """Calls `make` without the warnings that an operator shows its users."""
+def _quietly(make_example: Callable[[str], str], spec: str) -> str:
+    """Calls `make_example` without the warnings that an operator shows its users."""
     logging.disable(logging.WARNING)
     try:
-        return make(spec)
+        return make_example(spec)
     finally:
         logging.disable(logging.NOTSET)
 

@@ -82,12 +82,12 @@ def spread_variants(
     return _made([(question, shown[i % len(shown)], 0) for i, question in enumerate(questions)], by_condition, ask)
 
 
-def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
+def _made(wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
     written = _written(
-        [place for place in places if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
+        [place for place in wanted_copies if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
     )
     variants = []
-    for question, condition, draw in places:
+    for question, condition, draw in wanted_copies:
         if condition == CLEAN:
             variants.append(Variant(question, CLEAN, question.text))
             continue
@@ -113,15 +113,17 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
     return variants
 
 
-def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> dict[str, Perturbed]:
+def _written(
+    wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None
+) -> dict[str, Perturbed]:
     """Runs the copies that a model writes. Returns them by name."""
-    if not places:
+    if not wanted_copies:
         return {}
     if ask is None:
         hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
-        raise UsageError(f"`{places[0][1]}` needs a model", hint)
+        raise UsageError(f"`{wanted_copies[0][1]}` needs a model", hint)
     texts, pending_steps = {}, {}
-    for question, condition, draw in places:
+    for question, condition, draw in wanted_copies:
         perturber = by_condition[condition]
         copy_name = _name(perturber, question, condition, draw)
         texts[copy_name] = question.text

@@ -62,9 +62,9 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
     return sorted(taken_starts)
 
 
-def _swap(source: Source, i: int) -> Change:
-    left_word, right_word = source.tokens[i], source.tokens[i + 1]
-    pair_begin, pair_end = source.start(i), source.end(i + 1)
+def _swap(source: Source, pair_start: int) -> Change:
+    left_word, right_word = source.tokens[pair_start], source.tokens[pair_start + 1]
+    pair_begin, pair_end = source.start(pair_start), source.end(pair_start + 1)
     return Change(
         pair_begin,
         pair_end,

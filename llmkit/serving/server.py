@@ -65,10 +65,10 @@ class ServerPlan:
         """Returns whether others than this machine reach the server and need no key."""
         return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
 
-    def _option(self, name: str) -> str | None:
+    def _option(self, option_name: str) -> str | None:
         """Returns the value of one of vLLM's options, written `--name value` or `--name=value`."""
         words = " ".join(self.options).replace("=", " ").split()
-        return words[words.index(name) + 1] if name in words[:-1] else None
+        return words[words.index(option_name) + 1] if option_name in words[:-1] else None
 
     @property
     def names(self) -> list[str]:
@@ -256,9 +256,9 @@ class Server:
             if self._ready or self._verbose or line.startswith("llmkit: "):
                 self._show(line.removeprefix("llmkit: "))
 
-    def _died(self, when: str) -> str:
+    def _died(self, occasion: str) -> str:
         last_lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
-        return f"the server died {when} (exit code {self._process.returncode}){last_lines}"
+        return f"the server died {occasion} (exit code {self._process.returncode}){last_lines}"
 
 
 @contextmanager

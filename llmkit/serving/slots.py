@@ -121,15 +121,15 @@ def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
     return rows_of
 
 
-def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: Reduce | None = None) -> None:
+def add_rows(dense: Dense, y: Tensor, x: Tensor, batch_rows: slice | Tensor, reduce: Reduce | None = None) -> None:
     """Applies `Dense.add` to some rows of the batch."""
-    if isinstance(rows, slice):
-        is_whole_batch = rows.stop - rows.start == x.shape[0]
-        dense.add(*((y, x) if is_whole_batch else (y[rows], x[rows])), reduce)
+    if isinstance(batch_rows, slice):
+        is_whole_batch = batch_rows.stop - batch_rows.start == x.shape[0]
+        dense.add(*((y, x) if is_whole_batch else (y[batch_rows], x[batch_rows])), reduce)
     else:
-        output_rows = y[rows]
-        dense.add(output_rows, x[rows], reduce)
-        y[rows] = output_rows
+        output_rows = y[batch_rows]
+        dense.add(output_rows, x[batch_rows], reduce)
+        y[batch_rows] = output_rows
 
 
 class DenseSlots:

@@ -204,7 +204,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
     def _apply_gates(self, z: Tensor, adapter_name: str) -> Tensor:
-        """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
+        """Turns [features; logits] (..., n m + n) into features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
             return z  # the constant gate is part of the scale
@@ -240,7 +240,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
 
     def folded_rows(self, adapter_name: str) -> Tensor:
-        """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
+        """Returns [s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
 
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
@@ -265,7 +265,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return adapter_name in self.settings and self.settings[adapter_name].constant_gate is not None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """s sum_i g_i B_i E_i A_i in the shape of the base weight, where the gate is constant; else ValueError."""
+        """Returns s sum_i g_i B_i E_i A_i in the shape of the base weight. ValueError if the gate is not constant."""
         if not self.supports_lora_conversion(adapter_name):
             raise ValueError(
                 f"adapter {adapter_name!r} cannot be merged: its gates depend on the input. llmkit.talklora.export has "
