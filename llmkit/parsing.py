@@ -19,6 +19,9 @@ def parse_json(text: str | bytes) -> Any:
     >>> parse_json("[" * 200_000)
     Traceback (most recent call last):
     json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
+    >>> parse_json(b"[" * 200_000)
+    Traceback (most recent call last):
+    json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
     """
     try:
         return json.loads(text)
