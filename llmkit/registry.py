@@ -17,14 +17,14 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
     return [name_by_lower[match] for match in difflib.get_close_matches(name.lower(), name_by_lower, n=3, cutoff=0.5)]
 
 
-def unknown(noun: str, name: str, names: Iterable[str]) -> UsageError:
+def unknown(kind_of_thing: str, name: str, names: Iterable[str]) -> UsageError:
     """Creates the error for a name that does not exist, with the nearest valid ones."""
     names = sorted(names)
     close_names = nearest(name, names)
     hint = (
         f"did you mean {' or '.join(f'`{n}`' for n in close_names)}?" if close_names else f"known: {', '.join(names)}"
     )
-    return UsageError(f"unknown {noun} `{name}`", hint)
+    return UsageError(f"unknown {kind_of_thing} `{name}`", hint)
 
 
 class Registry(Generic[T]):

@@ -1,4 +1,4 @@
-"""Where llmkit's own files are (prompts, recipes, adapters; in a wheel or a checkout), and the user's cache folder."""
+"""Folders of llmkit's own files (prompts, recipes, adapters; in a wheel or a checkout) and of the user's cache."""
 
 from __future__ import annotations
 

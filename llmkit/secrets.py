@@ -102,12 +102,14 @@ class _Remover(Protocol):
     def __call__(self, text: str, keep: str = "") -> str: ...
 
 
-def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> _Remover:
+def _remover(
+    anywhere: set[str], carried_secrets: set[str], patterns: Collection[tuple[re.Pattern[str], str]]
+) -> _Remover:
     """Returns the function that removes these secrets and whatever the patterns match."""
     plain_secrets = sorted(
-        (secret for secret in free if len(secret) >= _SHORTEST and not _is_ordinary(secret)), key=len, reverse=True
+        (secret for secret in anywhere if len(secret) >= _SHORTEST and not _is_ordinary(secret)), key=len, reverse=True
     )
-    ordinary_pattern = "|".join(sorted(map(re.escape, carried - set(plain_secrets)), key=len, reverse=True))
+    ordinary_pattern = "|".join(sorted(map(re.escape, carried_secrets - set(plain_secrets)), key=len, reverse=True))
     prefixed_patterns = (
         [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary_pattern})(?![\w-])"), r"\1***")]
         if ordinary_pattern
@@ -148,10 +150,10 @@ def _own_words() -> frozenset[str]:
     return frozenset(word.strip(".-") for file in files for word in _WORD.findall(file.read_text(encoding="utf-8")))
 
 
-def remember_address(url: str) -> None:
+def remember_address(address: str) -> None:
     """Makes `scrub` remove the parts of an address that can carry a key: user and password, and every value of its
     query."""
-    after_scheme = url.partition("://")[2]
+    after_scheme = address.partition("://")[2]
     user, _, password = after_scheme.rpartition("@")[0].partition(":")
     if "/" not in user:  # else the @ belongs to the path
         # A short name alone may be a word of any text
@@ -173,14 +175,14 @@ def remember_addresses(text: str) -> None:
         remember_address(url.rstrip(".,;)]}"))
 
 
-def public_url(url: str) -> str:
+def public_url(address: str) -> str:
     """Returns the address without user, password, query and fragment, and remembers these as secrets.
 
     >>> public_url("https://me:pass@host:8000/v1/?key=abc")
     'https://host:8000/v1'
     """
-    remember_address(url)
-    parts = urlsplit(url)
+    remember_address(address)
+    parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 

@@ -47,7 +47,7 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """How much a text was changed: `words` is 1 - LCS/words in [0, 1], `chars` the character error rate (>= 0)."""
+    """The amount of change to a text: `words` is 1 - LCS/words in [0, 1], `chars` the character error rate (>= 0)."""
 
     words: float = 0.0
     chars: float = 0.0
@@ -132,7 +132,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said. `text` never holds reasoning; `finish_reason` "length" means cut by the token limit."""
+    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit."""
 
     text: str
     reasoning: str = ""
@@ -143,7 +143,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an arm returns. `fallback` says why a correction was not used, where it was not.
+    """The result of an arm. `fallback` is the reason if a correction was not used.
 
     `parsed` is the answer in canonical form where the arm knows it without reading a reply, as by likelihood.
     """

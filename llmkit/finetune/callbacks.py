@@ -1,4 +1,4 @@
-"""How far a training is: a live bar on a terminal, a line now and then elsewhere, and a journal of every number."""
+"""Progress of a training: a live bar on a terminal, a line now and then elsewhere, a journal of every number."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from llmkit.parsing import JsonObject
 from llmkit.terminal import bar
 
 _EVERY = 10.0  # seconds between two plain lines
@@ -46,7 +47,7 @@ class Reporter(TrainerCallback, ExportableState):
         self.first_step = 0
         self._bar: Any = None
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """Returns the entry in a checkpoint's trainer_state.json: the seconds of training that led to it."""
         seconds_spent = 0.0 if self._began is None else time.monotonic() - self._began
         return {"args": {}, "attributes": {"seconds": self.earlier + seconds_spent}}
@@ -67,7 +68,7 @@ class Reporter(TrainerCallback, ExportableState):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._show(state.global_step)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: JsonObject | None = None, **kwargs: Any) -> None:
         logs = logs or {}
         self.loss = logs.get("loss", self.loss)
         self.dev = logs.get("eval_loss", self.dev)
@@ -115,16 +116,15 @@ class Patience(EarlyStoppingCallback):
             self.early_stopping_patience_counter = kept_state["attributes"]["early_stopping_patience_counter"]
 
 
-def mean_loss(history: list[dict[str, Any]], first: int, last: int, mean: float) -> float:
+def mean_loss(history: list[JsonObject], first_step: int, last_step: int, mean_of_part: float) -> float:
     """Computes the training loss over all steps from the loss of one part and the log of the parts before it.
 
-    `mean` is what transformers gives, over the steps from `first` to `last`. Each logged loss is the mean of the steps
-    since the one logged before it.
-    """
-    steps_counted, step_before = last - first, 0
-    loss_sum = mean * steps_counted
+    `mean_of_part` is what transformers gives, over the steps from `first_step` to `last_step`. Each logged loss is
+    the mean of the steps since the one logged before it."""
+    steps_counted, step_before = last_step - first_step, 0
+    loss_sum = mean_of_part * steps_counted
     for row in history:
-        if "loss" in row and row["step"] <= first:
+        if "loss" in row and row["step"] <= first_step:
             loss_sum += row["loss"] * (row["step"] - step_before)
             steps_counted += row["step"] - step_before
             step_before = row["step"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit import __version__
+from llmkit.parsing import JsonObject
 from llmkit.recipe import to_yaml, without_secrets
 from llmkit.recipe.schema import Recipe
 
@@ -21,7 +22,7 @@ _SHOWN = (
 )
 
 
-def card(recipe: Recipe, metrics: dict[str, Any]) -> str:
+def card(recipe: Recipe, metrics: JsonObject) -> str:
     """Writes the text of README.md with the metadata that hubs read, the results and the whole recipe."""
     method, base_model = recipe.finetune.method, metrics["base_model"]
     result_rows = [f"| {title} | {_number(metrics[key])} |" for key, title in _SHOWN if metrics.get(key) is not None]

@@ -28,7 +28,7 @@ _CODE = 1  # of how rows become tokens; a new number makes old files stale
 
 @dataclass
 class Data:
-    """What a run trains and evaluates on.
+    """The rows that a run trains and evaluates on.
 
     `order` has the training rows of every step, in order: step s takes order[s*batch:(s+1)*batch]. `steps` is their
     number; `epoch_rows` the rows of one epoch. `cached`: whether the tokens came from the cache.
@@ -126,10 +126,10 @@ def _key(recipe: Recipe, model: LocalModel, *content: Any) -> str:
     return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
-def _file(path: str | None) -> str | None:
-    if not path or path == "none":
+def _file(optional_path: str | None) -> str | None:
+    if not optional_path or optional_path == "none":
         return None
-    with open(path, "rb") as file:
+    with open(optional_path, "rb") as file:
         return blake2b(file.read(), digest_size=12).hexdigest()
 
 
@@ -142,16 +142,18 @@ def _tokenizer_digest(model: LocalModel) -> str:
     return digest.hexdigest()
 
 
-def _order(tokens: Tokens, steps: int, batch: int, by_length: bool, seed: int) -> list[int]:
+def _order(tokens: Tokens, steps: int, batch_size: int, by_length: bool, seed: int) -> list[int]:
     """Orders the rows of all steps. By length, rows move only within a window of batches, so that batches fit."""
-    rows = list(range(steps * batch))
+    rows = list(range(steps * batch_size))
     if not by_length:
         return rows
     lengths = tokens.lengths
     order: list[int] = []
-    for start in range(0, len(rows), _WINDOW * batch):
-        window = sorted(rows[start : start + _WINDOW * batch], key=lambda row_index: (lengths[row_index], row_index))
-        batches = [window[row_index : row_index + batch] for row_index in range(0, len(window), batch)]
+    for start in range(0, len(rows), _WINDOW * batch_size):
+        window = sorted(
+            rows[start : start + _WINDOW * batch_size], key=lambda row_index: (lengths[row_index], row_index)
+        )
+        batches = [window[row_index : row_index + batch_size] for row_index in range(0, len(window), batch_size)]
         Random(derive(seed, "batches", start)).shuffle(batches)
         order += chain.from_iterable(batches)
     return order

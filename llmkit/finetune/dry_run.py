@@ -1,4 +1,4 @@
-"""What a training would do, without training: all resolved, two real batches shown, memory and time estimated."""
+"""A preview of a training, without training: all resolved, two real batches shown, memory and time estimated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.finetune.setup import count_parameters, encoder_for
+from llmkit.parsing import JsonObject
 from llmkit.recipe.schema import Recipe
 from llmkit.terminal import console
 
@@ -20,7 +21,7 @@ _ACTIVATIONS = 34  # numbers kept for backward per token, layer and unit of widt
 class Report:
     """`facts` is what `--json` prints; `batches` are rows of (token text, learnt or not)."""
 
-    facts: dict[str, Any]
+    facts: JsonObject
     batches: list[list[list[tuple[str, bool]]]]
 
     def show(self) -> None:

@@ -1,4 +1,4 @@
-"""What a training reads beside its recipe: rows, model, templates, noise. None may change under a run folder."""
+"""The inputs of a training beside its recipe: rows, model, templates, noise. None may change under a run folder."""
 
 from __future__ import annotations
 
@@ -33,21 +33,24 @@ def inputs(recipe: Recipe) -> dict[str, str | None]:
     }
 
 
-def unchanged(path: Path, found: dict[str, str | None], *, going_on: bool) -> None:
-    """Raises UsageError if the training in the run folder `path` read other inputs than the current ones, `found`.
+def unchanged(run_path: Path, current_inputs: dict[str, str | None], *, going_on: bool) -> None:
+    """Raises UsageError if the training in the run folder `run_path` read other inputs than the current ones,
+    `current_inputs`.
 
     Another code of the noise matters only for `going_on`: what is finished stays what it is. A folder without the
     record is older than the record, and is taken as it is.
     """
     try:
-        stored_inputs = parse_json((path / FILE).read_text(encoding="utf-8"))
+        stored_inputs = parse_json((run_path / FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return
-    compared_names = [name for name in found if going_on or name != _NOISE]
-    changed_names = [name for name in compared_names if name in stored_inputs and stored_inputs[name] != found[name]]
+    compared_names = [name for name in current_inputs if going_on or name != _NOISE]
+    changed_names = [
+        name for name in compared_names if name in stored_inputs and stored_inputs[name] != current_inputs[name]
+    ]
     if changed_names:
         raise UsageError(
-            f"{' and '.join(changed_names)} changed since the training in {path}",
+            f"{' and '.join(changed_names)} changed since the training in {run_path}",
             "--force trains again and overwrites it; another --name keeps both",
         )
 

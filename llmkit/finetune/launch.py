@@ -25,14 +25,14 @@ def need_packages() -> None:
     need(*_PACKAGES, extra="train", what="llmkit finetune")
 
 
-def preset(kind: str, gpus: int) -> Path:
+def preset(kind: str, gpu_count: int) -> Path:
     """Returns the accelerate configuration of a kind of launch."""
     if kind == "ddp":
-        return LAUNCH_PRESETS / ("ddp.yaml" if gpus else "ddp-cpu.yaml")
+        return LAUNCH_PRESETS / ("ddp.yaml" if gpu_count else "ddp-cpu.yaml")
     return LAUNCH_PRESETS / f"{kind}.yaml"
 
 
-def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: int, port: int) -> list[str]:
+def command(recipe: Recipe, folder: Path, recipe_key: str, checkpoint: Path | None, gpus: int, port: int) -> list[str]:
     """Builds the command that starts the workers."""
     section = recipe.finetune.launch
     options = ["--config_file", str(preset(section.kind, gpus)), "--num_processes", str(section.num_processes)]
@@ -41,14 +41,14 @@ def command(recipe: Recipe, folder: Path, key: str, start: Path | None, gpus: in
         # Without this flag accelerate starts several processes on CPUs only under MPI, and else silently one.
         options += ["--multi_gpu"] if section.num_processes > 1 else []
         options += ["--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // section.num_processes))]
-    worker_command = ["--module", "llmkit.finetune.worker", str(folder), key]
+    worker_command = ["--module", "llmkit.finetune.worker", str(folder), recipe_key]
     return [
         sys.executable,
         "-m",
         "accelerate.commands.launch",
         *options,
         *worker_command,
-        *([str(start)] if start else []),
+        *([str(checkpoint)] if checkpoint else []),
     ]
 
 
@@ -72,7 +72,7 @@ def check_launch(recipe: Recipe) -> None:
         raise UsageError(f"launch {section.kind} needs DeepSpeed", "pip install deepspeed")
 
 
-def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bool) -> None:
+def launch(recipe: Recipe, folder: Path, recipe_key: str, checkpoint: Path | None, quiet: bool) -> None:
     """Starts the workers and waits, after `check`. EngineError if one fails."""
     import torch
 
@@ -80,7 +80,7 @@ def launch(recipe: Recipe, folder: Path, key: str, start: Path | None, quiet: bo
     environment = {**os.environ, "LLMKIT_QUIET": "1"} if quiet else dict(os.environ)
     if not gpu_count:
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    arguments = command(recipe, folder, key, start, gpu_count, _free_port())
+    arguments = command(recipe, folder, recipe_key, checkpoint, gpu_count, _free_port())
     workers = subprocess.Popen(arguments, stdout=sys.stderr.fileno(), env=environment)
     try:
         exit_code = workers.wait()

@@ -156,7 +156,7 @@ def _quantised(load_in: str) -> dict[str, Any]:
 
 
 def adapt(recipe: Recipe, base: nn.Module) -> PeftModel:
-    """Adds a fresh adapter, seeded by the recipe, to the base model. UsageError where the method does not fit the
+    """Adds a fresh adapter, seeded by the recipe, to the base model. UsageError if the method does not fit the
     model."""
     import torch
     from peft import get_peft_model

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
+from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
 from llmkit.runs import Run, RunFolder, names
@@ -28,7 +28,7 @@ class FinetuneResult:
     """A finished run: where it is, and its metrics.json."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: JsonObject
 
     @property
     def adapter(self) -> Path:
@@ -75,26 +75,26 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
         return FinetuneResult(run_path, Run(run_path).metrics or {})
 
 
-def finished_training(path: Path) -> FinetuneResult | None:
+def finished_training(run_path: Path) -> FinetuneResult | None:
     """Returns the training in a folder if it is finished."""
-    metrics = Run(path).metrics
-    if metrics is None or not (path / "adapter" / CONFIG).is_file():
+    metrics = Run(run_path).metrics
+    if metrics is None or not (run_path / "adapter" / CONFIG).is_file():
         return None
-    return FinetuneResult(path, metrics)
+    return FinetuneResult(run_path, metrics)
 
 
-def _clear(path: Path, start: Path | None) -> None:
-    """Removes an earlier training. Where `start` is one of its checkpoints, that one and the logs stay."""
-    checkpoints = path / "checkpoints"
-    unwanted = [path / "adapter", path / names.METRICS]
-    if start is not None and start.resolve().parent == checkpoints.resolve():
+def _clear(run_path: Path, checkpoint: Path | None) -> None:
+    """Removes an earlier training. Where `checkpoint` is one of its checkpoints, that one and the logs stay."""
+    checkpoints = run_path / "checkpoints"
+    unwanted = [run_path / "adapter", run_path / names.METRICS]
+    if checkpoint is not None and checkpoint.resolve().parent == checkpoints.resolve():
         unwanted += [
             other_checkpoint
             for other_checkpoint in checkpoints.glob("checkpoint-*")
-            if other_checkpoint.resolve() != start.resolve()
+            if other_checkpoint.resolve() != checkpoint.resolve()
         ]
     else:
-        unwanted += [checkpoints, path / "tensorboard", path / "log.jsonl"]
+        unwanted += [checkpoints, run_path / "tensorboard", run_path / "log.jsonl"]
     for unwanted_path in unwanted:
         if unwanted_path.is_dir():
             shutil.rmtree(unwanted_path, ignore_errors=True)
@@ -102,14 +102,14 @@ def _clear(path: Path, start: Path | None) -> None:
             unwanted_path.unlink(missing_ok=True)
 
 
-def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Path | None:
+def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "single") -> Path | None:
     """Returns the checkpoint to resume from. UsageError for one that is not whole, or of another recipe or kind of
     launch."""
     if resume == "never":
         return None
-    if kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
+    if launch_kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
         raise UsageError(
-            f"a training under {kind} cannot be resumed, because each process keeps its part of the state to itself",
+            f"a training under {launch_kind} cannot be resumed, because each process keeps its own part of the state",
             "--resume never --force starts again; ddp can resume",
         )
     if resume != "auto":
@@ -118,25 +118,26 @@ def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Pat
             raise UsageError(
                 f"{resumed_path} is not a whole checkpoint", "give a folder checkpoint-N of a training run"
             )
-        if _key_of(resumed_path.parent) != key:
+        if _key_of(resumed_path.parent) != recipe_key:
             raise UsageError(
-                f"{resumed_path} is of another recipe ({_key_of(resumed_path.parent) or 'unknown'}, this one is {key})",
+                f"{resumed_path} is of another recipe ({_key_of(resumed_path.parent) or 'unknown'}, "
+                f"this one is {recipe_key})",
                 "use the recipe that it was trained with: recipe.resolved.yaml in its run folder",
             )
         return resumed_path
-    if _key_of(folder) != key:
+    if _key_of(folder) != recipe_key:
         return None
     whole_checkpoints = [resumed_path for resumed_path in folder.glob("checkpoint-*") if _whole(resumed_path)]
     return max(whole_checkpoints, key=lambda resumed_path: int(resumed_path.name.partition("-")[2]), default=None)
 
 
-def _whole(path: Path) -> bool:
+def _whole(checkpoint_path: Path) -> bool:
     """Returns whether a checkpoint is complete: its state is the last file that is written."""
     file_names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
-    if not all((path / name).is_file() for name in file_names):
+    if not all((checkpoint_path / name).is_file() for name in file_names):
         return False
     try:
-        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        json.loads((checkpoint_path / "trainer_state.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
     return True
@@ -147,28 +148,28 @@ def _key_of(folder: Path) -> str | None:
     return digest_path.read_text(encoding="utf-8").strip() if digest_path.is_file() else None
 
 
-def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) -> None:
+def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | None, quiet: bool) -> None:
     """Trains in this process, which may be one of several, and writes adapter/, metrics.json and the model card."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(path / "tensorboard")
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run_path / "tensorboard")
     from llmkit.finetune.card import card
     from llmkit.finetune.setup import prepare
 
     with explained(recipe):
-        setup = prepare(recipe, path, quiet)
+        setup = prepare(recipe, run_path, quiet)
         trainer = setup.trainer
         is_main_process = trainer.is_world_process_zero()
         if is_main_process:
-            (path / "checkpoints").mkdir(exist_ok=True)
-            (path / "checkpoints" / "recipe.digest").write_text(key + "\n", encoding="utf-8")
+            (run_path / "checkpoints").mkdir(exist_ok=True)
+            (run_path / "checkpoints" / "recipe.digest").write_text(recipe_key + "\n", encoding="utf-8")
         started = time.monotonic()
-        train_output = trainer.train(resume_from_checkpoint=str(start) if start else None)
+        train_output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started
         last_evaluation = setup.last_evaluation()
-        metrics = setup.results(train_output, last_evaluation, seconds, key)
-        metrics["resumed_from"] = start.name if start else None
-        unfinished_adapter = path / "adapter.part"
+        metrics = setup.results(train_output, last_evaluation, seconds, recipe_key)
+        metrics["resumed_from"] = checkpoint.name if checkpoint else None
+        unfinished_adapter = run_path / "adapter.part"
         if is_main_process:
             shutil.rmtree(unfinished_adapter, ignore_errors=True)
         trainer.save_model(str(unfinished_adapter))
@@ -176,10 +177,10 @@ def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) 
             for unwanted_name in ("training_args.bin", "README.md"):  # a pickle, and a card without the results
                 (unfinished_adapter / unwanted_name).unlink(missing_ok=True)
             (unfinished_adapter / "README.md").write_text(card(recipe, metrics), encoding="utf-8")
-            shutil.rmtree(path / "adapter", ignore_errors=True)
-            unfinished_adapter.rename(path / "adapter")
-            setup.save_routing(path)
-            write_atomic(path / names.METRICS, json.dumps(metrics, indent=2) + "\n")
+            shutil.rmtree(run_path / "adapter", ignore_errors=True)
+            unfinished_adapter.rename(run_path / "adapter")
+            setup.save_routing(run_path)
+            write_atomic(run_path / names.METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from llmkit.engines.model_paths import BUNDLED, LocalModel, locate
 from llmkit.errors import EngineError, UsageError
 from llmkit.finetune.data import Data, build_data
 from llmkit.finetune.tokens import Encoder, Tokens
+from llmkit.parsing import JsonObject
 from llmkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class Setup:
         )
         return evaluations[-1] if is_current else self.trainer.evaluate()
 
-    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
-        """metrics.json. `seconds` is what training took since it began or was resumed."""
+    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> JsonObject:
+        """Returns the content of metrics.json. `seconds` is what training took since it began or was resumed."""
         from llmkit.finetune.callbacks import mean_loss, peak_memory_gib
 
         dev_losses = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
@@ -111,7 +112,7 @@ class Setup:
             self.trainer.routing_telemetry.save(path, self.trainer.state.global_step)
 
 
-def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
+def prepare(recipe: Recipe, run_path: Path, quiet: bool = True) -> Setup:
     """Sets up everything that the first step needs."""
     import datasets
     import transformers
@@ -146,7 +147,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     collator = None if section.data.packing else PairCollator(DataCollatorForLanguageModeling(tokenizer.pad_token_id))
     trainer = FinetuneTrainer(
         model=peft_model,
-        args=trl_arguments(recipe, path, steps),
+        args=trl_arguments(recipe, run_path, steps),
         train_dataset=train_dataset,
         eval_dataset=dev_dataset,
         processing_class=tokenizer,
@@ -163,7 +164,7 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
             "run it again with --debug, or with `--launch single`, which needs only one",
         )
     trainer.remove_callback(transformers.PrinterCallback)
-    reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())
+    reporter = Reporter(run_path, steps, quiet or not trainer.is_world_process_zero())
     trainer.add_callback(reporter)
     if section.train.patience:
         trainer.add_callback(Patience(section.train.patience))
@@ -193,7 +194,7 @@ def batches(recipe: Recipe) -> tuple[int, int]:
     return micro_batch, rows_per_process // micro_batch
 
 
-def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
+def trl_arguments(recipe: Recipe, run_path: Path, steps: int) -> Any:
     """Translates the recipe's settings to TRL's. UsageError if the batch does not divide."""
     import torch
     from trl.trainer.sft_config import SFTConfig
@@ -207,7 +208,7 @@ def trl_arguments(recipe: Recipe, path: Path, steps: int) -> Any:
     dtype, has_gpu = torch_dtype(recipe), torch.cuda.is_available()
     try:
         return SFTConfig(
-            output_dir=str(path / "checkpoints"),
+            output_dir=str(run_path / "checkpoints"),
             per_device_train_batch_size=micro_batch,
             per_device_eval_batch_size=micro_batch,
             gradient_accumulation_steps=passes_per_step,

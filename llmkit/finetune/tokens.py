@@ -46,7 +46,7 @@ class Tokens:
         )
 
     def row(self, index: int) -> dict[str, list[int]]:
-        """`input_ids` and `labels` (-100: not learnt), and `view_input_ids`, `view_labels` of a second view."""
+        """Returns `input_ids` and `labels` (-100: not learnt), and `view_input_ids`, `view_labels` of a second view."""
         token_ids = self.ids[self.starts[index] : self.starts[index + 1]].tolist()
         prompt_length = int(self.prompts[index])
         answer_ids = token_ids[prompt_length:]

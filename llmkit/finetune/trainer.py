@@ -11,13 +11,14 @@ from transformers import Trainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer, TalkLoraModel
-from llmkit.talklora.telemetry import Telemetry
+from llmkit.talklora.telemetry import RoutingReport, Telemetry
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Sampler
     from transformers import PreTrainedTokenizerBase
 
+Batch = dict[str, Tensor]  # by the name of the model's argument
 _ROUTERS = ("talklora_router", "talklora_C")
 
 
@@ -49,7 +50,7 @@ class PairCollator:
     def __init__(self, one: DataCollatorForLanguageModeling) -> None:
         self.one = one
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, rows: list[dict[str, list[int]]]) -> Batch:
         batch = self.one([{key: row[key] for key in ("input_ids", "labels")} for row in rows])
         if "view_input_ids" in rows[0]:
             seconds = [{"input_ids": row["view_input_ids"], "labels": row["view_labels"]} for row in rows]
@@ -87,8 +88,8 @@ class FinetuneTrainer(SFTTrainer):
         return cast("nn.Module", self.model)
 
     @property
-    def routing(self) -> dict[str, dict[str, Any]] | None:
-        """What the routers did in the last evaluation."""
+    def routing(self) -> RoutingReport | None:
+        """Routing statistics of the last evaluation."""
         return self.routing_telemetry.report() if self.routing_telemetry else None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -129,7 +130,7 @@ class FinetuneTrainer(SFTTrainer):
         return self.optimizer
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         loss = self._loss_of_rows(model, inputs, return_outputs, num_items_in_batch)
         for tuner in self._balanced if self._net.training else ():
@@ -138,7 +139,7 @@ class FinetuneTrainer(SFTTrainer):
             loss = loss + tuner.balance_loss().to(loss.device) / passes
         return loss
 
-    def _loss_of_rows(self, model: Any, inputs: dict[str, Any], return_outputs: bool, num_items_in_batch: Any) -> Any:
+    def _loss_of_rows(self, model: Any, inputs: Batch, return_outputs: bool, num_items_in_batch: Any) -> Any:
         if "view_input_ids" not in inputs:
             return cast(Any, super()).compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # One pass over both views: padded to one width, stacked along the batch.
@@ -164,10 +165,12 @@ class FinetuneTrainer(SFTTrainer):
         return loss
 
 
-def _stack(one: Tensor, other: Tensor, fill: int) -> Tensor:
-    common_width = max(one.shape[1], other.shape[1])
+def _stack(first_view: Tensor, second_view: Tensor, fill_value: int) -> Tensor:
+    common_width = max(first_view.shape[1], second_view.shape[1])
     pad = torch.nn.functional.pad
-    return torch.cat([pad(tensor, (0, common_width - tensor.shape[1]), value=fill) for tensor in (one, other)])
+    return torch.cat(
+        [pad(tensor, (0, common_width - tensor.shape[1]), value=fill_value) for tensor in (first_view, second_view)]
+    )
 
 
 def _answers(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What each epoch shows: clean or noisy questions, and corrections, all drawn from the recipe's seed."""
+"""The views of each epoch: clean or noisy questions, and corrections, all drawn from the recipe's seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator is: a name, a level, a default strength, and the changes it makes to one text."""
+"""The base classes of operators: a name, a level, a default strength, and the changes to one text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Operator:
         return description, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
-        """Returns how many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above
+        """Returns the number of changes asked for: max(1, round(rate x words outside protected spans)) for a rate above
         0."""
         return max(1, round(rate * source.words))
 
@@ -101,7 +101,7 @@ class WordEdit(Operator):
     min_letters: ClassVar[int] = 1
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """Returns the edited word, or None where this word cannot be edited."""
+        """Returns the edited word, or None if this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
@@ -175,7 +175,7 @@ def _letters_with_digits(token: str) -> Run:
 
 
 def letters_in(source: Source) -> Callable[[str], Run]:
-    """Returns what finds the letters of a token that may be edited, for the protection of this text."""
+    """Returns the function that finds the editable letters of a token under the protection of this text."""
     if not source.numbers:
         return _letters_with_digits
     return _letters if source.number_words else _letters_and_number_words
@@ -189,12 +189,14 @@ def _without_numerals(token: str) -> list[Run]:
     return [(match.group(), match.start()) for match in _RUN.finditer(without_numerals)]
 
 
-def _longest(runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
+def _longest(letter_runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
     if _ADDRESS.search(token):
         return "", 0
     if not token.isascii() and any(unicodedata.category(character)[0] == "M" for character in token):
         return "", 0
-    return max((run for run in runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0))
+    return max(
+        (run for run in letter_runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0)
+    )
 
 
 def letters_of(source: Source) -> list[Span]:
@@ -232,14 +234,14 @@ def pick(items: Sequence[T], rng: Random) -> T:
     return items[int(rng.random() * len(items))]
 
 
-def like(new: str, old: str) -> str:
-    """Returns `new` in the case of `old`.
+def like(new_word: str, old_word: str) -> str:
+    """Returns `new_word` in the case of `old_word`.
 
     >>> like("bee", "Be"), like("bee", "BE"), like("bee", "be"), like("eye", "I")
     ('Bee', 'BEE', 'bee', 'Eye')
     """
-    if old.islower():
-        return new
-    if len(old) > 1 and old.isupper():
-        return new.upper()
-    return new[:1].upper() + new[1:] if old[:1].isupper() else new
+    if old_word.islower():
+        return new_word
+    if len(old_word) > 1 and old_word.isupper():
+        return new_word.upper()
+    return new_word[:1].upper() + new_word[1:] if old_word[:1].isupper() else new_word

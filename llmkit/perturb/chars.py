@@ -43,7 +43,7 @@ class Swap(WordEdit):
     min_letters = 4
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """Returns the edited word, or None where the word has no such pair ("noon" has none)."""
+        """Returns the edited word, or None if the word has no such pair ("noon" has none)."""
         place = 1 + int(rng.random() * (len(word) - 3))
         if word[place] == word[place + 1]:
             unequal_pairs = [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]

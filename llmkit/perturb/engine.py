@@ -8,14 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span
 from llmkit.perturb.spec import Chain, parse_spec
-from llmkit.perturb.text import Source, apply, compose, moved, strength
+from llmkit.perturb.text import EditRecord, Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
 
@@ -40,7 +41,30 @@ class Perturbed:
     seed: int = 0
     rejected: bool = False
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
+
+
+class PerturbationRecord(TypedDict):
+    """The `perturbation` of an output row: all that is needed to explain, undo and repeat it."""
+
+    operator: str
+    rate: Rate
+    seed: int
+    original: str
+    edits: list[EditRecord]
+    strength: dict[str, float]
+    rejected: NotRequired[str | None]
+    short: NotRequired[str]
+    detail: NotRequired[JsonObject]
+    copy: NotRequired[int]
+    previous: NotRequired[Any]  # the record of an earlier run of `llmkit perturb` over the same row
+
+
+class Guarded(NamedTuple):
+    """The parts of a question that noise must not change (its options) or reveal (its gold answer)."""
+
+    options: tuple[str, ...]
+    gold: str | None
 
 
 class Perturber:
@@ -117,22 +141,22 @@ class Perturber:
         """Returns 63 bits that differ for every other text, spec, rate and seed."""
         return derive(self._base, text)
 
-    def record(self, text: str, made: Perturbed) -> dict[str, Any]:
+    def record(self, text: str, perturbed: Perturbed) -> PerturbationRecord:
         """Describes the changes to `text`: the `perturbation` of an output row."""
-        record: dict[str, Any] = {
+        record: PerturbationRecord = {
             "operator": self.spec,
             "rate": self.rate,
-            "seed": made.seed,
+            "seed": perturbed.seed,
             "original": text,
-            "edits": [{"start": start, "end": end, "old": old, "new": new} for start, end, old, new in made.edits],
-            "strength": {"words": made.strength.words, "chars": made.strength.chars},
+            "edits": [{"start": start, "end": end, "old": old, "new": new} for start, end, old, new in perturbed.edits],
+            "strength": {"words": perturbed.strength.words, "chars": perturbed.strength.chars},
         }
-        if made.rejected:
-            record["rejected"] = made.reason
-        elif made.reason:
-            record["short"] = made.reason
-        if made.detail:
-            record["detail"] = made.detail
+        if perturbed.rejected:
+            record["rejected"] = perturbed.reason
+        elif perturbed.reason:
+            record["short"] = perturbed.reason
+        if perturbed.detail:
+            record["detail"] = perturbed.detail
         return record
 
     def map_batch(self, rows: dict[str, list[Any]], field: str = "question", id: str = "id") -> dict[str, list[Any]]:
@@ -175,10 +199,10 @@ class Perturber:
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=record_detail or None)
 
-    def _wanted(self, op: Operator, source: Source) -> int:
+    def _wanted(self, operator: Operator, source: Source) -> int:
         if self.rate == "paper":
-            return op.wanted_as_paper(source)
-        return op.wanted(source, op.default_rate if self.rate is None else self.rate)
+            return operator.wanted_as_paper(source)
+        return operator.wanted(source, operator.default_rate if self.rate is None else self.rate)
 
     def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
         """Makes one attempt. Returns the text, its edits, and the reason for a shortfall of changes."""
@@ -204,35 +228,37 @@ class Perturber:
             new_text, edits = next_text, new_edits
         return new_text, edits, "; ".join(shortfalls) or None
 
-    def _fault(self, source: Source, new: str, chain: Chain, edits: Sequence[Edit], gold: str | None) -> str | None:
+    def _fault(
+        self, source: Source, new_text: str, chain: Chain, edits: Sequence[Edit], gold: str | None
+    ) -> str | None:
         """Returns the reason why a copy must not be used, or None."""
         text, spans = source.text, source.spans
-        if new == text:
+        if new_text == text:
             return "nothing changed"
         numbers_guarded = self.protection.numbers and not chain.changes_numbers
-        if numbers_guarded and (fault := self._number_fault(text, new, edits, chain.adds_numbers)):
+        if numbers_guarded and (fault := self._number_fault(text, new_text, edits, chain.adds_numbers)):
             return fault
         if spans and chain.protects:
             span_pairs = zip(spans, moved(spans, edits), strict=True)
-            if any(text[start:end] != new[new_start:new_end] for (start, end), (new_start, new_end) in span_pairs):
+            if any(text[start:end] != new_text[new_start:new_end] for (start, end), (new_start, new_end) in span_pairs):
                 return "a protected span was changed"
         # A label such as "(B)" gives nothing away, nor does any letter
         bare_gold = _LABEL.sub("", gold) if gold else ""
-        if (len(bare_gold) > 1 or bare_gold.isdecimal()) and _count(bare_gold, new) > _count(bare_gold, text):
+        if (len(bare_gold) > 1 or bare_gold.isdecimal()) and _count(bare_gold, new_text) > _count(bare_gold, text):
             return "the answer was introduced"
         return None
 
-    def _number_fault(self, text: str, new: str, edits: Sequence[Edit], adds: bool) -> str | None:
+    def _number_fault(self, text: str, new_text: str, edits: Sequence[Edit], adds_numbers: bool) -> str | None:
         count_words = self.protection.number_words
-        if keeps_numbers(edits, new, count_words):
+        if keeps_numbers(edits, new_text, count_words):
             return None
-        numbers_before, numbers_after = numbers(text, count_words), numbers(new, count_words)
+        numbers_before, numbers_after = numbers(text, count_words), numbers(new_text, count_words)
         if numbers_before - numbers_after:
             return "a number was lost"
-        if numbers_after - numbers_before and not adds:
+        if numbers_after - numbers_before and not adds_numbers:
             return "a number was added"
         if count_words:
-            new_words = iter(number_words(new))
+            new_words = iter(number_words(new_text))
             if not all(word in new_words for word in number_words(text)):  # "hundred two" is not "two hundred"
                 return "number words changed places"
         return None
@@ -241,11 +267,11 @@ class Perturber:
 _LABEL = re.compile(r"^\([A-Z]\)\s*")
 
 
-def _count(gold: str, text: str) -> int:
+def _count(answer: str, text: str) -> int:
     """Counts how often the answer occurs in a text as a word or number of its own."""
-    if gold.casefold() not in text.casefold().replace(",", ""):
+    if answer.casefold() not in text.casefold().replace(",", ""):
         return 0
-    return len(re.findall(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
+    return len(re.findall(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
 
 
 def checked_rate(rate: Rate) -> Rate:

@@ -35,13 +35,13 @@ def share_known(texts: Iterable[str]) -> float | None:
     return known_count / total_words if total_words else None
 
 
-def is_english(texts: Iterable[str], what: Sequence[str]) -> bool:
-    """Returns whether `what` (operators, an arm) may work on this set; where not, a warning, once. True for an empty
-    `what`."""
-    english_share = share_known(texts) if what else None
+def is_english(texts: Iterable[str], users: Sequence[str]) -> bool:
+    """Returns whether `users` (operators, an arm) may work on this set; where not, a warning, once. True for an empty
+    `users`."""
+    english_share = share_known(texts) if users else None
     if english_share is None or english_share >= _LEAST:
         return True
-    operator_names = ", ".join(dict.fromkeys(what))
+    operator_names = ", ".join(dict.fromkeys(users))
     _warn(
         f"{operator_names}: for English only, and {english_share:.0%} of this set's words are common English: "
         "left unchanged"

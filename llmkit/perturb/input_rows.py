@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.extras import need
+from llmkit.parsing import JsonObject
 from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
 from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
@@ -27,7 +28,7 @@ _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub
 class InputRow(NamedTuple):
     """One input: its fields, and the id that its noise is seeded by."""
 
-    fields: dict[str, Any]
+    fields: JsonObject
     id: str
 
 
@@ -105,26 +106,28 @@ class InputRows:
         begun_items, self._begun = self._begun, None
         return begun_items or self._read()
 
-    def _row(self, place: str, made: Any) -> InputRow | None:
+    def _row(self, place: str, content: Any) -> InputRow | None:
         """Returns the row, or None if it is a bad one to be skipped."""
         try:
-            return self._told_apart(checked_fields(parse_line(made) if isinstance(made, bytes) else made, self.fields))
+            return self._identified(
+                checked_fields(parse_line(content) if isinstance(content, bytes) else content, self.fields)
+            )
         except DataError as error:
             if not self.data.skip_bad_lines:
                 raise with_place(error, place) from None
             self.skipped += 1
             return None
 
-    def _told_apart(self, made: dict[str, Any]) -> InputRow:
+    def _identified(self, content: JsonObject) -> InputRow:
         """Gives a row its id: its own, else its text and how often that text came before."""
-        given_id = made.get(self.fields.id)
+        given_id = content.get(self.fields.id)
         if given_id is not None and given_id != "":
-            return InputRow(made, str(given_id))
-        question = made[self.fields.question]
+            return InputRow(content, str(given_id))
+        question = content[self.fields.question]
         digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
-        return InputRow(made, f"text:{digest.hex()}#{self._seen[key]}")
+        return InputRow(content, f"text:{digest.hex()}#{self._seen[key]}")
 
     def _reader(self) -> Any:
         source_kind, colon, source_name = self.source.partition(":")
@@ -154,34 +157,36 @@ class InputRows:
         yield from _jsonl(sys.stdin.buffer, "<stdin>")
 
     @staticmethod
-    def _file(path: Path, read: Any) -> Iterator[tuple[str, Any]]:
+    def _file(path: Path, read_lines: Any) -> Iterator[tuple[str, Any]]:
         with _opened(path) as file:
-            yield from read(file, str(path))
+            yield from read_lines(file, str(path))
 
-    def _task(self, name: str) -> Iterator[tuple[str, Any]]:
+    def _task(self, task_name: str) -> Iterator[tuple[str, Any]]:
         from llmkit.tasks import load
 
-        questions = load(self.data.model_copy(update={"task": name}), seed=self.seed)
+        questions = load(self.data.model_copy(update={"task": task_name}), seed=self.seed)
         self.total = len(questions)
         for question in questions:
-            fields: dict[str, Any] = {self.fields.id: question.id, self.fields.question: question.text}
+            fields: JsonObject = {self.fields.id: question.id, self.fields.question: question.text}
             fields["answer"] = question.gold
             if question.options:
                 fields["options"] = list(question.options)
             yield question.id, fields
 
-    def _hub(self, name: str) -> Iterator[tuple[str, Any]]:
-        need("datasets", extra="hf", what=f"`hub:{name}`")
+    def _hub(self, hub_name: str) -> Iterator[tuple[str, Any]]:
+        need("datasets", extra="hf", what=f"`hub:{hub_name}`")
         import datasets
 
-        name, _, split = name.partition(":")
+        hub_name, _, split = hub_name.partition(":")
         try:
-            hub_rows = datasets.load_dataset(name, split=split or self.data.split, streaming=True)
+            hub_rows = datasets.load_dataset(hub_name, split=split or self.data.split, streaming=True)
             for number, row in enumerate(hub_rows, 1):
-                yield f"{name}: row {number}", row
+                yield f"{hub_name}: row {number}", row
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"hub set `{name}` is not available: {reason}", "download it and give its file") from None
+            raise DataError(
+                f"hub set `{hub_name}` is not available: {reason}", "download it and give its file"
+            ) from None
 
 
 def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
@@ -200,8 +205,8 @@ def _opened(path: Path) -> Iterator[Iterable[bytes]]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
-    for number, (place, line) in enumerate(numbered_lines(file, name)):
+def _jsonl(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, bytes]]:
+    for number, (place, line) in enumerate(numbered_lines(file, file_name)):
         if number == 0 and line.lstrip()[:1] == b"[":
             raise DataError(
                 f"{place}: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
@@ -209,18 +214,18 @@ def _jsonl(file: Iterable[bytes], name: str) -> Iterator[tuple[str, bytes]]:
         yield place, line
 
 
-def checked_fields(made: Any, fields: RowFields) -> dict[str, Any]:
+def checked_fields(content: Any, fields: RowFields) -> JsonObject:
     """Returns the fields of a row. DataError if it holds no text."""
-    if isinstance(made, DataError):
-        raise made
-    if not isinstance(made, dict):
-        raise DataError(f"a row must be an object with fields, not {type(made).__name__}")
-    if fields.question not in made:
-        known_fields = ", ".join(f"`{field_name}`" for field_name in list(made)[:8])
+    if isinstance(content, DataError):
+        raise content
+    if not isinstance(content, dict):
+        raise DataError(f"a row must be an object with fields, not {type(content).__name__}")
+    if fields.question not in content:
+        known_fields = ", ".join(f"`{field_name}`" for field_name in list(content)[:8])
         raise DataError(f"no field `{fields.question}`", f"the row has {known_fields}; name one with `--field`")
-    if not isinstance(made[fields.question], str):
-        raise DataError(f"field `{fields.question}` holds {_kind(made[fields.question])}, not text")
-    return made
+    if not isinstance(content[fields.question], str):
+        raise DataError(f"field `{fields.question}` holds {_kind(content[fields.question])}, not text")
+    return content
 
 
 def with_place(error: DataError, place: str) -> DataError:
@@ -228,9 +233,9 @@ def with_place(error: DataError, place: str) -> DataError:
     return DataError(f"{place}: {error.message}", error.hint or "`--skip-bad-lines` skips it")
 
 
-def _csv(file: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
+def _csv(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, Any]]:
     decoded = (line.decode("utf-8" if number else "utf-8-sig", "surrogateescape") for number, line in enumerate(file))
-    return csv_rows(decoded, name, "\t" if ".tsv" in name else ",")
+    return csv_rows(decoded, file_name, "\t" if ".tsv" in file_name else ",")
 
 
 def _lines(path: Path) -> int | None:
@@ -248,7 +253,7 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names_by_type.get(type(value), type(value).__name__)
 
 
-def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
+def gold_of(row: JsonObject, fields: RowFields) -> str | None:
     """Returns the answer that noise must not reveal: the text after "####", else a short answer as it is."""
     answer = row.get(fields.answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
@@ -257,7 +262,7 @@ def gold_of(row: dict[str, Any], fields: RowFields) -> str | None:
     return answer_text if len(answer_text) <= 60 else None
 
 
-def options_of(row: dict[str, Any], fields: RowFields) -> tuple[str, ...]:
+def options_of(row: JsonObject, fields: RowFields) -> tuple[str, ...]:
     """Returns the texts of a row's answer options, if it has a list of them."""
     options = row.get(fields.options)
     return tuple(option for option in options if isinstance(option, str)) if isinstance(options, list) else ()

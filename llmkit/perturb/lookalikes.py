@@ -26,7 +26,7 @@ _READ_AS = (
 
 @cache
 def _confusables() -> dict[str, list[str]]:
-    """Returns what Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
+    """Reads the characters that Unicode TR 39 takes for each other, both ways: the data of `confusable_homoglyphs`."""
     path = package_file("confusable_homoglyphs", "confusables.json")
     confusables = json.loads(path.read_text(encoding="utf-8"))
     return {letter: [row["c"] for row in rows] for letter, rows in confusables.items()}
@@ -43,84 +43,86 @@ def _read_as() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1 << 14)
-def script(char: str) -> str:
+def script(character: str) -> str:
     """Returns the script of a letter, the first word of its Unicode name; "STYLE" for Latin letters in mathematical or
     full width.
 
     >>> script("a"), script("é"), script("е"), script("𝑒"), script("ｅ")
     ('LATIN', 'LATIN', 'CYRILLIC', 'STYLE', 'STYLE')
     """
-    if unicodedata.decomposition(char).startswith(_STYLES) and unicodedata.normalize("NFKC", char).isascii():
+    if unicodedata.decomposition(character).startswith(_STYLES) and unicodedata.normalize("NFKC", character).isascii():
         return "STYLE"
-    script_name = unicodedata.name(char, "?").split()[0]
+    script_name = unicodedata.name(character, "?").split()[0]
     # The second are µ's block and the Roman numerals in small letters.
     return {"MICRO": "GREEK", "SMALL": "ROMAN"}.get(script_name, script_name)
 
 
-def twin(char: str) -> str:
+def twin(character: str) -> str:
     """Returns the ASCII letters that no eye tells from a letter (TR 39's skeleton), or "".
 
     >>> twin("о"), twin("ﬁ"), twin("б"), twin("ё"), twin("н")
     ('o', 'fi', '', 'e', '')
     """
-    return _capital(char, _skeleton(char, by_name=False))
+    return _capital(character, _skeleton(character, by_name=False))
 
 
-def reading(char: str) -> str:
+def reading(character: str) -> str:
     """Returns the ASCII letters that a letter is read as inside an English word, or "": TR 39's skeleton, and beyond it
     what its shape or its name as a Latin letter says. Never a digit.
 
     >>> reading("н"), reading("ᴀ"), reading("ɗ"), reading("б"), reading("١")
     ('h', 'a', 'd', '', '')
     """
-    return _read_as().get(char) or _capital(char, _skeleton(char, by_name=True))
+    return _read_as().get(character) or _capital(character, _skeleton(character, by_name=True))
 
 
-def _capital(char: str, read: str) -> str:
+def _capital(character: str, read: str) -> str:
     """Reads a capital letter as a capital, because TR 39 takes I for l, as it takes 1 for l."""
-    return "I" if read == "l" and char.isupper() else read
+    return "I" if read == "l" and character.isupper() else read
 
 
 @lru_cache(maxsize=1 << 15)
-def _skeleton(char: str, by_name: bool, seen: frozenset[str] = frozenset()) -> str:
-    if char.isascii():
-        return char if char.isalpha() else ""
-    if not _is_letter(char) or char in seen:
+def _skeleton(character: str, by_name: bool, seen_before: frozenset[str] = frozenset()) -> str:
+    if character.isascii():
+        return character if character.isalpha() else ""
+    if not _is_letter(character) or character in seen_before:
         return ""
-    candidates = sorted(_confusables().get(char, ()), key=lambda candidate: (not _is_plain(candidate), len(candidate)))
+    candidates = sorted(
+        _confusables().get(character, ()), key=lambda candidate: (not _is_plain(candidate), len(candidate))
+    )
     has_exact = bool(candidates) and _is_plain(candidates[0])
-    if by_name and not has_exact and (named_letter := _NAMED.fullmatch(unicodedata.name(char, ""))):
+    if by_name and not has_exact and (named_letter := _NAMED.fullmatch(unicodedata.name(character, ""))):
         letter = named_letter[1] or named_letter[2]
-        return letter if char.isupper() else letter.lower()
-    decomposition_tag, *code_points = unicodedata.decomposition(char).split() or [""]
+        return letter if character.isupper() else letter.lower()
+    decomposition_tag, *code_points = unicodedata.decomposition(character).split() or [""]
     if (
         code_points
         and not has_exact
         and (not decomposition_tag.startswith("<") or decomposition_tag in (*_STYLES, "<compat>"))
     ):
-        decomposed = unicodedata.normalize("NFKD", char)
-        if decomposed != char:
-            return _of_sequence(decomposed, by_name, seen | {char})
+        decomposed = unicodedata.normalize("NFKD", character)
+        if decomposed != character:
+            return _of_sequence(decomposed, by_name, seen_before | {character})
     for candidate in candidates:
-        if latin_letters := _of_sequence(unicodedata.normalize("NFD", candidate), by_name, seen | {char}):
+        if latin_letters := _of_sequence(unicodedata.normalize("NFD", candidate), by_name, seen_before | {character}):
             return latin_letters
     return ""
 
 
-def _of_sequence(chars: str, by_name: bool, seen: frozenset[str]) -> str:
-    """Returns what letters with their marks are read as; "" unless each letter is read as one."""
-    base_letters = [char for char in chars if not unicodedata.combining(char)]
-    readings = [_skeleton(char, by_name, seen) for char in base_letters]
+def _of_sequence(characters: str, by_name: bool, seen_before: frozenset[str]) -> str:
+    """Reads letters with their marks; "" unless each letter can be read as one."""
+    base_letters = [char for char in characters if not unicodedata.combining(char)]
+    readings = [_skeleton(char, by_name, seen_before) for char in base_letters]
     return "".join(readings) if all(readings) else ""
 
 
-def _is_plain(chars: str) -> bool:
-    return chars.isascii() and chars.isalpha()
+def _is_plain(characters: str) -> bool:
+    return characters.isascii() and characters.isalpha()
 
 
-def _is_letter(char: str) -> bool:
+def _is_letter(character: str) -> bool:
     """Returns whether this is a letter or a Roman numeral, which is a letter in another code: "ⅼ"."""
-    return char.isalpha() or unicodedata.category(char) == "Nl"
+    return character.isalpha() or unicodedata.category(character) == "Nl"
 
 
 # The RoP authors' SC data, as measured on their CSQA, MultiArith and SVAMP pairs: from which scripts the letters come
@@ -154,19 +156,21 @@ def lookalikes() -> dict[str, dict[str, str]]:
     return forms_by_letter
 
 
-def _kind(char: str) -> str | None:
+def _kind(character: str) -> str | None:
     """Returns the group of `_SCRIPTS` that a letter belongs to; None for what would turn the line round, is no one
     letter, or is a numeral: a word with "Ⅰ" in it would have a number more."""
-    if unicodedata.bidirectional(char) in ("R", "AL") or unicodedata.decomposition(char).startswith("<compat>"):
+    if unicodedata.bidirectional(character) in ("R", "AL") or unicodedata.decomposition(character).startswith(
+        "<compat>"
+    ):
         return None
-    if char.isnumeric():
+    if character.isnumeric():
         return None
-    script_name = script(char)
-    mark_count = len(unicodedata.normalize("NFD", char)) - 1
+    script_name = script(character)
+    mark_count = len(unicodedata.normalize("NFD", character)) - 1
     if mark_count > 1:
         return None
     if script_name == "LATIN" and mark_count:
-        return "ACCENT" if char < "\u0250" or "\u1e00" <= char < "\u1f00" else None
+        return "ACCENT" if character < "\u0250" or "\u1e00" <= character < "\u1f00" else None
     return script_name if script_name in _SCRIPTS else ""
 
 
@@ -185,8 +189,8 @@ class Sc(WordEdit):
         return disguised(word, {}, rng)
 
 
-def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
-    """Replaces one letter or more of a word. `forms` holds what each letter became before, and is updated."""
+def disguised(word: str, chosen_forms: dict[str, str], rng: Random) -> str | None:
+    """Replaces one letter or more of a word. `chosen_forms` holds what each letter became before, and is updated."""
     forms_by_letter = lookalikes()
     places = {
         i: _READINESS.get(letter_here, 1.0) for i, letter_here in enumerate(word) if letter_here in forms_by_letter
@@ -199,7 +203,7 @@ def disguised(word: str, forms: dict[str, str], rng: Random) -> str | None:
         same_letter_places = [i for i in places if word[i] == letter]
         for i in same_letter_places if rng.random() < _ALL else [pick(same_letter_places, rng)]:
             del places[i]
-            characters[i] = forms[letter] = forms.get(letter) or lookalike(letter, rng)
+            characters[i] = chosen_forms[letter] = chosen_forms.get(letter) or lookalike(letter, rng)
         if rng.random() >= _MORE:
             break
     return "".join(characters)

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb import chars
 from llmkit.perturb.base import MOST_DIGITS, Operator, letters_of, operator
 from llmkit.perturb.lookalikes import Sc
@@ -20,11 +21,11 @@ Attempt = Generator["Request | list[Request]", Any, "Written"]
 
 
 class Written(NamedTuple):
-    """What a model operator made of a text; `reason` says why there are no changes, `detail` goes into the record."""
+    """A model operator's changes to a text. `reason` explains an empty result, `detail` goes into the record."""
 
     changes: Sequence[Change]
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
 
 
 class ModelOperator(Operator):
@@ -117,15 +118,15 @@ class Llm(ModelOperator):
             return Written((), "the question was not kept")
         return Written(differences(text, new_stem + text[len(stem) :]), "the model changed nothing")
 
-    def _keeps(self, stem: str, new: str) -> bool:
+    def _keeps(self, stem: str, new_stem: str) -> bool:
         """Returns whether the question is still there, because a small model may answer it or write about something
         else.
 
         The bounds leave room for twice what the RoP authors' own data changes.
         """
-        change_strength = strength(stem, new)
+        change_strength = strength(stem, new_stem)
         is_close = change_strength.words <= 0.5 if self.kind == "uic" else change_strength.chars <= 0.5
-        return is_close and ("?" in new or "?" not in stem)
+        return is_close and ("?" in new_stem or "?" not in stem)
 
 
 _SEARCHES = {
@@ -224,8 +225,8 @@ class Adversarial(ModelOperator):
         return [sum(reply.logprobs) for reply in replies]
 
 
-def _whole(name: str, value: str, least: int) -> int:
-    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < least:
-        fault = f"adversarial: {name}={value} is not a whole number of at least {least}"
+def _whole(option_name: str, value: str, minimum: int) -> int:
+    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < minimum:
+        fault = f"adversarial: {option_name}={value} is not a whole number of at least {minimum}"
         raise UsageError(fault, "write e.g. adversarial(k=4)")
     return int(value)

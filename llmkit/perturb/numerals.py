@@ -61,10 +61,10 @@ _ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
 _MORE_NUMERALS = "两半俩仨双雙"  # numerals to a reader; Unicode gives them no value
 
 
-def is_numeral(char: str) -> bool:
+def is_numeral(character: str) -> bool:
     """Returns whether a character stands for a number: a digit of any script, a Roman or Chinese numeral, a
     fraction."""
-    return char.isnumeric() or char in _MORE_NUMERALS
+    return character.isnumeric() or character in _MORE_NUMERALS
 
 
 @cache
@@ -152,13 +152,13 @@ def _number_word_spans(text: str) -> Iterator[Span]:
         token_start += len(token) + 1
 
 
-def may_join(text: str, end: int) -> bool:
+def may_join(text: str, word_end: int) -> bool:
     """Returns whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
-    following = _NEXT_WORD.match(text, end)
+    following = _NEXT_WORD.match(text, word_end)
     return following is not None and (following[1] in JOINTS or is_number_word(following[1]))
 
 
-def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
+def keeps_numbers(edits: Sequence[Edit], text: str, with_words: bool = True) -> bool:
     """Returns whether words took the place of words everywhere, and no number word's: then a text's numbers are kept.
 
     `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
@@ -169,7 +169,7 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
         return False
     if not changed_words.isascii() and any(map(is_numeral, changed_words)):
         return False
-    if not words:
+    if not with_words:
         return True
     if not NUMBER_WORDS.isdisjoint(changed_words.lower().split(" ")):
         return False
@@ -181,7 +181,7 @@ def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
     return True not in inside_words or not any(_meets_number_word(text, *edit) for edit in edits)
 
 
-def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
+def _meets_number_word(text: str, start: int, end: int, old_part: str, new_part: str) -> bool:
     """Returns whether an edit inside a word took or made a number word."""
     word_start, word_end = start, end
     while word_start and text[word_start - 1].isalpha():
@@ -189,7 +189,7 @@ def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> b
     while word_end < len(text) and text[word_end].isalpha():
         word_end += 1
     before, after = text[word_start:start], text[end:word_end]
-    return not NUMBER_WORDS.isdisjoint(f"{before}{new}{after} {before}{old}{after}".lower().split(" "))
+    return not NUMBER_WORDS.isdisjoint(f"{before}{new_part}{after} {before}{old_part}{after}".lower().split(" "))
 
 
 def is_number_word(word: str) -> bool:

@@ -21,13 +21,13 @@ from llmkit.perturb.text import Change, Source
 _WORDS_AND_SPACES = re.compile(r"\S+|\s+")
 
 
-def differences(text: str, new: str) -> list[Change]:
-    """Returns the changes that make `new` of `text`, word by word; neighbouring ones become one.
+def differences(text: str, new_text: str) -> list[Change]:
+    """Returns the changes that make `new_text` of `text`, word by word; neighbouring ones become one.
 
     >>> [tuple(change) for change in differences("one two three", "one owt three")]
     [(4, 7, 'owt')]
     """
-    old_pieces, new_pieces = _WORDS_AND_SPACES.findall(text), _WORDS_AND_SPACES.findall(new)
+    old_pieces, new_pieces = _WORDS_AND_SPACES.findall(text), _WORDS_AND_SPACES.findall(new_text)
     changes: list[Change] = []
     start = 0
     for step in Levenshtein.opcodes(old_pieces, new_pieces):
@@ -41,15 +41,15 @@ def differences(text: str, new: str) -> list[Change]:
     return changes
 
 
-def read_rows(path: str, what: str) -> list[Any]:
+def read_rows(path: str, operator_name: str) -> list[Any]:
     """Reads the rows of a JSON list, of JSON lines or of a .tsv file. DataError if it is none of them."""
     if Path(path).is_dir():  # one kind of noise for several sets
-        return [row for file in sorted(Path(path).glob("*.json*")) for row in read_rows(str(file), what)]
+        return [row for file in sorted(Path(path).glob("*.json*")) for row in read_rows(str(file), operator_name)]
     try:
         content = Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        hint = f"`{what}:PATH` reads a JSON list, JSON lines or a .tsv file"
+        hint = f"`{operator_name}:PATH` reads a JSON list, JSON lines or a .tsv file"
         raise DataError(f"{path}: {reason}", hint) from None
     if path.endswith(".tsv"):
         return [line.split("\t") for line in content.splitlines() if line.strip()]
@@ -144,11 +144,11 @@ class File(TextEdit):
         ]
 
 
-def _respells(text: str, change: Change, words: set[str]) -> bool:
+def _respells(text: str, change: Change, stem_words: set[str]) -> bool:
     """Returns whether a change only spells words differently, so that it can be left out by itself: words that were
     moved or exchanged for others of the text would then be lost or doubled."""
     old_words, new_words = text[change.start : change.end].split(), change.new.split()
-    return len(old_words) == len(new_words) and words.isdisjoint(new_words)
+    return len(old_words) == len(new_words) and stem_words.isdisjoint(new_words)
 
 
 Letters = dict[tuple[str, str], tuple[str, ...]]

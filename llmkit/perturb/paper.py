@@ -79,14 +79,14 @@ class ByWord(AsMuch, WordEdit):
         return word, self.edit(word, rng)
 
     def _edited(
-        self, word: str, new: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
+        self, word: str, new_word: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
     ) -> list[Change]:
         changes: list[Change] = []
         for start, end in places:
             if changes and rng.random() > self.again:
-                new = self.edit(word, rng)
-            if new is not None and new != word:
-                changes.append(Change(start, end, like(new, text[start:end])))
+                new_word = self.edit(word, rng)
+            if new_word is not None and new_word != word:
+                changes.append(Change(start, end, like(new_word, text[start:end])))
         return changes
 
 
@@ -148,38 +148,38 @@ def _doubles(word: str) -> set[str]:
     return {letter for letter, next_letter in pairwise(word) if letter == next_letter}
 
 
-def _garbled(word: str, kind: str, rng: Random) -> str:
+def _garbled(word: str, edit_kind: str, rng: Random) -> str:
     last_index = len(word) - 1
-    if kind in ("swap", "swap_last"):
-        place = last_index - 1 if kind == "swap_last" else _early(last_index - 2, rng)
+    if edit_kind in ("swap", "swap_last"):
+        place = last_index - 1 if edit_kind == "swap_last" else _early(last_index - 2, rng)
         return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-    if kind.startswith("shuffle"):
-        last_place = last_index if kind == "shuffle_last" else last_index - 1
+    if edit_kind.startswith("shuffle"):
+        last_place = last_index if edit_kind == "shuffle_last" else last_index - 1
         window_size = min(weighted(_WINDOW, rng), last_place)
         window_start = (
-            last_place - window_size + 1 if kind == "shuffle_last" else _early(last_place - window_size + 1, rng)
+            last_place - window_size + 1 if edit_kind == "shuffle_last" else _early(last_place - window_size + 1, rng)
         )
         return (
             word[:window_start]
             + _stirred(word[window_start : window_start + window_size], rng)
             + word[window_start + window_size :]
         )
-    if kind == "confuse":  # letters stirred, of which one is lost and another said twice
+    if edit_kind == "confuse":  # letters stirred, of which one is lost and another said twice
         letters = list(_stirred(word[1:-1], rng))
         letters[int(rng.random() * len(letters))] = pick(word[1:-1], rng)
         return word[0] + "".join(letters) + word[-1]
     place = inside(word, rng)
-    if kind == "replace":
+    if edit_kind == "replace":
         return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
-    if kind == "delete":
+    if edit_kind == "delete":
         return word[:place] + word[place + 1 :]
     extra_letter = word[place] if rng.random() < 0.35 else pick(word, rng)
-    return word + extra_letter if kind == "add" else word[:place] + extra_letter + word[place:]
+    return word + extra_letter if edit_kind == "add" else word[:place] + extra_letter + word[place:]
 
 
-def _early(most: int, rng: Random) -> int:
-    """Draws a place from 1 to `most`, the first ones more often."""
-    return 1 + int(min(rng.random(), rng.random() ** 0.7) * most) if most > 0 else 1
+def _early(last_place: int, rng: Random) -> int:
+    """Draws a place from 1 to `last_place`, the first ones more often."""
+    return 1 + int(min(rng.random(), rng.random() ** 0.7) * last_place) if last_place > 0 else 1
 
 
 def _stirred(letters: str, rng: Random) -> str:

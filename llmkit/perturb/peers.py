@@ -67,9 +67,9 @@ def augmenter(spec: str) -> Any:
     return nlpaug_augmenter
 
 
-def _options(text: str) -> dict[str, Any]:
+def _options(option_list: str) -> dict[str, Any]:
     options = {}
-    for option_text in filter(None, (piece.strip() for piece in text.split(","))):
+    for option_text in filter(None, (piece.strip() for piece in option_list.split(","))):
         name, _, value = option_text.partition("=")
         try:
             options[name.strip()] = ast.literal_eval(value.strip())
@@ -93,10 +93,10 @@ def own_randomness(rng: Random) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def _text(made: Any) -> str | None:
+def _text(augmented: Any) -> str | None:
     """Extracts the text from an augmenter's result: a list in newer versions, empty if the input was skipped."""
-    made = made[0] if isinstance(made, list) and made else made
-    return made if isinstance(made, str) and made.strip() else None
+    augmented = augmented[0] if isinstance(augmented, list) and augmented else augmented
+    return augmented if isinstance(augmented, str) and augmented.strip() else None
 
 
 @operator("nlpaug", level="character")

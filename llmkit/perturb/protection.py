@@ -53,13 +53,13 @@ def option_blocks(text: str) -> Iterator[Span]:
         yield from _block(text, style[0], run, paragraph)
 
 
-def begin_options(text: str, at: int) -> bool:
+def begin_options(text: str, offset: int) -> bool:
     """Returns whether a label or a heading of options begins at this offset."""
-    return bool(_HEADER.match(text, at) or _LABEL.match(text, at))
+    return bool(_HEADER.match(text, offset) or _LABEL.match(text, offset))
 
 
 def _ordinals(label: str) -> Iterator[tuple[str, int]]:
-    """Returns what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
+    """Yields what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
     if label.isdigit():
         yield "figure", int(label)
         return
@@ -83,14 +83,14 @@ class _Paragraph:
     question = -1
 
 
-def _block(text: str, kind: str, run: Sequence[re.Match[str]], paragraph: _Paragraph) -> Iterator[Span]:
+def _block(text: str, label_kind: str, labels: Sequence[re.Match[str]], paragraph: _Paragraph) -> Iterator[Span]:
     # "A. B. Jones" is a name and "1. 2. 3." are often steps: without brackets more is needed to call them options.
-    bracketed = bool(run) and run[0]["close"] in ")]"
-    if len(run) < (2 if bracketed or all(label["line"] is not None for label in run) else 3):
+    bracketed = bool(labels) and labels[0]["close"] in ")]"
+    if len(labels) < (2 if bracketed or all(label["line"] is not None for label in labels) else 3):
         return
-    first_label, last_label = run[0], run[-1]
+    first_label, last_label = labels[0], labels[-1]
     block_start = first_label.start() if first_label["line"] is None else first_label.end("line")
-    if kind == "figure" and not bracketed and text.find("?", 0, block_start) < 0:
+    if label_kind == "figure" and not bracketed and text.find("?", 0, block_start) < 0:
         return
     if last_label["line"] is not None:
         line_end = text.find("\n", last_label.end())
@@ -204,17 +204,17 @@ def formulas(text: str) -> Iterator[Span]:
         yield start, _arguments(text, end, closing_braces)
 
 
-def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
-    """Finds where the arguments and scripts of a command end that itself ends at `at`."""
-    while at < len(text):
-        opening = at + (text[at] in "_^")
+def _arguments(text: str, command_end: int, closing: dict[int, int]) -> int:
+    """Finds the end of the arguments and scripts of a command that itself ends at `command_end`."""
+    while command_end < len(text):
+        opening = command_end + (text[command_end] in "_^")
         if text[opening : opening + 1] == "{" and opening in closing:
-            at = closing[opening] + 1
-        elif match := _TEX_OPTION.match(text, at) or _SCRIPT.match(text, at):
-            at = match.end()
+            command_end = closing[opening] + 1
+        elif match := _TEX_OPTION.match(text, command_end) or _SCRIPT.match(text, command_end):
+            command_end = match.end()
         else:
             break
-    return at
+    return command_end
 
 
 def _dollars(text: str) -> Iterator[Span]:
@@ -237,14 +237,14 @@ def _dollars(text: str) -> Iterator[Span]:
         i += 1
 
 
-def _is_formula(text: str, a: int, b: int) -> bool:
+def _is_formula(text: str, opening: int, closing: int) -> bool:
     """Returns whether two dollar signs enclose a formula, instead of each preceding a price."""
-    content = text[a + 1 : b]
+    content = text[opening + 1 : closing]
     if not content.strip() or "\n" in content or content[0].isspace() != content[-1].isspace():
         return False
     if content[0].isspace():
-        return bool(_MATH_SIGN.search(content)) and not text[b + 1 : b + 5].lstrip()[:1].isdigit()
-    return bool(_SIGN_OR_LETTER.match(content)) and not text[b + 1 : b + 2].isdigit()
+        return bool(_MATH_SIGN.search(content)) and not text[closing + 1 : closing + 5].lstrip()[:1].isdigit()
+    return bool(_SIGN_OR_LETTER.match(content)) and not text[closing + 1 : closing + 2].isdigit()
 
 
 _ENDING = r"\.(?:[a-z][a-z0-9]{1,9}|[A-Z][A-Z0-9]{1,9}|(?<=\w\w\.)[chrR])(?![\w-])"

@@ -8,14 +8,14 @@ from llmkit.runs.progress import Progress
 
 
 class RowProgress(Progress):
-    """As `Progress`, for rows: no tokens, several at a time, and a total that the source may learn late."""
+    """A `Progress` for rows: no tokens, several at a time, and a total that the source may learn late."""
 
     def __init__(self, label: str, rows: Any, quiet: bool = False) -> None:
         super().__init__(label, rows.total, quiet)
         self.rows = rows
 
     def advance(self, count: int) -> None:
-        """Counts that many more rows as done."""
+        """Adds `count` rows to those that are done."""
         if count:
             self.total = self.rows.total
             self.done += count - 1

@@ -94,11 +94,11 @@ class Uic(TextEdit):
         ]
 
 
-def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
+def interference(text: str, entries: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
     """Chooses sentences of the bank that fit a text: none about its topics, with numbers if it asks for one."""
     person, avoided_numbers, lower_text = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
     arithmetic = asks_for_a_number(text)
-    fitting_entries = [distractor for distractor in bank if (distractor.high > 0) == arithmetic]
+    fitting_entries = [distractor for distractor in entries if (distractor.high > 0) == arithmetic]
     candidates = [
         distractor for distractor in fitting_entries if not any(topic in lower_text for topic in distractor.topics)
     ] or fitting_entries
@@ -143,7 +143,7 @@ def _asks_for_quantity(sentence: str) -> bool:
 
 
 def sentence_starts(source: Source) -> list[int]:
-    """Finds where sentences and lines begin outside protected spans and before options at the end; never between a
+    """Finds the starts of sentences and lines outside protected spans and before options at the end; never between a
     shortened word and the next."""
     text, boundaries, stem_limit = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
@@ -156,7 +156,7 @@ def sentence_starts(source: Source) -> list[int]:
 
 
 def question_start(source: Source) -> int:
-    """Finds where the last question sentence begins (the last sentence, where none asks), never among options at the
+    """Finds the start of the last question sentence (the last sentence, if none asks), never among options at the
     end."""
     text, boundaries = source.text, sentence_starts(source)
     sentence_ends = [*boundaries[1:], len(text)]
@@ -191,9 +191,9 @@ def reachable(text: str) -> set[int]:
     return {int(value) for value in all_numbers if abs(value) < 1e12 and value == int(value)}
 
 
-def _unrelated(low: int, high: int, avoid: set[int], rng: Random) -> int:
-    free_numbers = [candidate for candidate in range(low, high + 1) if candidate not in avoid]
-    return pick(free_numbers, rng) if free_numbers else high + 1 + max(avoid)
+def _unrelated(lowest: int, highest: int, avoided_numbers: set[int], rng: Random) -> int:
+    free_numbers = [candidate for candidate in range(lowest, highest + 1) if candidate not in avoided_numbers]
+    return pick(free_numbers, rng) if free_numbers else highest + 1 + max(avoided_numbers)
 
 
 @operator("checklist", level="sentence")
@@ -234,7 +234,7 @@ class Stress(TextEdit):
 
 
 def stem_end(source: Source) -> int:
-    """Finds where the question ends: before options and protected lines at the end, else after its last character."""
+    """Finds the end of the question: before options and protected lines at the end, else after its last character."""
     text, end_offset = source.text, len(source.text)
     for start, stop in reversed(source.spans):
         if text[stop:end_offset].strip() or not (begin_options(text, start) or _begins_line(text, start)):
@@ -245,10 +245,10 @@ def stem_end(source: Source) -> int:
     return end_offset or len(text)
 
 
-def _begins_line(text: str, at: int) -> bool:
-    while at and text[at - 1] in " \t":
-        at -= 1
-    return at == 0 or text[at - 1] == "\n"
+def _begins_line(text: str, offset: int) -> bool:
+    while offset and text[offset - 1] in " \t":
+        offset -= 1
+    return offset == 0 or text[offset - 1] == "\n"
 
 
 def appended(source: Source, sentences: Sequence[str]) -> list[Change]:

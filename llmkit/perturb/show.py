@@ -6,10 +6,11 @@ import html
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
+from llmkit.parsing import JsonObject
 from llmkit.perturb.base import OPERATORS
 from llmkit.perturb.engine import Perturber
+from llmkit.perturb.text import EditRecord
 from llmkit.terminal import visible
 
 SAMPLE_SENTENCE = (
@@ -17,7 +18,7 @@ SAMPLE_SENTENCE = (
 )
 
 
-def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def segments(text: str, edits: Sequence[EditRecord]) -> list[tuple[str, str, str]]:
     """Splits the final text into pieces: (unchanged, "", "") or ("", old, new), in order."""
     pieces, offset = [], 0
     for edit in edits:
@@ -28,7 +29,7 @@ def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str,
     return pieces + ([(text[offset:], "", "")] if offset < len(text) else [])
 
 
-def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) -> str:
+def coloured(text: str, edits: Sequence[EditRecord], colour: bool = True) -> str:
     """Shows deletions in red and insertions in green; without colour as [-old-]{+new+}, like `git --word-diff`.
 
     >>> coloured("the owl sat", [{"start": 4, "end": 7, "old": "cat", "new": "owl"}], colour=False)
@@ -45,7 +46,7 @@ def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) ->
     return "".join(marked_pieces)
 
 
-def listing() -> list[dict[str, Any]]:
+def listing() -> list[JsonObject]:
     """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
     operators = []
     for name in OPERATORS:
@@ -66,11 +67,11 @@ def listing() -> list[dict[str, Any]]:
     return operators
 
 
-def _quietly(make: Callable[[str], str], spec: str) -> str:
-    """Calls `make` without the warnings that an operator shows its users."""
+def _quietly(make_example: Callable[[str], str], spec: str) -> str:
+    """Calls `make_example` without the warnings that an operator shows its users."""
     logging.disable(logging.WARNING)
     try:
-        return make(spec)
+        return make_example(spec)
     finally:
         logging.disable(logging.NOTSET)
 

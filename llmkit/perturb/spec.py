@@ -1,4 +1,4 @@
-"""What is asked for by name: `ec`, `chars(4)`, `file:PATH`, compositions `ec+uic`, mixtures `mix(ec:0.7,sc:0.3)`."""
+"""Specs, which name operators: `ec`, `chars(4)`, `file:PATH`, compositions `ec+uic`, mixtures `mix(ec:0.7,sc:0.3)`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Mixture:
         return self.chains[weighted(dict(enumerate(self.weights)), rng)]
 
 
-def split(specs: str, at: str = ",") -> list[str]:
+def split(specs: str, separator: str = ",") -> list[str]:
     """Splits a list of specs at commas outside brackets.
 
     >>> split("ec, mix(ec:0.7,sc:0.3), chars(4)")
@@ -54,7 +54,7 @@ def split(specs: str, at: str = ",") -> list[str]:
     parts, bracket_depth = [""], 0
     for char in specs:
         bracket_depth += (char == "(") - (char == ")")
-        if char == at and bracket_depth <= 0:
+        if char == separator and bracket_depth <= 0:
             parts.append("")
         else:
             parts[-1] += char

@@ -65,13 +65,13 @@ def without_noisy_line(text: str, line: str) -> str:
     return text
 
 
-def _end(text: str, count: int) -> tuple[str, str]:
-    """Returns what comes before the last `count` words, and these."""
+def _end(text: str, word_count: int) -> tuple[str, str]:
+    """Splits off the last `word_count` words. Returns the text before them, and them."""
     word_starts = [match.start() for match in re.finditer(r"\S+", text)]
-    end_start = word_starts[-count] if 0 < count <= len(word_starts) else 0
+    end_start = word_starts[-word_count] if 0 < word_count <= len(word_starts) else 0
     return text[:end_start].rstrip(), text[end_start:]
 
 
-def _without(block: re.Pattern[str], text: str) -> str:
-    block_match = block.search(text)
+def _without(block_pattern: re.Pattern[str], text: str) -> str:
+    block_match = block_pattern.search(text)
     return text[: block_match.start()] if block_match else text

@@ -19,7 +19,8 @@ from threading import Thread
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.parsing import JsonObject
+from llmkit.perturb.engine import Guarded, PerturbationRecord, Perturbed, Perturber
 from llmkit.perturb.input_rows import (
     InputRow,
     RowFields,
@@ -39,7 +40,7 @@ _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker a
 
 @dataclass
 class ConditionStats:
-    """What came of the rows of one condition: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
 
     rows: int = 0
     words: float = 0.0
@@ -48,15 +49,15 @@ class ConditionStats:
     rejected: Counter[str] = field(default_factory=Counter)
     short: int = 0
 
-    def add(self, made: Perturbed) -> None:
+    def add(self, perturbed: Perturbed) -> None:
         self.rows += 1
-        if made.rejected:
-            self.rejected[made.reason or ""] += 1
+        if perturbed.rejected:
+            self.rejected[perturbed.reason or ""] += 1
             return
-        self.words += made.strength.words
-        self.chars += made.strength.chars
-        self.short += made.reason is not None
-        for edit in made.edits:
+        self.words += perturbed.strength.words
+        self.chars += perturbed.strength.chars
+        self.short += perturbed.reason is not None
+        for edit in perturbed.edits:
             self.edits[edit_kind(edit.old, edit.new)] += 1
 
     def __iadd__(self, other: ConditionStats) -> ConditionStats:
@@ -68,8 +69,8 @@ class ConditionStats:
         self.rejected += other.rejected
         return self
 
-    def as_dict(self) -> dict[str, Any]:
-        """Means over the rows that were changed, and counts; fit for JSON."""
+    def as_dict(self) -> JsonObject:
+        """Returns means over the rows that were changed, and counts, for JSON."""
         changed_rows = self.rows - sum(self.rejected.values())
         return {
             "rows": self.rows,
@@ -82,17 +83,17 @@ class ConditionStats:
         }
 
 
-def edit_kind(old: str, new: str) -> str:
+def edit_kind(old_part: str, new_part: str) -> str:
     """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
-    if not old or not new:
-        return "deletion" if old else "insertion"
-    if sorted(old) == sorted(new):
+    if not old_part or not new_part:
+        return "deletion" if old_part else "insertion"
+    if sorted(old_part) == sorted(new_part):
         return "order"
-    return "case" if old.lower() == new.lower() else "substitution"
+    return "case" if old_part.lower() == new_part.lower() else "substitution"
 
 
 class PerturbedRows(NamedTuple):
-    """What came of some rows: how many there were, their output lines, statistics by condition, and what was wrong."""
+    """The result for some rows: their number, their output lines, statistics by condition, and an error if any."""
 
     rows: int
     lines: bytes
@@ -103,7 +104,7 @@ class PerturbedRows(NamedTuple):
 
 @dataclass(frozen=True)
 class RowPerturber:
-    """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
+    """The work on each row: `perturbers` by condition name. Picklable, so that workers get it once."""
 
     perturbers: Mapping[str, Perturber]
     fields: RowFields = field(default_factory=RowFields)
@@ -114,37 +115,36 @@ class RowPerturber:
     def per_row(self) -> int:
         return len(self.perturbers) * self.copies
 
-    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[dict[str, Any]]:
-        """Returns the output rows of one input row."""
-        text, arguments = self._arguments(row)
+    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[JsonObject]:
+        """Yields the output rows of one input row."""
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                perturbed = perturber.apply(text, row.id, copy=copy, **arguments)
+                perturbed = perturber.apply(text, row.id, options=options, gold=gold, copy=copy)
                 if stats is not None:
                     stats[condition].add(perturbed)
                 yield self._row(row, perturber, copy, perturbed)
 
     def steps(self, row: InputRow) -> Steps:
         """Does what `made` does with one row, for operators that ask a model."""
-        text, arguments = self._arguments(row)
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
         lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                perturbed = yield from perturber.steps(text, row.id, copy=copy, **arguments)
+                perturbed = yield from perturber.steps(text, row.id, options=options, gold=gold, copy=copy)
                 stats[condition].add(perturbed)
                 lines.append(encode(self._row(row, perturber, copy, perturbed)))
         return PerturbedRows(1, b"".join(lines), stats)
 
-    def _arguments(self, row: InputRow) -> tuple[str, dict[str, Any]]:
-        arguments = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
-        return row.fields[self.fields.question], arguments
+    def _guarded(self, row: InputRow) -> Guarded:
+        return Guarded(options_of(row.fields, self.fields), gold_of(row.fields, self.fields))
 
-    def _row(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
-        record = self._record(row, perturber, copy, made)
-        return row.fields | {self.fields.question: made.text, "perturbation": record}
+    def _row(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> JsonObject:
+        record = self._record(row, perturber, copy, perturbed)
+        return row.fields | {self.fields.question: perturbed.text, "perturbation": record}
 
-    def _record(self, row: InputRow, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
-        record = perturber.record(row.fields[self.fields.question], made)
+    def _record(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> PerturbationRecord:
+        record = perturber.record(row.fields[self.fields.question], perturbed)
         if self.copies > 1:
             record["copy"] = copy
         if "perturbation" in row.fields:
@@ -186,7 +186,7 @@ class RowPerturber:
         return InputRow(fields, str(fields[self.fields.id]))
 
 
-def encode(row: dict[str, Any]) -> bytes:
+def encode(row: JsonObject) -> bytes:
     """Writes a row as one JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
     try:
         return escape_json(_dumps(row)).encode() + b"\n"
@@ -198,9 +198,9 @@ _dumps = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _job: RowPerturber  # of this worker process
 
 
-def _start_worker(job: RowPerturber) -> None:
+def _start_worker(row_perturber: RowPerturber) -> None:
     global _job
-    _job = job
+    _job = row_perturber
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # rows leave no cycles behind: the collector would look in vain, very often
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
@@ -228,13 +228,15 @@ def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
     )
 
 
-def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int = 1) -> Iterator[PerturbedRows]:
+def perturb_rows(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int = 1
+) -> Iterator[PerturbedRows]:
     """Perturbs rows in chunks, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
     """
     faults: list[DataError] = []
-    for perturbed in _chunks(job, _until_fault(rows, faults), workers):
+    for perturbed in _chunks(row_perturber, _until_fault(input_rows, faults), workers):
         yield perturbed
         if perturbed.error:
             raise perturbed.error
@@ -242,25 +244,31 @@ def perturb_rows(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], worke
         raise faults[0]
 
 
-def _until_fault(rows: Iterable[InputRow | UnreadLine], faults: list[DataError]) -> Iterator[InputRow | UnreadLine]:
+def _until_fault(
+    input_rows: Iterable[InputRow | UnreadLine], faults: list[DataError]
+) -> Iterator[InputRow | UnreadLine]:
     """Yields the rows up to one that cannot be read. Its error goes to `faults`, so that earlier rows are written
     first."""
     try:
-        yield from rows
+        yield from input_rows
     except DataError as error:
         faults.append(error)
 
 
-def _chunks(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: int) -> Iterator[PerturbedRows]:
-    chunks = _chunked(rows, job.fields.question)
+def _chunks(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int
+) -> Iterator[PerturbedRows]:
+    chunks = _chunked(input_rows, row_perturber.fields.question)
     first_chunks = list(islice(chunks, workers if workers > 1 else 0))
     chunks = chain(first_chunks, chunks)
     workers = min(workers, len(first_chunks))  # a pool starts all of its processes at once, needed or not
     if workers <= 1:
-        yield from map(job.made, chunks)
+        yield from map(row_perturber.made, chunks)
         return
     start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    worker_pool = ProcessPoolExecutor(workers, multiprocessing.get_context(start_method), _start_worker, (job,))
+    worker_pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(start_method), _start_worker, (row_perturber,)
+    )
     waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:
@@ -274,9 +282,9 @@ def _chunks(job: RowPerturber, rows: Iterable[InputRow | UnreadLine], workers: i
         worker_pool.shutdown(cancel_futures=True)
 
 
-def _chunked(rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[list[InputRow | UnreadLine]]:
+def _chunked(input_rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[list[InputRow | UnreadLine]]:
     chunk, text_length = [], 0
-    for row in rows:
+    for row in input_rows:
         chunk.append(row)
         text_length += len(row.text if isinstance(row, UnreadLine) else row.fields[question])
         if len(chunk) == _CHUNK or text_length >= _CHUNK_TEXT:
@@ -286,14 +294,16 @@ def _chunked(rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[l
         yield chunk
 
 
-def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Runner) -> Iterator[PerturbedRows]:
+def perturb_rows_asking(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow], runner: Runner
+) -> Iterator[PerturbedRows]:
     """Perturbs rows with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
     out_of_order: dict[Hashable, PerturbedRows] = {}
     next_number = 0
-    for finished in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
+    for finished in runner.run((number, row_perturber.steps(row)) for number, row in enumerate(input_rows)):
         if finished.error:
             raise finished.error
         out_of_order[finished.key] = finished.result
@@ -302,15 +312,15 @@ def perturb_rows_asking(job: RowPerturber, rows: Iterable[InputRow], runner: Run
             next_number += 1
 
 
-def resume(path: Path, job: RowPerturber, rows: Iterator[InputRow]) -> int:
-    """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
+def resume(path: Path, row_perturber: RowPerturber, input_rows: Iterator[InputRow]) -> int:
+    """Cuts a half-written output back to whole inputs and takes those off `input_rows`; returns how many there were.
 
-    UsageError where the output is not what this job would have written.
+    UsageError if the output is not what this job would have written.
     """
-    inputs_done, whole_end, last_lines = _whole_inputs(path, job.per_row)
+    inputs_done, whole_end, last_lines = _whole_inputs(path, row_perturber.per_row)
     if inputs_done:
-        row = next(islice(rows, inputs_done - 1, None), None)
-        if row is None or not job.could_write(row, last_lines):
+        row = next(islice(input_rows, inputs_done - 1, None), None)
+        if row is None or not row_perturber.could_write(row, last_lines):
             raise UsageError(
                 f"{path} was not written by this command: row {inputs_done} differs",
                 "give the same source and flags as before, or another --out",
@@ -340,13 +350,13 @@ def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
     return inputs_done, whole_end, last_lines
 
 
-def open_output(out: str | None, resuming: bool) -> IO[bytes]:
+def open_output(out_path: str | None, resuming: bool) -> IO[bytes]:
     """Opens the output: standard output, or a file that must be new unless an earlier run is resumed."""
-    if out in (None, "-"):
+    if out_path in (None, "-"):
         if resuming:
             raise UsageError("only an output file can be resumed", "add --out FILE")
         return sys.stdout.buffer
-    path = Path(out)
+    path = Path(out_path)
     if path.exists() and path.stat().st_size and not resuming:
         raise UsageError(f"{path} exists", "use --resume to continue it, or delete it")
     try:

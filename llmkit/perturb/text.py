@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
@@ -20,6 +20,15 @@ class Change(NamedTuple):
 
     start: int
     end: int
+    new: str
+
+
+class EditRecord(TypedDict):
+    """An `Edit` as a JSON object, in a `PerturbationRecord`."""
+
+    start: int
+    end: int
+    old: str
     new: str
 
 
@@ -67,13 +76,13 @@ class Source:
         self._word_spans: Sequence[Span] | None = None
         self._ends: list[int] = []
 
-    def start(self, i: int) -> int:
+    def start(self, token_index: int) -> int:
         """Returns the offset at which token i begins."""
-        return self.offsets[i] + i * self.gap
+        return self.offsets[token_index] + token_index * self.gap
 
-    def end(self, i: int) -> int:
+    def end(self, token_index: int) -> int:
         """Returns the offset at which token i ends."""
-        return self.offsets[i] + i * self.gap + len(self.tokens[i])
+        return self.offsets[token_index] + token_index * self.gap + len(self.tokens[token_index])
 
     def split(self) -> list[str]:
         """Returns the words, as `str.split` gives them."""
@@ -83,9 +92,9 @@ class Source:
         """Counts the characters outside the protected spans."""
         return len(self.text) - sum(end - start for start, end in self.spans) if self.spans else len(self.text)
 
-    def between(self, i: int) -> str:
+    def between(self, token_index: int) -> str:
         """Returns the white space after token i."""
-        return self.text[self.end(i) : self.start(i + 1)]
+        return self.text[self.end(token_index) : self.start(token_index + 1)]
 
     def word_spans(self) -> Sequence[Span]:
         """Returns the protected spans that hold words: all but numbers in figures, which words are never part of."""
@@ -123,7 +132,7 @@ _COVERED = "\0"  # replaces a protected span; no white space, so that text that 
 
 
 def _words_outside(text: str, spans: Sequence[Span]) -> int:
-    """Returns how many words no span covers; letters or digits beside a span make a word, a lone full stop does not."""
+    """Counts the words that no span covers; letters or digits beside a span make a word, a lone full stop does not."""
     pieces: list[str] = []
     offset = 0
     for start, end in spans:
@@ -163,15 +172,15 @@ def undo(text: str, edits: Iterable[Edit]) -> str:
     return "".join([*pieces, text[offset:]])
 
 
-def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[Edit]) -> list[Change]:
-    """Merges two steps: changes of `original` that do what `first` (original to middle) and then `second` (middle to
-    final) did.
+def compose(original: str, first_edits: Sequence[Edit], middle_text: str, second_edits: Sequence[Edit]) -> list[Change]:
+    """Merges two steps: changes of `original` that do what `first_edits` (original to middle) and then
+    `second_edits` (middle to final) did.
 
     Where spans of the two overlap or touch in the middle text, they become one.
     """
-    spans, shift = [(earlier.start, earlier.end) for earlier in first], 0
+    spans, shift = [(earlier.start, earlier.end) for earlier in first_edits], 0
     middle_changes: list[Change] = []
-    for edit in second:
+    for edit in second_edits:
         start = edit.start - shift
         middle_changes.append(Change(start, start + len(edit.old), edit.new))
         shift += len(edit.new) - len(edit.old)
@@ -179,22 +188,26 @@ def compose(original: str, first: Sequence[Edit], middle: str, second: Sequence[
     changes, first_index, second_index, shift = [], 0, 0, 0  # shift: original offset minus middle offset
     for start, end in merged(spans):
         original_start, old_part, offset = start + shift, "", start
-        while first_index < len(first) and first[first_index].end <= end and first[first_index].start >= start:
-            old_part += middle[offset : first[first_index].start] + first[first_index].old
-            offset = first[first_index].end
-            shift += len(first[first_index].old) - len(first[first_index].new)
+        while (
+            first_index < len(first_edits)
+            and first_edits[first_index].end <= end
+            and first_edits[first_index].start >= start
+        ):
+            old_part += middle_text[offset : first_edits[first_index].start] + first_edits[first_index].old
+            offset = first_edits[first_index].end
+            shift += len(first_edits[first_index].old) - len(first_edits[first_index].new)
             first_index += 1
-        old_part += middle[offset:end]
+        old_part += middle_text[offset:end]
         new_part, offset = "", start
         while (
             second_index < len(middle_changes)
             and middle_changes[second_index].end <= end
             and middle_changes[second_index].start >= start
         ):
-            new_part += middle[offset : middle_changes[second_index].start] + middle_changes[second_index].new
+            new_part += middle_text[offset : middle_changes[second_index].start] + middle_changes[second_index].new
             offset = middle_changes[second_index].end
             second_index += 1
-        new_part += middle[offset:end]
+        new_part += middle_text[offset:end]
         if old_part != new_part:
             changes.append(Change(original_start, original_start + len(old_part), new_part))
     return changes
@@ -237,14 +250,14 @@ def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Sourc
     return Strength(round(lost_words / max(1, word_count), 4), round(changed_chars / max(1, char_count), 4))
 
 
-def _distance(old: str, new: str, most: int = 2_000) -> int:
+def _distance(old_part: str, new_part: str, most: int = 2_000) -> int:
     """Counts changed characters. Above `most` it counts all, because an exact count takes quadratic time."""
-    changed_chars = Levenshtein.distance(old, new, score_cutoff=most)
-    return changed_chars if changed_chars <= most else max(len(old), len(new))
+    changed_chars = Levenshtein.distance(old_part, new_part, score_cutoff=most)
+    return changed_chars if changed_chars <= most else max(len(old_part), len(new_part))
 
 
-def _lost(before: Sequence[str], after: Sequence[str]) -> int:
-    return len(before) - LCSseq.similarity(before, after)
+def _lost(words_before: Sequence[str], words_after: Sequence[str]) -> int:
+    return len(words_before) - LCSseq.similarity(words_before, words_after)
 
 
 def _changed_words(text: str, edits: Sequence[Edit]) -> Iterator[tuple[str, str]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from llmkit.errors import UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import spec_names
 from llmkit.recipe.schema.data import PerturbSection
@@ -83,12 +82,12 @@ def spread_variants(
     return _made([(question, shown[i % len(shown)], 0) for i, question in enumerate(questions)], by_condition, ask)
 
 
-def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
+def _made(wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
     written = _written(
-        [place for place in places if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
+        [place for place in wanted_copies if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
     )
     variants = []
-    for question, condition, draw in places:
+    for question, condition, draw in wanted_copies:
         if condition == CLEAN:
             variants.append(Variant(question, CLEAN, question.text))
             continue
@@ -96,7 +95,8 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
         if perturber.most_calls:
             perturbed = written[_name(perturber, question, condition, draw)]
         else:
-            perturbed = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
+            options, gold = _guarded(question)
+            perturbed = perturber.apply(question.text, question.id, options=options, gold=gold, copy=draw)
         rejection = perturbed.reason if perturbed.rejected else None
         variants.append(
             Variant(
@@ -113,19 +113,22 @@ def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: A
     return variants
 
 
-def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> dict[str, Perturbed]:
+def _written(
+    wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None
+) -> dict[str, Perturbed]:
     """Runs the copies that a model writes. Returns them by name."""
-    if not places:
+    if not wanted_copies:
         return {}
     if ask is None:
         hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
-        raise UsageError(f"`{places[0][1]}` needs a model", hint)
+        raise UsageError(f"`{wanted_copies[0][1]}` needs a model", hint)
     texts, pending_steps = {}, {}
-    for question, condition, draw in places:
+    for question, condition, draw in wanted_copies:
         perturber = by_condition[condition]
         copy_name = _name(perturber, question, condition, draw)
         texts[copy_name] = question.text
-        pending_steps[copy_name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
+        options, gold = _guarded(question)
+        pending_steps[copy_name] = perturber.steps(question.text, question.id, options=options, gold=gold, copy=draw)
     results = dict(ask(pending_steps.items()))
     return {
         copy_name: results.get(copy_name) or Perturbed(question_text, rejected=True, reason="nothing was written")
@@ -133,9 +136,8 @@ def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask
     }
 
 
-def _guarded(question: Question) -> dict[str, Any]:
-    """Returns what noise must leave alone and must not reveal."""
-    return {"options": question.options, "gold": gold_text(question)}
+def _guarded(question: Question) -> Guarded:
+    return Guarded(question.options, gold_text(question))
 
 
 def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:

@@ -1,4 +1,4 @@
-"""What packages know about English words: how common they are, how they sound."""
+"""English words from the data of installed packages: their frequencies, sounds and misspellings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def package_file(package: str, *parts: str) -> Path:
 
 
 @cache
-def common_words(least: int = 200_000) -> dict[str, int]:
+def common_words(least_count: int = 200_000) -> dict[str, int]:
     """Reads English words with their counts, from the frequency list that `symspellpy` carries."""
     text = package_file("symspellpy", "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
     word_counts = (line.split(" ") for line in text.splitlines())
-    return {word: int(count) for word, count in word_counts if int(count) >= least}
+    return {word: int(count) for word, count in word_counts if int(count) >= least_count}
 
 
 @cache

@@ -62,9 +62,9 @@ def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
     return sorted(taken_starts)
 
 
-def _swap(source: Source, i: int) -> Change:
-    left_word, right_word = source.tokens[i], source.tokens[i + 1]
-    pair_begin, pair_end = source.start(i), source.end(i + 1)
+def _swap(source: Source, pair_start: int) -> Change:
+    left_word, right_word = source.tokens[pair_start], source.tokens[pair_start + 1]
+    pair_begin, pair_end = source.start(pair_start), source.end(pair_start + 1)
     return Change(
         pair_begin,
         pair_end,
@@ -119,7 +119,7 @@ _NUMERAL = re.compile(r"(?<![\w.,/:$€£¥₹+-])[0-9]{1,4}(?![\w%/:+-]|[.,][0-
 
 @operator("hw_number", level="word")
 class HwNumber(TextEdit):
-    """Writes numerals as words, 6 as six: an opt-in, for it changes what every other operator protects. Money,
+    """Writes numerals as words, 6 as six: an opt-in, because it changes what every other operator protects. Money,
     decimals, percentages and fractions stay (RoP's homophone data, arXiv 2506.03627, which loses numerals so).
 
     >>> [tuple(c) for c in HwNumber().changes(Source("Tom has 6 apples for $5."), 1, Random(1))]

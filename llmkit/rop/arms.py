@@ -25,7 +25,7 @@ ARMS: Registry[type[Arm]] = Registry("arm", "llmkit.arms")
 
 @dataclass(frozen=True)
 class ArmContext:
-    """What every arm of one run may use: never the gold answer of the question at hand.
+    """The material that every arm of one run may use: never the gold answer of the question being asked.
 
     `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
     `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
@@ -100,7 +100,7 @@ class Arm:
         return Answer(reply, parsed=best)
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """Returns the first stage of RoP: the corrected question, or the question as asked where the correction is
+        """Runs the first stage of RoP: returns the corrected question, or the question as asked if the correction is
         unusable.
 
         Nothing is asked where the search found that no correction is the best one.
@@ -121,7 +121,8 @@ class Arm:
 
 
 def llm_adapters_prompt(question: Question, text: str) -> str:
-    """What LLM-Adapters ask: the set's own wording of the question, with `text` in the place of the clean one."""
+    """Returns the prompt of LLM-Adapters: the set's own wording of the question, with `text` instead of the clean
+    one."""
     words = question.meta.get("instruction", "")
     clean = without_options(question.text).strip()
     if words and text == question.text:
@@ -143,7 +144,7 @@ def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
 
 @arm("stand")
 class Stand(Arm):
-    """Asks the question as it stands."""
+    """Asks the question as it is."""
 
     def ask(self, variant: Variant) -> Steps:
         return (yield from self.answer(variant.text, variant, render("arms/stand-v1")))
@@ -236,7 +237,7 @@ class RopSelfCorrect(Rop):
 
 @arm("rop_one_call")
 class RopOneCall(Arm):
-    """Correction and guided answer in one prompt: RoP at the price of one call."""
+    """Corrects and answers under guidance in one prompt: RoP at the price of one call."""
 
     needs = frozenset({"correction", "guidance"})
 
@@ -247,7 +248,7 @@ class RopOneCall(Arm):
 
 @arm("unicode_fold")
 class UnicodeFold(Arm):
-    """Folds letters that stand in for Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
+    """Folds letters that replace Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
 
     resource = "Unicode TR 39"
 

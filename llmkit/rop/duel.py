@@ -64,7 +64,7 @@ def detectable(clusters: int, items: int, sd: float) -> float | None:
 
 
 def items_to_show(difference: float, sd: float) -> int:
-    """Returns how many items show a true difference with `POWER`."""
+    """Returns the number of items that shows a true difference with `POWER`."""
     normal = NormalDist()
     return max(LEAST_CLUSTERS, math.ceil(((normal.inv_cdf(1 - LEVEL) + normal.inv_cdf(POWER)) * sd / difference) ** 2))
 

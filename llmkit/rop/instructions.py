@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import POOLED
 from llmkit.errors import UsageError
-from llmkit.parsing import parse_json
+from llmkit.parsing import JsonObject, parse_json
 from llmkit.prompts import render
 
 Stage = Literal["correction", "guidance"]
@@ -45,7 +45,7 @@ class SearchVerdict:
     """The reason for a search's winner: the last of the written candidates against the best hand-written one.
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
-    that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
+    that so many items show in four of five such searches, None if they show none; `budget` and `pool` are what
     `rop.search` needs to show `TENTH`. `score` is the winner's mean on
     the same items, or on all of its own where there was no such comparison.
     """
@@ -79,18 +79,18 @@ class Search:
 
     @property
     def why(self) -> str | None:
-        """Returns why `best` won, in a sentence; None where nothing was searched."""
+        """Returns why `best` won, in a sentence; None if nothing was searched."""
         return _why(self, self.verdict) if self.verdict else None
 
     @property
     def mean(self) -> float | None:
-        """The mean score of what won; None where it was not scored."""
+        """The mean score of what won; None if it was not scored."""
         return next((candidate.mean for candidate in self.candidates if candidate.text == self.best), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What the arms need: one correction and one guidance instruction.
+    """The instructions of the arms: one for the correction and one for the guidance.
 
     `trained_on` names the noise they were tuned on ("pooled", one kind, or "all but" one); `seed` numbers the search.
     """
@@ -144,13 +144,13 @@ def _first_hand_written(stage: Stage) -> Search:
     return Search(stage, hand_written(stage)[0], strategy="hand-written")
 
 
-def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
+def to_json(found: list[Instructions], provenance: JsonObject) -> JsonObject:
     """Returns the content of instructions.json: every candidate with its scores and items, and how to make it again.
 
     `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
     """
 
-    def search(s: Search) -> dict[str, Any]:
+    def search(s: Search) -> JsonObject:
         row = asdict(s)
         row["why"] = s.why
         row["candidates"] = [
@@ -203,7 +203,7 @@ def read_instructions(path: str | Path) -> list[Instructions]:
         ) from None
 
 
-def read_origin(path: str | Path) -> dict[str, Any]:
+def read_origin(path: str | Path) -> JsonObject:
     """Reads what an instructions.json records about the origin of its instructions; nothing for a hand-made one."""
     data = _content(path)
     own_keys = ("format", "instructions", "correction", "guidance")
@@ -225,7 +225,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _search(stage: Stage, row: dict[str, Any]) -> Search:
+def _search(stage: Stage, row: JsonObject) -> Search:
     candidates = tuple(
         Candidate(candidate["text"], candidate["origin"], dict(candidate["scores"]), candidate.get("refused"))
         for candidate in row.get("candidates", ())

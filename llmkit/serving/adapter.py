@@ -54,7 +54,7 @@ class AdapterWeights:
 
     @classmethod
     def read(cls, folder: str | Path) -> AdapterWeights:
-        """Raises DataError where the folder is not an adapter that vLLM can load; never opens a pickle."""
+        """Raises DataError if the folder is not an adapter that vLLM can load; never opens a pickle."""
         path = Path(folder)
         adapter_type = _type(path)
         if not (path / WEIGHTS).is_file():
@@ -96,7 +96,7 @@ class AdapterWeights:
 
     @property
     def rank(self) -> int:
-        """What the adapter takes of vLLM's `max_lora_rank`: r + n."""
+        """The part of vLLM's `max_lora_rank` that the adapter takes: r + n."""
         return sum(self.layout)
 
     @property
@@ -137,7 +137,7 @@ class AdapterWeights:
     ) -> None:
         """Raises DataError unless the weights are complete, no more, and fit a model with these linear modules.
 
-        `linears` gives their inputs and outputs, None where unknown; `rename` turns the adapter's names into theirs.
+        `linears` gives their inputs and outputs, None if unknown; `rename` turns the adapter's names into theirs.
         """
         stray_keys = [key for key in self.weights if not _KEY[self.type].fullmatch(key)]
         if stray_keys:
@@ -210,7 +210,7 @@ class AdapterWeights:
 
     @property
     def scale(self) -> float:
-        """What a TalkLoRA adapter's output is multiplied by."""
+        """The factor on a TalkLoRA adapter's output."""
         return float(self.settings.scale)
 
     def _lora_scale(self, module: str) -> float:

@@ -69,28 +69,33 @@ def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
     return adapted_paths
 
 
-def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str) -> Iterator[tuple[str, Tensor]]:
+def renamed(
+    weights: Iterable[tuple[str, Tensor]], adapted_paths: set[str], prefix: str
+) -> Iterator[tuple[str, Tensor]]:
     """Yields a checkpoint's weights, those of adapted modules renamed to `.base`."""
     for name, weight in weights:
         module, _, leaf = name.rpartition(".")
-        yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight
+        yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in adapted_paths else name), weight
 
 
 Initializer = Callable[..., None]
 
 
-def usable_outside(own: Initializer, made: Initializer, vllm_config: Callable[[], Any]) -> Initializer:
-    """Returns an `__init__` for a transformers class that vLLM has changed for good (`made`; `own` is the original).
+def usable_outside(
+    original_init: Initializer, changed_init: Initializer, vllm_config: Callable[[], Any]
+) -> Initializer:
+    """Returns an `__init__` for a transformers class that vLLM has changed for good, from `original_init` to
+    `changed_init`.
 
     Models that transformers builds by itself later in this process, outside of any vLLM, are as they always were.
     """
 
-    @functools.wraps(own)
+    @functools.wraps(original_init)
     def init(model: Any, *args: Any, **kwargs: Any) -> None:
         if vllm_config() is not None:
-            made(model, *args, **kwargs)
+            changed_init(model, *args, **kwargs)
         else:
-            own(model, *args, **kwargs)
+            original_init(model, *args, **kwargs)
             model.do_not_compile = True  # read by vLLM's `__call__` of the class
 
     return init

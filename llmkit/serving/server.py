@@ -34,7 +34,7 @@ _ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move 
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """What to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
+    """The server to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
 
     model: str
     name: str
@@ -66,14 +66,15 @@ class ServerPlan:
         """Returns whether others than this machine reach the server and need no key."""
         return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
 
-    def _option(self, name: str) -> str | None:
+    def _option(self, option_name: str) -> str | None:
         """Returns the value of one of vLLM's options, written `--name value` or `--name=value`."""
         words = " ".join(self.options).replace("=", " ").split()
-        return words[words.index(name) + 1] if name in words[:-1] else None
+        return words[words.index(option_name) + 1] if option_name in words[:-1] else None
 
     @property
     def names(self) -> list[str]:
-        """What a client may ask for as `model`, unless the adapter has to be built into the model (docs/serving.md)."""
+        """The names that a client may give as `model`, unless the adapter has to be built into the model
+        (docs/serving.md)."""
         return [self.name, *(name for name, _ in self.adapters)]
 
 
@@ -257,9 +258,9 @@ class Server:
             if self._ready or self._verbose or line.startswith("llmkit: "):
                 self._show(line.removeprefix("llmkit: "))
 
-    def _died(self, when: str) -> str:
+    def _died(self, occasion: str) -> str:
         last_lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
-        return f"the server died {when} (exit code {self._process.returncode}){last_lines}"
+        return f"the server died {occasion} (exit code {self._process.returncode}){last_lines}"
 
 
 @contextmanager

@@ -18,7 +18,8 @@ SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows
 
 
 class SlotGates:
-    """Which slot holds what, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation hold.
+    """The contents of the slots, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation
+    hold.
 
     Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
     """
@@ -120,15 +121,15 @@ def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
     return rows_of
 
 
-def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce: Reduce | None = None) -> None:
+def add_rows(dense: Dense, y: Tensor, x: Tensor, batch_rows: slice | Tensor, reduce: Reduce | None = None) -> None:
     """Applies `Dense.add` to some rows of the batch."""
-    if isinstance(rows, slice):
-        is_whole_batch = rows.stop - rows.start == x.shape[0]
-        dense.add(*((y, x) if is_whole_batch else (y[rows], x[rows])), reduce)
+    if isinstance(batch_rows, slice):
+        is_whole_batch = batch_rows.stop - batch_rows.start == x.shape[0]
+        dense.add(*((y, x) if is_whole_batch else (y[batch_rows], x[batch_rows])), reduce)
     else:
-        output_rows = y[rows]
-        dense.add(output_rows, x[rows], reduce)
-        y[rows] = output_rows
+        output_rows = y[batch_rows]
+        dense.add(output_rows, x[batch_rows], reduce)
+        y[batch_rows] = output_rows
 
 
 class DenseSlots:
@@ -139,7 +140,7 @@ class DenseSlots:
 
     def __init__(self, slots: int, rank: int) -> None:
         self._layout = [(rank, 0)] * slots
-        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
+        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None if the adapter has none
 
     def set(self, slot: int, r: int, n: int) -> None:
         """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""

@@ -1,4 +1,4 @@
-"""What vllm_internals.py needs to find inside vLLM, and whether this one has it. Tried with 0.32.0, the CPU build."""
+"""The parts of vLLM that vllm_internals.py uses, and a check that this version has them (tried: 0.32.0, CPU build)."""
 
 from __future__ import annotations
 

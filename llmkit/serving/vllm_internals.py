@@ -46,7 +46,7 @@ def install() -> None:
     _build_in()
 
 
-def _refuse_talklora(why: str) -> None:
+def _refuse_talklora(reason: str) -> None:
     try:
         from vllm.lora.worker_manager import WorkerLoRAManager
 
@@ -57,7 +57,7 @@ def _refuse_talklora(why: str) -> None:
     @functools.wraps(load_original)
     def refuse(self: Any, lora_request: Any) -> Any:
         if peft_type(lora_request.lora_path) == "TALKLORA":
-            raise EngineError(why, "use the transformers engine, or export the adapter to plain LoRA")
+            raise EngineError(reason, "use the transformers engine, or export the adapter to plain LoRA")
         return load_original(self, lora_request)
 
     _replace(WorkerLoRAManager, _load_adapter=refuse)
@@ -120,16 +120,14 @@ def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
         piece_names = manager.packed_modules_mapping.get(leaf_name, [leaf_name])
         output_sizes: list[Any] = [getattr(base_layer, "output_size", None)]
         if len(piece_names) > 1 and hasattr(base_layer, "total_num_kv_heads"):
-            output_sizes = [base_layer.total_num_heads * base_layer.head_size] + 2 * [
-                base_layer.total_num_kv_heads * base_layer.head_size
-            ]
+            heads = (base_layer.total_num_heads, base_layer.total_num_kv_heads, base_layer.total_num_kv_heads)
+            output_sizes = [count * base_layer.head_size for count in heads]
         elif len(piece_names) > 1:
             output_sizes = list(getattr(base_layer, "output_sizes", []))
         sizes_known = hasattr(base_layer, "input_size") and len(piece_names) == len(output_sizes)
         for i, piece in enumerate(piece_names):
-            sizes[f"{parent_path}.{piece}".lstrip(".")] = (
-                (base_layer.input_size, output_sizes[i]) if sizes_known else None
-            )
+            size = (base_layer.input_size, output_sizes[i]) if sizes_known else None
+            sizes[f"{parent_path}.{piece}".lstrip(".")] = size
     return sizes
 
 
@@ -161,13 +159,13 @@ def _note_slots() -> None:
     _replace(LoRAModelManager, activate_adapter=activate_adapter)
 
 
-def _widest(lora: Any, limit: int) -> int:
+def _widest(lora_model: Any, largest_rank: int) -> int:
     """Returns the largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
-    ranks = [limit]
-    for weights in lora.loras.values():
+    ranks = [largest_rank]
+    for weights in lora_model.loras.values():
         matrices = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
         ranks += [matrix.shape[-2] for matrix in matrices if matrix is not None]
-    return max(ranks[1:], default=limit)
+    return max(ranks[1:], default=largest_rank)
 
 
 def _own_wrapper() -> None:
@@ -328,18 +326,12 @@ def _key_by_content() -> None:
 
     @functools.wraps(keys_original)
     def extra_keys(request: Any) -> list[Any]:
-        request_adapter = request.lora_request
-        if not request_adapter:
+        adapter = request.lora_request
+        if not adapter:
             return keys_original(request)
-        if request_adapter.lora_int_id not in content_by_id:
-            content_by_id[request_adapter.lora_int_id] = fingerprint(request_adapter.lora_path)
-        return [
-            (
-                "lora",
-                request_adapter.lora_name,
-                f"{request_adapter.lora_path}#{content_by_id[request_adapter.lora_int_id]}",
-            )
-        ]
+        if adapter.lora_int_id not in content_by_id:
+            content_by_id[adapter.lora_int_id] = fingerprint(adapter.lora_path)
+        return [("lora", adapter.lora_name, f"{adapter.lora_path}#{content_by_id[adapter.lora_int_id]}")]
 
     _replace(EngineCore, add_lora=add_lora)
     _replace(kv_cache_utils, _gen_lora_extra_hash_keys=extra_keys)
@@ -373,12 +365,9 @@ def _build_in() -> None:
     from llmkit.serving.adapter import AdapterWeights, linears
     from llmkit.serving.fallback import build_in, renamed, usable_outside
 
-    originals: tuple[Any, Any, Any] = (
-        Base._create_hf_to_vllm_mapper,
-        Base.load_weights,
-        Base._decorate_cls_for_torch_compile,
-    )
-    mapper_original, load_original, decorate_original = originals
+    base: Any = Base
+    mapper_original, load_original = base._create_hf_to_vllm_mapper, base.load_weights
+    decorate_original = base._decorate_cls_for_torch_compile
 
     @functools.wraps(mapper_original)
     def build_in_first(self: Any) -> None:

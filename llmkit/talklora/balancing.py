@@ -33,17 +33,17 @@ class ForwardPass:
         if self.losses is not None:
             self.losses.append(loss)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, None]:
         return {}  # a copy of a model has no pass under way, and a tensor inside a graph cannot be copied
 
     def mask_of(self, gate: Tensor) -> Tensor | None:
         """Returns 1 for every real token of `gate` (..., n), as (...), or None if no mask fits."""
-        mask, tokens = self.mask, gate.shape[:-1]
+        mask, token_shape = self.mask, gate.shape[:-1]
         if mask is None or mask.dim() != 2:
             return None
-        if len(tokens) == 2 and mask.shape[0] == tokens[0] and mask.shape[1] >= tokens[1]:
-            return mask[:, -tokens[1] :]  # with a key-value cache the mask is longer than what is new
-        return mask.reshape(tokens) if len(tokens) == 1 and mask.numel() == tokens[0] else None
+        if len(token_shape) == 2 and mask.shape[0] == token_shape[0] and mask.shape[1] >= token_shape[1]:
+            return mask[:, -token_shape[1] :]  # with a key-value cache the mask is longer than what is new
+        return mask.reshape(token_shape) if len(token_shape) == 1 and mask.numel() == token_shape[0] else None
 
 
 class PassHook:
@@ -61,14 +61,14 @@ class PassHook:
 
 def watch(model: nn.Module, current: ForwardPass) -> None:
     """Hooks `model`, once."""
-    if not any(isinstance(hook, PassHook) for hook in model._forward_pre_hooks.values()):
+    if not any(isinstance(pre_hook, PassHook) for pre_hook in model._forward_pre_hooks.values()):
         model.register_forward_pre_hook(PassHook(current), with_kwargs=True)
 
 
 def unwatch(model: nn.Module) -> None:
     """Takes the hook off. It is found by its type, because a copy of a model has the hook but no handle to it."""
-    for hook_key, hook in list(model._forward_pre_hooks.items()):
-        if isinstance(hook, PassHook):
+    for hook_key, pre_hook in list(model._forward_pre_hooks.items()):
+        if isinstance(pre_hook, PassHook):
             del model._forward_pre_hooks[hook_key]
             model._forward_pre_hooks_with_kwargs.pop(hook_key, None)
 

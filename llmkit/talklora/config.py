@@ -75,9 +75,9 @@ class TalkLoraConfig(PeftConfig):
     def __post_init__(self) -> None:
         cast(Any, super()).__post_init__()
         self.peft_type = talklora_type()
-        for name in ("target_modules", "exclude_modules"):
-            if isinstance(getattr(self, name), (list, tuple)):
-                setattr(self, name, set(getattr(self, name)))
+        for field_name in ("target_modules", "exclude_modules"):
+            if isinstance(getattr(self, field_name), (list, tuple)):
+                setattr(self, field_name, set(getattr(self, field_name)))
         self._check_values()
         self._check_targets()
         self._check_switches()
@@ -91,18 +91,18 @@ class TalkLoraConfig(PeftConfig):
             )
         if self.top_k is not None and not (_whole(self.top_k) and 1 <= self.top_k <= self.num_experts):
             raise ValueError(f"top_k={self.top_k} must lie between 1 and num_experts={self.num_experts}")
-        for name in ("dropout", "gate_dropout", "output_dropout"):
-            if not (_number(getattr(self, name)) and 0 <= getattr(self, name) < 1):
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and less than 1")
-        for name in ("alpha", "spectral_bound"):
-            value = getattr(self, name)
+        for field_name in ("dropout", "gate_dropout", "output_dropout"):
+            if not (_number(getattr(self, field_name)) and 0 <= getattr(self, field_name) < 1):
+                raise ValueError(f"{field_name}={getattr(self, field_name)} must be at least 0 and less than 1")
+        for field_name in ("alpha", "spectral_bound"):
+            value = getattr(self, field_name)
             if value is not None and not (_number(value) and value > 0):
-                raise ValueError(f"{name}={value} must be positive, or None")
+                raise ValueError(f"{field_name}={value} must be positive, or None")
         if not (_number(self.balance_coef) and self.balance_coef >= 0):
             raise ValueError(f"balance_coef={self.balance_coef} must not be negative")
-        for name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+        for field_name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
+            if getattr(self, field_name) not in allowed:
+                raise ValueError(f"{field_name}={getattr(self, field_name)!r}: choose one of {', '.join(allowed)}")
 
     def _check_targets(self) -> None:
         # PEFT's own words, which its users and its tests know.
@@ -168,12 +168,12 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def talks_after(self) -> bool:
-        """Returns whether C mixes the gates after the softmax."""
+        """Whether C mixes the gates after the softmax."""
         return self.talk == "after-softmax" and self.has_talk
 
     @property
     def one_softmax(self) -> bool:
-        """Returns whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
         return self.top_k is None and not self.talks_after
 
     @property
@@ -193,7 +193,7 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def scale(self) -> float:
-        """Returns what sum_i g_i B_i E_i A_i x is multiplied by."""
+        """The factor on sum_i g_i B_i E_i A_i x."""
         if self.alpha is None:
             return 1.0
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)

@@ -41,7 +41,7 @@ def fold_adapter(
 ) -> dict[str, FoldedLayer]:
     """Folds every adapted module of a saved adapter, by its path in the base model, into the exact form for inference.
 
-    `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
+    `state_dict` has the keys of `adapter_model.safetensors`. ValueError if weights are missing, or where gates are
     not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
     that turns logits into gates by `functions.inference_gates`.
     """
@@ -50,19 +50,21 @@ def fold_adapter(
             "only adapters whose gates are one dense softmax fold: this one has top_k or talk='after-softmax'"
         )
     suffix = ".talklora_A.weight"
-    paths = [key.removeprefix(ROOT).removesuffix(suffix) for key in state_dict if key.endswith(suffix)]
+    paths = [
+        tensor_key.removeprefix(ROOT).removesuffix(suffix) for tensor_key in state_dict if tensor_key.endswith(suffix)
+    ]
     if not paths:
         raise ValueError("no TalkLoRA weights in this state dict: its keys end in .talklora_A.weight")
-    return {path: _fold_layer(config, state_dict, path) for path in paths}
+    return {module_path: _fold_layer(config, state_dict, module_path) for module_path in paths}
 
 
 @torch.no_grad()
 def _fold_layer(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> FoldedLayer:
     def get(name: str, wanted: bool) -> Tensor | None:
-        key = f"{ROOT}{path}.talklora_{name}.weight"
-        if wanted and key not in state_dict:
-            raise ValueError(f"{key} is missing")
-        return state_dict[key].to(wide_dtype) if wanted else None
+        tensor_key = f"{ROOT}{path}.talklora_{name}.weight"
+        if wanted and tensor_key not in state_dict:
+            raise ValueError(f"{tensor_key} is missing")
+        return state_dict[tensor_key].to(wide_dtype) if wanted else None
 
     A = state_dict[f"{ROOT}{path}.talklora_A.weight"]
     dtype, wide_dtype = A.dtype, torch.promote_types(A.dtype, torch.float32)
@@ -105,8 +107,10 @@ def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]
         raise AdapterError(f"{folder} is damaged: {error}") from error
     if fields.get("peft_type") != NAME:
         raise AdapterError(f"{folder} is a {fields.get('peft_type')} adapter, not {NAME}")
-    known_fields = {field.name for field in dataclasses.fields(TalkLoraConfig)}
-    return TalkLoraConfig(**{key: value for key, value in fields.items() if key in known_fields}), state_dict
+    known_fields = {config_field.name for config_field in dataclasses.fields(TalkLoraConfig)}
+    return TalkLoraConfig(
+        **{field_name: value for field_name, value in fields.items() if field_name in known_fields}
+    ), state_dict
 
 
 @torch.no_grad()
@@ -120,8 +124,8 @@ def static_lora(
     """
     tuner = next(module for module in model.modules() if isinstance(module, TalkLoraModel))
     layers = {
-        path: module
-        for path, module in tuner.model.named_modules()
+        module_path: module
+        for module_path, module in tuner.model.named_modules()
         if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
     }
     config = cast("TalkLoraConfig", tuner.peft_config[adapter_name])
@@ -132,9 +136,13 @@ def static_lora(
         for batch in batches:
             model(**batch)
     mean_gates = {
-        path: layer_report["load"] for path, layer_report in telemetry.report().items() if "load" in layer_report
+        module_path: layer_report["load"]
+        for module_path, layer_report in telemetry.report().items()
+        if "load" in layer_report
     }
-    static_weights = {path: _static(layer, mean_gates.get(path), adapter_name) for path, layer in layers.items()}
+    static_weights = {
+        module_path: _static(layer, mean_gates.get(module_path), adapter_name) for module_path, layer in layers.items()
+    }
     errors = _static_errors(model, layers, static_weights, batches, adapter_name)
     model.train(was_training)
     _write_lora(Path(folder), static_weights, config, errors)
@@ -162,7 +170,7 @@ def _static_errors(
     batches: list[Mapping[str, Tensor]],
     name: str,
 ) -> dict[str, float]:
-    squared_sums = {path: [0.0, 0.0] for path in layers}
+    squared_sums = {module_path: [0.0, 0.0] for module_path in layers}
 
     def measure(path: str, layer: TalkLoraLayer, args: tuple[Any, ...], output: Tensor) -> None:
         x = args[0].to(static[path][0].dtype)
@@ -173,12 +181,15 @@ def _static_errors(
         squared_sums[path][0] += (approximate - exact).square().sum().item()
         squared_sums[path][1] += exact.square().sum().item()
 
-    hooks = [cast("nn.Module", layer).register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
+    hooks = [
+        cast("nn.Module", layer).register_forward_hook(partial(measure, module_path))
+        for module_path, layer in layers.items()
+    ]
     for batch in batches:
         model(**batch)
     for hook in hooks:
         hook.remove()
-    return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in squared_sums.items()}
+    return {module_path: (error / size) ** 0.5 if size else 0.0 for module_path, (error, size) in squared_sums.items()}
 
 
 def _write_lora(
@@ -186,9 +197,10 @@ def _write_lora(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
-    for path, (A, B) in static.items():
-        tensors[f"{ROOT}{path}.lora_A.weight"] = A.detach().cpu().contiguous()
-        tensors[f"{ROOT}{path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()  # shared B, once for each layer
+    for module_path, (A, B) in static.items():
+        tensors[f"{ROOT}{module_path}.lora_A.weight"] = A.detach().cpu().contiguous()
+        # Shared B, once for each layer
+        tensors[f"{ROOT}{module_path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()
     save_file(tensors, folder / "adapter_model.safetensors")
     LoraConfig(
         r=config.up_rank,

@@ -85,16 +85,20 @@ class TalkLoraLayer(BaseTunerLayer):
 
     def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         self.base_layer = base_layer
-        base = self.get_base_layer()
-        self.quantization_backend = resolve_quantization_backend(base, get_apply_tensor_subclass=_never_requantised)
-        if self.quantization_backend is None and not isinstance(base, (nn.Linear, Conv1D)):
-            raise ValueError(f"{type(base).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only")
-        self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base))
-        self.fan_in_fan_out = isinstance(base, Conv1D)
+        base_module = self.get_base_layer()
+        self.quantization_backend = resolve_quantization_backend(
+            base_module, get_apply_tensor_subclass=_never_requantised
+        )
+        if self.quantization_backend is None and not isinstance(base_module, (nn.Linear, Conv1D)):
+            raise ValueError(
+                f"{type(base_module).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only"
+            )
+        self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base_module))
+        self.fan_in_fan_out = isinstance(base_module, Conv1D)
         self.settings: dict[str, TalkLoraConfig] = {}
         self.kept_folds: dict[str, KeptFold] = {}
-        for name in self.adapter_layer_names:
-            setattr(self, name, nn.ModuleDict())
+        for attribute in self.adapter_layer_names:
+            setattr(self, attribute, nn.ModuleDict())
         # Modules of the tuner, shared across layers. Not registered here, or every layer would save a copy; a
         # ModuleDict nevertheless, because PEFT finds it by name and switches, counts and deletes as it does the others.
         self.__dict__["shared_B"] = self._modules.pop("shared_B")
@@ -139,7 +143,7 @@ class TalkLoraLayer(BaseTunerLayer):
     def _modules_before_B(self, adapter_name: str) -> list[nn.Linear | Weight]:
         parts: list[Parts[nn.Linear] | Parts[Weight]]
         parts = [self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router]
-        return [part[adapter_name] for part in parts if adapter_name in part]
+        return [modules[adapter_name] for modules in parts if adapter_name in modules]
 
     def up(self, adapter_name: str) -> nn.Linear:
         """Returns all experts' B_i side by side, (k, n m)."""
@@ -148,7 +152,10 @@ class TalkLoraLayer(BaseTunerLayer):
     def weights(self, adapter_name: str) -> dict[str, Tensor | None]:
         """Returns E (n, m, m), W (the router) and C (n, n), None for what the adapter lacks."""
         parts = {"E": self.talklora_E, "W": self.talklora_router, "C": self.talklora_C}
-        return {key: weight_of(part[adapter_name]) if adapter_name in part else None for key, part in parts.items()}
+        return {
+            symbol: weight_of(modules[adapter_name]) if adapter_name in modules else None
+            for symbol, modules in parts.items()
+        }
 
     # ---- what an adapter adds
 
@@ -157,15 +164,16 @@ class TalkLoraLayer(BaseTunerLayer):
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
         if self._may_fold(config, A.weight):
-            z = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
-            v = self._apply_gates(z, adapter_name)
+            features_and_logits = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
+            gated = self._apply_gates(features_and_logits, adapter_name)
         else:
             if self.training and config.dropout:
                 x = nn.functional.dropout(x, config.dropout)
             h = A(x)  # (..., r)   all experts' A in one GEMM
-            v = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
-        # An offloaded B has no device of its own between calls: accelerate brings it to v.
-        y = up(v if up.weight.is_meta else v.to(up.weight.device))  # (..., k)   gate before B: exact, by linearity
+            gated = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
+        # An offloaded B has no device of its own between calls: accelerate brings it to `gated`.
+        # (..., k)   gate before B: exact, by linearity
+        y = up(gated if up.weight.is_meta else gated.to(up.weight.device))
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
     def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
@@ -174,16 +182,17 @@ class TalkLoraLayer(BaseTunerLayer):
         wide_dtype = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
             h = h.to(wide_dtype)
-            z = h @ self._latent_map(adapter_name, h).T
+            features_and_logits = h @ self._latent_map(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
-                z = torch.cat([z, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
-            return self._apply_gates(z, adapter_name)
+                features_and_logits = torch.cat([features_and_logits, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
+            return self._apply_gates(features_and_logits, adapter_name)
 
     def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
         """Returns the map from latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
         small_weights = {
-            key: None if weight is None else weight.to(like.dtype) for key, weight in self.weights(adapter_name).items()
+            symbol: None if weight is None else weight.to(like.dtype)
+            for symbol, weight in self.weights(adapter_name).items()
         }
         # The scale sits in this small map: per token it would be one more tensor to keep.
         return latent_map(config, **small_weights, like=like, scale=config.feature_scale)
@@ -195,15 +204,15 @@ class TalkLoraLayer(BaseTunerLayer):
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
     def _apply_gates(self, z: Tensor, adapter_name: str) -> Tensor:
-        """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
+        """Turns [features; logits] (..., n m + n) into features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
             return z  # the constant gate is part of the scale
         n = config.num_experts
-        u, logits = z.split((z.shape[-1] - n, n), dim=-1)
+        features, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
         gate = self._token_gates(logits, C, config)  # (..., n)
-        weighted: Tensor = u.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
+        weighted: Tensor = features.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
         return weighted.flatten(-2)
 
     def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
@@ -231,7 +240,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
 
     def folded_rows(self, adapter_name: str) -> Tensor:
-        """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
+        """Returns [s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
 
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
@@ -256,7 +265,7 @@ class TalkLoraLayer(BaseTunerLayer):
         return adapter_name in self.settings and self.settings[adapter_name].constant_gate is not None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """s sum_i g_i B_i E_i A_i in the shape of the base weight, where the gate is constant; else ValueError."""
+        """Returns s sum_i g_i B_i E_i A_i in the shape of the base weight. ValueError if the gate is not constant."""
         if not self.supports_lora_conversion(adapter_name):
             raise ValueError(
                 f"adapter {adapter_name!r} cannot be merged: its gates depend on the input. llmkit.talklora.export has "
@@ -276,24 +285,32 @@ class TalkLoraLayer(BaseTunerLayer):
         if self.quantization_backend is not None:
             raise ValueError("TalkLoRA is not merged into a quantised weight: load the base in float16 or bfloat16")
         weight = self._base_weight.data
-        for name in adapter_names:
-            weight = weight + self.get_delta_weight(name).to(weight.device, weight.dtype)
+        for adapter_name in adapter_names:
+            weight = weight + self.get_delta_weight(adapter_name).to(weight.device, weight.dtype)
             if check_finite and not torch.isfinite(weight).all():
-                raise ValueError(f"NaNs detected in the merged weights. The adapter {name} seems to be broken")
+                raise ValueError(f"NaNs detected in the merged weights. The adapter {adapter_name} seems to be broken")
         return weight
 
     def check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         """Raises what `merge` would raise, so that a model is merged as a whole or not at all."""
         requested = self.active_adapters if adapter_names is None else adapter_names
-        unmerged_names = [name for name in requested if name in self.settings and name not in self.merged_adapters]
+        unmerged_names = [
+            adapter_name
+            for adapter_name in requested
+            if adapter_name in self.settings and adapter_name not in self.merged_adapters
+        ]
         # Only the search for NaNs needs all of the weights.
-        refused = [name for name in unmerged_names if not self.supports_lora_conversion(name)]
+        refused = [adapter_name for adapter_name in unmerged_names if not self.supports_lora_conversion(adapter_name)]
         if refused or (unmerged_names and (safe_merge or self.quantization_backend is not None)):
             self._merged_weight(refused or unmerged_names, check_finite=True)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Adds adapters with constant gates (one expert, or no router) to the base weight; refuses others."""
-        merged_names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
+        merged_names = [
+            adapter_name
+            for adapter_name in check_adapters_to_merge(self, adapter_names)
+            if adapter_name in self.settings
+        ]
         if merged_names:
             self._base_weight.data = self._merged_weight(merged_names, safe_merge)
             self.merged_adapters.extend(merged_names)
@@ -326,25 +343,25 @@ class Linear(nn.Module, TalkLoraLayer):
             )
         if self.disable_adapters and self.merged:
             self.unmerge()
-        result: Tensor = self.base_layer(x, *args, **kwargs)
+        output: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
-            return result
+            return output
         if self.quantization_backend is not None:
-            result = self.quantization_backend.maybe_clone_base_result(result)
+            output = self.quantization_backend.maybe_clone_base_result(output)
         if adapter_names is not None:
-            return self._add_by_row(result, x, adapter_names)
-        for name in self.active_adapters:
-            if name in self.settings:
-                result = result + self.delta(x, name).to(result.device, result.dtype)
-        return result
+            return self._add_by_row(output, x, adapter_names)
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.settings:
+                output = output + self.delta(x, adapter_name).to(output.device, output.dtype)
+        return output
 
     def _add_by_row(self, result: Tensor, x: Tensor, adapter_names: list[str]) -> Tensor:
         result = result.clone()
-        for name in set(adapter_names) & set(self.settings):
+        for adapter_name in set(adapter_names) & set(self.settings):
             rows = torch.tensor(
-                [row for row, row_adapter in enumerate(adapter_names) if row_adapter == name], device=x.device
+                [row for row, row_adapter in enumerate(adapter_names) if row_adapter == adapter_name], device=x.device
             )
-            result[rows] += self.delta(x[rows], name).to(result.device, result.dtype)
+            result[rows] += self.delta(x[rows], adapter_name).to(result.device, result.dtype)
         return result
 
     def train(self, mode: bool = True) -> Linear:
@@ -376,6 +393,6 @@ def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
 
 
 def _never_requantised() -> None:
-    """Returns what PEFT asks for beside a torchao weight, to merge into it. This layer merges into no quantised
+    """Refuses to give what PEFT asks for beside a torchao weight, because this layer merges into no quantised
     weight."""
     raise NotImplementedError

@@ -53,12 +53,12 @@ class TalkLoraModel(BaseTuner):
         # PEFT restores the flags of older adapters after an injection, but only of those inside `model`.
         earlier_flags = [
             (parameter, parameter.requires_grad)
-            for name, parameter in self._shared_parameters()
-            if name != adapter_name
+            for other_name, parameter in self._shared_parameters()
+            if other_name != adapter_name
         ]
         super().inject_adapter(model, adapter_name, *args, **kwargs)
-        for parameter, flag in earlier_flags:
-            parameter.requires_grad_(flag)
+        for parameter, requires_grad in earlier_flags:
+            parameter.requires_grad_(requires_grad)
         if self._config(adapter_name).balance_coef:
             self.watch_passes()
 
@@ -87,21 +87,23 @@ class TalkLoraModel(BaseTuner):
     def _layers(self, adapter_name: str) -> dict[str, TalkLoraLayer]:
         """Lists every layer with this adapter, by its path in the base model."""
         return {
-            path.replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", ""): module
-            for path, module in self.model.named_modules()
+            module_path.replace("_fsdp_wrapped_module.", "").replace("_orig_mod.", ""): module
+            for module_path, module in self.model.named_modules()
             if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
         }
 
     # ---- names of adapters: where PEFT saves one, it leaves out every weight whose path has another's name as a word
 
     def _warn_of_names(self) -> None:
-        paths = [path.split(".") for path, _ in self.model.named_modules()]
+        split_paths = [module_path.split(".") for module_path, _ in self.model.named_modules()]
         # Whatever is below these is named after adapters.
         adapter_words = (
             "modules_to_save",
             *TalkLoraLayer.adapter_layer_names,
         )
-        module_words = {word for path in paths if not set(path) & set(adapter_words) for word in path}
+        module_words = {
+            word for module_path in split_paths if not set(module_path) & set(adapter_words) for word in module_path
+        }
         module_words |= set(adapter_words)
         if len(self.peft_config) > 1 and (clashing_names := sorted(module_words & set(self.peft_config))):
             warnings.warn(
@@ -121,10 +123,10 @@ class TalkLoraModel(BaseTuner):
     ) -> dict[str, Tensor]:
         module_words = {
             word
-            for path, module in model.named_modules()
+            for module_path, module in model.named_modules()
             if isinstance(module, AuxiliaryTrainingWrapper)
             or (isinstance(module, TalkLoraLayer) and adapter_name in module.settings)
-            for word in (*path.split("."), *TalkLoraLayer.adapter_layer_names)
+            for word in (*module_path.split("."), *TalkLoraLayer.adapter_layer_names)
         }
         if clashing_names := sorted(module_words & set(unwanted_adapter_names)):
             raise ValueError(
@@ -133,7 +135,7 @@ class TalkLoraModel(BaseTuner):
             )
         saved_tensors = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
         keys_in_file = _places_of_shared(model, adapter_name)
-        return {keys_in_file.get(key, key): tensor for key, tensor in saved_tensors.items()}
+        return {keys_in_file.get(tensor_key, tensor_key): tensor for tensor_key, tensor in saved_tensors.items()}
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
@@ -142,7 +144,11 @@ class TalkLoraModel(BaseTuner):
         settings = cast("TalkLoraConfig", config)
         if not settings.has_router:  # files of before held a router and C that one expert never used
             unused_suffixes = (".talklora_router.weight", ".talklora_C.weight")
-            state_dict = {key: tensor for key, tensor in state_dict.items() if not key.endswith(unused_suffixes)}
+            state_dict = {
+                tensor_key: tensor
+                for tensor_key, tensor in state_dict.items()
+                if not tensor_key.endswith(unused_suffixes)
+            }
         if settings.share_B:
             state_dict = _shared_to_model(model, adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
@@ -169,7 +175,7 @@ class TalkLoraModel(BaseTuner):
 
         Summed over layers, `balance_coef` n sum_i f_i P_i, of means over the pass's tokens. So under gradient
         accumulation it is divided by the number of passes, as a mean loss is. Zero without `balance_coef` and in
-        evaluation mode. RuntimeError where reentrant checkpointing lost its gradient.
+        evaluation mode. RuntimeError if reentrant checkpointing lost its gradient.
         """
         losses = self.current.end()
         if not losses:
@@ -184,15 +190,15 @@ class TalkLoraModel(BaseTuner):
     def _shared(self, config: TalkLoraConfig, adapter_name: str, path: str, layer: TalkLoraLayer) -> nn.Linear:
         if adapter_name not in self.talklora_B:
             self.talklora_B[adapter_name] = nn.ModuleDict()
-        groups, group = self.talklora_B[adapter_name], share_group(path, layer.in_features, layer.out_features)
-        if group not in groups:
-            groups[group] = up_projection(config, layer.out_features)
-        return groups[group]
+        groups, group_name = self.talklora_B[adapter_name], share_group(path, layer.in_features, layer.out_features)
+        if group_name not in groups:
+            groups[group_name] = up_projection(config, layer.out_features)
+        return groups[group_name]
 
     def _shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for name, groups in self.talklora_B.items():
+        for adapter_name, groups in self.talklora_B.items():
             for module in groups.values():
-                yield name, cast("nn.Parameter", module.weight)
+                yield adapter_name, cast("nn.Parameter", module.weight)
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         self._keep_in_memory(adapter_name)  # here, because it is what PEFT calls last when it loads an adapter
@@ -204,7 +210,7 @@ class TalkLoraModel(BaseTuner):
             buffer for layer in self._layers(adapter_name).values() for buffer in layer.talklora_C.buffers()
         ]
         for tensor in (
-            *(parameter for name, parameter in self._shared_parameters() if name == adapter_name),
+            *(parameter for owner_name, parameter in self._shared_parameters() if owner_name == adapter_name),
             *frozen_buffers,
         ):
             if tensor.dtype in (torch.float16, torch.bfloat16):
@@ -243,9 +249,11 @@ class TalkLoraModel(BaseTuner):
         if merge:
             self._check_merge(adapter_names, safe_merge)
         # PEFT returns the base model here and types it as None.
-        base: nn.Module = cast(Any, super())._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
-        unwatch(base)
-        return base
+        base_model: nn.Module = cast(Any, super())._unload_and_optionally_merge(
+            merge, progressbar, safe_merge, adapter_names
+        )
+        unwatch(base_model)
+        return base_model
 
     def _check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for layer in self.model.modules():
@@ -254,8 +262,9 @@ class TalkLoraModel(BaseTuner):
                     layer.check_merge(adapter_names, safe_merge)
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        names = [adapter_name] if adapter_name in self.peft_config else self.active_adapters  # PEFT passes no name on
-        return all(self._config(name).constant_gate is not None for name in names)
+        # PEFT passes no name on
+        checked_names = [adapter_name] if adapter_name in self.peft_config else self.active_adapters
+        return all(self._config(checked_name).constant_gate is not None for checked_name in checked_names)
 
     # ---- several adapters in one batch
 
@@ -291,13 +300,13 @@ class TalkLoraModel(BaseTuner):
 def _pass_names(
     names: list[str], beams: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    rows = args[0].shape[0]
-    if rows == len(names) * beams:  # beam search repeats each row
+    row_count = args[0].shape[0]
+    if row_count == len(names) * beams:  # beam search repeats each row
         names = [name for name in names for _ in range(beams)]
-    if rows != len(names):
+    if row_count != len(names):
         raise ValueError(
             "Length of `adapter_names` should be the same as the number of inputs, but got "
-            f"{len(names)} and {rows} respectively."
+            f"{len(names)} and {row_count} respectively."
         )
     return args, {**kwargs, "adapter_names": names}
 
@@ -307,9 +316,9 @@ def _pass_names(
 
 def _tuner_of(model: nn.Module) -> tuple[str, TalkLoraModel | None]:
     """Finds the tuner inside a model, and its path with a dot. None if adapters were injected without one."""
-    for path, module in model.named_modules():
+    for module_path, module in model.named_modules():
         if isinstance(module, TalkLoraModel):
-            return f"{path}." if path else "", module
+            return f"{module_path}." if module_path else "", module
     return "", None
 
 
@@ -318,12 +327,12 @@ def _places_of_shared(model: nn.Module, adapter_name: str) -> dict[str, str]:
     tuner_path, tuner = _tuner_of(model)
     if tuner is None or adapter_name not in tuner.talklora_B:
         return {}
-    group_of_module = {id(module): group for group, module in tuner.talklora_B[adapter_name].items()}
+    group_of_module = {id(module): group_name for group_name, module in tuner.talklora_B[adapter_name].items()}
     keys_in_file: dict[str, str] = {}
-    for path, layer in tuner._layers(adapter_name).items():
-        group = group_of_module[id(layer.up(adapter_name))]
-        key = f"{tuner_path}talklora_B.{adapter_name}.{group}.weight"
-        keys_in_file.setdefault(key, f"{tuner_path}model.{path}.talklora_B.{adapter_name}.weight")
+    for module_path, layer in tuner._layers(adapter_name).items():
+        group_name = group_of_module[id(layer.up(adapter_name))]
+        model_key = f"{tuner_path}talklora_B.{adapter_name}.{group_name}.weight"
+        keys_in_file.setdefault(model_key, f"{tuner_path}model.{module_path}.talklora_B.{adapter_name}.weight")
     return keys_in_file
 
 
@@ -333,28 +342,36 @@ def _shared_to_model(model: nn.Module, adapter_name: str, state_dict: Mapping[st
     if tuner is None or adapter_name not in tuner.talklora_B:
         return dict(state_dict)
     layers, groups = tuner._layers(adapter_name), tuner.talklora_B[adapter_name]
-    group_of_module = {id(module): group for group, module in groups.items()}
-    renamed = {key: tensor for key, tensor in state_dict.items() if not (key.endswith(B_SUFFIX) or is_old(key))}
-    for key in state_dict.keys() - renamed.keys():
-        path = key.removeprefix(ROOT).removesuffix(B_SUFFIX)
-        if path in layers:
-            group = group_of_module[id(layers[path].up(adapter_name))]
-        elif (A := state_dict.get(f"{ROOT}{path}.talklora_A.weight")) is not None:  # that layer is not in this model
-            group = share_group(path, A.shape[1], state_dict[key].shape[0])
+    group_of_module = {id(module): group_name for group_name, module in groups.items()}
+    renamed = {
+        file_key: tensor
+        for file_key, tensor in state_dict.items()
+        if not (file_key.endswith(B_SUFFIX) or is_old(file_key))
+    }
+    for file_key in state_dict.keys() - renamed.keys():
+        module_path = file_key.removeprefix(ROOT).removesuffix(B_SUFFIX)
+        if module_path in layers:
+            group_name = group_of_module[id(layers[module_path].up(adapter_name))]
+        elif (
+            A := state_dict.get(f"{ROOT}{module_path}.talklora_A.weight")
+        ) is not None:  # that layer is not in this model
+            group_name = share_group(module_path, A.shape[1], state_dict[file_key].shape[0])
         else:
             continue
-        renamed[f"{tuner_path}talklora_B.{adapter_name}.{group}.weight" if group in groups else key] = state_dict[key]
-    for path, layer in layers.items():
+        renamed[f"{tuner_path}talklora_B.{adapter_name}.{group_name}.weight" if group_name in groups else file_key] = (
+            state_dict[file_key]
+        )
+    for module_path, layer in layers.items():
         model_key = f"{tuner_path}talklora_B.{adapter_name}.{group_of_module[id(layer.up(adapter_name))]}.weight"
         if model_key not in renamed and (
-            old_file_key := old_key(state_dict, path, layer.in_features, layer.out_features)
+            old_file_key := old_key(state_dict, module_path, layer.in_features, layer.out_features)
         ):
             # A copy, because in an old file one B may belong to two groups of today.
             renamed[model_key] = state_dict[old_file_key].clone()
     loaded_tensors = tuner._loaded_B[adapter_name] = {}
-    for group, module in groups.items():
-        if (tensor := renamed.get(f"{tuner_path}talklora_B.{adapter_name}.{group}.weight")) is not None:
-            loaded_tensors[group] = tensor
+    for group_name, module in groups.items():
+        if (tensor := renamed.get(f"{tuner_path}talklora_B.{adapter_name}.{group_name}.weight")) is not None:
+            loaded_tensors[group_name] = tensor
             if module.weight.is_meta:  # as the weights of a base on the disk are, beside which PEFT would copy nothing
                 module.weight = nn.Parameter(torch.empty_like(tensor), requires_grad=module.weight.requires_grad)
     return renamed

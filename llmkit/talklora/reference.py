@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def per_expert(x: Tensor, A: Tensor, E: Tensor, C: Tensor, W: Tensor, B: Tensor, scale: float) -> Tensor:
-    """s sum_i g_i B_i E_i A_i x (arXiv 2604.06291, eq. 4 to 7): (..., d) -> (..., k).
+    """Computes s sum_i g_i B_i E_i A_i x (arXiv 2604.06291, eq. 4 to 7): (..., d) -> (..., k).
 
     A (r, d), E (n, m, m), C (n, n), W (n, r), B (k, r). Builds n expert outputs of width k, as the equations say.
     """

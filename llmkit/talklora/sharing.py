@@ -49,26 +49,26 @@ def share_group(path: str, in_features: int, out_features: int) -> str:
     >>> share_group("model.layers.3.self_attn.q_proj", 576, 576)
     'model-layers-self_attn-q_proj_576x576'
     """
-    name = projection_type(path).replace("~", "~0").replace("-", "~1").replace(".", "-")
-    return f"{name}_{in_features}x{out_features}"
+    escaped_type = projection_type(path).replace("~", "~0").replace("-", "~1").replace(".", "-")
+    return f"{escaped_type}_{in_features}x{out_features}"
 
 
 def find_shared(state_dict: Mapping[str, Tensor], path: str, in_features: int) -> Tensor:
     """Finds the shared B of a module, by its path in the base model, in the tensors of an adapter's file."""
     own_type = projection_type(path)
     matching_keys = [
-        key
-        for key in state_dict
-        if key.endswith(B_SUFFIX)
-        and projection_type(layer_path := key.removeprefix(ROOT).removesuffix(B_SUFFIX)) == own_type
+        tensor_key
+        for tensor_key in state_dict
+        if tensor_key.endswith(B_SUFFIX)
+        and projection_type(layer_path := tensor_key.removeprefix(ROOT).removesuffix(B_SUFFIX)) == own_type
         and state_dict[f"{ROOT}{layer_path}.talklora_A.weight"].shape[1] == in_features
     ]
     if not matching_keys:
         old_stem = _old_group(path, in_features, 0)[:-1]  # up to "<d>x"
         matching_keys = [
-            key
-            for key in state_dict
-            if (old_match := _OLD_KEY.search(key)) and re.fullmatch(re.escape(old_stem) + r"\d+", old_match[1])
+            tensor_key
+            for tensor_key in state_dict
+            if (old_match := _OLD_KEY.search(tensor_key)) and re.fullmatch(re.escape(old_stem) + r"\d+", old_match[1])
         ]
     if len(matching_keys) != 1:
         raise ValueError(
@@ -95,15 +95,21 @@ def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int)
     """Finds the key among `keys` that holds B of the module at `path`. None for a file in the current format.
 
     `key_mapping` renames layers and not these keys. Then it is the one of the same sizes whose last words are the same
-    for longest. ValueError where several are.
+    for longest. ValueError if several are.
     """
     wanted_group = _old_group(path, in_features, out_features)
-    group_of_key = {key: match[1] for key in keys if (match := _OLD_KEY.search(key))}
+    group_of_key = {tensor_key: match[1] for tensor_key in keys if (match := _OLD_KEY.search(tensor_key))}
     if wanted_group in group_of_key.values() or not group_of_key:
-        return next((key for key, name in group_of_key.items() if name == wanted_group), None)
-    words_in_common = {key: _words_in_common(name, wanted_group) for key, name in group_of_key.items()}
+        return next((tensor_key for tensor_key, group_name in group_of_key.items() if group_name == wanted_group), None)
+    words_in_common = {
+        tensor_key: _words_in_common(group_name, wanted_group) for tensor_key, group_name in group_of_key.items()
+    }
     least_words = len(_old_group(path.split(".")[-1], in_features, out_features).split("_"))
-    best_keys = [key for key, words in words_in_common.items() if words == max(words_in_common.values()) >= least_words]
+    best_keys = [
+        tensor_key
+        for tensor_key, words in words_in_common.items()
+        if words == max(words_in_common.values()) >= least_words
+    ]
     if len(best_keys) != 1:
         raise ValueError(
             f"the file does not say which B belongs to {path}: load it into the model that it was saved from, save it "
@@ -113,6 +119,6 @@ def old_key(keys: Iterable[str], path: str, in_features: int, out_features: int)
 
 
 def _words_in_common(one: str, other: str) -> int:
-    """Returns how many words two groups have in common, from their ends."""
+    """Counts the words that two groups have in common, from their ends."""
     pairs = zip(reversed(one.split("_")), reversed(other.split("_")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

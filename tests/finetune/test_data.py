@@ -255,7 +255,7 @@ def test_long_rows_are_refused_dropped_or_cut(make):
 
 
 def test_too_few_rows_for_a_batch_and_settings_that_clash_are_refused(make):
-    with pytest.raises(DataError, match="do not fill one batch of 500"):
+    with pytest.raises(DataError, match="is less than one batch of 500"):
         data_of(make(**{"finetune.optim.batch_size": 500, "finetune.optim.max_steps": None}).recipe)
     with pytest.raises(UsageError, match="compares two views"):
         data_of(make(**{"finetune.robust.objective": "consistency", "finetune.data.packing": True}).recipe)

@@ -60,7 +60,7 @@ class TestSpecs:
             ("mix(ec:1e308,sc:1e308)", "finite"),
             ("mix(ec:1e308,sc:1)", "a millionth"),
             ("nlpaug:Keybord", "unknown nlpaug augmenter"),
-            ("nlpaug:RandomChar(action=dance)", "cannot be made"),
+            ("nlpaug:RandomChar(action=dance)", "cannot be created"),
             ("llm:xx", "unknown kind of noise"),
             ("adversarial(k=x)", "whole number"),
             ("llm:ec+uic", "cannot be"),
