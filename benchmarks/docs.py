@@ -10,8 +10,8 @@ for anything, also for whole lines. A comment on the line above the block says h
     <!-- llmkit: labels -->           run; only the first word of each line is compared, as the rest is the machine's
     <!-- llmkit: with NAME -->        run, with the files of `FILES["PAGE NAME"]` instead of the page's
 
-The flags of every command, of blocks without `$` and of those that are not run too, are checked against the command
-line itself: each command and flag exists, and each key of `--set`.
+The flags of every command, of blocks without `$`, of those that are not run and of commands within the text too, are
+checked against the command line itself: each command and flag exists, and each key of `--set`.
 """
 
 from __future__ import annotations
@@ -147,6 +147,12 @@ def blocks(page: Path) -> Iterator[Block]:
         block = Block(page.relative_to(ROOT).as_posix(), line, match["note"] or "", match["body"])
         if match["language"] in ("", "sh", "console") and block.commands():
             yield block
+
+
+def mentions(page: Path) -> list[str]:
+    """Returns the commands that a page mentions in its text, outside of blocks."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [" ".join(command.split()) for command in re.findall(r"`((?:[A-Z_]+=\S+ )?llmkit [a-z-][^`]*)`", text)]
 
 
 def run(block: Block) -> str:

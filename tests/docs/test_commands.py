@@ -21,6 +21,14 @@ def test_every_command_flag_and_key_exists():
     assert wrong == {}
 
 
+def test_every_command_within_the_text_exists():
+    """A command may be named without what it needs: `llmkit serve`."""
+    calls = [(page.name, words) for page in docs.PAGES for line in docs.mentions(page) for words in docs.words_of(line)]
+    wrong = [(page, words, fault) for page, words in calls for fault in docs.faults(words)]
+    assert len(calls) > 100
+    assert [fault for fault in wrong if not fault[2].startswith("Missing ")] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_a_session_shows_what_its_commands_print(name):
