@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +80,7 @@ def show(
     print(f"{'files':<10}{', '.join(chosen.files)}")
     if metrics:
         print()
-        _print_metrics(metrics, chosen.folder)
+        _print_metrics(chosen, metrics)
 
 
 @app.command()
@@ -130,31 +131,34 @@ def compare(
     terminal.console(140).print(terminal.comparison(view))
 
 
-def _print_metrics(metrics: dict[str, Any], folder: Path) -> None:
+def _print_metrics(run: Run, metrics: Mapping[str, Any]) -> None:
     """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
-    _print_measured(_measured(folder))
+    _print_measured(_measured(run, metrics))
 
 
 def _markdown(run: Run) -> str:
     from llmkit.report import markdown, view
     from llmkit.report.facts import facts
 
-    if "arms" not in (run.metrics or {}):
+    metrics = run.metrics or {}
+    if "arms" not in metrics:
         raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
-    return markdown.document(view.of_run(_measured(run.folder), facts(run.folder)))
+    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder)))
 
 
-def _measured(folder: Path) -> Metrics:
+def _measured(run: Run, metrics: Mapping[str, Any]) -> Metrics:
+    """Returns measurements with their types. DataError where they are not those of this version."""
     from llmkit.measure.results import Metrics
+    from llmkit.runs.names import METRICS
 
     try:
-        return Metrics.read(folder / "metrics.json")
+        return Metrics.read(metrics)
     except DataError:
-        problem = f"{folder / 'metrics.json'}: was written by another version of llmkit"
+        problem = f"{run.folder / METRICS}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
 
 
