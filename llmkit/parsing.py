@@ -1,19 +1,25 @@
-"""One reader of JSON text, whoever wrote it."""
+"""The only reader of JSON text."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""A JSON object as it is read or written, at an edge of the program where values have no type of their own."""
+
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns the value that JSON text stands for. JSONDecodeError (a ValueError) for any other text.
+    """Returns the value of JSON text. JSONDecodeError (a ValueError) for any other text.
 
     Python's reader raises RecursionError for text that is nested too deeply, which callers would have to think of.
 
     >>> parse_json('{"a": [1, null]}')
     {'a': [1, None]}
     >>> parse_json("[" * 200_000)
+    Traceback (most recent call last):
+    json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
+    >>> parse_json(b"[" * 200_000)
     Traceback (most recent call last):
     json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
     """

@@ -144,9 +144,9 @@ def _value(name: str, value: Any) -> Any:
     if name in ("arms", "eval_arms"):
         return split_list(value)
     if name in ("conditions", "op"):
-        from llmkit.perturb.spec import names
+        from llmkit.perturb.spec import spec_names
 
-        return names(value)
+        return spec_names(value)
     if name == "rate":
         rates = [_number(part) for part in split_list(value)]
         return rates[0] if len(rates) == 1 else rates

@@ -15,7 +15,7 @@ from llmkit.errors import UsageError
 from llmkit.recipe.schema import meaning
 
 if TYPE_CHECKING:
-    from llmkit.perturb.stream import Job, Stats
+    from llmkit.perturb.stream import ConditionStats, RowPerturber
     from llmkit.recipe import Recipe
     from llmkit.runs import Runner
 
@@ -94,8 +94,8 @@ def perturb(
     and `perturbation`, which says what was done.
     """
     from llmkit.perturb import variants
-    from llmkit.perturb.rows import Fields, Rows
-    from llmkit.perturb.stream import Job
+    from llmkit.perturb.input_rows import InputRows, RowFields
+    from llmkit.perturb.stream import RowPerturber
 
     if list_:
         return _list(json_)
@@ -130,15 +130,15 @@ def perturb(
             "release": (*recipe.perturb.release, *(release or ())),
         }
     )
-    fields = Fields(field, id_)
+    fields = RowFields(field, id_)
     if from_recipe:
         data = recipe.data
         source = data.path or f"task:{data.task}"
         if data.path:
-            fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
-    rows = Rows(source, fields, recipe.data, recipe.seed)
+            fields = RowFields(data.question, data.id or id_, data.options or fields.options, data.answer)
+    rows = InputRows(source, fields, recipe.data, recipe.seed)
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
-    job = Job(made, fields, copies, recipe.data.skip_bad_lines)
+    job = RowPerturber(made, fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
         raise UsageError("no operator is given", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():
@@ -176,7 +176,7 @@ def _list(json_: bool) -> None:
     return common.print_table(["operator", "level", "rate", "paper", "example", "source"], rows)
 
 
-def _preview(job: Job, rows: Any, count: int) -> None:
+def _preview(job: RowPerturber, rows: Any, count: int) -> None:
     import itertools
     import os
 
@@ -195,7 +195,7 @@ def _preview(job: Job, rows: Any, count: int) -> None:
 
 
 def _write(
-    job: Job,
+    job: RowPerturber,
     rows: Any,
     runner: Runner | None,
     workers: int,
@@ -205,11 +205,11 @@ def _write(
     stats: bool,
     json_: bool,
 ) -> None:
-    from llmkit.perturb.progress import RowProgress
+    from llmkit.perturb.row_progress import RowProgress
     from llmkit.perturb.show import Page
-    from llmkit.perturb.stream import Stats, open_output, resume, run, run_asking
+    from llmkit.perturb.stream import ConditionStats, open_output, perturb_rows, perturb_rows_asking, resume
 
-    done, totals = 0, {condition: Stats() for condition in job.perturbers}
+    done, totals = 0, {condition: ConditionStats() for condition in job.perturbers}
     reading = iter(rows) if resuming or runner else rows.unread()
     sink = open_output(out, resuming)
     if resuming:
@@ -218,7 +218,7 @@ def _write(
     try:
         with RowProgress("perturb", rows, quiet=common.settings.quiet) as progress:
             progress.advance(done)
-            chunks = run_asking(job, reading, runner) if runner else run(job, reading, workers)
+            chunks = perturb_rows_asking(job, reading, runner) if runner else perturb_rows(job, reading, workers)
             for made in chunks:
                 sink.write(made.lines)
                 sink.flush()
@@ -240,7 +240,7 @@ def _write(
     _report(totals, rows.skipped, done, stats, json_)
 
 
-def _table(totals: dict[str, Stats]) -> tuple[list[str], list[list[Any]]]:
+def _table(totals: dict[str, ConditionStats]) -> tuple[list[str], list[list[Any]]]:
     rows = []
     for condition, made in totals.items():
         facts = made.as_dict()
@@ -255,7 +255,7 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
+def _report(totals: dict[str, ConditionStats], skipped: int, done: int, stats: bool, json_: bool) -> None:
     """Prints what a person should know at the end, on stderr, because stdout carries the rows."""
     from llmkit.terminal import json_text
 

@@ -130,7 +130,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     from llmkit.engines import engine_class
     from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
-    from llmkit.perturb.spec import names
+    from llmkit.perturb.spec import spec_names
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
     from llmkit.recipe.schema import ModelSection
@@ -152,7 +152,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     attempt("engine.kind", engine_class, ModelSection(), recipe.engine)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, given in enumerate(recipe.perturb.conditions):
-        for spec in names(given) or [given]:
+        for spec in spec_names(given) or [given]:
             attempt(f"perturb.conditions.{i}", Perturber, spec)
     for rate in recipe.perturb.rate if isinstance(recipe.perturb.rate, tuple) else (recipe.perturb.rate,):
         attempt("perturb.rate", Perturber, "ec", rate)

@@ -14,7 +14,7 @@ from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import ROLES, model_of
 from llmkit.measure.statistics import minimum_detectable_effect, worth
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.rop.search import expected
 from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
@@ -115,7 +115,7 @@ def _arm(name: str, jobs: list[Job], styles: Styles) -> ArmEstimate:
 
 
 def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[float, float, float]:
-    """Calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
+    """Returns calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
     calls = chars = longest = 0
     for request in requests:
         calls += 1
@@ -125,7 +125,7 @@ def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[f
 
 
 def _asked(steps: Steps, said: str) -> list[Request]:
-    """Every request that is made where each reply says this."""
+    """Returns every request that is made where each reply says this."""
     asked: list[Request] = []
 
     def reply(request: Request) -> Reply:
@@ -138,9 +138,9 @@ def _asked(steps: Steps, said: str) -> list[Request]:
 
 
 def _search(plan: Plan, styles: Styles) -> SearchEstimate:
-    """At most: two searches with their proposals, and the pools corrected in between."""
+    """Estimates at most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
-    kinds = names(recipe.perturb.conditions)
+    kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
     for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):

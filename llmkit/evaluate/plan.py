@@ -16,7 +16,7 @@ from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
-from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
+from llmkit.rop import Arm, Instructions, default_instructions, read_instructions, read_origin
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant
@@ -51,7 +51,7 @@ class Plan:
     """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
-        """What a user should know before anything is asked."""
+        """Returns what a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
         lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
@@ -82,7 +82,7 @@ class Plan:
         return told + changed.warnings(self._ready())
 
     def _ready(self) -> dict[str, Copies]:
-        """The copies of the conditions whose noise needs no model."""
+        """Returns the copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
@@ -101,11 +101,11 @@ class Plan:
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:
-        """With the noise that a model writes."""
+        """Returns the plan with the noise that a model writes."""
         return replace(self, variants=pools.test_variants(self.questions, self.recipe, ask), ask=ask)
 
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
-        """Every answer wanted, under the instructions that were found."""
+        """Returns every answer wanted, under the instructions that were found."""
         shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
@@ -122,7 +122,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
     file = recipe.rop.instructions
-    given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
+    given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions

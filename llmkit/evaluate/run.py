@@ -108,7 +108,7 @@ def run(
 
 
 def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
-    """The outcomes of a journal by key, without failed ones, which are asked again."""
+    """Returns the outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
 
@@ -146,7 +146,7 @@ def _answer(
 def open_folder(
     loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
 ) -> RunFolder:
-    """The run's folder, named after the task and everything that can change its answers.
+    """Opens the run's folder, named after the task and everything that can change its answers.
 
     `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
     what `engine.dtype: auto` came to on this machine.

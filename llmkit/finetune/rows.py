@@ -86,7 +86,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Traini
     section = recipe.data.model_copy(
         update={"task": task, "path": None, "limit": None, "split": split, "levels": levels}
     )
-    rows = []
+    rows: list[TrainingRow] = []
     for question in load(section, split, recipe.seed):
         if source.form == "llm_adapters":
             rows.append(_verbalised(question, str(task), source.correction))
@@ -118,7 +118,7 @@ def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) 
 
 
 def _file_rows(path: Path) -> list[TrainingRow]:
-    rows = []
+    rows: list[TrainingRow] = []
     for number, (where, fields) in enumerate(_read(path)):
         try:
             rows.extend(_parse(fields, f"{path.name}-{number}"))

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
+from llmkit.rop.corrected import repair, without_options
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
-from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
 from llmkit.tasks import extract, kind_of, question_prompt
 from llmkit.tasks.text import LABELS
@@ -25,7 +25,7 @@ ARMS: Registry[type[Arm]] = Registry("arm", "llmkit.arms")
 
 @dataclass(frozen=True)
 class ArmContext:
-    """What every arm of one run may use: never the gold answer of the question at hand.
+    """The material that every arm of one run may use: never the gold answer of the question being asked.
 
     `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
     `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
@@ -66,7 +66,7 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one wording of a question, with the noise that falls on the instruction or on the demos."""
+        """Returns the prompt for one wording of a question, with the noise on the instruction or the demos."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
@@ -100,7 +100,8 @@ class Arm:
         return Answer(reply, parsed=best)
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable.
+        """Runs the first stage of RoP: returns the corrected question, or the question as asked if the correction is
+        unusable.
 
         Nothing is asked where the search found that no correction is the best one.
         """
@@ -120,7 +121,8 @@ class Arm:
 
 
 def llm_adapters_prompt(question: Question, text: str) -> str:
-    """What LLM-Adapters ask: the set's own wording of the question, with `text` in the place of the clean one."""
+    """Returns the prompt of LLM-Adapters: the set's own wording of the question, with `text` instead of the clean
+    one."""
     words = question.meta.get("instruction", "")
     clean = without_options(question.text).strip()
     if words and text == question.text:
@@ -142,7 +144,7 @@ def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
 
 @arm("stand")
 class Stand(Arm):
-    """Asks the question as it stands."""
+    """Asks the question as it is."""
 
     def ask(self, variant: Variant) -> Steps:
         return (yield from self.answer(variant.text, variant, render("arms/stand-v1")))
@@ -235,7 +237,7 @@ class RopSelfCorrect(Rop):
 
 @arm("rop_one_call")
 class RopOneCall(Arm):
-    """Correction and guided answer in one prompt: RoP at the price of one call."""
+    """Corrects and answers under guidance in one prompt: RoP at the price of one call."""
 
     needs = frozenset({"correction", "guidance"})
 
@@ -246,14 +248,14 @@ class RopOneCall(Arm):
 
 @arm("unicode_fold")
 class UnicodeFold(Arm):
-    """Folds letters that stand in for Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
+    """Folds letters that replace Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
 
     resource = "Unicode TR 39"
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.fold import fold
+        from llmkit.rop.fold import fold_lookalikes
 
-        text = fold(variant.text)
+        text = fold_lookalikes(variant.text)
         answer = yield from self.answer(text, variant, render("arms/stand-v1"))
         return replace(answer, corrected_text=text)
 
@@ -265,7 +267,7 @@ class SpellFix(Arm):
     english = True
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.mend import spell
+        from llmkit.rop.without_model import spell
 
         text = spell(variant.text) if self.context.english else variant.text
         answer = yield from self.answer(text, variant, render("arms/stand-v1"))

@@ -55,7 +55,7 @@ class TestCheck:
         assert "bad.yaml:4: perturb.conditions.1: unknown operator `ek` (did you mean `ec`" in err
         assert "bad.yaml:5: engine.kind: unknown engine `vlm` (did you mean `vllm`" in err
         assert "bad.yaml:4: perturb.rate: rate 2.0 is not in 0..1" in err
-        assert "--set perturb.protect=['[']: perturb.protect: `[` is no regular expression" in err
+        assert "--set perturb.protect=['[']: perturb.protect: `[` is not a regular expression" in err
 
     def test_gates_are_checked_too(self, llmkit):
         Path("bad.yaml").write_text(

@@ -13,7 +13,7 @@ from rapidfuzz.distance.Levenshtein import distance as levenshtein
 
 from llmkit.engines.model_paths import locate
 from llmkit.errors import DataError, UsageError
-from llmkit.finetune.data import build
+from llmkit.finetune.data import build_data
 from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
@@ -27,7 +27,7 @@ from llmkit.types import Message
 def data_of(recipe):
     model = locate(recipe.model.path)
     encoder = encoder_for(recipe, model)
-    return build(recipe, model, encoder), encoder
+    return build_data(recipe, model, encoder), encoder
 
 
 def write(path, rows):
@@ -255,7 +255,7 @@ def test_long_rows_are_refused_dropped_or_cut(make):
 
 
 def test_too_few_rows_for_a_batch_and_settings_that_clash_are_refused(make):
-    with pytest.raises(DataError, match="do not fill one batch of 500"):
+    with pytest.raises(DataError, match="is less than one batch of 500"):
         data_of(make(**{"finetune.optim.batch_size": 500, "finetune.optim.max_steps": None}).recipe)
     with pytest.raises(UsageError, match="compares two views"):
         data_of(make(**{"finetune.robust.objective": "consistency", "finetune.data.packing": True}).recipe)

@@ -173,8 +173,8 @@ def test_templates_are_counted_too():
     assert gates.questions_needed(Gate(metric="rop.accuracy", min=0.5), size=20) < 20 * 13
 
 
-def test_a_run_says_how_many_templates_a_test_takes(opens):
-    opens(lambda model, section: None)
+@pytest.mark.usefixtures("opens")
+def test_a_run_says_how_many_templates_a_test_takes():
     recipe = load_recipe(None, OVERRIDES | {"data.limit": 2000}).recipe
     planned = evaluate.plan(recipe, "eval")
     few = replace(planned, questions=[replace(q, cluster=f"t{i % 4}") for i, q in enumerate(planned.questions)])

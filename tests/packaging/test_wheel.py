@@ -77,7 +77,7 @@ def test_the_installed_command_checks_every_shipped_recipe(installed, tmp_path):
 
 
 def test_the_installed_prompts_can_be_read(installed, tmp_path):
-    code = "from llmkit import prompts; print(*prompts.names(), sep='\\n')"
+    code = "from llmkit import prompts; print(*prompts.prompt_names(), sep='\\n')"
     folder = ROOT / "prompts"
     expected = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.md"))
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected

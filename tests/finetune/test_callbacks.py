@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmkit.finetune import progress
-from llmkit.finetune.progress import Reporter
+from llmkit.finetune import callbacks
+from llmkit.finetune.callbacks import Reporter
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that a test sets: `clock.now`, in seconds."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(progress, "peak_memory_gib", lambda: 3.14)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(callbacks, "peak_memory_gib", lambda: 3.14)
     return clock
 
 

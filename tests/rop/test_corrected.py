@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.rop.mend import spell
-from llmkit.rop.repair import repair
+from llmkit.rop.corrected import repair
+from llmkit.rop.without_model import spell
 from llmkit.types import Reply
 
 ASKED = "How mnay appels?"

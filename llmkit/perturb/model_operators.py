@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb import chars
 from llmkit.perturb.base import MOST_DIGITS, Operator, letters_of, operator
 from llmkit.perturb.lookalikes import Sc
@@ -20,15 +21,15 @@ Attempt = Generator["Request | list[Request]", Any, "Written"]
 
 
 class Written(NamedTuple):
-    """What a model operator made of a text; `reason` says why there are no changes, `detail` goes into the record."""
+    """A model operator's changes to a text. `reason` explains an empty result, `detail` goes into the record."""
 
     changes: Sequence[Change]
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
 
 
 class ModelOperator(Operator):
-    """An operator whose changes come from a model. It stands alone in a spec: no composition, no mixture."""
+    """An operator whose changes come from a model. It is the only one of its spec: no composition, no mixture."""
 
     most_calls = 1
     shows_example = False
@@ -74,17 +75,17 @@ _KINDS = {
 @operator("llm", level="model")
 class Llm(ModelOperator):
     """Noise of one of the five RoP kinds, written by a model, checked, and written again where it fails the checks:
-    `llm:ec`. The model is not told the answer unless asked: `llm:ec,gold` (RoP, arXiv 2506.03627, 3.2).
+    `llm:ec`. The model does not see the answer unless asked to: `llm:ec,gold` (RoP, arXiv 2506.03627, 3.2).
     """
 
     argument = "ec"
 
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)
-        kind, _, told = str(argument).partition(",")
-        if kind.strip() not in _KINDS or told.strip() not in ("", "gold"):
-            raise unknown("kind of noise", str(argument), [*_KINDS, *(f"{k},gold" for k in _KINDS)])
-        self.kind, self.told = kind.strip(), bool(told)
+        kind, _, gold_flag = str(argument).partition(",")
+        if kind.strip() not in _KINDS or gold_flag.strip() not in ("", "gold"):
+            raise unknown("kind of noise", str(argument), [*_KINDS, *(f"{known_kind},gold" for known_kind in _KINDS)])
+        self.kind, self.told = kind.strip(), bool(gold_flag)
         self.adds_numbers = self.kind == "uic"
 
     def wanted(self, source: Source, rate: float) -> int:
@@ -92,12 +93,12 @@ class Llm(ModelOperator):
 
     def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
         text = source.text
-        end = source.spans[-1][0] if source.spans and source.spans[-1][1] == len(text) else len(text)
-        stem = text[:end].rstrip()  # answer options stay as they are, and need not be written again
-        kind, rule, (before, after) = _KINDS[self.kind]
+        stem_end = source.spans[-1][0] if source.spans and source.spans[-1][1] == len(text) else len(text)
+        stem = text[:stem_end].rstrip()  # answer options stay as they are, and need not be written again
+        kind_name, rule, (before, after) = _KINDS[self.kind]
         content = render(
             "perturb/rewrite-v1",
-            kind=kind,
+            kind=kind_name,
             rule=rule,
             before=before,
             after=after,
@@ -108,23 +109,24 @@ class Llm(ModelOperator):
             max_tokens=64 + 3 * len(stem.split()), temperature=0.8, top_p=0.95, seed=rng.getrandbits(31)
         )
         reply = yield Request((Message("user", content),), sampling, purpose="perturb", role="optimizer")
-        new = reply.text.strip().removeprefix("Question:").strip()
+        new_stem = reply.text.strip().removeprefix("Question:").strip()
         if reply.finish_reason == "length":
             return Written((), "the reply was cut")
-        if not new:
+        if not new_stem:
             return Written((), "the reply was empty")
-        if not self._keeps(stem, new):
+        if not self._keeps(stem, new_stem):
             return Written((), "the question was not kept")
-        return Written(differences(text, new + text[len(stem) :]), "the model changed nothing")
+        return Written(differences(text, new_stem + text[len(stem) :]), "the model changed nothing")
 
-    def _keeps(self, stem: str, new: str) -> bool:
-        """Whether the question is still there: a small model may answer it, or talk about something else.
+    def _keeps(self, stem: str, new_stem: str) -> bool:
+        """Returns whether the question is still there, because a small model may answer it or write about something
+        else.
 
         The bounds leave room for twice what the RoP authors' own data changes.
         """
-        changed = strength(stem, new)
-        kept = changed.words <= 0.5 if self.kind == "uic" else changed.chars <= 0.5
-        return kept and ("?" in new or "?" not in stem)
+        change_strength = strength(stem, new_stem)
+        is_close = change_strength.words <= 0.5 if self.kind == "uic" else change_strength.chars <= 0.5
+        return is_close and ("?" in new_stem or "?" not in stem)
 
 
 _SEARCHES = {
@@ -156,8 +158,8 @@ class Adversarial(ModelOperator):
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument or "")
         options: dict[str, str] = {}
-        for part in filter(None, (argument or "").split(",")):
-            name, equals, value = part.partition("=")
+        for option_text in filter(None, (argument or "").split(",")):
+            name, equals, value = option_text.partition("=")
             options.update({name.strip(): value.strip()} if equals else {"k": name.strip()})
         edits = options.pop("edits", "typos")
         if edits not in _SEARCHES:
@@ -175,37 +177,42 @@ class Adversarial(ModelOperator):
     def attempt(self, source: Source, wanted: int, rng: Random, gold: str | None) -> Attempt:
         if not gold:
             return Written((), "no answer is known to search against")
-        words = letters_of(source)
-        if not words:
+        word_spans = letters_of(source)
+        if not word_spans:
             return Written((), self.nothing)
-        longest_first = sorted(words, key=lambda w: (w[0] - w[1], w[0]))[: max(1, self.budget // 2 - 1)]
-        masked = [source.text[:a] + "_" + source.text[b:] for a, b in longest_first]
-        first, *rest = yield from self._score([source.text, *masked], gold)
-        spent = 1 + len(rest)
-        ranked = [word for _, word in sorted(zip(rest, longest_first, strict=True))]  # the most important word first
-        beam, tried = [_State(first, ())], 0
+        longest_first = sorted(word_spans, key=lambda w: (w[0] - w[1], w[0]))[: max(1, self.budget // 2 - 1)]
+        masked = [source.text[:word_start] + "_" + source.text[word_end:] for word_start, word_end in longest_first]
+        clean_logprob, *masked_logprobs = yield from self._score([source.text, *masked], gold)
+        texts_scored = 1 + len(masked_logprobs)
+        # The word whose mask costs the answer most comes first.
+        ranked = [word for _, word in sorted(zip(masked_logprobs, longest_first, strict=True))]
+        beam, words_tried = [_State(clean_logprob, ())], 0
         for start, end in ranked:
-            if len(beam[0].changes) >= wanted or spent >= self.budget:
+            if len(beam[0].changes) >= wanted or texts_scored >= self.budget:
                 break
-            forms = self._forms(source.text[start:end], rng)[: max(0, self.budget - spent) // len(beam)]
-            made = [(*state.changes, Change(start, end, new)) for state in beam for new in forms]
-            if not made:
+            forms = self._forms(source.text[start:end], rng)[: max(0, self.budget - texts_scored) // len(beam)]
+            candidates = [(*state.changes, Change(start, end, form)) for state in beam for form in forms]
+            if not candidates:
                 continue
-            scores = yield from self._score([apply(source.text, sorted(changes))[0] for changes in made], gold)
-            spent, tried = spent + len(made), tried + 1
-            pool = [*beam, *map(_State, scores, made)]
-            beam = sorted(pool, key=lambda s: s.logprob)[: self.beam]
-        best = beam[0]
-        detail = {"queries": spent, "logprob": [round(first, 4), round(best.logprob, 4)]}
-        return Written(sorted(best.changes), f"no edit of {tried} words made the answer less likely", detail)
+            scores = yield from self._score([apply(source.text, sorted(changes))[0] for changes in candidates], gold)
+            texts_scored, words_tried = texts_scored + len(candidates), words_tried + 1
+            all_states = [*beam, *map(_State, scores, candidates)]
+            beam = sorted(all_states, key=lambda candidate: candidate.logprob)[: self.beam]
+        best_state = beam[0]
+        detail = {"queries": texts_scored, "logprob": [round(clean_logprob, 4), round(best_state.logprob, 4)]}
+        return Written(
+            sorted(best_state.changes), f"no edit of {words_tried} words made the answer less likely", detail
+        )
 
     def _forms(self, word: str, rng: Random) -> list[str]:
-        """One edit of each kind, all different."""
-        found = (op.edit(word, rng) for op in self.edits if len(word) >= op.min_letters)
-        return list(dict.fromkeys(new for new in found if new and new != word))
+        """Makes one edit of each kind; returns those that differ."""
+        edited_words = (
+            edit_operator.edit(word, rng) for edit_operator in self.edits if len(word) >= edit_operator.min_letters
+        )
+        return list(dict.fromkeys(edited_word for edited_word in edited_words if edited_word and edited_word != word))
 
     def _score(self, texts: Sequence[str], gold: str) -> Generator[list[Request], Any, list[float]]:
-        """The log-probability of the answer, in nats, after each text."""
+        """Asks for the log-probability of the answer, in nats, after each text."""
         replies = yield [
             Request(
                 (Message("user", render("perturb/ask-v1", question=text)),),
@@ -218,8 +225,8 @@ class Adversarial(ModelOperator):
         return [sum(reply.logprobs) for reply in replies]
 
 
-def _whole(name: str, value: str, least: int) -> int:
-    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < least:
-        message = f"adversarial: {name}={value} is not a whole number of at least {least}"
-        raise UsageError(message, "write e.g. adversarial(k=4)")
+def _whole(option_name: str, value: str, minimum: int) -> int:
+    if not value.isdecimal() or len(value) > MOST_DIGITS or int(value) < minimum:
+        fault = f"adversarial: {option_name}={value} is not a whole number of at least {minimum}"
+        raise UsageError(fault, "write e.g. adversarial(k=4)")
     return int(value)

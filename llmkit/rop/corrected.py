@@ -20,7 +20,7 @@ _OPTIONS = re.compile(r"\s*Answer Choices:.*", re.DOTALL)
 
 
 def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
-    """The question to ask next, and why the correction was not used where it was not ("empty", "cut", "refused").
+    """Returns the question to ask next, and the reason if the correction is not used: "empty", "cut" or "refused".
 
     A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
     """
@@ -28,15 +28,15 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
         return asked, "cut"
     if refuses(reply.text):
         return asked, "refused"
-    stem = _stem(reply.text)
-    if not stem:
+    question = _stem(reply.text)
+    if not question:
         return asked, "empty"
     asked_options, corrected_options = _OPTIONS.search(asked), _OPTIONS.search(reply.text)
     if asked_options is None:
-        return stem, None
-    kept = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
-    options = corrected_options if kept and corrected_options else asked_options
-    return f"{stem}\n{options.group(0).strip()}", None
+        return question, None
+    same_labels = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
+    options_block = corrected_options if same_labels and corrected_options else asked_options
+    return f"{question}\n{options_block.group(0).strip()}", None
 
 
 def refuses(text: str) -> bool:
@@ -45,7 +45,7 @@ def refuses(text: str) -> bool:
 
 
 def without_options(text: str) -> str:
-    """A question without its block of options."""
+    """Removes the block of options from a question."""
     return _OPTIONS.sub("", text)
 
 
@@ -54,10 +54,10 @@ def _labels(options: str) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """The corrected question without fences, preamble, quotation marks, options block and line breaks."""
+    """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
     text = _OPTIONS.sub("", _FENCE.sub("", text))
-    shorter = _PREAMBLE.sub("", text, count=1)
-    text = " ".join((shorter if shorter.strip() else text).split())
+    without_preamble = _PREAMBLE.sub("", text, count=1)
+    text = " ".join((without_preamble if without_preamble.strip() else text).split())
     if len(text) > 1 and (text[0], text[-1]) in {('"', '"'), ("\u201c", "\u201d"), ("'", "'")}:
         text = text[1:-1].strip()
     return text

@@ -10,8 +10,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
 def spell(text: str) -> str:
-    """Each unknown word becomes its likeliest anagram with the same first letter, else the likeliest word at most two
-    edits away; words that a dictionary knows, names and numbers stay.
+    """Replaces each unknown word by its likeliest anagram with the same first letter, else the likeliest word at most
+    two edits away; words that a dictionary knows, names and numbers stay.
 
     >>> spell("How mnay alppes does Tom hvae?")
     'How many apples does Tom have?'
@@ -20,32 +20,34 @@ def spell(text: str) -> str:
 
 
 def _starts(text: str, at: int) -> bool:
-    """Whether a word at this offset opens a sentence, where a capital says nothing about names."""
-    before = text[:at].rstrip("\"'\u201c( \n")
-    return not before or before[-1] in ".!?:"
+    """Returns whether a word at this offset opens a sentence, where a capital says nothing about names."""
+    text_before = text[:at].rstrip("\"'\u201c( \n")
+    return not text_before or text_before[-1] in ".!?:"
 
 
 def _spell_word(word: str, starts: bool) -> str:
     speller, anagrams = _speller()
-    lower = word.lower()
-    if len(word) < 4 or lower in speller.words or (word[0].isupper() and not starts):
+    lower_word = word.lower()
+    if len(word) < 4 or lower_word in speller.words or (word[0].isupper() and not starts):
         return word
-    same = [w for w in anagrams.get("".join(sorted(lower)), ()) if w[0] == lower[0]]
-    if same:
-        best = max(same, key=lambda w: speller.words[w])
+    same_start = [
+        candidate for candidate in anagrams.get("".join(sorted(lower_word)), ()) if candidate[0] == lower_word[0]
+    ]
+    if same_start:
+        likeliest = max(same_start, key=lambda candidate: speller.words[candidate])
     else:
         from symspellpy import Verbosity
 
-        found = speller.lookup(lower, Verbosity.TOP, max_edit_distance=2)
-        if not found:
+        suggestions = speller.lookup(lower_word, Verbosity.TOP, max_edit_distance=2)
+        if not suggestions:
             return word
-        best = found[0].term
-    return best.capitalize() if word[0].isupper() else best
+        likeliest = suggestions[0].term
+    return likeliest.capitalize() if word[0].isupper() else likeliest
 
 
 @cache
 def _speller() -> tuple[Any, dict[str, list[str]]]:
-    """The English frequency dictionary that symspellpy carries, and its words by their sorted letters."""
+    """Loads the English frequency dictionary that symspellpy carries, and its words by their sorted letters."""
     from importlib.resources import files
 
     from symspellpy import SymSpell
