@@ -118,7 +118,7 @@ def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) 
 
 
 def _file_rows(path: Path) -> list[TrainingRow]:
-    rows = []
+    rows: list[TrainingRow] = []
     for number, (where, fields) in enumerate(_read(path)):
         try:
             rows.extend(_parse(fields, f"{path.name}-{number}"))
