@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engines.models import Adapter
+from llmkit.engines.model_paths import Adapter
 from llmkit.errors import EngineError
 from llmkit.registry import Registry
 
@@ -24,7 +24,8 @@ PEFT's own methods, and llmkit's, are not in it."""
 
 
 def attach(model: Any, adapter: Adapter) -> Any:
-    """`model` with `adapter` in it. EngineError for a damaged file, or weights that are not those of this model."""
+    """Puts `adapter` into `model`. Raises EngineError for a damaged file, or weights that are not those of this
+    model."""
     from peft import PeftModel
     from safetensors import SafetensorError
 
@@ -65,7 +66,7 @@ def _misfit(adapter: Adapter, why: str) -> EngineError:
 
 
 def _plain(key: str) -> str:
-    """A weight's name without what PEFT puts around it."""
+    """Returns a weight's name without what PEFT puts around it."""
     return key.removeprefix("base_model.model.").replace(".default", "")
 
 

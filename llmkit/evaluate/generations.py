@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import Row
+from llmkit.evaluate.journal import JournalRow
 from llmkit.measure.gates import GateResult
 from llmkit.runs import RunFolder
 from llmkit.runs.folder import read_journal
@@ -75,28 +76,30 @@ class Generations:
         self._now: dict[Role, Canary] = {}  # those of this start
 
     def watch(self, engines: Mapping[Role, Engine]) -> dict[Role, Engine]:
-        """The engines, each compared with the run's model of its first role at its first use."""
+        """Returns the engines, each compared with the run's model of its first role at its first use."""
         watched: dict[int, Engine] = {}
         for role, engine in engines.items():
-            watched.setdefault(id(engine), Watched(engine, lambda e, role=role: self._check(role, e)))
+            watched.setdefault(id(engine), Watched(engine, partial(self._check, role)))
         return {role: watched[id(engine)] for role, engine in engines.items()}
 
     def begin(self) -> None:
-        """Begin anew: what was answered before stays in the journal and counts no more."""
+        """Begins anew: what was answered before stays in the journal and counts no more."""
         self.folder.begin_generation()
         (self.folder.path / "metrics.json").unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
+        # Servers are asked who they are once in a start, so what this start knows opens the new generation.
         for role, canary in self._now.items():
             self._record(role, canary)
 
     def confirm(self, engines: Mapping[Role, Engine]) -> None:
-        """Ask a finished run's servers who they are before its gates are judged; begin anew where one has changed.
+        """Asks a finished run's servers who they are before its gates are judged; begins anew where one has changed.
 
         A run in which calls failed is not finished: going on would mix two models, so it stops as any unfinished one.
         """
         if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
             self.if_changed = "anew"
         try:
+            # A role that this run never asked has nothing to be compared with: opening its server would be for nothing.
             for role in [role for role in engines if role == "answerer" or role in self.seen]:
                 _ = engines[role].identity
         except LlmkitError as error:
@@ -138,19 +141,20 @@ class Generations:
 
 
 def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
-    """The verdicts of a run's gates: all undecided where two models answered it."""
+    """Returns the verdicts of a run's gates: all undecided where two models answered it."""
     if not verdicts or not any(kept for seen in _seen(folder).values() for _, kept in seen):
         return verdicts
     return [replace(v, verdict="undecided", value=None, low=None, high=None, reason=MIXED) for v in verdicts]
 
 
 def joined(shards: Sequence[Path], folder: RunFolder) -> None:
-    """Take over the models of a run's shards. DataError where they are not the same."""
+    """Takes over the models of a run's shards. Raises DataError where they are not the same."""
     whole = _seen(folder.path)
     for shard in shards:
         for role, seen in _seen(shard).items():
             known = whole.setdefault(role, [])
             for canary, kept in seen:
+                # A model that `--keep` let into one shard marks the whole run as mixed.
                 if any(k.agrees(canary) and (was or not kept) for k, was in known):
                     continue
                 if known and not kept:
@@ -162,12 +166,12 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> Row:
+def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
     return {"kind": "canary", "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 
 def _seen(folder: Path) -> dict[str, list[tuple[Canary, bool]]]:
-    """Role -> its canaries in this generation, each with whether the user kept on in spite of it."""
+    """Returns role -> its canaries in this generation, each with whether the user kept on in spite of it."""
     seen: dict[str, list[tuple[Canary, bool]]] = {}
     for row in read_journal(folder, kind="canary"):
         canary = Canary(row["seen"], row["model"], row["fingerprint"])

@@ -18,14 +18,16 @@ from llmkit.types import Ask, Role, Steps
 
 
 def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
-    """The instructions given, or found by a search whose every call is journalled."""
+    """Returns the instructions given, or found by a search whose every call is journalled."""
     found = planned.given
     if planned.searches:
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
-                folder.append(search_row(done.key, done.calls, done.error))
-                yield done.key, None if done.error else done.result
+                # Failures are journalled as well: the calls before them were paid for, and count against the budget.
+                name = str(done.key)
+                folder.append(search_row(name, done.calls, done.error))
+                yield name, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
@@ -36,7 +38,7 @@ def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> lis
 
 
 def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine] | None) -> None:
-    """instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
+    """Writes instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
     recipe, run = planned.recipe, folder.path.name
     if recipe.rop.instructions:
         told = provenance.of_use(planned.origin, recipe, run)
@@ -47,7 +49,8 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
-    """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
+    """Makes one search for each search seed and each set of noise kinds that the scope or the held-out scheme asks
+    for."""
     recipe = planned.recipe
     kinds = names(recipe.perturb.conditions)
     if recipe.rop.holdout == "one-out":
@@ -60,12 +63,22 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     for name, chosen in sets.items():
         tuning = pools.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
+            # Every search names its calls alike; the journal holds them all, so each gets a prefix of its own.
 
             def named(jobs: Iterable[tuple[str, Steps]], prefix: str = f"{name}/{number}") -> Iterator[tuple[str, Any]]:
                 for key, value in ask((f"{prefix}/{key}", steps) for key, steps in jobs):
                     yield key.removeprefix(f"{prefix}/"), value
 
-            order = {"trained_on": name, "seed": recipe.seed, "number": number}
-            likelihood = recipe.eval.answer == "likelihood"
-            found.append(search_both(recipe.rop, tuning, named, planned.scorer, **order, likelihood=likelihood))
+            found.append(
+                search_both(
+                    recipe.rop,
+                    tuning,
+                    named,
+                    planned.scorer,
+                    trained_on=name,
+                    seed=recipe.seed,
+                    number=number,
+                    likelihood=recipe.eval.answer == "likelihood",
+                )
+            )
     return found

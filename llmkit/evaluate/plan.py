@@ -50,7 +50,7 @@ class Plan:
     """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
-        """What a user should know before anything is asked."""
+        """Returns what a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
         lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
@@ -81,7 +81,7 @@ class Plan:
         return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
 
     def _ready(self) -> dict[str, changed.Copies]:
-        """The copies of the conditions whose noise needs no model."""
+        """Returns the copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
@@ -100,11 +100,11 @@ class Plan:
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:
-        """With the noise that a model writes."""
+        """Returns the plan with the noise that a model writes."""
         return replace(self, variants=pools.test_variants(self.questions, self.recipe, ask), ask=ask)
 
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
-        """Every answer wanted, under the instructions that were found."""
+        """Returns every answer wanted, under the instructions that were found."""
         shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
@@ -128,6 +128,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
+    # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         read_samples(recipe.eval.baseline)
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
@@ -136,6 +137,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
         recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
     )
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = pools.near_duplicates(train + dev + tuned, questions)

@@ -65,6 +65,7 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
             parsed = scorer.extract(row["said"], question)
         after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
         changed += after.correct != before.outcome.correct
+        # A line more, not another journal: what the run said at first stays readable.
         if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
             folder.append({"kind": "verdict", "key": row["key"], "parsed": after.parsed, "correct": after.correct})
         samples.append(replace(before, outcome=after))

@@ -16,7 +16,7 @@ from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.generations import Generations, IfChanged
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tokens_asked
+from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
@@ -66,6 +66,7 @@ def run(
             "shards of a run must not search instructions each for themselves",
             "search once in a small run, and give its instructions.json to every shard with --instructions",
         )
+    # Said before any model is opened: who sees that the questions are too few can still stop at no cost.
     if not quiet:
         print(*planned.remarks(), sep="\n", file=sys.stderr)
     with ExitStack() as stack:
@@ -78,21 +79,26 @@ def run(
         folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         generations = Generations(folder, if_changed)
+        # An empty journal holds nothing that could count no more.
         if if_changed == "anew" and any(folder.entries()):
             generations.begin()
+        # Another local model has another identity, and so other cache keys. A server's may change behind its name.
         if not are_local(engines):
             engines = generations.watch(engines)
+            # A finished run asks nothing, so nothing else would notice that its gates judge a model that is gone.
             if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
                 generations.confirm(engines)
-        rows = list(folder.entries())
+        rows = list(folder.entries())  # only now: `generations` may have begun anew
         known = KnownReplies(rows, cache, folder.place)
         runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
-        runner.tokens = tokens + tokens_asked(folder.entries(every=True))
+        runner.tokens = tokens + tokens_asked(folder.entries(every=True))  # earlier generations were paid for, too
+        # Before the instructions, because the search is tuned on noise of the same kinds.
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
+        # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
             return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
@@ -100,15 +106,15 @@ def run(
         return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
 
 
-def finished(rows: Iterable[Row]) -> dict[str, Row]:
-    """The outcomes of a journal by key, without failed ones, which are asked again."""
+def finished(rows: Iterable[JournalRow]) -> dict[str, Mapping[str, Any]]:
+    """Returns the outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
 
 def _answer(
     planned: Plan,
     wanted: Sequence[Job],
-    rows: Sequence[Row],
+    rows: Sequence[JournalRow],
     runner: Runner,
     folder: RunFolder,
     engines: Mapping[Role, Engine],
@@ -128,16 +134,18 @@ def _answer(
         # What has to wait for a correction begins first, or the engine would end with a batch of these alone.
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
-            row = outcome_row(missing[done.key], done, planned.scorer)
+            key = str(done.key)
+            row = outcome_row(missing[key], done, planned.scorer)
             folder.append(row)
-            known[done.key] = Sample.from_row(row)
+            known[key] = Sample.from_row(row)
+    # In the order of the jobs, so that no result depends on the order in which replies came.
     return [known[job.key] for job in wanted]
 
 
 def open_folder(
     loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
 ) -> RunFolder:
-    """The run's folder, named after the task and everything that can change its answers.
+    """Opens the run's folder, named after the task and everything that can change its answers.
 
     `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
     what `engine.dtype: auto` came to on this machine.
@@ -145,6 +153,7 @@ def open_folder(
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
     name = recipe.output.name or f"{command}-{task}"
+    # Sections that change no answer (finetune, output) are left out, so that a change in them resumes this run.
     code = digest(recipe, "model", "engine", "data", "perturb", "rop", "eval")
     if shard:
         code += f".{shard[0]}of{shard[1]}"

@@ -19,7 +19,8 @@ from llmkit.runs.samples import Sample, facts_of, system_prompt_of
 
 
 def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
-    """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
+    """Makes one run from the folders of its shards, as if it had never been cut. Raises Incomplete where an answer is
+    missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         system, dtype = system_prompt_of(shards[0]), facts_of(shards[0]).get("dtype")
@@ -28,22 +29,23 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         known = {row.get("key") for row in folder.entries() if row.get("error") is None}
         for shard in shards:
             rows = list(RunFolder(shard).entries())
+            # Noise that a model wrote goes along, or the whole run would have to ask for it again.
             noisy = [row for row in rows if row.get("kind") == "noise" and row["error"] is None]
             for row in [*noisy, *finished(rows).values()]:
                 if row["key"] not in known:
                     known.add(row["key"])
-                    folder.append(row)
+                    folder.append(dict(row))
         planned = planned.written(noise.known(folder.entries()))
         found = planned.given
         instructions.write(found, planned, folder, None)
         wanted = planned.jobs(found)
-        rows = finished(folder.entries())
-        missing = [job.key for job in wanted if job.key not in rows or not answers(rows[job.key], job, None)]
+        answered = finished(folder.entries())
+        missing = [job.key for job in wanted if job.key not in answered or not answers(answered[job.key], job, None)]
         if missing:
             raise Incomplete(
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",
                 "run the shard that lacks them again: it goes on where it stopped",
             )
-        ordered = [Sample.from_row(rows[job.key]) for job in wanted]
+        ordered = [Sample.from_row(answered[job.key]) for job in wanted]
         measured, verdicts = conclude(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, verdicts, 0)

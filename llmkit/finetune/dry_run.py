@@ -52,7 +52,7 @@ def _shown(value: Any) -> str:
 
 def dry_run(recipe: Recipe) -> Report:
     """Resolves the recipe as training would. Raises what training would raise."""
-    from llmkit.engines.models import locate
+    from llmkit.engines.model_paths import locate
     from llmkit.finetune.data import build
     from llmkit.finetune.launch import check as check_launch
     from llmkit.finetune.method import adapt, load_base, torch_dtype

@@ -18,7 +18,7 @@ _NOISE = "the code of the noise"
 def inputs(recipe: Recipe) -> dict[str, str | None]:
     """A digest of each of them, under the words that an error has for it. Raises what reading them raises."""
     from llmkit.engines.chat import ChatStyle
-    from llmkit.engines.models import locate
+    from llmkit.engines.model_paths import locate
 
     model = locate(recipe.model.path, recipe.model.revision)
     template, system_prompt = ChatStyle.of(recipe.model).digests

@@ -20,7 +20,7 @@ from llmkit.types import Message, Question
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One prompt and the answer to learn.
 
     `text` is the part that noise may change: the question of a task, the last message of a prompt; None where noise
@@ -45,7 +45,7 @@ class Row:
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
 
 
-def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
     """The rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
     if source.task and source.path:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
@@ -77,7 +77,7 @@ def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
     return (SourceSection(task=recipe.data.task, path=None if recipe.data.task else recipe.data.path),)
 
 
-def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
     from llmkit.tasks import gold_text, load
 
     task = source.task or recipe.data.task
@@ -92,29 +92,31 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
         prompt = (Message("user", question_prompt(question, question.text)),)
-        rows.append(Row(question.id, prompt, answer, question.text, question=question, correction=source.correction))
+        rows.append(
+            TrainingRow(question.id, prompt, answer, question.text, question=question, correction=source.correction)
+        )
     return rows
 
 
-def _verbalised(question: Question, task: str, correction: float | None) -> Row:
+def _verbalised(question: Question, task: str, correction: float | None) -> TrainingRow:
     """A commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
     if not {"instruction", "output"} <= question.meta.keys():
         raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
     prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
     answer = question.meta["output"]
-    return Row(question.id, prompt, answer, question.text, plain=True, question=question, correction=correction)
+    return TrainingRow(question.id, prompt, answer, question.text, plain=True, question=question, correction=correction)
 
 
-def _held_out(rows: list[Row], dev_share: float, split: str, seed: int) -> list[Row]:
+def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) -> list[TrainingRow]:
     """Train or dev rows of a file, told apart by a hash of the prompt: equal prompts stay on one side."""
 
-    def is_dev(row: Row) -> bool:
+    def is_dev(row: TrainingRow) -> bool:
         return derive(seed, "dev", *(m.content for m in row.prompt)) / 2**63 < dev_share
 
     return [row for row in rows if is_dev(row) == (split == "dev")]
 
 
-def _file_rows(path: Path) -> list[Row]:
+def _file_rows(path: Path) -> list[TrainingRow]:
     rows = []
     for number, (where, fields) in enumerate(_read(path)):
         try:
@@ -154,7 +156,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
                 raise DataError(f"{path}:{number}: not JSON: {error}") from None
 
 
-def _parse(fields: Any, id: str) -> Iterator[Row]:
+def _parse(fields: Any, id: str) -> Iterator[TrainingRow]:
     if not isinstance(fields, dict):
         raise ValueError("not an object")
     if "messages" in fields:
@@ -162,10 +164,10 @@ def _parse(fields: Any, id: str) -> Iterator[Row]:
     elif "completion" in fields:
         prompt = fields["prompt"]
         messages = _messages(prompt) if isinstance(prompt, list) else (Message("user", _filled(prompt, "prompt")),)
-        yield Row(id, messages, _filled(_completion(fields["completion"]), "completion"), messages[-1].content)
+        yield TrainingRow(id, messages, _filled(_completion(fields["completion"]), "completion"), messages[-1].content)
     elif "instruction" in fields:
         content = render("finetune/llm-adapters-v1", **adapters_fields(fields))
-        yield Row(id, (Message("user", content),), _filled(fields["output"], "output"), plain=True)
+        yield TrainingRow(id, (Message("user", content),), _filled(fields["output"], "output"), plain=True)
     else:
         raise ValueError(f"fields {', '.join(fields) or '(none)'} are of no known form")
 
@@ -175,7 +177,7 @@ def adapters_fields(row: dict[str, Any]) -> dict[str, str]:
     return {"instruction": _filled(row["instruction"], "instruction"), "input": (row.get("input") or "").strip()}
 
 
-def _chat(turns: Any, id: str) -> Iterator[Row]:
+def _chat(turns: Any, id: str) -> Iterator[TrainingRow]:
     """One row for each assistant turn, with everything before it as the prompt."""
     messages = _messages(turns)
     if not messages or messages[-1].role != "assistant":
@@ -184,7 +186,7 @@ def _chat(turns: Any, id: str) -> Iterator[Row]:
         if message.role == "assistant" and place:
             before = messages[:place]
             answer = _filled(message.content, f"message {place + 1}")
-            yield Row(f"{id}.{place}", before, answer, before[-1].content)
+            yield TrainingRow(f"{id}.{place}", before, answer, before[-1].content)
 
 
 def _messages(turns: Any) -> tuple[Message, ...]:
@@ -205,7 +207,7 @@ def _filled(value: Any, name: str) -> str:
     return value.strip()
 
 
-def rows_digest(groups: Iterable[Sequence[Row]]) -> str:
+def rows_digest(groups: Iterable[Sequence[TrainingRow]]) -> str:
     """32 hex digits of everything in the rows."""
     digest = blake2b(digest_size=16)
     for rows in groups:

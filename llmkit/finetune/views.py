@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from llmkit.errors import DataError
-from llmkit.finetune.rows import Row
+from llmkit.finetune.rows import TrainingRow
 from llmkit.perturb.english import is_english
 from llmkit.perturb.reword import reword
 from llmkit.prompts import render
@@ -42,7 +42,7 @@ class Views:
         self.english = True
         self._perturbers: dict = {}
 
-    def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
+    def epoch(self, groups: Sequence[Sequence[TrainingRow]], weights: Sequence[float], number: int) -> Iterator[View]:
         """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
         picked = []
         for source, (rows, weight) in enumerate(zip(groups, weights, strict=True)):
@@ -53,7 +53,7 @@ class Views:
         Random(derive(self.seed, "order", number)).shuffle(picked)
         return (self.view(row, number, copy) for row, copy in picked)
 
-    def view(self, row: Row, epoch: int, copy: int = 0) -> View:
+    def view(self, row: TrainingRow, epoch: int, copy: int = 0) -> View:
         """One row in one epoch."""
         rng = Random(derive(self.seed, "view", row.id, epoch, copy))
         share = self.correction.share if row.correction is None else row.correction
@@ -84,7 +84,7 @@ class Views:
         first = prompt if self.robust.objective == "rdrop" else clean
         return View(row.id, first, row.answer, row.plain, prompt)
 
-    def check(self, groups: Sequence[Sequence[Row]]) -> None:
+    def check(self, groups: Sequence[Sequence[TrainingRow]]) -> None:
         """DataError where the recipe asks for noise that no row can take. Sees whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
             raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
@@ -99,7 +99,9 @@ class Views:
         if for_english := [name for spec in specs for name in Perturber(spec).for_english]:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
-    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
+    def _noise(
+        self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str
+    ) -> str:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.conditions import Condition
-from llmkit.engines.models import adapter_folder
+from llmkit.engines.model_paths import adapter_folder
 from llmkit.errors import UsageError
 from llmkit.measure import changed
 from llmkit.measure.cells import NOISY, Cells, Plan, arm_order, number

@@ -48,7 +48,7 @@ def propose(
     for name, (_, drawn) in asked.items():
         reply = replies.get(name)
         text = cleaned(reply.text) if reply else ""
-        if text and text not in seen:
+        if reply and text and text not in seen:
             seen.add(text)
             candidates.append(Candidate(text, "generated", refused=refusal(text, reply, options.max_tokens, drawn)))
     return candidates

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.engines.models import read_text
+from llmkit.engines.model_paths import read_text
 from llmkit.errors import DataError
 from llmkit.parsing import parse_json
 from llmkit.runs.folder import read_journal

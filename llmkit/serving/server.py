@@ -78,7 +78,7 @@ class Plan:
 
 def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> Plan:
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
-    from llmkit.engines.models import locate, locate_adapter
+    from llmkit.engines.model_paths import locate, locate_adapter
 
     _leave_address(options)
     found = locate(model)

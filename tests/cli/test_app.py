@@ -279,11 +279,11 @@ class TestFlags:
         assert {key for _, key in common.KEYS.values()} <= set(all_keys())
 
     def test_a_wrong_value_names_the_flag(self, llmkit):
-        code, _, err = llmkit("rop", "--limit", "-3", "--engine", "vlm")
+        code, _, err = llmkit("rop", "--limit", "-3", "--dtype", "float3")
         assert code == 2
         assert "--limit -3: data.limit: should be greater than or equal to 1, not -3" in err
-        assert "--engine vlm: engine.kind: should be" in err
-        assert "did you mean `vllm`?" in err
+        assert "--dtype float3: engine.dtype: should be" in err
+        assert "did you mean `float32`" in err
 
 
 def test_json_on_stdout_is_strict(capsys):

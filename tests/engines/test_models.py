@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from llmkit.engines import engine_class, open_engine, resolve_model
-from llmkit.engines.models import LocalModel, locate, locate_adapter, shipped_adapters
+from llmkit.engines.model_paths import LocalModel, locate, locate_adapter, shipped_adapters
 from llmkit.errors import RecipeError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 

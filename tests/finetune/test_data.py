@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rapidfuzz.distance.Levenshtein import distance as levenshtein
 
-from llmkit.engines.models import locate
+from llmkit.engines.model_paths import locate
 from llmkit.errors import DataError, UsageError
 from llmkit.finetune.data import build
 from llmkit.finetune.inputs import noise_digest

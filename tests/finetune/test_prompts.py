@@ -8,7 +8,7 @@ from helpers.drive import drive
 
 from llmkit import tasks
 from llmkit.engines.chat import ChatStyle, Renderer
-from llmkit.engines.models import locate
+from llmkit.engines.model_paths import locate
 from llmkit.finetune import rows as rows_module
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for

@@ -95,7 +95,7 @@ def test_the_installed_prompts_can_be_read(installed, tmp_path):
 
 
 def test_the_installed_adapters_are_found(installed, tmp_path):
-    code = "from llmkit.engines.models import shipped_adapters; print(*shipped_adapters())"
+    code = "from llmkit.engines.model_paths import shipped_adapters; print(*shipped_adapters())"
     expected = sorted(p.parent.name for p in (ROOT / "adapters").glob("*/adapter_config.json"))
     assert expected
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected

@@ -174,7 +174,7 @@ class TestFaults:
             ("limit: 5", "a.yaml:1: limit: unknown key (did you mean `data.limit`?)"),
             ("zzz: 5", "a.yaml:1: zzz: unknown key"),
             ("data: {split: tets}", "(did you mean `test`?)"),
-            ("engine: {kind: vlm}", "(did you mean `vllm`?)"),
+            ("engine: {dtype: float3}", "(did you mean `float32`"),
             ("perturb: {conditions: ec}", 'perturb.conditions: should be a list, not "ec"'),
             ("perturb: {rate: papr}", "perturb.rate: should be a number or 'paper' or a list, not \"papr\""),
             ("perturb: {rate: [0.1, x]}", 'perturb.rate.1: should be a number, not "x"'),

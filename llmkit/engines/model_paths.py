@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -36,7 +37,7 @@ class LocalModel:
     config: dict[str, Any] = field(repr=False)
 
     def max_len(self, asked: int | None) -> int:
-        """Longest prompt plus reply: what is asked for, else the model's own limit, at most 4096."""
+        """Returns the longest prompt plus reply: what is asked for, else the model's own limit, at most 4096."""
         text = self._text_config
         limit = text.get("max_position_embeddings") or text.get("n_positions") or _LONGEST_DEFAULT
         if not isinstance(limit, int) or limit < 1:
@@ -78,7 +79,7 @@ class Adapter:
         try:
             r = int(self.config["r"])
             if self.kind != "TALKLORA":
-                return max([r, *(self.config.get("rank_pattern") or {}).values()])
+                return max([r, *map(int, (self.config.get("rank_pattern") or {}).values())])
             n = int(self.config["num_experts"])
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
@@ -100,16 +101,19 @@ class Adapter:
 
 
 def resolve_model(path: str | None, revision: str | None = None) -> str:
-    """The local folder of a model: a hub name, a folder, or `smollm2-135m`. Downloads or converts it if needed."""
+    """Returns the local folder of a model: a hub name, a folder, or `smollm2-135m`. Downloads or converts it if
+    needed."""
     return str(locate(path, revision).folder)
 
 
 def locate(path: str | None, revision: str | None = None) -> LocalModel:
-    """Like `resolve_model`, with what identifies the weights. UsageError if there is no such model."""
+    """Does what `resolve_model` does and returns what identifies the weights, too. Raises UsageError if there is no
+    such model."""
     if not path:
         raise UsageError("no model is given", f"--model with a hub name, a local folder, or `{BUNDLED}`")
     if path == BUNDLED:
-        return _read(_convert_bundled(), BUNDLED) if _bundled_file() else locate(_BUNDLED_HUB, revision)
+        packaged = _bundled_file()
+        return _read(_convert_bundled(packaged), BUNDLED) if packaged else locate(_BUNDLED_HUB, revision)
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -127,13 +131,15 @@ def shipped_adapters() -> list[str]:
 
 
 def adapter_folder(path: str) -> Path:
-    """The folder that a path or a shipped name stands for; a folder of the user's own comes first. It may not exist."""
+    """Returns the folder that a path or a shipped name stands for; a folder of the user's own comes first. It may not
+    exist."""
     folder = Path(path).expanduser()
     return shipped("adapters") / path if not folder.is_dir() and path in shipped_adapters() else folder
 
 
 def locate_adapter(path: str | None) -> Adapter | None:
-    """The adapter folder that a path, a shipped name or a hub name stands for. UsageError if there is none."""
+    """Returns the adapter folder that a path, a shipped name or a hub name stands for. Raises UsageError if there is
+    none."""
     if not path:
         return None
     folder = adapter_folder(path)
@@ -153,7 +159,7 @@ def locate_adapter(path: str | None) -> Adapter | None:
 
 
 def read_text(path: str | None, what: str) -> tuple[str | None, str | None]:
-    """The text of a small file given by the user, and its digest."""
+    """Returns the text of a small file given by the user, and its digest."""
     if path is None:
         return None, None
     try:
@@ -265,9 +271,9 @@ def _bundled_file() -> Path | None:
     return None
 
 
-def _convert_bundled() -> Path:
-    """SmolLM2-135M-Instruct as an ordinary bfloat16 folder, converted once from the GGUF file in its package."""
-    source = _bundled_file()
+def _convert_bundled(source: Path) -> Path:
+    """Returns SmolLM2-135M-Instruct as an ordinary bfloat16 folder, converted once from the GGUF file in its
+    package."""
     folder = cache_dir() / "models" / f"{BUNDLED}-{content_digest([source])[:8]}-{_BUNDLED_CODE}"
     if folder.is_dir():
         return folder
@@ -289,20 +295,19 @@ def _convert_bundled() -> Path:
 
 def _convert(source: Path, target: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
 
     from llmkit.engines.quiet import quiet
 
-    logging.set_verbosity_error()
+    transformers: Any = importlib.import_module("transformers")  # typed in parts only
+    transformers.logging.set_verbosity_error()
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        model = transformers.AutoModelForCausalLM.from_pretrained(
             source.parent,
             gguf_file=source.name,
             dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
+            quantization_config=transformers.GgufConfig(dequantize=True),
         )
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.to(torch.bfloat16).save_pretrained(target)
-        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+        transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)

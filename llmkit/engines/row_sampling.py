@@ -35,7 +35,7 @@ class RowSampler(LogitsProcessor):
                 ordered, order = p.sort(descending=True)
                 ordered[(ordered.cumsum(0) - ordered) > sampling.top_p] = 0  # the token that crosses top_p stays
                 p = torch.zeros_like(p).scatter(0, order, ordered)
-            token = torch.multinomial(p, 1, generator=generator).item()
+            token = int(torch.multinomial(p, 1, generator=generator))
             scores[i] = float("-inf")
             scores[i, token] = 0.0
         return scores
@@ -53,7 +53,7 @@ class RowStop(StoppingCriteria):
         """Goes on with these rows only."""
         self.rows = [self.rows[i] for i in rows]
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
         done = [
             input_ids.shape[1] - self.width >= limit
             or any(s in self.decode(input_ids[i, self.width :], skip_special_tokens=True) for s in stop)

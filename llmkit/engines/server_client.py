@@ -50,7 +50,7 @@ class Filtered(Exception):
     """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
 
 
-class Server:
+class ServerClient:
     """One address. Lives on the event loop of the engine that owns it."""
 
     def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
@@ -73,7 +73,8 @@ class Server:
             http_client=DefaultAsyncHttpxClient(event_hooks={"request": [self._stay_at_home]}),
         )
         self.timeout = timeout
-        self.model = model
+        self.model = model or ""  # which it is, is known once the server has listed its models
+        self._asked_model = model
         self.style = style
         self.limit_name = "max_tokens"
         self.tokenizes = False
@@ -84,14 +85,14 @@ class Server:
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
         self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
-        self._reported = ("", "")  # what the last answer called the model, and its system_fingerprint
+        self._reported = "", ""  # what the last answer called the model, and its system_fingerprint
         self._probing: asyncio.Task[bool] | None = None
 
     async def close(self) -> None:
         await self.client.close()
 
     async def start(self) -> None:
-        """Check that the server is there and has the model."""
+        """Checks that the server is there and has the model."""
         await self._check_model()
         self.tokenizes = await self._can_score()
 
@@ -105,7 +106,7 @@ class Server:
         return Canary.of(self._seen, *self._reported)
 
     async def alive(self) -> bool:
-        """Whether the server still answers anything at all; asked once for everybody who wants to know."""
+        """Returns whether the server still answers anything at all; asked once for everybody who wants to know."""
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(self._probe())
         return await self._probing
@@ -125,7 +126,7 @@ class Server:
         return False
 
     async def _listed(self) -> Any:
-        """The server's list of models, whole within a few seconds."""
+        """Returns the server's list of models, whole within a few seconds."""
         async with asyncio.timeout(_PROBE_SECONDS):
             return await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
 
@@ -167,7 +168,7 @@ class Server:
             ) from error
         except (APIStatusError, ValueError, TypeError, AttributeError, RecursionError):
             names = []  # some servers do not list their models
-        if self.model is None:
+        if self._asked_model is None:
             if len(names) != 1:
                 raise UsageError(f"{self.address} has {len(names)} models", f"choose with --model: {', '.join(names)}")
             self.model = names[0]
@@ -178,14 +179,14 @@ class Server:
             )
 
     async def _can_score(self) -> bool:
-        """Whether the server has vLLM's /tokenize, which scoring a given text needs."""
+        """Returns whether the server has vLLM's /tokenize, which scoring a given text needs."""
         try:
             return bool(await self._tokenize({"prompt": "a", "add_special_tokens": False}))
         except (Again, EngineError, Filtered):
             return False
 
     async def _sight(self, prompt: str) -> Sight:
-        """The likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
+        """Returns the likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
         request = Request((Message("user", prompt),))
         if self.gives_logprobs:
             try:
@@ -203,7 +204,7 @@ class Server:
         return (await self._generate(request, {self.limit_name: 16})).text
 
     async def answer(self, request: Request) -> Reply:
-        """One call. Raises Again for a failure that may pass, EngineError for one that will not."""
+        """Makes one call. Raises Again for a failure that may pass, EngineError for one that will not."""
         return await (self._generate(request, {}) if request.continuation is None else self._score(request))
 
     @property
@@ -250,7 +251,8 @@ class Server:
 
     def _render(self, request: Request) -> str:
         messages = tuple(Message(m.role, disarm(m.content)) for m in self.style.messages(request))
-        return plain_text(messages) if self.style.plain else render_template(self.style.template, messages)
+        template = self.style.template
+        return plain_text(messages) if template is None else render_template(template, messages)
 
     async def _score(self, request: Request) -> Reply:
         """Log-probabilities of the continuation, from an echoed prompt of token ids."""
@@ -277,7 +279,7 @@ class Server:
             raise EngineError(f"{self.address} refuses to score the text: {error}") from error
         if len(scored) < len(continuation) or not all(map(answers.is_number, scored)):
             raise EngineError(f"{self.address} gives no log-probabilities of the prompt", "score by execution instead")
-        return Reply(request.continuation, usage=Usage(prompt=len(ids)), logprobs=tuple(scored))
+        return Reply(request.continuation or "", usage=Usage(prompt=len(ids)), logprobs=tuple(scored))
 
     async def _tokenize(self, body: dict[str, Any]) -> list[int]:
         url = self.address.removesuffix("/v1") + "/tokenize"
@@ -286,7 +288,7 @@ class Server:
         return tokens if isinstance(tokens, list) else []
 
     async def _read(self, call: Awaitable[Any], read: Callable[[Any], T]) -> T:
-        """Await a call of the client and read its answer; tell failures that may pass from those that will not."""
+        """Awaits a call of the client and reads its answer; tells failures that may pass from those that will not."""
         answer = await self._answered(call)
         try:
             value = read(answer)
@@ -295,12 +297,12 @@ class Server:
         except (AttributeError, LookupError, TypeError, RecursionError) as error:
             raise Again("the answer is not of the form that the protocol gives it") from error
         self.read += 1
-        reported = (getattr(answer, name, None) for name in ("model", "system_fingerprint"))
-        self._reported = tuple(scrub_reply(str(r or ""), "")[:_LONGEST_NAME] for r in reported)
+        self._reported = _reported(answer, "model"), _reported(answer, "system_fingerprint")
         return value
 
     async def _answered(self, call: Awaitable[Any]) -> Any:
-        """The answer to a call, whole within the time limit: the client's own limit is one between two bytes."""
+        """Returns the answer to a call, whole within the time limit: the client's own limit is one between two
+        bytes."""
         from openai import APIConnectionError, APIResponseValidationError, APIStatusError, APITimeoutError
 
         try:
@@ -323,6 +325,11 @@ class Server:
             raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
         except (APIResponseValidationError, ValueError, RecursionError) as error:
             raise Again("the answer is not whole JSON, or nested too deeply") from error
+
+
+def _reported(answer: Any, name: str) -> str:
+    """Returns what an answer says of its model, short and without keys."""
+    return scrub_reply(str(getattr(answer, name, None) or ""), "")[:_LONGEST_NAME]
 
 
 def _tls_fault(error: BaseException) -> str | None:
