@@ -32,6 +32,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
 
     if model is not None:
         check_targets(section.target_modules, model)
+    config_class: type[PeftConfig]
     fixed: dict[str, Any] = {}
     if section.method in PRESETS:
         config_class, fixed = TalkLoraConfig, {**PRESETS[section.method]}
