@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test attack lint format clean
+.PHONY: demo loop test quick docs attack peft-matrix lint format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -34,12 +34,29 @@ test: export VLLM_CPU_OMP_THREADS_BIND := nobind
 test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
 
+# What to run between two edits: linters, and the tests that start no model, no server and no second process.
+quick: export OMP_NUM_THREADS := 1
+quick: $(READY) lint
+	$(BIN)/python -m pytest -n 2 -m "not tiny and not e2e and not slow" $(QUICK)
+QUICK := $(addprefix tests/,measure perturb recipe report rop runs tasks test_conditions.py test_house.py)
+
+# The site, in site/: strict, and without the network.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 # Ends with 1 on a finding, and writes benchmarks/results/attack.json and the figures in docs/reliability.md.
 MINUTES ?= 30
 attack: export OMP_NUM_THREADS := 1
 attack: export HF_HUB_OFFLINE := 1
 attack: $(READY)
-	PYTHONPATH=tests $(BIN)/python -m attack --minutes $(MINUTES)
+	PYTHONPATH=tests $(BIN)/python -m helpers.attack --minutes $(MINUTES)
+
+# PEFT's own tests with TalkLoRA; writes benchmarks/results/peft_matrix.json and the table in docs/talklora.md.
+peft-matrix: export OMP_NUM_THREADS := 1
+peft-matrix: $(READY)
+	PYTHONPATH=benchmarks $(BIN)/python -m peft_matrix
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -55,8 +72,9 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@echo "Setting up $(VENV): about 3 GB and two to four minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --no-deps -r requirements/cpu.txt
+	@$(BIN)/python -m pip uninstall -qq -y llmkit  # the distribution's name until November 2026
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) runs site .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -34,10 +34,10 @@ def prompt_names() -> list[str]:
 def render(name: str, **values: Any) -> str:
     """Returns the prompt `name` with its values filled in. A value is inserted as it is: it is never itself a
     template."""
-    return _template(name).render(values) if values else _fixed(name)
+    return str(_template(name).render(values)) if values else _fixed(name)
 
 
 @cache
 def _fixed(name: str) -> str:
     """Returns a prompt without values: the same in every question."""
-    return _template(name).render()
+    return str(_template(name).render())

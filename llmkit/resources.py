@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -20,8 +19,6 @@ def cache_dir() -> Path:
     """Returns the user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
     if chosen_folder := os.environ.get("LLMKIT_CACHE"):
         return Path(chosen_folder).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "llmkit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "llmkit" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llmkit"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("llmkit", appauthor=False)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["numeric", "choice", "boolean", "text"]
 Role = Literal["answerer", "corrector", "optimizer"]
 
 CLEAN = "clean"  # the condition that is always present
@@ -18,14 +17,15 @@ class Question:
     """One question with its gold answer.
 
     `text` is what is put to the model: for `choice` it ends with the block "Answer Choices: (A) … (B) …".
-    `gold` is canonical: a plain decimal ("18", "0.5"), an option label ("B"), "yes" or "no", or free text.
+    `kind` names the kind of answer (`llmkit.tasks.KINDS`), and `gold` is in its canonical form: for numeric a plain
+    decimal ("18", "0.5"), for choice an option's label ("B"), for boolean "yes" or "no", for text the text.
     `cluster` names what sampling treats as one unit: the question itself, or the template it was generated from.
     """
 
     id: str
     text: str
     gold: str
-    kind: Kind
+    kind: str
     options: tuple[str, ...] = ()
     split: str = "test"
     cluster: str = ""
@@ -143,11 +143,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of an arm. `fallback` is the reason if a correction was not used."""
+    """The result of an arm. `fallback` is the reason if a correction was not used.
+
+    `parsed` is the answer in canonical form if the arm knows it without reading a reply, as by likelihood.
+    """
 
     reply: Reply
     corrected_text: str | None = None
     fallback: str | None = None
+    parsed: str | None = None
 
 
 Steps = Generator["Request | list[Request]", Any, Any]

@@ -13,10 +13,11 @@ import pytest
 PACKAGE = '''
 """A set of questions, a way to put them, a noise and a verdict of somebody's own."""
 
+from llmkit.engines import EngineIdentity
 from llmkit.perturb import WordEdit, operator
 from llmkit.rop import Arm, arm
 from llmkit.tasks import GeneratedTask, Item, Scorer, scorer, task
-from llmkit.types import Answer
+from llmkit.types import Answer, Reply
 
 
 @task("doubles")
@@ -33,7 +34,7 @@ class Begging(Arm):
     """Asks nicely."""
 
     def ask(self, variant):
-        return Answer((yield from self.answer(variant.text, variant, "I beg you, answer this.")))
+        return (yield from self.answer(variant.text, variant, "I beg you, answer this."))
 
 
 @operator("shout", level="word")
@@ -50,12 +51,41 @@ class Lenient(Scorer):
 
     def extract(self, text, question):
         return question.gold if int(question.gold) % 4 == 0 else None
+
+
+class Parrot:
+    """An engine that repeats the last line of what it is asked."""
+
+    kind = "parrot"
+    identity_is_local = True
+    capabilities = frozenset()
+    canary = None
+
+    @classmethod
+    def takes(cls, model, section):
+        return False
+
+    def __init__(self, model, section):
+        self.identity = EngineIdentity(self.kind, "1", model.path, "1")
+        self.pending = []
+
+    def submit(self, key, request):
+        self.pending.append((key, request))
+
+    def drain(self):
+        while self.pending:
+            key, request = self.pending.pop()
+            yield key, Reply(request.messages[-1].content.splitlines()[-1])
+
+    def close(self):
+        self.pending.clear()
 '''
 POINTS = {
     "tasks": "doubles = extra:Doubles",
     "arms": "begging = extra:Begging",
     "operators": "shout = extra:Shout",
     "scorers": "lenient = extra:Lenient",
+    "engines": "parrot = extra:Parrot",
 }
 FLAGS = "--task doubles --limit 6 --conditions shout --rate 0.5 --set eval.arms=[begging] --set eval.scorer=lenient"
 
@@ -68,7 +98,8 @@ def llmkit(tmp_path: Path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("".join(f"[llmkit.{group}]\n{line}\n" for group, line in POINTS.items()))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "LLMKIT_CACHE": str(tmp_path / "cache")}
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LLMKIT_CACHE": str(tmp_path / "cache")}
 
     def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llmkit", *args]
@@ -102,6 +133,20 @@ def test_a_package_brings_a_task_an_arm_an_operator_and_a_scorer(llmkit, tiny_ll
 def test_a_packages_operator_works_in_a_pipe(llmkit):
     done = llmkit("perturb", "-", "--op", "shout", "--rate", "1", input='{"question": "say 3 words"}\n')
     assert json.loads(done.stdout)["question"] == "SAY 3 WORDS", done.stderr
+
+
+def test_a_packages_engine_is_chosen_by_name(llmkit, tmp_path):
+    command = ["eval", "--model", "polly", "--task", "doubles", "--limit", "4", "--conditions", "shout", "--json"]
+    done = llmkit(*command, "--engine", "parrot")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / json.loads(done.stdout)["run"]
+    said = [json.loads(line)["said"] for line in (run / "samples.jsonl").read_text().splitlines()]
+    assert all(text.startswith("Question: ") for text in said)
+    assert json.loads((run / "run.json").read_text())["engine"] == "parrot"
+    unknown = llmkit(*command, "--engine", "parott")
+    assert unknown.returncode == 2
+    assert "unknown engine `parott`" in unknown.stderr
+    assert "`parrot`" in unknown.stderr
 
 
 @pytest.mark.tiny

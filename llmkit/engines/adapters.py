@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from llmkit.engines.models import Adapter
+from llmkit.engines.model_paths import Adapter
 from llmkit.errors import EngineError
 
 _SIZES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[[^]]*\]).*?torch\.Size\((\[[^]]*\])")  # torch's words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmkit.types import Usage
 
@@ -83,7 +83,8 @@ def first_tokens(choice: Any) -> dict[str, float]:
     return {token: round(p, 4) for token, p in pairs if isinstance(token, str) and is_number(p)}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Returns whether a JSON value is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 

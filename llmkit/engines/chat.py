@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.engines.models import LocalModel, read_text
+from llmkit.engines.model_paths import LocalModel, read_text
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import cut_at_stop
 from llmkit.errors import EngineError
@@ -145,11 +145,11 @@ class Renderer:
         return Reply(text, reasoning, usage, "stop" if stopped else finish_reason)
 
     def _apply_template(self, messages: list[Message]) -> str:
-
         turns = [{"role": m.role, "content": m.content} for m in messages]
         try:
-            return self.tokenizer.apply_chat_template(
+            text = self.tokenizer.apply_chat_template(
                 turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False
             )
+            return str(text)
         except Exception as error:  # a template may divide by zero, or worse
             raise EngineError(f"the chat template fails: {error}", _TEMPLATE_HINT) from error

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmkit.conditions import POOLED, Condition
-from llmkit.engines import Engine, engine_kind
+from llmkit.engines import Engine
 from llmkit.evaluate import pools, provenance
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
+from llmkit.evaluate.roles import are_local
 from llmkit.perturb.spec import spec_names
 from llmkit.rop import Instructions, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
+from llmkit.runs.names import INSTRUCTIONS
 from llmkit.types import Ask, Role, Steps
 
 
@@ -23,14 +25,16 @@ def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> lis
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
-                folder.append(search_row(done.key, done.calls, done.error))
-                yield done.key, None if done.error else done.result
+                # Failures are journalled as well: the calls before them were paid for, and count against the budget.
+                name = str(done.key)
+                folder.append(search_row(name, done.calls, done.error))
+                yield name, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
-    # Who a server is cannot be known without calling it; the search has called it.
-    local = engine_kind(planned.recipe.model, planned.recipe.engine) != "openai"
-    write(found, planned, folder, runner.engines if local or planned.searches else None)
+    # A server's identity is known only after a request, and only a search has made one by now.
+    known = planned.searches or are_local(runner.engines)
+    write(found, planned, folder, runner.engines if known else None)
     return found
 
 
@@ -42,7 +46,7 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
     else:
         pools = (planned.train, planned.dev) if planned.searches else ([], [])
         told = provenance.of_search(recipe, run, *pools, engines)
-    folder.write_json("instructions.json", to_json(found, told))
+    folder.write_json(INSTRUCTIONS, to_json(found, told))
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
@@ -59,12 +63,22 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     for name, chosen in sets.items():
         tuning = pools.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
+            # Every search names its calls alike; the journal holds them all, so each gets a prefix of its own.
 
             def named(jobs: Iterable[tuple[str, Steps]], prefix: str = f"{name}/{number}") -> Iterator[tuple[str, Any]]:
                 for key, value in ask((f"{prefix}/{key}", steps) for key, steps in jobs):
                     yield key.removeprefix(f"{prefix}/"), value
 
-            order = {"trained_on": name, "seed": recipe.seed, "number": number}
-            likelihood = recipe.eval.answer == "likelihood"
-            found.append(search_both(recipe.rop, tuning, named, planned.scorer, **order, likelihood=likelihood))
+            found.append(
+                search_both(
+                    recipe.rop,
+                    tuning,
+                    named,
+                    planned.scorer,
+                    trained_on=name,
+                    seed=recipe.seed,
+                    number=number,
+                    likelihood=recipe.eval.answer == "likelihood",
+                )
+            )
     return found

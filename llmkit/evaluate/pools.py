@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import Questions, gold_text, load, normalise
+from llmkit.tasks import Questions, kind_of, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 
@@ -43,9 +43,8 @@ def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
 
 def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], recipe: Recipe) -> None:
     """UsageError for an arm that has to generate where questions are answered by the likeliest option."""
-    kinds = {q.kind for q in questions} & {"choice", "boolean"}
     names = [arm.name for arm in arms if arm.generates]
-    if recipe.eval.answer == "likelihood" and kinds and names:
+    if recipe.eval.answer == "likelihood" and names and any(kind_of(q).continuations(q) for q in questions):
         raise UsageError(
             f"arm `{names[0]}` votes by sampled answers, and eval.answer: likelihood has none: every vote is the same",
             "leave the arm out, or generate answers (eval.answer: generate)",
@@ -99,10 +98,11 @@ def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question],
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
     """The train and dev pools. DataError where one of their questions is asked in the test as well."""
     size = recipe.rop.search.pool
-    data = recipe.data.model_copy(update={"limit": None})
+    data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
     for split in ("train", "dev"):
         pool = load(data, split, recipe.seed)
+        # A seed of its own for each split: the pools stay the same whatever else is drawn.
         pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
     refuse_leaks(pools[0] + pools[1], questions)
     return pools[0], pools[1]
@@ -138,6 +138,7 @@ def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: f
     found = []
     for question in pool:
         mine = _words(question.text)
+        # Where one has so many more words the Jaccard index cannot reach `least`: leaving these out makes it quick.
         close = [(i, words) for i, words in tested if min(len(words), len(mine)) >= least * max(len(words), len(mine))]
         name, words = max(close, key=lambda t: len(mine & t[1]) / len(mine | t[1]), default=("", frozenset()))
         if words and (alike := len(mine & words) / len(mine | words)) >= least:
@@ -166,7 +167,7 @@ def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, st
 
     def answer(q: Question) -> str:
         solution = q.meta.get("solution")
-        closing = f"The answer is {f'({q.gold})' if q.kind == 'choice' else gold_text(q)}"
+        closing = f"The answer is {kind_of(q).label(q.gold)}"
         if not solution:
             return closing
         return solution if closing in solution else f"{solution}\n{closing}"

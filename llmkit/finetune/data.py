@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.finetune.inputs import noise_digest
-from llmkit.finetune.rows import Row, load_rows, rows_digest, sources
+from llmkit.finetune.rows import TrainingRow, load_rows, rows_digest, sources
 from llmkit.finetune.tokens import Encoder, Tokens, cached
 from llmkit.finetune.views import View, Views
 from llmkit.recipe.schema import Recipe
 from llmkit.seeds import derive
 
 if TYPE_CHECKING:
-    from llmkit.engines.models import LocalModel
+    from llmkit.engines.model_paths import LocalModel
 
 _WINDOW = 50  # batches whose rows are sorted by length together
 _DEV = 10**6  # the epoch number of dev views: no training epoch draws the same noise
@@ -91,13 +91,13 @@ def _check(recipe: Recipe, views: Views) -> None:
         raise UsageError("rdrop compares two passes with different dropout", "set finetune.dropout, e.g. to 0.1")
 
 
-def _stream(views: Views, groups: list[list[Row]], weights: list[float], wanted: int) -> Iterator[View]:
+def _stream(views: Views, groups: list[list[TrainingRow]], weights: list[float], wanted: int) -> Iterator[View]:
     """Yields views epoch after epoch, exactly as many as are trained on."""
     epochs = chain.from_iterable(views.epoch(groups, weights, number) for number in count())
     return (view for _, view in zip(range(wanted), epochs, strict=False))
 
 
-def _dev_views(views: Views, groups: list[list[Row]]) -> Iterator[View]:
+def _dev_views(views: Views, groups: list[list[TrainingRow]]) -> Iterator[View]:
     """Yields dev rows as training shows them: with the same shares of noise and corrections, one view each."""
     for row in chain.from_iterable(groups):
         view = views.view(row, _DEV)

@@ -53,12 +53,13 @@ def _shown(value: Any) -> str:
 
 def dry_run(recipe: Recipe) -> Report:
     """Resolves the recipe as training would. Raises what training would raise."""
-    from llmkit.engines.models import locate
+    from llmkit.engines.model_paths import locate
     from llmkit.finetune.data import build_data
-    from llmkit.finetune.launch import check_launch
+    from llmkit.finetune.launch import check_launch, need_packages
     from llmkit.finetune.method import adapt, load_base, torch_dtype
     from llmkit.finetune.setup import trl_arguments
 
+    need_packages()
     section, launch = recipe.finetune, recipe.finetune.launch
     check_launch(recipe)
     model = locate(recipe.model.path, recipe.model.revision)

@@ -18,7 +18,7 @@ _NOISE = "the code of the noise"
 def inputs(recipe: Recipe) -> dict[str, str | None]:
     """Returns a digest of each input, by the name that an error message gives it. Raises what reading them raises."""
     from llmkit.engines.chat import ChatStyle
-    from llmkit.engines.models import locate
+    from llmkit.engines.model_paths import locate
 
     model = locate(recipe.model.path, recipe.model.revision)
     template, system_prompt = ChatStyle.of(recipe.model).digests

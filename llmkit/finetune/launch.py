@@ -12,9 +12,17 @@ import sys
 from pathlib import Path
 
 from llmkit.errors import EngineError, UsageError
+from llmkit.extras import need
 from llmkit.recipe.schema import Recipe
 
 LAUNCH_PRESETS = Path(__file__).parent / "presets"
+
+_PACKAGES = ("torch", "transformers", "peft", "datasets", "safetensors", "accelerate", "trl")
+
+
+def need_packages() -> None:
+    """Raises UsageError where what a training runs on is not installed."""
+    need(*_PACKAGES, extra="train", what="llmkit finetune")
 
 
 def preset(kind: str, gpu_count: int) -> Path:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from torch import nn
 
-    from llmkit.engines.models import LocalModel
+    from llmkit.engines.model_paths import LocalModel
 
 # What PEFT's methods call the things that a recipe names once.
 _NAMES = {

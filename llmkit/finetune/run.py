@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
+from llmkit.runs import Run, RunFolder, names
 
 SECTIONS = ("model", "data", "perturb", "finetune")  # what a training run depends on
 
@@ -41,9 +43,9 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     that `resume` names. Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model
     are no longer those of the training in the folder.
     """
-    from llmkit.finetune.launch import check_launch, launch
-    from llmkit.runs import RunFolder
+    from llmkit.finetune.launch import check_launch, launch, need_packages
 
+    need_packages()
     recipe = loaded.recipe
     recipe_key = digest(recipe, *SECTIONS)
     run_name = recipe.output.name or recipe.finetune.method
@@ -70,26 +72,26 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
             work(recipe, run_path, recipe_key, start, quiet)
         else:
             launch(recipe, run_path, recipe_key, start, quiet)
-        return FinetuneResult(run_path, json.loads((run_path / "metrics.json").read_text(encoding="utf-8")))
+        return FinetuneResult(run_path, Run(run_path).metrics or {})
 
 
 def finished_training(run_path: Path) -> FinetuneResult | None:
     """Returns the training in a folder if it is finished."""
-    metrics_path = run_path / "metrics.json"
-    if metrics_path.is_file() and (run_path / "adapter" / "adapter_config.json").is_file():
-        return FinetuneResult(run_path, json.loads(metrics_path.read_text(encoding="utf-8")))
-    return None
+    metrics = Run(run_path).metrics
+    if metrics is None or not (run_path / "adapter" / CONFIG).is_file():
+        return None
+    return FinetuneResult(run_path, metrics)
 
 
-def _clear(run_path: Path, checkpoint: Path | None) -> None:
-    """Removes an earlier training. Where `checkpoint` is one of its checkpoints, that one and the logs stay."""
+def _clear(run_path: Path, resumed_checkpoint: Path | None) -> None:
+    """Removes an earlier training. If `resumed_checkpoint` is one of its checkpoints, that one and the logs stay."""
     checkpoints = run_path / "checkpoints"
-    unwanted = [run_path / "adapter", run_path / "metrics.json"]
-    if checkpoint is not None and checkpoint.resolve().parent == checkpoints.resolve():
+    unwanted = [run_path / "adapter", run_path / names.METRICS]
+    if resumed_checkpoint is not None and resumed_checkpoint.resolve().parent == checkpoints.resolve():
         unwanted += [
             other_checkpoint
             for other_checkpoint in checkpoints.glob("checkpoint-*")
-            if other_checkpoint.resolve() != checkpoint.resolve()
+            if other_checkpoint.resolve() != resumed_checkpoint.resolve()
         ]
     else:
         unwanted += [checkpoints, run_path / "tensorboard", run_path / "log.jsonl"]
@@ -146,7 +148,7 @@ def _key_of(folder: Path) -> str | None:
     return digest_path.read_text(encoding="utf-8").strip() if digest_path.is_file() else None
 
 
-def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | None, quiet: bool) -> None:
+def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Path | None, quiet: bool) -> None:
     """Trains in this process, which may be one of several, and writes adapter/, metrics.json and the model card."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -162,11 +164,11 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | Non
             (run_path / "checkpoints").mkdir(exist_ok=True)
             (run_path / "checkpoints" / "recipe.digest").write_text(recipe_key + "\n", encoding="utf-8")
         started = time.monotonic()
-        train_output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        train_output = trainer.train(resume_from_checkpoint=str(resumed_checkpoint) if resumed_checkpoint else None)
         seconds = time.monotonic() - started
         last_evaluation = setup.last_evaluation()
         metrics = setup.results(train_output, last_evaluation, seconds, recipe_key)
-        metrics["resumed_from"] = checkpoint.name if checkpoint else None
+        metrics["resumed_from"] = resumed_checkpoint.name if resumed_checkpoint else None
         unfinished_adapter = run_path / "adapter.part"
         if is_main_process:
             shutil.rmtree(unfinished_adapter, ignore_errors=True)
@@ -178,7 +180,7 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | Non
             shutil.rmtree(run_path / "adapter", ignore_errors=True)
             unfinished_adapter.rename(run_path / "adapter")
             setup.save_routing(run_path)
-            write_atomic(run_path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+            write_atomic(run_path / names.METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager
@@ -214,5 +216,5 @@ def worker(argv: list[str], quiet: bool = False) -> None:
     if len(argv) not in (2, 3):
         raise UsageError("a worker is started by `llmkit finetune --launch`, not by hand")
     folder = Path(argv[0])
-    recipe = load(folder / "recipe.resolved.yaml").recipe
+    recipe = load(Run(folder).recipe_file).recipe
     work(recipe, folder, argv[1], Path(argv[2]) if len(argv) == 3 else None, quiet)

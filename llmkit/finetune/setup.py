@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.chat import ChatStyle, Renderer
-from llmkit.engines.models import BUNDLED, LocalModel, locate
+from llmkit.engines.model_paths import BUNDLED, LocalModel, locate
 from llmkit.errors import EngineError, UsageError
 from llmkit.finetune.data import Data, build_data
 from llmkit.finetune.tokens import Encoder, Tokens

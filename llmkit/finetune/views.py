@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
-from llmkit.finetune.rows import Row
+from llmkit.finetune.rows import TrainingRow
 from llmkit.perturb.english import is_english
 from llmkit.perturb.reword import reword
 from llmkit.prompts import render
@@ -47,7 +47,7 @@ class Views:
         self.english = True
         self._perturbers: dict[tuple[str, Rate], Perturber] = {}
 
-    def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
+    def epoch(self, groups: Sequence[Sequence[TrainingRow]], weights: Sequence[float], number: int) -> Iterator[View]:
         """Yields all views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
         drawn_rows = []
         for source, (rows, weight) in enumerate(zip(groups, weights, strict=True)):
@@ -58,7 +58,7 @@ class Views:
         Random(derive(self.seed, "order", number)).shuffle(drawn_rows)
         return (self.view(row, number, copy) for row, copy in drawn_rows)
 
-    def view(self, row: Row, epoch: int, copy: int = 0) -> View:
+    def view(self, row: TrainingRow, epoch: int, copy: int = 0) -> View:
         """Returns one row as one epoch shows it."""
         rng = Random(derive(self.seed, "view", row.id, epoch, copy))
         correction_share = self.correction.share if row.correction is None else row.correction
@@ -79,7 +79,7 @@ class Views:
         first_prompt = prompt if self.robust.objective == "rdrop" else clean_prompt
         return View(row.id, first_prompt, row.answer, row.plain, prompt)
 
-    def _correction(self, row: Row, rng: Random, draw: int) -> View:
+    def _correction(self, row: TrainingRow, rng: Random, draw: int) -> View:
         """Returns a row asked as `llmkit rop` asks: a noisy question under a correction instruction, with the clean
         question as its answer."""
         clean_text = asked_text = row.text or ""
@@ -92,7 +92,7 @@ class Views:
         prompt = (Message("user", content),)
         return View(row.id, prompt, clean_text, row.plain, prompt if self.paired else None)
 
-    def check(self, groups: Sequence[Sequence[Row]]) -> None:
+    def check(self, groups: Sequence[Sequence[TrainingRow]]) -> None:
         """Raises DataError if the recipe asks for noise that no row can take. Tests whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
             raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
@@ -107,7 +107,7 @@ class Views:
         if for_english := [operator_name for spec in specs for operator_name in Perturber(spec).for_english]:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
-    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:
+    def _noise(self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 

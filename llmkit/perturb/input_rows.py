@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import json
@@ -17,9 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.parsing import JsonObject, parse_json
+from llmkit.extras import need
+from llmkit.parsing import JsonObject
 from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
+from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
 
 _SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
 
@@ -98,9 +99,8 @@ class InputRows:
         self._begun = chain(read_ahead, items)
         for _, content in read_ahead:
             with suppress(DataError):
-                yield checked_fields(parse_line(content) if isinstance(content, bytes) else content, self.fields)[
-                    self.fields.question
-                ]
+                row = parse_line(content) if isinstance(content, bytes) else content
+                yield checked_fields(row, self.fields)[self.fields.question]
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         begun_items, self._begun = self._begun, None
@@ -143,8 +143,8 @@ class InputRows:
         suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
         readers = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
         if suffix == ".parquet":
-            self.total = _parquet_total(path)
-            return lambda: _parquet(path)
+            self.total = count_parquet_rows(path)
+            return lambda: parquet_rows(path)
         if suffix not in readers:
             raise UsageError(f"{path}: unknown type of file", f"valid sources: {_SOURCES}")
         if readers[suffix] is _jsonl and path.suffix != ".gz" and path.is_file():
@@ -174,6 +174,7 @@ class InputRows:
             yield question.id, fields
 
     def _hub(self, hub_name: str) -> Iterator[tuple[str, Any]]:
+        need("datasets", extra="hf", what=f"`hub:{hub_name}`")
         import datasets
 
         hub_name, _, split = hub_name.partition(":")
@@ -205,23 +206,12 @@ def _opened(path: Path) -> Iterator[Iterable[bytes]]:
 
 
 def _jsonl(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(file, 1):
-        if number == 1 and line.lstrip()[:1] == b"[":
+    for number, (place, line) in enumerate(numbered_lines(file, file_name)):
+        if number == 0 and line.lstrip()[:1] == b"[":
             raise DataError(
-                f"{file_name}:1: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
+                f"{place}: a JSON list", "one JSON object per line is needed: convert it with `jq -c '.[]'`"
             )
-        if not line.isspace():
-            yield f"{file_name}:{number}", line
-
-
-def parse_line(line: bytes) -> Any:
-    """Parses one JSON line. DataError if it is not JSON."""
-    try:
-        return parse_json(line)
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})") from None
-    except ValueError as error:
-        raise DataError(f"not JSON ({getattr(error, 'msg', error)})") from None
+        yield place, line
 
 
 def checked_fields(content: Any, fields: RowFields) -> JsonObject:
@@ -244,31 +234,8 @@ def with_place(error: DataError, place: str) -> DataError:
 
 
 def _csv(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, Any]]:
-    number = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for number, encoded_line in enumerate(file, 1):
-            yield encoded_line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
-
-    csv.field_size_limit(1 << 27)
-    reader = csv.DictReader(lines(), delimiter="\t" if ".tsv" in file_name else ",", strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield f"{file_name}:{number}", DataError(f"not CSV ({error})")
-            continue
-        if None in row or None in row.values():
-            yield f"{file_name}:{number}", DataError("the number of columns differs from the first line's")
-        elif any(
-            "\udc80" <= character <= "\udcff" for cell in row.values() for character in cell if character > "\ud7ff"
-        ):
-            yield f"{file_name}:{number}", DataError("not UTF-8")
-        else:
-            yield f"{file_name}:{number}", row
+    decoded = (line.decode("utf-8" if number else "utf-8-sig", "surrogateescape") for number, line in enumerate(file))
+    return csv_rows(decoded, file_name, "\t" if ".tsv" in file_name else ",")
 
 
 def _lines(path: Path) -> int | None:
@@ -278,26 +245,6 @@ def _lines(path: Path) -> int | None:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) or None
     except OSError:
         return None
-
-
-def _parquet_total(path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return int(pq.ParquetFile(path).metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow.parquet as pq
-
-    number = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}: row {number}", row
 
 
 def _kind(value: Any) -> str:

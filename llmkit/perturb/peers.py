@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from llmkit.errors import UsageError
+from llmkit.extras import need
 from llmkit.perturb.base import TextEdit, WordEdit, operator
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.pairs import differences
@@ -25,8 +26,13 @@ _CLASSES = {
     "SynonymAug TfIdfAug WordEmbsAug",
     "sentence": "AbstSummAug ContextualWordEmbsForSentenceAug LambadaAug RandomSentAug",
 }
-
-
+_BY_MODEL = (
+    "AbstSummAug",
+    "BackTranslationAug",
+    "ContextualWordEmbsAug",
+    "ContextualWordEmbsForSentenceAug",
+    "LambadaAug",
+)
 _ENGLISH = ("AntonymAug", "SpellingAug", "SynonymAug")  # their own word lists are
 
 
@@ -45,6 +51,8 @@ def augmenter(spec: str) -> Any:
     if (short_name := name.strip().lower().removesuffix("aug")) not in known_augmenters:
         raise unknown("nlpaug augmenter", name, " ".join(_CLASSES.values()).split())
     kind, class_name = known_augmenters[short_name]
+    if class_name in _BY_MODEL:
+        need("torch", "transformers", extra="hf", what=f"nlpaug's {class_name}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

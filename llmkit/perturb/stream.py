@@ -28,9 +28,9 @@ from llmkit.perturb.input_rows import (
     checked_fields,
     gold_of,
     options_of,
-    parse_line,
     with_place,
 )
+from llmkit.records import parse_line
 from llmkit.runs import Runner
 from llmkit.terminal import escape_json
 from llmkit.types import Steps

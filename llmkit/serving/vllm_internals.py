@@ -6,9 +6,9 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from llmkit.engines.adapter_config import peft_type
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
-from llmkit.serving.adapter import peft_type
 from llmkit.serving.touched import OLDEST_VLLM, problem
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features, check_adapters_to_merge
-from peft.utils.quantization_utils import resolve_quantization_backend
+from peft.utils.quantization_utils import quantization_extra_repr, resolve_quantization_backend
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -331,6 +331,10 @@ class Linear(nn.Module, TalkLoraLayer):
     def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         super().__init__()
         TalkLoraLayer.__init__(self, base_layer, current)
+
+    def extra_repr(self) -> str:
+        """Names what quantised the base, as PEFT's layers do."""
+        return quantization_extra_repr(self)
 
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
         if adapter_names is not None and self.merged:

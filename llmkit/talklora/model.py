@@ -40,8 +40,8 @@ class TalkLoraModel(BaseTuner):
         # discards this object afterwards, and with it a shared B.
         if isinstance(peft_config, PeftConfig) and cast("TalkLoraConfig", peft_config).share_B:
             raise ValueError(
-                "`inject_adapter_in_model` does not support TALKLORA with share_B=True, because the tuner that it does "
-                "not return would own B: use `get_peft_model`, or share_B=False"
+                "`inject_adapter_in_model` does not support TALKLORA with share_B=True, because B is shared state that "
+                "the tuner owns, which it does not return: use `get_peft_model`, or share_B=False"
             )
         super().__init__(model, peft_config, adapter_name, *args, **kwargs)
 

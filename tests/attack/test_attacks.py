@@ -6,12 +6,12 @@ import sys
 from contextlib import closing
 
 import pytest
-from attack import copies, result
-from attack.fuzz import Fuzzer
-from attack.kills import KillAttack
-from attack.known import sorted_out
-from attack.sandbox import Case, Outcome, Sandbox, wrong
-from attack.servers import ServerAttack
+from helpers.attack import copies, result
+from helpers.attack.fuzz import Fuzzer
+from helpers.attack.kills import KillAttack
+from helpers.attack.known import sorted_out
+from helpers.attack.sandbox import Case, Outcome, Sandbox, wrong
+from helpers.attack.servers import ServerAttack
 
 SEED = 1
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox looks into /proc")
@@ -95,7 +95,7 @@ def test_a_file_that_nobody_named_is_found(monkeypatch):
             Path(name).write_text("")
         return Outcome(0, "", "")
 
-    monkeypatch.setattr("attack.sandbox.invoke", stray)
+    monkeypatch.setattr("helpers.attack.sandbox.invoke", stray)
     with closing(Sandbox()) as sandbox:
         assert sandbox.run(Case(["x"], writes=["named"])) == ["a file outside --out: home/stray"]
         assert not list(sandbox.work.iterdir())

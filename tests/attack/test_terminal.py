@@ -10,8 +10,8 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from attack.sandbox import COMMANDS, commands_in
-from fault_server import FaultServer
+from helpers.attack.sandbox import COMMANDS, commands_in
+from helpers.fault_server import FaultServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

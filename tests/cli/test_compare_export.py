@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers import synthetic
 
 from llmkit.cli.app import run
-from tests.helpers import synthetic
 
 
 @pytest.fixture

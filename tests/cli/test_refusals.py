@@ -9,8 +9,7 @@ import sys
 import time
 
 import pytest
-
-from tests.helpers import synthetic
+from helpers import synthetic
 
 DEEP = "[" * 50_000 + "]" * 50_000
 EVAL = ("eval", "--dry-run", "--model", "m")

@@ -85,7 +85,7 @@ def test_an_adapter_that_fits_is_taken(saved, tiny_llama, kind, settings):
     ],
 )
 def test_a_base_with_other_layers_is_refused(saved, tiny_llama, tmp_path, kind, layers, message):
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
 
     other = make_tiny_llama(tmp_path / "other", layers=layers)
     folder = saved(kind, r=8, target_modules=TARGETS)
@@ -141,7 +141,7 @@ def test_a_cut_adapter_is_named_as_damaged(saved, tiny_llama, tmp_path, capsys):
 
 
 def test_a_cut_model_is_one_error(tiny_llama, tmp_path):
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
 
     model = make_tiny_llama(tmp_path / "model")
     path = model / "model.safetensors"

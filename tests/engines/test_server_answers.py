@@ -7,7 +7,7 @@ import stat
 import subprocess
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
 from llmkit.engines import ResponseCache, decode_reply, open_engine
 from llmkit.engines.answers import one_line
@@ -115,7 +115,7 @@ def test_an_answer_nested_too_deeply_is_a_failure_that_can_be_read(page, monkeyp
 
     with FaultServer(lambda text, attempt: fault if page == "completions" else None) as server:
         if page == "models":
-            monkeypatch.setattr("fault_server._Handler.do_GET", fault)
+            monkeypatch.setattr("helpers.fault_server._Handler.do_GET", fault)
             assert ask(server.url, "what is it")["what is it"].text == "it is what"
         else:
             with pytest.raises(EngineError, match="nested too deeply"):

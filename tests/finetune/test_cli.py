@@ -18,7 +18,7 @@ SMALL = ["--set", "data.size=40", "--set", "finetune.data.max_length=600", "--se
 
 
 def test_a_dry_run_shows_what_would_happen_and_trains_nothing(tiny_llama, tmp_path, capsys):
-    code = run(["finetune", "talklora-small", "--model", tiny_llama, "--dry-run", "--out", str(tmp_path), *SMALL])
+    code = run(["finetune", "talklora-small", "--model", tiny_llama, "--dry-run", "--dir", str(tmp_path), *SMALL])
     shown = capsys.readouterr().out
     assert code == 0
     assert "trainable parameters" in shown
@@ -61,8 +61,8 @@ def test_masked_tokens_are_dim_and_learnt_ones_green(tiny_llama, capsys, monkeyp
 
 def test_the_papers_recipe_is_whole_and_counts_its_parameters(tmp_path):
     """Table 6, over a model of LLaMA-3's architecture with few layers, and eight sets of the published form."""
-    from fakes import make_tiny_llama
     from helpers.commonsense import EIGHT, write_set
+    from helpers.fakes import make_tiny_llama
 
     for task in EIGHT:
         write_set(tmp_path, task, 40)

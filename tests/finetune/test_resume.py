@@ -176,7 +176,7 @@ def test_edited_rows_are_not_taken_for_those_that_were_trained_on(make, tmp_path
 
 
 def test_another_base_model_in_the_same_folder_is_not_taken_for_the_first(make, tmp_path):
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
 
     base = make_tiny_llama(tmp_path / "base", seed=0)
     settings = {"model.path": str(base), "finetune.optim.max_steps": 1}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import benchmarks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -311,18 +310,9 @@ def test_rate_is_wilson_for_lone_questions_and_wider_for_clusters():
     assert clustered[2] - clustered[1] > 1.8 * (lone[2] - lone[1])
 
 
-def test_chance_by_kind():
-    assert statistics.chance("C", ["a", "b", "c", "d", "e"]) == 0.2
-    assert statistics.chance("no") == 0.5
-    assert statistics.chance("42") == 0.0
-
-
 def test_the_docs_show_what_the_simulation_found():
     """docs/statistics.md holds the tables of benchmarks/results/coverage.json, word for word."""
-    root = Path(__file__).parents[2]
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", root / "benchmarks" / "coverage.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = benchmarks.load("coverage")
     found = json.loads(module.RESULTS.read_text(encoding="utf-8"))
     docs = module.DOCS.read_text(encoding="utf-8")
     assert module.tables(found["designs"]) in docs

@@ -261,11 +261,11 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted(llmkit, line, 
         (["in.jsonl", "--op", "llm:ec"], "needs a model"),
         (["in.jsonl", "--resume"], "only an output file"),
         (["in.jsonl", "--op", "ec", "--protect", "("], "not a regular expression"),
-        (["in.jsonl", "--op", ""], "no operator is named"),
+        (["in.jsonl", "--op", ""], "no operator is given"),
         (["in.jsonl", "--op", "ec", "--html", "none/page.html"], "none/page.html: no such folder"),
         (["task:gsm9k"], "unknown task"),
         (["in.txt"], "unknown type of file"),
-        ([], "no rows are named"),
+        ([], "no source of rows is given"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_clear_error(llmkit, source, args, message):

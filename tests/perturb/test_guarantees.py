@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.strategies import questions, rates, seeds, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from llmkit.perturb.base import letters_of
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.protection import Protection
 from llmkit.perturb.text import Source
-from tests.perturb.strategies import questions, rates, seeds, texts
 
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None]
 SPECS += ["chars(4)", "ec+uic", "uic+ec+woo", "mix(ec:0.7,hw+sc:0.3)"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.fakes import FakeEngine
 
 from llmkit.errors import EngineError, UsageError
 from llmkit.perturb import Perturber, make_variants, spread_variants, undo
@@ -13,7 +14,6 @@ from llmkit.perturb.stream import RowPerturber, perturb_rows_asking
 from llmkit.recipe.schema import PerturbSection
 from llmkit.runs import Runner
 from llmkit.types import Question, Reply
-from tests.fakes import FakeEngine
 
 TEXT = "Tom has 12 red apples and 3 green pears in the basket. How many are left?"
 

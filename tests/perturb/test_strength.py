@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from helpers import benchmarks
 
 from llmkit.perturb import make_variants
 from llmkit.recipe.schema import DataSection, PerturbSection
 from llmkit.tasks import load
 
 
-def _script():
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "perturb_strength.py"
-    spec = importlib.util.spec_from_file_location("perturb_strength", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_paper_rates_reach_the_authors_strength(data_dir):
-    rows = _script().compare(data_dir, ("EC", "SC", "WOO", "HW"), classify=False, most=250)
+    rows = benchmarks.load("perturb_strength").compare(data_dir, ("EC", "SC", "WOO", "HW"), classify=False, most=250)
     assert {row["set"] for row in rows} >= {"CSQA", "MultiArith", "SVAMP"}
     for kind in ("EC", "SC", "WOO", "HW"):
         theirs, ours = ([row[who]["words"] for row in rows if row["kind"] == kind] for who in ("theirs", "ours"))
@@ -31,7 +22,7 @@ def test_paper_rates_reach_the_authors_strength(data_dir):
 
 
 def test_the_kinds_of_edit_are_the_authors(data_dir):
-    rows = _script().compare(data_dir, ("EC", "SC", "HW", "UIC"), classify=False, most=250)
+    rows = benchmarks.load("perturb_strength").compare(data_dir, ("EC", "SC", "HW", "UIC"), classify=False, most=250)
     for row in rows:
         names = set(row["theirs"]["edits"]) | set(row["ours"]["edits"])
         names -= {"final question kept", "nothing else rewritten"}  # theirs rewrite the rest of the question, too
@@ -43,7 +34,7 @@ def test_the_kinds_of_edit_are_the_authors(data_dir):
 
 
 def test_the_page_shows_the_results_that_were_written():
-    script = _script()
+    script = benchmarks.load("perturb_strength")
     text = script.PAGE.read_text(encoding="utf-8")
     assert script.page(text) == text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from helpers.strategies import texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from llmkit.perturb.numerals import keeps_numbers, numbers
 from llmkit.perturb.protection import Protection
 from llmkit.perturb.text import Change, Source, apply, compose, strength, undo
 from llmkit.types import Edit, Strength
-from tests.perturb.strategies import texts
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from fakes import FakeEngine
+from helpers.fakes import FakeEngine
 
 from llmkit.engines import ResponseCache
 from llmkit.runs import RunFolder, Runner

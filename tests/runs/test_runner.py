@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine, fake_reply
+from helpers.fakes import FakeEngine, fake_reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

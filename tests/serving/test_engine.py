@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving.engine_run import replies
+from helpers import engine_run
 
 from llmkit.errors import DataError, LlmkitError, UsageError
 
@@ -41,13 +41,13 @@ def test_it_builds_in_what_fits_no_slot_and_nothing_after_that(tiny_llama, tiny_
         ("vllm", tiny_llama, tiny_adapters["talk-a"]),
         ("transformers", *without_slots),
     ]
-    program = Path(__file__).with_name("engine_run.py")
+    program = engine_run.__file__
     damaged = ("vllm", tiny_llama, str(broken))
     done = subprocess.run([sys.executable, program, json.dumps([*jobs, damaged])], capture_output=True, text=True)
     line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
     assert line, done.stderr[-3000:]
     *said, refused = json.loads(line.removeprefix("SAID "))
-    assert said == [replies("transformers", *job) for _, *job in jobs]
+    assert said == [engine_run.replies("transformers", *job) for _, *job in jobs]
     assert refused.startswith(f"DataError: {broken} cannot be read")
     warnings = [line for line in done.stderr.splitlines() if "built into the model" in line]
     gates = "gates with top_k or talk='after-softmax'"
@@ -84,6 +84,6 @@ def pickled(weights):
 def test_a_damaged_adapter_is_named_at_the_start(tiny_llama, own_adapter, damage, message):
     damage(own_adapter / "adapter_model.safetensors")
     with pytest.raises(LlmkitError, match=message) as caught:
-        replies("vllm", tiny_llama, str(own_adapter))
+        engine_run.replies("vllm", tiny_llama, str(own_adapter))
     assert type(caught.value) in (DataError, UsageError)
     assert caught.value.hint

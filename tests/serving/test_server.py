@@ -5,7 +5,7 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from fault_server import FaultServer
+from helpers.fault_server import FaultServer
 
 from llmkit.errors import DataError, EngineError, UsageError
 from llmkit.serving.child import vllm_arguments
@@ -49,7 +49,7 @@ def test_an_adapter_that_is_not_there(tiny_llama):
 
 
 def test_an_adapter_for_another_base(tiny_adapters, tmp_path):
-    from fakes import make_tiny_llama
+    from helpers.fakes import make_tiny_llama
     from transformers import LlamaConfig
 
     folder = make_tiny_llama(tmp_path / "wide")
