@@ -48,7 +48,7 @@ class TrainingRow:
 
 
 def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
-    """Returns the rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
+    """Loads the rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
     if source.task and source.path:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
     if source.path and source.form != "llmkit":
@@ -71,7 +71,7 @@ def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
 
 
 def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
-    """Returns the recipe's sources; by default its own task."""
+    """Returns the recipe's sources, by default its own task."""
     if recipe.finetune.data.sources:
         return recipe.finetune.data.sources
     if recipe.data.task is None and recipe.data.path is None:
@@ -101,8 +101,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Traini
 
 
 def _verbalised(question: Question, task: str, correction: float | None) -> TrainingRow:
-    """Makes a row of a commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is
-    answer2"."""
+    """Returns a commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
     if not {"instruction", "output"} <= question.meta.keys():
         raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
     prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
@@ -111,7 +110,7 @@ def _verbalised(question: Question, task: str, correction: float | None) -> Trai
 
 
 def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) -> list[TrainingRow]:
-    """Returns train or dev rows of a file, told apart by a hash of the prompt: equal prompts stay on one side."""
+    """Returns the train or the dev rows of a file, split by a hash of the prompt: equal prompts stay on one side."""
 
     def is_dev(row: TrainingRow) -> bool:
         return derive(seed, "dev", *(m.content for m in row.prompt)) / 2**63 < dev_share
