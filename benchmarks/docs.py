@@ -243,6 +243,8 @@ def faults(words: list[str]) -> list[str]:
     from llmkit.cli.app import app
     from llmkit.recipe.faults import all_keys
 
+    if set(words) & {"--install-completion", "--show-completion"}:  # Typer's own: to parse them is to run them
+        return []
     command, context, name, rest = get_command(app), None, "llmkit", words
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what `--help` prints
