@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test quick docs attack lint format clean
+.PHONY: demo loop test quick docs attack peft-matrix lint format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -53,6 +53,11 @@ attack: export HF_HUB_OFFLINE := 1
 attack: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m helpers.attack --minutes $(MINUTES)
 
+# PEFT's own tests with TalkLoRA; writes benchmarks/results/peft_matrix.json and the table in docs/talklora.md.
+peft-matrix: export OMP_NUM_THREADS := 1
+peft-matrix: $(READY)
+	PYTHONPATH=benchmarks $(BIN)/python -m peft_matrix
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +72,7 @@ $(READY): requirements/cpu.txt pyproject.toml
 	@echo "Setting up $(VENV): about 3 GB and two to four minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --no-deps -r requirements/cpu.txt
+	@$(BIN)/python -m pip uninstall -qq -y llmkit  # the distribution's name until November 2026
 	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 

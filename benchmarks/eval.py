@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit import evaluate
-from llmkit.engines import EngineIdentity, open_engine, resolve_model
+from llmkit.engines import ENGINES, EngineIdentity, open_engine, resolve_model
 from llmkit.recipe import load
 from llmkit.report.export import export
 from llmkit.types import Message, Reply, Request, Sampling, Usage
@@ -40,6 +40,10 @@ cli_evaluate()
 
 class Open:
     """An engine that stays open between runs, and remembers when it was opened and what it was asked."""
+
+    kind = "open"
+    identity_is_local = True
+    canary = None
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -67,17 +71,24 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     list(engine.drain())  # it has started
     instructions = out / "instructions.json"
     instructions.write_text('{"correction": "Correct the text.", "guidance": "Solve it step by step."}')
+    ran: list[Open] = []
+
+    @ENGINES.add(Open.kind)
+    class Reopened(Open):
+        def __init__(self, model: Any, section: Any) -> None:
+            super().__init__(engine)
+            ran.append(self)
+
     rows = {}
     for name, arms in (("one stage", ["stand", "zero_shot_cot"]), ("two stages", ["stand", "correct_only", "rop"])):
         whole, raw = [], []
         for round_ in range(args.rounds):
-            opened: list[Open] = []
-            evaluate.open_engine = lambda *_, opened=opened: opened.append(Open(engine)) or opened[0]
+            ran.clear()
             recipe = load(
                 None,
                 {
                     "model.path": args.model,
-                    **_engine(args),
+                    **_engine(args, "open"),
                     "data.task": "arithmetic",
                     "data.limit": args.limit,
                     "rop.arms": arms,
@@ -90,11 +101,11 @@ def overhead(args: argparse.Namespace, out: Path) -> dict[str, Any]:
             )
             _empty(engine)
             evaluate.run(recipe, "rop", use_cache=False, quiet=True)
-            whole.append(_since(opened[0].began))
-            raw.append(_alone(engine, opened[0].asked))
+            whole.append(_since(ran[0].began))
+            raw.append(_alone(engine, ran[0].asked))
         ratios = [statistics.median(w[i] / r[i] for w, r in zip(whole, raw, strict=True)) for i in (0, 1)]
         rows[name] = {
-            "requests": len(opened[0].asked),
+            "requests": len(ran[0].asked),
             "clock_and_processor_s": {"llmkit": whole, "engine": raw},
             "ratios": [round(r, 3) for r in ratios],
             "prefix_cache": round(_prefix_cached(out, name, args.rounds - 1), 3),
@@ -141,8 +152,8 @@ def _prefix_cached(out: Path, name: str, round_: int) -> float:
     return sum(c["prefix_cached_tokens"] for a in metrics["timing"].values() for c in a.values()) / prompt
 
 
-def _engine(args: argparse.Namespace) -> dict[str, Any]:
-    return {"engine.kind": "vllm", "engine.dtype": args.dtype, "engine.max_model_len": 1024}
+def _engine(args: argparse.Namespace, kind: str = "vllm") -> dict[str, Any]:
+    return {"engine.kind": kind, "engine.dtype": args.dtype, "engine.max_model_len": 1024}
 
 
 def lm_eval(args: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -160,7 +171,7 @@ def lm_eval(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         sets.append(f"engine.max_num_seqs={args.seqs}")
         sets = [word for s in sets for word in ("--set", s)]
         command = [sys.executable, "-m", "llmkit", "--quiet", "eval", *flags, *sets, "--limit", str(args.questions)]
-        ours.append(_timed([*command, "--out", str(out), "--name", name], env))
+        ours.append(_timed([*command, "--dir", str(out), "--name", name], env))
         folder = next(out.glob(f"{name}-*"))
         export(folder, "lm-eval", out / "tasks")
         group = "llmkit_" + folder.name.replace("-", "_")
@@ -189,13 +200,17 @@ def _children() -> float:
     return times.children_user + times.children_system
 
 
+@ENGINES.add("scripted")
 class Scripted:
     """Answers everything at once."""
 
+    kind = "scripted"
+    identity_is_local = True
+    canary = None
     identity = EngineIdentity(kind="scripted", version="1", model="scripted", revision="0")
     capabilities: frozenset[str] = frozenset()
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any, section: Any) -> None:
         self.pending: list[Any] = []
 
     def submit(self, key: Any, request: Any) -> None:
@@ -211,9 +226,9 @@ class Scripted:
 
 def scripted_run(out: Path, name: str) -> None:
     """10,008 outcomes: 834 questions, clean and under five kinds of noise, put in two ways."""
-    evaluate.open_engine = lambda *_: Scripted()
-    keys = {"model.path": "scripted", "data.task": "arithmetic", "data.limit": 834, "output.dir": str(out)}
-    evaluate.run(load(None, {**keys, "output.name": name, "eval.arms": ["stand", "zero_shot_cot"]}), "eval", quiet=True)
+    keys = {"model.path": "scripted", "engine.kind": "scripted", "data.task": "arithmetic", "data.limit": 834}
+    keys |= {"output.dir": str(out), "output.name": name, "eval.arms": ["stand", "zero_shot_cot"]}
+    evaluate.run(load(None, keys), "eval", quiet=True)
 
 
 def rerun(args: argparse.Namespace, out: Path) -> dict[str, Any]:

@@ -21,11 +21,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from llmkit.finetune import finetune
-from llmkit.finetune.rows import ask
 from llmkit.perturb import make_variants
 from llmkit.recipe import load
 from llmkit.recipe.schema import EngineSection, ModelSection, PerturbSection
-from llmkit.tasks import extract, score
+from llmkit.tasks import extract, question_prompt, score
 from llmkit.tasks import load as load_questions
 from llmkit.types import CLEAN, Message, Request, Sampling
 
@@ -88,7 +87,7 @@ def answers(recipe, adapter: str, questions: int, asked: tuple[str, ...]) -> dic
     model = ModelSection(path=recipe.model.path, adapter=adapter)
     engine = open_engine(model, EngineSection(dtype="float32", max_model_len=512, max_num_seqs=64, batch_size=512))
     for number, (_, variant) in enumerate(kept):
-        prompt = Message("user", ask(variant.question, variant.text))
+        prompt = Message("user", question_prompt(variant.question, variant.text))
         engine.submit(number, Request((prompt,), Sampling(max_tokens=64)))
     marks: dict[str, list[bool]] = {}
     for number, reply in engine.drain():

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from llmkit.perturb import OPERATORS, Perturber
-from llmkit.perturb.show import SAMPLE, coloured
+from llmkit.perturb.show import SAMPLE_SENTENCE, coloured
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "perturb.md"
 BEGIN, END = "<!-- operators: written by benchmarks/perturb_docs.py -->\n", "<!-- end of operators -->\n"
@@ -22,7 +22,7 @@ LEVELS = {
     "model": "Written or searched with a model",
 }
 RATE = 0.2
-PAIR = {"original_question": SAMPLE, "rewritten_question": SAMPLE.replace("cheaper", "cheeper")}
+PAIR = {"original_question": SAMPLE_SENTENCE, "rewritten_question": SAMPLE_SENTENCE.replace("cheaper", "cheeper")}
 FILES = {
     "file": json.dumps([PAIR]),
     "natural": "becuase\tbecause\nthier\ttheir\ncheepr\tcheaper\nmayn\tmany\n",
@@ -31,7 +31,7 @@ FILES = {
 
 def sections() -> str:
     """One section per operator, by level: what it does, its source, its strength, and its output on one sentence."""
-    out = [f"All examples: `{SAMPLE}` at `--rate {RATE}`, seed 7.\n"]
+    out = [f"All examples: `{SAMPLE_SENTENCE}` at `--rate {RATE}`, seed 7.\n"]
     for level, title in LEVELS.items():
         out.append(f"### {title}\n")
         out += [_section(name) for name in OPERATORS if OPERATORS[name].level == level]
@@ -63,7 +63,7 @@ def _noisy(spec: str, id: str = "example") -> str:
     """The first copy (of several ids) that the operator could make, with its differences marked."""
     perturber = Perturber(spec, rate=RATE, seed=7)
     perturber._base = 7  # a path in the spec must not change what the page shows
-    text = SAMPLE if "contraction" not in spec else SAMPLE.replace("How", "It is not clear: how")
+    text = SAMPLE_SENTENCE if "contraction" not in spec else SAMPLE_SENTENCE.replace("How", "It is not clear: how")
     made = perturber.apply(text, id)
     return coloured(made.text, perturber.record(text, made)["edits"], colour=False)
 

@@ -3,7 +3,7 @@
 LlmkitError                 1
 ├── UsageError              2   a flag, a path, a name
 │   └── RecipeError         2   file:line, all faults at once
-├── DataError               2   a row, a file, a set that is not at hand
+├── DataError               2   a row, a file, a set that is not available
 ├── EngineError             1   a model or server that fails
 ├── GateFailed              3
 ├── Incomplete              4   what finished is saved
@@ -23,7 +23,7 @@ class LlmkitError(Exception):
         self.message = message
         self.hint = hint
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[LlmkitError], tuple[str, str | None]]:
         return type(self), (self.message, self.hint)
 
 
@@ -38,7 +38,7 @@ class RecipeError(UsageError):
 
 
 class DataError(LlmkitError):
-    """A row, a file or a question set that cannot be read or is not at hand."""
+    """A row, a file or a question set that cannot be read or is not available."""
 
     exit_code = 2
 

@@ -71,6 +71,8 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
         with on_disk(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = held.enter_context(open(path, "ab+", buffering=0))
+            # A record lock, not a flock (which filelock takes): a forked worker would hold a flock for as long as it
+            # outlives a killed parent, and locks of the two kinds do not see each other.
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError as error:

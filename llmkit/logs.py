@@ -6,7 +6,7 @@ import logging
 
 
 def hush_triton() -> None:
-    """Keeps torch's line "Triton not available" off the terminal: a CPU has no Triton, and llmkit needs none there.
+    """Hides torch's line "Triton not available": a CPU has no Triton, and llmkit needs none there.
 
     It is logged while vLLM is imported, in whichever process does so, so that each calls this first. --debug lets it
     out: it sets the root logger to INFO.

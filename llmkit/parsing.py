@@ -1,13 +1,16 @@
-"""One reader of JSON text, whoever wrote it."""
+"""The only reader of JSON text."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""A JSON object as it is read or written, at an edge of the program where values have no type of their own."""
 
-def parse_json(text: str) -> Any:
-    """Returns the value that JSON text stands for. JSONDecodeError (a ValueError) for any other text.
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of JSON text. JSONDecodeError (a ValueError) for any other text.
 
     Python's reader raises RecursionError for text that is nested too deeply, which callers would have to think of.
 
@@ -16,8 +19,12 @@ def parse_json(text: str) -> Any:
     >>> parse_json("[" * 200_000)
     Traceback (most recent call last):
     json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
+    >>> parse_json(b"[" * 200_000)
+    Traceback (most recent call last):
+    json.decoder.JSONDecodeError: nested too deeply: line 1 column 1 (char 0)
     """
     try:
         return json.loads(text)
     except RecursionError:
-        raise json.JSONDecodeError("nested too deeply", text, 0) from None
+        shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        raise json.JSONDecodeError("nested too deeply", shown, 0) from None

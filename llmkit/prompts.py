@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.registry import unknown
 from llmkit.resources import shipped
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 @cache
-def _template(name: str) -> Any:
+def _template(name: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     folder = shipped("prompts")
     path = folder / f"{name}.md"
     if not path.is_file():
-        raise unknown("prompt", name, names())
+        raise unknown("prompt", name, prompt_names())
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     return environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
 
 
-def names() -> list[str]:
-    """Every shipped prompt, as `folder/name-vN`."""
+def prompt_names() -> list[str]:
+    """Returns every shipped prompt, as `folder/name-vN`."""
     folder = shipped("prompts")
     return sorted(str(p.relative_to(folder).with_suffix("")).replace("\\", "/") for p in folder.rglob("*.md"))
 
 
 def render(name: str, **values: Any) -> str:
-    """The prompt `name` with its values filled in. A value is inserted as it is: it is never itself a template."""
-    return _template(name).render(values) if values else _fixed(name)
+    """Returns the prompt `name` with its values filled in. A value is inserted as it is: it is never itself a
+    template."""
+    return str(_template(name).render(values)) if values else _fixed(name)
 
 
 @cache
 def _fixed(name: str) -> str:
-    """A prompt without values: the same in every question."""
-    return _template(name).render()
+    """Returns a prompt without values: the same in every question."""
+    return str(_template(name).render())

@@ -12,17 +12,19 @@ T = TypeVar("T")
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """At most three of `names` that look like `name`, best first."""
-    known = {n.lower(): n for n in names}
-    return [known[m] for m in difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)]
+    """Returns at most three of `names` that look like `name`, best first."""
+    name_by_lower = {candidate.lower(): candidate for candidate in names}
+    return [name_by_lower[match] for match in difflib.get_close_matches(name.lower(), name_by_lower, n=3, cutoff=0.5)]
 
 
-def unknown(noun: str, name: str, names: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest valid ones."""
+def unknown(kind_of_thing: str, name: str, names: Iterable[str]) -> UsageError:
+    """Creates the error for a name that does not exist, with the nearest valid ones."""
     names = sorted(names)
-    close = nearest(name, names)
-    hint = f"did you mean {' or '.join(f'`{n}`' for n in close)}?" if close else f"known: {', '.join(names)}"
-    return UsageError(f"unknown {noun} `{name}`", hint)
+    close_names = nearest(name, names)
+    hint = (
+        f"did you mean {' or '.join(f'`{n}`' for n in close_names)}?" if close_names else f"known: {', '.join(names)}"
+    )
+    return UsageError(f"unknown {kind_of_thing} `{name}`", hint)
 
 
 class Registry(Generic[T]):
@@ -46,14 +48,13 @@ class Registry(Generic[T]):
         return register
 
     def __getitem__(self, name: str) -> T:
-        self._ask_packages()
-        try:
-            return self._items[name]
-        except KeyError:
-            raise unknown(self.noun, name, self._items) from None
+        if name not in self:
+            raise unknown(self.noun, name, self._items)
+        return self._items[name]
 
     def __contains__(self, name: str) -> bool:
-        self._ask_packages()
+        if name not in self._items:  # no package can replace a name, and asking them takes tens of milliseconds
+            self._ask_packages()
         return name in self._items
 
     def __iter__(self) -> Iterator[str]:
@@ -66,9 +67,9 @@ class Registry(Generic[T]):
         self._asked_packages = True
         from importlib.metadata import entry_points
 
-        for point in entry_points(group=self.group):
-            if point.name not in self._items:
-                self._items[point.name] = point.load()
+        for entry_point in entry_points(group=self.group):
+            if entry_point.name not in self._items:
+                self._items[entry_point.name] = entry_point.load()
 
 
 def _origin(item: object) -> tuple[str, str]:

@@ -1,26 +1,24 @@
-"""Where llmkit's own files are (prompts, recipes, adapters; in a wheel or a checkout), and the user's cache folder."""
+"""Folders of llmkit's own files (prompts, recipes, adapters; in a wheel or a checkout) and of the user's cache."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str) -> Path:
-    """The folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside it."""
-    inside = _PACKAGE / f"_{kind}"
-    return inside if inside.is_dir() else _PACKAGE.parent / kind
+    """Returns the folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside
+    it."""
+    packaged_folder = _PACKAGE / f"_{kind}"
+    return packaged_folder if packaged_folder.is_dir() else _PACKAGE.parent / kind
 
 
 def cache_dir() -> Path:
-    """The user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
-    if given := os.environ.get("LLMKIT_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "llmkit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "llmkit" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llmkit"
+    """Returns the user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
+    if chosen_folder := os.environ.get("LLMKIT_CACHE"):
+        return Path(chosen_folder).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("llmkit", appauthor=False)

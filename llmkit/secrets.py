@@ -6,9 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
 from llmkit.resources import shipped
@@ -38,14 +38,15 @@ _parameters: set[str] = set()
 
 
 def remember(secret: str | None) -> None:
-    """Have `scrub` remove this value from now on: wherever it stands, or, where it may be an ordinary word, behind
-    `Bearer` and `Basic` only."""
+    """Makes `scrub` remove this value from now on: everywhere or, if it may be an ordinary word, after `Bearer` and
+    `Basic` only."""
     if secret and secret != "EMPTY":
         _carried.add(secret)
 
 
 def scrub(text: str) -> str:
-    """`text` without remembered secrets, values of environment variables named like keys, or what looks like a key.
+    """Returns `text` without remembered secrets, values of environment variables named like keys, or what looks like a
+    key.
 
     >>> scrub("see https://me:pass@host/v1?api_key=abc&x=1")
     'see https://***@host/v1?api_key=***&x=1'
@@ -54,14 +55,13 @@ def scrub(text: str) -> str:
 
 
 def scrubber() -> Callable[[str], str]:
-    """`scrub` for many texts: it looks at the environment once, now."""
-    named = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
-    return _remover(_carried | named, _carried, _PATTERNS)
+    """Returns `scrub` for many texts, which reads the environment only once."""
+    variable_values = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
+    return _remover(_carried | variable_values, _carried, _PATTERNS)
 
 
 def scrub_reply(text: str, asked: str) -> str:
-    """Returns what a server said, without the keys that it was sent. What stands in `asked`, the user's own text,
-    stays.
+    """Returns a server's reply without the keys that it was sent. Words of `asked`, the user's own text, stay.
 
     A server knows nothing of this process's environment, so its variables are no secrets here.
     """
@@ -69,51 +69,70 @@ def scrub_reply(text: str, asked: str) -> str:
 
 
 def value_scrubber() -> Callable[[str], str]:
-    """`scrubber` for the values of a file. A value that is a secret as a whole stays: it is a setting or a name, since
-    a secret is only ever said inside a sentence."""
-    clean = scrubber()
+    """Returns a `scrubber` for the values of a file. A value that is a secret as a whole stays, because it is a setting
+    or a name: a secret only occurs inside a sentence."""
+    scrub_text = scrubber()
 
     def scrub_value(value: str) -> str:
-        scrubbed = clean(value)
+        scrubbed = scrub_text(value)
         return value if scrubbed == "***" and not _KEY_SHAPED[0].search(value) else scrubbed
 
     return scrub_value
 
 
 def scrub_values(value: Any, keep: Collection[str] = ()) -> Any:
-    """JSON values with every text scrubbed, as `value_scrubber` does it. Keys stay, and what stands under those in
-    `keep`."""
-    clean = value_scrubber()
+    """Scrubs every text in JSON values, as `value_scrubber` does. Keys stay, and the values of those in `keep`."""
+    scrub_text = value_scrubber()
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            return clean(value)
+            return scrub_text(value)
         if isinstance(value, dict):
-            return {key: inner if key in keep else walk(inner) for key, inner in value.items()}
+            return {key: inner_value if key in keep else walk(inner_value) for key, inner_value in value.items()}
         if isinstance(value, list | tuple):
-            return [walk(inner) for inner in value]
+            return [walk(inner_value) for inner_value in value]
         return value
 
     return walk(value)
 
 
-def _remover(free: set[str], carried: set[str], patterns: Collection[tuple[re.Pattern[str], str]]) -> Any:
-    """A function that removes secrets from a text, except those that also stand in its second argument."""
-    plain = sorted((s for s in free if len(s) >= _SHORTEST and not _is_ordinary(s)), key=len, reverse=True)
-    ordinary = "|".join(sorted(map(re.escape, carried - set(plain)), key=len, reverse=True))
-    behind = [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary})(?![\w-])"), r"\1***")] if ordinary else []
-    named = "|".join(sorted(map(re.escape, _parameters), key=len, reverse=True))
-    behind += [(re.compile(rf"([?&])(?:{named})(?![^&#\s\"'<>])"), r"\1***")] if named else []
+class _Remover(Protocol):
+    """Removes secrets from a text, except those that `keep`, another text, contains too."""
+
+    def __call__(self, text: str, keep: str = "") -> str: ...
+
+
+def _remover(
+    anywhere: set[str], carried_secrets: set[str], patterns: Collection[tuple[re.Pattern[str], str]]
+) -> _Remover:
+    """Returns the function that removes these secrets and whatever the patterns match."""
+    plain_secrets = sorted(
+        (secret for secret in anywhere if len(secret) >= _SHORTEST and not _is_ordinary(secret)), key=len, reverse=True
+    )
+    ordinary_pattern = "|".join(sorted(map(re.escape, carried_secrets - set(plain_secrets)), key=len, reverse=True))
+    prefixed_patterns = (
+        [(re.compile(rf"\b((?i:bearer|basic)\s+)(?:{ordinary_pattern})(?![\w-])"), r"\1***")]
+        if ordinary_pattern
+        else []
+    )
+    parameter_pattern = "|".join(sorted(map(re.escape, _parameters), key=len, reverse=True))
+    prefixed_patterns += (
+        [(re.compile(rf"([?&])(?:{parameter_pattern})(?![^&#\s\"'<>])"), r"\1***")] if parameter_pattern else []
+    )
 
     def clean(text: str, keep: str = "") -> str:
-        for secret in plain:
+        for secret in plain_secrets:
             if secret not in keep:
                 text = text.replace(secret, "***")
-        for pattern, replacement in (*behind, *patterns):
-            text = pattern.sub(lambda m, to=replacement: m[0] if m[0] in keep else m.expand(to), text)
+        for pattern, replacement in (*prefixed_patterns, *patterns):
+            text = pattern.sub(partial(_replaced, keep=keep, replacement=replacement), text)
         return text
 
     return clean
+
+
+def _replaced(match: re.Match[str], keep: str, replacement: str) -> str:
+    return match[0] if match[0] in keep else match.expand(replacement)
 
 
 @cache
@@ -125,21 +144,23 @@ def _is_ordinary(value: str) -> bool:
 
 @cache
 def _own_words() -> frozenset[str]:
-    """Every word of llmkit's code, prompts and recipes: whatever it writes by itself stands there."""
+    """Collects every word of llmkit's code, prompts and recipes, which contain whatever it writes by itself."""
     files = [*Path(__file__).parent.rglob("*.py")]
     files += [*shipped("prompts").rglob("*.md"), *shipped("recipes").rglob("*.yaml")]
     return frozenset(word.strip(".-") for file in files for word in _WORD.findall(file.read_text(encoding="utf-8")))
 
 
-def remember_address(url: str) -> None:
-    """Have `scrub` remove what an address can carry a key in: user and password, and every value of its query."""
-    rest = url.partition("://")[2]
-    user, _, password = rest.rpartition("@")[0].partition(":")
-    if "/" not in user:  # else the @ stands in the path
-        token = password or (user if len(user) >= _SHORTEST else "")  # a short name alone may be a word of any text
-        remember(token)
-        remember(unquote(token))
-    for pair in rest.partition("?")[2].partition("#")[0].split("&"):
+def remember_address(address: str) -> None:
+    """Makes `scrub` remove the parts of an address that can carry a key: user and password, and every value of its
+    query."""
+    after_scheme = address.partition("://")[2]
+    user, _, password = after_scheme.rpartition("@")[0].partition(":")
+    if "/" not in user:  # else the @ belongs to the path
+        # A short name alone may be a word of any text
+        credential = password or (user if len(user) >= _SHORTEST else "")
+        remember(credential)
+        remember(unquote(credential))
+    for pair in after_scheme.partition("?")[2].partition("#")[0].split("&"):
         _, _, value = pair.partition("=")
         for text in (value, unquote_plus(value)):
             if len(text) >= 4 and text.strip("*"):
@@ -149,19 +170,19 @@ def remember_address(url: str) -> None:
 
 
 def remember_addresses(text: str) -> None:
-    """`remember_address` of all addresses in a text, such as a recipe with its comments."""
+    """Calls `remember_address` for all addresses in a text, such as a recipe with its comments."""
     for url in re.findall(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+", text):
         remember_address(url.rstrip(".,;)]}"))
 
 
-def public_url(url: str) -> str:
-    """The address without user, password, query and fragment, which it remembers as secrets.
+def public_url(address: str) -> str:
+    """Returns the address without user, password, query and fragment, and remembers these as secrets.
 
     >>> public_url("https://me:pass@host:8000/v1/?key=abc")
     'https://host:8000/v1'
     """
-    remember_address(url)
-    parts = urlsplit(url)
+    remember_address(address)
+    parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 

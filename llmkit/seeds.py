@@ -6,7 +6,7 @@ import hashlib
 
 
 def derive(seed: int, *parts: object) -> int:
-    """A 63-bit seed from a base seed and any number of printable parts; the same on every platform and process.
+    """Derives a 63-bit seed from a base seed and any number of printable parts; the same on every platform and process.
 
     >>> derive(7, "q1", "ec", 0.3) == derive(7, "q1", "ec", 0.3)
     True

@@ -12,7 +12,7 @@ _last = -_BOUNCE
 
 
 def interrupt(*_: Any) -> None:
-    """A signal handler: raises KeyboardInterrupt, but not again while the first one is being answered.
+    """Handles a signal: raises KeyboardInterrupt, but not again while the first one is being answered.
 
     A key that bounces, or a shell that signals twice, would otherwise break into the code that saves what finished and
     chooses the exit code. A later signal interrupts that code, too.
@@ -26,6 +26,6 @@ def interrupt(*_: Any) -> None:
 
 
 def ignore() -> None:
-    """Lets no signal break into the end of the process, whose exit code is decided."""
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    """Ignores signals from now on, because the exit code of the process is decided."""
+    for signal_name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, signal_name), signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """The one way to a person's terminal: what a text, a reply or a file name says never gets there as a control sequence.
 
-`guarded` stands between the program and stdout and stderr for as long as a command runs, so whatever is printed,
-logged or raised passes through `visible`. Only a `console`, a `bar` and `write_coloured` reach the stream behind it,
+While a command runs, `guarded` wraps stdout and stderr, so everything that is printed, logged or raised passes through
+`visible`. Only a `console`, a `bar` and `write_coloured` reach the stream behind it,
 because their own colours and cursor movements are control sequences too; they make each text visible first.
 """
 
@@ -26,7 +26,7 @@ _UNSAFE_IN_JSON = re.compile(f"[{_OTHERS}]")  # a JSON encoder has escaped C0
 
 
 def visible(text: str) -> str:
-    r"""`text` with each character that commands a terminal or reorders a line as its escape. Tabs and newlines stay.
+    r"""Escapes each character that commands a terminal or reorders a line. Tabs and newlines stay.
 
     >>> print(visible("\x1b]0;title\x07 \x9b2J \u202e"))
     \x1b]0;title\x07 \x9b2J \u202e
@@ -35,19 +35,19 @@ def visible(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    code_point = ord(match[0])
+    return f"\\x{code_point:02x}" if code_point < 256 else f"\\u{code_point:04x}"
 
 
 def literal(text: str) -> str:
-    """Visible `text` that a table takes as it is: what looks like Rich's markup is no markup."""
+    """Makes `text` visible and escapes what looks like Rich's markup."""
     from rich.markup import escape
 
     return escape(visible(text))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    r"""JSON that is safe to look at and reads back as the same value. Strict: no NaN.
+    r"""Writes JSON that is safe to print and reads back as the same value. Strict: no NaN.
 
     >>> print(json_text(["\x9b2J", "größer"]))
     ["\u009b2J", "größer"]
@@ -56,7 +56,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def escape_json(text: str) -> str:
-    """JSON text with the characters that `visible` escapes as `\\uXXXX`, which means the same."""
+    """Escapes in JSON text what `visible` escapes, as `\\uXXXX`, which means the same."""
     if text.isascii() and "\x7f" not in text:
         return text
     return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -64,13 +64,13 @@ def escape_json(text: str) -> str:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Makes everything visible that is written to sys.stdout and sys.stderr as text inside the block."""
-    kept = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_guard, kept)
+    """Makes all text visible that is written to sys.stdout and sys.stderr inside the block."""
+    original_streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_guard, original_streams)
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = kept
+        sys.stdout, sys.stderr = original_streams
 
 
 def write_coloured(text: str, stream: Any) -> None:
@@ -79,7 +79,7 @@ def write_coloured(text: str, stream: Any) -> None:
 
 
 def console(piped_width: int = 500, *, stderr: bool = False, markup: bool = True) -> Console:
-    """A Rich console on stdout or stderr, `piped_width` columns wide where that is a file or a pipe."""
+    """Creates a Rich console on stdout or stderr, `piped_width` columns wide if that is a file or a pipe."""
     from rich.console import Console
     from rich.segment import Segment
 
@@ -92,13 +92,13 @@ def console(piped_width: int = 500, *, stderr: bool = False, markup: bool = True
                     style = segment.style.update_link(None) if segment.style and segment.style.link else segment.style
                     yield Segment(visible(segment.text), style)
 
-    sink = _behind(sys.stderr if stderr else sys.stdout)
-    width = None if sink.isatty() else piped_width
-    return Visible(file=sink, width=width, markup=markup, emoji=False, highlight=False)
+    raw_stream = _behind(sys.stderr if stderr else sys.stdout)
+    width = None if raw_stream.isatty() else piped_width
+    return Visible(file=raw_stream, width=width, markup=markup, emoji=False, highlight=False)
 
 
 def bar(*columns: ProgressColumn, refresh_per_second: int) -> Progress:
-    """A running progress bar on stderr."""
+    """Starts a progress bar on stderr."""
     from rich.progress import Progress
 
     progress = Progress(*columns, console=console(stderr=True), refresh_per_second=refresh_per_second)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["numeric", "choice", "boolean", "text"]
 Role = Literal["answerer", "corrector", "optimizer"]
 
 CLEAN = "clean"  # the condition that is always present
@@ -18,14 +17,15 @@ class Question:
     """One question with its gold answer.
 
     `text` is what is put to the model: for `choice` it ends with the block "Answer Choices: (A) … (B) …".
-    `gold` is canonical: a plain decimal ("18", "0.5"), an option label ("B"), "yes" or "no", or free text.
+    `kind` names the kind of answer (`llmkit.tasks.KINDS`), and `gold` is in its canonical form: for numeric a plain
+    decimal ("18", "0.5"), for choice an option's label ("B"), for boolean "yes" or "no", for text the text.
     `cluster` names what sampling treats as one unit: the question itself, or the template it was generated from.
     """
 
     id: str
     text: str
     gold: str
-    kind: Kind
+    kind: str
     options: tuple[str, ...] = ()
     split: str = "test"
     cluster: str = ""
@@ -37,7 +37,7 @@ class Question:
 
 
 class Edit(NamedTuple):
-    """`text[start:end] == new` in the final text stood as `old` in the original. Offsets count code points."""
+    """One edit: `text[start:end] == new` in the final text was `old` in the original. Offsets count code points."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """How much a text was changed: `words` is 1 - LCS/words in [0, 1], `chars` the character error rate (>= 0)."""
+    """The amount of change to a text: `words` is 1 - LCS/words in [0, 1], `chars` the character error rate (>= 0)."""
 
     words: float = 0.0
     chars: float = 0.0
@@ -94,7 +94,7 @@ class Request:
     """One call to a model.
 
     With `continuation` set, nothing is generated: the reply's `logprobs` are those of the continuation's tokens, in
-    nats, given the messages. `replicate` tells deliberate repeats of the same call apart in the cache.
+    nats, given the messages. `replicate` distinguishes deliberate repeats of the same call in the cache.
     """
 
     messages: tuple[Message, ...]
@@ -115,13 +115,16 @@ class Usage:
 
     @classmethod
     def reported(cls, *counts: Any) -> Usage:
-        """Prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes 0.
+        """Reads prompt, completion and cached tokens as a server or an older file gives them; what is no count becomes
+        0.
 
         >>> Usage.reported(12, float("nan"), 1e30)
         Usage(prompt=12, completion=0, cached=0)
         """
-        real = (int(c) if isinstance(c, int | float) and 0 <= c <= _MOST_TOKENS else 0 for c in counts)
-        return cls(*real)
+        token_counts = (
+            int(count) if isinstance(count, int | float) and 0 <= count <= _MOST_TOKENS else 0 for count in counts
+        )
+        return cls(*token_counts)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)
@@ -129,7 +132,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said. `text` never holds reasoning; `finish_reason` "length" means cut by the token limit."""
+    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit."""
 
     text: str
     reasoning: str = ""
@@ -140,11 +143,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an arm returns. `fallback` says why a correction was not used, where it was not."""
+    """The result of an arm. `fallback` is the reason if a correction was not used.
+
+    `parsed` is the answer in canonical form where the arm knows it without reading a reply, as by likelihood.
+    """
 
     reply: Reply
     corrected_text: str | None = None
     fallback: str | None = None
+    parsed: str | None = None
 
 
 Steps = Generator["Request | list[Request]", Any, Any]

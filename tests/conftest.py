@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,17 @@ def smollm2() -> str:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def opens():
+    """opens(function of a recipe's model and engine sections): what `engine.kind: fake` opens in this test."""
+    from helpers.fakes import FakeEngine, fake_kind
+
+    with ExitStack() as stack:
+        stack.enter_context(fake_kind(lambda model, section: FakeEngine()))
+        yield lambda opened: stack.enter_context(fake_kind(opened))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, opens):
     """run(answer, command, **overrides) -> (Result, engine), with a scripted engine. A key's dots are written as two
     underscores."""
     from helpers.fakes import FakeEngine
@@ -61,7 +72,7 @@ def run(tmp_path, monkeypatch):
     def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, name="fake", **more):
         monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
         engine = FakeEngine(answer, shuffle=shuffle, name=name)
-        monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+        opens(lambda model, section: engine)
         overrides = (
             OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}
         )

@@ -1,7 +1,7 @@
 """The command line. `COMMANDS` names every command; its module is imported only when it is called.
 
 To add a command: write `llmkit/cli/NAME.py` with a function (or a `typer.Typer` for a group of commands) and give it
-one line in `COMMANDS`. Flags that set a recipe key come from `common.py`. Raise an `LlmkitError` for what a user can
+one line in `COMMANDS`. Flags that set a recipe key come from `flags.py`. Raise an `LlmkitError` for what a user can
 cause; `main` prints it and exits with its code. Data goes to stdout, everything else to stderr.
 """
 
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -123,7 +124,7 @@ def root(
 
 
 def main(args: list[str] | None = None) -> None:
-    """The console script: runs one command and exits with its code (errors.py)."""
+    """Runs one command as the console script does, and exits with its code (errors.py)."""
     for wish in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(wish) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
             signal.signal(wish, interrupt)
@@ -131,7 +132,8 @@ def main(args: list[str] | None = None) -> None:
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 open as long as the process
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     # What is piped is UTF-8 whatever the locale. A lone surrogate becomes \udxxx, which JSON reads back as the same.
-    sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+    if isinstance(sys.stdout, TextIOWrapper):  # a program that runs `main` may have put something else there
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     try:
         code = run(sys.argv[1:] if args is None else args)
     except KeyboardInterrupt:  # while an error was being printed
@@ -172,7 +174,7 @@ def _run(args: list[str]) -> int:
 
 
 def _full(error: BaseException) -> int:
-    """A full disk, wherever it struck. Where it is stdout's, what is still buffered is given up."""
+    """Reports a full disk, wherever it struck. Where it is stdout's, drops what is still buffered."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -194,7 +196,7 @@ def _fail(error: BaseException, message: str, hint: str | None, code: int) -> in
 
 
 def _bad_usage(error: typer.TyperException) -> int:
-    """A flag or command that does not exist, or a value that does not fit."""
+    """Reports a flag or command that does not exist, or a value that does not fit."""
     if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: the message is its help
         print(error.message, file=sys.stderr)
         return UsageError.exit_code
@@ -204,7 +206,7 @@ def _bad_usage(error: typer.TyperException) -> int:
 
 
 def _stdout_is_gone() -> bool:
-    """Whether the reader of stdout has left; if so, what is still buffered goes nowhere, without a complaint."""
+    """Returns whether the reader of stdout has left; if so, drops what is still buffered without a complaint."""
     import select
 
     try:

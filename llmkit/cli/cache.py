@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,17 +24,27 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """One kind of thing in the cache folder. `items` is None where they cannot be counted."""
+
+    kind: str
+    bytes: int
+    items: int | None
+    about: str
+
+
 @app.command()
 def info(as_json: Json = False) -> None:
     """Show the cache folder and the size of what is in it."""
     from llmkit.resources import cache_dir
 
-    rows = [_row(kind) for kind in KINDS]
+    contents = [_contents(kind) for kind in KINDS]
     if as_json:
-        print_json({"folder": str(cache_dir()), "kinds": rows})
+        print_json({"folder": str(cache_dir()), "kinds": [asdict(part) for part in contents]})
         return
     note(f"{cache_dir()} (LLMKIT_CACHE chooses another)")
-    table = [[r["kind"], _human(r["bytes"]), r["items"], r["about"]] for r in rows]
+    table = [[part.kind, _human(part.bytes), part.items, part.about] for part in contents]
     print_table(["kind", "size", "items", "what"], table, right=("size", "items"))
 
 
@@ -51,27 +62,27 @@ def clear(
     for kind in kinds or ():
         if kind not in KINDS:
             raise unknown("kind of cache", kind, KINDS)
-    rows = [r for r in map(_row, kinds or KINDS) if r["bytes"]]
-    total = _human(sum(r["bytes"] for r in rows))
-    if rows and not yes:
-        what = ", ".join(f"{r['kind']} ({_human(r['bytes'])})" for r in rows)
+    contents = [part for part in map(_contents, kinds or KINDS) if part.bytes]
+    total = sum(part.bytes for part in contents)
+    if contents and not yes:
+        what = ", ".join(f"{part.kind} ({_human(part.bytes)})" for part in contents)
         if not sys.stdin.isatty():
             raise UsageError(f"this deletes {what}", "add --yes to do it without being asked")
         if not typer.confirm(f"Delete {what}?", err=True):
             raise typer.Exit(LlmkitError.exit_code)
-    for row in rows:
-        _delete(row["kind"])
+    for part in contents:
+        _delete(part.kind)
     if as_json:
-        print_json({"cleared": [r["kind"] for r in rows], "bytes": sum(r["bytes"] for r in rows)})
+        print_json({"cleared": [part.kind for part in contents], "bytes": total})
     else:
-        note(f"cleared {total}" if rows else "nothing to clear")
+        note(f"cleared {_human(total)}" if contents else "nothing to clear")
 
 
-def _row(kind: str) -> dict[str, Any]:
+def _contents(kind: str) -> Contents:
     files = [f for path in _paths(kind) for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
     inside = [p for path in _paths(kind) if path.is_dir() for p in path.iterdir()]
     items = _replies() if kind == "responses" else sum(p.suffix != ".lock" for p in inside)
-    return {"kind": kind, "bytes": sum(f.stat().st_size for f in files), "items": items, "about": KINDS[kind][1]}
+    return Contents(kind, sum(f.stat().st_size for f in files), items, KINDS[kind][1])
 
 
 def _paths(kind: str) -> list[Path]:
@@ -81,7 +92,7 @@ def _paths(kind: str) -> list[Path]:
 
 
 def _replies() -> int | None:
-    """How many answers are cached; None if the cache cannot be read."""
+    """Returns how many answers are cached; None if the cache cannot be read."""
     if not _paths("responses"):
         return 0
     from llmkit.engines import ResponseCache
@@ -111,7 +122,8 @@ def _delete(kind: str) -> None:
 
 
 def _human(size: int) -> str:
-    """
+    """Returns a size in bytes as people write it.
+
     >>> _human(1536)
     '1.5 KiB'
     """

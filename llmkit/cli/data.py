@@ -8,19 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from llmkit.cli.common import (
-    DataDir,
-    Json,
-    Limit,
-    Seed,
-    Set,
-    SkipBadLines,
-    Split,
-    note,
-    overrides,
-    print_json,
-    print_table,
-)
+from llmkit.cli.common import Json, Set, note, print_json, print_table
+from llmkit.cli.flags import DataDir, Limit, Seed, SkipBadLines, Split, overrides
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List question sets and look into them.")
 
@@ -30,12 +19,12 @@ def ls(as_json: Json = False) -> None:
     """List the question sets that llmkit knows by name."""
     from llmkit.tasks import TASKS
 
-    rows = [_row(name, TASKS[name]) for name in TASKS]
+    sets = [_facts(name, TASKS[name]) for name in TASKS]
     if as_json:
-        print_json(rows)
+        print_json(sets)
     else:
         columns = ["task", "kind", "from", "about"]
-        print_table(columns, [[row[c] for c in columns] for row in rows])
+        print_table(columns, [[facts[column] for column in columns] for facts in sets])
 
 
 @app.command()
@@ -70,7 +59,8 @@ def show(
     note(f"{len(shown)} of {len(questions)} questions{where}{skipped}{aside}")
 
 
-def _row(name: str, task: Any) -> dict[str, Any]:
+def _facts(name: str, task: Any) -> dict[str, str | list[str]]:
+    """Returns what `ls` says of a question set."""
     hub = getattr(task, "hub", None)
     files = getattr(task, "files", None)
     return {

@@ -6,14 +6,14 @@ from llmkit.cli.common import Json, print_json
 
 
 def env(as_json: Json = False) -> None:
-    """Versions and hardware, for a bug report: no names, paths or keys."""
+    """Show versions and hardware, for a bug report: no names, paths or keys."""
     from llmkit.runs import environment
 
-    found = environment()
+    facts = environment()
     if as_json:
-        print_json(found)
+        print_json(facts)
         return
-    for key, value in found.items():
+    for key, value in facts.items():
         if isinstance(value, dict):
             print(key)
             for name, inner in value.items():

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llmkit.cli import common
-from llmkit.cli.measure import FLAGS, Anew, DryRun, Gates, Keep, Shard, measure, takes
+from llmkit.cli import common, flags
+from llmkit.cli.measure import FLAGS, Anew, DryRun, Keep, Shard, measure, takes
 
 
 class _RunByDefault(TyperGroup):
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 
 @app.command()
-@takes(FLAGS | {"eval_arms": common.Arms})
+@takes(FLAGS | {"eval_arms": flags.EvalArms})
 def run(
     source: common.Source = None,
     set_: common.Set = None,
@@ -39,39 +39,47 @@ def run(
     dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
-    **flags: Any,
+    **given: Any,
 ) -> None:
     """Measure a model on clean and noisy questions. This is what `llmkit eval` does without a subcommand."""
-    keys = common.overrides(set_, **flags)
-    how = {"use_cache": not no_cache, "json_": json_, "shard": shard, "dry_run": dry_run, "anew": anew, "keep": keep}
-    measure(source, keys, "eval", **how)
+    measure(
+        source,
+        flags.overrides(set_, **given),
+        "eval",
+        use_cache=not no_cache,
+        json_=json_,
+        shard=shard,
+        dry_run=dry_run,
+        anew=anew,
+        keep=keep,
+    )
 
 
 @app.command()
 def score(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
-    gate: Gates = None,
+    gate: flags.Gates = None,
     set_: common.Set = None,
     json_: common.Json = False,
 ) -> None:
     """Extract and score a finished run's replies again, without a model."""
-    from pathlib import Path
-
     from llmkit.evaluate.rescore import rescore
     from llmkit.measure import gates, missing
     from llmkit.recipe import load
     from llmkit.report import summary
     from llmkit.report.terminal import console
+    from llmkit.runs import Run
 
-    loaded = load(Path(run) / "recipe.resolved.yaml", common.overrides(set_, gates=gate))
-    found = rescore(Path(run), loaded)
+    folder = Run(run)
+    loaded = load(folder.recipe_file, flags.overrides(set_, gates=gate))
+    rescored = rescore(folder.folder, loaded)
     if json_:
-        common.print_json({"run": run, "changed": found.changed, **found.metrics})
+        common.print_json({"run": run, "changed": rescored.changed, **rescored.metrics.as_dict()})
     else:
-        console().print(summary(found.metrics, found.gates))
-        print(f"\n{found.changed} of {found.outcomes} verdicts changed\nrun: {run}")
-    missing.refuse_too_many(found.metrics["failed"], loaded.recipe.eval.max_errors)
-    gates.enforce(found.gates)
+        console().print(summary(rescored.metrics))
+        print(f"\n{rescored.changed} of {rescored.outcomes} verdicts changed\nrun: {run}")
+    missing.refuse_too_many(rescored.metrics.failed, loaded.recipe.eval.max_errors)
+    gates.enforce(rescored.gates)
 
 
 @app.command()

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli import common
+from llmkit.cli import common, flags
 
 
 def finetune(
     source: common.Source = None,
-    model: common.Model = None,
-    task: common.Task = None,
-    data_dir: common.DataDir = None,
-    method: Annotated[
-        str | None, typer.Option("--method", help="talklora, moelora, hydralora, lora, dora, or any PEFT method.")
-    ] = None,
-    seed: common.Seed = None,
-    out: common.Out = None,
-    name: common.Name = None,
+    model: flags.Model = None,
+    task: flags.Task = None,
+    data_dir: flags.DataDir = None,
+    method: flags.Method = None,
+    seed: flags.Seed = None,
+    runs_dir: flags.RunsDir = None,
+    out: flags.Out = None,
+    name: flags.Name = None,
     set_: common.Set = None,
     resume: Annotated[
         str, typer.Option("--resume", metavar="auto|never|DIR", help="Go on from the last checkpoint, or from DIR.")
@@ -28,27 +27,28 @@ def finetune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show two batches, without training.")
     ] = False,
-    launch: Annotated[
-        str | None, typer.Option("--launch", metavar="KIND", help="ddp, fsdp2, zero2 or zero3: several processes.")
-    ] = None,
-    num_processes: Annotated[int | None, typer.Option("--num-processes", metavar="N")] = None,
+    launch: flags.Launch = None,
+    num_processes: flags.NumProcesses = None,
     json_: common.Json = False,
 ) -> None:
     """Train an adapter (TalkLoRA, LoRA, any PEFT method) on clean and noisy text.
 
     Ends with the run folder; the adapter is in its folder `adapter`. The same command resumes an interrupted training.
     """
-    from llmkit.recipe import Override
-
-    given = [
-        Override("finetune.method", method, f"--method {method}") if method else None,
-        Override("finetune.launch.kind", launch, f"--launch {launch}") if launch else None,
-        Override("finetune.launch.num_processes", num_processes, f"--num-processes {num_processes}")
-        if num_processes
-        else None,
-    ]
-    flags = common.overrides(set_, model=model, task=task, data_dir=data_dir, seed=seed, out=out, name=name)
-    loaded = common.load_trusted(source, [*flags, *(override for override in given if override)])
+    loaded = flags.recipe_from(
+        source,
+        set_,
+        model=model,
+        task=task,
+        data_dir=data_dir,
+        seed=seed,
+        runs_dir=runs_dir,
+        out=out,
+        name=name,
+        method=method,
+        launch=launch,
+        num_processes=num_processes,
+    )
     if dry_run:
         from llmkit.finetune.dry_run import dry_run as look
 

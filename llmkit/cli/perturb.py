@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import common
+from llmkit.cli import common, flags
 from llmkit.errors import UsageError
+from llmkit.recipe.schema import meaning
 
 if TYPE_CHECKING:
-    from llmkit.perturb.stream import Job, Stats
+    from llmkit.perturb.stream import ConditionStats, RowPerturber
     from llmkit.recipe import Recipe
     from llmkit.runs import Runner
 
@@ -26,18 +27,8 @@ Input = Annotated[
         "or a recipe (.yaml).",
     ),
 ]
-Op = Annotated[
-    str | None,
-    typer.Option(
-        "--op",
-        metavar="A,B",
-        help="Operators (`--list`), ec+uic, chars:1,4,7, mix(ec:0.7,sc:0.3). [ec,sc,woo,hw,uic]",
-    ),
-]
-Rate = Annotated[
-    str | None,
-    typer.Option("--rate", metavar="R", help="Share of words changed, several as 0,0.1,0.2, or paper. [0.1]"),
-]
+Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
+Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1]")]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
 Copies = Annotated[
@@ -45,16 +36,13 @@ Copies = Annotated[
 ]
 Protect = Annotated[
     list[str] | None,
-    typer.Option("--protect", metavar="REGEX", help="Protect what this matches, too. May be repeated."),
+    typer.Option("--protect", metavar="REGEX", help=f"{meaning('perturb.protect')} Adds to these; may be repeated."),
 ]
 Release = Annotated[
     list[str] | None,
-    typer.Option("--release", metavar="KIND", help="Let noise touch number_words, numbers, options, code, latex, ..."),
+    typer.Option("--release", metavar="KIND", help=f"{meaning('perturb.release')} May be repeated."),
 ]
-Retries = Annotated[
-    int | None,
-    typer.Option("--retries", metavar="N", min=0, max=100, help="Fresh seeds where a copy fails its checks."),
-]
+Retries = Annotated[int | None, flags.flag("retries", "N")]
 Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=1_024, help="Processes that do the work.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted --out FILE stopped.")]
@@ -71,7 +59,7 @@ def perturb(
     source: Input = None,
     op: Op = None,
     rate: Rate = None,
-    seed: common.Seed = None,
+    seed: flags.Seed = None,
     field: Field = "question",
     id_: Id = "id",
     copies: Copies = 1,
@@ -79,17 +67,18 @@ def perturb(
     release: Release = None,
     retries: Retries = None,
     workers: Workers = 1,
-    model: common.Model = None,
-    adapter: common.Adapter = None,
-    engine: common.EngineKind = None,
-    base_url: common.BaseUrl = None,
-    model_id: common.ModelId = None,
-    dtype: common.Dtype = None,
+    model: flags.Model = None,
+    adapter: flags.Adapter = None,
+    engine: flags.EngineKind = None,
+    base_url: flags.BaseUrl = None,
+    revision: flags.Revision = None,
+    model_id: flags.ModelId = None,
+    dtype: flags.Dtype = None,
     no_cache: common.NoCache = False,
-    limit: common.Limit = None,
-    split: common.Split = None,
-    data_dir: common.DataDir = None,
-    skip_bad_lines: common.SkipBadLines = None,
+    limit: flags.Limit = None,
+    split: flags.Split = None,
+    data_dir: flags.DataDir = None,
+    skip_bad_lines: flags.SkipBadLines = None,
     out: OutFile = None,
     resume: Resume = False,
     preview: Preview = 0,
@@ -105,19 +94,22 @@ def perturb(
     and `perturbation`, which says what was done.
     """
     from llmkit.perturb import variants
-    from llmkit.perturb.rows import Fields, Rows
-    from llmkit.perturb.stream import Job
+    from llmkit.perturb.input_rows import InputRows, RowFields
+    from llmkit.perturb.stream import RowPerturber
 
     if list_:
         return _list(json_)
     if source is None:
-        raise UsageError("no rows are named", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input")
+        raise UsageError(
+            "no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input"
+        )
     from_recipe = source.endswith((".yaml", ".yml"))
-    loaded = common.recipe_from(
+    loaded = flags.recipe_from(
         source if from_recipe else None,
         set_,
-        conditions=op,
+        op=op,
         rate=rate if rate or from_recipe else "0.1",
+        retries=retries,
         seed=seed,
         limit=limit,
         split=split,
@@ -127,6 +119,7 @@ def perturb(
         adapter=adapter,
         engine=engine,
         base_url=base_url,
+        revision=revision,
         model_id=model_id,
         dtype=dtype,
     )
@@ -135,20 +128,19 @@ def perturb(
         update={
             "protect": (*recipe.perturb.protect, *(protect or ())),
             "release": (*recipe.perturb.release, *(release or ())),
-            "retries": recipe.perturb.retries if retries is None else retries,
         }
     )
-    fields = Fields(field, id_)
+    fields = RowFields(field, id_)
     if from_recipe:
         data = recipe.data
         source = data.path or f"task:{data.task}"
         if data.path:
-            fields = Fields(data.question, data.id or id_, data.options or fields.options, data.answer)
-    rows = Rows(source, fields, recipe.data, recipe.seed)
+            fields = RowFields(data.question, data.id or id_, data.options or fields.options, data.answer)
+    rows = InputRows(source, fields, recipe.data, recipe.seed)
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
-    job = Job(made, fields, copies, recipe.data.skip_bad_lines)
+    job = RowPerturber(made, fields, copies, recipe.data.skip_bad_lines)
     if not job.perturbers:
-        raise UsageError("no operator is named", "`llmkit perturb --list` shows them")
+        raise UsageError("no operator is given", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():
         raise UsageError(f"{html}: no such folder", "the page is written when all rows are done")
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
@@ -165,7 +157,7 @@ def perturb(
 
 @contextmanager
 def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
-    """Asks the recipe's model, which starts at the first request that the cache cannot answer."""
+    """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
     from llmkit.engines import ResponseCache, open_engine
     from llmkit.runs import Runner
 
@@ -184,7 +176,7 @@ def _list(json_: bool) -> None:
     return common.print_table(["operator", "level", "rate", "paper", "example", "source"], rows)
 
 
-def _preview(job: Job, rows: Any, count: int) -> None:
+def _preview(job: RowPerturber, rows: Any, count: int) -> None:
     import itertools
     import os
 
@@ -197,13 +189,13 @@ def _preview(job: Job, rows: Any, count: int) -> None:
             record = made["perturbation"]
             words = record["strength"]["words"]
             state = record.get("rejected") or record.get("short")
-            told = f"  ({state})" if state else ""
-            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{told}")
+            remark = f"  ({state})" if state else ""
+            print(f"{row.id}  {record['operator']}@{record['rate']}  {words:.0%} of words{remark}")
             write_coloured(coloured(made[job.fields.question], record["edits"], colour) + "\n", sys.stdout)
 
 
 def _write(
-    job: Job,
+    job: RowPerturber,
     rows: Any,
     runner: Runner | None,
     workers: int,
@@ -213,11 +205,11 @@ def _write(
     stats: bool,
     json_: bool,
 ) -> None:
-    from llmkit.perturb.progress import RowProgress
+    from llmkit.perturb.row_progress import RowProgress
     from llmkit.perturb.show import Page
-    from llmkit.perturb.stream import Stats, open_output, resume, run, run_asking
+    from llmkit.perturb.stream import ConditionStats, open_output, perturb_rows, perturb_rows_asking, resume
 
-    done, totals = 0, {condition: Stats() for condition in job.perturbers}
+    done, totals = 0, {condition: ConditionStats() for condition in job.perturbers}
     reading = iter(rows) if resuming or runner else rows.unread()
     sink = open_output(out, resuming)
     if resuming:
@@ -226,7 +218,7 @@ def _write(
     try:
         with RowProgress("perturb", rows, quiet=common.settings.quiet) as progress:
             progress.advance(done)
-            chunks = run_asking(job, reading, runner) if runner else run(job, reading, workers)
+            chunks = perturb_rows_asking(job, reading, runner) if runner else perturb_rows(job, reading, workers)
             for made in chunks:
                 sink.write(made.lines)
                 sink.flush()
@@ -248,7 +240,7 @@ def _write(
     _report(totals, rows.skipped, done, stats, json_)
 
 
-def _table(totals: dict[str, Stats]) -> tuple[list[str], list[list[Any]]]:
+def _table(totals: dict[str, ConditionStats]) -> tuple[list[str], list[list[Any]]]:
     rows = []
     for condition, made in totals.items():
         facts = made.as_dict()
@@ -263,8 +255,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-def _report(totals: dict[str, Stats], skipped: int, done: int, stats: bool, json_: bool) -> None:
-    """What a person should know at the end, on stderr: stdout carries the rows."""
+def _report(totals: dict[str, ConditionStats], skipped: int, done: int, stats: bool, json_: bool) -> None:
+    """Prints what a person should know at the end, on stderr, because stdout carries the rows."""
     from llmkit.terminal import json_text
 
     if stats and json_:

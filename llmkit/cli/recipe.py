@@ -44,15 +44,15 @@ def check(
     results, faults = [], []
     for source in sources:
         try:
-            loaded, found = examine(source, sets or ())
+            loaded, here = examine(source, sets or ())
         except RecipeError as error:  # cannot be read at all; the next one may
             message = error.message.removeprefix(f"{source}: ")
-            loaded, found = None, [Fault(Origin(0, source), "", f"{message} ({error.hint})" if error.hint else message)]
+            loaded, here = None, [Fault(Origin(0, source), "", f"{message} ({error.hint})" if error.hint else message)]
         if loaded is not None:
-            found = _faults_of_meaning(loaded)
-        faults += found
-        results.append({"recipe": source, "ok": not found, "digest": digest(loaded.recipe) if loaded else None})
-        if not (found or as_json):
+            here = _faults_of_meaning(loaded)
+        faults += here
+        results.append({"recipe": source, "ok": not here, "digest": digest(loaded.recipe) if loaded else None})
+        if not (here or as_json):
             print(f"{source}: ok ({results[-1]['digest']})")
     if as_json:
         as_rows = [{"file": f.origin.source, "line": f.origin.line, "key": f.key, "message": f.message} for f in faults]
@@ -126,14 +126,16 @@ def init(
 
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
-    """What the format alone does not know: names that do not exist, and gates that could not pass."""
+    """Returns the faults that the format alone does not show: unknown names, and gates that could not pass."""
+    from llmkit.engines import engine_class
     from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
-    from llmkit.perturb.spec import names
+    from llmkit.perturb.spec import spec_names
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
+    from llmkit.recipe.schema import ModelSection
     from llmkit.rop import ARMS
-    from llmkit.tasks import SCORERS, TASKS
+    from llmkit.tasks import KINDS, SCORERS, TASKS
 
     recipe, faults = loaded.recipe, []
 
@@ -146,9 +148,11 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
+    attempt("data.kind", KINDS.__getitem__, recipe.data.kind)
+    attempt("engine.kind", engine_class, ModelSection(), recipe.engine)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, given in enumerate(recipe.perturb.conditions):
-        for spec in names(given) or [given]:
+        for spec in spec_names(given) or [given]:
             attempt(f"perturb.conditions.{i}", Perturber, spec)
     for rate in recipe.perturb.rate if isinstance(recipe.perturb.rate, tuple) else (recipe.perturb.rate,):
         attempt("perturb.rate", Perturber, "ec", rate)
@@ -158,10 +162,10 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
         for i, arm in enumerate(arms):
             attempt(f"{section}.arms.{i}", ARMS.__getitem__, arm)
     if not faults:  # gates speak of arms and conditions, so those must be right first
-        arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
+        known_arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
         conditions = list(perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir))
         for i, gate in enumerate(recipe.eval.gates):
-            attempt(f"eval.gates.{i}", lambda g: gates.validate([g], arms, conditions, baseline=True), gate)
+            attempt(f"eval.gates.{i}", lambda g: gates.validate([g], known_arms, conditions, baseline=True), gate)
             attempt(f"eval.gates.{i}", limits.refuse_idle, [gate])
             if recipe.data.limit is not None:
                 level = recipe.eval.interval.level
@@ -170,6 +174,6 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
 
 def _about(path: Path) -> str:
-    """The first comment line of a recipe."""
+    """Returns the first comment line of a recipe."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ") if first.startswith("#") else ""

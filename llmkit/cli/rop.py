@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.cli import common
-from llmkit.cli.measure import FLAGS, Anew, DryRun, Keep, Profile, Shard, measure, profile_overrides, takes
+from llmkit.cli import common, flags
+from llmkit.cli.measure import FLAGS, Anew, DryRun, Keep, Profile, Shard, measure, takes
 
 TUNING = {
-    "arms": common.Arms,
-    "budget": common.Budget,
-    "optimizer": common.Optimizer,
-    "corrector": common.Corrector,
-    "scope": common.Scope,
-    "holdout": common.Holdout,
-    "search_seeds": common.SearchSeeds,
+    "arms": flags.Arms,
+    "budget": flags.Budget,
+    "optimizer": flags.Optimizer,
+    "corrector": flags.Corrector,
+    "scope": flags.Scope,
+    "holdout": flags.Holdout,
+    "search_seeds": flags.SearchSeeds,
 }
 
 
@@ -29,12 +29,22 @@ def rop(
     dry_run: DryRun = False,
     no_cache: common.NoCache = False,
     json_: common.Json = False,
-    **flags: Any,
+    **given: Any,
 ) -> None:
     """Repair at prompt time (RoP, arXiv 2506.03627): correct the question, then answer under a searched instruction.
 
     The same command resumes an interrupted run. Ends with a table and the run folder.
     """
-    keys = common.overrides(profile_overrides(profile) + (set_ or []), **flags)
-    how = {"use_cache": not no_cache, "json_": json_, "shard": shard, "dry_run": dry_run, "anew": anew, "keep": keep}
-    measure(source, keys, "rop", **how)
+    from llmkit.recipe import profile_overrides
+
+    measure(
+        source,
+        [*(profile_overrides(profile) if profile else ()), *flags.overrides(set_, **given)],
+        "rop",
+        use_cache=not no_cache,
+        json_=json_,
+        shard=shard,
+        dry_run=dry_run,
+        anew=anew,
+        keep=keep,
+    )

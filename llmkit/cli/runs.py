@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
 from llmkit.errors import DataError
-from llmkit.parsing import parse_json
+
+if TYPE_CHECKING:
+    from llmkit.measure.results import Metrics
+    from llmkit.runs import Run
+    from llmkit.runs.listing import Listing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -18,41 +23,64 @@ Folder = Annotated[str, typer.Option("--dir", metavar="DIR", help="The folder th
 
 
 @app.command()
-def ls(folder: Folder = "runs", as_json: Json = False) -> None:
+def ls(
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the runs as a page: verdicts, main numbers, history."),
+    ] = None,
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
     """List the runs in a folder, the newest last."""
-    home = Path(folder)
-    if not home.is_dir():
-        raise DataError(f"no folder `{folder}`", "runs are written to `output.dir` of a recipe: name it with --dir")
-    found = [_listed(path) for path in home.iterdir() if _is_run(path)]
-    found.sort(key=lambda run: (run["changed"], run["run"]))
+    from llmkit.runs.listing import listings
+
+    listed = listings(Path(folder))
+    if html:
+        _write_page(listed, Path(folder), html)
+    rows = [asdict(listing) for listing in listed]
     if as_json:
-        print_json(found)
-    elif found:
+        print_json(rows)
+    elif rows:
         columns = ["run", "state", "outcomes", "model", "task", "changed"]
-        print_table(columns, [[run[c] for c in columns] for run in found], right=("outcomes",))
+        print_table(columns, [[row[c] for c in columns] for row in rows], right=("outcomes",))
     else:
         note(f"no runs in {folder}")
+
+
+def _write_page(listed: list[Listing], folder: Path, file: Path) -> None:
+    from llmkit.files import write_atomic
+    from llmkit.report import html
+    from llmkit.report.listing import measured, runs
+
+    write_atomic(file, html.runs(runs(measured(listed), folder, file.absolute().parent)))
+    note(f"wrote {file}")
 
 
 @app.command()
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")],
     folder: Folder = "runs",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print its measurements as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show one run: its recipe, its state and its measurements."""
-    path = _find(run, Path(folder))
-    summary = _summary(path)
-    metrics = _json(path / "metrics.json")
-    if as_json:
-        print_json({**summary, "recipe": _recipe(path), "environment": _json(path / "env.json"), "metrics": metrics})
+    from llmkit.runs.listing import Listing, find
+
+    chosen = find(run, Path(folder))
+    if markdown:
+        print(_markdown(chosen), end="")
         return
-    for key in ("run", "path", "state", "outcomes", "model", "task", "changed"):
-        print(f"{key:<10}{summary[key] if summary[key] is not None else '-'}")
-    print(f"{'files':<10}{', '.join(sorted(p.name for p in path.iterdir() if not p.name.startswith('.')))}")
+    summary = asdict(Listing.of(chosen))
+    metrics = chosen.metrics
+    if as_json:
+        print_json({**summary, "recipe": chosen.recipe, "environment": chosen.environment, "metrics": metrics})
+        return
+    for key, value in summary.items():
+        print(f"{key:<10}{value if value is not None else '-'}")
+    print(f"{'files':<10}{', '.join(chosen.files)}")
     if metrics:
         print()
-        _print_metrics(metrics, path)
+        _print_metrics(chosen, metrics)
 
 
 @app.command()
@@ -65,99 +93,14 @@ def merge(
     The whole run is written where the first shard says (`output.dir`). Shards may differ in what changes no answer.
     """
     from llmkit import evaluate
-    from llmkit.recipe import digest, load
-    from llmkit.runs.samples import facts_of
 
-    if strange := [path for path in shards if not _is_run(path)]:
-        raise DataError(
-            f"{strange[0]} is no run folder", "name the folders of the shards, as `llmkit runs ls` lists them"
-        )
-    recipes = [load(path / "recipe.resolved.yaml") for path in shards]
-    commands = [facts_of(path).get("command") for path in shards]
-    for path, recipe, command in zip(shards, recipes, commands, strict=True):
-        if (digest(recipe.recipe), command) != (digest(recipes[0].recipe), commands[0]):
-            raise DataError(
-                f"{path} is no shard of the same run as {shards[0]}: what they ask differs",
-                "name the shards of one run; compare their recipe.resolved.yaml",
-            )
-    result = evaluate.merge(recipes[0], commands[0], shards)
+    result = evaluate.merge_folders(shards)
     if as_json:
-        print_json({"run": str(result.folder), **result.metrics})
+        print_json({"run": str(result.folder), **(result.metrics.as_dict() if result.metrics else {})})
         return
-    _print_metrics(result.metrics, result.folder)
+    if result.metrics:
+        _print_measured(result.metrics)
     print(f"\nrun: {result.folder}")
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "recipe.resolved.yaml").is_file()
-
-
-def _find(run: str, folder: Path) -> Path:
-    if _is_run(Path(run)):
-        return Path(run)
-    from llmkit.registry import unknown
-
-    runs = [p for p in folder.iterdir() if _is_run(p)] if folder.is_dir() else []
-    matches = [p for p in runs if p.name == run] or [p for p in runs if p.name.startswith(run)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise DataError(f"`{run}` is the start of several runs: {', '.join(sorted(p.name for p in matches))}")
-    if not runs:
-        raise DataError(f"no run `{run}`: there are none in {folder}", "name their folder with --dir")
-    raise unknown("run", run, [p.name for p in runs])
-
-
-def _listed(path: Path) -> dict[str, Any]:
-    """A run's line, also where its folder is damaged: one such run does not hide the others."""
-    try:
-        return _summary(path)
-    except DataError:
-        nothing = dict.fromkeys(("outcomes", "model", "task"))
-        return {"run": path.name, "path": str(path), "state": "damaged", **nothing, "changed": _changed(path)}
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    from llmkit.runs.folder import answered
-
-    recipe = _recipe(path)
-    model, data = (part if isinstance(part := recipe.get(name), dict) else {} for name in ("model", "data"))
-    return {
-        "run": path.name,
-        "path": str(path),
-        "state": "finished" if (path / "metrics.json").is_file() else "unfinished",
-        "outcomes": answered(path),
-        "model": model.get("path"),
-        "task": data.get("task") or data.get("path"),
-        "changed": _changed(path),
-    }
-
-
-def _changed(path: Path) -> str:
-    latest = max(p.stat().st_mtime for p in [path, *path.iterdir()])
-    return datetime.fromtimestamp(latest).isoformat(" ", "seconds")
-
-
-def _recipe(path: Path) -> dict[str, Any]:
-    from llmkit.recipe.document import parse
-
-    file = path / "recipe.resolved.yaml"
-    try:
-        document = parse(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}", "the folder of this run is damaged") from None
-    if document.faults or not isinstance(document.tree, dict):
-        raise DataError(f"{file}: is no recipe", "the folder of this run is damaged")
-    return document.tree
-
-
-def _json(path: Path) -> Any:
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}", "the same llmkit command writes it again") from None
 
 
 @app.command()
@@ -171,41 +114,58 @@ def compare(
     from llmkit.files import write_atomic
     from llmkit.measure.beside import beside
     from llmkit.measure.compare import compare as paired
-    from llmkit.report.terminal import console
+    from llmkit.report import html as pages
+    from llmkit.report import terminal
+    from llmkit.report.comparison import comparison
+    from llmkit.runs.listing import find
 
-    paths = [_find(run, Path(folder)) for run in runs]
-    found, together = paired(paths), beside(paths)
+    paths = [find(run, Path(folder)).folder for run in runs]
+    changes, table = paired(paths), beside(paths)
+    view = comparison(table, changes)
     if html:
-        write_atomic(html, together.html())
+        write_atomic(html, pages.comparison(view))
         note(f"wrote {html}")
     if as_json:
-        print_json({**found.json(), "beside": together.json()})
+        print_json({**changes.json(), "beside": table.json()})
         return
-    out = console(140)
-    out.print(together.table())
-    out.print(found.table())
-    left_out = f"; {found.left_out} left out, their text differs" if found.left_out else ""
-    out.print(f"{found.questions} shared questions{left_out}", style="dim")
+    terminal.console(140).print(terminal.comparison(view))
 
 
-def _print_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """The tables that the run ended with, where it has arms; else every number."""
-    if not isinstance(metrics, dict):
-        raise DataError(f"{path / 'metrics.json'}: holds no measurements", "the same llmkit command writes it again")
+def _print_metrics(run: Run, metrics: Mapping[str, Any]) -> None:
+    """Prints the tables that the run ended with; every number where it has no arms, as a training."""
     if "arms" not in metrics:
         rows = [[key, _short(value)] for key, value in _flat(metrics) if isinstance(value, int | float | str)]
         print_table(["metric", "value"], rows, right=("value",))
         return
+    _print_measured(_measured(run, metrics))
 
-    from llmkit.measure.gates import GateResult
-    from llmkit.report.terminal import console, summary
+
+def _markdown(run: Run) -> str:
+    from llmkit.report import markdown, view
+    from llmkit.report.facts import facts
+
+    metrics = run.metrics or {}
+    if "arms" not in metrics:
+        raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
+    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder)))
+
+
+def _measured(run: Run, metrics: Mapping[str, Any]) -> Metrics:
+    """Returns measurements with their types. DataError where they are not those of this version."""
+    from llmkit.measure.results import Metrics
+    from llmkit.runs.names import METRICS
 
     try:
-        tables = summary(metrics, [GateResult(**row) for row in metrics.get("gates", ())])
-    except (KeyError, TypeError, AttributeError, ValueError):
-        problem = f"{path / 'metrics.json'}: was written by another version of llmkit"
+        return Metrics.read(metrics)
+    except DataError:
+        problem = f"{run.folder / METRICS}: was written by another version of llmkit"
         raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
-    console().print(tables)
+
+
+def _print_measured(metrics: Metrics) -> None:
+    from llmkit.report.terminal import console, summary
+
+    console().print(summary(metrics))
 
 
 def _flat(value: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -36,14 +36,14 @@ def serve(
     plan = make_plan(model, adapter or [], host, port, options or [])
     if plan.is_open:
         note(
-            f"warning: whoever reaches {plan.host} port {plan.port} may use this server, as it asks for no key: "
-            "set VLLM_API_KEY, or listen on 127.0.0.1"
+            f"warning: anyone who can reach {plan.host} port {plan.port} can use this server, because it asks for no "
+            "key: set VLLM_API_KEY, or listen on 127.0.0.1"
         )
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:
-        ready = {"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}
-        line = f"ready: {ready['url']} serves {', '.join(ready['models'])}"
-        print(json_text(ready) if as_json else line, flush=True)
+        url, models = f"{plan.url}/v1", server.models()
+        ready = {"url": url, "models": models, "pid": server.pid}
+        print(json_text(ready) if as_json else f"ready: {url} serves {', '.join(models)}", flush=True)
         with suppress(KeyboardInterrupt):  # the ordinary way to end a server
             server.wait()
         note("stopping: running requests may finish")

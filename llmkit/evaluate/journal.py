@@ -9,21 +9,22 @@ from typing import Any
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
-from llmkit.runs import Finished
+from llmkit.runs import Finished, names
+from llmkit.steps import drive
 from llmkit.tasks import Scorer
 from llmkit.types import Call, Outcome, Reply, Request, Role
 
-Row = dict[str, Any]
+JournalRow = dict[str, Any]
 Engines = Mapping[Role, Engine]
 
 _OUTCOME = tuple(f.name for f in fields(Outcome))
 
 
-def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
-    """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
+def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
+    """Returns one scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
     variant, outcome = job.variant, outcome_from(job, done, scorer)
     return {
-        "kind": "outcome",
+        "kind": names.OUTCOME,
         "key": job.key,
         **{name: getattr(outcome, name) for name in _OUTCOME},
         "usage": asdict(outcome.usage),
@@ -34,18 +35,20 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> Row:
         "edits": [e._asdict() for e in variant.edits],
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
+        # Of several calls, as votes are, only the arm knows which one is the answer.
         "said": done.result.reply.text if done.result else None,
+        "arm_parsed": done.result.parsed if done.result else None,
         "calls": [call_row(c) for c in done.calls],
     }
 
 
-def search_row(name: str, calls: Iterable[Call], error: EngineError | None) -> Row:
-    """The calls that one step of an instruction search made."""
-    return {"kind": "search", "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
+def search_row(name: str, calls: Iterable[Call], error: EngineError | None) -> JournalRow:
+    """Returns the calls that one step of an instruction search made."""
+    return {"kind": names.SEARCH, "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
 
 
-def call_row(call: Call) -> Row:
-    """One request with its reply, under the key that finds it again."""
+def call_row(call: Call) -> JournalRow:
+    """Returns one request with its reply, under the key that finds it again."""
     request = call.request
     return {
         "id": call.key,
@@ -58,37 +61,42 @@ def call_row(call: Call) -> Row:
     }
 
 
-def answers(row: Row, job: Job, engines: Engines | None) -> bool:
-    """Whether a journalled outcome is what `job` comes to now: the same text, the same requests, and, where `engines`
-    are given, the same model. Noise, instructions, prompts and weights may have changed since it was written."""
+def answers(row: Mapping[str, Any], job: Job, engines: Engines | None) -> bool:
+    """Returns whether a journalled outcome is still valid for `job`: same text, same requests, and, where `engines` are
+    given, same model. Noise, instructions, prompts and weights may have changed since it was written."""
     if row["text"] != job.variant.text:
         return False
-    calls, steps, sent = iter(row["calls"]), job.steps(), None
+    calls = iter(row["calls"])
+
+    def journalled(request: Request) -> Reply:
+        call = next(calls, None)
+        if call is None or not _asks(call, request, engines):
+            raise _Differs
+        return decode_reply(call["reply"])
+
     try:
-        while True:
-            wanted = steps.send(sent)
-            replies = []
-            for request in wanted if isinstance(wanted, list) else [wanted]:
-                call = next(calls, None)
-                if call is None or not _asks(call, request, engines):
-                    return False
-                replies.append(decode_reply(call["reply"]))
-            sent = replies if isinstance(wanted, list) else replies[0]
-    except StopIteration:
-        return next(calls, None) is None
+        drive(job.steps(), journalled)
+    except _Differs:
+        return False
+    return next(calls, None) is None
 
 
-def _asks(call: Row, request: Request, engines: Engines | None) -> bool:
+class _Differs(Exception):
+    """What a job asks now is not what was journalled."""
+
+
+def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) -> bool:
+    # The key covers model, sampling and messages. Where the identity would cost a request, the messages have to do.
     if engines is not None:
-        return call["id"] == cache_key(engines[request.role].identity, request)
-    return call["continuation"] == request.continuation and call["messages"] == _messages(request)
+        return bool(call["id"] == cache_key(engines[request.role].identity, request))
+    return bool(call["continuation"] == request.continuation and call["messages"] == _messages(request))
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in request.messages]
 
 
-def tokens_asked(rows: Iterable[Row]) -> int:
+def tokens_asked(rows: Iterable[JournalRow]) -> int:
     """Tokens of the calls in a journal that a model answered, not the cache."""
     replies = (decode_reply(call["reply"]) for row in rows for call in row.get("calls", ()) if not call["cached"])
     return sum(reply.usage.prompt + reply.usage.completion for reply in replies)
@@ -98,12 +106,13 @@ class KnownReplies:
     """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
     also where the cache is off or was cleared. A run that began anew has a `place` of its own in that cache."""
 
-    def __init__(self, rows: Iterable[Row], cache: ResponseCache | None, place: str = "") -> None:
+    def __init__(self, rows: Iterable[JournalRow], cache: ResponseCache | None, place: str = "") -> None:
         self._place = place
         self._mine = {call["id"]: call["reply"] for row in rows for call in row.get("calls", ())}
         self._cache = cache
 
     def get(self, key: str) -> Reply | None:
+        # Without the place: the journal's rows are of this generation alone.
         if key in self._mine:
             return decode_reply(self._mine[key])
         return self._cache.get(key + self._place) if self._cache else None

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmkit.conditions import Condition
+from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools, provenance
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
+from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
-from llmkit.rop import Arm, Instructions, default_instructions, read, read_origin
-from llmkit.runs.samples import read_samples
+from llmkit.recipe.schema import ModelSection
+from llmkit.rop import Arm, Instructions, default_instructions, read_instructions, read_origin
+from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant
 
@@ -48,7 +51,7 @@ class Plan:
     """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
-        """What a user should know before anything is asked."""
+        """Returns what a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
         lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
@@ -76,10 +79,10 @@ class Plan:
         if self.similar:
             shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told + changed.warnings({c: copies.row() for c, copies in self._ready().items()})
+        return told + changed.warnings(self._ready())
 
-    def _ready(self) -> dict[str, changed.Copies]:
-        """The copies of the conditions whose noise needs no model."""
+    def _ready(self) -> dict[str, Copies]:
+        """Returns the copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
@@ -98,11 +101,11 @@ class Plan:
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:
-        """With the noise that a model writes."""
+        """Returns the plan with the noise that a model writes."""
         return replace(self, variants=pools.test_variants(self.questions, self.recipe, ask), ask=ask)
 
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
-        """Every answer wanted, under the instructions that were found."""
+        """Returns every answer wanted, under the instructions that were found."""
         shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
@@ -114,25 +117,28 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     """
     arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     scorer = SCORERS[recipe.eval.scorer]()
+    engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
     wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
     searches = bool(wanted) and recipe.rop.search.budget > 0
     file = recipe.rop.instructions
-    given, origin = (read(file), read_origin(file)) if file else ([default_instructions()], {})
+    given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
+    # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
-        read_samples(recipe.eval.baseline)
+        Run(recipe.eval.baseline).samples()
     gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
     limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(
         recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
     )
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
+    # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = pools.near_duplicates(train + dev + tuned, questions)

@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import Questions, gold_text, load, normalise
+from llmkit.tasks import Questions, kind_of, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 
@@ -25,14 +25,14 @@ def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
 
 
 def arms_of(names: Sequence[str]) -> list[type[Arm]]:
-    """The arm classes by name, each once."""
+    """Returns the arm classes by name, each once."""
     if not names:
         raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
     return [ARMS[name] for name in dict.fromkeys(names)]
 
 
 def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
-    """What must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
+    """Returns what must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
     needs = frozenset().union(*(a.needs for a in arms))
     if "guidance" in needs and recipe.rop.guidance_shots:
         needs |= {"examples"}
@@ -42,10 +42,9 @@ def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
 
 
 def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], recipe: Recipe) -> None:
-    """UsageError for an arm that has to generate where questions are answered by the likeliest option."""
-    kinds = {q.kind for q in questions} & {"choice", "boolean"}
+    """Raises UsageError for an arm that has to generate where questions are answered by the likeliest option."""
     names = [arm.name for arm in arms if arm.generates]
-    if recipe.eval.answer == "likelihood" and kinds and names:
+    if recipe.eval.answer == "likelihood" and names and any(kind_of(q).continuations(q) for q in questions):
         raise UsageError(
             f"arm `{names[0]}` votes by sampled answers, and eval.answer: likelihood has none: every vote is the same",
             "leave the arm out, or generate answers (eval.answer: generate)",
@@ -53,7 +52,7 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
 
 
 def test_questions(recipe: Recipe) -> Questions:
-    """The questions that are measured. DataError where there are none."""
+    """Returns the questions that are measured. Raises DataError where there are none."""
     questions = load(recipe.data, seed=recipe.seed)
     if not questions:
         raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
@@ -61,7 +60,8 @@ def test_questions(recipe: Recipe) -> Questions:
 
 
 def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> list[Variant]:
-    """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
+    """Returns every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write
+    noise."""
     variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask, recipe.data.data_dir)
     if recipe.perturb.target != "question":
         if written := [c for c, p in perturbers_of(recipe).items() if p.most_calls]:
@@ -77,12 +77,13 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
 
 
 def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
-    """The perturber of each condition of a recipe."""
+    """Returns the perturber of each condition of a recipe."""
     return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
 
 
 def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
-    """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
+    """Raises DataError where noise that needs no model changes none of the `questions`; `variants` are those asked
+    here.
 
     A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
     """
@@ -97,19 +98,21 @@ def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question],
 
 
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-    """The train and dev pools. DataError where one of their questions is asked in the test as well."""
+    """Returns the train and dev pools. Raises DataError where one of their questions is asked in the test as well."""
     size = recipe.rop.search.pool
-    data = recipe.data.model_copy(update={"limit": None})
+    data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
     for split in ("train", "dev"):
         pool = load(data, split, recipe.seed)
+        # A seed of its own for each split: the pools stay the same whatever else is drawn.
         pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
     refuse_leaks(pools[0] + pools[1], questions)
     return pools[0], pools[1]
 
 
 def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
-    """DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation, space)."""
+    """Raises DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation,
+    space)."""
     tested = {normalise(q.text): q.id for q in test}
     shared = [(q.id, tested[key]) for q in pool if (key := normalise(q.text)) in tested]
     if shared:
@@ -132,12 +135,13 @@ class Similar:
 
 
 def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: float = 0.8) -> list[Similar]:
-    """Tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question, most
-    alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
+    """Returns tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question,
+    most alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
     tested = [(q.id, _words(q.text)) for q in test]
     found = []
     for question in pool:
         mine = _words(question.text)
+        # Where one has so many more words the Jaccard index cannot reach `least`: leaving these out makes it quick.
         close = [(i, words) for i, words in tested if min(len(words), len(mine)) >= least * max(len(words), len(mine))]
         name, words = max(close, key=lambda t: len(mine & t[1]) / len(mine | t[1]), default=("", frozenset()))
         if words and (alike := len(mine & words) / len(mine | words)) >= least:
@@ -152,7 +156,7 @@ def _words(text: str) -> frozenset[str]:
 def noisy_pools(
     train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe, ask: Ask = nobody
 ) -> Pools:
-    """Each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
+    """Returns each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
 
     def spread(questions: Sequence[Question], split: str) -> list[Variant]:
         section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
@@ -162,11 +166,12 @@ def noisy_pools(
 
 
 def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
-    """The first `count` train questions with their worked solutions where the task has them, else their answers."""
+    """Returns the first `count` train questions with their worked solutions where the task has them, else their
+    answers."""
 
     def answer(q: Question) -> str:
         solution = q.meta.get("solution")
-        closing = f"The answer is {f'({q.gold})' if q.kind == 'choice' else gold_text(q)}"
+        closing = f"The answer is {kind_of(q).label(q.gold)}"
         if not solution:
             return closing
         return solution if closing in solution else f"{solution}\n{closing}"
@@ -175,7 +180,8 @@ def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, st
 
 
 def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
-    """A function that changes a text as the variant's condition asks, for noise on instructions and examples."""
+    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
+    examples."""
 
     def change(text: str, variant: Variant) -> str:
         if Condition.parse(variant.condition).clean:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from llmkit.errors import DataError
 from llmkit.evaluate.conclusion import conclude
 from llmkit.measure import limits
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, outcomes
+from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.run import outcomes
+from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
 from llmkit.types import Question
 
@@ -22,7 +22,7 @@ class Rescored:
     """New metrics, and how many verdicts differ from the last ones in the journal."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: Metrics
     gates: list[GateResult]
     changed: int
     outcomes: int
@@ -35,10 +35,10 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     where the folder holds no outcomes or the run is unfinished, UsageError where another process works in it.
     """
     limits.refuse_idle(loaded.recipe.eval.gates)
-    if not any(row.get("kind") == "outcome" for row in RunFolder(run).entries()):
+    if not any(Run(run).entries(names.OUTCOME)):
         raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
     with RunFolder.reopen(run) as folder:
-        if not (run / "metrics.json").is_file():
+        if Run(run).state == "unfinished":
             raise DataError(
                 f"the run in `{run}` is unfinished: its numbers would be of a part only",
                 "the same llmkit command finishes it; `llmkit runs merge` joins shards",
@@ -60,11 +60,14 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )
-        parsed = scorer.extract(row["said"], question) if row["said"] is not None else None
+        parsed = row.get("arm_parsed")  # older journals lack it; their replies say the same
+        if parsed is None and row["said"] is not None:
+            parsed = scorer.extract(row["said"], question)
         after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
         changed += after.correct != before.outcome.correct
+        # A line more, not another journal: what the run said at first stays readable.
         if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
-            folder.append({"kind": "verdict", "key": row["key"], "parsed": after.parsed, "correct": after.correct})
+            folder.append({"kind": names.VERDICT, "key": row["key"], "parsed": after.parsed, "correct": after.correct})
         samples.append(replace(before, outcome=after))
-    measured, verdicts = conclude(loaded.recipe, samples, folder)
-    return Rescored(folder.path, measured, verdicts, changed, len(samples))
+    measured = conclude(loaded.recipe, samples, folder)
+    return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
-from llmkit.engines import Engine, engine_kind, open_engine
+from llmkit.engines import Engine, open_engine
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.types import Role
@@ -14,7 +14,8 @@ ROLES: tuple[Role, ...] = ("answerer", "optimizer", "corrector")
 
 
 def engines_of(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
-    """The engine of each role; roles with the same model share one."""
+    """Returns the engine of each role; roles with the same model share one."""
+    # By path: a second copy of a model might not fit beside the first, and could not share its batches.
     opened: dict[str | None, Engine] = {}
     for model in (model_of(recipe, role) for role in ROLES):
         if model.path not in opened:
@@ -22,27 +23,31 @@ def engines_of(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
     return {role: opened[model_of(recipe, role).path] for role in ROLES}
 
 
-def dtype_of(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
-    """Returns what the answering model computes in; None for a server, which does not say."""
-    if engine_kind(recipe.model, recipe.engine) == "openai":
-        return None
-    return engines["answerer"].identity.dtype
+def are_local(engines: Mapping[Role, Engine]) -> bool:
+    """Returns whether the identity of every engine is known without a request."""
+    return all(engine.identity_is_local for engine in engines.values())
+
+
+def dtype_of(engine: Engine) -> str | None:
+    """Returns what an engine computes in; None for a server, which does not say."""
+    return engine.identity.dtype if engine.identity_is_local else None
 
 
 def model_of(recipe: Recipe, role: Role) -> ModelSection:
-    """The model of a role. One of its own is taken plain: revision, adapter, chat template and system prompt of the
-    recipe's `model` are the answering model's."""
+    """Returns the model that plays a role. A separate optimizer or corrector is loaded without the answerer's revision,
+    adapter, chat template or system prompt."""
     own = {"optimizer": recipe.rop.optimizer, "corrector": recipe.rop.corrector}.get(role)
     return recipe.model if own in (None, recipe.model.path) else ModelSection(path=own)
 
 
-def batch_noise(recipe: Recipe, engines: Mapping[Role, Engine]) -> str | None:
-    """That answers depend on what else is in a batch, where the engine's do and the run does not measure it."""
+def batch_noise(recipe: Recipe, engine: Engine) -> str | None:
+    """Returns a remark that answers depend on what else is in a batch, where the engine's do and the run does not
+    measure it."""
     if recipe.eval.replicate_clean or recipe.engine.batch_invariant:
         return None
-    if engine_kind(recipe.model, recipe.engine) == "openai":
+    if not engine.identity_is_local:
         what = "a server's answers may depend on what else it is asked"
-    elif (dtype := dtype_of(recipe, engines)) in ("bfloat16", "float16"):
+    elif (dtype := dtype_of(engine)) in ("bfloat16", "float16"):
         what = f"in {dtype} answers depend a little on what else is in the batch"
     else:
         return None

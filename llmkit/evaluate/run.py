@@ -7,24 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from llmkit.engines import Engine, ResponseCache, engine_kind
+from llmkit.engines import Engine, ResponseCache, engine_class
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.generations import Generations, IfChanged
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.journal import KnownReplies, Row, answers, outcome_row, tokens_asked
+from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
-from llmkit.evaluate.roles import batch_noise, dtype_of, engines_of
+from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.rop import Instructions
-from llmkit.runs import Progress, RunFolder, Runner, terminable
-from llmkit.runs.samples import Sample, outcomes
+from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
+from llmkit.runs.run import outcomes
+from llmkit.runs.samples import Sample
 from llmkit.types import Role
 
 
@@ -37,7 +37,7 @@ class Result:
 
     folder: Path
     samples: list[Sample]
-    metrics: dict[str, Any]
+    metrics: Metrics | None
     instructions: list[Instructions]
     gates: list[GateResult]
     model_calls: int
@@ -66,57 +66,64 @@ def run(
             "shards of a run must not search instructions each for themselves",
             "search once in a small run, and give its instructions.json to every shard with --instructions",
         )
+    # Said before any model is opened: who sees that the questions are too few can still stop at no cost.
     if not quiet:
         print(*planned.remarks(), sep="\n", file=sys.stderr)
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = engines_of(loaded.recipe, stack)
-        if not quiet and (remark := batch_noise(loaded.recipe, engines)):
+        if not quiet and (remark := batch_noise(loaded.recipe, engines["answerer"])):
             print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
-        dtype = dtype_of(loaded.recipe, engines)
+        dtype = dtype_of(engines["answerer"])
         folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
         cache = stack.enter_context(ResponseCache()) if use_cache else None
         generations = Generations(folder, if_changed)
+        # An empty journal holds nothing that could count no more.
         if if_changed == "anew" and any(folder.entries()):
             generations.begin()
-        if engine_kind(loaded.recipe.model, loaded.recipe.engine) == "openai":
+        # Another local model has another identity, and so other cache keys. A server's may change behind its name.
+        if not are_local(engines):
             engines = generations.watch(engines)
-            if loaded.recipe.eval.gates and (folder.path / "metrics.json").is_file():
+            # A finished run asks nothing, so nothing else would notice that its gates judge a model that is gone.
+            if loaded.recipe.eval.gates and Run(folder.path).state == "finished":
                 generations.confirm(engines)
-        rows = list(folder.entries())
+        rows = list(folder.entries())  # only now: `generations` may have begun anew
         known = KnownReplies(rows, cache, folder.place)
         runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
-        runner.tokens = tokens + tokens_asked(folder.entries(every=True))
+        runner.tokens = tokens + tokens_asked(folder.entries(every=True))  # earlier generations were paid for, too
+        # Before the instructions, because the search is tuned on noise of the same kinds.
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
         samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
+        # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
-            return Result(folder.path, samples, {}, found, [], runner.asked, runner.tokens)
-        measured, verdicts = conclude(loaded.recipe, samples, folder)
-        return Result(folder.path, samples, measured, found, verdicts, runner.asked, runner.tokens)
+            return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
+        measured = conclude(loaded.recipe, samples, folder)
+        gates = list(measured.gates)
+        return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
 
 
-def finished(rows: Iterable[Row]) -> dict[str, Row]:
-    """The outcomes of a journal by key, without failed ones, which are asked again."""
+def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
+    """Returns the outcomes of a journal by key, without failed ones, which are asked again."""
     return outcomes(r for r in rows if r.get("error") is None)
 
 
 def _answer(
     planned: Plan,
     wanted: Sequence[Job],
-    rows: Sequence[Row],
+    rows: Sequence[JournalRow],
     runner: Runner,
     folder: RunFolder,
     engines: Mapping[Role, Engine],
     quiet: bool,
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
-    # Who a server is cannot be known without calling it, and a run that is finished must not need it.
-    local = None if engine_kind(planned.recipe.model, planned.recipe.engine) == "openai" else engines
+    # A server's identity is known only after a request, and a run that is finished must not need its server.
+    local = engines if are_local(engines) else None
     jobs_by_key = {job.key: job for job in wanted}
     known = {
         row["key"]: Sample.from_row(row)
@@ -128,16 +135,18 @@ def _answer(
         # What has to wait for a correction begins first, or the engine would end with a batch of these alone.
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
-            row = outcome_row(missing[done.key], done, planned.scorer)
+            key = str(done.key)
+            row = outcome_row(missing[key], done, planned.scorer)
             folder.append(row)
-            known[done.key] = Sample.from_row(row)
+            known[key] = Sample.from_row(row)
+    # In the order of the jobs, so that no result depends on the order in which replies came.
     return [known[job.key] for job in wanted]
 
 
 def open_folder(
     loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
 ) -> RunFolder:
-    """The run's folder, named after the task and everything that can change its answers.
+    """Opens the run's folder, named after the task and everything that can change its answers.
 
     `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
     what `engine.dtype: auto` came to on this machine.
@@ -145,12 +154,19 @@ def open_folder(
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
     name = recipe.output.name or f"{command}-{task}"
+    # Sections that change no answer (finetune, output) are left out, so that a change in them resumes this run.
     code = digest(recipe, "model", "engine", "data", "perturb", "rop", "eval")
     if shard:
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
-    similar = [asdict(pair) for pair in planned.similar]
-    facts = {"command": command, "engine": engine_kind(recipe.model, recipe.engine), "shard": shard and list(shard)}
-    facts |= {"dtype": dtype, "set_aside": dict(planned.aside)}
-    folder.write_json("run.json", {**facts, "system_prompt": system, "near_duplicates": similar})
+    facts = {
+        "command": command,
+        "engine": engine_class(recipe.model, recipe.engine).kind,
+        "shard": shard and list(shard),
+        "dtype": dtype,
+        "set_aside": dict(planned.aside),
+        "system_prompt": system,
+        "near_duplicates": [asdict(pair) for pair in planned.similar],
+    }
+    folder.write_json(names.FACTS, facts)
     return folder

@@ -1,5 +1,5 @@
 """Supervised fine-tuning with any PEFT method, on clean and noisy text."""
 
-from llmkit.finetune.run import Result, finetune
+from llmkit.finetune.run import FinetuneResult, finetune
 
-__all__ = ["Result", "finetune"]
+__all__ = ["FinetuneResult", "finetune"]

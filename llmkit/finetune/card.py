@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmkit import __version__
+from llmkit.parsing import JsonObject
 from llmkit.recipe import to_yaml, without_secrets
 from llmkit.recipe.schema import Recipe
 
@@ -21,30 +22,30 @@ _SHOWN = (
 )
 
 
-def card(recipe: Recipe, metrics: dict[str, Any]) -> str:
-    """README.md with the metadata that hubs read, the results and the whole recipe."""
-    method, base = recipe.finetune.method, metrics["base_model"]
-    rows = [f"| {title} | {_number(metrics[key])} |" for key, title in _SHOWN if metrics.get(key) is not None]
-    talks = "import llmkit.talklora  # registers the method\n" if metrics.get("routing") is not None else ""
+def card(recipe: Recipe, metrics: JsonObject) -> str:
+    """Writes the text of README.md with the metadata that hubs read, the results and the whole recipe."""
+    method, base_model = recipe.finetune.method, metrics["base_model"]
+    result_rows = [f"| {title} | {_number(metrics[key])} |" for key, title in _SHOWN if metrics.get(key) is not None]
+    registration = "import llmkit.talklora  # registers the method\n" if metrics.get("routing") is not None else ""
     return "\n".join(
         [
             "---",
-            f"base_model: {base}",
+            f"base_model: {base_model}",
             "library_name: peft",
             "pipeline_tag: text-generation",
             f"tags: [llmkit, {method}]",
             "---",
             "",
-            f"# {method} adapter for {base}",
+            f"# {method} adapter for {base_model}",
             "",
             f"Trained with llmkit {__version__}. Dev rows were never trained on; test rows were not read.",
             "",
             "| | |",
             "|---|---|",
-            *rows,
+            *result_rows,
             "",
             "```python",
-            f"{talks}from peft import AutoPeftModelForCausalLM",
+            f"{registration}from peft import AutoPeftModelForCausalLM",
             "",
             'model = AutoPeftModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")',
             "```",

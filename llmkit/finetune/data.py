@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.finetune.inputs import noise_digest
-from llmkit.finetune.rows import Row, load_rows, rows_digest, sources
+from llmkit.finetune.rows import TrainingRow, load_rows, rows_digest, sources
 from llmkit.finetune.tokens import Encoder, Tokens, cached
 from llmkit.finetune.views import View, Views
 from llmkit.recipe.schema import Recipe
 from llmkit.seeds import derive
 
 if TYPE_CHECKING:
-    from llmkit.engines.models import LocalModel
+    from llmkit.engines.model_paths import LocalModel
 
 _WINDOW = 50  # batches whose rows are sorted by length together
 _DEV = 10**6  # the epoch number of dev views: no training epoch draws the same noise
@@ -28,7 +28,7 @@ _CODE = 1  # of how rows become tokens; a new number makes old files stale
 
 @dataclass
 class Data:
-    """What a run trains and evaluates on.
+    """The rows that a run trains and evaluates on.
 
     `order` has the training rows of every step, in order: step s takes order[s*batch:(s+1)*batch]. `steps` is their
     number; `epoch_rows` the rows of one epoch. `cached`: whether the tokens came from the cache.
@@ -42,33 +42,40 @@ class Data:
     cached: bool
 
 
-def build(recipe: Recipe, model: LocalModel, encoder: Encoder) -> Data:
+def build_data(recipe: Recipe, model: LocalModel, encoder: Encoder) -> Data:
     """Reads, perturbs and tokenises. DataError for bad rows, UsageError for settings that contradict each other."""
-    section, given = recipe.finetune, sources(recipe)
+    section, source_sections = recipe.finetune, sources(recipe)
     views = Views(recipe)
     _check(recipe, views)
-    groups = [load_rows(recipe, source, "train") for source in given]
-    dev_groups = [load_rows(recipe, source, "dev") for source in given]
-    views.check(groups)
-    weights = [source.weight for source in given]
-    epoch_rows = sum(int(w) * len(g) + round((w - int(w)) * len(g)) for g, w in zip(groups, weights, strict=True))
-    batch = section.optim.batch_size
-    steps = int(section.optim.epochs * epoch_rows) // batch
+    train_groups = [load_rows(recipe, source, "train") for source in source_sections]
+    dev_groups = [load_rows(recipe, source, "dev") for source in source_sections]
+    views.check(train_groups)
+    weights = [source.weight for source in source_sections]
+    epoch_rows = sum(
+        int(weight) * len(group) + round((weight - int(weight)) * len(group))
+        for group, weight in zip(train_groups, weights, strict=True)
+    )
+    batch_size = section.optim.batch_size
+    steps = int(section.optim.epochs * epoch_rows) // batch_size
     if section.optim.max_steps:
         steps = section.optim.max_steps if steps == 0 else min(steps, section.optim.max_steps)
     if steps == 0:
         raise DataError(
-            f"{epoch_rows} rows a time for {section.optim.epochs:g} epochs do not fill one batch of {batch}",
+            f"{epoch_rows} rows per epoch x {section.optim.epochs:g} epochs is less than one batch of {batch_size}",
             "lower finetune.optim.batch_size, or raise finetune.optim.epochs",
         )
-    key = _key(recipe, model, groups, dev_groups, weights, steps)
-    train, hit = cached(f"{key}-train", lambda: encoder.encode_all(_stream(views, groups, weights, steps * batch)))
-    dev, _ = cached(f"{key}-dev", lambda: encoder.encode_all(_dev_views(views, dev_groups)))
-    steps = min(steps, len(train) // batch)
+    cache_key = _key(recipe, model, train_groups, dev_groups, weights, steps)
+    train_tokens, was_cached = cached(
+        f"{cache_key}-train", lambda: encoder.encode_all(_stream(views, train_groups, weights, steps * batch_size))
+    )
+    dev_tokens, _ = cached(f"{cache_key}-dev", lambda: encoder.encode_all(_dev_views(views, dev_groups)))
+    steps = min(steps, len(train_tokens) // batch_size)
     if steps == 0:
-        raise DataError(f"only {len(train)} rows are left for batches of {batch}", "raise finetune.data.max_length")
-    order = _order(train, steps, batch, section.data.group_by_length, recipe.seed)
-    return Data(train, dev, order, steps, epoch_rows, hit)
+        raise DataError(
+            f"only {len(train_tokens)} rows are left for batches of {batch_size}", "raise finetune.data.max_length"
+        )
+    order = _order(train_tokens, steps, batch_size, section.data.group_by_length, recipe.seed)
+    return Data(train_tokens, dev_tokens, order, steps, epoch_rows, was_cached)
 
 
 def _check(recipe: Recipe, views: Views) -> None:
@@ -84,14 +91,14 @@ def _check(recipe: Recipe, views: Views) -> None:
         raise UsageError("rdrop compares two passes with different dropout", "set finetune.dropout, e.g. to 0.1")
 
 
-def _stream(views: Views, groups: list[list[Row]], weights: list[float], wanted: int) -> Iterator[View]:
-    """Epoch after epoch, exactly as many views as are trained on."""
+def _stream(views: Views, groups: list[list[TrainingRow]], weights: list[float], wanted: int) -> Iterator[View]:
+    """Yields views epoch after epoch, exactly as many as are trained on."""
     epochs = chain.from_iterable(views.epoch(groups, weights, number) for number in count())
     return (view for _, view in zip(range(wanted), epochs, strict=False))
 
 
-def _dev_views(views: Views, groups: list[list[Row]]) -> Iterator[View]:
-    """Dev rows as training shows them: with the same shares of noise and corrections, one view each."""
+def _dev_views(views: Views, groups: list[list[TrainingRow]]) -> Iterator[View]:
+    """Yields dev rows as training shows them: with the same shares of noise and corrections, one view each."""
     for row in chain.from_iterable(groups):
         view = views.view(row, _DEV)
         # A second view is for training only: what is evaluated is the noisy one.
@@ -99,7 +106,7 @@ def _dev_views(views: Views, groups: list[list[Row]]) -> Iterator[View]:
 
 
 def _key(recipe: Recipe, model: LocalModel, *content: Any) -> str:
-    """The cache key: everything that can change a token."""
+    """Returns the cache key: everything that can change a token."""
     groups, dev_groups, weights, steps = content
     finetune = recipe.finetune
     facts = [
@@ -119,10 +126,10 @@ def _key(recipe: Recipe, model: LocalModel, *content: Any) -> str:
     return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
-def _file(path: str | None) -> str | None:
-    if not path or path == "none":
+def _file(optional_path: str | None) -> str | None:
+    if not optional_path or optional_path == "none":
         return None
-    with open(path, "rb") as file:
+    with open(optional_path, "rb") as file:
         return blake2b(file.read(), digest_size=12).hexdigest()
 
 
@@ -135,15 +142,18 @@ def _tokenizer_digest(model: LocalModel) -> str:
     return digest.hexdigest()
 
 
-def _order(tokens: Tokens, steps: int, batch: int, by_length: bool, seed: int) -> list[int]:
-    """Rows of each step. By length, rows move within a window of batches: the same rows, in batches that fit."""
-    rows = list(range(steps * batch))
+def _order(tokens: Tokens, steps: int, batch_size: int, by_length: bool, seed: int) -> list[int]:
+    """Orders the rows of all steps. By length, rows move only within a window of batches, so that batches fit."""
+    rows = list(range(steps * batch_size))
     if not by_length:
         return rows
-    lengths, order = tokens.lengths, []
-    for start in range(0, len(rows), _WINDOW * batch):
-        window = sorted(rows[start : start + _WINDOW * batch], key=lambda i: (lengths[i], i))
-        batches = [window[i : i + batch] for i in range(0, len(window), batch)]
+    lengths = tokens.lengths
+    order: list[int] = []
+    for start in range(0, len(rows), _WINDOW * batch_size):
+        window = sorted(
+            rows[start : start + _WINDOW * batch_size], key=lambda row_index: (lengths[row_index], row_index)
+        )
+        batches = [window[row_index : row_index + batch_size] for row_index in range(0, len(window), batch_size)]
         Random(derive(seed, "batches", start)).shuffle(batches)
         order += chain.from_iterable(batches)
     return order

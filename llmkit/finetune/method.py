@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import FinetuneSection, Recipe
 from llmkit.registry import nearest, unknown
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    import torch
+    from peft import PeftConfig, PeftModel
     from torch import nn
 
-    from llmkit.engines.models import LocalModel
+    from llmkit.engines.model_paths import LocalModel
 
 # What PEFT's methods call the things that a recipe names once.
 _NAMES = {
@@ -24,30 +25,39 @@ _NAMES = {
 
 
 def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> PeftConfig:
-    """The method's PEFT configuration. UsageError for a method, option or module that does not exist."""
+    """Creates the method's PEFT configuration. UsageError for a method, option or module that does not exist."""
+    from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+    from llmkit.engines.adapters import METHODS
     from llmkit.talklora import PRESETS, TalkLoraConfig
 
     if model is not None:
         check_targets(section.target_modules, model)
-    fixed: dict[str, Any] = {}
+    fixed_settings: dict[str, Any] = {}
+    config_class: type[PeftConfig]
     if section.method in PRESETS:
-        config_class, fixed = TalkLoraConfig, {**PRESETS[section.method]}
+        config_class, fixed_settings = TalkLoraConfig, {**PRESETS[section.method]}
     elif section.method == "dora":
-        config_class, fixed = PEFT_TYPE_TO_CONFIG_MAPPING["LORA"], {"use_dora": True}
+        config_class, fixed_settings = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.LORA], {"use_dora": True}
     else:
-        known = {str(kind.value).lower(): c for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-        if section.method not in known:
-            raise unknown("method", section.method, [*known, *PRESETS, "dora"])
-        config_class = known[section.method]
-    accepted = {field.name for field in dataclasses.fields(config_class) if field.init}
-    wrong = sorted(set(section.options) - accepted)
-    if wrong:
-        close = nearest(wrong[0], accepted)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(accepted))}"
-        raise UsageError(f"finetune.options.{wrong[0]} is no field of {config_class.__name__}", hint)
-    settings = {**_common(section, accepted), **fixed, **section.options}
+        known_methods = {
+            str(kind.value).lower(): method_config for kind, method_config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+        }
+        if section.method not in known_methods and section.method not in METHODS:
+            raise unknown("method", section.method, [*known_methods, *PRESETS, "dora", *METHODS])
+        config_class = known_methods.get(section.method) or METHODS[section.method]
+    accepted_options = {field.name for field in dataclasses.fields(config_class) if field.init}
+    unknown_options = sorted(set(section.options) - accepted_options)
+    if unknown_options:
+        close_names = nearest(unknown_options[0], accepted_options)
+        hint = (
+            f"did you mean {' or '.join(close_names)}?"
+            if close_names
+            else f"known: {', '.join(sorted(accepted_options))}"
+        )
+        raise UsageError(f"finetune.options.{unknown_options[0]} is not a field of {config_class.__name__}", hint)
+    settings = {**_common(section, accepted_options), **fixed_settings, **section.options}
     try:
         return config_class(**settings)
     except (TypeError, ValueError) as error:
@@ -55,7 +65,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
 
 
 def _common(section: FinetuneSection, accepted: set[str]) -> dict[str, Any]:
-    """The recipe's own fields under the names that the method knows; those it does not know are left out."""
+    """Returns the recipe's own fields under the method's names for them, without those it lacks."""
     targets = section.target_modules
     settings: dict[str, Any] = {
         "r": section.r,
@@ -73,48 +83,64 @@ def _common(section: FinetuneSection, accepted: set[str]) -> dict[str, Any]:
 
 
 def check_targets(targets: tuple[str, ...] | str, model: nn.Module) -> None:
-    """UsageError for target modules that match nothing, with the nearest names of the model."""
+    """Raises UsageError for target modules that match nothing, with the nearest names of the model."""
     if isinstance(targets, str):
         return  # PEFT says itself when a regular expression or `all-linear` matches nothing
     paths = [path for path, _ in model.named_modules() if path]
     for target in targets:
         if not any(path == target or path.endswith(f".{target}") for path in paths):
-            linear = {p.split(".")[-1] for p, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
-            close = nearest(target, linear)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"linear layers: {', '.join(sorted(linear))}"
+            linear_names = {
+                module_path.split(".")[-1]
+                for module_path, module in model.named_modules()
+                if type(module).__name__ in ("Linear", "Conv1D")
+            }
+            close_names = nearest(target, linear_names)
+            hint = (
+                f"did you mean {' or '.join(close_names)}?"
+                if close_names
+                else f"linear layers: {', '.join(sorted(linear_names))}"
+            )
             raise UsageError(f"finetune.target_modules: the model has no module `{target}`", hint)
 
 
-def torch_dtype(recipe: Recipe) -> Any:
+def torch_dtype(recipe: Recipe) -> torch.dtype:
+    """Returns the type of weights and activations: the recipe's, or bfloat16 on a GPU and float32 on a CPU."""
     import torch
 
-    asked = recipe.finetune.train.dtype
-    if asked == "auto":
+    name = recipe.finetune.train.dtype
+    if name == "auto":
         return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return getattr(torch, asked)
+    return cast("torch.dtype", getattr(torch, name))
 
 
 def load_base(recipe: Recipe, model: LocalModel, *, empty: bool = False) -> nn.Module:
-    """The base model, frozen by PEFT later. `empty` builds it without weights or memory, to count its parameters."""
+    """Loads the base model, which PEFT freezes later. `empty` builds it without weights or memory, to count its
+    parameters."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    code = recipe.engine.trust_remote_code
+    trust_remote_code = recipe.engine.trust_remote_code
     try:
         if empty:
-            config = AutoConfig.from_pretrained(model.folder, trust_remote_code=code)
+            config = AutoConfig.from_pretrained(model.folder, trust_remote_code=trust_remote_code)
             with torch.device("meta"):
-                return AutoModelForCausalLM.from_config(config, dtype=torch_dtype(recipe), trust_remote_code=code)
-        return AutoModelForCausalLM.from_pretrained(
-            model.folder,
-            dtype=torch_dtype(recipe),
-            trust_remote_code=code,
-            use_safetensors=True,
-            **_quantised(recipe.finetune.train.load_in),
-        )
+                base = AutoModelForCausalLM.from_config(
+                    config, dtype=torch_dtype(recipe), trust_remote_code=trust_remote_code
+                )
+        else:
+            base = AutoModelForCausalLM.from_pretrained(
+                model.folder,
+                dtype=torch_dtype(recipe),
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                **_quantised(recipe.finetune.train.load_in),
+            )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise EngineError(f"{model.name} cannot be loaded: {error}", "is it complete, in safetensors?") from None
+        raise EngineError(
+            f"{model.name} cannot be loaded: {error}", "check that it is complete and in safetensors format"
+        ) from None
+    return cast("nn.Module", base)
 
 
 def _quantised(load_in: str) -> dict[str, Any]:
@@ -129,14 +155,15 @@ def _quantised(load_in: str) -> dict[str, Any]:
     return {"quantization_config": BitsAndBytesConfig(load_in_8bit=load_in == "8bit", load_in_4bit=load_in == "4bit")}
 
 
-def adapt(recipe: Recipe, base: nn.Module) -> nn.Module:
-    """The base model with a fresh adapter, seeded by the recipe. UsageError where the method does not fit the model."""
+def adapt(recipe: Recipe, base: nn.Module) -> PeftModel:
+    """Adds a fresh adapter, seeded by the recipe, to the base model. UsageError if the method does not fit the
+    model."""
     import torch
     from peft import get_peft_model
 
     config = peft_config(recipe.finetune, base)
     torch.manual_seed(recipe.seed)
     try:
-        return get_peft_model(base, config)
+        return cast("PeftModel", get_peft_model(base, config))
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise UsageError(f"finetune: {recipe.finetune.method} does not fit this model: {error}") from None

@@ -13,13 +13,15 @@ from llmkit.parsing import parse_json
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.finetune import SourceSection
+from llmkit.records import json_lines
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
+from llmkit.tasks import question_prompt
 from llmkit.types import Message, Question
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One prompt and the answer to learn.
 
     `text` is the part that noise may change: the question of a task, the last message of a prompt; None where noise
@@ -40,19 +42,11 @@ class Row:
         if self.question is not None and self.plain:
             return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
-            return (Message("user", ask(self.question, text, instruction)),)
+            return (Message("user", question_prompt(self.question, text, instruction)),)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
 
 
-def ask(question: Question, text: str, instruction: str | None = None) -> str:
-    """The prompt that `llmkit eval` sends for a question under the arm `stand`, or under a guidance instruction as
-    `llmkit rop` sends it: one template for train and test."""
-    form = render(f"format/{question.kind}-v1")
-    words = instruction or render("arms/stand-v1")
-    return render("answer-v1", instruction=words, format=form, demos=[], question=text)
-
-
-def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
     """The rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
     if source.task and source.path:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
@@ -84,7 +78,7 @@ def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
     return (SourceSection(task=recipe.data.task, path=None if recipe.data.task else recipe.data.path),)
 
 
-def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
+def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
     from llmkit.tasks import gold_text, load
 
     task = source.task or recipe.data.task
@@ -92,37 +86,39 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Row]:
     section = recipe.data.model_copy(
         update={"task": task, "path": None, "limit": None, "split": split, "levels": levels}
     )
-    rows = []
+    rows: list[TrainingRow] = []
     for question in load(section, split, recipe.seed):
         if source.form == "llm_adapters":
             rows.append(_verbalised(question, str(task), source.correction))
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
-        prompt = (Message("user", ask(question, question.text)),)
-        rows.append(Row(question.id, prompt, answer, question.text, question=question, correction=source.correction))
+        prompt = (Message("user", question_prompt(question, question.text)),)
+        rows.append(
+            TrainingRow(question.id, prompt, answer, question.text, question=question, correction=source.correction)
+        )
     return rows
 
 
-def _verbalised(question: Question, task: str, correction: float | None) -> Row:
+def _verbalised(question: Question, task: str, correction: float | None) -> TrainingRow:
     """A commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
     if not {"instruction", "output"} <= question.meta.keys():
         raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
     prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
     answer = question.meta["output"]
-    return Row(question.id, prompt, answer, question.text, plain=True, question=question, correction=correction)
+    return TrainingRow(question.id, prompt, answer, question.text, plain=True, question=question, correction=correction)
 
 
-def _held_out(rows: list[Row], dev_share: float, split: str, seed: int) -> list[Row]:
+def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) -> list[TrainingRow]:
     """Train or dev rows of a file, told apart by a hash of the prompt: equal prompts stay on one side."""
 
-    def is_dev(row: Row) -> bool:
+    def is_dev(row: TrainingRow) -> bool:
         return derive(seed, "dev", *(m.content for m in row.prompt)) / 2**63 < dev_share
 
     return [row for row in rows if is_dev(row) == (split == "dev")]
 
 
-def _file_rows(path: Path) -> list[Row]:
-    rows = []
+def _file_rows(path: Path) -> list[TrainingRow]:
+    rows: list[TrainingRow] = []
     for number, (where, fields) in enumerate(_read(path)):
         try:
             rows.extend(_parse(fields, f"{path.name}-{number}"))
@@ -140,7 +136,7 @@ _FORMS = (
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every row with its place. A file that begins with `[` is one JSON list, any other has one row a line."""
+    """Yields every row with its place. A file that begins with `[` is one JSON list, any other has one row a line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -153,15 +149,13 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
         for number, row in enumerate(parsed, 1):
             yield f"{path}, row {number}", row
         return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                yield f"{path}:{number}", parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error}") from None
+    for place, row in json_lines(text.split("\n"), str(path)):
+        if isinstance(row, DataError):
+            raise DataError(f"{place}: {row.message}")
+        yield place, row
 
 
-def _parse(fields: Any, id: str) -> Iterator[Row]:
+def _parse(fields: Any, id: str) -> Iterator[TrainingRow]:
     if not isinstance(fields, dict):
         raise ValueError("not an object")
     if "messages" in fields:
@@ -169,10 +163,10 @@ def _parse(fields: Any, id: str) -> Iterator[Row]:
     elif "completion" in fields:
         prompt = fields["prompt"]
         messages = _messages(prompt) if isinstance(prompt, list) else (Message("user", _filled(prompt, "prompt")),)
-        yield Row(id, messages, _filled(_completion(fields["completion"]), "completion"), messages[-1].content)
+        yield TrainingRow(id, messages, _filled(_completion(fields["completion"]), "completion"), messages[-1].content)
     elif "instruction" in fields:
         content = render("finetune/llm-adapters-v1", **adapters_fields(fields))
-        yield Row(id, (Message("user", content),), _filled(fields["output"], "output"), plain=True)
+        yield TrainingRow(id, (Message("user", content),), _filled(fields["output"], "output"), plain=True)
     else:
         raise ValueError(f"fields {', '.join(fields) or '(none)'} are of no known form")
 
@@ -182,7 +176,7 @@ def adapters_fields(row: dict[str, Any]) -> dict[str, str]:
     return {"instruction": _filled(row["instruction"], "instruction"), "input": (row.get("input") or "").strip()}
 
 
-def _chat(turns: Any, id: str) -> Iterator[Row]:
+def _chat(turns: Any, id: str) -> Iterator[TrainingRow]:
     """One row for each assistant turn, with everything before it as the prompt."""
     messages = _messages(turns)
     if not messages or messages[-1].role != "assistant":
@@ -191,7 +185,7 @@ def _chat(turns: Any, id: str) -> Iterator[Row]:
         if message.role == "assistant" and place:
             before = messages[:place]
             answer = _filled(message.content, f"message {place + 1}")
-            yield Row(f"{id}.{place}", before, answer, before[-1].content)
+            yield TrainingRow(f"{id}.{place}", before, answer, before[-1].content)
 
 
 def _messages(turns: Any) -> tuple[Message, ...]:
@@ -212,7 +206,7 @@ def _filled(value: Any, name: str) -> str:
     return value.strip()
 
 
-def rows_digest(groups: Iterable[Sequence[Row]]) -> str:
+def rows_digest(groups: Iterable[Sequence[TrainingRow]]) -> str:
     """32 hex digits of everything in the rows."""
     digest = blake2b(digest_size=16)
     for rows in groups:

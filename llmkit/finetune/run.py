@@ -1,4 +1,4 @@
-"""One training run: folder, data, model, training, results. The same call goes on with what was interrupted."""
+"""One training run: folder, data, model, training, results. The same call resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -10,172 +10,182 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
+from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
+from llmkit.runs import Run, RunFolder, names
 
 SECTIONS = ("model", "data", "perturb", "finetune")  # what a training run depends on
 
 
 @dataclass(frozen=True)
-class Result:
+class FinetuneResult:
     """A finished run: where it is, and its metrics.json."""
 
     folder: Path
-    metrics: dict[str, Any]
+    metrics: JsonObject
 
     @property
     def adapter(self) -> Path:
         return self.folder / "adapter"
 
 
-def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False) -> Result:
+def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False) -> FinetuneResult:
     """Trains as the recipe says, in `<output.dir>/<name>-<digest>/`, with the adapter in `adapter/`.
 
     `resume`: `auto` goes on from the newest whole checkpoint of this recipe, `never` begins anew, or a checkpoint's
     folder. A finished run is returned as it is; `force` trains it again, from the first step or from the checkpoint
-    that `resume` names. Raises LlmkitError for what a user can mend, and UsageError where the rows or the base model
+    that `resume` names. Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model
     are no longer those of the training in the folder.
     """
-    from llmkit.finetune.launch import check as check_launch
-    from llmkit.finetune.launch import launch
-    from llmkit.runs import RunFolder
+    from llmkit.finetune.launch import check_launch, launch, need_packages
 
+    need_packages()
     recipe = loaded.recipe
-    key = digest(recipe, *SECTIONS)
-    name = recipe.output.name or recipe.finetune.method
-    with RunFolder.open(recipe.output.dir, name, key, recipe=loaded.text, resolved=to_yaml(recipe)) as folder:
-        path = folder.path
-        found = inputs(recipe)
-        if not force and (done := finished(path)):
-            unchanged(path, found, going_on=False)
-            return done
+    recipe_key = digest(recipe, *SECTIONS)
+    run_name = recipe.output.name or recipe.finetune.method
+    with RunFolder.open(
+        recipe.output.dir, run_name, recipe_key, recipe=loaded.text, resolved=to_yaml(recipe)
+    ) as folder:
+        run_path = folder.path
+        current_inputs = inputs(recipe)
+        if not force and (earlier_result := finished_training(run_path)):
+            unchanged(run_path, current_inputs, going_on=False)
+            return earlier_result
         check_launch(recipe)
-        checkpoints = path / "checkpoints"
+        checkpoints = run_path / "checkpoints"
         if resume == "never" and checkpoints.exists() and not force:
             raise UsageError(f"{checkpoints} holds an earlier training", "--force overwrites it")
-        anew = resume == "never" or (force and resume == "auto")
-        start = checkpoint(checkpoints, "never" if anew else resume, key, recipe.finetune.launch.kind)
+        starts_anew = resume == "never" or (force and resume == "auto")
+        start = checkpoint(checkpoints, "never" if starts_anew else resume, recipe_key, recipe.finetune.launch.kind)
         if start:
-            unchanged(start.parent.parent, found, going_on=True)
-        if anew or force:  # only now: nothing is lost to a request that is refused
-            _clear(path, start)
-        folder.write_json(FILE, found)
+            unchanged(start.parent.parent, current_inputs, going_on=True)
+        if starts_anew or force:  # only now: nothing is lost to a request that is refused
+            _clear(run_path, start)
+        folder.write_json(FILE, current_inputs)
         if recipe.finetune.launch.kind == "single":
-            work(recipe, path, key, start, quiet)
+            work(recipe, run_path, recipe_key, start, quiet)
         else:
-            launch(recipe, path, key, start, quiet)
-        return Result(path, json.loads((path / "metrics.json").read_text(encoding="utf-8")))
+            launch(recipe, run_path, recipe_key, start, quiet)
+        return FinetuneResult(run_path, Run(run_path).metrics or {})
 
 
-def finished(path: Path) -> Result | None:
-    """The run in a folder, if it came to its end."""
-    metrics = path / "metrics.json"
-    if metrics.is_file() and (path / "adapter" / "adapter_config.json").is_file():
-        return Result(path, json.loads(metrics.read_text(encoding="utf-8")))
-    return None
+def finished_training(run_path: Path) -> FinetuneResult | None:
+    """Returns the training in a folder if it is finished."""
+    metrics = Run(run_path).metrics
+    if metrics is None or not (run_path / "adapter" / CONFIG).is_file():
+        return None
+    return FinetuneResult(run_path, metrics)
 
 
-def _clear(path: Path, start: Path | None) -> None:
-    """Removes an earlier training. Where `start` is one of its checkpoints, that one and the logs stay."""
-    checkpoints = path / "checkpoints"
-    inside = start is not None and start.resolve().parent == checkpoints.resolve()
-    unwanted = [path / "adapter", path / "metrics.json"]
-    if inside:
-        unwanted += [other for other in checkpoints.glob("checkpoint-*") if other.resolve() != start.resolve()]
+def _clear(run_path: Path, checkpoint: Path | None) -> None:
+    """Removes an earlier training. Where `checkpoint` is one of its checkpoints, that one and the logs stay."""
+    checkpoints = run_path / "checkpoints"
+    unwanted = [run_path / "adapter", run_path / names.METRICS]
+    if checkpoint is not None and checkpoint.resolve().parent == checkpoints.resolve():
+        unwanted += [
+            other_checkpoint
+            for other_checkpoint in checkpoints.glob("checkpoint-*")
+            if other_checkpoint.resolve() != checkpoint.resolve()
+        ]
     else:
-        unwanted += [checkpoints, path / "tensorboard", path / "log.jsonl"]
-    for part in unwanted:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+        unwanted += [checkpoints, run_path / "tensorboard", run_path / "log.jsonl"]
+    for unwanted_path in unwanted:
+        if unwanted_path.is_dir():
+            shutil.rmtree(unwanted_path, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            unwanted_path.unlink(missing_ok=True)
 
 
-def checkpoint(folder: Path, resume: str, key: str, kind: str = "single") -> Path | None:
-    """The checkpoint to go on from. UsageError for one that is not whole, or of another recipe or kind of launch."""
+def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "single") -> Path | None:
+    """Returns the checkpoint to resume from. UsageError for one that is not whole, or of another recipe or kind of
+    launch."""
     if resume == "never":
         return None
-    if kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
+    if launch_kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
         raise UsageError(
-            f"a training under {kind} cannot be resumed: its checkpoints hold a piece of the state for each process",
-            "--resume never --force begins anew; ddp resumes",
+            f"a training under {launch_kind} cannot be resumed, because each process keeps its own part of the state",
+            "--resume never --force starts again; ddp can resume",
         )
     if resume != "auto":
-        path = Path(resume)
-        if not _whole(path):
-            raise UsageError(f"{path} is not a whole checkpoint", "give a folder checkpoint-N of a training run")
-        if _key_of(path.parent) != key:
+        resumed_path = Path(resume)
+        if not _whole(resumed_path):
             raise UsageError(
-                f"{path} is of another recipe ({_key_of(path.parent) or 'unknown'}, this one is {key})",
+                f"{resumed_path} is not a whole checkpoint", "give a folder checkpoint-N of a training run"
+            )
+        if _key_of(resumed_path.parent) != recipe_key:
+            raise UsageError(
+                f"{resumed_path} is of another recipe ({_key_of(resumed_path.parent) or 'unknown'}, "
+                f"this one is {recipe_key})",
                 "use the recipe that it was trained with: recipe.resolved.yaml in its run folder",
             )
-        return path
-    if _key_of(folder) != key:
+        return resumed_path
+    if _key_of(folder) != recipe_key:
         return None
-    whole = [path for path in folder.glob("checkpoint-*") if _whole(path)]
-    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    whole_checkpoints = [resumed_path for resumed_path in folder.glob("checkpoint-*") if _whole(resumed_path)]
+    return max(whole_checkpoints, key=lambda resumed_path: int(resumed_path.name.partition("-")[2]), default=None)
 
 
-def _whole(path: Path) -> bool:
-    """Whether a checkpoint was written to its end: its state is the last file that is written."""
-    names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
-    if not all((path / name).is_file() for name in names):
+def _whole(checkpoint_path: Path) -> bool:
+    """Returns whether a checkpoint is complete: its state is the last file that is written."""
+    file_names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+    if not all((checkpoint_path / name).is_file() for name in file_names):
         return False
     try:
-        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        json.loads((checkpoint_path / "trainer_state.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
     return True
 
 
 def _key_of(folder: Path) -> str | None:
-    path = folder / "recipe.digest"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+    digest_path = folder / "recipe.digest"
+    return digest_path.read_text(encoding="utf-8").strip() if digest_path.is_file() else None
 
 
-def work(recipe: Recipe, path: Path, key: str, start: Path | None, quiet: bool) -> None:
+def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | None, quiet: bool) -> None:
     """Trains in this process, which may be one of several, and writes adapter/, metrics.json and the model card."""
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import: llmkit tells nobody anything
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(path / "tensorboard")
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run_path / "tensorboard")
     from llmkit.finetune.card import card
     from llmkit.finetune.setup import prepare
 
     with explained(recipe):
-        setup = prepare(recipe, path, quiet)
+        setup = prepare(recipe, run_path, quiet)
         trainer = setup.trainer
-        first = trainer.is_world_process_zero()
-        if first:
-            (path / "checkpoints").mkdir(exist_ok=True)
-            (path / "checkpoints" / "recipe.digest").write_text(key + "\n", encoding="utf-8")
-        began = time.monotonic()
-        done = trainer.train(resume_from_checkpoint=str(start) if start else None)
-        seconds = time.monotonic() - began
-        last = setup.last_evaluation()
-        metrics = setup.results(done, last, seconds, key)
-        metrics["resumed_from"] = start.name if start else None
-        part = path / "adapter.part"
-        if first:
-            shutil.rmtree(part, ignore_errors=True)
-        trainer.save_model(str(part))
-        if first:
-            for unwanted in ("training_args.bin", "README.md"):  # a pickle, and a card without the results
-                (part / unwanted).unlink(missing_ok=True)
-            (part / "README.md").write_text(card(recipe, metrics), encoding="utf-8")
-            shutil.rmtree(path / "adapter", ignore_errors=True)
-            part.rename(path / "adapter")
-            setup.save_routing(path)
-            write_atomic(path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        is_main_process = trainer.is_world_process_zero()
+        if is_main_process:
+            (run_path / "checkpoints").mkdir(exist_ok=True)
+            (run_path / "checkpoints" / "recipe.digest").write_text(recipe_key + "\n", encoding="utf-8")
+        started = time.monotonic()
+        train_output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        seconds = time.monotonic() - started
+        last_evaluation = setup.last_evaluation()
+        metrics = setup.results(train_output, last_evaluation, seconds, recipe_key)
+        metrics["resumed_from"] = checkpoint.name if checkpoint else None
+        unfinished_adapter = run_path / "adapter.part"
+        if is_main_process:
+            shutil.rmtree(unfinished_adapter, ignore_errors=True)
+        trainer.save_model(str(unfinished_adapter))
+        if is_main_process:
+            for unwanted_name in ("training_args.bin", "README.md"):  # a pickle, and a card without the results
+                (unfinished_adapter / unwanted_name).unlink(missing_ok=True)
+            (unfinished_adapter / "README.md").write_text(card(recipe, metrics), encoding="utf-8")
+            shutil.rmtree(run_path / "adapter", ignore_errors=True)
+            unfinished_adapter.rename(run_path / "adapter")
+            setup.save_routing(run_path)
+            write_atomic(run_path / names.METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 @contextmanager
 def explained(recipe: Recipe) -> Iterator[None]:
-    """Memory that runs out, in words."""
+    """Turns a lack of memory inside the block into an EngineError that names ways out."""
     import torch
 
     try:
@@ -190,19 +200,21 @@ def explained(recipe: Recipe) -> Iterator[None]:
 
 def _no_memory(recipe: Recipe) -> EngineError:
     optim, train = recipe.finetune.optim, recipe.finetune.train
-    ideas = [f"finetune.optim.micro_batch below {optim.micro_batch or optim.batch_size} (the result stays the same)"]
+    suggestions = [
+        f"finetune.optim.micro_batch below {optim.micro_batch or optim.batch_size} (the result stays the same)"
+    ]
     if not train.gradient_checkpointing:
-        ideas.append("finetune.train.gradient_checkpointing true")
-    ideas.append(f"finetune.data.max_length below {recipe.finetune.data.max_length}")
+        suggestions.append("finetune.train.gradient_checkpointing true")
+    suggestions.append(f"finetune.data.max_length below {recipe.finetune.data.max_length}")
     if train.load_in == "none":
-        ideas.append("finetune.train.load_in 4bit")
-    return EngineError("out of memory while training", "try, in this order: " + "; ".join(ideas))
+        suggestions.append("finetune.train.load_in 4bit")
+    return EngineError("out of memory while training", "try, in this order: " + "; ".join(suggestions))
 
 
 def worker(argv: list[str], quiet: bool = False) -> None:
-    """One of several processes: RUN_FOLDER KEY [CHECKPOINT]."""
+    """Runs one of several processes: RUN_FOLDER KEY [CHECKPOINT]."""
     if len(argv) not in (2, 3):
         raise UsageError("a worker is started by `llmkit finetune --launch`, not by hand")
     folder = Path(argv[0])
-    recipe = load(folder / "recipe.resolved.yaml").recipe
+    recipe = load(Run(folder).recipe_file).recipe
     work(recipe, folder, argv[1], Path(argv[2]) if len(argv) == 3 else None, quiet)

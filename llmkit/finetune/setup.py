@@ -7,45 +7,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.chat import ChatStyle, Renderer
-from llmkit.engines.models import BUNDLED, LocalModel, locate
+from llmkit.engines.model_paths import BUNDLED, LocalModel, locate
 from llmkit.errors import EngineError, UsageError
-from llmkit.finetune.data import Data, build
+from llmkit.finetune.data import Data, build_data
 from llmkit.finetune.tokens import Encoder, Tokens
+from llmkit.parsing import JsonObject
 from llmkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llmkit.finetune.progress import Reporter
+    from llmkit.finetune.callbacks import Reporter
     from llmkit.finetune.trainer import FinetuneTrainer
 
 
 def encoder_for(recipe: Recipe, model: LocalModel) -> Encoder:
-    """The encoder of a recipe: prompts exactly as the engines send them."""
-    limit = recipe.finetune.data.max_length
+    """Creates the encoder of a recipe: prompts exactly as the engines send them."""
+    max_length = recipe.finetune.data.max_length
     # The renderer refuses prompts that leave no room; a row's length is judged with its answer, so it gets more room.
     renderer = Renderer.load(model, ChatStyle.of(recipe.model), 10**6, recipe.engine.trust_remote_code)
-    plain = Renderer(renderer.tokenizer, ChatStyle(None, True, None, (None, None)), 10**6)
-    return Encoder(renderer, plain, limit, recipe.finetune.data.too_long)
+    plain_renderer = Renderer(renderer.tokenizer, ChatStyle(None, True, None, (None, None)), 10**6)
+    return Encoder(renderer, plain_renderer, max_length, recipe.finetune.data.too_long)
 
 
 def to_dataset(tokens: Tokens, rows: list[int], completion_only: bool) -> Dataset:
-    """Rows as TRL takes them."""
+    """Converts rows to the dataset that TRL takes."""
     from datasets import Dataset
 
-    columns: dict[str, list] = {}
+    columns: dict[str, list[list[int]]] = {}
     for index in rows:
-        row = tokens.row(index)
+        token_row = tokens.row(index)
         if not completion_only:
-            row["labels"] = row["input_ids"]
-        for key, value in row.items():
+            token_row["labels"] = token_row["input_ids"]
+        for key, value in token_row.items():
             columns.setdefault(key, []).append(value)
     return Dataset.from_dict(columns)
 
 
 def pack(dataset: Dataset, max_length: int) -> Dataset:
-    """Several rows in one sequence, best fit first. Position ids restart in each row, so that rows stay apart."""
-    from trl import pack_dataset
+    """Packs several rows into one sequence, best fit first. Position ids restart in each row, so that rows stay
+    apart."""
+    from trl.data_utils import pack_dataset
 
     return pack_dataset(dataset, max_length, "bfd")
 
@@ -62,18 +64,22 @@ class Setup:
     steps: int
 
     def last_evaluation(self) -> dict[str, float]:
-        """The dev numbers of the weights as they are now; measured unless the last step was just evaluated."""
+        """Returns the dev numbers of the current weights; measures them unless the last step was just evaluated."""
         state = self.trainer.state
-        seen = [row for row in state.log_history if "eval_loss" in row]
-        fresh = bool(seen) and seen[-1]["step"] == state.global_step and not self.recipe.finetune.train.patience
-        return seen[-1] if fresh else self.trainer.evaluate()
+        evaluations = [row for row in state.log_history if "eval_loss" in row]
+        is_current = (
+            bool(evaluations)
+            and evaluations[-1]["step"] == state.global_step
+            and not self.recipe.finetune.train.patience
+        )
+        return evaluations[-1] if is_current else self.trainer.evaluate()
 
-    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> dict[str, Any]:
-        """metrics.json. `seconds` is what training took since it began or was resumed."""
-        from llmkit.finetune.progress import mean_loss, peak_memory_gib
+    def results(self, done: Any, last: dict[str, float], seconds: float, key: str) -> JsonObject:
+        """Returns the content of metrics.json. `seconds` is what training took since it began or was resumed."""
+        from llmkit.finetune.callbacks import mean_loss, peak_memory_gib
 
-        history = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
-        trainable, total = count_parameters(self.trainer.model)
+        dev_losses = [row["eval_loss"] for row in self.trainer.state.log_history if "eval_loss" in row]
+        trainable_count, total_count = count_parameters(self.trainer.model)
         tokens = self.trainer._total_train_tokens  # as `seconds`, since it was resumed
         return {
             "digest": key,
@@ -83,8 +89,8 @@ class Setup:
             "epochs": round(self.steps * self.recipe.finetune.optim.batch_size / self.data.epoch_rows, 3),
             "rows": len(self.data.train),
             "rows_too_long": int(self.data.train.dropped[0]),
-            "trainable_parameters": trainable,
-            "parameters": total,
+            "trainable_parameters": trainable_count,
+            "parameters": total_count,
             "train_loss": mean_loss(
                 self.trainer.state.log_history,
                 self.reporter.first_step,
@@ -92,7 +98,7 @@ class Setup:
                 done.training_loss,
             ),
             "dev_loss": last["eval_loss"],
-            "dev_loss_best": min(history, default=last["eval_loss"]),
+            "dev_loss_best": min(dev_losses, default=last["eval_loss"]),
             "dev_token_accuracy": last.get("eval_mean_token_accuracy"),
             "seconds": round(self.reporter.earlier + seconds, 1),
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
@@ -106,14 +112,14 @@ class Setup:
             self.trainer.routing_telemetry.save(path, self.trainer.state.global_step)
 
 
-def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
-    """Everything up to the first step."""
+def prepare(recipe: Recipe, run_path: Path, quiet: bool = True) -> Setup:
+    """Sets up everything that the first step needs."""
     import datasets
     import transformers
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+    from llmkit.finetune.callbacks import Patience, Reporter
     from llmkit.finetune.method import adapt, load_base
-    from llmkit.finetune.progress import Patience, Reporter
     from llmkit.finetune.trainer import FinetuneTrainer, PairCollator
 
     transformers.logging.set_verbosity_error()
@@ -125,22 +131,25 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     tokenizer = encoder.renderer.tokenizer
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by length, never by value: see Tokens.row
-    data = build(recipe, model, encoder)
-    train = to_dataset(data.train, data.order, section.data.completion_only)
-    dev = to_dataset(data.dev, list(range(len(data.dev))), section.data.completion_only)
+    data = build_data(recipe, model, encoder)
+    train_dataset = to_dataset(data.train, data.order, section.data.completion_only)
+    dev_dataset = to_dataset(data.dev, list(range(len(data.dev))), section.data.completion_only)
     steps = data.steps
     if section.data.packing:
-        train, dev = pack(train, section.data.max_length), pack(dev, section.data.max_length)
-        steps = max(1, len(train) // section.optim.batch_size)
-    net = adapt(recipe, load_base(recipe, model))
-    net.peft_config["default"].base_model_name_or_path = _base_name(recipe, model)
+        train_dataset, dev_dataset = (
+            pack(train_dataset, section.data.max_length),
+            pack(dev_dataset, section.data.max_length),
+        )
+        steps = max(1, len(train_dataset) // section.optim.batch_size)
+    peft_model = adapt(recipe, load_base(recipe, model))
+    peft_model.peft_config["default"].base_model_name_or_path = _base_name(recipe, model)
     # Padding-free batches need TRL's own collator, which it makes itself.
     collator = None if section.data.packing else PairCollator(DataCollatorForLanguageModeling(tokenizer.pad_token_id))
     trainer = FinetuneTrainer(
-        model=net,
-        args=arguments(recipe, path, steps),
-        train_dataset=train,
-        eval_dataset=dev,
+        model=peft_model,
+        args=trl_arguments(recipe, run_path, steps),
+        train_dataset=train_dataset,
+        eval_dataset=dev_dataset,
         processing_class=tokenizer,
         data_collator=collator,
         objective=section.robust.objective,
@@ -151,11 +160,11 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
     launch = section.launch
     if launch.kind != "single" and trainer.args.world_size != launch.num_processes:
         raise EngineError(
-            f"{launch.num_processes} training processes were asked for, and {trainer.args.world_size} found each other",
-            "run it again with --debug; `--launch single` needs one only",
+            f"{launch.num_processes} training processes were requested, but only {trainer.args.world_size} connected",
+            "run it again with --debug, or with `--launch single`, which needs only one",
         )
     trainer.remove_callback(transformers.PrinterCallback)
-    reporter = Reporter(path, steps, quiet or not trainer.is_world_process_zero())
+    reporter = Reporter(run_path, steps, quiet or not trainer.is_world_process_zero())
     trainer.add_callback(reporter)
     if section.train.patience:
         trainer.add_callback(Patience(section.train.patience))
@@ -163,44 +172,46 @@ def prepare(recipe: Recipe, path: Path, quiet: bool = True) -> Setup:
 
 
 def _base_name(recipe: Recipe, model: LocalModel) -> str:
-    """What an adapter says its base is: the hub's name, or the folder where there is none."""
+    """Returns the base model's name for the adapter's configuration: the hub's name, or the folder if there is none."""
     path = recipe.model.path or ""
-    local = path == BUNDLED or Path(path).expanduser().is_dir()
-    return str(model.folder.resolve()) if local else path
+    is_local = path == BUNDLED or Path(path).expanduser().is_dir()
+    return str(model.folder.resolve()) if is_local else path
 
 
 def batches(recipe: Recipe) -> tuple[int, int]:
-    """Rows of one pass on one process, and passes of one step. UsageError where the batch does not divide."""
+    """Returns the rows of one pass on one process and the passes of one step. UsageError if the batch does not
+    divide."""
     optim, launch = recipe.finetune.optim, recipe.finetune.launch
     processes = 1 if launch.kind == "single" else launch.num_processes
-    share, left = divmod(optim.batch_size, processes)
-    micro = optim.micro_batch or share
-    if left or share % micro:
+    rows_per_process, remainder = divmod(optim.batch_size, processes)
+    micro_batch = optim.micro_batch or rows_per_process
+    if remainder or rows_per_process % micro_batch:
         raise UsageError(
-            f"finetune.optim.batch_size {optim.batch_size} does not divide into {processes} processes x {micro} rows",
+            f"finetune.optim.batch_size {optim.batch_size} does not divide into {processes} processes "
+            f"x {micro_batch} rows",
             "choose micro_batch and num_processes so that it does",
         )
-    return micro, share // micro
+    return micro_batch, rows_per_process // micro_batch
 
 
-def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
-    """TRL's settings from the recipe's. UsageError where the batch does not divide."""
+def trl_arguments(recipe: Recipe, run_path: Path, steps: int) -> Any:
+    """Translates the recipe's settings to TRL's. UsageError if the batch does not divide."""
     import torch
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     from llmkit.finetune.method import torch_dtype
 
     section = recipe.finetune
     optim, train = section.optim, section.train
-    micro, accumulated = batches(recipe)
-    evaluate = train.eval_every or max(1, steps // 5)
-    dtype, gpu = torch_dtype(recipe), torch.cuda.is_available()
+    micro_batch, passes_per_step = batches(recipe)
+    evaluate_every = train.eval_every or max(1, steps // 5)
+    dtype, has_gpu = torch_dtype(recipe), torch.cuda.is_available()
     try:
         return SFTConfig(
-            output_dir=str(path / "checkpoints"),
-            per_device_train_batch_size=micro,
-            per_device_eval_batch_size=micro,
-            gradient_accumulation_steps=accumulated,
+            output_dir=str(run_path / "checkpoints"),
+            per_device_train_batch_size=micro_batch,
+            per_device_eval_batch_size=micro_batch,
+            gradient_accumulation_steps=passes_per_step,
             max_steps=steps,
             learning_rate=optim.lr,
             lr_scheduler_type=optim.schedule,
@@ -210,9 +221,9 @@ def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
             optim=optim.optimizer,
             loss_type=optim.loss,
             eval_strategy="steps",
-            eval_steps=evaluate,
+            eval_steps=evaluate_every,
             save_strategy="steps",
-            save_steps=evaluate if train.patience else train.save_every or evaluate,
+            save_steps=evaluate_every if train.patience else train.save_every or evaluate_every,
             save_total_limit=train.keep,
             load_best_model_at_end=train.patience is not None,
             metric_for_best_model="eval_loss",
@@ -223,8 +234,8 @@ def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
             seed=recipe.seed,
             data_seed=recipe.seed,
             bf16=dtype is torch.bfloat16,
-            fp16=dtype is torch.float16 and gpu,
-            use_cpu=not gpu,
+            fp16=dtype is torch.float16 and has_gpu,
+            use_cpu=not has_gpu,
             gradient_checkpointing=train.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False} if train.gradient_checkpointing else None,
             ddp_find_unused_parameters=False,
@@ -239,6 +250,8 @@ def arguments(recipe: Recipe, path: Path, steps: int) -> Any:
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """Trainable and all parameters, counted once where layers share them."""
+    """Counts trainable and all parameters, shared ones once."""
     parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad), sum(
+        parameter.numel() for parameter in parameters
+    )

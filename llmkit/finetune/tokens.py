@@ -38,18 +38,25 @@ class Tokens:
         """Tokens of each row, both views together."""
         import numpy as np
 
-        own = np.diff(self.starts)
-        return own + (np.diff(self.second_starts) + own - self.prompts) if len(self.second_starts) else own
+        own_lengths = np.diff(self.starts)
+        return (
+            own_lengths + (np.diff(self.second_starts) + own_lengths - self.prompts)
+            if len(self.second_starts)
+            else own_lengths
+        )
 
     def row(self, index: int) -> dict[str, list[int]]:
-        """`input_ids` and `labels` (-100: not learnt), and `view_input_ids`, `view_labels` of a second view."""
-        ids = self.ids[self.starts[index] : self.starts[index + 1]].tolist()
-        prompt = int(self.prompts[index])
-        answer = ids[prompt:]
-        row = {"input_ids": ids, "labels": [-100] * prompt + answer}
+        """Returns `input_ids` and `labels` (-100: not learnt), and `view_input_ids`, `view_labels` of a second view."""
+        token_ids = self.ids[self.starts[index] : self.starts[index + 1]].tolist()
+        prompt_length = int(self.prompts[index])
+        answer_ids = token_ids[prompt_length:]
+        row = {"input_ids": token_ids, "labels": [-100] * prompt_length + answer_ids}
         if len(self.second_starts):
-            other = self.second[self.second_starts[index] : self.second_starts[index + 1]].tolist()
-            row |= {"view_input_ids": other + answer, "view_labels": [-100] * len(other) + answer}
+            second_prompt = self.second[self.second_starts[index] : self.second_starts[index + 1]].tolist()
+            row |= {
+                "view_input_ids": second_prompt + answer_ids,
+                "view_labels": [-100] * len(second_prompt) + answer_ids,
+            }
         return row
 
 
@@ -65,20 +72,21 @@ class Encoder:
             )
 
     def prompt(self, messages: tuple[Message, ...], plain: bool) -> list[int]:
-        ids = (self.plain if plain else self.renderer).prompt(Request(messages)).ids
+        token_ids = (self.plain if plain else self.renderer).prompt(Request(messages)).ids
         # Some tokenizers end every text; a prompt that already ends would teach that answers follow an end.
-        return ids[:-1] if len(ids) > 1 and ids[-1] == self.eos and plain else ids
+        return token_ids[:-1] if len(token_ids) > 1 and token_ids[-1] == self.eos and plain else token_ids
 
     def answer(self, text: str, plain: bool) -> list[int]:
-        """The answer's ids, the last one the end of sequence. After a plain prompt it begins with a space or line."""
-        ids = self.renderer.tokenizer(self._lead(plain) + text, add_special_tokens=False).input_ids
-        return [*ids, self.eos]
+        """Encodes an answer; its last id is the end of sequence. After a plain prompt it begins with a space or
+        line."""
+        token_ids = self.renderer.tokenizer(self._lead(plain) + text, add_special_tokens=False).input_ids
+        return [*token_ids, self.eos]
 
     def _lead(self, plain: bool) -> str:
         return "\n" if plain or self.renderer.plain else ""
 
     def encode(self, view: View) -> tuple[list[int], list[int], list[int] | None] | None:
-        """Prompt, answer and second prompt; None for a row dropped as too long."""
+        """Encodes prompt, answer and second prompt. None for a row dropped as too long."""
         prompt, answer = self.prompt(view.prompt, view.plain), self.answer(view.answer, view.plain)
         second = None if view.second is None else self.prompt(view.second, view.plain)
         longest = max(len(prompt), len(second or ())) + len(answer)
@@ -86,36 +94,39 @@ class Encoder:
             return prompt, answer, second
         if self.too_long == "drop":
             return None
-        room = self.max_length - max(len(prompt), len(second or ()))
-        if self.too_long == "error" or room < 1:
+        tokens_left = self.max_length - max(len(prompt), len(second or ()))
+        if self.too_long == "error" or tokens_left < 1:
             raise DataError(
                 f"row {view.row} has {longest} tokens, finetune.data.max_length is {self.max_length}",
                 "raise max_length, or set finetune.data.too_long to drop or truncate",
             )
-        return prompt, answer[:room], second
+        return prompt, answer[:tokens_left], second
 
     def encode_all(self, views: Iterable[View]) -> Tokens:
-        """Every view, in order. DataError if nothing is left."""
+        """Encodes every view, in order. DataError if nothing is left."""
         import numpy as np
 
-        made = [self.encode(view) for view in views]
-        kept = [row for row in made if row is not None]
-        if not kept:
+        encoded_rows = [self.encode(view) for view in views]
+        kept_rows = [row for row in encoded_rows if row is not None]
+        if not kept_rows:
             raise DataError(
-                f"all {len(made)} rows are longer than finetune.data.max_length={self.max_length}"
-                if made
+                f"all {len(encoded_rows)} rows are longer than finetune.data.max_length={self.max_length}"
+                if encoded_rows
                 else "no rows",
                 "raise finetune.data.max_length",
             )
-        paired = kept[0][2] is not None
-        seconds = [second for _, _, second in kept] if paired else []
+        paired = kept_rows[0][2] is not None
+        # Of all rows, or of none
+        seconds = [second_prompt for _, _, second_prompt in kept_rows if second_prompt is not None]
         return Tokens(
-            ids=_flat([[*prompt, *answer] for prompt, answer, _ in kept]),
-            starts=_starts([len(prompt) + len(answer) for prompt, answer, _ in kept]),
-            prompts=np.array([len(prompt) for prompt, _, _ in kept], dtype=np.int32),
+            ids=_flat([[*prompt, *answer] for prompt, answer, _ in kept_rows]),
+            starts=_starts([len(prompt) + len(answer) for prompt, answer, _ in kept_rows]),
+            prompts=np.array([len(prompt) for prompt, _, _ in kept_rows], dtype=np.int32),
             second=_flat(seconds),
-            second_starts=_starts([len(second) for second in seconds]) if paired else np.zeros(0, np.int64),
-            dropped=np.array([len(made) - len(kept)], dtype=np.int64),
+            second_starts=_starts([len(second_prompt) for second_prompt in seconds])
+            if paired
+            else np.zeros(0, np.int64),
+            dropped=np.array([len(encoded_rows) - len(kept_rows)], dtype=np.int64),
         )
 
 
@@ -132,7 +143,7 @@ def _starts(lengths: list[int]) -> np.ndarray:
 
 
 def cached(key: str, make: Any) -> tuple[Tokens, bool]:
-    """`make()`, or what it gave before under this key; and whether it was at hand. A damaged file is made anew."""
+    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file."""
     import os
     import zipfile
 
@@ -147,8 +158,8 @@ def cached(key: str, make: Any) -> tuple[Tokens, bool]:
             path.unlink(missing_ok=True)
     tokens = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(unfinished_path, "wb") as file:
         np.savez(file, **{field.name: getattr(tokens, field.name) for field in fields(Tokens)})
-    os.replace(part, path)
+    os.replace(unfinished_path, path)
     return tokens, False

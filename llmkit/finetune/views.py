@@ -1,13 +1,14 @@
-"""What each epoch shows: clean or noisy questions, and corrections, all drawn from the recipe's seed."""
+"""The views of each epoch: clean or noisy questions, and corrections, all drawn from the recipe's seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
-from llmkit.finetune.rows import Row
+from llmkit.finetune.rows import TrainingRow
 from llmkit.perturb.english import is_english
 from llmkit.perturb.reword import reword
 from llmkit.prompts import render
@@ -15,6 +16,10 @@ from llmkit.recipe.schema import Recipe
 from llmkit.rop.instructions import hand_written
 from llmkit.seeds import derive
 from llmkit.types import Message
+
+if TYPE_CHECKING:
+    from llmkit.perturb import Perturber
+    from llmkit.perturb.engine import Rate
 
 PAIRED = ("pairs", "consistency", "rdrop")  # objectives that show each question twice at once
 
@@ -40,52 +45,55 @@ class Views:
         self.instructions = {"correction": hand_written("correction"), "guidance": hand_written("guidance")}
         self.paired = self.robust.objective in PAIRED
         self.english = True
-        self._perturbers: dict = {}
+        self._perturbers: dict[tuple[str, Rate], Perturber] = {}
 
-    def epoch(self, groups: Sequence[Sequence[Row]], weights: Sequence[float], number: int) -> Iterator[View]:
-        """All views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
-        picked = []
+    def epoch(self, groups: Sequence[Sequence[TrainingRow]], weights: Sequence[float], number: int) -> Iterator[View]:
+        """Yields all views of one epoch, in a seeded order. `weights` are the sources' (see SourceSection)."""
+        drawn_rows = []
         for source, (rows, weight) in enumerate(zip(groups, weights, strict=True)):
             rng = Random(derive(self.seed, "rows", number, source))
-            whole, part = int(weight), weight - int(weight)
-            picked += [(row, copy) for copy in range(whole) for row in rows]
-            picked += [(row, whole) for row in rng.sample(list(rows), round(part * len(rows)))]
-        Random(derive(self.seed, "order", number)).shuffle(picked)
-        return (self.view(row, number, copy) for row, copy in picked)
+            whole_copies, fraction = int(weight), weight - int(weight)
+            drawn_rows += [(row, copy) for copy in range(whole_copies) for row in rows]
+            drawn_rows += [(row, whole_copies) for row in rng.sample(list(rows), round(fraction * len(rows)))]
+        Random(derive(self.seed, "order", number)).shuffle(drawn_rows)
+        return (self.view(row, number, copy) for row, copy in drawn_rows)
 
-    def view(self, row: Row, epoch: int, copy: int = 0) -> View:
-        """One row in one epoch."""
+    def view(self, row: TrainingRow, epoch: int, copy: int = 0) -> View:
+        """Returns one row as one epoch shows it."""
         rng = Random(derive(self.seed, "view", row.id, epoch, copy))
-        share = self.correction.share if row.correction is None else row.correction
-        corrects, noisy = rng.random() < share, rng.random() < self.robust.share
-        draw = epoch * 1000 + copy
-        if row.question is not None and corrects:
-            # Asked as `llmkit rop` asks: a noisy question under a correction instruction, answered by the clean one.
-            clean = text = row.text or ""
-            if self.correction.reword:
-                clean = text = reword(clean, self.correction.reword, rng)
-            if rng.random() >= self.correction.clean:
-                text = self._noise(row, clean, rng, draw, self.correction.operators, self.correction.rate)
-            content = render(
-                "rop/correct-v1", instruction=rng.choice(self.instructions["correction"]), shots=[], question=text
-            )
-            prompt = (Message("user", content),)
-            return View(row.id, prompt, clean, row.plain, prompt if self.paired else None)
-        clean = prompt = row.prompt
+        correction_share = self.correction.share if row.correction is None else row.correction
+        asks_correction, is_noisy = rng.random() < correction_share, rng.random() < self.robust.share
+        noise_draw = epoch * 1000 + copy
+        if row.question is not None and asks_correction:
+            return self._correction(row, rng, noise_draw)
+        clean_prompt = prompt = row.prompt
         instruction = None
         if row.question is not None and self.guided and rng.random() < self.guided:
             instruction = rng.choice(self.instructions["guidance"])
-            clean = prompt = row.asks(row.text or "", instruction)
-        if noisy and row.text is not None:
-            text = self._noise(row, row.text, rng, draw, self.robust.operators, self.robust.rate)
-            prompt = row.asks(text, instruction)
+            clean_prompt = prompt = row.asks(row.text or "", instruction)
+        if is_noisy and row.text is not None:
+            noisy_text = self._noise(row, row.text, rng, noise_draw, self.robust.operators, self.robust.rate)
+            prompt = row.asks(noisy_text, instruction)
         if not self.paired:
             return View(row.id, prompt, row.answer, row.plain)
-        first = prompt if self.robust.objective == "rdrop" else clean
-        return View(row.id, first, row.answer, row.plain, prompt)
+        first_prompt = prompt if self.robust.objective == "rdrop" else clean_prompt
+        return View(row.id, first_prompt, row.answer, row.plain, prompt)
 
-    def check(self, groups: Sequence[Sequence[Row]]) -> None:
-        """DataError where the recipe asks for noise that no row can take. Sees whether the rows are in English."""
+    def _correction(self, row: TrainingRow, rng: Random, draw: int) -> View:
+        """Returns a row asked as `llmkit rop` asks: a noisy question under a correction instruction, with the clean
+        question as its answer."""
+        clean_text = asked_text = row.text or ""
+        if self.correction.reword:
+            clean_text = asked_text = reword(clean_text, self.correction.reword, rng)
+        if rng.random() >= self.correction.clean:
+            asked_text = self._noise(row, clean_text, rng, draw, self.correction.operators, self.correction.rate)
+        instruction = rng.choice(self.instructions["correction"])
+        content = render("rop/correct-v1", instruction=instruction, shots=[], question=asked_text)
+        prompt = (Message("user", content),)
+        return View(row.id, prompt, clean_text, row.plain, prompt if self.paired else None)
+
+    def check(self, groups: Sequence[Sequence[TrainingRow]]) -> None:
+        """Raises DataError if the recipe asks for noise that no row can take. Tests whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
             raise DataError("no row can teach correction: none is a task's question", "set correction.share to 0")
         if self.robust.share and not any(row.text is not None for rows in groups for row in rows):
@@ -95,11 +103,11 @@ class Views:
 
         from llmkit.perturb import Perturber
 
-        specs = [spec for part in (self.correction, self.robust) if part.share for spec in part.operators]
-        if for_english := [name for spec in specs for name in Perturber(spec).for_english]:
+        specs = [spec for section in (self.correction, self.robust) if section.share for spec in section.operators]
+        if for_english := [operator_name for spec in specs for operator_name in Perturber(spec).for_english]:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
-    def _noise(self, row: Row, text: str, rng: Random, draw: int, operators: Sequence[str], rate: float | str) -> str:
+    def _noise(self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 
@@ -111,11 +119,11 @@ class Views:
                 spec, rate, seed, section.protect, section.retries, section.release, self.english
             )
         question = row.question
-        made = self._perturbers[spec, rate].apply(
+        perturbed = self._perturbers[spec, rate].apply(
             text,
             row.id,
             options=question.options if question else (),
             gold=gold_text(question) if question else None,
             copy=draw,
         )
-        return made.text
+        return perturbed.text

@@ -2,7 +2,7 @@
 
 from llmkit.measure.beside import Beside, beside
 from llmkit.measure.compare import compare
-from llmkit.measure.gates import GateResult
 from llmkit.measure.metrics import metrics
+from llmkit.measure.results import GateResult, Metrics
 
-__all__ = ["Beside", "GateResult", "beside", "compare", "metrics"]
+__all__ = ["Beside", "GateResult", "Metrics", "beside", "compare", "metrics"]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import DataError
-from llmkit.measure.cells import NOISY, number, take_out
+from llmkit.measure.cells import NOISY
+from llmkit.measure.results import ArmResult, Copies
 from llmkit.runs.samples import Sample
 from llmkit.types import Variant
 
@@ -21,35 +21,13 @@ FEW = 0.95  # a share below this is a warning
 LEAST = 0.5  # below this, the condition is not measured
 
 
-@dataclass(frozen=True)
-class Copies:
-    """The noisy copies of one condition: how many there are, how many differ from their clean text, and why the others
-    do not, the most frequent reason first."""
-
-    copies: int
-    changed: int
-    reasons: Mapping[str, int]
-
-    @property
-    def share(self) -> float:
-        return self.changed / self.copies
-
-    def row(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "share": number(self.share)}
-
-    def why(self) -> str:
-        """The reasons in words, three at most."""
-        return ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:3])
-
-
 def of_variants(variants: Iterable[Variant]) -> dict[str, Copies]:
-    """The copies of each noisy condition, as they are about to be asked."""
+    """Counts the copies of each noisy condition, as they are about to be asked."""
     return _count((v.condition, (v.question.id, v.draw), v.text != v.question.text, v.rejected) for v in variants)
 
 
 def of_samples(samples: Iterable[Sample]) -> dict[str, Copies]:
-    """The copies of each noisy condition, as they were asked; each once, however many arms asked it."""
+    """Counts the copies of each noisy condition, as they were asked; each once, however many arms asked it."""
     return _count(
         (s.outcome.condition, (s.outcome.question_id, s.outcome.draw), s.text != s.question, s.rejected)
         for s in samples
@@ -62,23 +40,26 @@ def changed_by_noise(sample: Sample) -> bool | None:
 
 
 def _count(copies: Iterable[tuple[str, Hashable, bool, str | None]]) -> dict[str, Copies]:
-    """Conditions in which nothing was to be changed are left out: strength 0, and noise that falls on the instruction
-    or the examples. There no copy differs, and none was rejected."""
-    found: dict[str, dict[Hashable, tuple[bool, str | None]]] = defaultdict(dict)
+    """Counts copies by condition.
+
+    Conditions in which nothing was to be changed are left out: strength 0, and noise that falls on the instruction or
+    the examples. There no copy differs, and none was rejected.
+    """
+    copies_of: dict[str, dict[Hashable, tuple[bool, str | None]]] = defaultdict(dict)
     for condition, name, changed, rejected in copies:
         if Condition.parse(condition).noisy:
-            found[condition].setdefault(name, (changed, rejected))
-    counted = {}
-    for condition, group in found.items():
-        changed = sum(c for c, _ in group.values())
-        reasons = Counter(why or "nothing changed" for c, why in group.values() if not c)
-        if changed or any(why for _, why in group.values()):
-            counted[condition] = Copies(len(group), changed, dict(reasons.most_common()))
-    return counted
+            copies_of[condition].setdefault(name, (changed, rejected))
+    counts = {}
+    for condition, group in copies_of.items():
+        differing = sum(changed for changed, _ in group.values())
+        reasons = Counter(rejected or "nothing changed" for changed, rejected in group.values() if not changed)
+        if differing or any(rejected for _, rejected in group.values()):
+            counts[condition] = Copies.of(len(group), differing, dict(reasons.most_common()))
+    return counts
 
 
 def refuse_unchanged(variants: Sequence[Variant]) -> None:
-    """DataError where noise changed no copy of a condition: there is no such condition, and a loss of 0 would be wrong.
+    """Raises DataError where noise changed no copy of a condition, because a loss of 0 under it would be wrong.
 
     For noise that is known before a model is asked. What a model was to write and did not is not measured instead.
     """
@@ -96,54 +77,58 @@ def refuse_unchanged(variants: Sequence[Variant]) -> None:
         )
 
 
-def warnings(noise: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line for each condition of which too little was changed. `noise` is what metrics.json has under that name."""
+def warnings(noise: Mapping[str, Copies]) -> list[str]:
+    """Returns one line for each condition of which too little was changed."""
     lines = []
-    for condition, row in noise.items():
-        if row["share"] >= FEW:
+    for condition, copies in noise.items():
+        if copies.share >= FEW:
             continue
-        copies = Copies(row["copies"], row["changed"], row["reasons"])
-        line = f"{condition} changed {copies.changed} of {copies.copies} questions ({row['share']:.3f})"
-        follows = "it is not measured" if row["share"] < LEAST else "its loss and gain are diluted by clean ones"
+        line = f"{condition} changed {copies.changed} of {copies.copies} questions ({copies.share:.3f})"
+        follows = "it is not measured" if copies.share < LEAST else "its loss and gain are diluted by clean ones"
         lines.append(f"{line}, {follows}: {copies.why()}")
     return lines
 
 
-def of_runs(runs: Mapping[str, Iterable[Sample]], questions: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By run, then condition: how many of these questions its noise changed, as JSON."""
+def of_runs(runs: Mapping[str, Iterable[Sample]], questions: Collection[str]) -> dict[str, dict[str, Copies]]:
+    """Counts, by run and then condition, how many of these questions noise changed."""
     return {
-        name: {
-            condition: copies.row()
-            for condition, copies in of_samples(s for s in samples if s.outcome.question_id in questions).items()
-        }
-        for name, samples in runs.items()
+        name: of_samples(s for s in samples if s.outcome.question_id in questions) for name, samples in runs.items()
     }
 
 
-def lines(runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def as_json(runs: Mapping[str, Mapping[str, Copies]]) -> dict[str, dict[str, Any]]:
+    """Returns the counts of several runs as JSON."""
+    return {name: {condition: copies.as_dict() for condition, copies in noise.items()} for name, noise in runs.items()}
+
+
+def lines(runs: Mapping[str, Mapping[str, Copies]]) -> list[str]:
     """Returns what several runs' tables say below them: the share changed by run and condition, then the warnings."""
-    told = []
+    below = []
     for name, noise in runs.items():
         if noise:
-            shares = ", ".join(f"{condition} {row['share']:.3f}" for condition, row in noise.items())
-            told.append(f"{name}: share of questions that noise changed: {shares}")
-        told += [f"warning: {name}: {line}" for line in warnings(noise)]
-    return told
+            shares = ", ".join(f"{condition} {copies.share:.3f}" for condition, copies in noise.items())
+            below.append(f"{name}: share of questions that noise changed: {shares}")
+        below += [f"warning: {name}: {line}" for line in warnings(noise)]
+    return below
 
 
-def unmeasured(noise: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Returns why the loss and the gain under a condition are not known, by condition. The average over all of them is
-    not known either where one is not."""
+def unmeasured(noise: Mapping[str, Copies]) -> dict[str, str]:
+    """Returns, by condition, why its loss and gain are not known.
+
+    The average over all conditions is not known either where one is not.
+    """
     reasons = {
-        condition: f"`{condition}` changed only {row['changed']} of {row['copies']} questions"
-        for condition, row in noise.items()
-        if row["share"] < LEAST
+        condition: f"`{condition}` changed only {copies.changed} of {copies.copies} questions"
+        for condition, copies in noise.items()
+        if copies.share < LEAST
     }
     return reasons | ({NOISY: "; ".join(reasons.values())} if reasons else {})
 
 
-def without_unmeasured(arms: Mapping[str, dict[str, Any]], reasons: Mapping[str, str]) -> None:
+def without_unmeasured(arms: Mapping[str, ArmResult], reasons: Mapping[str, str]) -> dict[str, ArmResult]:
     """Takes the values of conditions that are not measured out of the arms of a run, and puts the reason there."""
-    for arm in arms.values():
-        for condition, reason in reasons.items():
-            take_out(arm, ("drop", "gain", "recovery", "flips"), condition, reason)
+    results = dict(arms)
+    for condition, reason in reasons.items():
+        for name, arm in results.items():
+            results[name] = arm.without(("drop", "gain", "recovery", "flips"), condition, reason)
+    return results

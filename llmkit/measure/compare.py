@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed, statistics
-from llmkit.measure.cells import NOISY, Cell, Cells, Plan, arm_order, contradicts, interval, number
+from llmkit.measure.cells import NOISY, Cell, Cells, Weights
+from llmkit.measure.contrasts import Contrasts
+from llmkit.measure.results import Baseline, BaselineArm, Copies
+from llmkit.measure.statistics import Mean
+from llmkit.measure.values import Change, Interval, Part, number, rounded_p
 from llmkit.recipe.schema import IntervalSection
-from llmkit.runs.samples import Sample, as_samples, dtype_of, read_samples, recipe_of
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample, as_samples
 from llmkit.seeds import derive
-from llmkit.terminal import literal
 from llmkit.types import CLEAN, Outcome
 
-if TYPE_CHECKING:
-    from rich.table import Table
+
+class ComparedRow(Part):
+    """One metric of one arm under one condition, in the first run and in a later one."""
+
+    run: str
+    """The name of the later run."""
+    arm: str
+    """The arm."""
+    condition: str
+    """The condition; `noisy` for the average over all noisy ones."""
+    metric: Literal["accuracy", "drop"]
+    """What is compared."""
+    before: float | None
+    """Its mean in the first run, over the questions that both runs have."""
+    after: float | None
+    """Its mean in the later run, over the same questions."""
+    change: Change
+    """After minus before."""
+
+
+class _Name(NamedTuple):
+    """The name of a change: the number of the later run, and what is compared."""
+
+    run: int
+    arm: str
+    metric: Literal["accuracy", "drop"]
+    condition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,51 +56,22 @@ class Comparison:
     runs: list[str]
     questions: int
     left_out: int
-    rows: list[dict[str, Any]]
-    noise: dict[str, dict[str, dict[str, Any]]]
+    rows: list[ComparedRow]
+    noise: dict[str, dict[str, Copies]]
     """By run, then condition: how many of the shared questions noise changed."""
     dtypes: dict[str, str] = field(default_factory=dict)
     """The dtype of each run, in words."""
 
-    @property
-    def _below(self) -> list[str]:
-        """Returns what is said below the table."""
-        return [*changed.lines(self.noise), *(f"{run}: dtype {dtype}" for run, dtype in self.dtypes.items())]
-
     def json(self) -> dict[str, Any]:
-        """As JSON: one row for each run after the first, arm, condition and metric."""
-        facts = {"runs": self.runs, "questions": self.questions, "left_out": self.left_out}
-        return {**facts, "noise": self.noise, "dtypes": self.dtypes, "rows": self.rows}
-
-    def table(self) -> Table:
-        """As a Rich table."""
-        from rich import box
-        from rich.table import Table
-
-        several = len(self.runs) > 2
-        title = literal(" against ".join([", ".join(self.runs[1:]), self.runs[0]]))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-        table.caption, table.caption_justify = literal("\n".join(self._below)), "left"
-        for name in [*(["run"] if several else []), "arm", "accuracy"]:
-            table.add_column(name, no_wrap=True)
-        for name in ("before", "after", "change", "interval", "better", "worse", "p"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in self.rows:
-            if row["metric"] == "drop" and row["condition"] != NOISY:
-                continue  # clean and noisy accuracy say it already
-            change = row["change"]
-            table.add_row(
-                *([literal(row["run"])] if several else []),
-                literal(row["arm"]),
-                literal(row["condition"] if row["metric"] == "accuracy" else f"drop, {row['condition']}"),
-                *(f"{row[key]:.3f}" for key in ("before", "after")),
-                f"{change['value']:+.3f}",
-                f"[{change['low']:+.3f}, {change['high']:+.3f}]",
-                *("" if change.get(key) is None else str(change[key]) for key in ("better", "worse")),
-                (f"{change['p']:.3f}" if change["p"] >= 0.001 else "<0.001")
-                + ("\nundecided" if change["undecided"] else ""),
-            )
-        return table
+        """Returns the comparison as JSON: one row for each run after the first, arm, condition and metric."""
+        return {
+            "runs": self.runs,
+            "questions": self.questions,
+            "left_out": self.left_out,
+            "noise": changed.as_json(self.noise),
+            "dtypes": self.dtypes,
+            "rows": [row.as_dict() for row in self.rows],
+        }
 
 
 def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, seed: int = 7) -> Comparison:
@@ -83,8 +83,8 @@ def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, 
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     names = run_names([Path(run) for run in runs])
-    found = _compared(dict(zip(names, (list(read_samples(run)) for run in runs), strict=True)), section, seed)
-    return replace(found, dtypes={name: dtype_of(Path(run)) for name, run in zip(names, runs, strict=True)})
+    compared = _compared(dict(zip(names, (list(Run(run).samples()) for run in runs), strict=True)), section, seed)
+    return replace(compared, dtypes={name: Run(run).dtype_in_words for name, run in zip(names, runs, strict=True)})
 
 
 def against(
@@ -92,72 +92,80 @@ def against(
     baseline: Sequence[Outcome | Sample],
     section: IntervalSection | None = None,
     seed: int = 7,
-) -> dict[str, Any]:
-    """Change of accuracy, and of the drop under noise, from a stored run to this one, for gates.
-
-    {"questions", "left_out", "arms": {arm: {"accuracy_change": {condition: …}, "drop_change": {condition: …}}}}
-    """
-    found = _compared({"baseline": as_samples(baseline), "now": as_samples(outcomes)}, section, seed)
-    arms: dict[str, Any] = {}
-    for row in found.rows:
-        changes = arms.setdefault(row["arm"], {}).setdefault(f"{row['metric']}_change", {})
-        changes[row["condition"]] = row["change"]
-    return {"questions": found.questions, "left_out": found.left_out, "arms": arms}
+) -> Baseline:
+    """Measures what changed from a stored run to this one, for gates."""
+    compared = _compared({"baseline": as_samples(baseline), "now": as_samples(outcomes)}, section, seed)
+    changes: dict[str, dict[str, dict[str, Change]]] = {}
+    for row in compared.rows:
+        changes.setdefault(row.arm, {}).setdefault(f"{row.metric}_change", {})[row.condition] = row.change
+    arms = {arm: BaselineArm.model_validate(by_metric) for arm, by_metric in changes.items()}
+    return Baseline(questions=compared.questions, left_out=compared.left_out, arms=arms)
 
 
 def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None, seed: int) -> Comparison:
     section = section or IntervalSection()
     names = list(runs)
     same, left_out = same_questions(runs)
-    tagged = [
-        replace(s, outcome=replace(s.outcome, arm=f"{i}/{s.outcome.arm}"))
-        for i, samples in enumerate(runs.values())
-        for s in samples
-        if s.outcome.question_id in same
-    ]
-    cells = Cells(tagged)
-    plan = Plan(cells)
-    arms = sorted((arm.partition("/")[2] for arm in cells.arms if arm.startswith("0/")), key=arm_order)
-    ends: dict[Hashable, tuple[dict[Cell, float], dict[Cell, float]]] = {}
-    for i in range(1, len(names)):
-        for arm in arms:
-            old, new = f"0/{arm}", f"{i}/{arm}"
-            for condition in [*cells.conditions, NOISY]:
-                ends[i, arm, "accuracy", condition] = {(old, condition): 1.0}, {(new, condition): 1.0}
-            for condition in [*cells.noisy, NOISY]:
-                before, after = ({(a, CLEAN): 1.0, (a, condition): -1.0} for a in (old, new))
-                ends[i, arm, "drop", condition] = before, after
-    ends = {name: e for name, e in ends.items() if plan.add(name, {**{c: -w for c, w in e[0].items()}, **e[1]})}
-    estimates = plan.solve(section.level)
-    flips = plan.flip_p([n for n in ends if estimates[n]], section.draws, derive(seed, "compare", "sign_flip"))
+    cells = Cells(*([s for s in samples if s.outcome.question_id in same] for samples in runs.values()))
+    contrasts: Contrasts[_Name] = Contrasts(cells)
+    ends = {
+        name: (before, after)
+        for name, (before, after) in _ends(cells, len(names)).items()
+        if contrasts.add(name, {**{cell: -weight for cell, weight in before.items()}, **after})
+    }
+    means = contrasts.solve(section.level)
+    flips = contrasts.flip_p([n for n in ends if means[n]], section.draws, derive(seed, "compare", "sign_flip"))
     rows = []
-    for name, found in estimates.items():
-        if found is None:
+    for name, mean in means.items():
+        if mean is None:
             continue
-        i, arm, metric, condition = name
-        change = interval(found.value, found.low, found.high) | {"n": found.n, "clusters": found.clusters}
-        if metric == "accuracy" and condition != NOISY:
-            better, worse, single = cells.pairs((f"{i}/{arm}", condition), (f"0/{arm}", condition))
-            lone = single and found.clusters == found.n
-            change |= {"better": better, "worse": worse}
-            change |= {"p": statistics.mcnemar(better, worse) if lone else flips[name]}
-        else:
-            change |= {"p": flips[name]}
-        change["undecided"] = contradicts(change["p"], found.low, found.high, section.level)
-        change["p"] = float(f"{change['p']:.4g}")
-        before, after = (_mean(cells, ends[name], k) for k in (0, 1))
-        rows.append(
-            {"run": names[i], "arm": arm, "condition": condition, "metric": metric, "before": before, "after": after}
-            | {"change": change}
-        )
+        old, new = ends[name]
+        change = _change(cells, name, mean, flips[name], section.level)
+        compared = {"run": names[name.run], "arm": name.arm, "condition": name.condition, "metric": name.metric}
+        rows.append(ComparedRow(**compared, before=_mean(cells, old, new), after=_mean(cells, new, old), change=change))
     noise = changed.of_runs(runs, same)
     unmeasured = {c for counted in noise.values() for c in changed.unmeasured(counted)}
-    rows = [row for row in rows if row["metric"] != "drop" or row["condition"] not in unmeasured]
+    rows = [row for row in rows if row.metric != "drop" or row.condition not in unmeasured]
     return Comparison(names, len(same), left_out, rows, noise)
 
 
+def _ends(cells: Cells, runs: int) -> dict[_Name, tuple[Weights, Weights]]:
+    """Returns what every later run is compared in: the weights of the first run's side, and of its own."""
+    ends: dict[_Name, tuple[Weights, Weights]] = {}
+    for run in range(1, runs):
+        for arm in cells.arms_of(0):
+            for condition in [*cells.conditions, NOISY]:
+                old, new = Cell(arm, condition), Cell(arm, condition, run)
+                ends[_Name(run, arm, "accuracy", condition)] = {old: 1.0}, {new: 1.0}
+            for condition in [*cells.noisy, NOISY]:
+                before, after = ({Cell(arm, CLEAN, r): 1.0, Cell(arm, condition, r): -1.0} for r in (0, run))
+                ends[_Name(run, arm, "drop", condition)] = before, after
+    return ends
+
+
+def _change(cells: Cells, name: _Name, mean: Mean, flip_p: float, level: float) -> Change:
+    p, better, worse = flip_p, None, None
+    if name.metric == "accuracy" and name.condition != NOISY:
+        old, new = Cell(name.arm, name.condition), Cell(name.arm, name.condition, name.run)
+        better, worse, single = cells.pairs(new, old)
+        if single and mean.clusters == mean.n:
+            p = statistics.mcnemar(better, worse)
+    return Change(
+        **dict(Interval.of(mean.value, mean.low, mean.high)),
+        n=mean.n,
+        clusters=mean.clusters,
+        better=better,
+        worse=worse,
+        p=rounded_p(p),
+        undecided=statistics.contradicts(p, mean.low, mean.high, level),
+    )
+
+
 def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:
-    """Questions that all runs have with the same clean text, and how many have another. DataError if there is none."""
+    """Returns the questions that all runs have with the same clean text, and how many have another.
+
+    DataError if there is none.
+    """
     texts = [{s.outcome.question_id: s.question for s in samples} for samples in runs.values()]
     shared = set.intersection(*(set(t) for t in texts))
     same = {q for q in shared if len({t[q] for t in texts if t[q]}) <= 1}
@@ -166,17 +174,19 @@ def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:
     return same, len(shared) - len(same)
 
 
-def _mean(cells: Cells, ends: tuple[dict[Cell, float], dict[Cell, float]], which: int) -> float | None:
-    """One end's mean over the questions that both ends have."""
+def _mean(cells: Cells, end: Weights, other: Weights) -> float | None:
+    """Computes one end's mean over the questions that both ends have; None where there is no such question."""
     import numpy as np
 
-    columns = [cells.contrast(end) for end in ends]
-    both = ~np.isnan(columns[0]) & ~np.isnan(columns[1])
-    return number(float(columns[which][both].mean()))
+    own, compared = cells.contrast(end), cells.contrast(other)
+    if own is None or compared is None:
+        return None
+    both = ~np.isnan(own) & ~np.isnan(compared)
+    return number(float(own[both].mean())) if both.any() else None
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """Folder names, with as much of their paths as tells them apart.
+    """Returns folder names, with as much of their paths as tells them apart.
 
     Runs of one recipe, whose folders differ by their digest alone, are named by what answered: adapter or model.
     """
@@ -192,10 +202,8 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _answering(run: Path) -> str:
-    """The name of the adapter that answered in a run, of the model where there was none; "" where it is not known."""
-    model = recipe_of(run).get("model")
-    if not isinstance(model, Mapping):
-        return ""
+    """Returns the name of the adapter that answered in a run, or of the model; "" where it is not known."""
+    model = Run(run).section("model")
     if adapter := model.get("adapter"):
         folder = Path(adapter)
         return folder.parent.name if folder.name == "adapter" else folder.name

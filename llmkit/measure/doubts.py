@@ -6,11 +6,9 @@ was not measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from llmkit.measure import changed, unread
 from llmkit.measure.cells import STAND
+from llmkit.measure.results import Failed, Metrics
 from llmkit.types import CLEAN
 
 FLOOR = 0.05
@@ -20,50 +18,49 @@ _OF_THE_ARM = ("drop", "relative_drop", "drop_change")  # differences that begin
 _AGAINST_STAND = ("gain", "recovery", "clean_drop")
 
 
-def warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that a reader of the numbers must know before believing them.
+def warnings(metrics: Metrics) -> list[str]:
+    """Returns one line for each thing that a reader of the numbers must know before believing them.
 
     Metrics written before a kind of doubt was measured have no such lines.
     """
-    failed = metrics.get("failed")
-    lines = [failed_line(failed)] if failed else []
-    return lines + changed.warnings(metrics.get("noise", {})) + unread.warnings(metrics)
+    lines = [failed_line(metrics.failed)] if metrics.failed else []
+    return lines + changed.warnings(metrics.noise) + unread.warnings(metrics)
 
 
-def failed_line(failed: Mapping[str, Any]) -> str:
-    """The failed calls of a run in one line, with what the server or model said."""
-    count = f"{failed['answers']} of {failed['of']} answers failed ({failed['share']:.3f}) and count as wrong"
+def failed_line(failed: Failed) -> str:
+    """Returns the failed calls of a run in one line, with what the server or model said."""
+    count = f"{failed.answers} of {failed.of} answers failed ({failed.share:.3f}) and count as wrong"
     return f"{count}: {words_of(failed)}"
 
 
-def words_of(failed: Mapping[str, Any]) -> str:
-    """The commonest errors of a run's failed calls, each with its number."""
-    return "; ".join(f"{row['answers']} x {row['error']}" for row in failed["said"])
+def words_of(failed: Failed) -> str:
+    """Returns the commonest errors of a run's failed calls, each with its number."""
+    return "; ".join(f"{row.answers} x {row.error}" for row in failed.said)
 
 
-def of_gate(arm: str, metric: str, condition: str | None, most: float | None, metrics: Mapping[str, Any]) -> str | None:
+def of_gate(arm: str, metric: str, condition: str | None, most: float | None, metrics: Metrics) -> str | None:
     """Returns why nothing that was measured can decide a gate on this metric; None where something can.
 
     `most` is the limit of a `max` gate. Differences mean nothing where clean accuracy is at chance or at the floor, and
     a loss that no answer could have exceeded proves nothing.
     """
-    if reason := metrics["unmeasured"].get(condition):
+    if condition and (reason := metrics.unmeasured.get(condition)):
         return reason
     arms = (arm, STAND) if metric in _AGAINST_STAND else (arm,)
-    if reason := next((r for a in arms if (r := metrics["unreadable"].get(a))), None):
+    if reason := next((r for a in arms if (r := metrics.unreadable.get(a))), None):
         return reason
     if metric not in _OF_THE_ARM + _AGAINST_STAND:
         return None
     start = arm if metric in _OF_THE_ARM else STAND
-    cell = metrics["arms"].get(start, {}).get("conditions", {}).get(CLEAN)
-    accuracy = cell and cell["accuracy"]
+    cell = metrics.arms[start].conditions.get(CLEAN) if start in metrics.arms else None
+    accuracy = cell and cell.accuracy
     if not accuracy:
         return None
-    guess = metrics["chance"]
-    interval = f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
+    guess = metrics.chance
+    interval = f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
     shown = f"`{start}` is right on {interval} of the clean questions"
-    if accuracy["low"] <= max(guess, FLOOR):
+    if accuracy.low <= max(guess, FLOOR):
         return f"{shown}, not above {f'chance ({guess:.3f})' if guess > FLOOR else f'the floor ({FLOOR:g})'}"
-    if metric == "drop" and most is not None and accuracy["value"] - guess <= most:
+    if metric == "drop" and most is not None and accuracy.value - guess <= most:
         return f"{shown}, so noise could not have taken more than {most:g}"
     return None

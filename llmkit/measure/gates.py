@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
 from llmkit.measure import doubts, statistics
 from llmkit.measure.cells import NOISY
+from llmkit.measure.results import GateResult, Metrics, Verdict
+from llmkit.measure.values import FlipRate, Interval, Unmeasured
 from llmkit.recipe.schema import Gate
 from llmkit.registry import unknown
 from llmkit.types import CLEAN
 
-Verdict = Literal["pass", "fail", "undecided"]
 EACH = "each"  # a gate with this condition is one gate for every noisy condition
 
 # metric -> the condition it stands for where a gate names none; None where it has none
@@ -37,25 +37,6 @@ AGAINST_BASELINE = ("accuracy_change", "drop_change")
 _NOT_OF_STAND = ("gain", "recovery", "clean_drop")
 _MOST_CLUSTERS = 10_000_000
 _FORM = re.compile(r"\s*([\w.-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """One gate under one condition: what was measured, and what follows. `reason` says why one is undecided."""
-
-    gate: str
-    metric: str
-    condition: str | None
-    bound: str
-    verdict: Verdict
-    value: float | None
-    low: float | None
-    high: float | None
-    reason: str | None = None
-
-    def row(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -80,8 +61,12 @@ def parse(text: str) -> dict[str, Any]:
 
 def describe(gate: Gate, condition: str | None) -> str:
     """A gate in one line, in the form that `parse` reads."""
-    sign, limit = (">=", gate.min) if gate.min is not None else ("<=", gate.max)
-    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {limit:g} {gate.bound}"
+    sign = ">=" if gate.min is not None else "<="
+    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {_limit(gate):g} {gate.bound}"
+
+
+def _limit(gate: Gate) -> float:
+    return gate.min if gate.min is not None else gate.max if gate.max is not None else math.nan
 
 
 def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool) -> None:
@@ -102,23 +87,30 @@ def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[st
             raise UsageError(f"gate `{gate.metric}` needs a stored run to compare with", "name one with --baseline RUN")
 
 
-def evaluate(gates: Sequence[Gate], metrics: Mapping[str, Any]) -> list[GateResult]:
-    """Every gate, once for each condition it stands for, against a run's metrics."""
-    validate(gates, list(metrics["arms"]), metrics["conditions"], baseline=bool(metrics.get("baseline")))
-    results = []
-    for gate in gates:
-        for condition in _conditions(gate, metrics["conditions"]):
-            arm, _, metric = gate.metric.rpartition(".")
-            reason = doubts.of_gate(arm, metric, condition, gate.max, metrics)
-            found = {"reason": reason} if reason else _find(gate, condition, metrics)
-            value, low, high = (found.get(key) for key in ("value", "low", "high"))
-            outcome: Verdict = "undecided" if value is None else verdict(gate, value, low, high)
-            reason = found.get("reason") if value is None else None
-            if value is not None and outcome == "undecided":
-                reason = _more(gate, value, low, high, metrics["questions"], metrics["clusters"])
-            text = describe(gate, condition)
-            results.append(GateResult(text, gate.metric, condition, gate.bound, outcome, value, low, high, reason))
-    return results
+def evaluate(gates: Sequence[Gate], metrics: Metrics) -> list[GateResult]:
+    """Judges every gate, once for each condition it stands for, by a run's metrics."""
+    validate(gates, list(metrics.arms), metrics.conditions, baseline=metrics.baseline is not None)
+    return [_judge(gate, condition, metrics) for gate in gates for condition in _conditions(gate, metrics.conditions)]
+
+
+def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
+    arm, _, metric = gate.metric.rpartition(".")
+    result = GateResult(
+        gate=describe(gate, condition), metric=gate.metric, condition=condition, bound=gate.bound, verdict="undecided"
+    )
+    if doubt := doubts.of_gate(arm, metric, condition, gate.max, metrics):
+        return result.model_copy(update={"reason": doubt})
+    measured = _measured_value(gate, condition, metrics)
+    if measured is None:
+        reason = f"`{gate.metric}` was not measured{f' under `{condition}`' if condition else ''}"
+        return result.model_copy(update={"reason": reason})
+    value, low, high = measured.value, measured.low, measured.high
+    if value is None or low is None or high is None:
+        missing = None if isinstance(measured, Interval) else measured.reason
+        return result.model_copy(update={"low": low, "high": high, "reason": missing})
+    decided = verdict(gate, value, low, high)
+    more = _more(gate, value, low, high, metrics.questions, metrics.clusters) if decided == "undecided" else None
+    return result.model_copy(update={"verdict": decided, "value": value, "low": low, "high": high, "reason": more})
 
 
 def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
@@ -127,10 +119,10 @@ def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
     The end that `bound` names must clear the limit. Where that is the careful end (low for `min`, high for `max`), the
     gate fails only if the whole interval is on the wrong side; with the limit inside the interval it is undecided.
     """
-    limit, bound = gate.min, gate.bound
-    if limit is None:  # `max` is `min` seen in a mirror
-        limit, value, low, high = -gate.max, -value, -high, -low
-        bound = {"low": "high", "high": "low"}.get(bound, bound)
+    limit, bound = _limit(gate), gate.bound
+    if gate.max is not None:  # `max` is `min` seen in a mirror
+        limit, value, low, high = -limit, -value, -high, -low
+        bound = "high" if bound == "low" else "low" if bound == "high" else bound
     if bound == "point":
         return "pass" if value >= limit else "fail"
     if bound == "high":
@@ -219,7 +211,7 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
 def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
     """Returns how many more questions or templates would decide a gate, if the value stayed and its interval narrowed
     as the root of their number."""
-    limit = gate.min if gate.min is not None else gate.max
+    limit = _limit(gate)
     if value == limit:
         return "the value is the limit: no number of questions decides it"
     end = low if limit < value else high
@@ -235,25 +227,35 @@ def _conditions(gate: Gate, conditions: Sequence[str]) -> list[str | None]:
     return [gate.condition or METRICS[gate.metric.rpartition(".")[2]]]
 
 
-def _find(gate: Gate, condition: str | None, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The value that a gate is about; without one, the reason."""
+def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Interval | FlipRate | Unmeasured | None:
+    """Returns the value that a gate is about; None where a run has none."""
     arm, _, metric = gate.metric.rpartition(".")
-    own = metrics["arms"][arm]
+    result = metrics.arms[arm]
+    if metric == "clean_drop":
+        return result.clean_drop
+    if metric == "over_correction":
+        return result.over_correction.altered if result.over_correction else None
+    if condition is None:
+        return None
     if metric == "accuracy":
-        found = own["conditions"].get(condition, {}).get("accuracy")
-    elif metric == "clean_drop":
-        found = own.get("clean_drop")
-    elif metric == "over_correction":
-        found = own.get("over_correction", {}).get("altered")
-    elif metric == "relative_drop":
-        found = own.get("drop", {}).get(condition, {}).get("relative")
-    elif metric in ("right_to_wrong", "wrong_to_right"):
-        found = own.get("flips", {}).get(condition, {}).get(metric)
-    elif metric in AGAINST_BASELINE:
-        found = metrics["baseline"]["arms"].get(arm, {}).get(metric, {}).get(condition)
-    else:
-        found = own.get(metric, {}).get(condition)
-    return found or {"reason": f"`{gate.metric}` was not measured{f' under `{condition}`' if condition else ''}"}
+        cell = result.conditions.get(condition)
+        return cell.accuracy if cell else None
+    if metric == "drop":
+        return result.drop.get(condition)
+    if metric == "relative_drop":
+        drop = result.drop.get(condition)
+        return drop.relative if drop else None
+    if metric in ("right_to_wrong", "wrong_to_right"):
+        flips = result.flips.get(condition)
+        if flips is None:
+            return None
+        return flips.right_to_wrong if metric == "right_to_wrong" else flips.wrong_to_right
+    if metric in AGAINST_BASELINE:
+        changes = metrics.baseline.arms.get(arm) if metrics.baseline else None
+        if changes is None:
+            return None
+        return (changes.accuracy_change if metric == "accuracy_change" else changes.drop_change).get(condition)
+    return (result.gain if metric == "gain" else result.recovery).get(condition)
 
 
 def _measured(result: GateResult) -> str:

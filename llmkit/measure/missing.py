@@ -5,45 +5,46 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import EngineError, Incomplete
 from llmkit.measure import doubts, gates
-from llmkit.measure.cells import NOISY, STAND, Cell, number
-from llmkit.measure.gates import GateResult
+from llmkit.measure.cells import NOISY, STAND, Cell
+from llmkit.measure.results import ErrorCount, Failed, GateResult, Metrics
+from llmkit.measure.values import number
 from llmkit.recipe.schema import Gate
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
-Measure = Callable[[Sequence[Sample], Sequence[Sample] | None], Mapping[str, Any]]
+Measure = Callable[[Sequence[Sample], Sequence[Sample] | None], Metrics]
 """Metrics of a run's samples and of its baseline's."""
 
 _SHOWN = 3  # different errors that a summary names
 
 
-def failures(samples: Iterable[Sample]) -> dict[str, Any] | None:
-    """Returns how many calls failed and what the server or model said, the commonest first; None where none failed."""
+def failures(samples: Iterable[Sample]) -> Failed | None:
+    """Counts the calls that failed, and what the server or model said, the commonest first; None where none failed."""
     samples = list(samples)
     errors = Counter(s.outcome.error for s in samples if s.outcome.error is not None)
     if not errors:
         return None
-    said = [{"error": error, "answers": count} for error, count in errors.most_common(_SHOWN)]
-    return {"answers": errors.total(), "of": len(samples), "share": number(errors.total() / len(samples)), "said": said}
+    said = tuple(ErrorCount(error=error, answers=count) for error, count in errors.most_common(_SHOWN))
+    share = number(errors.total() / len(samples))
+    return Failed(answers=errors.total(), of=len(samples), share=share, said=said)
 
 
-def refuse_all_failed(failed: Mapping[str, Any] | None) -> None:
-    """EngineError, with the server's words, where not one answer came: then nothing was measured."""
-    if failed and failed["answers"] == failed["of"]:
+def refuse_all_failed(failed: Failed | None) -> None:
+    """Raises EngineError, with the server's words, where not one answer came: then nothing was measured."""
+    if failed and failed.answers == failed.of:
         raise EngineError(
-            f"all {failed['of']} answers failed, so nothing was measured: {doubts.words_of(failed)}",
+            f"all {failed.of} answers failed, so nothing was measured: {doubts.words_of(failed)}",
             "mend the cause; the same command asks the failed calls again",
         )
 
 
-def refuse_too_many(failed: Mapping[str, Any] | None, most: float) -> None:
-    """Incomplete where more than the share `most` of a run's answers failed (`eval.max_errors`)."""
-    if failed and failed["share"] > most:
+def refuse_too_many(failed: Failed | None, most: float) -> None:
+    """Raises Incomplete where more than the share `most` of a run's answers failed (`eval.max_errors`)."""
+    if failed and failed.share > most:
         raise Incomplete(
             f"{doubts.failed_line(failed)}; at most {most:g} may fail (eval.max_errors)",
             "the same command asks the failed calls again",
@@ -52,12 +53,12 @@ def refuse_too_many(failed: Mapping[str, Any] | None, most: float) -> None:
 
 def decide(
     declared: Sequence[Gate],
-    measured: Mapping[str, Any],
+    measured: Metrics,
     samples: Sequence[Sample],
     baseline: Sequence[Sample] | None,
     measure: Measure,
 ) -> list[GateResult]:
-    """The verdicts of gates that hold whatever the missing answers would have been.
+    """Judges gates so that their verdicts hold whatever the missing answers would have been.
 
     A gate passes only if it passes with every missing answer as it hurts that gate most, and fails only if it fails
     with every one as it helps most; otherwise it is undecided, and the reason says how many answers are missing.
@@ -81,7 +82,7 @@ def _settled(
     if not gone:
         return result
     if result.verdict == "undecided":
-        return result if result.value is None else replace(result, reason=f"{gone} answers it needs failed")
+        return result if result.value is None else _undecided(result, f"{gone} answers it needs failed")
     # Only what the gate is about is measured again: the others' intervals cannot change its verdict.
     involved = [s for s in samples if s.outcome.arm in (arm, STAND)]
     worst_raises = gate.max is not None  # a `max` gate is hurt by whatever raises its metric
@@ -93,36 +94,40 @@ def _settled(
     again = gates.evaluate([gate], measure(filled, stored))[0]
     if again.verdict == wanted:
         return result
-    reason = f"{gone} answers it needs failed: with other answers there it might not {wanted}"
-    return replace(result, verdict="undecided", reason=reason)
+    return _undecided(result, f"{gone} answers it needs failed: with other answers there it might not {wanted}")
+
+
+def _undecided(result: GateResult, reason: str) -> GateResult:
+    return result.model_copy(update={"verdict": "undecided", "reason": reason})
 
 
 def _signs(metric: str, arm: str, condition: str | None, samples: Sequence[Sample]) -> dict[Cell, int]:
     """Returns whether one more right answer in a cell raises (1) or lowers (-1) a metric. Other cells are absent."""
-    noisy = (
-        [condition]
-        if condition not in (None, NOISY)
-        else sorted({c for s in samples if Condition.parse(c := s.outcome.condition).noisy})
-    )
+    if condition in (None, NOISY):
+        noisy = sorted({c for s in samples if Condition.parse(c := s.outcome.condition).noisy})
+    else:
+        noisy = [condition]
+    clean, stand_clean = Cell(arm, CLEAN), Cell(STAND, CLEAN)
+    own, stand = [clean.under(c) for c in noisy], [stand_clean.under(c) for c in noisy]
     if metric in ("accuracy", "accuracy_change"):
-        return {(arm, c): 1 for c in noisy}
+        return dict.fromkeys(own, 1)
     if metric in ("drop", "relative_drop", "right_to_wrong", "drop_change"):
-        return {(arm, CLEAN): 1} | {(arm, c): -1 for c in noisy}
+        return {clean: 1} | dict.fromkeys(own, -1)
     if metric == "wrong_to_right":
-        return {(arm, CLEAN): -1} | {(arm, c): 1 for c in noisy}
+        return {clean: -1} | dict.fromkeys(own, 1)
     if metric == "clean_drop":
-        return {(STAND, CLEAN): 1, (arm, CLEAN): -1}
+        return {stand_clean: 1, clean: -1}
     if metric == "over_correction":
-        return {(arm, CLEAN): 1}
-    gained = {(arm, c): 1 for c in noisy} | {(STAND, c): -1 for c in noisy}
-    return gained | ({(STAND, CLEAN): -1} if metric == "recovery" else {})
+        return {clean: 1}
+    gained = dict.fromkeys(own, 1) | dict.fromkeys(stand, -1)
+    return gained | ({stand_clean: -1} if metric == "recovery" else {})
 
 
 def _sign(sample: Sample, signs: Mapping[Cell, int]) -> int:
     condition = sample.outcome.condition
     if Condition.parse(condition).clean and condition != CLEAN:
         return 0  # a replicate of clean only measures the noise floor
-    return signs.get((sample.outcome.arm, condition), 0)
+    return signs.get(Cell(sample.outcome.arm, condition), 0)
 
 
 def _filled(sample: Sample, sign: int, raises: bool, metric: str) -> Sample:

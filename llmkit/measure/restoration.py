@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from llmkit.conditions import Condition
 from llmkit.measure import statistics
-from llmkit.measure.cells import Cells, interval, number
+from llmkit.measure.cells import Cells
+from llmkit.measure.results import Correction, Metrics, OverCorrection
+from llmkit.measure.values import Interval, number
 from llmkit.perturb.numerals import numbers
 from llmkit.rop import ARMS
 from llmkit.rop.scoring import cer, restored, squash
@@ -23,13 +24,14 @@ CANNOT = "this model cannot correct"
 
 
 def surviving(text: str, clean: str) -> float:
-    """The share of the clean text's words that stand in `text`, in any order."""
+    """Returns the share of the clean text's words that are in `text`, in any order."""
     want, have = Counter(clean.lower().split()), Counter(text.lower().split())
     return (want & have).total() / max(want.total(), 1)
 
 
 def answered_instead(text: str, clean: str, gold: str) -> bool:
-    """The corrector answered: an answer marker that the question lacks, or most of it gone and the gold answer there.
+    """Returns whether the corrector answered: an answer marker that the question lacks, or most of the question gone
+    and the gold answer there.
 
     >>> answered_instead("The answer is 8.", "Tom has 3 pens and 5 cups. How many things?", "8")
     True
@@ -41,68 +43,74 @@ def answered_instead(text: str, clean: str, gold: str) -> bool:
 
 
 def refused(text: str, clean: str) -> bool:
-    """The corrector refused: words of refusal that the question lacks, and most of the question gone."""
+    """Returns whether the corrector refused: words of refusal that the question lacks, and most of its words gone."""
     return surviving(text, clean) < _HALF and bool(_REFUSES.search(text)) and not _REFUSES.search(clean)
 
 
-def quality(cells: Cells, samples: Sequence[Sample], level: float) -> dict[str, Any] | None:
-    """Restoration of one arm under one condition; None where it corrects nothing or the texts are not at hand.
+def quality(cells: Cells, samples: Sequence[Sample], level: float) -> Correction | None:
+    """Measures the restoration of one arm under one condition; None where it corrects nothing or lacks the texts.
 
     Error rates are means over questions. `answered_instead` and `refused` look at what the corrector said, before any
     fallback; everything else at the text that was asked in the end. Numbers are kept where each number of the question
     is still there: `uic` adds others.
     """
-    rows = [s for s in samples if s.outcome.corrected_text is not None and s.question]
-    if not rows:
+    corrected = _corrected(samples)
+    if not corrected:
         return None
 
-    def share(flags: list[tuple[Sample, bool]]) -> dict[str, Any] | None:
-        return _share(cells, flags, level)
+    def share(flags: Iterable[tuple[Sample, bool]]) -> Interval | None:
+        return _share(cells, list(flags), level)
 
-    texts = [(s, s.outcome.corrected_text or "") for s in rows]
-    said = [(s, s.said("correct") or s.outcome.corrected_text or "") for s in rows]
-    with_options = [(s, t) for s, t in texts if s.options]
-    return {
-        "n": len(rows),
-        "cer_before": number(sum(cer(s.text, s.question) for s in rows) / len(rows)),
-        "cer_after": number(sum(cer(t, s.question) for s, t in texts) / len(rows)),
-        "restored": share([(s, squash(t) == squash(s.question)) for s, t in texts]),
-        "numbers_kept": share([(s, numbers(s.question) <= numbers(t)) for s, t in texts]),
-        "options_kept": share([(s, _keeps(t, s.options)) for s, t in with_options]),
-        "answered_instead": share([(s, answered_instead(t, s.question, s.outcome.gold)) for s, t in said]),
-        "refused": share([(s, refused(t, s.question)) for s, t in said]),
-        "fallback": dict(sorted(Counter(s.outcome.fallback for s in samples if s.outcome.fallback).items())),
-    }
+    replies = [(s, s.said("correct") or text) for s, text in corrected]
+    n = len(corrected)
+    return Correction(
+        n=n,
+        cer_before=number(sum(cer(s.text, s.question) for s, _ in corrected) / n),
+        cer_after=number(sum(cer(text, s.question) for s, text in corrected) / n),
+        restored=share((s, squash(text) == squash(s.question)) for s, text in corrected),
+        numbers_kept=share((s, numbers(s.question) <= numbers(text)) for s, text in corrected),
+        options_kept=share((s, _keeps(text, s.options)) for s, text in corrected if s.options),
+        answered_instead=share((s, answered_instead(said, s.question, s.outcome.gold)) for s, said in replies),
+        refused=share((s, refused(said, s.question)) for s, said in replies),
+        fallback=dict(sorted(Counter(s.outcome.fallback for s in samples if s.outcome.fallback).items())),
+    )
 
 
-def over_correction(cells: Cells, samples: Sequence[Sample], level: float) -> dict[str, Any] | None:
-    """What a correction does to questions that needed none: the share altered, and the share with other numbers."""
-    rows = [s for s in samples if s.outcome.corrected_text is not None and s.question]
-    if not rows:
+def over_correction(cells: Cells, samples: Sequence[Sample], level: float) -> OverCorrection | None:
+    """Measures what a correction does to questions that needed none."""
+    corrected = _corrected(samples)
+    if not corrected:
         return None
-    texts = [(s, s.outcome.corrected_text or "") for s in rows]
-    return {
-        "n": len(rows),
-        "altered": _share(cells, [(s, squash(t) != squash(s.question)) for s, t in texts], level),
-        "numbers_altered": _share(cells, [(s, numbers(t) != numbers(s.question)) for s, t in texts], level),
-    }
+    altered = [(s, squash(text) != squash(s.question)) for s, text in corrected]
+    numbers_altered = [(s, numbers(text) != numbers(s.question)) for s, text in corrected]
+    return OverCorrection(
+        n=len(corrected),
+        altered=_share(cells, altered, level),
+        numbers_altered=_share(cells, numbers_altered, level),
+    )
 
 
-def mark(metrics: dict[str, Any], samples: Sequence[Sample]) -> None:
-    """Adds to each arm that has a model correct its mean `restored` under noise, and a `mark` where that is nothing."""
-    for arm, found in metrics["arms"].items():
-        if arm not in ARMS or "correction" not in ARMS[arm].needs:
+def marked(metrics: Metrics, samples: Sequence[Sample]) -> Metrics:
+    """Adds to each arm that has a model correct its mean `restored` under noise, and a mark where that is nothing."""
+    arms = dict(metrics.arms)
+    for name, result in metrics.arms.items():
+        if name not in ARMS or "correction" not in ARMS[name].needs:
             continue
         shares = [
             restored(s.text, s.outcome.corrected_text, s.question)
             for s in samples
-            if s.outcome.arm == arm and Condition.parse(s.outcome.condition).noisy
+            if s.outcome.arm == name and Condition.parse(s.outcome.condition).noisy
             if s.outcome.corrected_text is not None and squash(s.text) != squash(s.question)
         ]
         if shares:
-            found["restored"] = number(math.fsum(shares) / len(shares))
-            if found["restored"] <= 0:
-                found["mark"] = CANNOT
+            share = number(math.fsum(shares) / len(shares))
+            arms[name] = result.model_copy(update={"restored": share, "mark": CANNOT if share <= 0 else None})
+    return metrics.model_copy(update={"arms": arms})
+
+
+def _corrected(samples: Sequence[Sample]) -> list[tuple[Sample, str]]:
+    """Returns the samples whose question was corrected, with the text that was asked in the end."""
+    return [(s, s.outcome.corrected_text) for s in samples if s.outcome.corrected_text is not None and s.question]
 
 
 def _keeps(text: str, options: Sequence[str]) -> bool:
@@ -110,8 +118,8 @@ def _keeps(text: str, options: Sequence[str]) -> bool:
     return all(squash(option).casefold() in flat for option in options)
 
 
-def _share(cells: Cells, flags: list[tuple[Sample, bool]], level: float) -> dict[str, Any] | None:
-    """The share of flagged samples, with an interval that knows of repeats and clusters."""
+def _share(cells: Cells, flags: Sequence[tuple[Sample, bool]], level: float) -> Interval | None:
+    """Computes the share of flagged samples, with an interval that knows of repeats and clusters."""
     import numpy as np
 
     if not flags:
@@ -121,4 +129,4 @@ def _share(cells: Cells, flags: list[tuple[Sample, bool]], level: float) -> dict
         i = cells.row[sample.outcome.question_id]
         hits[i] += flag
         of[i] += 1
-    return interval(*statistics.rate(hits, of, cells.clusters, len(flags), level))
+    return Interval.of(*statistics.rate(hits, of, cells.clusters, len(flags), level))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from llmkit.numerics import root, student_t
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Iterator
 
     import numpy as np
+    from numpy import typing as npt
 
+    Floats = npt.NDArray[np.float64]
+    Labels = npt.NDArray[np.intp]
+
+Name = TypeVar("Name", bound=Hashable)
 _CHUNK = 4_000_000  # flipped cluster signs held at once: 32 MB
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its interval. `n` counts questions, `clusters` independent units, `se` is the standard error."""
+class Mean:
+    """A mean with its interval. `n` counts questions, `clusters` independent units, `se` is the standard error."""
 
     value: float
     low: float
@@ -36,9 +43,7 @@ def z_value(level: float) -> float:
 
 def t_value(level: float, clusters: float) -> float:
     """The two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
-    from scipy.special import stdtrit  # scipy.stats takes a second to import
-
-    return float(stdtrit(max(clusters - 1, 1), (1 + level) / 2))
+    return student_t((1 + level) / 2, max(clusters - 1, 1))
 
 
 # --- single rates ------------------------------------------------------------------------------------------------
@@ -61,7 +66,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     return low, high
 
 
-def rate(hits: np.ndarray, of: np.ndarray, clusters: np.ndarray, most: float, level: float = 0.95) -> tuple[float, ...]:
+def rate(hits: Floats, of: Floats, clusters: Labels, most: float, level: float = 0.95) -> tuple[float, float, float]:
     """(value, low, high) of sum(hits) / sum(of) by Wilson, with the sample size that clustering leaves.
 
     `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them. The size is n over the
@@ -76,10 +81,10 @@ def rate(hits: np.ndarray, of: np.ndarray, clusters: np.ndarray, most: float, le
     if total <= 0:
         return math.nan, 0.0, 1.0
     p = float(hits.sum()) / total
-    sizes = np.bincount(clusters, of)
+    sizes = _sums(clusters, of)
     used = int((sizes > 0).sum())
     worth_clusters = total**2 / float(sizes @ sizes)
-    residuals = np.bincount(clusters, hits - p * of)
+    residuals = _sums(clusters, hits - p * of)
     variance, lone = float(residuals @ residuals), p * (1 - p) * total
     alone = used == int((of > 0).sum())
     if not alone or not np.isin(hits, (0, 1)).all():  # averaged answers need Student's t as clusters do
@@ -104,17 +109,6 @@ def worth(questions: int, clusters: int) -> int:
     return math.isqrt(questions * clusters)
 
 
-def chance(gold: str, options: Sequence[str] = ()) -> float:
-    """How often blind guessing is right: one over the options, a half for yes or no, nothing for numbers and free text.
-
-    >>> chance("B", ["red", "green", "blue", "white", "black"]), chance("yes"), chance("18")
-    (0.2, 0.5, 0.0)
-    """
-    if options:
-        return 1 / len(options)
-    return 0.5 if gold.strip().lower() in ("yes", "no") else 0.0
-
-
 # --- paired tests ------------------------------------------------------------------------------------------------
 
 
@@ -127,10 +121,10 @@ def mcnemar(better: int, worse: int) -> float:
     """
     n, fewer = better + worse, min(better, worse)
     tail = sum(math.comb(n, k) for k in range(fewer)) + math.comb(n, fewer) / 2
-    return min(1.0, 2 * tail / 2**n)
+    return float(min(1.0, 2 * tail / 2**n))
 
 
-def sign_flip(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
+def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
     """(K,) two-sided p that a difference is 0, for (C, K) sums over clusters, by flipping whole clusters' signs.
 
     Where every cluster is one pair this is McNemar's test, up to Monte Carlo error; it stays valid where pairs come in
@@ -142,7 +136,8 @@ def sign_flip(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     observed = np.abs(sums.sum(0)) - 1e-9
     if clusters <= 12:
         signs = 1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)
-        return (np.abs(signs @ sums) >= observed).mean(0)
+        shares: Floats = (np.abs(signs @ sums) >= observed).mean(0)
+        return shares
     rng = np.random.default_rng(seed)
     reached = np.zeros(sums.shape[1])
     for rows in _chunks(draws, clusters):
@@ -151,7 +146,7 @@ def sign_flip(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return (1 + reached) / (1 + draws)
 
 
-def holm(p: Mapping[Hashable, float]) -> dict[Hashable, float]:
+def holm(p: Mapping[Name, float]) -> dict[Name, float]:
     """Holm's step-down adjusted p-values (1979), in the order given.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
@@ -211,14 +206,19 @@ def minimum_detectable_effect(
     return high
 
 
+def contradicts(p: float, low: float, high: float, level: float) -> bool:
+    """Returns whether a test and an interval say different things of a difference. The verdict is the interval's."""
+    return (p <= 1 - level) != (low > 0 or high < 0)
+
+
 # --- intervals of differences ------------------------------------------------------------------------------------
 
 
 def mean_interval(
-    sums: np.ndarray,
-    counts: np.ndarray,
+    sums: Floats,
+    counts: Floats,
     *,
-    times: np.ndarray | None = None,
+    times: Floats | None = None,
     bounds: tuple[float, float] = (-1.0, 1.0),
     level: float = 0.95,
 ) -> tuple[float, float]:
@@ -244,8 +244,9 @@ def mean_interval(
     alike = np.ones(len(sums)) if times is None else times
     least, greatest = bounds
     rows, place = np.unique(np.stack([sums, counts], axis=1), axis=0, return_inverse=True)
-    alike = np.bincount(place.reshape(-1), alike)
-    tail, nothing = (1 - level) / 2, 0.5 ** (1 + float(alike.sum()))
+    alike = _sums(place.reshape(-1), alike)
+    tail = (1 - level) / 2
+    nothing: float = 0.5 ** (1 + float(alike.sum()))  # with the half that noise gives it: its whole share
     value = float(alike @ rows[:, 0] / (alike @ rows[:, 1]))
     largest = max(float(rows[:, 1].max()), 1.0)
     sizes = [2 ** (k / 2) for k in range(math.ceil(2 * math.log2(largest)) + 1)]
@@ -256,11 +257,11 @@ def mean_interval(
             beyond = sign * rows[:, 0] - theta * np.minimum(rows[:, 1], size)
             return _chance_not_negative(beyond, alike, noise**2 / 2) + nothing - tail
 
-        found = limit if excess(limit, sizes[-1]) >= 0 else _root(excess, sign * value, limit, sizes[-1])
+        nearest = limit if excess(limit, sizes[-1]) >= 0 else root(excess, sign * value, limit, sizes[-1])
         for size in sizes[-2::-1]:
-            if found > 0 and excess(found, size) < 0:
-                found = _root(excess, 0.0, found, size) if excess(0.0, size) > 0 else 0.0
-        return found
+            if nearest > 0 and excess(nearest, size) < 0:
+                nearest = root(excess, 0.0, nearest, size) if excess(0.0, size) > 0 else 0.0
+        return nearest
 
     return -end(-1.0, -least), end(1.0, greatest)
 
@@ -273,10 +274,10 @@ def clump(size: float) -> float:
     coverage). It depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
     interval.
     """
-    return size**0.6
+    return float(size**0.6)
 
 
-def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -> float:
+def _chance_not_negative(excess: Floats, times: Floats, spread: float) -> float:
     """P(a random half of the clusters' excess + normal noise of variance `spread` >= 0), by Gil-Pelaez (1951).
 
     Each cluster is in the half by the toss of a coin. The characteristic function is a product of cosines; the noise
@@ -295,16 +296,9 @@ def _chance_not_negative(excess: np.ndarray, times: np.ndarray, spread: float) -
     return 0.5 + float((np.sin(u * mean) * transform / odd).sum()) / math.pi
 
 
-def _root(falling: Callable[..., float], low: float, high: float, *more: float) -> float:
-    """Finds where a falling function crosses 0; `more` are its other arguments."""
-    from scipy.optimize import brentq
-
-    return float(brentq(falling, low, high, args=more, xtol=1e-12))
-
-
 def contrasts(
-    values: np.ndarray, clusters: np.ndarray, bounds: Sequence[tuple[float, float]], level: float = 0.95
-) -> list[Estimate | None]:
+    values: Floats, clusters: Labels, bounds: Sequence[tuple[float, float]], level: float = 0.95
+) -> list[Mean | None]:
     """Mean and interval of each column of (Q, K) per-question values, NaN where a question has none.
 
     `bounds` are the least and greatest value that a column can have: (-1, 1) for a difference of accuracies. None for a
@@ -312,24 +306,24 @@ def contrasts(
     """
     import numpy as np
 
-    found: list[Estimate | None] = []
+    found: list[Mean | None] = []
     for column, limits in zip(values.T, bounds, strict=True):
         here = ~np.isnan(column)
         if not here.any():
             found.append(None)
             continue
         _, cluster = np.unique(clusters[here], return_inverse=True)
-        sums, counts = np.bincount(cluster, column[here]), np.bincount(cluster).astype(float)
+        sums, counts = _sums(cluster, column[here]), _sums(cluster, np.ones(len(cluster)))
         n, used = int(here.sum()), len(sums)
         value = float(sums.sum() / n)
         low, high = mean_interval(sums, counts, bounds=limits, level=level)
         residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(n / used)) ** 2
         se = math.sqrt(used / max(used - 1, 1) * float(residuals @ residuals) + pair) / n
-        found.append(Estimate(value, min(low, value), max(high, value), se, n, used))
+        found.append(Mean(value, min(low, value), max(high, value), se, n, used))
     return found
 
 
-def difference(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> Estimate:
+def difference(values: Floats, clusters: Labels, level: float = 0.95) -> Mean:
     """Mean and interval of (Q,) paired differences, each in [-1, 1], clustered by (Q,) labels."""
     estimate = contrasts(values[:, None], clusters, [(-1.0, 1.0)], level)[0]
     if estimate is None:
@@ -338,7 +332,7 @@ def difference(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) ->
 
 
 def ratio(
-    above: np.ndarray, below: np.ndarray, clusters: np.ndarray, level: float = 0.95, most: float = math.inf
+    above: Floats, below: Floats, clusters: Labels, level: float = 0.95, most: float = math.inf
 ) -> tuple[float, float, float] | None:
     """(value, low, high) of mean(above) / mean(below) over the same questions, by Fieller's theorem, clustered.
 
@@ -356,7 +350,7 @@ def ratio(
         return None
     c = int(cluster.max()) + 1
     mx, my = float(x.mean()), float(y.mean())
-    ex, ey = np.bincount(cluster, x - mx), np.bincount(cluster, y - my)
+    ex, ey = _sums(cluster, x - mx), _sums(cluster, y - my)
     scale = c / max(c - 1, 1) / n**2
     vxx, vyy, vxy = scale * float(ex @ ex), scale * float(ey @ ey), scale * float(ex @ ey)
     t2 = t_value(level, c) ** 2
@@ -368,6 +362,14 @@ def ratio(
     b = mx * my - t2 * vxy
     root = math.sqrt(max(b * b - a * (mx**2 - t2 * vxx), 0.0))
     return r, (b - root) / a, min(most, (b + root) / a)
+
+
+def _sums(labels: Labels, values: Floats) -> Floats:
+    """(C,) sums of values by label."""
+    import numpy as np
+
+    sums: Floats = np.bincount(labels, values).astype(float)
+    return sums
 
 
 def _chunks(draws: int, clusters: int) -> Iterator[int]:

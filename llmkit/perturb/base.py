@@ -1,4 +1,4 @@
-"""What an operator is: a name, a level, a default strength, and the changes it makes to one text."""
+"""The base classes of operators: a name, a level, a default strength, and the changes to one text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import ClassVar, Literal, TypeVar
 from llmkit.errors import UsageError
 from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_number_word, is_numeral
 from llmkit.perturb.protection import Span
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import PlainChange, Source
 from llmkit.registry import Registry
 
 Level = Literal["character", "word", "sentence", "model", "file"]
 T = TypeVar("T")
+OperatorClass = TypeVar("OperatorClass", bound="Operator")
 
 MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands of them
 
@@ -26,17 +27,18 @@ OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators")
 
 def operator(
     name: str, *, level: Level, default_rate: float = 0.1, paper_rate: float | None = None
-) -> Callable[[type[T]], type[T]]:
+) -> Callable[[type[OperatorClass]], type[OperatorClass]]:
     """Registers an operator class. `paper_rate` is the rate that reaches the strength of the RoP paper's own data (in a
     text of 30 words, where an imitation of those data makes it depend on the length).
 
     The first paragraph of its docstring says what it does and, in its last brackets, where that comes from.
     """
 
-    def register(cls: type[T]) -> type[T]:
+    def register(cls: type[OperatorClass]) -> type[OperatorClass]:
         cls.name, cls.level, cls.default_rate = name, level, default_rate
         cls.paper_rate = default_rate if paper_rate is None else paper_rate
-        return OPERATORS.add(name)(cls)
+        OPERATORS.add(name)(cls)
+        return cls
 
     return register
 
@@ -44,20 +46,20 @@ def operator(
 class Operator:
     """Makes changes to one text. Seeds, protection, records, checks and retries are the engine's."""
 
-    name: ClassVar[str]
-    level: ClassVar[Level]
-    default_rate: ClassVar[float]
+    name: str
+    level: Level
+    default_rate: float
     paper_rate: ClassVar[float]
-    argument: ClassVar[str | None] = None  # what stands after the name in a spec, for those that take something
-    imitation: ClassVar[type[Operator] | None] = None  # what stands in for it at `--rate paper`
+    argument: ClassVar[str | None] = None  # an example of the argument after the name in a spec
+    imitation: ClassVar[type[Operator] | None] = None  # the operator used instead at `--rate paper`
     resource: ClassVar[str] = ""  # a published table that its edits come from; a repair may read the same
-    adds_numbers: ClassVar[bool] = False
-    changes_numbers: ClassVar[bool] = False
+    adds_numbers: bool = False
+    changes_numbers: bool = False
     english: bool = False  # whether it works from English words, and so must leave other languages alone
     most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
     shows_example: ClassVar[bool] = True  # False for those that need a file or a model of the user's
-    nothing: ClassVar[str] = "no eligible word"  # why a text could not be changed
+    nothing: str = "no eligible word"  # why a text could not be changed
 
     def __init__(self, argument: str | None = None) -> None:
         if argument is not None and self.argument is None:
@@ -66,27 +68,27 @@ class Operator:
             raise UsageError(f"operator `{self.name}` needs an argument", f"write `{self.name}:{self.argument}`")
 
     def as_paper(self) -> Operator:
-        """The operator for `--rate paper`: where there is one, that which imitates the RoP authors' own data."""
+        """Returns the operator for `--rate paper`: the one that imitates the RoP authors' own data."""
         return self.imitation() if self.imitation else self
 
     @classmethod
     def summary(cls) -> tuple[str, str]:
-        """What it does and where that comes from, as its docstring's first paragraph says."""
-        first = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-        text, _, source = first.rpartition(" (")
-        return text, source.partition(")")[0]
+        """Returns its description and its source, from the first paragraph of its docstring."""
+        first_paragraph = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        description, _, source = first_paragraph.rpartition(" (")
+        return description, source.partition(")")[0]
 
     def wanted(self, source: Source, rate: float) -> int:
-        """Returns how many changes are asked for: max(1, round(rate x words outside protected spans)) for a rate above
+        """Returns the number of changes asked for: max(1, round(rate x words outside protected spans)) for a rate above
         0."""
         return max(1, round(rate * source.words))
 
     def wanted_as_paper(self, source: Source) -> int:
-        """How many changes reach the strength of the RoP paper's own data."""
+        """Returns the number of changes that reaches the strength of the RoP paper's own data."""
         return self.wanted(source, self.paper_rate)
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        """At most `wanted` changes, sorted, not overlapping, none inside a protected span."""
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
+        """Returns at most `wanted` changes, sorted, not overlapping, none inside a protected span."""
         raise TypeError(f"{type(self).__name__} does not say what it changes")
 
 
@@ -99,42 +101,43 @@ class WordEdit(Operator):
     min_letters: ClassVar[int] = 1
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """The edited word, or None where this word cannot be edited."""
+        """Returns the edited word, or None if this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        tokens, guarded, letters = source.tokens, source.spans, letters_in(source)
-        edit, least, random = self.edit, self.min_letters, rng.random
-        offsets, gap = source.offsets, source.gap
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
+        tokens, protected_spans, letters_of_token = source.tokens, source.spans, letters_in(source)
+        edit_word, min_letters, next_random = self.edit, self.min_letters, rng.random
+        offsets, gap_per_word = source.offsets, source.gap
         number_words = source.numbers and source.number_words
-        order, done = list(range(len(tokens))), []  # plain tuples: this is the innermost loop
-        for last in range(len(tokens) - 1, -1, -1):
-            place = int(random() * (last + 1))  # a shuffle that stops as soon as enough words were found
-            i = order[place]
-            order[place] = order[last]
-            word, offset = letters(tokens[i])
-            size = len(word)
-            if size < least:
+        order = list(range(len(tokens)))
+        changes: list[PlainChange] = []
+        for last_index in range(len(tokens) - 1, -1, -1):
+            drawn = int(next_random() * (last_index + 1))  # a shuffle that stops as soon as enough words were found
+            token_index = order[drawn]
+            order[drawn] = order[last_index]
+            word, offset_in_token = letters_of_token(tokens[token_index])
+            word_length = len(word)
+            if word_length < min_letters:
                 continue
-            start = offsets[i] + i * gap + offset
-            end = start + size
-            if (guarded or word in JOINTS) and not source.free_letters(word, start, end):
+            word_start = offsets[token_index] + token_index * gap_per_word + offset_in_token
+            word_end = word_start + word_length
+            if (protected_spans or word in JOINTS) and not source.free_letters(word, word_start, word_end):
                 continue
-            new = edit(word, rng)
-            if number_words and new and new.lower() in NUMBER_WORDS:  # "to" must not become "two"
-                new = self._again(word, rng)
-            if new is None or new == word:
+            new_word = edit_word(word, rng)
+            if number_words and new_word and new_word.lower() in NUMBER_WORDS:  # "to" must not become "two"
+                new_word = self._again(word, rng)
+            if new_word is None or new_word == word:
                 continue
-            done.append((start, end, new))
-            if len(done) >= wanted:
+            changes.append((word_start, word_end, new_word))
+            if len(changes) >= wanted:
                 break
-        done.sort()
-        return done
+        changes.sort()
+        return changes
 
     def _again(self, word: str, rng: Random) -> str | None:
-        """Another edit of a word whose first one made a number word; None where all of several do."""
-        found = (self.edit(word, rng) for _ in range(8))
-        return next((new for new in found if new and not is_number_word(new)), None)
+        """Edits again a word whose first edit made a number word. None if several more attempts do so too."""
+        candidates = (self.edit(word, rng) for _ in range(8))
+        return next((candidate for candidate in candidates if candidate and not is_number_word(candidate)), None)
 
 
 class TextEdit(Operator):
@@ -150,8 +153,8 @@ Run = tuple[str, int]
 
 @lru_cache(maxsize=1 << 16)
 def _letters(token: str) -> Run:
-    """The longest run of letters in a token that is no number, and its offset; an empty one where noise should leave
-    the token alone.
+    """Returns the longest run of letters in a token that is no number, and its offset; an empty one where noise should
+    leave the token alone.
 
     >>> _letters('"twenty-one-year."'), _letters("7.5"), _letters("it's"), _letters("三个苹果")
     (('year', 12), ('', 0), ('it', 0), ('个苹果', 1))
@@ -161,81 +164,84 @@ def _letters(token: str) -> Run:
 
 @lru_cache(maxsize=1 << 16)
 def _letters_and_number_words(token: str) -> Run:
-    """As `_letters`, where number words are words like others."""
+    """Does what `_letters` does where number words are words like others."""
     return ("", 0) if _DIGIT.search(token) else _longest(_without_numerals(token), token)
 
 
 @lru_cache(maxsize=1 << 16)
 def _letters_with_digits(token: str) -> Run:
-    """As `_letters`, where digits count as letters because numbers are not protected."""
-    return _longest([(m.group(), m.start()) for m in _RUN_WITH_DIGITS.finditer(token)], token)
+    """Does what `_letters` does where digits count as letters because numbers are not protected."""
+    return _longest([(match.group(), match.start()) for match in _RUN_WITH_DIGITS.finditer(token)], token)
 
 
 def letters_in(source: Source) -> Callable[[str], Run]:
-    """Returns what finds the letters of a token that may be edited, for the protection of this text."""
+    """Returns the function that finds the editable letters of a token under the protection of this text."""
     if not source.numbers:
         return _letters_with_digits
     return _letters if source.number_words else _letters_and_number_words
 
 
 def _without_numerals(token: str) -> list[Run]:
-    """The runs of letters, parted where a numeral stands among them, as Chinese ones do."""
+    """Returns the runs of letters, parted where a numeral stands among them, as Chinese ones do."""
     if token.isascii():
-        return [(m.group(), m.start()) for m in _RUN.finditer(token)]
-    plain = "".join(" " if is_numeral(char) else char for char in token)
-    return [(m.group(), m.start()) for m in _RUN.finditer(plain)]
+        return [(match.group(), match.start()) for match in _RUN.finditer(token)]
+    without_numerals = "".join(" " if is_numeral(character) else character for character in token)
+    return [(match.group(), match.start()) for match in _RUN.finditer(without_numerals)]
 
 
-def _longest(runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
+def _longest(letter_runs: Sequence[Run], token: str, left_out: Callable[[str], bool] | None = None) -> Run:
     if _ADDRESS.search(token):
         return "", 0
-    if not token.isascii() and any(unicodedata.category(c)[0] == "M" for c in token):
+    if not token.isascii() and any(unicodedata.category(character)[0] == "M" for character in token):
         return "", 0
-    return max((run for run in runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0))
+    return max(
+        (run for run in letter_runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0)
+    )
 
 
 def letters_of(source: Source) -> list[Span]:
-    """Where the words are that letter edits may touch: the longest run of letters of each unprotected word."""
-    found, letters = [], letters_in(source)
-    for i, token in enumerate(source.tokens):
-        word, offset = letters(token)
-        start = source.start(i) + offset
-        if word and source.free_letters(word, start, start + len(word)):
-            found.append((start, start + len(word)))
-    return found
+    """Finds the words that letter edits may touch: the longest run of letters of each unprotected word."""
+    word_spans, letters_of_token = [], letters_in(source)
+    for token_index, token in enumerate(source.tokens):
+        word, offset = letters_of_token(token)
+        word_start = source.start(token_index) + offset
+        if word and source.free_letters(word, word_start, word_start + len(word)):
+            word_spans.append((word_start, word_start + len(word)))
+    return word_spans
 
 
 def sample(items: Sequence[T], count: int, rng: Random) -> list[T]:
-    """At most `count` of `items`, each at most once, in random order."""
-    left, taken = list(items), []
-    while left and len(taken) < count:
-        taken.append(left.pop(int(rng.random() * len(left))))
-    return taken
+    """Draws at most `count` of `items`, each at most once, in random order."""
+    remaining = list(items)
+    drawn_items: list[T] = []
+    while remaining and len(drawn_items) < count:
+        drawn_items.append(remaining.pop(int(rng.random() * len(remaining))))
+    return drawn_items
 
 
 def weighted(weights: Mapping[T, float], rng: Random) -> T:
-    """A key, drawn by its weight."""
-    point, keys = rng.random() * sum(weights.values()), list(weights)
+    """Draws a key by its weight."""
+    remaining_weight, keys = rng.random() * sum(weights.values()), list(weights)
     for key in keys:
-        point -= weights[key]
-        if point < 0:
+        remaining_weight -= weights[key]
+        if remaining_weight < 0:
             return key
     return keys[-1]
 
 
 def pick(items: Sequence[T], rng: Random) -> T:
-    """One of `items`: `Random.choice`, three times as fast, and the same in every Python."""
+    """Draws one of `items`: `Random.choice`, three times as fast, and the same in every Python."""
     return items[int(rng.random() * len(items))]
 
 
-def like(new: str, old: str) -> str:
-    """`new` in the case of `old`.
+def like(new_word: str, old_word: str) -> str:
+    """Returns `new_word` in the case of `old_word`.
 
     >>> like("bee", "Be"), like("bee", "BE"), like("bee", "be"), like("eye", "I")
     ('Bee', 'BEE', 'bee', 'Eye')
     """
-    if old.islower():
-        return new
-    if len(old) > 1 and old.isupper():
-        return new.upper()
-    return new[:1].upper() + new[1:] if old[:1].isupper() else new
+    if old_word.islower():
+        return new_word
+    if len(old_word) > 1 and old_word.isupper():
+        return new_word.upper()
+    return new_word[:1].upper() + new_word[1:] if old_word[:1].isupper() else new_word

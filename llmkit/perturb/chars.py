@@ -25,11 +25,11 @@ class Ec(WordEdit):
     min_letters = 4
 
     def edit(self, word: str, rng: Random) -> str | None:
-        inner = word[1:-1]
-        if rng.random() < 0.2 or inner == inner[0] * len(inner):
-            i = inside(word, rng)
-            return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
-        return word[0] + shuffled(inner, rng) + word[-1]
+        inner_letters = word[1:-1]
+        if rng.random() < 0.2 or inner_letters == inner_letters[0] * len(inner_letters):
+            place = inside(word, rng)
+            return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
+        return word[0] + shuffled(inner_letters, rng) + word[-1]
 
 
 @operator("swap", level="character")
@@ -43,14 +43,14 @@ class Swap(WordEdit):
     min_letters = 4
 
     def edit(self, word: str, rng: Random) -> str | None:
-        """The edited word, or None where the word has no such pair ("noon" has none)."""
-        i = 1 + int(rng.random() * (len(word) - 3))
-        if word[i] == word[i + 1]:
-            pairs = [i for i in range(1, len(word) - 2) if word[i] != word[i + 1]]
-            if not pairs:
+        """Returns the edited word, or None if the word has no such pair ("noon" has none)."""
+        place = 1 + int(rng.random() * (len(word) - 3))
+        if word[place] == word[place + 1]:
+            unequal_pairs = [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
+            if not unequal_pairs:
                 return None
-            i = pick(pairs, rng)
-        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+            place = pick(unequal_pairs, rng)
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
 
 
 @operator("delete", level="character")
@@ -64,8 +64,8 @@ class Delete(WordEdit):
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = 1 + int(rng.random() * (len(word) - 2))
-        return word[:i] + word[i + 1 :]
+        place = 1 + int(rng.random() * (len(word) - 2))
+        return word[:place] + word[place + 1 :]
 
 
 @operator("insert", level="character")
@@ -79,9 +79,9 @@ class Insert(WordEdit):
     min_letters = 2
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = 1 + int(rng.random() * (len(word) - 1))
-        new = pick(ALPHABET, rng)
-        return word[:i] + (new.upper() if word.isupper() else new) + word[i:]
+        place = 1 + int(rng.random() * (len(word) - 1))
+        new_letter = pick(ALPHABET, rng)
+        return word[:place] + (new_letter.upper() if word.isupper() else new_letter) + word[place:]
 
 
 @operator("substitute", level="character")
@@ -95,26 +95,37 @@ class Substitute(WordEdit):
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = inside(word, rng)
-        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
+        place = inside(word, rng)
+        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
 
 
 @cache
 def neighbour_keys() -> dict[str, str]:
-    """Each letter with the letters whose keys touch its own on a QWERTY keyboard, in both cases.
+    """Maps each letter to the letters whose keys touch its own on a QWERTY keyboard, in both cases.
 
     >>> neighbour_keys()["g"], neighbour_keys()["A"]
     ('fhtyvb', 'SQWZ')
     """
-    rows = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-    table = {}
-    for r, row in enumerate(rows):
-        for i, key in enumerate(row):
-            # each row stands about half a key to the right of the one above
-            touching = [(r, i - 1), (r, i + 1), (r - 1, i), (r - 1, i + 1), (r + 1, i - 1), (r + 1, i)]
-            near = "".join(rows[a][b] for a, b in touching if 0 <= a < 3 and 0 <= b < len(rows[a]))
-            table[key], table[key.upper()] = near, near.upper()
-    return table
+    keyboard_rows = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+    neighbours = {}
+    for row_number, keys_of_row in enumerate(keyboard_rows):
+        for column, key in enumerate(keys_of_row):
+            # each row is shifted about half a key to the right of the one above
+            touching = [
+                (row_number, column - 1),
+                (row_number, column + 1),
+                (row_number - 1, column),
+                (row_number - 1, column + 1),
+                (row_number + 1, column - 1),
+                (row_number + 1, column),
+            ]
+            near_keys = "".join(
+                keyboard_rows[other_row][other_column]
+                for other_row, other_column in touching
+                if 0 <= other_row < 3 and 0 <= other_column < len(keyboard_rows[other_row])
+            )
+            neighbours[key], neighbours[key.upper()] = near_keys, near_keys.upper()
+    return neighbours
 
 
 @operator("keyboard", level="character")
@@ -126,14 +137,14 @@ class Keyboard(WordEdit):
     """
 
     def edit(self, word: str, rng: Random) -> str | None:
-        near, i = neighbour_keys(), int(rng.random() * len(word))
-        if (keys := near.get(word[i])) is None:
-            places = [i for i, char in enumerate(word) if char in near]
+        neighbours, place = neighbour_keys(), int(rng.random() * len(word))
+        if (keys := neighbours.get(word[place])) is None:
+            places = [place for place, letter in enumerate(word) if letter in neighbours]
             if not places:
                 return None
-            i = pick(places, rng)
-            keys = near[word[i]]
-        return word[:i] + keys[int(rng.random() * len(keys))] + word[i + 1 :]
+            place = pick(places, rng)
+            keys = neighbours[word[place]]
+        return word[:place] + keys[int(rng.random() * len(keys))] + word[place + 1 :]
 
 
 _OCR_PAIRS = (
@@ -143,19 +154,22 @@ _OCR_PAIRS = (
 
 @cache
 def _ocr() -> dict[str, tuple[str, ...]]:
-    table: dict[str, tuple[str, ...]] = {}
+    confusions: dict[str, tuple[str, ...]] = {}
     for pair in _OCR_PAIRS.split():
-        a, _, b = pair.partition("=")
-        table[a], table[b] = (*table.get(a, ()), b), (*table.get(b, ()), a)
-    return table
+        printed, _, misread = pair.partition("=")
+        confusions[printed], confusions[misread] = (
+            (*confusions.get(printed, ()), misread),
+            (*confusions.get(misread, ()), printed),
+        )
+    return confusions
 
 
 @lru_cache(maxsize=1 << 16)
 def _ocr_places(word: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """Where a word can be misread: start, end, and what it is misread as."""
-    table, ends = _ocr(), range(1, len(word) + 1)
-    pieces = [(end - length, end) for length in (1, 2) for end in ends if end >= length]
-    return tuple((a, b, table[word[a:b]]) for a, b in pieces if word[a:b] in table)
+    """Finds the places where a word can be misread: start, end, and the misreadings."""
+    confusions, piece_ends = _ocr(), range(1, len(word) + 1)
+    pieces = [(end - length, end) for length in (1, 2) for end in piece_ends if end >= length]
+    return tuple((start, end, confusions[word[start:end]]) for start, end in pieces if word[start:end] in confusions)
 
 
 @operator("ocr", level="character")
@@ -172,8 +186,8 @@ class Ocr(WordEdit):
         places = _ocr_places(word)
         if not places:
             return None
-        start, end, forms = pick(places, rng)
-        return word[:start] + pick(forms, rng) + word[end:]
+        start, end, misreadings = pick(places, rng)
+        return word[:start] + pick(misreadings, rng) + word[end:]
 
 
 _LEET = dict(zip("aeiostbAEIOSTB", "43105784310578", strict=True))
@@ -192,14 +206,14 @@ class Leet(WordEdit):
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
-        places = [i for i, char in enumerate(word) if char in _LEET]
+        places = [place for place, letter in enumerate(word) if letter in _LEET]
         if not places:
             return None
-        chars = list(word)
+        letters = list(word)
         for _ in range(min(2, len(places))):
-            i = places.pop(int(rng.random() * len(places)))
-            chars[i] = _LEET[chars[i]]
-        return "".join(chars)
+            place = places.pop(int(rng.random() * len(places)))
+            letters[place] = _LEET[letters[place]]
+        return "".join(letters)
 
 
 @operator("case", level="character")
@@ -212,9 +226,13 @@ class Case(WordEdit):
     """
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = int(rng.random() * len(word))
-        forms = (word.upper(), word[:1].swapcase() + word[1:], word[:i] + word[i].swapcase() + word[i + 1 :])
-        forms = [form for form in forms if form != word]
+        place = int(rng.random() * len(word))
+        written_cases = (
+            word.upper(),
+            word[:1].swapcase() + word[1:],
+            word[:place] + word[place].swapcase() + word[place + 1 :],
+        )
+        forms = [form for form in written_cases if form != word]
         return pick(forms, rng) if forms else None
 
 
@@ -236,8 +254,8 @@ class Typing(WordEdit):
     0.67 per cent of characters). Transpositions and capitals come on top, 15 and 2 for every 65 of these, and two of
     five insertions double a letter, all as White counted. Other counts of transpositions are a little lower: 14 for 81
     among secretaries who copy (Ingels 1996, arXiv cmp-lg/9702003). Ours, for want of figures that could be read: that a
-    wrong key always touches the right one, that every letter of a word is as likely to be hit, and that where there is
-    no capital a slip of the shift is a wrong key, so that texts with few capitals show fewer than White counted.
+    wrong key always touches the right one, that every letter of a word is as likely to be hit, and that without a
+    capital a slip of the shift is a wrong key, so that texts with few capitals show fewer than White counted.
 
     >>> Typing().edit("times", Random(12))
     'tims'
@@ -247,20 +265,22 @@ class Typing(WordEdit):
 
     def edit(self, word: str, rng: Random) -> str | None:
         slip = weighted(_SLIPS, rng)
-        i, near = int(rng.random() * len(word)), neighbour_keys()
+        place, neighbours = int(rng.random() * len(word)), neighbour_keys()
         if slip == "omission":
-            return word[:i] + word[i + 1 :]
+            return word[:place] + word[place + 1 :]
         if slip == "insertion":
-            extra = word[i] if rng.random() < _DOUBLED else pick(near.get(word[i], word[i]), rng)
-            return word[: i + 1] + extra + word[i + 1 :]
+            extra_letter = (
+                word[place] if rng.random() < _DOUBLED else pick(neighbours.get(word[place], word[place]), rng)
+            )
+            return word[: place + 1] + extra_letter + word[place + 1 :]
         if slip == "transposition":
-            i = min(i, len(word) - 2)
-            if word[i] != word[i + 1]:
-                return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+            place = min(place, len(word) - 2)
+            if word[place] != word[place + 1]:
+                return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
         if slip == "shift" and word[0].isupper():
             return word[0] + word[1].upper() + word[2:] if word[1].islower() else word[0].lower() + word[1:]
-        keys = near.get(word[i])  # a letter that no QWERTY key has is doubled
-        return word[:i] + (pick(keys, rng) if keys else word[i] * 2) + word[i + 1 :]
+        near_keys = neighbours.get(word[place])  # a letter that no QWERTY key has is doubled
+        return word[:place] + (pick(near_keys, rng) if near_keys else word[place] * 2) + word[place + 1 :]
 
 
 @operator("chars", level="character")
@@ -285,37 +305,37 @@ class Chars(WordEdit):
         return self.k
 
     def edit(self, word: str, rng: Random) -> str | None:
-        i = inside(word, rng)
-        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
+        place = inside(word, rng)
+        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        words = [(a, b) for a, b in letters_of(source) if b - a >= 3]
-        places = [i for a, b in words for i in range(a, b)]
-        chosen = set()
-        while places and len(chosen) < wanted:
-            chosen.add(places.pop(int(rng.random() * len(places))))
-        return [Change(i, i + 1, other_letter(source.text[i], rng)) for i in sorted(chosen)]
+        words = [(start, end) for start, end in letters_of(source) if end - start >= 3]
+        places = [place for start, end in words for place in range(start, end)]
+        chosen_places: set[int] = set()
+        while places and len(chosen_places) < wanted:
+            chosen_places.add(places.pop(int(rng.random() * len(places))))
+        return [Change(place, place + 1, other_letter(source.text[place], rng)) for place in sorted(chosen_places)]
 
 
 def inside(word: str, rng: Random) -> int:
-    """A place in a word that is neither its first nor its last letter."""
+    """Draws a place in a word that is neither its first nor its last letter."""
     return 1 + int(rng.random() * (len(word) - 2))
 
 
 def shuffled(letters: str, rng: Random) -> str:
-    """The letters in another order; they must not all be the same."""
-    random, chars = rng.random, list(letters)
+    """Draws another order of the letters; they must not all be the same."""
+    next_random, characters = rng.random, list(letters)
     while True:
-        for i in range(len(chars) - 1, 0, -1):
-            j = int(random() * (i + 1))
-            chars[i], chars[j] = chars[j], chars[i]
-        if (new := "".join(chars)) != letters:
-            return new
+        for i in range(len(characters) - 1, 0, -1):
+            j = int(next_random() * (i + 1))
+            characters[i], characters[j] = characters[j], characters[i]
+        if (shuffled_letters := "".join(characters)) != letters:
+            return shuffled_letters
 
 
 def other_letter(letter: str, rng: Random) -> str:
-    """A random ASCII letter that differs from `letter` in more than case, in its case."""
-    place = ALPHABET.find(letter.lower())  # -1 for what is no ASCII letter: then all 26 will do
-    new = int(rng.random() * (25 if place >= 0 else 26))
-    other = ALPHABET[new + (0 <= place <= new)]
+    """Draws an ASCII letter that differs from `letter` in more than case, in its case."""
+    alphabet_index = ALPHABET.find(letter.lower())  # -1 for what is no ASCII letter: then all 26 will do
+    drawn_index = int(rng.random() * (25 if alphabet_index >= 0 else 26))
+    other = ALPHABET[drawn_index + (0 <= alphabet_index <= drawn_index)]
     return other.upper() if letter.isupper() else other

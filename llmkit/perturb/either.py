@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from llmkit.perturb.base import Operator, TextEdit
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import PlainChange, Source
 
 
 class Either(TextEdit):
@@ -30,17 +30,21 @@ class Either(TextEdit):
     def wanted_as_paper(self, source: Source) -> int:
         return len(self._given(source, Random(0))) or self.second.wanted_as_paper(source)
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         return self._given(source, rng) or self.second.changes(source, wanted, rng)
 
-    def _given(self, source: Source, rng: Random) -> Sequence[Change]:
+    def _given(self, source: Source, rng: Random) -> Sequence[PlainChange]:
         return self.first.changes(source, 1, rng) if self.first else ()
 
 
 def located(path: str, data_dir: str | None) -> Path:
-    """A path as it is, or below the data folder where only that exists."""
+    """Returns the path as given, or inside the data folder if it exists only there."""
     import os
 
-    given, folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")
-    below = Path(folder).expanduser() / given if folder else given
-    return below if not given.is_absolute() and not given.exists() and below.exists() else given
+    given_path, data_folder = Path(path).expanduser(), data_dir or os.environ.get("LLMKIT_DATA_DIR")
+    path_in_folder = Path(data_folder).expanduser() / given_path if data_folder else given_path
+    return (
+        path_in_folder
+        if not given_path.is_absolute() and not given_path.exists() and path_in_folder.exists()
+        else given_path
+    )

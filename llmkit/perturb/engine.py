@@ -8,16 +8,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 from llmkit.errors import UsageError
+from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span
-from llmkit.perturb.spec import Chain, parse
-from llmkit.perturb.text import Source, apply, compose, moved, strength
+from llmkit.perturb.spec import Chain, parse_spec
+from llmkit.perturb.text import EditRecord, Source, apply, compose, moved, strength
 from llmkit.seeds import derive
 from llmkit.types import Edit, Steps, Strength
+
+if TYPE_CHECKING:
+    from llmkit.perturb.model_operators import ModelOperator
 
 UNCHANGED = Strength()
 Rate = float | Literal["paper"] | None
@@ -25,7 +29,8 @@ Rate = float | Literal["paper"] | None
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """One noisy copy. Where `rejected`, the text is unchanged and `reason` says why; else it tells of a shortfall.
+    """One noisy copy. If `rejected`, the text is unchanged and `reason` says why; otherwise `reason` describes a
+    shortfall.
 
     `seed` made this text; it is that of the last attempt. `detail` is what an operator that asks a model has to say.
     """
@@ -36,7 +41,30 @@ class Perturbed:
     seed: int = 0
     rejected: bool = False
     reason: str | None = None
-    detail: dict[str, Any] | None = None
+    detail: JsonObject | None = None
+
+
+class PerturbationRecord(TypedDict):
+    """The `perturbation` of an output row: all that is needed to explain, undo and repeat it."""
+
+    operator: str
+    rate: Rate
+    seed: int
+    original: str
+    edits: list[EditRecord]
+    strength: dict[str, float]
+    rejected: NotRequired[str | None]
+    short: NotRequired[str]
+    detail: NotRequired[JsonObject]
+    copy: NotRequired[int]
+    previous: NotRequired[Any]  # the record of an earlier run of `llmkit perturb` over the same row
+
+
+class Guarded(NamedTuple):
+    """The parts of a question that noise must not change (its options) or reveal (its gold answer)."""
+
+    options: tuple[str, ...]
+    gold: str | None
 
 
 class Perturber:
@@ -62,47 +90,47 @@ class Perturber:
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
-            raise UsageError(f"{retries} retries: there cannot be fewer than none")
-        self.mixture, self.data_dir = parse(spec, data_dir), data_dir
+            raise UsageError(f"retries must not be negative: {retries}")
+        self.mixture, self.data_dir = parse_spec(spec, data_dir), data_dir
         if self.rate == "paper":
             self.mixture = self.mixture.as_paper()
         self.protection = Protection(protect, release)
         self.english = english
         """True for a set in English. Operators that work from English words leave others alone."""
-        asked = sum(op.most_calls for chain in self.mixture.chains for op in chain)
-        self.most_calls = asked * (retries + 1)
+        calls_per_attempt = sum(operator.most_calls for chain in self.mixture.chains for operator in chain)
+        self.most_calls = calls_per_attempt * (retries + 1)
         """Calls to a model for one copy, at most; 0 where none is asked."""
         self._base = derive(seed, "perturb", spec, self.rate)
 
     @property
     def for_english(self) -> list[str]:
         """The operators among its own that work from English words."""
-        return [op.name for chain in self.mixture.chains for op in chain if op.english]
+        return [operator.name for chain in self.mixture.chains for operator in chain if operator.english]
 
     def __reduce__(self) -> tuple[Any, ...]:
         protection = self.protection
-        kept = (protection.names, self.retries, protection.release, self.english, self.data_dir)
-        return type(self), (self.spec, self.rate, self.seed, *kept)
+        settings = (protection.names, self.retries, protection.release, self.english, self.data_dir)
+        return type(self), (self.spec, self.rate, self.seed, *settings)
 
     def apply(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Perturbed:
-        """A noisy copy of `text`; the same for the same arguments, always and everywhere."""
+        """Returns a noisy copy of `text`, always the same for the same arguments."""
         if self.rate == 0 or not text or text.isspace():
-            empty = self.rate != 0
+            is_empty = self.rate != 0
             seed = derive(self._base, id, copy, 0)
-            return Perturbed(text, seed=seed, rejected=empty, reason="the text is empty" if empty else None)
+            return Perturbed(text, seed=seed, rejected=is_empty, reason="the text is empty" if is_empty else None)
         source = self._source(text, self.protection.spans(text, options))
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
             rng = Random(seed)
             chain = self.mixture.draw(rng)
-            new, edits, shortfall = self._once(source, chain, rng)
-            reason = self._fault(source, new, chain, edits, gold)
+            new_text, edits, shortfall = self._once(source, chain, rng)
+            reason = self._fault(source, new_text, chain, edits, gold)
             if reason is None:
-                made = strength(text, new, edits, source if chain.protects else None)
-                return Perturbed(new, edits, made, seed, reason=shortfall)
-            if new == text:
+                realised = strength(text, new_text, edits, source if chain.protects else None)
+                return Perturbed(new_text, edits, realised, seed, reason=shortfall)
+            if new_text == text:
                 reason = shortfall or reason
         return Perturbed(text, seed=seed, rejected=True, reason=reason)
 
@@ -110,118 +138,128 @@ class Perturber:
         return Source(text, spans, self.protection.numbers, self.protection.number_words)
 
     def fingerprint(self, text: str) -> int:
-        """63 bits that differ for every other text, spec, rate and seed."""
+        """Returns 63 bits that differ for every other text, spec, rate and seed."""
         return derive(self._base, text)
 
-    def record(self, text: str, made: Perturbed) -> dict[str, Any]:
-        """What was done to `text`, as the `perturbation` of an output row."""
-        record: dict[str, Any] = {
+    def record(self, text: str, perturbed: Perturbed) -> PerturbationRecord:
+        """Describes the changes to `text`: the `perturbation` of an output row."""
+        record: PerturbationRecord = {
             "operator": self.spec,
             "rate": self.rate,
-            "seed": made.seed,
+            "seed": perturbed.seed,
             "original": text,
-            "edits": [{"start": a, "end": b, "old": old, "new": new} for a, b, old, new in made.edits],
-            "strength": {"words": made.strength.words, "chars": made.strength.chars},
+            "edits": [{"start": start, "end": end, "old": old, "new": new} for start, end, old, new in perturbed.edits],
+            "strength": {"words": perturbed.strength.words, "chars": perturbed.strength.chars},
         }
-        if made.rejected:
-            record["rejected"] = made.reason
-        elif made.reason:
-            record["short"] = made.reason
-        if made.detail:
-            record["detail"] = made.detail
+        if perturbed.rejected:
+            record["rejected"] = perturbed.reason
+        elif perturbed.reason:
+            record["short"] = perturbed.reason
+        if perturbed.detail:
+            record["detail"] = perturbed.detail
         return record
 
     def map_batch(self, rows: dict[str, list[Any]], field: str = "question", id: str = "id") -> dict[str, list[Any]]:
-        """For `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column (JSON).
+        """Serves `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column
+        (JSON).
 
-        Its fingerprint is the same in every process. Without an `id` column the text stands in, so that equal texts
+        Its fingerprint is the same in every process. Without an `id` column the text is the id, so that equal texts
         get equal noise whatever the batches.
         """
         texts = rows[field]
         ids = rows.get(id, texts)
-        made = [self.apply(text, str(name)) for text, name in zip(texts, ids, strict=True)]
-        records = [json.dumps(self.record(t, m), ensure_ascii=False) for t, m in zip(texts, made, strict=True)]
-        return {field: [m.text for m in made], "perturbation": records}
+        copies = [self.apply(text, str(row_id)) for text, row_id in zip(texts, ids, strict=True)]
+        records = [
+            json.dumps(self.record(text, copy), ensure_ascii=False) for text, copy in zip(texts, copies, strict=True)
+        ]
+        return {field: [copy.text for copy in copies], "perturbation": records}
 
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
     ) -> Steps:
-        """As `apply`, for operators that ask a model, too: a generator for the runner, which returns a Perturbed."""
+        """Does what `apply` does, also for operators that ask a model: a generator for the runner that returns a
+        Perturbed."""
         if not self.most_calls or self.rate == 0 or not text or text.isspace():
             return self.apply(text, id, options=options, gold=gold, copy=copy)
         (chain,) = self.mixture.chains
-        (op,) = chain
+        (operator,) = cast("tuple[ModelOperator]", chain)  # an operator that asks a model is the only one of its spec
         source = self._source(text, self.protection.spans(text, options))
         faults: list[str] = []
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
-            wanted = self._wanted(op, source)
-            changes, nothing, detail = yield from op.attempt(source, wanted, Random(seed), gold)
-            new, edits = apply(text, changes)
-            fault = self._fault(source, new, chain, edits, gold) if changes else f"{op.name}: {nothing}"
-            told = (detail or {}) | ({"failed": faults} if faults else {})
+            wanted_changes = self._wanted(operator, source)
+            changes, why_none, detail = yield from operator.attempt(source, wanted_changes, Random(seed), gold)
+            new_text, edits = apply(text, changes)
+            fault = self._fault(source, new_text, chain, edits, gold) if changes else f"{operator.name}: {why_none}"
+            record_detail = (detail or {}) | ({"failed": faults} if faults else {})
             if fault is None:
-                return Perturbed(new, edits, strength(text, new, edits, source), seed, detail=told or None)
+                return Perturbed(
+                    new_text, edits, strength(text, new_text, edits, source), seed, detail=record_detail or None
+                )
             faults.append(fault)
-        return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=told or None)
+        return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=record_detail or None)
 
-    def _wanted(self, op: Operator, source: Source) -> int:
+    def _wanted(self, operator: Operator, source: Source) -> int:
         if self.rate == "paper":
-            return op.wanted_as_paper(source)
-        return op.wanted(source, op.default_rate if self.rate is None else self.rate)
+            return operator.wanted_as_paper(source)
+        return operator.wanted(source, operator.default_rate if self.rate is None else self.rate)
 
     def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
-        """One attempt: the text, its edits, and what was missing of the number asked for."""
-        text = new = source.text
-        edits, shortfalls = (), []
-        for op in chain:
-            if op.english and not self.english:
-                shortfalls.append(f"{op.name}: the set is not in English")
+        """Makes one attempt. Returns the text, its edits, and the reason for a shortfall of changes."""
+        text = new_text = source.text
+        edits: tuple[Edit, ...] = ()
+        shortfalls: list[str] = []
+        for operator in chain:
+            if operator.english and not self.english:
+                shortfalls.append(f"{operator.name}: the set is not in English")
                 continue
-            wanted = self._wanted(op, source)
-            changes = op.changes(source, wanted, rng)
+            wanted_changes = self._wanted(operator, source)
+            changes = operator.changes(source, wanted_changes, rng)
             if not changes:
-                shortfalls.append(f"{op.name}: {op.nothing}")
+                shortfalls.append(f"{operator.name}: {operator.nothing}")
                 continue
-            if len(changes) < wanted:
-                shortfalls.append(f"{op.name}: {len(changes)} of {wanted} changes were possible")
-            after, done = apply(new, changes)
+            if len(changes) < wanted_changes:
+                shortfalls.append(f"{operator.name}: {len(changes)} of {wanted_changes} changes were possible")
+            next_text, new_edits = apply(new_text, changes)
             if len(chain) > 1:
-                spans = moved(source.spans, done) if op.protects else self.protection.spans(after)
-                source = self._source(after, spans)
-                done = apply(text, compose(text, edits, new, done))[1]
-            new, edits = after, done
-        return new, edits, "; ".join(shortfalls) or None
+                spans = moved(source.spans, new_edits) if operator.protects else self.protection.spans(next_text)
+                source = self._source(next_text, spans)
+                new_edits = apply(text, compose(text, edits, new_text, new_edits))[1]
+            new_text, edits = next_text, new_edits
+        return new_text, edits, "; ".join(shortfalls) or None
 
-    def _fault(self, source: Source, new: str, chain: Chain, edits: Sequence[Edit], gold: str | None) -> str | None:
-        """Why a copy must not be used, or None."""
+    def _fault(
+        self, source: Source, new_text: str, chain: Chain, edits: Sequence[Edit], gold: str | None
+    ) -> str | None:
+        """Returns the reason why a copy must not be used, or None."""
         text, spans = source.text, source.spans
-        if new == text:
+        if new_text == text:
             return "nothing changed"
-        guarded = self.protection.numbers and not chain.changes_numbers
-        if guarded and (fault := self._number_fault(text, new, edits, chain.adds_numbers)):
+        numbers_guarded = self.protection.numbers and not chain.changes_numbers
+        if numbers_guarded and (fault := self._number_fault(text, new_text, edits, chain.adds_numbers)):
             return fault
         if spans and chain.protects:
-            kept = zip(spans, moved(spans, edits), strict=True)
-            if any(text[a:b] != new[c:d] for (a, b), (c, d) in kept):
+            span_pairs = zip(spans, moved(spans, edits), strict=True)
+            if any(text[start:end] != new_text[new_start:new_end] for (start, end), (new_start, new_end) in span_pairs):
                 return "a protected span was changed"
-        told = _LABEL.sub("", gold) if gold else ""  # a label such as "(B)" gives nothing away, nor does any letter
-        if (len(told) > 1 or told.isdecimal()) and _count(told, new) > _count(told, text):
+        # A label such as "(B)" gives nothing away, nor does any letter
+        bare_gold = _LABEL.sub("", gold) if gold else ""
+        if (len(bare_gold) > 1 or bare_gold.isdecimal()) and _count(bare_gold, new_text) > _count(bare_gold, text):
             return "the answer was introduced"
         return None
 
-    def _number_fault(self, text: str, new: str, edits: Sequence[Edit], adds: bool) -> str | None:
-        words = self.protection.number_words
-        if keeps_numbers(edits, new, words):
+    def _number_fault(self, text: str, new_text: str, edits: Sequence[Edit], adds_numbers: bool) -> str | None:
+        count_words = self.protection.number_words
+        if keeps_numbers(edits, new_text, count_words):
             return None
-        before, after = numbers(text, words), numbers(new, words)
-        if before - after:
+        numbers_before, numbers_after = numbers(text, count_words), numbers(new_text, count_words)
+        if numbers_before - numbers_after:
             return "a number was lost"
-        if after - before and not adds:
+        if numbers_after - numbers_before and not adds_numbers:
             return "a number was added"
-        if words:
-            said = iter(number_words(new))
-            if not all(word in said for word in number_words(text)):  # "hundred two" is not "two hundred"
+        if count_words:
+            new_words = iter(number_words(new_text))
+            if not all(word in new_words for word in number_words(text)):  # "hundred two" is not "two hundred"
                 return "number words changed places"
         return None
 
@@ -229,21 +267,21 @@ class Perturber:
 _LABEL = re.compile(r"^\([A-Z]\)\s*")
 
 
-def _count(gold: str, text: str) -> int:
-    """How often the answer stands in a text as a word or number of its own."""
-    if gold.casefold() not in text.casefold().replace(",", ""):
+def _count(answer: str, text: str) -> int:
+    """Counts how often the answer occurs in a text as a word or number of its own."""
+    if answer.casefold() not in text.casefold().replace(",", ""):
         return 0
-    return len(re.findall(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
+    return len(re.findall(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
 
 
 def checked_rate(rate: Rate) -> Rate:
-    """The rate, or an error where it is neither a number in 0..1 nor "paper"."""
+    """Returns the rate. UsageError if it is neither a number in 0..1 nor "paper"."""
     if rate is None or rate == "paper":
         return rate
     try:
-        value = float(rate)
+        number = float(rate)
     except (TypeError, ValueError):
-        value = math.nan
-    if not 0 <= value <= 1:
+        number = math.nan
+    if not 0 <= number <= 1:
         raise UsageError(f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, or `paper`")
-    return value
+    return number

@@ -32,8 +32,8 @@ _OTHERS = (
 
 def _number_words() -> Iterator[str]:
     cardinals = [*BELOW_TWENTY, *TENS, *_LARGE]
-    fused = [tens + unit for tens in TENS for unit in BELOW_TWENTY[1:10]]
-    yield from (*cardinals, *fused, *_OTHERS.split())
+    joined_words = [tens + unit for tens in TENS for unit in BELOW_TWENTY[1:10]]
+    yield from (*cardinals, *joined_words, *_OTHERS.split())
     yield from (f"{word}fold" for word in cardinals[1:])
     yield from (f"{word}s" for word in _LARGE)
     yield from (f"{tens[:-1]}ies" for tens in TENS)
@@ -58,45 +58,52 @@ _JOINT = re.compile(r"[\s-]*(?:(?:and|an?|of)\b[\s-]*)*")  # between the words o
 JOINTS = frozenset({"and", "a", "an", "of", "And", "A", "An", "Of", "AND", "AN", "OF"})
 _NEXT_WORD = re.compile(r"[\s-]*([^\W\d_]+)")
 _ARTICLE = re.compile(r"(?<!\w)an?\s+\Z", re.IGNORECASE)
-_MORE_NUMERALS = "两半俩仨双雙"  # numerals to whoever reads them; Unicode gives them no value
+_MORE_NUMERALS = "两半俩仨双雙"  # numerals to a reader; Unicode gives them no value
 
 
-def is_numeral(char: str) -> bool:
+def is_numeral(character: str) -> bool:
     """Returns whether a character stands for a number: a digit of any script, a Roman or Chinese numeral, a
     fraction."""
-    return char.isnumeric() or char in _MORE_NUMERALS
+    return character.isnumeric() or character in _MORE_NUMERALS
 
 
 @cache
 def _numerals() -> re.Pattern[str]:
-    """As `NUMBER`, for every character that `is_numeral`."""
-    signs = [char for char in map(chr, range(128, maxunicode + 1)) if is_numeral(char) and not char.isdecimal()]
-    one = rf"[\d{''.join(signs)}]+"
-    return re.compile(rf"{one}(?:[.,:/]{one})*")
+    """Builds the pattern of `NUMBER` for every character that `is_numeral` accepts."""
+    numeral_signs = [
+        character
+        for character in map(chr, range(128, maxunicode + 1))
+        if is_numeral(character) and not character.isdecimal()
+    ]
+    numeral_run = rf"[\d{''.join(numeral_signs)}]+"
+    return re.compile(rf"{numeral_run}(?:[.,:/]{numeral_run})*")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """The pattern that finds every number in figures: a wider one only where a text needs it, for it takes longer."""
-    needed = not text.isascii() and any(not c.isascii() and not c.isdecimal() and is_numeral(c) for c in text)
-    return _numerals() if needed else NUMBER
+    """Returns the pattern that finds every number in figures: the wide one only if a text needs it, because it is
+    slower."""
+    has_other_numerals = not text.isascii() and any(
+        not character.isascii() and not character.isdecimal() and is_numeral(character) for character in text
+    )
+    return _numerals() if has_other_numerals else NUMBER
 
 
 def numbers(text: str, words: bool = True) -> Counter[str]:
-    """The numbers of a text as written, thousands separators aside, with how often each occurs; `words`, too.
+    """Returns the numbers of a text as written, thousands separators aside, with how often each occurs; `words`, too.
 
     >>> sorted(numbers("1,250 pens at 7.5 each, 3/4 of them by 10:30. Twenty-one left.").elements())
     ['10:30', '1250', '3/4', '7.5', 'one', 'twenty']
     >>> numbers("小明有二百四十个苹果")
     Counter({'二百四十': 1})
     """
-    found = Counter(_pattern(text).findall(_THOUSANDS.sub("", text)))
+    counts = Counter(_pattern(text).findall(_THOUSANDS.sub("", text)))
     if words:
-        found.update(number_words(text))
-    return found
+        counts.update(number_words(text))
+    return counts
 
 
 def number_words(text: str) -> list[str]:
-    """The English number words of a text, in order and in lower case."""
+    """Returns the English number words of a text, in order and in lower case."""
     return list(chain.from_iterable(map(_number_words_in, text.split(" "))))
 
 
@@ -106,7 +113,7 @@ def _number_words_in(token: str) -> tuple[str, ...]:
 
 
 def amounts(text: str) -> list[Span]:
-    """Finds where numbers in figures stand, with their currency, sign and per cent.
+    """Finds the numbers in figures, with their currency, sign and per cent.
 
     >>> [text[a:b] for text in ["Pay $ 7.50 or 9% of it."] for a, b in amounts(text)]
     ['$ 7.50', ' 9%']
@@ -118,64 +125,71 @@ def amounts(text: str) -> list[Span]:
 
 
 def phrases(text: str) -> list[Span]:
-    """Finds where number words stand; a number of several words is one span, and its article belongs to it.
+    """Finds the number words; a number of several words is one span, and its article belongs to it.
 
     >>> [text[a:b] for text in ["Two hundred and one, three and a half, a dozen"] for a, b in phrases(text)]
     ['Two hundred and one', 'three and a half', 'a dozen']
     """
-    found: list[Span] = []
+    number_spans: list[Span] = []
     for start, end in _number_word_spans(text):
-        if found and _JOINT.fullmatch(text, found[-1][1], start):
-            found[-1] = (found[-1][0], end)
+        if number_spans and _JOINT.fullmatch(text, number_spans[-1][1], start):
+            number_spans[-1] = (number_spans[-1][0], end)
         else:
             article = _ARTICLE.search(text, max(0, start - 8), start)
-            found.append((article.start() if article else start, end))
-    return found
+            number_spans.append((article.start() if article else start, end))
+    return number_spans
 
 
 def _number_word_spans(text: str) -> Iterator[Span]:
-    at = 0
+    token_start = 0
     for token in text.split(" "):
         if _number_words_in(token):
-            yield from (m.span() for m in _LETTERS.finditer(text, at, at + len(token)) if is_number_word(m.group()))
-        at += len(token) + 1
+            yield from (
+                match.span()
+                for match in _LETTERS.finditer(text, token_start, token_start + len(token))
+                if is_number_word(match.group())
+            )
+        token_start += len(token) + 1
 
 
-def may_join(text: str, end: int) -> bool:
+def may_join(text: str, word_end: int) -> bool:
     """Returns whether a word of `JOINTS` that ends here may belong to a number; not where another word comes next."""
-    following = _NEXT_WORD.match(text, end)
-    return bool(following) and (following[1] in JOINTS or is_number_word(following[1]))
+    following = _NEXT_WORD.match(text, word_end)
+    return following is not None and (following[1] in JOINTS or is_number_word(following[1]))
 
 
-def keeps_numbers(edits: Sequence[Edit], text: str, words: bool = True) -> bool:
+def keeps_numbers(edits: Sequence[Edit], text: str, with_words: bool = True) -> bool:
     """Returns whether words took the place of words everywhere, and no number word's: then a text's numbers are kept.
 
     `text` is what the edits made. A quick check, made before the numbers of both texts are compared.
     """
-    starts, ends, olds, news = zip(*edits, strict=True)
-    changed = " ".join(olds + news)
-    if not (all(olds) and all(news) and changed.replace(" ", "").isalpha()):
+    starts, ends, old_parts, new_parts = zip(*edits, strict=True)
+    changed_words = " ".join(old_parts + new_parts)
+    if not (all(old_parts) and all(new_parts) and changed_words.replace(" ", "").isalpha()):
         return False
-    if not changed.isascii() and any(map(is_numeral, changed)):
+    if not changed_words.isascii() and any(map(is_numeral, changed_words)):
         return False
-    if not words:
+    if not with_words:
         return True
-    if not NUMBER_WORDS.isdisjoint(changed.lower().split(" ")):
+    if not NUMBER_WORDS.isdisjoint(changed_words.lower().split(" ")):
         return False
-    padded = f"{text} "  # something stands behind the last word, and at -1 before the first
-    partial = [padded[a - 1].isalpha() or padded[b].isalpha() for a, b in zip(starts, ends, strict=True)]
-    return True not in partial or not any(_meets_number_word(text, *edit) for edit in edits)
+    padded = f"{text} "  # a space follows the last word and, at index -1, precedes the first
+    inside_words = [
+        padded[edit_start - 1].isalpha() or padded[edit_end].isalpha()
+        for edit_start, edit_end in zip(starts, ends, strict=True)
+    ]
+    return True not in inside_words or not any(_meets_number_word(text, *edit) for edit in edits)
 
 
-def _meets_number_word(text: str, start: int, end: int, old: str, new: str) -> bool:
+def _meets_number_word(text: str, start: int, end: int, old_part: str, new_part: str) -> bool:
     """Returns whether an edit inside a word took or made a number word."""
-    first, last = start, end
-    while first and text[first - 1].isalpha():
-        first -= 1
-    while last < len(text) and text[last].isalpha():
-        last += 1
-    before, after = text[first:start], text[end:last]
-    return not NUMBER_WORDS.isdisjoint(f"{before}{new}{after} {before}{old}{after}".lower().split(" "))
+    word_start, word_end = start, end
+    while word_start and text[word_start - 1].isalpha():
+        word_start -= 1
+    while word_end < len(text) and text[word_end].isalpha():
+        word_end += 1
+    before, after = text[word_start:start], text[end:word_end]
+    return not NUMBER_WORDS.isdisjoint(f"{before}{new_part}{after} {before}{old_part}{after}".lower().split(" "))
 
 
 def is_number_word(word: str) -> bool:

@@ -6,6 +6,7 @@ their words is here. docs/perturb.md shows how far each kind still is from their
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -13,13 +14,14 @@ from itertools import pairwise
 from random import Random
 from typing import ClassVar, TypeVar
 
-from llmkit.perturb.base import OPERATORS, Operator, letters_of, like, pick, sample, weighted
+from llmkit.perturb.base import OPERATORS, Operator, WordEdit, letters_of, like, pick, sample, weighted
 from llmkit.perturb.chars import Ec, inside, other_letter
 from llmkit.perturb.lookalikes import Sc, disguised
+from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.sentences import Uic, asides, distractors, interference, question_start, sentence_starts
 from llmkit.perturb.soundalikes import neighbours, same_sound, taken_apart
-from llmkit.perturb.text import Change, Source
-from llmkit.perturb.wordbook import NUMBER_WORDS, spelt_by_sound
+from llmkit.perturb.text import Change, PlainChange, Source
+from llmkit.perturb.wordbook import spelt_by_sound
 from llmkit.perturb.words import Hw, Woo
 
 T = TypeVar("T", bound=Operator)
@@ -44,12 +46,14 @@ class AsMuch(Operator):
     law: ClassVar[tuple[float, float]]
 
     def wanted_as_paper(self, source: Source) -> int:
-        words = sum(bool(t) and source.free_word(source.start(i), source.end(i)) for i, t in enumerate(source.tokens))
-        a, b = self.law
-        return max(1, round(min(1.0, a * max(1, words) ** -b) * words))
+        free_words = sum(
+            bool(token) and source.free_word(source.start(i), source.end(i)) for i, token in enumerate(source.tokens)
+        )
+        factor, exponent = self.law
+        return max(1, round(min(1.0, factor * math.pow(max(1, free_words), -exponent)) * free_words))
 
 
-class ByWord(AsMuch):
+class ByWord(AsMuch, WordEdit):
     """Edits a word that comes again as before. `lengths` says how readily a word of so many letters is edited."""
 
     lengths: ClassVar[Mapping[int, float]]
@@ -60,30 +64,30 @@ class ByWord(AsMuch):
         for start, end in letters_of(source):
             places.setdefault(source.text[start:end].lower(), []).append((start, end))
         longest = max(self.lengths)
-        ready = {word: self.lengths.get(min(len(word), longest), 0.0) for word in places}
-        ready = {word: weight for word, weight in ready.items() if weight}
-        done: list[Change] = []
-        while ready and len(done) < wanted:
-            word, new = self.next_edit(ready, rng)
-            del ready[word]
-            done += self._edited(word, new, places[word], source.text, rng)
-        return sorted(done[:wanted])
+        readiness = {word: self.lengths.get(min(len(word), longest), 0.0) for word in places}
+        readiness = {word: weight for word, weight in readiness.items() if weight}
+        changes: list[Change] = []
+        while readiness and len(changes) < wanted:
+            word, new_word = self.next_edit(readiness, rng)
+            del readiness[word]
+            changes += self._edited(word, new_word, places[word], source.text, rng)
+        return sorted(changes[:wanted])
 
     def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
-        """The word to edit next, drawn by its readiness, and what it becomes."""
+        """Draws the word to edit next by its readiness. Returns it with its edited form."""
         word = weighted(ready, rng)
         return word, self.edit(word, rng)
 
     def _edited(
-        self, word: str, new: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
+        self, word: str, new_word: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
     ) -> list[Change]:
-        done: list[Change] = []
+        changes: list[Change] = []
         for start, end in places:
-            if done and rng.random() > self.again:
-                new = self.edit(word, rng)
-            if new is not None and new != word:
-                done.append(Change(start, end, like(new, text[start:end])))
-        return done
+            if changes and rng.random() > self.again:
+                new_word = self.edit(word, rng)
+            if new_word is not None and new_word != word:
+                changes.append(Change(start, end, like(new_word, text[start:end])))
+        return changes
 
 
 @imitates("woo")
@@ -100,7 +104,7 @@ class PaperSc(AsMuch, Sc):
     law = (1.234, 0.233)
     again: ClassVar[float] = 0.93
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         self.forms: dict[str, str] = {}
         return super().changes(source, wanted, rng)
 
@@ -132,53 +136,59 @@ class PaperEc(ByWord, Ec):
     lengths: ClassVar[Mapping[int, float]] = {3: 0.015, 4: 0.37, 5: 0.62, 6: 0.77, 7: 0.85}
 
     def edit(self, word: str, rng: Random) -> str | None:
-        kinds = _GARBLED[min(max(len(word), 3), 8)]
+        edit_kinds = _GARBLED[min(max(len(word), 3), 8)]
         for _ in range(8):
-            new = _garbled(word, weighted(kinds, rng), rng)
-            if new != word and (not _doubles(new) - _doubles(word) or rng.random() < 0.3):
-                return new
+            garbled_word = _garbled(word, weighted(edit_kinds, rng), rng)
+            if garbled_word != word and (not _doubles(garbled_word) - _doubles(word) or rng.random() < 0.3):
+                return garbled_word
         return None
 
 
 def _doubles(word: str) -> set[str]:
-    return {a for a, b in pairwise(word) if a == b}
+    return {letter for letter, next_letter in pairwise(word) if letter == next_letter}
 
 
-def _garbled(word: str, kind: str, rng: Random) -> str:
-    last = len(word) - 1
-    if kind in ("swap", "swap_last"):
-        i = last - 1 if kind == "swap_last" else _early(last - 2, rng)
-        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
-    if kind.startswith("shuffle"):
-        room = last if kind == "shuffle_last" else last - 1
-        size = min(weighted(_WINDOW, rng), room)
-        start = room - size + 1 if kind == "shuffle_last" else _early(room - size + 1, rng)
-        return word[:start] + _stirred(word[start : start + size], rng) + word[start + size :]
-    if kind == "confuse":  # letters stirred, of which one is lost and another said twice
+def _garbled(word: str, edit_kind: str, rng: Random) -> str:
+    last_index = len(word) - 1
+    if edit_kind in ("swap", "swap_last"):
+        place = last_index - 1 if edit_kind == "swap_last" else _early(last_index - 2, rng)
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    if edit_kind.startswith("shuffle"):
+        last_place = last_index if edit_kind == "shuffle_last" else last_index - 1
+        window_size = min(weighted(_WINDOW, rng), last_place)
+        window_start = (
+            last_place - window_size + 1 if edit_kind == "shuffle_last" else _early(last_place - window_size + 1, rng)
+        )
+        return (
+            word[:window_start]
+            + _stirred(word[window_start : window_start + window_size], rng)
+            + word[window_start + window_size :]
+        )
+    if edit_kind == "confuse":  # letters stirred, of which one is lost and another said twice
         letters = list(_stirred(word[1:-1], rng))
         letters[int(rng.random() * len(letters))] = pick(word[1:-1], rng)
         return word[0] + "".join(letters) + word[-1]
-    i = inside(word, rng)
-    if kind == "replace":
-        return word[:i] + other_letter(word[i], rng) + word[i + 1 :]
-    if kind == "delete":
-        return word[:i] + word[i + 1 :]
-    extra = word[i] if rng.random() < 0.35 else pick(word, rng)
-    return word + extra if kind == "add" else word[:i] + extra + word[i:]
+    place = inside(word, rng)
+    if edit_kind == "replace":
+        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
+    if edit_kind == "delete":
+        return word[:place] + word[place + 1 :]
+    extra_letter = word[place] if rng.random() < 0.35 else pick(word, rng)
+    return word + extra_letter if edit_kind == "add" else word[:place] + extra_letter + word[place:]
 
 
-def _early(most: int, rng: Random) -> int:
-    """A place from 1 to `most`, the first ones more often."""
-    return 1 + int(min(rng.random(), rng.random() ** 0.7) * most) if most > 0 else 1
+def _early(last_place: int, rng: Random) -> int:
+    """Draws a place from 1 to `last_place`, the first ones more often."""
+    return 1 + int(min(rng.random(), rng.random() ** 0.7) * last_place) if last_place > 0 else 1
 
 
 def _stirred(letters: str, rng: Random) -> str:
-    """The letters in another order, of which the first and the last one move where they can."""
+    """Draws another order of the letters, in which the first and the last one move if they can."""
     for _ in range(12):
-        pool = list(letters)
-        new = "".join(pool.pop(int(rng.random() * len(pool))) for _ in letters)
-        if new[:1] != letters[:1] and new[-1:] != letters[-1:]:
-            return new
+        letters_left = list(letters)
+        stirred_letters = "".join(letters_left.pop(int(rng.random() * len(letters_left))) for _ in letters)
+        if stirred_letters[:1] != letters[:1] and stirred_letters[-1:] != letters[-1:]:
+            return stirred_letters
     return letters[::-1]
 
 
@@ -196,15 +206,15 @@ class PaperHw(ByWord, Hw):
     def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
         """Draws the kind first, because few words have homophones, and in the authors' data those are what changes."""
         kind = weighted(self.kinds, rng)
-        able = {word: weight for word, weight in ready.items() if word != "the" and _by_ear(word, kind)}
-        word = weighted(able or ready, rng)
-        return word, pick(_by_ear(word, kind), rng) if able else self.edit(word, rng)
+        able_words = {word: weight for word, weight in ready.items() if word != "the" and _by_ear(word, kind)}
+        word = weighted(able_words or ready, rng)
+        return word, pick(_by_ear(word, kind), rng) if able_words else self.edit(word, rng)
 
     def edit(self, word: str, rng: Random) -> str | None:
-        left = dict(self.kinds)
-        while left:
-            kind = weighted(left, rng)
-            del left[kind]
+        kinds_left = dict(self.kinds)
+        while kinds_left:
+            kind = weighted(kinds_left, rng)
+            del kinds_left[kind]
             if forms := _by_ear(word, kind):
                 return pick(forms, rng)
         return None
@@ -231,14 +241,19 @@ class PaperUic(Uic):
         return 2 if source.words > 24 else 1
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        text, starts = source.text, sentence_starts(source)
-        inner = [start for start in starts if 0 < start <= question_start(source)]
-        if inner and rng.random() < self.sentences:
-            at, (sentence, *_) = pick(inner, rng), interference(text, distractors(), 1, rng)
-            return [Change(at, at, f"{sentence} ")]
-        asked = question_start(source)
-        ends = [m.start() for m in re.finditer(r"[.?!](?=\s|$)", text) if source.free(m.start(), m.start() + 1)]
-        ends = [at for at in ends if at < asked] or ends  # a clause in the question itself could change what it asks
-        places = sorted(sample(ends or [len(text)], wanted, rng))
+        text, sentence_places = source.text, sentence_starts(source)
+        inner_starts = [start for start in sentence_places if 0 < start <= question_start(source)]
+        if inner_starts and rng.random() < self.sentences:
+            offset, (sentence, *_) = pick(inner_starts, rng), interference(text, distractors(), 1, rng)
+            return [Change(offset, offset, f"{sentence} ")]
+        asking_start = question_start(source)
+        clause_places = [
+            match.start()
+            for match in re.finditer(r"[.?!](?=\s|$)", text)
+            if source.free(match.start(), match.start() + 1)
+        ]
+        # A clause in the question itself could change what it asks
+        clause_places = [offset for offset in clause_places if offset < asking_start] or clause_places
+        places = sorted(sample(clause_places or [len(text)], wanted, rng))
         clauses = interference(text, asides(), len(places), rng)
-        return [Change(at, at, f", {clause}") for at, clause in zip(places, clauses, strict=False)]
+        return [Change(offset, offset, f", {clause}") for offset, clause in zip(places, clauses, strict=False)]

@@ -13,10 +13,11 @@ from random import Random
 from typing import Any
 
 from llmkit.errors import UsageError
+from llmkit.extras import need
 from llmkit.perturb.base import TextEdit, WordEdit, operator
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.pairs import differences
-from llmkit.perturb.text import Change, Source
+from llmkit.perturb.text import Change, PlainChange, Source
 from llmkit.registry import unknown
 
 _CLASSES = {
@@ -25,37 +26,51 @@ _CLASSES = {
     "SynonymAug TfIdfAug WordEmbsAug",
     "sentence": "AbstSummAug ContextualWordEmbsForSentenceAug LambadaAug RandomSentAug",
 }
-
-
+_BY_MODEL = (
+    "AbstSummAug",
+    "BackTranslationAug",
+    "ContextualWordEmbsAug",
+    "ContextualWordEmbsForSentenceAug",
+    "LambadaAug",
+)
 _ENGLISH = ("AntonymAug", "SpellingAug", "SynonymAug")  # their own word lists are
 
 
 def augmenter(spec: str) -> Any:
-    """An nlpaug augmenter from `Name` or `Name(option=value,...)`; upper case and the ending "Aug" may be left out.
+    """Creates an nlpaug augmenter from `Name` or `Name(option=value,...)`; upper case and the ending "Aug" may be left
+    out.
 
     Raises UsageError for an unknown name, and where the augmenter lacks data or refuses an option.
     """
     name, _, options = spec.removesuffix(")").partition("(")
-    by_name = {n.lower().removesuffix("aug"): (kind, n) for kind, names in _CLASSES.items() for n in names.split()}
-    if (key := name.strip().lower().removesuffix("aug")) not in by_name:
+    known_augmenters = {
+        full_name.lower().removesuffix("aug"): (kind, full_name)
+        for kind, names in _CLASSES.items()
+        for full_name in names.split()
+    }
+    if (short_name := name.strip().lower().removesuffix("aug")) not in known_augmenters:
         raise unknown("nlpaug augmenter", name, " ".join(_CLASSES.values()).split())
-    kind, known = by_name[key]
+    kind, class_name = known_augmenters[short_name]
+    if class_name in _BY_MODEL:
+        need("torch", "transformers", extra="hf", what=f"nlpaug's {class_name}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = getattr(import_module(f"nlpaug.augmenter.{kind}"), known)(**_options(options))
+            nlpaug_augmenter = getattr(import_module(f"nlpaug.augmenter.{kind}"), class_name)(**_options(options))
     except Exception as error:  # whatever a class of another package does with options or missing data
-        raise UsageError(f"nlpaug's {known} cannot be made: {error}", "see its documentation for options") from None
-    table = getattr(getattr(made, "model", None), "dict", None)
-    if isinstance(table, dict):  # its order follows the hash seed of the process
-        table.update({word: sorted(forms) for word, forms in table.items()})
-    return made
+        raise UsageError(
+            f"nlpaug's {class_name} cannot be created: {error}", "see its documentation for options"
+        ) from None
+    word_table = getattr(getattr(nlpaug_augmenter, "model", None), "dict", None)
+    if isinstance(word_table, dict):  # its order follows the hash seed of the process
+        word_table.update({word: sorted(forms) for word, forms in word_table.items()})
+    return nlpaug_augmenter
 
 
-def _options(text: str) -> dict[str, Any]:
+def _options(option_list: str) -> dict[str, Any]:
     options = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, value = part.partition("=")
+    for option_text in filter(None, (piece.strip() for piece in option_list.split(","))):
+        name, _, value = option_text.partition("=")
         try:
             options[name.strip()] = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):
@@ -65,23 +80,23 @@ def _options(text: str) -> dict[str, Any]:
 
 @contextmanager
 def own_randomness(rng: Random) -> Iterator[None]:
-    """nlpaug draws from the global generators: seeds them for a while, then puts them back as they were."""
+    """Seeds Python's and numpy's global generators, which nlpaug draws from, and restores them after the block."""
     import numpy as np
 
-    state, np_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         random.seed(rng.getrandbits(32))
         np.random.seed(rng.getrandbits(32))
         yield
     finally:
-        random.setstate(state)
-        np.random.set_state(np_state)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
-def _text(made: Any) -> str | None:
-    """What an augmenter returned, which is a list in newer versions and empty for what it left out."""
-    made = made[0] if isinstance(made, list) and made else made
-    return made if isinstance(made, str) and made.strip() else None
+def _text(augmented: Any) -> str | None:
+    """Extracts the text from an augmenter's result: a list in newer versions, empty if the input was skipped."""
+    augmented = augmented[0] if isinstance(augmented, list) and augmented else augmented
+    return augmented if isinstance(augmented, str) and augmented.strip() else None
 
 
 @operator("nlpaug", level="character")
@@ -97,15 +112,15 @@ class Nlpaug(WordEdit):
         self.augmenter = augmenter(str(argument))
         self.english = type(self.augmenter).__name__ in _ENGLISH
 
-    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
+    def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         with own_randomness(rng):
             return super().changes(source, wanted, rng)
 
     def edit(self, word: str, rng: Random) -> str | None:
         if word.lower() in NUMBER_WORDS:
             return None
-        new = _text(self.augmenter.augment(word))
-        return None if new is None or any(char.isdecimal() for char in new) else new
+        new_word = _text(self.augmenter.augment(word))
+        return None if new_word is None or any(character.isdecimal() for character in new_word) else new_word
 
 
 @operator("nlpaug-verbatim", level="file")
@@ -133,5 +148,5 @@ class NlpaugVerbatim(TextEdit):
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         with own_randomness(rng):
-            new = _text(self.augmenter.augment(source.text))
-        return [] if new is None else differences(source.text, new)
+            new_text = _text(self.augmenter.augment(source.text))
+        return [] if new_text is None else differences(source.text, new_text)

@@ -29,7 +29,7 @@ _LAST_QUESTION = re.compile(r"(?<=[.!?])\s++(?=[^.!?]*\?\s*\Z)")
 
 
 def option_blocks(text: str) -> Iterator[Span]:
-    """Answer options as one block, from the first label to the end of the last option.
+    """Finds answer options as one block, from the first label to the end of the last option.
 
     Labels count only in order (A and B, 1 and 2), so that a lone "A." or "(1)" protects nothing.
     """
@@ -38,28 +38,28 @@ def option_blocks(text: str) -> Iterator[Span]:
     if not _FIRST_LABEL.search(text):
         return
     paragraph = _Paragraph()
-    runs: dict[tuple[str, str, str], list[re.Match[str]]] = {}
+    runs_by_style: dict[tuple[str, str, str], list[re.Match[str]]] = {}
     for match in _LABEL.finditer(text):
         for kind, ordinal in _ordinals(match["label"]):
             style = (kind, match["open"], match["close"])
-            run = runs.get(style, [])
+            run = runs_by_style.get(style, [])
             if run and ordinal == len(run) + 1 and _neighbours(text, run[-1], match):
                 run.append(match)
             elif ordinal in (1, len(run) + 1):
-                yield from _block(text, kind, runs.pop(style, []), paragraph)
+                yield from _block(text, kind, runs_by_style.pop(style, []), paragraph)
                 if ordinal == 1:
-                    runs[style] = [match]
-    for style, run in runs.items():
+                    runs_by_style[style] = [match]
+    for style, run in runs_by_style.items():
         yield from _block(text, style[0], run, paragraph)
 
 
-def begin_options(text: str, at: int) -> bool:
-    """Returns whether a label or a heading of options stands at this offset."""
-    return bool(_HEADER.match(text, at) or _LABEL.match(text, at))
+def begin_options(text: str, offset: int) -> bool:
+    """Returns whether a label or a heading of options begins at this offset."""
+    return bool(_HEADER.match(text, offset) or _LABEL.match(text, offset))
 
 
 def _ordinals(label: str) -> Iterator[tuple[str, int]]:
-    """Returns what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
+    """Yields what a label may be, and its place in the order: "i" is the first Roman numeral or the ninth letter."""
     if label.isdigit():
         yield "figure", int(label)
         return
@@ -72,8 +72,8 @@ def _ordinals(label: str) -> Iterator[tuple[str, int]]:
 def _neighbours(text: str, before: re.Match[str], after: re.Match[str]) -> bool:
     """Returns whether no paragraph lies between two options; blank lines right before a label at a line's head are
     layout."""
-    between = text[before.end() : after.start()]
-    return not _BLANK_LINE.search(between if after["line"] is None else between.rstrip())
+    text_between = text[before.end() : after.start()]
+    return not _BLANK_LINE.search(text_between if after["line"] is None else text_between.rstrip())
 
 
 class _Paragraph:
@@ -83,25 +83,25 @@ class _Paragraph:
     question = -1
 
 
-def _block(text: str, kind: str, run: Sequence[re.Match[str]], paragraph: _Paragraph) -> Iterator[Span]:
+def _block(text: str, label_kind: str, labels: Sequence[re.Match[str]], paragraph: _Paragraph) -> Iterator[Span]:
     # "A. B. Jones" is a name and "1. 2. 3." are often steps: without brackets more is needed to call them options.
-    bracketed = bool(run) and run[0]["close"] in ")]"
-    if len(run) < (2 if bracketed or all(m["line"] is not None for m in run) else 3):
+    bracketed = bool(labels) and labels[0]["close"] in ")]"
+    if len(labels) < (2 if bracketed or all(label["line"] is not None for label in labels) else 3):
         return
-    first, last = run[0], run[-1]
-    start = first.start() if first["line"] is None else first.end("line")
-    if kind == "figure" and not bracketed and text.find("?", 0, start) < 0:
+    first_label, last_label = labels[0], labels[-1]
+    block_start = first_label.start() if first_label["line"] is None else first_label.end("line")
+    if label_kind == "figure" and not bracketed and text.find("?", 0, block_start) < 0:
         return
-    if last["line"] is not None:
-        end = text.find("\n", last.end())
-        yield start, end if end >= 0 else len(text)
+    if last_label["line"] is not None:
+        line_end = text.find("\n", last_label.end())
+        yield block_start, line_end if line_end >= 0 else len(text)
         return
-    if last.end() > paragraph.end:
-        blank = _BLANK_LINE.search(text, last.end())
-        paragraph.end = blank.start() if blank else len(text)
-        question = _LAST_QUESTION.search(text, last.end(), paragraph.end)
+    if last_label.end() > paragraph.end:
+        blank_line = _BLANK_LINE.search(text, last_label.end())
+        paragraph.end = blank_line.start() if blank_line else len(text)
+        question = _LAST_QUESTION.search(text, last_label.end(), paragraph.end)
         paragraph.question = question.start() if question else paragraph.end
-    yield start, paragraph.question if last.end() <= paragraph.question else paragraph.end
+    yield block_start, paragraph.question if last_label.end() <= paragraph.question else paragraph.end
 
 
 _CODE = re.compile(
@@ -110,7 +110,8 @@ _CODE = re.compile(
 
 
 def code(text: str) -> Iterator[Span]:
-    """Fenced and quoted code, and lines indented by four spaces or a tab behind a blank line, a colon or a question."""
+    """Finds fenced and quoted code, and lines indented by four spaces or a tab after a blank line, a colon or a
+    question."""
     if "`" in text or "~" in text:
         yield from _found(_CODE, text)
     if "\n" in text and ("\n    " in text or "\n\t" in text):
@@ -121,19 +122,23 @@ def _indented(text: str) -> Iterator[Span]:
     lines = text.splitlines(keepends=True)
     if all(line.isspace() or line[0].isspace() for line in lines):
         return  # the whole text is set in: that is layout
-    at, before, start, end = 0, "", None, 0
+    line_start, line_before, block_start, block_end = 0, "", None, 0
     for line in lines:
         if line.startswith(("    ", "\t")) and not line.isspace():
-            if start is None and at and (before.isspace() or before.rstrip().endswith((":", "?"))):
-                start = at
-            end = at + len(line.rstrip())
+            if (
+                block_start is None
+                and line_start
+                and (line_before.isspace() or line_before.rstrip().endswith((":", "?")))
+            ):
+                block_start = line_start
+            block_end = line_start + len(line.rstrip())
         elif not line.isspace():
-            if start is not None:
-                yield start, end
-            start = None
-        before, at = line, at + len(line)
-    if start is not None:
-        yield start, end
+            if block_start is not None:
+                yield block_start, block_end
+            block_start = None
+        line_before, line_start = line, line_start + len(line)
+    if block_start is not None:
+        yield block_start, block_end
 
 
 _TEX = re.compile(
@@ -150,44 +155,45 @@ _SIGN_OR_LETTER = re.compile(r"[A-Za-z]|.*[\\^_{}=+*<>/-]")
 
 
 def formulas(text: str) -> Iterator[Span]:
-    r"""LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their arguments."""
+    r"""Finds LaTeX: $...$, $$...$$, \(...\), \[...\], \left...\right, environments, commands with all their
+    arguments."""
     if text.count("$") > 1:
         yield from _dollars(text)
     if "\\" not in text:
         return
-    closing: dict[int, int] = {}  # where the brace that was opened at this offset is closed
-    braces: list[int] = []
-    brackets: dict[str, int] = {}
-    environments: list[tuple[str, int]] = []
+    closing_braces: dict[int, int] = {}  # where the brace that was opened at this offset is closed
+    open_braces: list[int] = []
+    open_brackets: dict[str, int] = {}
+    open_environments: list[tuple[str, int]] = []
     open_names: Counter[str] = Counter()
-    lefts: list[int] = []
+    open_lefts: list[int] = []
     commands: list[Span] = []
     for match in _TEX.finditer(text):
         token = match.group()
         if token == "{":
-            braces.append(match.start())
+            open_braces.append(match.start())
         elif token == "}":
-            if braces:
-                closing[braces.pop()] = match.start()
+            if open_braces:
+                closing_braces[open_braces.pop()] = match.start()
         elif token in (r"\(", r"\["):
-            brackets.setdefault(token, match.start())
+            open_brackets.setdefault(token, match.start())
         elif token in (r"\)", r"\]"):
-            start = brackets.pop(r"\(" if token == r"\)" else r"\[", None)
+            start = open_brackets.pop(r"\(" if token == r"\)" else r"\[", None)
             if start is not None:
                 yield start, match.end()
         elif match["side"] == "left":
-            lefts.append(match.start())
+            open_lefts.append(match.start())
             commands.append(match.span())
         elif match["side"]:
-            yield (lefts.pop() if lefts else match.start()), match.end()
+            yield (open_lefts.pop() if open_lefts else match.start()), match.end()
         elif match["edge"] == "begin":
-            environments.append((match["name"], match.start()))
+            open_environments.append((match["name"], match.start()))
             open_names[match["name"]] += 1
             commands.append(match.span())
         elif match["edge"]:
             start = match.start()
-            while open_names[match["name"]] and environments:
-                name, start = environments.pop()
+            while open_names[match["name"]] and open_environments:
+                name, start = open_environments.pop()
                 open_names[name] -= 1
                 if name == match["name"]:
                     break
@@ -195,50 +201,50 @@ def formulas(text: str) -> Iterator[Span]:
         else:
             commands.append(match.span())
     for start, end in commands:
-        yield start, _arguments(text, end, closing)
+        yield start, _arguments(text, end, closing_braces)
 
 
-def _arguments(text: str, at: int, closing: dict[int, int]) -> int:
-    """Finds where the arguments and scripts of a command end that itself ends at `at`."""
-    while at < len(text):
-        opened = at + (text[at] in "_^")
-        if text[opened : opened + 1] == "{" and opened in closing:
-            at = closing[opened] + 1
-        elif match := _TEX_OPTION.match(text, at) or _SCRIPT.match(text, at):
-            at = match.end()
+def _arguments(text: str, command_end: int, closing: dict[int, int]) -> int:
+    """Finds the end of the arguments and scripts of a command that itself ends at `command_end`."""
+    while command_end < len(text):
+        opening = command_end + (text[command_end] in "_^")
+        if text[opening : opening + 1] == "{" and opening in closing:
+            command_end = closing[opening] + 1
+        elif match := _TEX_OPTION.match(text, command_end) or _SCRIPT.match(text, command_end):
+            command_end = match.end()
         else:
             break
-    return at
+    return command_end
 
 
 def _dollars(text: str) -> Iterator[Span]:
-    doubles = [m.start() for m in _DOUBLE_DOLLAR.finditer(text)]
-    displays = list(zip(doubles[::2], doubles[1::2], strict=False))
-    yield from ((a, b + 2) for a, b in displays)
-    inside = iter([*displays, (len(text), len(text))])
-    start, end = next(inside)
-    singles = []
+    double_signs = [match.start() for match in _DOUBLE_DOLLAR.finditer(text)]
+    display_spans = list(zip(double_signs[::2], double_signs[1::2], strict=False))
+    yield from ((opening, closing + 2) for opening, closing in display_spans)
+    spans_ahead = iter([*display_spans, (len(text), len(text))])
+    start, end = next(spans_ahead)
+    single_signs = []
     for match in _DOLLAR.finditer(text):
         while match.start() > end + 1:
-            start, end = next(inside)
+            start, end = next(spans_ahead)
         if match.start() < start:
-            singles.append(match.start())
+            single_signs.append(match.start())
     i = 0
-    while i + 1 < len(singles):
-        if _is_formula(text, singles[i], singles[i + 1]):
-            yield singles[i], singles[i + 1] + 1
+    while i + 1 < len(single_signs):
+        if _is_formula(text, single_signs[i], single_signs[i + 1]):
+            yield single_signs[i], single_signs[i + 1] + 1
             i += 1
         i += 1
 
 
-def _is_formula(text: str, a: int, b: int) -> bool:
-    """Returns whether a formula stands between two dollar signs, and not a price before each."""
-    inside = text[a + 1 : b]
-    if not inside.strip() or "\n" in inside or inside[0].isspace() != inside[-1].isspace():
+def _is_formula(text: str, opening: int, closing: int) -> bool:
+    """Returns whether two dollar signs enclose a formula, instead of each preceding a price."""
+    content = text[opening + 1 : closing]
+    if not content.strip() or "\n" in content or content[0].isspace() != content[-1].isspace():
         return False
-    if inside[0].isspace():
-        return bool(_MATH_SIGN.search(inside)) and not text[b + 1 : b + 5].lstrip()[:1].isdigit()
-    return bool(_SIGN_OR_LETTER.match(inside)) and not text[b + 1 : b + 2].isdigit()
+    if content[0].isspace():
+        return bool(_MATH_SIGN.search(content)) and not text[closing + 1 : closing + 5].lstrip()[:1].isdigit()
+    return bool(_SIGN_OR_LETTER.match(content)) and not text[closing + 1 : closing + 2].isdigit()
 
 
 _ENDING = r"\.(?:[a-z][a-z0-9]{1,9}|[A-Z][A-Z0-9]{1,9}|(?<=\w\w\.)[chrR])(?![\w-])"
@@ -259,7 +265,7 @@ _PATH_BEGINS = re.compile(r"[/\\](?<!\w.)", re.ASCII)
 
 
 def addresses(text: str) -> Iterator[Span]:
-    """URLs, e-mail addresses, bare domains, file names, paths."""
+    """Finds URLs, e-mail addresses, bare domains, file names, paths."""
     if "://" in text or "www." in text or "@" in text:
         yield from _found(_ADDRESS, text)
     if _ENDING_BEGINS.search(text) or (("/" in text or "\\" in text) and _PATH_BEGINS.search(text)):
@@ -273,12 +279,12 @@ _PLACEHOLDER = re.compile(
 
 
 def placeholders(text: str) -> Iterator[Span]:
-    """Template variables and tags, [names in brackets], and emoji by :name:."""
+    """Finds template variables and tags, [names in brackets], and emoji by :name:."""
     for opening, closing in (("{{", "}}"), ("{%", "%}")) if "{" in text else ():
-        at = text.find(opening)
-        while at >= 0 and (end := text.find(closing, at)) >= 0:
-            yield at, end + 2
-            at = text.find(opening, end + 2)
+        opening_at = text.find(opening)
+        while opening_at >= 0 and (closing_at := text.find(closing, opening_at)) >= 0:
+            yield opening_at, closing_at + 2
+            opening_at = text.find(opening, closing_at + 2)
     if "{" in text or "<" in text or "[" in text or "%" in text or ":" in text:
         yield from _found(_PLACEHOLDER, text)
 
@@ -312,39 +318,40 @@ class Protection:
         for name in self.release:
             if name not in RELEASE:
                 raise unknown("kind of protected text", name, RELEASE)
-        kept = [name for name in self.names if name not in self.release]
-        self.numbers = "numbers" in kept
+        kept_names = [name for name in self.names if name not in self.release]
+        self.numbers = "numbers" in kept_names
         self.number_words = self.numbers and "number_words" not in self.release
-        self._kinds = [_KINDS[n] for n in kept if n in _KINDS]
-        self._own = [_user_pattern(n) for n in kept if n not in PROTECT]
-        self._options = "options" in kept
+        self._kinds = [_KINDS[kept_name] for kept_name in kept_names if kept_name in _KINDS]
+        self._own = [_user_pattern(kept_name) for kept_name in kept_names if kept_name not in PROTECT]
+        self._options = "options" in kept_names
 
     def spans(self, text: str, options: Sequence[str] = ()) -> list[Span]:
-        """Sorted, merged spans of `text` that are protected, numbers left out: words with digits are never eligible."""
-        found = [span for kind in self._kinds for span in kind(text)]
-        found += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
+        """Returns the protected spans of `text`, sorted and merged, without numbers: words with digits are never
+        eligible."""
+        protected_spans = [span for find_spans in self._kinds for span in find_spans(text)]
+        protected_spans += [match.span() for pattern in self._own for match in pattern.finditer(text) if match.group()]
         if self._options:
             for option in filter(str.strip, options):
-                found += [m.span() for m in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
-        return merged(found) if found else found
+                protected_spans += [match.span() for match in re.finditer(rf"(?<!\w){re.escape(option)}(?!\w)", text)]
+        return merged(protected_spans) if protected_spans else protected_spans
 
 
 def _user_pattern(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        kinds = ", ".join(PROTECT)
+        known_kinds = ", ".join(PROTECT)
         raise UsageError(
-            f"`{pattern}` is no regular expression: {error}", f"protect takes {kinds}, or a regex"
+            f"`{pattern}` is not a regular expression: {error}", f"protect takes {known_kinds}, or a regex"
         ) from None
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order; those that overlap or touch become one."""
-    result: list[Span] = []
+    """Sorts spans; those that overlap or touch become one."""
+    merged_spans: list[Span] = []
     for start, end in sorted(spans):
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        if merged_spans and start <= merged_spans[-1][1]:
+            merged_spans[-1] = (merged_spans[-1][0], max(end, merged_spans[-1][1]))
         else:
-            result.append((start, end))
-    return result
+            merged_spans.append((start, end))
+    return merged_spans

@@ -1,4 +1,4 @@
-"""Other words in the same sentences: texts that nobody can correct from memory."""
+"""Other words in the same sentences: texts that no model can correct from memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _UNFIT = re.compile("sex|porn|fuck|bitch")
 
 
 def reword(text: str, share: float, rng: Random) -> str:
-    """`text` with about `share` of its words in lower case, of three letters or more, exchanged for other words.
+    """Exchanges about `share` of a text's words in lower case, of three letters or more, for other words.
 
     It is no operator: the meaning is lost. It makes material for learning to correct, where the noisy text and the
-    clean one share the new words, so that only the letters tell which word it was. Number words stay.
+    clean one share the new words, so that only the letters identify each word. Number words stay.
     """
 
     def other(match: re.Match[str]) -> str:
@@ -32,6 +32,12 @@ def reword(text: str, share: float, rng: Random) -> str:
 
 @cache
 def _words() -> tuple[str, ...]:
-    """About five thousand common words of three letters or more that people are known to misspell."""
-    known = real_words().intersection(common_words(2_000_000)) - NUMBER_WORDS
-    return tuple(sorted(w for w in misspellings() if w in known and len(w) > 2 and not _UNFIT.search(w)))
+    """Returns about five thousand common words of three letters or more that people are known to misspell."""
+    known_words = real_words().intersection(common_words(2_000_000)) - NUMBER_WORDS
+    return tuple(
+        sorted(
+            misspelt
+            for misspelt in misspellings()
+            if misspelt in known_words and len(misspelt) > 2 and not _UNFIT.search(misspelt)
+        )
+    )

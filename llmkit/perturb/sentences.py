@@ -37,7 +37,7 @@ _NAMES = ("Imani", "Tomasz", "Leilani", "Rafiq", "Sunniva", "Matteo", "Yewande",
 
 class Distractor(NamedTuple):
     """An irrelevant sentence, or a clause, which begins in small letters; the range of the number {n}, 0 for none; and
-    words that make it unfit for a question. {name} becomes somebody in the question."""
+    words that make it unfit for a question. {name} becomes a person of the question."""
 
     text: str
     low: int
@@ -47,19 +47,22 @@ class Distractor(NamedTuple):
 
 @cache
 def _bank() -> tuple[Distractor, ...]:
-    lines = (Path(__file__).parent / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
-    rows = (line.split("\t") for line in lines[1:])
-    return tuple(Distractor(text, int(low), int(high), tuple(topics.split())) for text, low, high, topics in rows)
+    table_lines = (Path(__file__).parent / "data" / "distractors.tsv").read_text(encoding="utf-8").splitlines()
+    rows = (line.split("\t") for line in table_lines[1:])
+    return tuple(
+        Distractor(sentence, int(lowest), int(highest), tuple(topics.split()))
+        for sentence, lowest, highest, topics in rows
+    )
 
 
 def distractors() -> list[Distractor]:
-    """The sentences that `uic` draws from. Nothing in them can be shared with what a question asks about."""
-    return [d for d in _bank() if not d.text[0].islower()]
+    """Returns the sentences that `uic` draws from. Nothing in them can be shared with what a question asks about."""
+    return [distractor for distractor in _bank() if not distractor.text[0].islower()]
 
 
 def asides() -> list[Distractor]:
-    """Clauses as irrelevant as the sentences, to go into a sentence behind a comma."""
-    return [d for d in _bank() if d.text[0].islower()]
+    """Returns clauses as irrelevant as the sentences, to be put into a sentence after a comma."""
+    return [distractor for distractor in _bank() if distractor.text[0].islower()]
 
 
 @operator("uic", level="sentence", paper_rate=0.1)
@@ -69,7 +72,7 @@ class Uic(TextEdit):
     that the question leads to.
 
     One sentence, of 23 words on average as in the paper's data, and one more for every 23 words that the rate asks
-    for beyond. At `--rate paper` sentences and clauses may stand anywhere in the text.
+    for beyond. At `--rate paper` sentences and clauses may come anywhere in the text.
 
     >>> Uic().changes(Source("Maria eats 3 apples. How many are left?"), 1, Random(1))[0].start
     21
@@ -83,23 +86,32 @@ class Uic(TextEdit):
         return max(1, round(rate * source.words / 23))
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        at = question_start(source)
-        said = interference(source.text, distractors(), wanted, rng)
-        return [Change(at, at, f"{sentence} " if at < len(source.text) else f" {sentence}") for sentence in said]
+        offset = question_start(source)
+        sentences = interference(source.text, distractors(), wanted, rng)
+        return [
+            Change(offset, offset, f"{sentence} " if offset < len(source.text) else f" {sentence}")
+            for sentence in sentences
+        ]
 
 
-def interference(text: str, bank: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
-    """Sentences of the bank, made to fit a text: none about its topics, with numbers where it asks for one."""
-    name, avoid, lowered = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
+def interference(text: str, entries: Sequence[Distractor], wanted: int, rng: Random) -> list[str]:
+    """Chooses sentences of the bank that fit a text: none about its topics, with numbers if it asks for one."""
+    person, avoided_numbers, lower_text = main_name(text) or pick(_NAMES, rng), reachable(text), text.lower()
     arithmetic = asks_for_a_number(text)
-    fitting = [d for d in bank if (d.high > 0) == arithmetic]
-    left = [d for d in fitting if not any(topic in lowered for topic in d.topics)] or fitting
-    said = []
-    while left and len(said) < wanted:
-        chosen = left.pop(int(rng.random() * len(left)))
-        number = _unrelated(chosen.low, chosen.high, avoid, rng) if chosen.high else ""
-        said.append(chosen.text.format(name=name, n=number))
-    return said
+    fitting_entries = [distractor for distractor in entries if (distractor.high > 0) == arithmetic]
+    candidates = [
+        distractor for distractor in fitting_entries if not any(topic in lower_text for topic in distractor.topics)
+    ] or fitting_entries
+    sentences: list[str] = []
+    while candidates and len(sentences) < wanted:
+        chosen_distractor = candidates.pop(int(rng.random() * len(candidates)))
+        number = (
+            _unrelated(chosen_distractor.low, chosen_distractor.high, avoided_numbers, rng)
+            if chosen_distractor.high
+            else ""
+        )
+        sentences.append(chosen_distractor.text.format(name=person, n=number))
+    return sentences
 
 
 _HOW_MANY = re.compile(r"\bhow (?:many|much|far|long|old|fast|tall|big|high|often)\b", re.IGNORECASE)
@@ -126,60 +138,62 @@ def asks_for_a_number(text: str) -> bool:
 
 
 def _asks_for_quantity(sentence: str) -> bool:
-    asking = _ASKING.search(sentence)
-    return bool(asking and _QUANTITY.search(sentence, asking.end()))
+    asking_word = _ASKING.search(sentence)
+    return bool(asking_word and _QUANTITY.search(sentence, asking_word.end()))
 
 
 def sentence_starts(source: Source) -> list[int]:
-    """Finds where sentences and lines begin outside protected spans and before options at the end; never between a
+    """Finds the starts of sentences and lines outside protected spans and before options at the end; never between a
     shortened word and the next."""
-    text, bounds, stem = source.text, [0], stem_end(source)
+    text, boundaries, stem_limit = source.text, [0], stem_end(source)
     for match in _SENTENCE_END.finditer(text):
-        after = _SPACES.match(text, match.end())
-        before = text[max(0, match.end() - 8) : match.end()]
-        if after and source.free(match.end(), match.end()) and not _ABBREVIATION.search(before):
-            bounds.append(after.end())
-    bounds += [i + 1 for i, char in enumerate(text) if char == "\n"]
-    return sorted({b for b in bounds if b < stem and source.free(b, b)})
+        following_space = _SPACES.match(text, match.end())
+        text_before = text[max(0, match.end() - 8) : match.end()]
+        if following_space and source.free(match.end(), match.end()) and not _ABBREVIATION.search(text_before):
+            boundaries.append(following_space.end())
+    boundaries += [i + 1 for i, character in enumerate(text) if character == "\n"]
+    return sorted({boundary for boundary in boundaries if boundary < stem_limit and source.free(boundary, boundary)})
 
 
 def question_start(source: Source) -> int:
-    """Finds where the last question sentence begins (the last sentence, where none asks), never among options at the
+    """Finds the start of the last question sentence (the last sentence, if none asks), never among options at the
     end."""
-    text, bounds = source.text, sentence_starts(source)
-    ends = [*bounds[1:], len(text)]
-    asking = [start for start, end in zip(bounds, ends, strict=False) if "?" in text[start:end]]
-    return (asking or bounds or [0])[-1]
+    text, boundaries = source.text, sentence_starts(source)
+    sentence_ends = [*boundaries[1:], len(text)]
+    asking_starts = [start for start, end in zip(boundaries, sentence_ends, strict=False) if "?" in text[start:end]]
+    return (asking_starts or boundaries or [0])[-1]
 
 
 def main_name(text: str) -> str | None:
-    """The capitalised word that looks most like the name of someone in the text, or None."""
-    seen: dict[str, int] = {}
+    """Finds the capitalised word that looks most like the name of someone in the text, or None."""
+    name_scores: dict[str, int] = {}
     for match in _CAPITALISED.finditer(text):
         word = match.group()
         if word not in _NOT_A_NAME:
-            opens = text[max(0, match.start() - 8) : match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
-            acts = _ACTS.match(text, match.end())
-            seen[word] = seen.get(word, 0) + 2 * bool(acts) + (not opens)
-    best = max(seen, key=lambda w: seen[w], default=None)
-    return best if best and seen[best] else None
+            opens_sentence = text[max(0, match.start() - 8) : match.start()].rstrip()[-1:] in ("", ".", "!", "?", ":")
+            acts_in_text = _ACTS.match(text, match.end())
+            name_scores[word] = name_scores.get(word, 0) + 2 * bool(acts_in_text) + (not opens_sentence)
+    best_name = max(name_scores, key=lambda w: name_scores[w], default=None)
+    return best_name if best_name and name_scores[best_name] else None
 
 
 def reachable(text: str) -> set[int]:
-    """The numbers of a text and the sums, differences, products and quotients of any two of them."""
-    given = {float(n.replace(",", "")) for n in NUMBER.findall(text) if re.fullmatch(r"[\d,]+(?:\.\d+)?", n)}
-    given |= {x / 100 for x in given}
-    given = set(sorted(given)[:64])
-    found = set(given)
-    for a in given:
-        for b in given:
-            found |= {a + b, a - b, a * b, a / b if b else a}
-    return {int(x) for x in found if abs(x) < 1e12 and x == int(x)}
+    """Returns the numbers of a text and the sums, differences, products and quotients of any two of them."""
+    given_numbers = {
+        float(number.replace(",", "")) for number in NUMBER.findall(text) if re.fullmatch(r"[\d,]+(?:\.\d+)?", number)
+    }
+    given_numbers |= {value / 100 for value in given_numbers}
+    given_numbers = set(sorted(given_numbers)[:64])
+    all_numbers = set(given_numbers)
+    for first in given_numbers:
+        for second in given_numbers:
+            all_numbers |= {first + second, first - second, first * second, first / second if second else first}
+    return {int(value) for value in all_numbers if abs(value) < 1e12 and value == int(value)}
 
 
-def _unrelated(low: int, high: int, avoid: set[int], rng: Random) -> int:
-    free = [n for n in range(low, high + 1) if n not in avoid]
-    return pick(free, rng) if free else high + 1 + max(avoid)
+def _unrelated(lowest: int, highest: int, avoided_numbers: set[int], rng: Random) -> int:
+    free_numbers = [candidate for candidate in range(lowest, highest + 1) if candidate not in avoided_numbers]
+    return pick(free_numbers, rng) if free_numbers else highest + 1 + max(avoided_numbers)
 
 
 @operator("checklist", level="sentence")
@@ -220,28 +234,28 @@ class Stress(TextEdit):
 
 
 def stem_end(source: Source) -> int:
-    """Finds where the question ends: before options and protected lines at the end, else after its last character."""
-    text, end = source.text, len(source.text)
+    """Finds the end of the question: before options and protected lines at the end, else after its last character."""
+    text, end_offset = source.text, len(source.text)
     for start, stop in reversed(source.spans):
-        if text[stop:end].strip() or not (begin_options(text, start) or _begins_line(text, start)):
+        if text[stop:end_offset].strip() or not (begin_options(text, start) or _begins_line(text, start)):
             break
-        end = start
-    while end and text[end - 1].isspace():
-        end -= 1
-    return end or len(text)
+        end_offset = start
+    while end_offset and text[end_offset - 1].isspace():
+        end_offset -= 1
+    return end_offset or len(text)
 
 
-def _begins_line(text: str, at: int) -> bool:
-    while at and text[at - 1] in " \t":
-        at -= 1
-    return at == 0 or text[at - 1] == "\n"
+def _begins_line(text: str, offset: int) -> bool:
+    while offset and text[offset - 1] in " \t":
+        offset -= 1
+    return offset == 0 or text[offset - 1] == "\n"
 
 
 def appended(source: Source, sentences: Sequence[str]) -> list[Change]:
-    """Insertions behind the question, each with a space before it, and one after the last where none follows."""
-    at = stem_end(source)
-    after = source.text[at : at + 1]
-    parts = [f" {sentence}" for sentence in sentences]
-    if parts and after and not after.isspace():
-        parts[-1] += " "
-    return [Change(at, at, part) for part in parts]
+    """Returns insertions after the question, each with a space before it, and one after the last if none follows."""
+    offset = stem_end(source)
+    next_character = source.text[offset : offset + 1]
+    insertions = [f" {sentence}" for sentence in sentences]
+    if insertions and next_character and not next_character.isspace():
+        insertions[-1] += " "
+    return [Change(offset, offset, part) for part in insertions]

@@ -6,84 +6,87 @@ import html
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
+from llmkit.parsing import JsonObject
 from llmkit.perturb.base import OPERATORS
 from llmkit.perturb.engine import Perturber
+from llmkit.perturb.text import EditRecord
 from llmkit.terminal import visible
 
-SAMPLE = "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
+SAMPLE_SENTENCE = (
+    "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
+)
 
 
-def segments(text: str, edits: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """The final text in pieces: (unchanged, "", "") or ("", old, new), in order."""
-    pieces, at = [], 0
+def segments(text: str, edits: Sequence[EditRecord]) -> list[tuple[str, str, str]]:
+    """Splits the final text into pieces: (unchanged, "", "") or ("", old, new), in order."""
+    pieces, offset = [], 0
     for edit in edits:
-        if edit["start"] > at:
-            pieces.append((text[at : edit["start"]], "", ""))
+        if edit["start"] > offset:
+            pieces.append((text[offset : edit["start"]], "", ""))
         pieces.append(("", edit["old"], edit["new"]))
-        at = edit["end"]
-    return pieces + ([(text[at:], "", "")] if at < len(text) else [])
+        offset = edit["end"]
+    return pieces + ([(text[offset:], "", "")] if offset < len(text) else [])
 
 
-def coloured(text: str, edits: Sequence[dict[str, Any]], colour: bool = True) -> str:
-    """What was taken out in red and what was put in in green; without colour as [-old-]{+new+}, like `git --word-diff`.
+def coloured(text: str, edits: Sequence[EditRecord], colour: bool = True) -> str:
+    """Shows deletions in red and insertions in green; without colour as [-old-]{+new+}, like `git --word-diff`.
 
     >>> coloured("the owl sat", [{"start": 4, "end": 7, "old": "cat", "new": "owl"}], colour=False)
     'the [-cat-]{+owl+} sat'
     """
-    out = []
+    marked_pieces = []
     for piece in segments(text, edits):
-        same, old, new = map(visible, piece)
-        out.append(same)
+        unchanged, old, new = map(visible, piece)
+        marked_pieces.append(unchanged)
         if old:
-            out.append(f"\x1b[9;31m{old}\x1b[0m" if colour else f"[-{old}-]")
+            marked_pieces.append(f"\x1b[9;31m{old}\x1b[0m" if colour else f"[-{old}-]")
         if new:
-            out.append(f"\x1b[32m{new}\x1b[0m" if colour else f"{{+{new}+}}")
-    return "".join(out)
+            marked_pieces.append(f"\x1b[32m{new}\x1b[0m" if colour else f"{{+{new}+}}")
+    return "".join(marked_pieces)
 
 
-def listing() -> list[dict[str, Any]]:
-    """Every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
-    rows = []
+def listing() -> list[JsonObject]:
+    """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
+    operators = []
     for name in OPERATORS:
-        op = OPERATORS[name]
-        spec = name if op.argument is None else f"{name}:{op.argument}"
-        text, source = op.summary()
-        rows.append(
+        operator_class = OPERATORS[name]
+        spec = name if operator_class.argument is None else f"{name}:{operator_class.argument}"
+        description, source = operator_class.summary()
+        operators.append(
             {
                 "name": spec,
-                "level": op.level,
-                "rate": op.default_rate,
-                "paper_rate": op.paper_rate,
-                "example": _quietly(example, spec) if op.shows_example else None,
-                "what": text,
+                "level": operator_class.level,
+                "rate": operator_class.default_rate,
+                "paper_rate": operator_class.paper_rate,
+                "example": _quietly(example, spec) if operator_class.shows_example else None,
+                "what": description,
                 "source": source,
             }
         )
-    return rows
+    return operators
 
 
-def _quietly(make: Callable[[str], str], spec: str) -> str:
-    """Without the warnings that an operator gives to whoever uses it in earnest."""
+def _quietly(make_example: Callable[[str], str], spec: str) -> str:
+    """Calls `make_example` without the warnings that an operator shows its users."""
     logging.disable(logging.WARNING)
     try:
-        return make(spec)
+        return make_example(spec)
     finally:
         logging.disable(logging.NOTSET)
 
 
 def example(spec: str) -> str:
-    """What an operator makes of the sample sentence: the words around its first edit."""
+    """Applies an operator to the sample sentence. Returns the words around its first edit."""
     for seed in range(20):
-        made = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE, "sample")
-        if made.edits:
-            edit = made.edits[0]
+        perturbed = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE_SENTENCE, "sample")
+        if perturbed.edits:
+            edit = perturbed.edits[0]
             old, new = edit.old, edit.new
-            if not old.strip() or not new.strip():  # show what stands around an insertion or a deletion
-                before = SAMPLE[: edit.start].rpartition(" ")[2]
-                after = made.text[edit.end :].partition(" ")[0]
-                old, new = before + old + after, before + new + after
+            if not old.strip() or not new.strip():  # show the text around an insertion or a deletion
+                word_start = SAMPLE_SENTENCE[: edit.start].rpartition(" ")[2]
+                word_end = perturbed.text[edit.end :].partition(" ")[0]
+                old, new = word_start + old + word_end, word_start + new + word_end
             return f"{shortened(old)} -> {shortened(new)}"
     return ""
 
@@ -131,21 +134,25 @@ class Page:
                 self.left_out += 1
                 continue
             row = json.loads(line)
-            made, text = row["perturbation"], row[self.question]
-            words, chars = made["strength"]["words"], made["strength"]["chars"]
-            facts = f"{made['operator']} at {made['rate']}: {words:.0%} of words, {chars:.0%} of characters"
-            facts = html.escape("; ".join(filter(None, (facts, made.get("rejected"), made.get("short")))))
-            state = " class=rejected" if "rejected" in made else ""
-            marked = "".join(
-                html.escape(same) + _tagged("del", old) + _tagged("ins", new)
-                for same, old, new in segments(text, made["edits"])
+            perturbation, text = row["perturbation"], row[self.question]
+            words, chars = perturbation["strength"]["words"], perturbation["strength"]["chars"]
+            facts = (
+                f"{perturbation['operator']} at {perturbation['rate']}: {words:.0%} of words, {chars:.0%} of characters"
             )
-            self.items.append(f'<small{state}>{facts}</small><p dir="auto">{marked}</p>\n')
+            facts = html.escape(
+                "; ".join(filter(None, (facts, perturbation.get("rejected"), perturbation.get("short"))))
+            )
+            css_class = " class=rejected" if "rejected" in perturbation else ""
+            marked = "".join(
+                html.escape(unchanged) + _tagged("del", old) + _tagged("ins", new)
+                for unchanged, old, new in segments(text, perturbation["edits"])
+            )
+            self.items.append(f'<small{css_class}>{facts}</small><p dir="auto">{marked}</p>\n')
 
     def render(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-        """The page, with a table of statistics at its head."""
-        head = "".join(f"<th>{html.escape(column)}" for column in columns)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)
-        more = f"<p><small>{self.left_out} more rows are not shown.</small></p>" if self.left_out else ""
-        page = _PAGE.format(title=html.escape(self.title), table=f"<table><tr>{head}{body}</table>")
-        return page + "".join(self.items) + more + "</html>\n"
+        """Returns the page, with a table of statistics at its head."""
+        header_cells = "".join(f"<th>{html.escape(column)}" for column in columns)
+        body_rows = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)
+        omission_note = f"<p><small>{self.left_out} more rows are not shown.</small></p>" if self.left_out else ""
+        page_head = _PAGE.format(title=html.escape(self.title), table=f"<table><tr>{header_cells}{body_rows}</table>")
+        return page_head + "".join(self.items) + omission_note + "</html>\n"

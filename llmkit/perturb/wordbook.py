@@ -1,4 +1,4 @@
-"""What packages know about English words: how common they are, how they sound."""
+"""English words from the data of installed packages: their frequencies, sounds and misspellings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATA = Path(__file__).parent / "data"
 
 
 def package_file(package: str, *parts: str) -> Path:
-    """A data file inside an installed package, found without importing the package."""
+    """Locates a data file inside an installed package, found without importing the package."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(f"the package `{package}` is not installed", f"pip install {package.replace('_', '-')}")
@@ -24,66 +24,71 @@ def package_file(package: str, *parts: str) -> Path:
 
 
 @cache
-def common_words(least: int = 200_000) -> dict[str, int]:
-    """English words with their counts, from the frequency list that `symspellpy` carries."""
+def common_words(least_count: int = 200_000) -> dict[str, int]:
+    """Reads English words with their counts, from the frequency list that `symspellpy` carries."""
     text = package_file("symspellpy", "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
-    rows = (line.split(" ") for line in text.splitlines())
-    return {word: int(count) for word, count in rows if int(count) >= least}
+    word_counts = (line.split(" ") for line in text.splitlines())
+    return {word: int(count) for word, count in word_counts if int(count) >= least_count}
 
 
 @cache
 def real_words() -> frozenset[str]:
-    """Common words that CMUdict knows, too: frequency lists from the web alone hold misspellings."""
+    """Returns common words that CMUdict knows, too, because frequency lists from the web alone hold misspellings."""
     lines = package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines()
     return frozenset(line.partition(" ")[0] for line in lines).intersection(common_words())
 
 
 @cache
 def homophones() -> dict[str, tuple[str, ...]]:
-    """Common words with the other common words that are pronounced the same (CMUdict, first pronunciation, stress
+    """Maps common words to the other common words that are pronounced the same (CMUdict, first pronunciation, stress
     ignored), most common first. Number words are left out on both sides: they are part of a question's numbers.
 
     >>> homophones()["flour"], homophones()["to"], "won" in homophones()
     (('flower',), ('too',), False)
     """
-    known = common_words(2_000_000)
+    known_words = common_words(2_000_000)
     # names, abbreviations and words of other languages that both lists hold as if they were English words
-    names = (_DATA / "not_words.txt").read_text(encoding="utf-8").split()
-    shut_out = NUMBER_WORDS.union(names)
+    not_words = (_DATA / "not_words.txt").read_text(encoding="utf-8").split()
+    excluded = NUMBER_WORDS.union(not_words)
     sounds: dict[str, list[str]] = {}
     for line in package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines():
         word, _, phones = line.partition(" ")
-        if word.isalpha() and len(word) > 1 and word in known and word not in shut_out:
-            sound = "".join(c for c in phones.partition(" #")[0] if not c.isdigit())
+        if word.isalpha() and len(word) > 1 and word in known_words and word not in excluded:
+            sound = "".join(phone_char for phone_char in phones.partition(" #")[0] if not phone_char.isdigit())
             sounds.setdefault(sound, []).append(word)
-    table = {}
-    for group in sounds.values():
-        ranked = sorted(group, key=lambda w: (-known[w], w))
-        for word in group:
-            if len(group) > 1:
-                table[word] = tuple(w for w in ranked if w != word)
-    return table
+    words_alike = {}
+    for same_sounding in sounds.values():
+        ranked = sorted(same_sounding, key=lambda other: (-known_words[other], other))
+        for word in same_sounding:
+            if len(same_sounding) > 1:
+                words_alike[word] = tuple(other for other in ranked if other != word)
+    return words_alike
 
 
 @cache
 def misspellings() -> dict[str, tuple[str, ...]]:
-    """Words in lower case with their common misspellings, sorted: the list that `nlpaug` carries, without number words
-    and without misspellings that are words themselves, which would change what a question says.
+    """Maps words in lower case to their common misspellings, sorted: the list that `nlpaug` carries, without number
+    words and without misspellings that are words themselves, which would change what a question says.
 
     >>> misspellings()["separate"][:3]
     ('saparate', 'separat', 'separete')
     """
-    known, table = real_words(), {}
+    known_words = real_words()
+    forms_by_word: dict[str, tuple[str, ...]] = {}
     path = package_file("nlpaug", "res", "word", "spelling", "spelling_en.txt")
     for line in path.read_text(encoding="utf-8").splitlines():
-        right, *wrong = line.split()
-        if right.isalpha() and right.islower() and right not in NUMBER_WORDS:
-            far = max(2, len(right) // 2)  # the list holds slips of the pen that are other words altogether
-            forms = {w for w in wrong if w.isascii() and w.isalpha() and w.islower() and w not in known}
-            forms = {w for w in forms if Levenshtein.distance(right, w) <= far}
+        correct, *misspelt = line.split()
+        if correct.isalpha() and correct.islower() and correct not in NUMBER_WORDS:
+            most_edits = max(2, len(correct) // 2)  # the list holds slips of the pen that are other words altogether
+            forms = {
+                form
+                for form in misspelt
+                if form.isascii() and form.isalpha() and form.islower() and form not in known_words
+            }
+            forms = {form for form in forms if Levenshtein.distance(correct, form) <= most_edits}
             if forms:
-                table[right] = tuple(sorted(forms.union(table.get(right, ()))))
-    return table
+                forms_by_word[correct] = tuple(sorted(forms.union(forms_by_word.get(correct, ()))))
+    return forms_by_word
 
 
 # Sounds and other ways to write them; ours, tried one at a time. Then whole words that the rules do not reach.
@@ -109,7 +114,7 @@ _SPELT = dict(pair.split(":") for pair in _BY_EAR.split())
 
 @lru_cache(maxsize=1 << 16)
 def spelt_by_sound(word: str) -> tuple[str, ...]:
-    """Other ways to write how a word in lower case sounds; none is a word itself.
+    """Spells a word in lower case by its sound in other ways, none of which is a word itself.
 
     >>> spelt_by_sound("phone")
     ('fone', 'phon')
@@ -120,7 +125,7 @@ def spelt_by_sound(word: str) -> tuple[str, ...]:
 
 
 def in_words(number: int) -> str:
-    """A number below 10,000 in English words.
+    """Writes a number below 10,000 in English words.
 
     >>> in_words(6), in_words(42), in_words(1250)
     ('six', 'forty-two', 'one thousand two hundred fifty')
@@ -128,8 +133,8 @@ def in_words(number: int) -> str:
     if number < 20:
         return BELOW_TWENTY[number]
     if number < 100:
-        tens = TENS[number // 10 - 2]
-        return tens if number % 10 == 0 else f"{tens}-{in_words(number % 10)}"
-    size, name = (100, "hundred") if number < 1000 else (1000, "thousand")
-    head = f"{in_words(number // size)} {name}"
-    return head if number % size == 0 else f"{head} {in_words(number % size)}"
+        tens_word = TENS[number // 10 - 2]
+        return tens_word if number % 10 == 0 else f"{tens_word}-{in_words(number % 10)}"
+    unit_size, unit_name = (100, "hundred") if number < 1000 else (1000, "thousand")
+    leading_words = f"{in_words(number // unit_size)} {unit_name}"
+    return leading_words if number % unit_size == 0 else f"{leading_words} {in_words(number % unit_size)}"

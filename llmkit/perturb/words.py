@@ -26,45 +26,50 @@ class Woo(TextEdit):
     nothing = "no two neighbouring words that can change places"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        tokens, letters, lines = source.tokens, letters_in(source), "\n" in source.text
-        plain = [  # no punctuation, no number nor a part of one
+        tokens, letters_of_token, has_lines = source.tokens, letters_in(source), "\n" in source.text
+        is_plain = [  # no punctuation, no number nor a part of one
             token.isalpha()
-            and letters(token)[0] == token
+            and letters_of_token(token)[0] == token
             and (token not in JOINTS or source.free_letters(token, source.start(i), source.end(i)))
             for i, token in enumerate(tokens)
         ]
-        pairs = [
+        pair_starts = [
             i
             for i in range(len(tokens) - 1)
-            if plain[i]
-            and plain[i + 1]
+            if is_plain[i]
+            and is_plain[i + 1]
             and tokens[i].lower() != tokens[i + 1].lower()
-            and not (lines and "\n" in source.between(i))
+            and not (has_lines and "\n" in source.between(i))
             and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
         ]
-        return [_swap(source, i) for i in _apart(pairs, wanted, rng)]
+        return [_swap(source, i) for i in _apart(pair_starts, wanted, rng)]
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
-    """At most `wanted` of the pairs, no two sharing a word; as many as there can be where fewer were found."""
-    order, taken = list(pairs), set()
-    while order and len(taken) < wanted:
-        i = order.pop(int(rng.random() * len(order)))
-        if i - 1 not in taken and i + 1 not in taken:
-            taken.add(i)
-    if len(taken) < wanted:  # luck left gaps: the leftmost pairs first are the most that fit
-        most: list[int] = []
-        for i in pairs:
-            if not most or i > most[-1] + 1:
-                most.append(i)
-        return sorted(sample(most, wanted, rng))
-    return sorted(taken)
+    """Draws at most `wanted` of the pairs, no two sharing a word; as many as possible where fewer were found."""
+    remaining = list(pairs)
+    taken_starts: set[int] = set()
+    while remaining and len(taken_starts) < wanted:
+        pair_start = remaining.pop(int(rng.random() * len(remaining)))
+        if pair_start - 1 not in taken_starts and pair_start + 1 not in taken_starts:
+            taken_starts.add(pair_start)
+    if len(taken_starts) < wanted:  # luck left gaps: the leftmost pairs first are the most that fit
+        most_starts: list[int] = []
+        for pair_start in pairs:
+            if not most_starts or pair_start > most_starts[-1] + 1:
+                most_starts.append(pair_start)
+        return sorted(sample(most_starts, wanted, rng))
+    return sorted(taken_starts)
 
 
-def _swap(source: Source, i: int) -> Change:
-    left, right = source.tokens[i], source.tokens[i + 1]
-    start, end = source.start(i), source.end(i + 1)
-    return Change(start, end, right + source.text[start + len(left) : end - len(right)] + left)
+def _swap(source: Source, pair_start: int) -> Change:
+    left_word, right_word = source.tokens[pair_start], source.tokens[pair_start + 1]
+    pair_begin, pair_end = source.start(pair_start), source.end(pair_start + 1)
+    return Change(
+        pair_begin,
+        pair_end,
+        right_word + source.text[pair_begin + len(left_word) : pair_end - len(right_word)] + left_word,
+    )
 
 
 @operator("hw", level="word", paper_rate=0.25)
@@ -81,8 +86,8 @@ class Hw(WordEdit):
     nothing = "no word with a homophone"
 
     def edit(self, word: str, rng: Random) -> str | None:
-        others = homophones().get(word)
-        return pick(others, rng) if others else None
+        homophones_of_word = homophones().get(word)
+        return pick(homophones_of_word, rng) if homophones_of_word else None
 
 
 @operator("hw_spell", level="word", paper_rate=0.237)
@@ -99,13 +104,13 @@ class HwSpell(WordEdit):
     nothing = "no word that can be spelt by its sound"
 
     def edit(self, word: str, rng: Random) -> str | None:
-        lower = word.lower()
-        if lower in NUMBER_WORDS:
+        lower_word = word.lower()
+        if lower_word in NUMBER_WORDS:
             return None
-        others = homophones().get(word)
-        if others and rng.random() < 0.5:
-            return pick(others, rng)
-        forms = spelt_by_sound(lower) or others
+        homophones_of_word = homophones().get(word)
+        if homophones_of_word and rng.random() < 0.5:
+            return pick(homophones_of_word, rng)
+        forms = spelt_by_sound(lower_word) or homophones_of_word
         return like(pick(forms, rng), word) if forms else None
 
 
@@ -114,7 +119,7 @@ _NUMERAL = re.compile(r"(?<![\w.,/:$€£¥₹+-])[0-9]{1,4}(?![\w%/:+-]|[.,][0-
 
 @operator("hw_number", level="word")
 class HwNumber(TextEdit):
-    """Writes numerals as words, 6 as six: an opt-in, for it changes what every other operator protects. Money,
+    """Writes numerals as words, 6 as six: an opt-in, because it changes what every other operator protects. Money,
     decimals, percentages and fractions stay (RoP's homophone data, arXiv 2506.03627, which loses numerals so).
 
     >>> [tuple(c) for c in HwNumber().changes(Source("Tom has 6 apples for $5."), 1, Random(1))]
@@ -126,8 +131,10 @@ class HwNumber(TextEdit):
     nothing = "no plain numeral"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        found = [m for m in _NUMERAL.finditer(source.text) if source.free_word(*m.span())]
-        return sorted(Change(m.start(), m.end(), in_words(int(m.group()))) for m in sample(found, wanted, rng))
+        numerals = [match for match in _NUMERAL.finditer(source.text) if source.free_word(*match.span())]
+        return sorted(
+            Change(match.start(), match.end(), in_words(int(match.group()))) for match in sample(numerals, wanted, rng)
+        )
 
 
 @operator("spelling", level="word")
@@ -142,10 +149,10 @@ class Spelling(WordEdit):
     nothing = "no word with a known misspelling"
 
     def edit(self, word: str, rng: Random) -> str | None:
-        table = misspellings()
-        if forms := table.get(word):
+        forms_by_word = misspellings()
+        if forms := forms_by_word.get(word):
             return forms[int(rng.random() * len(forms))]
-        forms = table.get(word.lower())
+        forms = forms_by_word.get(word.lower())
         return like(pick(forms, rng), word) if forms else None
 
 
@@ -171,10 +178,16 @@ class Drop(TextEdit):
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
         tokens = source.tokens
-        small = [i for i in range(len(tokens) - 1) if tokens[i].lower() in _SMALL_WORDS]
-        places = [(source.start(i), source.start(i + 1)) for i in small if "\n" not in source.between(i)]
-        places = [place for place in places if source.free(*place)]
-        return sorted(Change(start, end, "") for start, end in sample(places, wanted, rng))
+        small_places = [
+            token_index for token_index in range(len(tokens) - 1) if tokens[token_index].lower() in _SMALL_WORDS
+        ]
+        gap_spans = [
+            (source.start(token_index), source.start(token_index + 1))
+            for token_index in small_places
+            if "\n" not in source.between(token_index)
+        ]
+        gap_spans = [place for place in gap_spans if source.free(*place)]
+        return sorted(Change(start, end, "") for start, end in sample(gap_spans, wanted, rng))
 
 
 @operator("repeat", level="word")
@@ -187,13 +200,13 @@ class Repeat(TextEdit):
     """
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        words = [(i, word) for i, word in enumerate(source.tokens) if word.isalpha()]
+        plain_words = [(token_index, word) for token_index, word in enumerate(source.tokens) if word.isalpha()]
         places = [
-            (source.end(i), word)
-            for i, word in words
-            if word.lower() not in NUMBER_WORDS and source.free(source.start(i), source.end(i))
+            (source.end(token_index), word)
+            for token_index, word in plain_words
+            if word.lower() not in NUMBER_WORDS and source.free(source.start(token_index), source.end(token_index))
         ]
-        return sorted(Change(end, end, f" {word}") for end, word in sample(places, wanted, rng))
+        return sorted(Change(word_end, word_end, f" {word}") for word_end, word in sample(places, wanted, rng))
 
 
 _CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did
@@ -206,17 +219,19 @@ us=let's; who will=who'll; what will=what'll; that will=that'll; there will=ther
 
 
 def contractions() -> list[str]:
-    """The table of `contraction`: pairs as "did not=didn't"."""
+    """Returns the table of `contraction`: pairs as "did not=didn't"."""
     return [pair.strip() for pair in " ".join(_CONTRACTIONS.split()).split(";")]
 
 
 @cache
 def _contraction_pattern() -> tuple[dict[str, str], re.Pattern[str]]:
-    pairs = [pair.split("=") for pair in contractions()]
-    table = {long.lower(): short for long, short in pairs} | {short.lower(): long for long, short in reversed(pairs)}
-    forms = sorted(table, key=len, reverse=True)
-    either = "|".join(map(re.escape, forms))
-    return table, re.compile(rf"(?<![\w'])(?:{either})(?![\w'])", re.IGNORECASE)
+    form_pairs = [pair.split("=") for pair in contractions()]
+    other_forms = {long_form.lower(): short_form for long_form, short_form in form_pairs} | {
+        short_form.lower(): long_form for long_form, short_form in reversed(form_pairs)
+    }
+    forms = sorted(other_forms, key=len, reverse=True)
+    alternatives = "|".join(map(re.escape, forms))
+    return other_forms, re.compile(rf"(?<![\w'])(?:{alternatives})(?![\w'])", re.IGNORECASE)
 
 
 @operator("contraction", level="word")
@@ -233,7 +248,10 @@ class Contraction(TextEdit):
     nothing = "nothing to contract or write out"
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        table, pattern = _contraction_pattern()
-        found = [m for m in pattern.finditer(source.text.replace("’", "'")) if source.free(*m.span())]
-        chosen = sample(found, wanted, rng)
-        return sorted(Change(m.start(), m.end(), like(table[m.group().lower()], m.group())) for m in chosen)
+        other_forms, pattern = _contraction_pattern()
+        matches = [match for match in pattern.finditer(source.text.replace("’", "'")) if source.free(*match.span())]
+        chosen_matches = sample(matches, wanted, rng)
+        return sorted(
+            Change(match.start(), match.end(), like(other_forms[match.group().lower()], match.group()))
+            for match in chosen_matches
+        )

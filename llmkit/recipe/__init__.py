@@ -3,6 +3,7 @@
 from llmkit.recipe.digest import digest
 from llmkit.recipe.document import Fault, Origin
 from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_recipes
+from llmkit.recipe.profiles import profile_overrides
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
 from llmkit.recipe.trust import is_trusted, names_from_elsewhere, trust
@@ -18,6 +19,7 @@ __all__ = [
     "is_trusted",
     "load",
     "names_from_elsewhere",
+    "profile_overrides",
     "refuse",
     "schema",
     "shipped_recipes",

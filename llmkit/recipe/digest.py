@@ -11,11 +11,12 @@ from llmkit.recipe.schema.base import Later, Neutral
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
-    """12 hex digits of version, seed and the named `sections` (all by default).
+    """Returns 12 hex digits of version, seed and the named `sections` (all by default).
 
     Where results go and how many requests are in flight never change it: `output` and every `Neutral` field stay out,
     and a `Later` field while it has its default.
     """
+    # The names of finished runs hang on every byte of `text`: tests/recipe/test_digest.py holds some of them.
     names = sections or [n for n in Recipe.model_fields if n not in ("version", "seed")]
     content = {name: _identity(getattr(recipe, name)) for name in names if name != "output"}
     text = json.dumps(
@@ -25,6 +26,7 @@ def digest(recipe: Recipe, *sections: str) -> str:
 
 
 def _identity(value: Any) -> Any:
+    """Returns a value without the parts that change no answer."""
     if isinstance(value, Section):
         return {
             name: _identity(getattr(value, name))

@@ -8,7 +8,11 @@ from typing import Any
 
 Path = tuple["str | int", ...]
 """Keys and list indices from the top of a recipe."""
+Tree = dict[str, Any]
+"""A map as YAML gives it: a recipe, or a section of one, before it is checked."""
 
+# A recipe may come from elsewhere and is read before anybody has trusted it: both limits keep a hostile one from
+# holding the process for minutes.
 MAX_CHARS = 200_000  # a hundred times a long recipe; YAML is read at about 100,000 characters a second
 MAX_NODES = 100_000  # aliases count each time they are used, so a small file cannot unfold into a huge one
 
@@ -17,7 +21,7 @@ _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "boo
 
 @dataclass(frozen=True, order=True)
 class Origin:
-    """Where a value comes from: a file with its line, or a flag as it was typed."""
+    """The place that a value comes from: a file with its line, or a flag as it was typed."""
 
     rank: int
     source: str
@@ -29,7 +33,7 @@ class Origin:
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing that is wrong: where, which key, and what."""
+    """One thing that is wrong, with its place and its key."""
 
     origin: Origin
     key: str
@@ -41,7 +45,7 @@ class Fault:
 
 @dataclass
 class Document:
-    """What one text says: its tree, where each value stands, and what could not be read."""
+    """The content of one text: its tree, the place of each value, and the faults in it."""
 
     tree: Any = None
     origins: dict[Path, Origin] = field(default_factory=dict)
@@ -49,7 +53,7 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """`("eval", "gates", 0)` as `eval.gates.0`."""
+    """Returns a path as users write it: `("eval", "gates", 0)` is `eval.gates.0`."""
     return ".".join(map(str, path))
 
 
@@ -59,13 +63,14 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     document = Document()
+    # The pure reader is slower than the one in C, and the only one for YAML 1.2, where `no` is a text.
     yaml = YAML(typ="safe", pure=True)
     if len(text) > MAX_CHARS:
-        document.faults.append(Fault(Origin(rank, source), "", f"is no recipe: {len(text):,} characters"))
+        document.faults.append(Fault(Origin(rank, source), "", f"is not a recipe: {len(text):,} characters"))
         return document
     try:
         node = yaml.compose(text)
-        if node is not None:
+        if node is not None:  # None is an empty text, which is a recipe too
             document.tree = _Reader(yaml, document, source, rank).read(node, ())
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -76,7 +81,7 @@ def parse(text: str, source: str, rank: int = 0) -> Document:
     except YAMLError as error:
         document.faults.append(Fault(Origin(rank, source), "", " ".join(str(error).split())))
     except RecursionError:
-        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or holds itself"))
+        document.faults.append(Fault(Origin(rank, source), "", "is nested too deeply, or contains itself"))
     return document
 
 
@@ -91,12 +96,15 @@ class _Reader:
         self.nodes = 0
 
     def read(self, node: Any, path: Path) -> Any:
+        """Returns the plain value of a node, and notes where it stands and what is wrong in it."""
         from ruamel.yaml.error import MarkedYAMLError
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
+        # Counted here and not where nodes are composed: an alias is composed once and read wherever it is used.
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise MarkedYAMLError(problem="the aliases unfold into too many values", problem_mark=node.start_mark)
+        # The line of a key, where there is one, was noted by `mapping`: it is nearer to what a user looks for.
         self.document.origins.setdefault(path, self.at(node))
         tag = str(node.tag)
         if isinstance(node, MappingNode) and tag == "tag:yaml.org,2002:map":
@@ -111,12 +119,13 @@ class _Reader:
             value = self.yaml.constructor.construct_object(node)
         except ValueError as error:
             return self.fault(node, path, str(error))
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):  # JSON, through which values are checked, has none
             return self.fault(node, path, f"should be a finite number, not {node.value}")
         return value
 
-    def mapping(self, node: Any, path: Path) -> dict[str, Any]:
-        tree: dict[str, Any] = {}
+    def mapping(self, node: Any, path: Path) -> Tree:
+        """Returns a map of the values whose keys are words; every other key is a fault."""
+        tree: Tree = {}
         for key_node, value_node in node.value:
             key, tag = key_node.value, str(key_node.tag)
             if tag == "tag:yaml.org,2002:merge":
@@ -125,14 +134,16 @@ class _Reader:
                 self.fault(key_node, path, f"the key `{key if isinstance(key, str) else '?'}` should be a word")
             elif key in tree:
                 first = self.document.origins[*path, key].line
-                self.fault(key_node, (*path, key), f"stands twice (first in line {first})")
+                self.fault(key_node, (*path, key), f"appears twice (first in line {first})")
             else:
                 self.document.origins[*path, key] = self.at(key_node)
                 tree[key] = self.read(value_node, (*path, key))
         return tree
 
     def at(self, node: Any) -> Origin:
+        """Returns where a node stands. Users count lines from 1, ruamel.yaml from 0."""
         return Origin(self.rank, self.source, node.start_mark.line + 1)
 
     def fault(self, node: Any, path: Path, message: str) -> None:
+        """Notes a fault and goes on, so that all are found in one reading."""
         self.document.faults.append(Fault(self.at(node), dotted(path), message))

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words that a user can act on."""
+"""The faults that pydantic finds, in words that a user can act on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmkit.recipe.document import Fault, Origin, Path, dotted
+from llmkit.recipe.document import Fault, Origin, Path, Tree, dotted
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
 from llmkit.secrets import scrub
@@ -30,9 +30,10 @@ _NOUNS = {
 }
 
 
-def faults_of(tree: dict[str, Any], origins: dict[Path, Origin]) -> tuple[Recipe | None, list[Fault]]:
-    """The recipe that `tree` describes, or None and all its faults."""
+def faults_of(tree: Tree, origins: dict[Path, Origin]) -> tuple[Recipe | None, list[Fault]]:
+    """Returns the recipe that `tree` describes, or None and all its faults."""
     try:
+        # By way of JSON, because a strict model takes a list for a tuple from JSON only.
         return Recipe.model_validate_json(json.dumps(tree)), []
     except ValidationError as error:
         return None, [
@@ -41,8 +42,8 @@ def faults_of(tree: dict[str, Any], origins: dict[Path, Origin]) -> tuple[Recipe
         ]
 
 
-def _merged(errors: list[Any], tree: dict[str, Any]) -> list[tuple[Path, str]]:
-    """One message a place. Where a union offered several ways and none fits, they become one "a or b"."""
+def _merged(errors: list[Any], tree: Tree) -> list[tuple[Path, str]]:
+    """Returns one message for each place. Where none of a union's members fits, theirs become one "a or b"."""
     alone: list[tuple[Path, str]] = []
     unions: dict[Path, list[tuple[Path, Any]]] = defaultdict(list)
     for error in errors:
@@ -51,20 +52,24 @@ def _merged(errors: list[Any], tree: dict[str, Any]) -> list[tuple[Path, str]]:
             alone.append((path, _message(path, [error])))
         else:
             unions[union].append((path, error))
-    for union, found in unions.items():
-        inside = [(p, e) for p, e in found if len(p) > len(union)]
-        if inside:  # one of the ways fits but for what is inside: that is what the user meant
+    for union, errors_there in unions.items():
+        inside = [(p, e) for p, e in errors_there if len(p) > len(union)]
+        if inside:  # one member fits but for what is inside: that is the one that the user meant
             places: dict[Path, list[Any]] = defaultdict(list)
             for path, error in inside:
                 places[path].append(error)
             alone += [(p, _message(p, e)) for p, e in places.items()]
         else:
-            alone.append((union, _message(union, [e for _, e in found])))
+            alone.append((union, _message(union, [e for _, e in errors_there])))
     return alone
 
 
 def _place(error: Any, tree: Any) -> tuple[Path, Path | None]:
-    """Where in the tree an error is; and, if a union is on the way, where that is (its branches are no keys)."""
+    """Returns where in the tree an error is; and, if a union is on the way, where that is.
+
+    Pydantic puts the name of a union's member into its path as if it were a key. A step that the tree does not have is
+    such a name.
+    """
     path: Path = ()
     union: Path | None = None
     node = tree
@@ -89,7 +94,7 @@ def _message(path: Path, errors: list[Any]) -> str:
     if first["type"] == "missing":
         return "is required"
     if first["type"] in ("value_error", "assertion_error"):
-        return first["msg"].partition(", ")[2]
+        return str(first["msg"]).partition(", ")[2]  # behind "Value error, "
     wanted = list(dict.fromkeys(_wanted(e) for e in errors))
     names = [n for e in errors if e["type"] == "literal_error" for n in re.findall(r"'([^']*)'", e["ctx"]["expected"])]
     given = first["input"]
@@ -106,6 +111,7 @@ def _meant(names: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
+    # Scrubbed, so that a key that was pasted into the wrong field is not repeated.
     text = scrub(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -118,7 +124,7 @@ def _origin(path: Path, origins: dict[Path, Origin]) -> Origin:
 
 
 def _keys_like(path: Path) -> list[str]:
-    """Keys that an unknown one may have meant: of its own section first, else the same word in another section."""
+    """Returns keys that an unknown one may have meant: of its own section, else the same word in another section."""
     word = str(path[-1])
     fields = _fields_at(path[:-1])
     if close := nearest(word, fields):
@@ -137,7 +143,7 @@ def _fields_at(path: Path) -> list[str]:
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
-    """The section classes inside a type, however it is wrapped."""
+    """Returns the section classes inside a type, however it is wrapped."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [s for inner in typing.get_args(annotation) for s in sections_in(inner)]
@@ -145,12 +151,12 @@ def sections_in(annotation: Any) -> list[type[Section]]:
 
 @cache
 def _known_keys() -> tuple[str, ...]:
-    """`all_keys`, made once: a recipe may have thousands of unknown keys."""
+    """Returns `all_keys`, made once, because a recipe may have thousands of unknown keys."""
     return tuple(all_keys())
 
 
 def all_keys(model: type[Section] = Recipe, prefix: str = "") -> list[str]:
-    """Every dotted key of the recipe, sections before what is in them."""
+    """Returns every dotted key of the recipe, sections before what is in them."""
     keys = []
     for name, info in model.model_fields.items():
         keys.append(f"{prefix}{name}")

@@ -11,14 +11,15 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.document import Document, Fault, Origin, Path, dotted, parse
+from llmkit.recipe.document import Document, Fault, Origin, Path, Tree, dotted, parse
 from llmkit.recipe.faults import faults_of
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
 from llmkit.resources import shipped
 from llmkit.secrets import remember_addresses, scrub
 
-_OVERRIDES = 1_000_000  # the rank of the first override: flags are named after all files
+# Faults are sorted by the rank of their origin. Flags come after all files, because a user reads the file first.
+_OVERRIDES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Loaded:
     recipe: Recipe
     text: str | None = None
     source: str | None = None
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: Tree = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     files: dict[str, FilePath] = field(default_factory=dict)
     """The files it was read from, by their names in `origins`."""
 
     def origin(self, key: str) -> Origin | None:
-        """Where the value of a dotted key comes from: itself or the list it is in. None for a default."""
+        """Returns where the value of a dotted key comes from: itself or the list it is in. None for a default."""
         while key and key not in self.origins:
             key = key.rpartition(".")[0]
         return self.origins.get(key)
@@ -53,7 +54,7 @@ Overrides = Iterable["str | Override"] | Mapping[str, Any]
 
 
 def load(source: str | FilePath | None = None, overrides: Overrides = ()) -> Loaded:
-    """The recipe in `source`: a path, `-`, the name of a shipped recipe, or None for the defaults alone.
+    """Returns the recipe in `source`: a path, `-`, the name of a shipped recipe, or None for the defaults alone.
 
     `overrides` are "a.b=c" strings with YAML values, or a mapping of dotted keys to values; they win over the file.
     Raises RecipeError with all faults, sorted, one a line, each with file and line. Keys in addresses are remembered as
@@ -66,7 +67,7 @@ def load(source: str | FilePath | None = None, overrides: Overrides = ()) -> Loa
 
 
 def refuse(faults: list[Fault]) -> RecipeError:
-    """All `faults` as the one error a user sees."""
+    """Returns all `faults` as the one error that a user sees."""
     lines = [str(f) for f in faults]
     message = lines[0] if len(lines) == 1 else f"{len(lines)} faults in the recipe\n" + "\n".join(lines)
     keys = any(f.key for f in faults)
@@ -76,7 +77,7 @@ def refuse(faults: list[Fault]) -> RecipeError:
 
 
 def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> tuple[Loaded | None, list[Fault]]:
-    """As `load`, but returns the faults instead of raising. RecipeError only if `source` itself cannot be read."""
+    """Does as `load`, but returns the faults instead of raising. RecipeError only if `source` itself cannot be read."""
     builder = _Builder()
     text = None
     if source is not None:
@@ -85,6 +86,7 @@ def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> 
         builder.add_file(text, file, label)
     for override in _each(overrides):
         builder.add_override(override)
+    # Validated even where the text has faults of its own, so that a user sees all of them at once.
     tree = _without_empty_sections(builder.tree, Recipe)
     recipe, faults = faults_of(tree, builder.origins)
     faults = sorted({*builder.faults, *faults})
@@ -95,13 +97,13 @@ def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> 
 
 
 def shipped_recipes() -> list[str]:
-    """The names of the recipes that come with llmkit, `base/...` included."""
+    """Returns the names of the recipes that come with llmkit, `base/...` included."""
     folder = shipped("recipes")
     return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
 
 
 def _locate(source: str) -> tuple[FilePath | None, str]:
-    """The file that `source` means, and its name in messages. None stands for standard input."""
+    """Returns the file that `source` means, and its name in messages. None stands for standard input."""
     if source == "-":
         return None, "<stdin>"
     path = FilePath(os.path.expanduser(source))
@@ -118,14 +120,14 @@ def _locate(source: str) -> tuple[FilePath | None, str]:
 
 
 def _is_text(path: FilePath) -> bool:
-    """A file, or a pipe as in `llmkit recipe check <(...)`."""
-    return os.path.exists(path) and not os.path.isdir(path)
+    """Returns whether a path can be read as text: a file, or a pipe as in `llmkit recipe check <(...)`."""
+    return os.path.exists(path) and not os.path.isdir(path)  # `is_file` is false for a pipe
 
 
 def _read(path: FilePath | None, label: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path is None else path.read_bytes()
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise RecipeError(f"{label}:{line}: is not UTF-8 (byte {error.object[error.start]:#04x})") from None
@@ -137,7 +139,7 @@ class _Builder:
     """Lays texts and overrides over one another; the later wins."""
 
     def __init__(self) -> None:
-        self.tree: dict[str, Any] = {}
+        self.tree: Tree = {}
         self.origins: dict[Path, Origin] = {}
         self.faults: list[Fault] = []
         self.files: dict[str, FilePath] = {}
@@ -148,6 +150,7 @@ class _Builder:
         self.rank += 1
         if file:
             self.files[label] = file
+        # Before the text is parsed: a fault repeats what stands in the text, and a key must not be in it.
         remember_addresses(text)
         document = parse(text, label, self.rank)
         if document.tree is not None and not isinstance(document.tree, dict):
@@ -158,6 +161,7 @@ class _Builder:
         self.faults += document.faults
         for path, name in names:
             try:
+                # Relative to the file that extends, so that a folder of recipes can be moved as a whole.
                 base, base_label = base_named(name, file.parent if file else FilePath())
                 if base.resolve() in (*above, file and file.resolve()):
                     raise RecipeError(f"extends itself by way of {base_label}")
@@ -171,12 +175,13 @@ class _Builder:
             document.tree.pop("extends", None)
             self.lay(document.tree, (), document)
 
-    def lay(self, new: dict[str, Any], path: Path, document: Document) -> None:
-        """Maps merge; anything else replaces."""
+    def lay(self, new: Tree, path: Path, document: Document) -> None:
+        """Merges maps; anything else replaces what stood before."""
         here = _get(self.tree, path)
         for key, value in new.items():
             at = (*path, key)
             old = here.get(key)
+            # A section whose keys are all commented out reads as null, and must not undo the section below it.
             if isinstance(old, dict) and (isinstance(value, dict) or value is None):
                 self.origins[at] = document.origins[at]
                 self.lay(value or {}, at, document)
@@ -186,26 +191,29 @@ class _Builder:
                 self.origins |= {p: document.origins[p] for p in _paths(value, at) if p in document.origins}
 
     def forget(self, value: Any, path: Path) -> None:
-        """Drops the origins of a value that another one replaces. Walks that value alone: a search through all origins
-        for each key would take quadratic time."""
+        """Drops the origins of a value that another one replaces.
+
+        Walks that value alone, because a search through all origins for each key would take quadratic time.
+        """
         for known in _paths(value, path):
             self.origins.pop(known, None)
 
     def add_override(self, override: Override | str) -> None:
+        """Sets the key of an override, or notes what is wrong with it."""
         self.rank += 1
         label = f"--set {override}" if isinstance(override, str) else override.label
         remember_addresses(label if isinstance(override, str) else f"{label} {_shown(override.value)}")
         label = scrub(label)
         origin = Origin(_OVERRIDES + self.rank, label)
         if isinstance(override, str):
-            key, equals, text = override.partition("=")
+            key, equals, written = override.partition("=")
             if not equals or not all(key.split(".")):
                 self.faults.append(Fault(origin, "", "should be KEY=VALUE, such as `data.limit=50`"))
                 return
-            document = parse(text, label)
+            document = parse(written, label)
             if document.faults:
-                problem = document.faults[0].message
-                self.faults.append(Fault(origin, key, f"{problem} (put quotes around a text that is not plain)"))
+                message = f"{document.faults[0].message} (put quotes around a text that is not plain)"
+                self.faults.append(Fault(origin, key, message))
                 return
             value = document.tree
         else:
@@ -216,7 +224,8 @@ class _Builder:
     def set(self, key: str, value: Any, origin: Origin) -> str | None:
         """Sets one dotted key; a number in it is an index into a list. Returns what is wrong, if anything."""
         if key == "extends" or key.startswith("extends."):
-            return "can only stand in a file"
+            return "can only be set in a file"  # it would have to be read before the file that it is laid under
+        # A longer number is no index of a real list, and `int` refuses one of thousands of digits by itself.
         steps = tuple(int(s) if s.isdecimal() and len(s) < 6 else s for s in key.split("."))
         node: Any = self.tree
         for depth, step in enumerate(steps):
@@ -237,6 +246,7 @@ class _Builder:
             if depth == len(steps) - 1:
                 old, node[step] = node[step], value
             node = node[step]
+        # What looks like an index is a name where it was set in a map: origins know it by the key that the map has.
         path = tuple(str(s) if isinstance(_get(self.tree, steps[:i]), dict) else s for i, s in enumerate(steps))
         self.forget(old, path)
         for end in range(1, len(path) + 1):
@@ -251,6 +261,7 @@ def _each(overrides: Overrides) -> list[str | Override]:
 
 
 def _plain(value: Any) -> Any:
+    """Returns a value as YAML would give it: the schema is strict, and takes lists only."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -259,7 +270,7 @@ def _shown(value: Any) -> str:
 
 
 def _extended(document: Document) -> list[tuple[Path, str]]:
-    """The names under `extends`, each with its path in the document."""
+    """Returns the names under `extends`, each with its path in the document."""
     names = (document.tree or {}).get("extends")
     if names is None:
         return []
@@ -272,7 +283,10 @@ def _extended(document: Document) -> list[tuple[Path, str]]:
 
 
 def base_named(name: str, folder: FilePath) -> tuple[FilePath, str]:
-    """What `extends: name` means in `folder`: a file there, else a shipped recipe; with its name in messages."""
+    """Returns what `extends: name` means in `folder`: a file there, else a shipped recipe; with its name in messages.
+
+    RecipeError where there is neither.
+    """
     for candidate in (folder / os.path.expanduser(name), folder / f"{name}.yaml"):
         if _is_text(candidate):
             home = shipped("recipes")
@@ -298,7 +312,7 @@ def _get(tree: Any, path: Path) -> Any:
 
 
 def _paths(value: Any, path: Path) -> Iterator[Path]:
-    """The path of a value and of everything in it."""
+    """Yields the path of a value and of everything in it."""
     yield path
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -309,7 +323,7 @@ def _paths(value: Any, path: Path) -> Iterator[Path]:
 
 
 def _default(path: Path) -> Any:
-    """A copy of the default at `path`, so that one item of a default list can be set; an empty section elsewhere."""
+    """Returns a copy of the default at `path`, so that one item of a default list can be set; else an empty section."""
     try:
         value = _get(Recipe().model_dump(mode="json"), path)
     except (KeyError, IndexError, TypeError):
@@ -317,8 +331,8 @@ def _default(path: Path) -> Any:
     return value if isinstance(value, list) else {}
 
 
-def _without_empty_sections(tree: dict[str, Any], model: type[Section]) -> dict[str, Any]:
-    """A section whose keys are all commented out reads as null: nothing was said, so the defaults hold."""
+def _without_empty_sections(tree: Tree, model: type[Section]) -> Tree:
+    """Drops sections that read as null because all their keys are commented out: there the defaults hold."""
     cleaned = {}
     for key, value in tree.items():
         info = model.model_fields.get(key)

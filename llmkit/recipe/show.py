@@ -14,17 +14,20 @@ from llmkit.terminal import visible
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """Every value of `recipe`, defaults included, as YAML that `load` reads back to an equal recipe."""
+    """Returns every value of `recipe`, defaults included, as YAML that `load` reads back to an equal recipe."""
     return _dump(recipe.model_dump(mode="json"))
 
 
 def with_origins(loaded: Loaded) -> str:
-    """As `to_yaml`, with a comment behind each value that says where it comes from."""
+    """Returns the same as `to_yaml`, with a comment behind each value that says where it comes from."""
     return _dump(loaded.recipe.model_dump(mode="json"), {k: str(o) for k, o in loaded.origins.items()})
 
 
 def without_secrets(text: str) -> str:
-    """A recipe's YAML with its comments and values scrubbed, and with its keys and its structure as they were."""
+    """Returns a recipe's YAML with comments and values scrubbed, and with its keys and its structure as they were.
+
+    Works on tokens and not on the text, because a secret can be an ordinary word such as a key's name.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.tokens import KeyToken, ScalarToken
 
@@ -49,7 +52,7 @@ def _clean_scalar(written: str, style: str | None, clean: Callable[[str], str]) 
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file, for editors and checkers. It also allows `extends`."""
+    """Returns the JSON Schema of a recipe file, for editors and checkers. It also allows `extends`."""
     made = Recipe.model_json_schema()
     names = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     extends = {"description": "Recipes that this one starts from: beside this file, or shipped. Later ones win."}
@@ -58,7 +61,7 @@ def schema() -> dict[str, Any]:
 
 
 def starter(extends: str | None = None) -> str:
-    """A recipe in which every key stands, with its default and what it means, commented out until it is needed."""
+    """Returns a recipe with every key, its default and its meaning, commented out until it is needed."""
     lines = [
         "## A recipe for llmkit. Remove the # before a key to change its value; what stands here is the default.",
         "",
@@ -103,7 +106,7 @@ def _dump(tree: Any, origins: dict[str, str] | None = None) -> str:
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    yaml.width = 10_000
+    yaml.width = 10_000  # one line for each value, so that its comment stands behind it
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     for yaml.allow_unicode in (True, False):  # YAML's printable characters include those that reorder a line
@@ -115,7 +118,7 @@ def _dump(tree: Any, origins: dict[str, str] | None = None) -> str:
 
 
 def _styled(value: Any, origins: dict[str, str] | None, key: str, inherited: str = "default") -> Any:
-    """Lists of plain values on one line; origins as comments at the end of a line."""
+    """Returns a value for ruamel.yaml, with lists of plain values on one line and origins as comments behind values."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     if isinstance(value, dict):

@@ -16,6 +16,7 @@ from llmkit.recipe.load import Loaded
 from llmkit.resources import cache_dir, shipped
 from llmkit.secrets import scrub
 
+# A key that names a file or a server and is missing here lets a recipe from elsewhere read or send what it likes.
 _FILES = frozenset(
     {
         "model.chat_template",
@@ -33,21 +34,22 @@ _FILE_NOISE = ("file:", "natural:")
 
 
 def names_from_elsewhere(loaded: Loaded, cwd: Path) -> dict[str, list[str]]:
-    """By recipe file outside the tree of `cwd`: what it names, in words. Empty for ordinary recipes."""
+    """Returns, by recipe file outside the tree of `cwd`, what it names, in words. Empty for ordinary recipes."""
     own = (_tree(cwd), shipped("recipes").resolve())
     outside = {
         label
         for label, file in loaded.files.items()
         if not any(file.resolve().is_relative_to(folder) for folder in own)
     }
-    found: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for key, value in _leaves(loaded.tree, ""):
         origin = loaded.origin(key)
         if origin is None or origin.source not in outside or not isinstance(value, str | bool):
             continue
-        if what := _named(".".join(step for step in key.split(".") if not step.isdecimal()), value):
-            found.setdefault(origin.source, []).append(what)
-    return found
+        without_indices = ".".join(step for step in key.split(".") if not step.isdecimal())
+        if what := _named(without_indices, value):
+            named.setdefault(origin.source, []).append(what)
+    return named
 
 
 def is_trusted(loaded: Loaded, named: dict[str, list[str]]) -> bool:
@@ -87,7 +89,7 @@ def _named(key: str, value: str | bool) -> str | None:
 
 
 def _tree(cwd: Path) -> Path:
-    """The repository around a folder, else the folder itself."""
+    """Returns the repository around a folder, else the folder itself."""
     here = cwd.resolve()
     return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
 
@@ -108,5 +110,6 @@ def _store() -> Path:
 
 
 def _digest(loaded: Loaded, named: dict[str, list[str]]) -> str:
+    # Of what the recipe names and not of its text: an edit that names nothing new need not be asked about again.
     said = [[str(loaded.files[label].resolve()), what] for label, what in sorted(named.items())]
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,33 +1,38 @@
-"""What a run leaves to be read: report.html, junit.xml, and its outcomes as CSV and Parquet."""
+"""Shows what was measured: tables in the terminal, report.html, junit.xml, Markdown, outcomes as CSV and Parquet.
+
+One view (view.py) decides what is shown and how numbers are written; everything else in this room draws it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from llmkit.extras import installed
 from llmkit.files import write_atomic
-from llmkit.measure.gates import GateResult
+from llmkit.measure.results import Metrics
 from llmkit.report.terminal import summary
 from llmkit.runs.samples import Sample
 
 __all__ = ["summary", "write"]
 
 
-def write(
-    folder: Path, samples: Sequence[Sample], metrics: Mapping[str, Any], gates: Sequence[GateResult] = ()
-) -> list[Path]:
+def write(folder: Path, samples: Sequence[Sample], metrics: Metrics) -> list[Path]:
     """Writes report.html, outcomes.csv, outcomes.parquet and, where there are gates, junit.xml. Returns their paths.
 
-    What the report says of model, seed and instructions is read from the other files in the run folder.
+    Without pyarrow there is no outcomes.parquet; outcomes.csv has the same rows. What the report says of model, seed
+    and instructions is read from the other files in the run folder.
     """
-    from llmkit.report import html, junit, tabular
+    from llmkit.report import html, junit, tabular, view
+    from llmkit.report.facts import facts
 
-    made = {"report.html": html.page(samples, metrics, html.facts(folder), gates).encode("utf-8", "replace")}
+    shown = view.of_run(metrics, facts(folder), samples)
     table = tabular.table(samples)
-    made["outcomes.csv"], made["outcomes.parquet"] = tabular.csv(table), tabular.parquet(table)
-    if gates:
-        made["junit.xml"] = junit.document(gates, folder.name, metrics)
-    for name, content in made.items():
+    files = {"report.html": html.page(shown).encode("utf-8", "replace"), "outcomes.csv": tabular.csv(table)}
+    if installed("pyarrow"):
+        files["outcomes.parquet"] = tabular.parquet(table)
+    if metrics.gates:
+        files["junit.xml"] = junit.document(shown)
+    for name, content in files.items():
         write_atomic(folder / name, content)
-    return [folder / name for name in made]
+    return [folder / name for name in files]

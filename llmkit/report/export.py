@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError
-from llmkit.measure.cells import STAND, Cells
+from llmkit.measure.cells import STAND, Cell, Cells
 from llmkit.measure.changed import changed_by_noise
 from llmkit.registry import unknown
-from llmkit.runs.samples import Sample, read_samples, recipe_of, system_prompt_of
+from llmkit.runs import Run
+from llmkit.runs.samples import Sample
+from llmkit.tasks import recorded_kind
 from llmkit.terminal import json_text
+from llmkit.types import Question
 
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
@@ -30,8 +33,8 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     """
     if form not in FORMATS:
         raise unknown("export format", form, FORMATS)
-    run = Path(run)
-    samples = [s for s in read_samples(run) if s.outcome.error is None and not s.outcome.meta.get("holdout")]
+    source = Run(run)
+    samples = [s for s in source.samples() if s.outcome.error is None and not s.outcome.meta.get("holdout")]
     cells = Cells(samples)
     if arm not in cells.arms:
         raise unknown("arm in this run", arm, cells.arms)
@@ -41,26 +44,29 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
             f"`{run}` was answered by likelihood, and Inspect only generates: its task would ask without the options",
             "--format lm-eval compares the options as the run did",
         )
-    folder = Path(out) if out else run / form
+    folder = Path(out) if out else source.folder / form
     folder.mkdir(parents=True, exist_ok=True)
-    system = system_prompt_of(run)
-    files, written = {}, []
+    system = source.system_prompt
+    files: dict[str, str] = {}
+    written = []
     for condition in cells.conditions:
-        group = sorted(cells.samples.get((arm, condition), ()), key=lambda s: (s.outcome.question_id, s.outcome.draw))
+        samples_of = cells.samples.get(Cell(arm, condition), ())
+        group = sorted(samples_of, key=lambda s: (s.outcome.question_id, s.outcome.draw))
         if not group:
             continue
         name = f"{_slug(condition, files.values())}.jsonl"
         files[condition] = name
         lines = [json_text(_doc(s, system)) for s in group]
         written.append(_write(folder / name, "\n".join(lines) + "\n"))
-    recipe = recipe_of(run)
-    tokens, scorer = _setting(recipe, "rop", "max_tokens", 256), _setting(recipe, "eval", "scorer", "answer")
+    # The recipe of an earlier release may lack the keys.
+    tokens = source.section("rop").get("max_tokens") or 256
+    scorer = source.section("eval").get("scorer") or "answer"
     if form == "inspect":
         task = _template("inspect_task.py.txt", scorer=scorer, max_tokens=tokens)
         written.append(_write(folder / "conditions.json", json.dumps(files, indent=2) + "\n"))
         return [*written, _write(folder / "task.py", task)]
     docs = {c: json.loads((folder / f).read_text(encoding="utf-8").splitlines()[0]) for c, f in files.items()}
-    group_name = "llmkit_" + re.sub(r"\W+", "_", run.resolve().name)
+    group_name = "llmkit_" + re.sub(r"\W+", "_", source.folder.resolve().name)
     tasks = {c: f"{group_name}_{Path(f).stem}" for c, f in files.items()}
     for condition, file in files.items():
         text = _lm_eval_task(tasks[condition], file, docs[condition], tokens)
@@ -71,7 +77,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
 
 
 def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
-    """One question as the other tool sees it, after the run's system prompt where it brings none of its own."""
+    """Returns one question as the other tool sees it, after the run's system prompt where it brings none of its own."""
     o = sample.outcome
     asked = [call for call in sample.calls if call.get("purpose") in ("answer", "score")]
     if not asked:
@@ -101,13 +107,16 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         "system": "\n\n".join(m["content"] for m in messages[:-1]),
     }
     if choices:
-        doc |= {"choices": choices, "gold_index": _gold_index(o.gold)}
+        doc |= {"choices": choices, "gold_index": _gold_index(sample)}
     return doc
 
 
-def _gold_index(gold: str) -> int:
-    """The place of the gold answer among the choices: (A) first, and "yes" before "no"."""
-    return ["yes", "no"].index(gold) if gold in ("yes", "no") else ord(gold.upper()) - ord("A")
+def _gold_index(sample: Sample) -> int:
+    """Returns the place of the gold answer among the choices: (A) first, and "yes" before "no"."""
+    o = sample.outcome
+    kind = recorded_kind(sample.kind, o.gold, sample.options)
+    question = Question(o.question_id, sample.question, o.gold, kind.name, sample.options)
+    return [answer for answer, _ in kind.continuations(question)].index(kind.canonical(o.gold, sample.options))
 
 
 def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> str:
@@ -146,17 +155,12 @@ def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> 
 
 
 def _literal(text: str) -> str:
-    """Text that Jinja leaves as it is."""
+    """Returns a text that Jinja leaves as it is."""
     return "{{ " + json.dumps(text, ensure_ascii=True) + " }}"
 
 
-def _setting(recipe: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
-    """What a run's recipe says, or the default where the run is older than the key."""
-    return (recipe.get(section) or {}).get(key) or default
-
-
 def _template(file: str, **values: Any) -> str:
-    """A module of the other tool, with each @name@ replaced by its value as Python writes it."""
+    """Returns a module of the other tool, with each @name@ replaced by its value as Python writes it."""
     text = (_EXPORTED / file).read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace(f"@{name}@", repr(value))
@@ -164,7 +168,7 @@ def _template(file: str, **values: Any) -> str:
 
 
 def _slug(condition: str, taken: Sequence[str] | Any) -> str:
-    """A name for files and tasks: ec@0.1 becomes ec_0p1."""
+    """Returns a name for files and tasks: ec@0.1 becomes ec_0p1."""
     slug = re.sub(r"\W+", "_", condition.replace(".", "p")).strip("_") or "condition"
     while f"{slug}.jsonl" in taken:
         slug += "_"

@@ -3,63 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
 from xml.etree import ElementTree as xml
 
-from llmkit.measure.doubts import warnings
-from llmkit.measure.gates import GateResult
+from llmkit.report.view import View
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(
-    results: Sequence[GateResult], run: str, metrics: Mapping[str, Any] = MappingProxyType({"arms": {}})
-) -> bytes:
-    """The file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass.
+def document(view: View) -> bytes:
+    """Returns the file's content. A failed gate is a failure, an undecided one an error: neither lets a pipeline pass.
 
-    The share of questions that each kind of noise changed, and the share of calls that failed, are properties of the
-    suite; what makes its numbers doubtful is on its standard error.
+    The shares of questions changed and of calls failed are properties of the suite; warnings are on its standard error.
     """
-    counts = {state: sum(r.verdict == state for r in results) for state in ("fail", "undecided")}
+    states = [verdict.state for verdict in view.verdicts]
     suite = xml.Element(
         "testsuite",
-        name=f"llmkit gates of {_clean(run)}",
-        tests=str(len(results)),
-        failures=str(counts["fail"]),
-        errors=str(counts["undecided"]),
+        name=_clean(f"llmkit gates of {view.facts.run}"),
+        tests=str(len(states)),
+        failures=str(states.count("fail")),
+        errors=str(states.count("undecided")),
     )
-    noise, failed = metrics.get("noise", {}), metrics.get("failed")
-    if noise or failed:
+    if view.shares:
         properties = xml.SubElement(suite, "properties")
-        for condition, row in noise.items():
-            share = f"{row['share']:.4f}"
-            xml.SubElement(properties, "property", name=_clean(f"questions changed by {condition}"), value=share)
-        if failed:
-            xml.SubElement(properties, "property", name="answers failed", value=f"{failed['share']:.4f}")
-    for result in results:
-        case = xml.SubElement(suite, "testcase", classname=_clean(result.metric), name=_clean(result.gate))
-        measured = (
-            result.reason or "no value"
-            if result.value is None
-            else f"{result.value:.4f} with interval [{result.low:.4f}, {result.high:.4f}]"
-            + (f"; {result.reason}" if result.reason else "")
-        )
-        if result.verdict == "fail":
-            xml.SubElement(case, "failure", type="fail", message=_clean(measured)).text = _clean(measured)
-        elif result.verdict == "undecided":
-            xml.SubElement(case, "error", type="undecided", message=_clean(measured)).text = _clean(measured)
+        for name, share in view.shares:
+            xml.SubElement(properties, "property", name=_clean(name), value=share)
+    for verdict in view.verdicts:
+        case = xml.SubElement(suite, "testcase", classname=_clean(verdict.metric), name=_clean(verdict.gate))
+        measured = _clean(verdict.measured)
+        if verdict.state == "fail":
+            xml.SubElement(case, "failure", type="fail", message=measured).text = measured
+        elif verdict.state == "undecided":
+            xml.SubElement(case, "error", type="undecided", message=measured).text = measured
         else:
-            xml.SubElement(case, "system-out").text = _clean(measured)
-    if lines := warnings(metrics):
-        xml.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {line}" for line in lines))
+            xml.SubElement(case, "system-out").text = measured
+    if view.notes.warnings:
+        lines = "\n".join(f"warning: {line}" for line in view.notes.warnings)
+        xml.SubElement(suite, "system-err").text = _clean(lines)
     suites = xml.Element("testsuites")
     suites.append(suite)
     xml.indent(suites)
-    return xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    content: bytes = xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """Returns a text without the characters that XML cannot hold."""
     return _NOT_XML.sub("\ufffd", text)

@@ -16,7 +16,7 @@ _FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number
 
 
 def row(sample: Sample) -> dict[str, Any]:
-    """One answer, flat, without the lone surrogates that UTF-8 cannot hold."""
+    """Returns one answer, flat, without the lone surrogates that UTF-8 cannot hold."""
 
     def plain(text: str | None) -> str | None:
         return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
@@ -52,14 +52,14 @@ def row(sample: Sample) -> dict[str, Any]:
 
 
 def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """All answers, by question, condition and arm."""
+    """Returns all answers, by question, condition and arm."""
     rows = [row(sample) for sample in samples]
     order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
     return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
 
 
 def csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """As CSV with a header; what is not there is empty, and what a spreadsheet would run as a formula begins with '."""
+    """Returns CSV with a header. What is missing is empty; what a spreadsheet would run as a formula begins with '."""
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -75,12 +75,12 @@ def _inert(cell: Any) -> Any:
 
 
 def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """As Parquet, with the types that the columns have even where all their values are missing."""
+    """Returns Parquet, with the types that the columns have even where all their values are missing."""
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    types = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
+    types: dict[str, type] = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
     types |= {
         "calls": int,
         "prompt_tokens": int,
@@ -90,7 +90,7 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
         "strength": float,
     }
     names = list(rows[0]) if rows else list(types)
-    schema = pa.schema([(name, kinds.get(types.get(name), pa.string())) for name in names])
+    schema = pa.schema([(name, kinds.get(types.get(name, str), pa.string())) for name in names])
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
     return out.getvalue()

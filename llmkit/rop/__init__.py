@@ -1,7 +1,7 @@
 """Ways to put a question (arms), and the search for the instructions they use (arXiv 2506.03627)."""
 
 from llmkit.rop.arms import ARMS, Arm, ArmContext, arm
-from llmkit.rop.instructions import Instructions, default_instructions, read, read_origin, to_json
+from llmkit.rop.instructions import Instructions, default_instructions, read_instructions, read_origin, to_json
 from llmkit.rop.search import Pools, search_both
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Pools",
     "arm",
     "default_instructions",
-    "read",
+    "read_instructions",
     "read_origin",
     "search_both",
     "to_json",

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
+from llmkit.rop.corrected import repair, without_options
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
-from llmkit.rop.repair import repair, without_options
 from llmkit.seeds import derive
-from llmkit.tasks import extract
+from llmkit.tasks import extract, kind_of, question_prompt
+from llmkit.tasks.text import LABELS
 from llmkit.types import Answer, Message, Question, Reply, Request, Role, Sampling, Steps, Usage, Variant
 
 _NAMED = re.compile(r"\b(?:answer|solution|ending|option) ?([1-9])\b", re.IGNORECASE)  # an option's name in a reply
@@ -24,7 +25,7 @@ ARMS: Registry[type[Arm]] = Registry("arm", "llmkit.arms")
 
 @dataclass(frozen=True)
 class ArmContext:
-    """What every arm of one run may use: never the gold answer of the question at hand.
+    """The material that every arm of one run may use: never the gold answer of the question being asked.
 
     `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
     `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
@@ -65,40 +66,42 @@ class Arm:
         return Request((Message("user", content),), sampling, purpose=purpose, role=role, **more)
 
     def put(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for one question: what all questions share first, byte for byte, and the question last."""
+        """Returns the prompt for one wording of a question, with the noise on the instruction or the demos."""
         if self.context.noise and self.context.target == "instruction":
             instruction = self.context.noise(instruction, variant)
         if self.context.noise and self.context.target == "fewshot":
             demos = [(self.context.noise(q, variant), a) for q, a in demos]
-        return render(
-            "answer-v1",
-            instruction=instruction,
-            format="" if self.by_likelihood(variant) else render(f"format/{variant.question.kind}-v1"),
-            demos=[{"question": q, "answer": a} for q, a in demos],
-            question=text,
-        )
+        asks_for_words = not self.by_likelihood(variant)
+        return question_prompt(variant.question, text, instruction, demos, answer_format=asks_for_words)
 
     def by_likelihood(self, variant: Variant) -> bool:
-        """Whether this question is answered by the likeliest option: it has to have options, or be yes or no."""
-        return self.context.likelihood and variant.question.kind in ("choice", "boolean")
+        """Returns whether this question is answered by the likeliest answer: its kind has to know all possible ones."""
+        return self.context.likelihood and bool(kind_of(variant.question).continuations(variant.question))
 
     def answer(self, text: str, variant: Variant, instruction: str, demos: Sequence[tuple[str, str]] = ()) -> Steps:
-        """Answers by generating, or for `likelihood` by choosing the option whose text the model finds likeliest."""
+        """Answers by generating, or for `likelihood` by the answer whose text the model finds likeliest.
+
+        Returns an Answer, whose `parsed` is set where no reply has to be read.
+        """
         if not self.by_likelihood(variant):
             prompt = self.put(text, variant, instruction, demos)
-            return (yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer"))
+            return Answer((yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer")))
         # Small models tell the likelier text better where the options are not listed before it.
         prompt = self.put(without_options(text), variant, instruction, demos)
-        options = continuations(variant.question)
-        replies = yield [self.request(prompt, max_tokens=1, purpose="score", continuation=c) for _, c in options]
+        kind = kind_of(variant.question)
+        answers, texts = zip(*kind.continuations(variant.question), strict=True)
+        replies = yield [self.request(prompt, max_tokens=1, purpose="score", continuation=t) for t in texts]
         # Mean over characters, so that a long option is not punished for its length.
-        scores = [sum(r.logprobs) / len(c) for r, (_, c) in zip(replies, options, strict=True)]
-        best = max(range(len(scores)), key=scores.__getitem__)
+        scores = [sum(r.logprobs) / len(t) for r, t in zip(replies, texts, strict=True)]
+        best = answers[max(range(len(scores)), key=scores.__getitem__)]
         usage = sum((r.usage for r in replies), Usage())
-        return Reply(f"The answer is {options[best][0]}", usage=usage, logprobs=tuple(scores))
+        # The reply is written as a model would say it, so that a reader of replies comes to the same answer.
+        reply = Reply(f"The answer is {kind.label(best)}", usage=usage, logprobs=tuple(scores))
+        return Answer(reply, parsed=best)
 
     def correct(self, variant: Variant, role: Role = "corrector", instruction: str | None = None) -> Steps:
-        """The first stage of RoP: the corrected question, or the question as asked where the correction is unusable.
+        """Runs the first stage of RoP: returns the corrected question, or the question as asked if the correction is
+        unusable.
 
         Nothing is asked where the search found that no correction is the best one.
         """
@@ -117,15 +120,9 @@ class Arm:
         return repair(reply, variant.text)
 
 
-def continuations(question: Question) -> list[tuple[str, str]]:
-    """Each possible answer of a `choice` or `boolean` question: its name, and the text whose likelihood counts."""
-    if question.kind == "boolean":
-        return [("yes", "The answer is yes"), ("no", "The answer is no")]
-    return [(f"({chr(65 + i)})", option) for i, option in enumerate(question.options)]
-
-
 def llm_adapters_prompt(question: Question, text: str) -> str:
-    """What LLM-Adapters ask: the set's own wording of the question, with `text` in the place of the clean one."""
+    """Returns the prompt of LLM-Adapters: the set's own wording of the question, with `text` instead of the clean
+    one."""
     words = question.meta.get("instruction", "")
     clean = without_options(question.text).strip()
     if words and text == question.text:
@@ -147,10 +144,10 @@ def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
 
 @arm("stand")
 class Stand(Arm):
-    """Asks the question as it stands."""
+    """Asks the question as it is."""
 
     def ask(self, variant: Variant) -> Steps:
-        return Answer((yield from self.answer(variant.text, variant, render("arms/stand-v1"))))
+        return (yield from self.answer(variant.text, variant, render("arms/stand-v1")))
 
 
 @arm("llm_adapters")
@@ -164,8 +161,13 @@ class LlmAdapters(Arm):
     def ask(self, variant: Variant) -> Steps:
         prompt = llm_adapters_prompt(variant.question, variant.text)
         reply = yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer")
-        named = _NAMED.search(reply.text) if variant.question.kind == "choice" else None
-        return Answer(replace(reply, text=f"The answer is ({chr(64 + int(named[1]))})") if named else reply)
+        kind = kind_of(variant.question)
+        named = _NAMED.search(reply.text) if kind.has_options else None
+        if named is None:
+            return Answer(reply)
+        label = LABELS[int(named[1]) - 1]
+        known = int(named[1]) <= len(variant.question.options)
+        return Answer(replace(reply, text=f"The answer is {kind.label(label)}"), parsed=label if known else None)
 
 
 @arm("zero_shot_cot")
@@ -173,7 +175,7 @@ class ZeroShotCot(Arm):
     """Asks for steps first (Kojima et al. 2022, arXiv 2205.11916)."""
 
     def ask(self, variant: Variant) -> Steps:
-        return Answer((yield from self.answer(variant.text, variant, render("arms/zero-shot-cot-v1"))))
+        return (yield from self.answer(variant.text, variant, render("arms/zero-shot-cot-v1")))
 
 
 @arm("few_shot_cot")
@@ -184,7 +186,7 @@ class FewShotCot(Arm):
 
     def ask(self, variant: Variant) -> Steps:
         demos = self.context.examples[: self.section.few_shot]
-        return Answer((yield from self.answer(variant.text, variant, render("arms/stand-v1"), demos)))
+        return (yield from self.answer(variant.text, variant, render("arms/stand-v1"), demos))
 
 
 @arm("guide_only")
@@ -194,7 +196,7 @@ class GuideOnly(Arm):
     needs = frozenset({"guidance"})
 
     def ask(self, variant: Variant) -> Steps:
-        return Answer((yield from self.guided(variant.text, variant)))
+        return (yield from self.guided(variant.text, variant))
 
     def guided(self, text: str, variant: Variant) -> Steps:
         demos = self.context.examples[: self.section.guidance_shots]
@@ -209,8 +211,8 @@ class CorrectOnly(Arm):
 
     def ask(self, variant: Variant) -> Steps:
         corrected, fallback = yield from self.correct(variant)
-        reply = yield from self.answer(corrected, variant, render("arms/stand-v1"))
-        return Answer(reply, corrected_text=corrected, fallback=fallback)
+        answer = yield from self.answer(corrected, variant, render("arms/stand-v1"))
+        return replace(answer, corrected_text=corrected, fallback=fallback)
 
 
 @arm("rop")
@@ -222,8 +224,8 @@ class Rop(GuideOnly):
 
     def ask(self, variant: Variant) -> Steps:
         corrected, fallback = yield from self.correct(variant, self.corrector)
-        reply = yield from self.guided(corrected, variant)
-        return Answer(reply, corrected_text=corrected, fallback=fallback)
+        answer = yield from self.guided(corrected, variant)
+        return replace(answer, corrected_text=corrected, fallback=fallback)
 
 
 @arm("rop_selfcorrect")
@@ -235,28 +237,27 @@ class RopSelfCorrect(Rop):
 
 @arm("rop_one_call")
 class RopOneCall(Arm):
-    """Correction and guided answer in one prompt: RoP at the price of one call."""
+    """Corrects and answers under guidance in one prompt: RoP at the price of one call."""
 
     needs = frozenset({"correction", "guidance"})
 
     def ask(self, variant: Variant) -> Steps:
         instruction = render("arms/one-call-v1", instruction=self.context.instructions.guidance.best)
-        reply = yield from self.answer(variant.text, variant, instruction)
-        return Answer(reply)
+        return (yield from self.answer(variant.text, variant, instruction))
 
 
 @arm("unicode_fold")
 class UnicodeFold(Arm):
-    """Folds letters that stand in for Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
+    """Folds letters that replace Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
 
     resource = "Unicode TR 39"
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.fold import fold
+        from llmkit.rop.fold import fold_lookalikes
 
-        text = fold(variant.text)
-        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
-        return Answer(reply, corrected_text=text)
+        text = fold_lookalikes(variant.text)
+        answer = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return replace(answer, corrected_text=text)
 
 
 @arm("spell_fix")
@@ -266,11 +267,11 @@ class SpellFix(Arm):
     english = True
 
     def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.mend import spell
+        from llmkit.rop.without_model import spell
 
         text = spell(variant.text) if self.context.english else variant.text
-        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
-        return Answer(reply, corrected_text=text)
+        answer = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return replace(answer, corrected_text=text)
 
 
 @arm("self_consistency")
@@ -314,8 +315,8 @@ class AnalyseThenFilter(Arm):
         content = render("arms/atf-filter-v1", question=variant.text, analysis=analysis.text)
         filtered = yield self.request(content, max_tokens=longest, purpose="filter", role="corrector")
         text, fallback = repair(filtered, variant.text)
-        reply = yield from self.answer(text, variant, render("arms/stand-v1"))
-        return Answer(reply, corrected_text=text, fallback=fallback)
+        answer = yield from self.answer(text, variant, render("arms/stand-v1"))
+        return replace(answer, corrected_text=text, fallback=fallback)
 
 
 @arm("oracle")
@@ -323,5 +324,5 @@ class Oracle(Arm):
     """Asks the clean question whatever the noise: the ceiling of every correction."""
 
     def ask(self, variant: Variant) -> Steps:
-        reply = yield from self.answer(variant.question.text, variant, render("arms/stand-v1"))
-        return Answer(reply, corrected_text=variant.question.text)
+        answer = yield from self.answer(variant.question.text, variant, render("arms/stand-v1"))
+        return replace(answer, corrected_text=variant.question.text)

@@ -10,9 +10,10 @@ from random import Random
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
+from llmkit.rop.corrected import refuses
 from llmkit.rop.instructions import Candidate, Stage
-from llmkit.rop.repair import refuses
 from llmkit.seeds import derive
+from llmkit.steps import ask_all, ask_one
 from llmkit.types import Ask, Message, Reply, Request, Sampling, Steps
 
 COPIED = 5  # words in a row that no instruction shares with an example by chance
@@ -39,23 +40,30 @@ class Example:
 def propose(
     stage: Stage, options: SearchSection, examples: Sequence[Example], ask: Ask, seed: int, known: Iterable[str] = ()
 ) -> list[Candidate]:
-    """The instructions that the model wrote, each once and none that is `known`, in a fixed order; those that cannot
-    be instructions stand among them with the reason why they are refused."""
-    asked = {f"{stage}/propose/{q:03}/{n:03}": one for (q, n), one in _asked(options, examples, seed).items()}
-    replies = dict(ask((name, _once(request)) for name, (request, _) in asked.items()))
-    seen, candidates = set(known), []
-    for name, (_, drawn) in asked.items():
+    """Asks for instructions. Returns those that the model wrote, each once and none that is `known`, in a fixed order;
+    those that cannot be instructions are among them with the reason why they are refused."""
+    request_by_name = {
+        f"{stage}/propose/{prompt_number:03}/{completion_number:03}": request_and_examples
+        for (prompt_number, completion_number), request_and_examples in _asked(options, examples, seed).items()
+    }
+    replies = ask_all({name: request for name, (request, _) in request_by_name.items()}, ask)
+    seen_texts, candidates = set(known), []
+    for name, (_, examples_shown) in request_by_name.items():
         reply = replies.get(name)
-        text = cleaned(reply.text) if reply else ""
-        if text and text not in seen:
-            seen.add(text)
-            candidates.append(Candidate(text, "generated", refused=refusal(text, reply, options.max_tokens, drawn)))
+        if reply is None:  # that call failed
+            continue
+        text = cleaned(reply.text)
+        if text and text not in seen_texts:
+            seen_texts.add(text)
+            candidates.append(
+                Candidate(text, "generated", refused=refusal(text, reply, options.max_tokens, examples_shown))
+            )
     return candidates
 
 
 def proposals(options: SearchSection, examples: Sequence[Example]) -> list[Steps]:
-    """The steps that ask for instructions, for an estimate."""
-    return [_once(request) for request, _ in _asked(options, examples, 0).values()]
+    """Returns the steps that ask for instructions, for an estimate."""
+    return [ask_one(request) for request, _ in _asked(options, examples, 0).values()]
 
 
 def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example]) -> str | None:
@@ -65,23 +73,25 @@ def refusal(text: str, reply: Reply, max_tokens: int, examples: Sequence[Example
         return f"longer than rop.search.max_tokens ({max_tokens})"
     if refuses(text) or _BARE.fullmatch(text) or _STATES.search(text) or _ASKS.fullmatch(text):
         return "answers instead of instructing"
-    golds = {e.gold.casefold() for e in examples if e.gold}
-    if text.casefold().strip(" .") in golds:
+    gold_answers = {example.gold.casefold() for example in examples if example.gold}
+    if text.casefold().strip(" .") in gold_answers:
         return "answers instead of instructing"
-    shown = [t for e in examples for t in (e.input, e.output)]
-    written = sorted(numbers(text))
-    if copied := [number for number in written if any(number in numbers(t) for t in shown)]:
-        return f"copies an example: the number {copied[0]}"
-    if copied := [number for number in written if number in golds]:
-        return f"answers instead of instructing: {copied[0]} is the answer to an example"
-    runs = {run for t in shown for run in _runs(t)}
-    if copied := [run for run in _runs(text) if run in runs]:
-        return f"copies an example: {' '.join(copied[0])!r}"
+    texts_shown = [example_text for example in examples for example_text in (example.input, example.output)]
+    numbers_written = sorted(numbers(text))
+    if copied_numbers := [
+        number for number in numbers_written if any(number in numbers(example_text) for example_text in texts_shown)
+    ]:
+        return f"copies an example: the number {copied_numbers[0]}"
+    if copied_numbers := [number for number in numbers_written if number in gold_answers]:
+        return f"answers instead of instructing: {copied_numbers[0]} is the answer to an example"
+    runs_shown = {run for example_text in texts_shown for run in _runs(example_text)}
+    if copied_runs := [run for run in _runs(text) if run in runs_shown]:
+        return f"copies an example: {' '.join(copied_runs[0])!r}"
     return None
 
 
 def cleaned(text: str) -> str:
-    """One line, without quotation marks or a leading label."""
+    """Makes one line of a text, without quotation marks or a leading label."""
     text = " ".join(text.split())
     for label in ("the instruction was:", "the instruction is:", "instruction:", "the instruction was"):
         if text.lower().startswith(label):
@@ -90,27 +100,32 @@ def cleaned(text: str) -> str:
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:
-    """Every run of `COPIED` words, without case and marks."""
+    """Returns every run of `COPIED` words, without case and marks."""
     words = re.findall(r"\w+", text.casefold())
-    return [tuple(words[i : i + COPIED]) for i in range(len(words) - COPIED + 1)]
+    return [tuple(words[start : start + COPIED]) for start in range(len(words) - COPIED + 1)]
 
 
 def _asked(
     options: SearchSection, examples: Sequence[Example], seed: int
 ) -> dict[tuple[int, int], tuple[Request, list[Example]]]:
-    """The requests for an instruction, each with the examples that it shows, by prompt and completion."""
-    asked = {}
-    for q in range(options.queries if examples else 0):
-        drawn = Random(derive(seed, "demos", q)).sample(examples, min(options.demos, len(examples)))
-        content = render("rop/propose-v1", pairs=[{"input": e.input, "output": e.output} for e in drawn])
-        for n in range(options.completions):
+    """Builds the requests for an instruction, each with the examples that it shows, by prompt and completion."""
+    requests = {}
+    for prompt_number in range(options.queries if examples else 0):
+        examples_shown = Random(derive(seed, "demos", prompt_number)).sample(
+            examples, min(options.demos, len(examples))
+        )
+        content = render(
+            "rop/propose-v1", pairs=[{"input": example.input, "output": example.output} for example in examples_shown]
+        )
+        for completion_number in range(options.completions):
             sampling = Sampling(
-                options.max_tokens, options.temperature, options.top_p, seed=derive(seed, "propose", q, n) % 2**31
+                options.max_tokens,
+                options.temperature,
+                options.top_p,
+                seed=derive(seed, "propose", prompt_number, completion_number) % 2**31,
             )
-            request = Request((Message("user", content),), sampling, purpose="propose", role="optimizer", replicate=n)
-            asked[q, n] = request, drawn
-    return asked
-
-
-def _once(request: Request) -> Steps:
-    return (yield request)
+            request = Request(
+                (Message("user", content),), sampling, purpose="propose", role="optimizer", replicate=completion_number
+            )
+            requests[prompt_number, completion_number] = request, examples_shown
+    return requests

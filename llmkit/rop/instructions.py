@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import POOLED
 from llmkit.errors import UsageError
-from llmkit.parsing import parse_json
+from llmkit.parsing import JsonObject, parse_json
 from llmkit.prompts import render
 
 Stage = Literal["correction", "guidance"]
@@ -17,11 +17,11 @@ FORMAT = 1
 
 
 NO_CORRECTION = ""
-"""The correction instruction that stands for none: the question goes on as it was asked, without a call."""
+"""The correction instruction that means none: the question is used as it was asked, without a call."""
 
 
 def shown(instruction: str) -> str:
-    """An instruction as a reader sees it."""
+    """Returns an instruction as a reader sees it."""
     return "none: questions are asked as they stand" if instruction == NO_CORRECTION else instruction
 
 
@@ -41,11 +41,11 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SearchVerdict:
     """The reason for a search's winner: the last of the written candidates against the best hand-written one.
 
     `difference` is the mean over `items` that no round used, with its one-sided `p`. `detectable` is the difference
-    that so many items show in four of five such searches, None where they show none; `budget` and `pool` are what
+    that so many items show in four of five such searches, None if they show none; `budget` and `pool` are what
     `rop.search` needs to show `TENTH`. `score` is the winner's mean on
     the same items, or on all of its own where there was no such comparison.
     """
@@ -75,22 +75,22 @@ class Search:
     spent: int = 0
     seed: int = 0
     items: dict[str, dict[str, str]] = field(default_factory=dict)
-    verdict: Verdict | None = None
+    verdict: SearchVerdict | None = None
 
     @property
     def why(self) -> str | None:
-        """Returns why `best` won, in a sentence; None where nothing was searched."""
-        return self.verdict and _why(self, self.verdict)
+        """Returns why `best` won, in a sentence; None if nothing was searched."""
+        return _why(self, self.verdict) if self.verdict else None
 
     @property
     def mean(self) -> float | None:
-        """The mean score of what won; None where it was not scored."""
-        return next((c.mean for c in self.candidates if c.text == self.best), None)
+        """The mean score of what won; None if it was not scored."""
+        return next((candidate.mean for candidate in self.candidates if candidate.text == self.best), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What the arms need: one correction and one guidance instruction.
+    """The instructions of the arms: one for the correction and one for the guidance.
 
     `trained_on` names the noise they were tuned on ("pooled", one kind, or "all but" one); `seed` numbers the search.
     """
@@ -105,51 +105,63 @@ TENTH = 0.1
 """The difference for which a verdict says what budget would show it."""
 
 
-def _why(search: Search, verdict: Verdict) -> str:
+def _why(search: Search, verdict: SearchVerdict) -> str:
+    where_compared = ""
     if verdict.difference is not None:
-        on = f"on {verdict.items} items that no round used (one-sided p {verdict.p:.3f})"
+        where_compared = f"on {verdict.items} items that no round used (one-sided p {verdict.p:.3f})"
     if verdict.better:
-        why = f"better than the best hand-written one by {verdict.difference:.3f} {on}"
+        sentence = f"better than the best hand-written one by {verdict.difference:.3f} {where_compared}"
     else:
-        why = "no candidate was better"
-        refused = sum(c.refused is not None for c in search.candidates)
-        written = sum(c.origin == "generated" for c in search.candidates)
+        sentence = "no candidate was better"
+        refused_count = sum(candidate.refused is not None for candidate in search.candidates)
+        written_count = sum(candidate.origin == "generated" for candidate in search.candidates)
         if verdict.difference is not None:
-            why += f": the best written one came to {verdict.difference:+.3f} against the best hand-written one {on}"
-        elif written and written == refused:
-            why += f": all {refused} written ones were refused"
-        shown = "no difference" if verdict.detectable is None else f"a difference of {verdict.detectable:.2f}"
-        why += f"; this budget could have shown {shown}, and {TENTH:g} would take about "
-        why += f"rop.search.budget={verdict.budget} and rop.search.pool={verdict.pool}"
+            sentence += f": the best written one came to {verdict.difference:+.3f} against the best hand-written one "
+            sentence += where_compared
+        elif written_count and written_count == refused_count:
+            sentence += f": all {refused_count} written ones were refused"
+        visible_difference = (
+            "no difference" if verdict.detectable is None else f"a difference of {verdict.detectable:.2f}"
+        )
+        sentence += f"; this budget could have shown {visible_difference}, and {TENTH:g} would take about "
+        sentence += f"rop.search.budget={verdict.budget} and rop.search.pool={verdict.pool}"
     if search.stage == "correction" and search.best == NO_CORRECTION:
-        why += f"; the winner restores nothing (score {verdict.score:+.3f}), so questions are asked uncorrected"
-    return why
+        sentence += f"; the winner restores nothing (score {verdict.score:+.3f}), so questions are asked uncorrected"
+    return sentence
 
 
 def hand_written(stage: Stage) -> list[str]:
-    """The seed candidates that always take part, best known first."""
+    """Returns the seed candidates that always take part, best known first."""
     return [line for line in render(f"rop/seeds-{stage}-v1").splitlines() if line.strip()]
 
 
 def default_instructions() -> Instructions:
-    """The first hand-written instruction of each stage: what a search with budget 0 gives."""
-    return Instructions(
-        *(Search(stage, hand_written(stage)[0], strategy="hand-written") for stage in ("correction", "guidance"))
-    )
+    """Returns the first hand-written instruction of each stage: what a search with budget 0 gives."""
+    return Instructions(_first_hand_written("correction"), _first_hand_written("guidance"))
 
 
-def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The content of instructions.json: every candidate with its scores and items, and how to make it again.
+def _first_hand_written(stage: Stage) -> Search:
+    return Search(stage, hand_written(stage)[0], strategy="hand-written")
+
+
+def to_json(found: list[Instructions], provenance: JsonObject) -> JsonObject:
+    """Returns the content of instructions.json: every candidate with its scores and items, and how to make it again.
 
     `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
     """
 
-    def search(s: Search) -> dict[str, Any]:
+    def search(s: Search) -> JsonObject:
         row = asdict(s)
         row["why"] = s.why
         row["candidates"] = [
-            {"text": c.text, "origin": c.origin, "refused": c.refused, "mean": c.mean, "scores": c.scores}
-            for c in s.candidates
+            {
+                "text": candidate.text,
+                "origin": candidate.origin,
+                "refused": candidate.refused,
+                "mean": candidate.mean,
+                "scores": candidate.scores,
+            }
+            for candidate in s.candidates
         ]
         return row
 
@@ -158,23 +170,23 @@ def to_json(found: list[Instructions], provenance: dict[str, Any]) -> dict[str, 
         **provenance,
         "instructions": [
             {
-                "trained_on": i.trained_on,
-                "seed": i.seed,
-                "correction": search(i.correction),
-                "guidance": search(i.guidance),
+                "trained_on": instructions.trained_on,
+                "seed": instructions.seed,
+                "correction": search(instructions.correction),
+                "guidance": search(instructions.guidance),
             }
-            for i in found
+            for instructions in found
         ],
     }
 
 
-def read(path: str | Path) -> list[Instructions]:
+def read_instructions(path: str | Path) -> list[Instructions]:
     """Reads an instructions.json. A hand-made file needs only {"correction": "...", "guidance": "..."}."""
     data = _content(path)
     try:
         if "instructions" not in data:
-            pair = (Search(stage, _text(data[stage])) for stage in ("correction", "guidance"))
-            return [Instructions(*pair)]
+            correction, guidance = _text(data["correction"]), _text(data["guidance"])
+            return [Instructions(Search("correction", correction), Search("guidance", guidance))]
         return [
             Instructions(
                 _search("correction", row["correction"]),
@@ -184,27 +196,27 @@ def read(path: str | Path) -> list[Instructions]:
             )
             for row in data["instructions"]
         ]
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} holds no instructions: {e!r} is missing or of the wrong kind",
-            'it wants {"correction": "...", "guidance": "..."} or a file that llmkit rop wrote',
+            f"{path} contains no instructions: {error!r} is missing or has the wrong type",
+            'expected {"correction": "...", "guidance": "..."} or a file written by llmkit rop',
         ) from None
 
 
-def read_origin(path: str | Path) -> dict[str, Any]:
-    """What an instructions.json says of where its instructions come from; of a hand-made one, nothing."""
+def read_origin(path: str | Path) -> JsonObject:
+    """Reads what an instructions.json records about the origin of its instructions; nothing for a hand-made one."""
     data = _content(path)
-    own = ("format", "instructions", "correction", "guidance")
-    return {key: value for key, value in data.items() if key not in own} if isinstance(data, dict) else {}
+    own_keys = ("format", "instructions", "correction", "guidance")
+    return {key: value for key, value in data.items() if key not in own_keys} if isinstance(data, dict) else {}
 
 
 def _content(path: str | Path) -> Any:
     try:
         return parse_json(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UsageError(f"cannot read instructions from {path}: {e.strerror}") from None
-    except ValueError as e:
-        raise UsageError(f"{path} is not JSON: {e}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read instructions from {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
 
 
 def _text(value: Any) -> str:
@@ -213,13 +225,18 @@ def _text(value: Any) -> str:
     return value
 
 
-def _search(stage: Stage, row: dict[str, Any]) -> Search:
+def _search(stage: Stage, row: JsonObject) -> Search:
     candidates = tuple(
-        Candidate(c["text"], c["origin"], dict(c["scores"]), c.get("refused")) for c in row.get("candidates", ())
+        Candidate(candidate["text"], candidate["origin"], dict(candidate["scores"]), candidate.get("refused"))
+        for candidate in row.get("candidates", ())
     )
-    known = {k: row[k] for k in ("strategy", "score", "budget", "spent", "seed", "items") if k in row}
-    verdict = Verdict(**row["verdict"]) if row.get("verdict") else None
-    best = row["best"]
-    if stage != "correction" or best != NO_CORRECTION or verdict is None:
-        best = _text(best)
-    return Search(stage, best, candidates, verdict=verdict, **known)
+    known_fields = {
+        field_name: row[field_name]
+        for field_name in ("strategy", "score", "budget", "spent", "seed", "items")
+        if field_name in row
+    }
+    verdict = SearchVerdict(**row["verdict"]) if row.get("verdict") else None
+    best_text = row["best"]
+    if stage != "correction" or best_text != NO_CORRECTION or verdict is None:
+        best_text = _text(best_text)
+    return Search(stage, best_text, candidates, verdict=verdict, **known_fields)

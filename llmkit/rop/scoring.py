@@ -27,66 +27,69 @@ class Trial(Protocol):
 
 
 def squash(text: str) -> str:
-    """Without leading, trailing and repeated white space."""
+    """Removes leading, trailing and repeated white space."""
     return " ".join(text.split())
 
 
 def cer(text: str, clean: str) -> float:
-    """Character error rate: Levenshtein distance over the length of the clean text."""
+    """Computes the character error rate: Levenshtein distance over the length of the clean text."""
     from rapidfuzz.distance import Levenshtein
 
     return Levenshtein.distance(squash(text), squash(clean)) / max(len(squash(clean)), 1)
 
 
 def restored(asked: str, text: str, clean: str) -> float:
-    """The share of the errors in `asked` that its correction `text` removed, in [-1, 1]: 0 where nothing changed, below
-    0 where errors were added, and -1 where a number of the clean question that `asked` still had is lost.
+    """Returns the share of the errors in `asked` that its correction `text` removed, in [-1, 1]: 0 where nothing
+    changed, below 0 where errors were added, and -1 where a number of the clean question that `asked` still had is
+    lost.
 
     >>> restored("How mnay pnes?", "How many pnes?", "How many pens?")
     0.5
     """
-    before = cer(asked, clean)
-    if squash(text) == squash(asked) or not before:
+    error_before = cer(asked, clean)
+    if squash(text) == squash(asked) or not error_before:
         return 0.0
     if not numbers(clean) & numbers(asked) <= numbers(text):
         return -1.0
-    return max(-1.0, min(1.0, (before - cer(text, clean)) / before))
+    return max(-1.0, min(1.0, (error_before - cer(text, clean)) / error_before))
 
 
 def correction_trial(arm: Arm, noisy_share: float) -> Trial:
-    """p x restored - (1 - p) x broken, in [-1, p]: each question is corrected both noisy and clean, and `broken` is 1
-    where the clean one came back altered. `noisy_share` is p. Text that comes back as it was asked scores 0."""
+    """Returns a trial that scores p x restored - (1 - p) x broken, in [-1, p]: each question is corrected both noisy
+    and clean, and `broken` is 1 where the clean one came back altered. `noisy_share` is p. Text that comes back as it
+    was asked scores 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
         clean = variant.question.text
         # An unusable reply leaves the text as it was asked, here as in the arms.
-        kept, _ = yield from arm.correct(replace(variant, condition=CLEAN, text=clean), instruction=instruction)
-        score = -(1 - noisy_share) * (squash(kept) != squash(clean))
+        kept_text, _ = yield from arm.correct(replace(variant, condition=CLEAN, text=clean), instruction=instruction)
+        score = -(1 - noisy_share) * (squash(kept_text) != squash(clean))
         if squash(variant.text) != squash(clean):  # noise may find nothing to change
-            text, _ = yield from arm.correct(variant, instruction=instruction)
-            score += noisy_share * restored(variant.text, text, clean)
+            corrected_text, _ = yield from arm.correct(variant, instruction=instruction)
+            score += noisy_share * restored(variant.text, corrected_text, clean)
         return score + 0.0  # no -0.0
 
     return run
 
 
 def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
-    """1 where the answer under the instruction is right, else 0."""
+    """Returns a trial that scores 1 if the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        reply = yield from arm.answer(variant.text, variant, instruction)
-        return float(scorer.score(scorer.extract(reply.text, variant.question), variant.question))
+        answer = yield from arm.answer(variant.text, variant, instruction)
+        return float(scorer.score(scorer.parsed(answer, variant.question), variant.question))
 
     return run
 
 
 def likelihood_trial(pair: Pair) -> Trial:
-    """Mean log-probability (nats per token, <= 0) of the wanted output: the score of APE."""
+    """Returns a trial that scores the mean log-probability (nats per token, <= 0) of the wanted output: the score of
+    APE."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        given, wanted = pair(variant)
-        content = render("rop/score-v1", instruction=instruction, input=given)
-        reply = yield Request((Message("user", content),), Sampling(1), purpose="score", continuation=wanted)
+        stage_input, stage_output = pair(variant)
+        content = render("rop/score-v1", instruction=instruction, input=stage_input)
+        reply = yield Request((Message("user", content),), Sampling(1), purpose="score", continuation=stage_output)
         return math.fsum(reply.logprobs) / max(1, len(reply.logprobs))
 
     return run

@@ -22,13 +22,13 @@ from llmkit.rop.instructions import (
     Candidate,
     Instructions,
     Search,
+    SearchVerdict,
     Stage,
-    Verdict,
     default_instructions,
     hand_written,
 )
 from llmkit.rop.scoring import FAILED_NATS, Pair, Trial, correction_trial, guidance_trial, likelihood_trial
-from llmkit.rop.strategies import Measure, Rounds, halving, hold_back, last, ucb
+from llmkit.rop.strategies import Rounds, ScoreItems, halving, hold_back, last, mean_score, ucb
 from llmkit.seeds import derive
 from llmkit.tasks import Scorer, gold_text
 from llmkit.types import Ask, Steps, Variant
@@ -71,22 +71,29 @@ def search_both(
 def expected(
     section: RopSection, pools: Pools, scorer: Scorer, *, likelihood: bool = False
 ) -> list[tuple[list[tuple[Steps, str]], int]]:
-    """What `search_both` asks at most, for an estimate: of each kind of step some examples, each with a text that a
-    reply may say, and how many steps of this kind there are."""
+    """Lists what `search_both` asks at most, for an estimate: examples of each kind of step, each with a possible reply
+    text, and the number of such steps."""
     arm, stages = _stages(section, scorer, likelihood)
-    options, found = section.search, []
-    for stage, (pair, trial) in stages.items():
-        if options.score == "likelihood":
-            trial = likelihood_trial(pair)
-        written = [(steps, "") for steps in proposals(options, [Example(*pair(v)) for v in pools.train])]
-        scored = [(trial(hand_written(stage)[0], v), v.text) for v in pools.dev]
-        found += [(written, len(written)), (scored, options.budget // _cost(stage, options))]
+    search_options, expectations = section.search, []
+    for stage, (show_pair, trial) in stages.items():
+        if search_options.score == "likelihood":
+            trial = likelihood_trial(show_pair)
+        proposal_steps = [
+            (steps, "")
+            for steps in proposals(search_options, [Example(*show_pair(variant)) for variant in pools.train])
+        ]
+        trial_steps = [(trial(hand_written(stage)[0], variant), variant.text) for variant in pools.dev]
+        expectations += [
+            (proposal_steps, len(proposal_steps)),
+            (trial_steps, search_options.budget // _cost(stage, search_options)),
+        ]
     variants = [*pools.train, *pools.dev]
-    return [*found, ([(arm.correct(v), v.text) for v in variants], len(variants))]
+    return [*expectations, ([(arm.correct(variant), variant.text) for variant in variants], len(variants))]
 
 
 def _stages(section: RopSection, scorer: Scorer, likelihood: bool) -> tuple[Arm, dict[Stage, tuple[Pair, Trial]]]:
-    """An arm that asks as the others do, without shots; what each stage shows as input and output; how it scores."""
+    """Returns an arm that asks as the others do, without shots, and for each stage its input and output and its
+    score."""
     arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))
     return arm, {
         "correction": (lambda v: (v.text, v.question.text), correction_trial(arm, section.search.noisy_share)),
@@ -104,57 +111,81 @@ def search(
     *,
     seed: int,
 ) -> Search:
-    """One search: write candidates, leave one of them by rounds, and compare it once with the best hand-written one."""
-    options = section.search
-    if options.budget == 0 or not pools.dev:
+    """Runs one search: writes candidates, leaves one of them by rounds, and compares it once with the best hand-written
+    one."""
+    search_options = section.search
+    if search_options.budget == 0 or not pools.dev:
         return Search(stage, hand_written(stage)[0], strategy="hand-written")
-    candidates = [Candidate(text, "hand-written") for text in hand_written(stage)]
-    hand = range(len(candidates))
-    examples = [Example(*pair(v), gold_text(v.question)) for v in pools.train]
-    candidates += propose(stage, options, examples, ask, seed, known=[c.text for c in candidates])
-    written = [i for i, c in enumerate(candidates) if c.origin == "generated" and c.refused is None]
-    if options.score == "likelihood":
+    candidates = [Candidate(instruction, "hand-written") for instruction in hand_written(stage)]
+    hand_written_numbers = range(len(candidates))
+    examples = [Example(*pair(variant), gold_text(variant.question)) for variant in pools.train]
+    candidates += propose(
+        stage, search_options, examples, ask, seed, known=[candidate.text for candidate in candidates]
+    )
+    written_numbers = [
+        item
+        for item, candidate in enumerate(candidates)
+        if candidate.origin == "generated" and candidate.refused is None
+    ]
+    if search_options.score == "likelihood":
         trial = likelihood_trial(pair)
-    items = {f"{v.question.id}:{v.condition}": v for v in pools.dev}
-    worst = _worst(stage, options)
+    items = {f"{variant.question.id}:{variant.condition}": variant for variant in pools.dev}
+    worst_score = _worst(stage, search_options)
 
     def measure(wanted: list[tuple[int, str]]) -> None:
-        jobs = ((f"{stage}/score/{c}/{i}", trial(candidates[c].text, items[i])) for c, i in wanted)
-        for name, value in ask(jobs):
-            _, _, c, i = name.split("/", 3)
-            candidates[int(c)].scores[i] = worst if value is None else value
+        trials = (
+            (f"{stage}/score/{number}/{item}", trial(candidates[number].text, items[item])) for number, item in wanted
+        )
+        for name, value in ask(trials):
+            _, _, number, item = name.split("/", 3)
+            candidates[int(number)].scores[item] = worst_score if value is None else value
 
-    cost = _cost(stage, options)
-    contest = _Contest(candidates, hand, written, {i: v.question.cluster_id for i, v in items.items()}, measure, seed)
-    spent, winner, verdict = contest.decide(options, options.budget // cost, cost)
+    cost_per_score = _cost(stage, search_options)
+    contest = _Contest(
+        candidates,
+        hand_written_numbers,
+        written_numbers,
+        {item: variant.question.cluster_id for item, variant in items.items()},
+        measure,
+        seed,
+    )
+    scores_spent, winner, verdict = contest.decide(
+        search_options, search_options.budget // cost_per_score, cost_per_score
+    )
     best = candidates[winner].text
-    used = [i for i in items if any(i in c.scores for c in candidates)]
-    ordered = [replace(c, scores={i: c.scores[i] for i in used if i in c.scores}) for c in candidates]
-    if stage == "correction" and options.score == "execution":
-        ordered.insert(len(hand), Candidate(NO_CORRECTION, "no correction", dict.fromkeys(used, 0.0)))
+    used_items = [item for item in items if any(item in candidate.scores for candidate in candidates)]
+    kept_candidates = [
+        replace(candidate, scores={item: candidate.scores[item] for item in used_items if item in candidate.scores})
+        for candidate in candidates
+    ]
+    if stage == "correction" and search_options.score == "execution":
+        kept_candidates.insert(
+            len(hand_written_numbers), Candidate(NO_CORRECTION, "no correction", dict.fromkeys(used_items, 0.0))
+        )
         if verdict.score is not None and verdict.score <= 0:
             best = NO_CORRECTION
     return Search(
         stage,
         best,
-        tuple(ordered),
-        options.strategy,
-        options.score,
-        options.budget,
-        spent * cost,
+        tuple(kept_candidates),
+        search_options.strategy,
+        search_options.score,
+        search_options.budget,
+        scores_spent * cost_per_score,
         seed,
-        {i: dict(zip(("input", "output"), pair(items[i]), strict=True)) for i in used},
+        {item: dict(zip(("input", "output"), pair(items[item]), strict=True)) for item in used_items},
         verdict,
     )
 
 
 def _cost(stage: Stage, options: SearchSection) -> int:
-    """Sequences that one score takes: a correction is tried on the noisy and on the clean question."""
+    """Returns the number of sequences that one score takes: a correction is tried on the noisy and on the clean
+    question."""
     return 2 if stage == "correction" and options.score == "execution" else 1
 
 
 def _worst(stage: Stage, options: SearchSection) -> float:
-    """The score of an item whose call failed."""
+    """Returns the score of an item whose call failed."""
     if options.score == "likelihood":
         return FAILED_NATS
     return -1.0 if stage == "correction" else 0.0
@@ -168,84 +199,107 @@ class _Contest:
     hand: Sequence[int]
     written: list[int]
     clusters: dict[str, str]
-    measure: Measure
+    measure: ScoreItems
     seed: int
 
-    def decide(self, options: SearchSection, budget: int, cost: int) -> tuple[int, int, Verdict]:
+    def decide(self, options: SearchSection, budget: int, cost: int) -> tuple[int, int, SearchVerdict]:
         """Spends at most `budget` scores; returns how many it spent, which candidate won, and why."""
         random = Random(self.seed)
-        early, held = hold_back(self.clusters, random)
-        reserve = min(budget // 4, len(held))  # items, each scored by two
-        spent, challenger = 0, None
-        if self.written and len({self.clusters[i] for i in held[:reserve]}) >= duel.LEAST:
-            play = Rounds(self.hand, self.written, early, budget - 2 * reserve)
+        early_items, held_back = hold_back(self.clusters, random)
+        reserved_items = min(budget // 4, len(held_back))  # items, each scored by two
+        scores_spent, challenger = 0, None
+        if self.written and len({self.clusters[item] for item in held_back[:reserved_items]}) >= duel.LEAST_CLUSTERS:
+            rounds = Rounds(self.hand, self.written, early_items, budget - 2 * reserved_items)
             strategy = {"halving": halving, "ucb": ucb}[options.strategy]
-            spent = strategy(self.candidates, play, options, self.measure, random)
+            scores_spent = strategy(self.candidates, rounds, options, self.measure, random)
             challenger = last(self.candidates, self.written, tested=options.strategy == "halving")
         if challenger is None:  # then the budget chooses among the hand-written ones
-            fresh = [i for i in [*early, *held] if all(i not in self.candidates[c].scores for c in self.hand)]
-            fresh = fresh[: (budget - spent) // len(self.hand)]
-            self.measure([(c, i) for c in self.hand for i in fresh])
+            fresh_items = [
+                item
+                for item in [*early_items, *held_back]
+                if all(item not in self.candidates[candidate].scores for candidate in self.hand)
+            ]
+            fresh_items = fresh_items[: (budget - scores_spent) // len(self.hand)]
+            self.measure([(candidate, item) for candidate in self.hand for item in fresh_items])
             incumbent = self._best_by_hand()
-            return spent + len(self.hand) * len(fresh), incumbent, self._undecided(incumbent, reserve, held, cost)
+            return (
+                scores_spent + len(self.hand) * len(fresh_items),
+                incumbent,
+                self._undecided(incumbent, reserved_items, held_back, cost),
+            )
         incumbent = self._best_by_hand()
-        held = held[: (budget - spent) // 2]
-        self.measure([(c, i) for c in (challenger, incumbent) for i in held])
-        verdict = self._compared(challenger, incumbent, held, cost)
-        return spent + 2 * len(held), challenger if verdict.better else incumbent, verdict
+        held_back = held_back[: (budget - scores_spent) // 2]
+        self.measure([(candidate, item) for candidate in (challenger, incumbent) for item in held_back])
+        verdict = self._compared(challenger, incumbent, held_back, cost)
+        return scores_spent + 2 * len(held_back), challenger if verdict.better else incumbent, verdict
 
     def _best_by_hand(self) -> int:
-        """The hand-written one with the best mean; of equals the one that stands first, the best known."""
-        scored = [c for c in self.hand if self.candidates[c].scores]
-        return max(scored, key=lambda c: self.candidates[c].mean, default=self.hand[0])
+        """Returns the hand-written candidate with the best mean; of equals the first one, the best known."""
+        scored_candidates = [c for c in self.hand if self.candidates[c].scores]
+        return max(scored_candidates, key=lambda c: mean_score(self.candidates[c]), default=self.hand[0])
 
-    def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> Verdict:
-        mine, theirs = (self.candidates[c].scores for c in (challenger, incumbent))
-        differences, clusters = [mine[i] - theirs[i] for i in held], [self.clusters[i] for i in held]
-        p = duel.flip_p(differences, clusters, derive(self.seed, "duel"))
-        better, sd = p <= duel.LEVEL, duel.spread(differences, clusters)
-        winner = mine if better else theirs
-        return Verdict(
+    def _compared(self, challenger: int, incumbent: int, held: list[str], cost: int) -> SearchVerdict:
+        challenger_scores, incumbent_scores = (
+            self.candidates[candidate].scores for candidate in (challenger, incumbent)
+        )
+        differences, clusters = (
+            [challenger_scores[item] - incumbent_scores[item] for item in held],
+            [self.clusters[item] for item in held],
+        )
+        p_value = duel.flip_p(differences, clusters, derive(self.seed, "duel"))
+        is_better, deviation = p_value <= duel.LEVEL, duel.spread(differences, clusters)
+        winner_scores = challenger_scores if is_better else incumbent_scores
+        return SearchVerdict(
             self.candidates[challenger].text,
             self.candidates[incumbent].text,
             len(held),
             math.fsum(differences) / len(held),
-            p,
-            better,
-            duel.detectable(len(set(clusters)), len(held), sd),
-            *_to_show_a_tenth(sd, cost),
-            math.fsum(winner[i] for i in held) / len(held),
+            p_value,
+            is_better,
+            duel.detectable(len(set(clusters)), len(held), deviation),
+            *_to_show_a_tenth(deviation, cost),
+            math.fsum(winner_scores[item] for item in held) / len(held),
         )
 
-    def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> Verdict:
-        """No written candidate met the best hand-written one: what the budget could have shown had there been one that
-        differs from it as the first two hand-written ones differ."""
-        first, second = (self.candidates[c].scores for c in (self.hand[0], self.hand[-1]))
-        sd = duel.spread([first[i] - second[i] for i in first], [self.clusters[i] for i in first])
-        clusters = len({self.clusters[i] for i in held[:reserve]})
-        return Verdict(
+    def _undecided(self, incumbent: int, reserve: int, held: list[str], cost: int) -> SearchVerdict:
+        """Returns the verdict without a written candidate: what the budget could have shown for one that differs from
+        the best hand-written one as the first two hand-written ones differ."""
+        first_scores, second_scores = (self.candidates[candidate].scores for candidate in (self.hand[0], self.hand[-1]))
+        deviation = duel.spread(
+            [first_scores[item] - second_scores[item] for item in first_scores],
+            [self.clusters[item] for item in first_scores],
+        )
+        cluster_count = len({self.clusters[item] for item in held[:reserve]})
+        budget, pool = _to_show_a_tenth(deviation, cost)
+        return SearchVerdict(
             incumbent=self.candidates[incumbent].text,
-            detectable=duel.detectable(clusters, max(reserve, 1), sd),
-            **dict(zip(("budget", "pool"), _to_show_a_tenth(sd, cost), strict=True)),
+            detectable=duel.detectable(cluster_count, max(reserve, 1), deviation),
+            budget=budget,
+            pool=pool,
             score=self.candidates[incumbent].mean,
         )
 
 
 def _to_show_a_tenth(sd: float, cost: int) -> tuple[int, int]:
-    """`rop.search.budget` and `rop.search.pool` that show a difference of `TENTH`: two score each held-back item with
-    half of the budget, and two thirds of the pool are held back."""
-    items = duel.items_to_show(TENTH, sd)
-    return 4 * items * cost, math.ceil(items * 3 / 2)
+    """Returns the `rop.search.budget` and `rop.search.pool` that show a difference of `TENTH`: two score each held-back
+    item with half of the budget, and two thirds of the pool are held back."""
+    items_needed = duel.items_to_show(TENTH, sd)
+    return 4 * items_needed * cost, math.ceil(items_needed * 3 / 2)
 
 
 def _correct(instruction: str, arm: Arm, variants: Sequence[Variant], ask: Ask) -> list[Variant]:
-    """The same variants with the text that the corrector makes of them."""
+    """Corrects the text of each variant."""
     if instruction == NO_CORRECTION:
         return list(variants)
 
     def run(variant: Variant) -> Steps:
-        text, _ = yield from arm.correct(variant, instruction=instruction)
-        return text
+        corrected_text, _ = yield from arm.correct(variant, instruction=instruction)
+        return corrected_text
 
-    texts = dict(ask((f"guidance/correct/{i:05}", run(v)) for i, v in enumerate(variants)))
-    return [replace(v, text=texts.get(f"guidance/correct/{i:05}") or v.text) for i, v in enumerate(variants)]
+    corrected_texts = dict(
+        ask((f"guidance/correct/{number:05}", run(variant)) for number, variant in enumerate(variants))
+    )
+    return [
+        replace(variant, text=corrected_texts.get(f"guidance/correct/{number:05}") or variant.text)
+        for number, variant in enumerate(variants)
+    ]

@@ -3,6 +3,7 @@
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import RunFolder
 from llmkit.runs.progress import Progress
+from llmkit.runs.run import Run
 from llmkit.runs.runner import Finished, Runner, terminable
 
-__all__ = ["Finished", "Progress", "RunFolder", "Runner", "environment", "terminable"]
+__all__ = ["Finished", "Progress", "Run", "RunFolder", "Runner", "environment", "terminable"]

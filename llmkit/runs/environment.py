@@ -17,7 +17,9 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware and the git commit of the working folder. Holds no host name, no path and no variable."""
+    """Returns versions, hardware and the git commit of the working folder: no host name, no path, no variable."""
+    import psutil
+
     return {
         "llmkit": __version__,
         "python": platform.python_version(),
@@ -27,7 +29,7 @@ def environment() -> dict[str, Any]:
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
             "features": [f for f in _FLAGS if f in cpu_flags()],
-            "memory_gib": _memory_gib(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": _gpus(),
         },
         "git": _git(),
@@ -49,13 +51,6 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _gpus() -> list[str]:

@@ -1,10 +1,10 @@
-"""How far a run is, on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Shows how far a run is, on stderr: a live bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, Self
 
 from llmkit.terminal import bar
 from llmkit.types import Call
@@ -29,7 +29,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._began = self._printed = time.monotonic()
         if not self.quiet and sys.stderr.isatty():
             self._open_bar()
@@ -43,19 +43,19 @@ class Progress:
             self._print()
 
     def replied(self, call: Call) -> None:
-        """A request was answered. Only what was asked of the model counts as tokens."""
+        """Counts a request that was answered. Only what was asked of the model counts as tokens."""
         if not call.cached:
             self.asked += 1
             self.tokens += call.reply.usage.prompt + call.reply.usage.completion
         self._show()
 
     def finished(self) -> None:
-        """A job ended."""
+        """Counts a job that ended."""
         self.done += 1
         self._show()
 
     def line(self) -> str:
-        """The state in words: `eval: 120/500 (24 %), 8.1/s, 812 tokens/s, 0:47 left`."""
+        """Returns the state in words: `eval: 120/500 (24 %), 8.1/s, 812 tokens/s, 0:47 left`."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         rate = self.done / seconds
         share = f"/{self.total} ({self.done / self.total:.0%})" if self.total else ""

@@ -6,13 +6,14 @@ import contextlib
 import itertools
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from llmkit.engines import Engine, Key, ResponseCache, cache_key
+from llmkit.engines import Engine, Key, cache_key
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.signals import interrupt
+from llmkit.steps import Walk
 from llmkit.types import Call, Reply, Request, Role, Steps
 
 _numbers = itertools.count()  # of requests, never used twice, so that a reply meant for an earlier run is known as such
@@ -36,16 +37,24 @@ class Observer(Protocol):
     def finished(self) -> None: ...
 
 
-@dataclass
-class _Job:
-    """An open generator, what it asked for last, and what has come back of that."""
+class Cache(Protocol):
+    """Where the runner looks before it asks an engine; `ResponseCache` is one."""
+
+    def get(self, key: str, /) -> Reply | None: ...
+
+    def put(self, key: str, reply: Reply, /) -> None: ...
+
+
+@dataclass(slots=True)
+class _OpenJob:
+    """A generator that is under way, what came back of the requests that it made last, and its calls before those."""
 
     key: Key
-    steps: Steps
-    calls: list[Call] = field(default_factory=list)
-    many: bool = False
-    replies: list[Reply | EngineError | None] = field(default_factory=list)
+    walk: Walk
+    waits_for: int = 0
+    replies: dict[int, Reply | EngineError] = field(default_factory=dict)
     answered: dict[int, Call] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
 
 
 @dataclass
@@ -55,7 +64,7 @@ class _Flight:
     cache_key: str
     engine: Engine
     submitted: float
-    waiting: list[tuple[_Job, int, Request]]
+    waiting: list[tuple[_OpenJob, int, Request]]
 
 
 class Runner:
@@ -68,7 +77,7 @@ class Runner:
     def __init__(
         self,
         engines: Mapping[Role, Engine],
-        cache: ResponseCache | None = None,
+        cache: Cache | None = None,
         progress: Observer | None = None,
         budget: int | None = None,
         open_jobs: int = 4096,
@@ -90,16 +99,16 @@ class Runner:
         self.close()
 
     def close(self) -> None:
-        """Close every engine."""
+        """Closes every engine."""
         for engine in {id(e): e for e in self.engines.values()}.values():
             engine.close()
 
     def engine(self, role: Role) -> Engine:
-        """The engine that answers for a role."""
+        """Returns the engine that answers for a role."""
         return self.engines.get(role) or self.engines["answerer"]
 
     def run(self, jobs: Iterable[tuple[Key, Steps]]) -> Iterator[Finished]:
-        """Run jobs, taken lazily, and yield each as it ends, in any order.
+        """Runs jobs, taken lazily, and yields each as it ends, in any order.
 
         A request that fails is thrown into its job as an EngineError; a job that does not catch it ends with that
         error. Raises Incomplete if an engine dies or the budget is spent, after everything that had finished was
@@ -113,7 +122,7 @@ class _Run:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self.flights: dict[int, _Flight] = {}
+        self.flights: dict[Key, _Flight] = {}
         self.by_cache_key: dict[str, _Flight] = {}
         self.drains: dict[int, Iterator[tuple[Key, Reply | EngineError]]] = {}
         self.pending: dict[Engine, int] = {}
@@ -126,19 +135,22 @@ class _Run:
         more = True
         try:
             while more or self.open:
+                # New jobs first, one reply after: the engine always has all that can be asked by now.
                 while more and self.open < self.runner.open_jobs:
                     job = next(jobs, None)
                     if job is None:
                         more = False
                         break
                     self.open += 1
-                    self.advance(_Job(*job), lambda steps: next(steps))
+                    key, steps = job
+                    self.advance(_OpenJob(key, Walk(steps)))
                     yield from self.taken()
                 for engine in [e for e, count in self.pending.items() if count]:
                     self.take(engine)
                     yield from self.taken()
         except (EngineError, Incomplete) as error:
             yield from self.taken()
+            # An engine that never answered was not interrupted but does not work: nothing is there to go on from.
             if isinstance(error, Incomplete) or not self.runner.asked:
                 raise
             saved = "what finished is saved, and the same command goes on from there"
@@ -147,46 +159,35 @@ class _Run:
             ) from error
 
     def taken(self) -> Iterator[Finished]:
-        """The jobs that have ended since the last time."""
+        """Yields the jobs that have ended since the last time."""
         done, self.done = self.done, []
         for finished in done:
             if self.runner.progress:
                 self.runner.progress.finished()
             yield finished
 
-    def advance(self, job: _Job, resume: Callable[[Steps], Request | list[Request]]) -> None:
-        """Resume a job, and ask for what it yields, until it waits for an engine or ends."""
-        while True:
+    def advance(self, job: _OpenJob) -> None:
+        """Resumes a job whose replies are all there, and asks what it yields, until it waits for an engine or ends."""
+        while len(job.replies) == job.waits_for:
+            # Replies come in any order; the journal lists calls in the order of the requests.
+            job.calls += [job.answered[place] for place in sorted(job.answered)]
             try:
-                asked = resume(job.steps)
-            except StopIteration as end:
-                return self.end(job, end.value, None)
+                requests = job.walk.resume([job.replies[place] for place in range(job.waits_for)])
             except EngineError as error:
                 return self.end(job, None, error)
-            job.many = isinstance(asked, list)
-            requests = asked if job.many else [asked]
-            job.replies, job.answered = [None] * len(requests), {}
+            if requests is None:
+                return self.end(job, job.walk.result, None)
+            job.waits_for, job.replies, job.answered = len(requests), {}, {}
             for place, request in enumerate(requests):
                 self.ask(job, place, request)
-            if None in job.replies:
-                return None
-            resume = self.send_replies(job)
+        return None
 
-    def send_replies(self, job: _Job) -> Callable[[Steps], Request | list[Request]]:
-        """What resumes a job whose replies are all there: sending them, or throwing the first error among them."""
-        job.calls += [job.answered[place] for place in sorted(job.answered)]
-        failed = next((r for r in job.replies if isinstance(r, EngineError)), None)
-        if failed is not None:
-            return lambda steps: steps.throw(failed)
-        replies = job.replies if job.many else job.replies[0]
-        return lambda steps: steps.send(replies)
-
-    def end(self, job: _Job, result: Any, error: EngineError | None) -> None:
+    def end(self, job: _OpenJob, result: Any, error: EngineError | None) -> None:
         self.open -= 1
         self.done.append(Finished(job.key, result, tuple(job.calls), error))
 
-    def ask(self, job: _Job, place: int, request: Request) -> None:
-        """Answer from the cache, join an identical request in flight, or submit."""
+    def ask(self, job: _OpenJob, place: int, request: Request) -> None:
+        """Answers from the cache, joins an identical request in flight, or submits."""
         runner = self.runner
         engine = runner.engine(request.role)
         if request.continuation is not None and "likelihood" not in engine.capabilities:
@@ -197,7 +198,7 @@ class _Run:
         key = cache_key(engine.identity, request)
         if runner.cache and (reply := runner.cache.get(key)):
             self.place(job, place, Call(request, reply, key, cached=True))
-        elif key in self.by_cache_key:
+        elif key in self.by_cache_key:  # before the budget: joining costs nothing
             self.by_cache_key[key].waiting.append((job, place, request))
         else:
             self.check_budget()
@@ -207,14 +208,14 @@ class _Run:
             self.pending[engine] = self.pending.get(engine, 0) + 1
             engine.submit(number, request)
 
-    def place(self, job: _Job, place: int, call: Call) -> None:
+    def place(self, job: _OpenJob, place: int, call: Call) -> None:
         job.replies[place] = call.reply
         job.answered[place] = call
         if self.runner.progress:
             self.runner.progress.replied(call)
 
     def take(self, engine: Engine) -> None:
-        """Take one reply from an engine, store it, and hand it to every job that waits for it."""
+        """Takes one reply from an engine, stores it, and hands it to every job that waits for it."""
         number, reply = self.next_reply(engine)
         now = self.now()
         flight = self.flights.pop(number, None)
@@ -230,17 +231,18 @@ class _Run:
                 runner.cache.put(flight.cache_key, reply)
         seconds = now - flight.submitted
         for i, (job, place, request) in enumerate(flight.waiting):
+            # One of those that share a request bears its time, or the calls would add up to more than the run took.
             if isinstance(reply, Reply):
                 self.place(job, place, Call(request, reply, flight.cache_key, i > 0, 0.0 if i else seconds))
             else:
                 job.replies[place] = reply
-            if None not in job.replies:
-                self.advance(job, self.send_replies(job))
+            self.advance(job)
+        # With nothing in flight there is nothing to stop: the last reply may go past the budget.
         if self.flights:
             self.check_budget()
 
     def now(self) -> float:
-        """The clock, which runs slower the more requests share the time."""
+        """Reads the clock, which runs slower the more requests share the time."""
         before, self.looked = self.looked, time.monotonic()
         if self.flights:
             self.clock += (self.looked - before) / len(self.flights)
@@ -265,7 +267,7 @@ class _Run:
 
 @contextlib.contextmanager
 def terminable() -> Generator[None, None, None]:
-    """Let SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
+    """Lets SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

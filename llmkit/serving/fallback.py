@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.errors import DataError
-from llmkit.serving.adapter import Adapter
-from llmkit.talklora.functions import gates
+from llmkit.serving.adapter import AdapterWeights
+from llmkit.talklora.functions import inference_gates
 
 
 class Adapted(nn.Module):
@@ -20,6 +20,10 @@ class Adapted(nn.Module):
     lora_A (r + n, d), lora_B (k, r + n): as llmkit.talklora.export gives them; C (n, n) where gates talk after the
     softmax.
     """
+
+    down: Tensor
+    up: Tensor
+    C: Tensor | None
 
     def __init__(
         self, base: nn.Module, lora_A: Tensor, lora_B: Tensor, scale: float, n: int, settings: Any, C: Tensor | None
@@ -37,49 +41,61 @@ class Adapted(nn.Module):
         latents = nn.functional.linear(x.float(), self.down)
         h = latents[..., : self.r]
         if self.n:
-            gate = gates(self.settings, latents[..., self.r :], self.C)
+            gate = inference_gates(self.settings, latents[..., self.r :], self.C)
             h = (h.unflatten(-1, (self.n, -1)) * gate.unsqueeze(-1)).flatten(-2)
-        return self.base(x) + nn.functional.linear(h.to(self.up.dtype), self.up)
+        output: Tensor = self.base(x)
+        return output + nn.functional.linear(h.to(self.up.dtype), self.up)
 
 
-def build_in(model: nn.Module, adapter: Adapter) -> set[str]:
+def build_in(model: nn.Module, adapter: AdapterWeights) -> set[str]:
     """Replaces each adapted module of a transformers base model by an `Adapted`; returns their paths."""
     prefix = f"{model.base_model_prefix}."
-    n = adapter.layout[1]
-    paths = set()
-    for name, (lora_A, lora_B, scale) in adapter.matrices().items():
-        path = name.removeprefix(prefix)
+    experts = adapter.layout[1]
+    adapted_paths = set()
+    for module_name, (lora_A, lora_B, scale) in adapter.matrices().items():
+        module_path = module_name.removeprefix(prefix)
         try:
-            base = model.get_submodule(path)
+            base_module = model.get_submodule(module_path)
         except AttributeError:
             raise DataError(
-                f"{adapter.path} adapts {name}, which is not inside {type(model).__name__}",
+                f"{adapter.path} adapts {module_name}, which is not inside {type(model).__name__}",
                 "only modules below the language-model head can be served this way",
             ) from None
-        model.set_submodule(path, Adapted(base, lora_A, lora_B, scale, n, adapter.settings, adapter.mixer(name)))
-        paths.add(path)
-    return paths
+        model.set_submodule(
+            module_path,
+            Adapted(base_module, lora_A, lora_B, scale, experts, adapter.settings, adapter.mixer(module_name)),
+        )
+        adapted_paths.add(module_path)
+    return adapted_paths
 
 
-def renamed(weights: Iterable[tuple[str, Tensor]], paths: set[str], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """A checkpoint's weights with those of adapted modules under `.base`."""
+def renamed(
+    weights: Iterable[tuple[str, Tensor]], adapted_paths: set[str], prefix: str
+) -> Iterator[tuple[str, Tensor]]:
+    """Yields a checkpoint's weights, those of adapted modules renamed to `.base`."""
     for name, weight in weights:
         module, _, leaf = name.rpartition(".")
-        yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in paths else name), weight
+        yield (f"{module}.base.{leaf}" if module.removeprefix(f"{prefix}.") in adapted_paths else name), weight
 
 
-def usable_outside(own: Callable, made: Callable, vllm_config: Callable[[], Any]) -> Callable:
-    """The `__init__` of a transformers class that vLLM has changed for good (`made`; `own` is the one before).
+Initializer = Callable[..., None]
+
+
+def usable_outside(
+    original_init: Initializer, changed_init: Initializer, vllm_config: Callable[[], Any]
+) -> Initializer:
+    """Returns an `__init__` for a transformers class that vLLM has changed for good, from `original_init` to
+    `changed_init`.
 
     Models that transformers builds by itself later in this process, outside of any vLLM, are as they always were.
     """
 
-    @functools.wraps(own)
-    def init(model: nn.Module, *args: Any, **kwargs: Any) -> None:
+    @functools.wraps(original_init)
+    def init(model: Any, *args: Any, **kwargs: Any) -> None:
         if vllm_config() is not None:
-            made(model, *args, **kwargs)
+            changed_init(model, *args, **kwargs)
         else:
-            own(model, *args, **kwargs)
+            original_init(model, *args, **kwargs)
             model.do_not_compile = True  # read by vLLM's `__call__` of the class
 
     return init

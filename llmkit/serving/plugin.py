@@ -1,4 +1,4 @@
-"""The vLLM plugin: teaches a vLLM that llmkit started to serve TalkLoRA, and mends LoRA on its CPU build."""
+"""The vLLM plugin: lets a vLLM that llmkit started serve TalkLoRA, and corrects LoRA on its CPU build."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 import sys
 from collections.abc import Iterable
 
+from llmkit.engines.adapter_config import peft_type
 from llmkit.parsing import parse_json
-from llmkit.serving.adapter import peft_type
 
 STARTED_BY_LLMKIT = "LLMKIT_VLLM"  # set to 1 by llmkit's vLLM engine and by `llmkit serve`
 
 
 def register() -> None:
-    """vLLM calls this in each of its processes, perhaps more than once. Nothing happens in a vLLM of somebody else's
-    unless its command line names a TalkLoRA adapter."""
+    """Installs TalkLoRA support; vLLM calls this in each of its processes, perhaps more than once. Does nothing unless
+    llmkit started this vLLM or its command line names a TalkLoRA adapter."""
     if os.environ.get(STARTED_BY_LLMKIT) != "1" and not names_talklora(sys.argv):
         return
     from llmkit.serving import vllm_internals
@@ -24,7 +24,7 @@ def register() -> None:
 
 
 def names_talklora(arguments: Iterable[str]) -> bool:
-    """Whether a command line names a TalkLoRA folder, as NAME=DIR or as vLLM's JSON form of it."""
+    """Returns whether a command line names a TalkLoRA folder, as NAME=DIR or as vLLM's JSON form of it."""
     for argument in arguments:
         path = argument.rpartition("=")[2] if "=" in argument else ""  # NAME=DIR, and --lora-modules=NAME=DIR
         if argument.startswith("{"):
@@ -42,7 +42,7 @@ def init_amx() -> None:
     there, or dies with an illegal instruction."""
     import torch
 
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    start = getattr(torch.cpu, "_init_amx", None)
-    if supported and start and supported():
-        start()
+    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    start_amx = getattr(torch.cpu, "_init_amx", None)
+    if is_supported and start_amx and is_supported():
+        start_amx()

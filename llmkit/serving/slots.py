@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 Stack = Sequence[Tensor]  # one tensor for each fused piece of a linear
-Plan = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
+Reduce = Callable[[Tensor], Tensor]  # the sum over tensor-parallel ranks
+SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
 
 
-class Gates:
-    """Which slot holds what, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation hold.
+class SlotGates:
+    """The contents of the slots, as tensors indexed per token: no shape ever changes, so CUDA graphs and compilation
+    hold.
 
     Tables are (slots + 1, rank); the last row, reached by index -1, is "no adapter". Plain LoRA passes as it is.
     """
@@ -27,11 +29,11 @@ class Gates:
         self.owner = torch.zeros(
             slots + 1, rank, dtype=torch.long, device=device
         )  # the logit column that gates a latent
-        self.gated = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
+        self.has_gates = torch.zeros(slots + 1, 1, dtype=torch.bool, device=device)
 
     def set(self, slot: int, r: int, n: int) -> None:
-        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
-        self.gated[slot] = n > 0
+        """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        self.has_gates[slot] = n > 0
         self.mask[slot] = 0
         self.owner[slot] = 0
         if n:
@@ -47,7 +49,7 @@ class Gates:
         logits = latents if summed is None else summed
         gate = torch.softmax(logits + self.mask[slot], dim=-1)
         gate = gate.gather(-1, self.owner[slot].expand_as(gate))
-        return latents * torch.where(self.gated[slot], gate, 1.0)
+        return latents * torch.where(self.has_gates[slot], gate, 1.0)
 
 
 @dataclass(frozen=True)
@@ -67,25 +69,28 @@ class Dense:
 
     @classmethod
     def pack(cls, a: list[Tensor], b: list[Tensor], widths: tuple[int, ...], r: int, n: int) -> Dense | None:
-        """From a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted here."""
-        used = [i for i in range(len(b)) if b[i].any()]
-        if not used:
+        """Packs a slot's stacked weights, A (rank, d) and B (k, rank) of each piece. None if nothing is adapted
+        here."""
+        adapted_pieces = [piece for piece in range(len(b)) if b[piece].any()]
+        if not adapted_pieces:
             return None
         m = r // n if n else 0
 
         def ordered(rows: Tensor) -> Tensor:
-            """The r latents and n logits of one piece, by expert."""
+            """Orders the r latents and n logits of one piece by expert."""
             return torch.cat([rows[:r].unflatten(0, (n, m)), rows[r : r + n, None]], 1).flatten(0, 1) if n else rows[:r]
 
-        first, last = used[0], used[-1]
-        down = torch.cat([ordered(a[i]) for i in used]).float().T.contiguous()
-        up = b[0].new_zeros(down.shape[1], sum(widths[first : last + 1]))
-        for row, i in enumerate(used):
-            column = sum(widths[first:i])
-            up[row * (r + n) : (row + 1) * (r + n), column : column + widths[i]] = ordered(b[i][: widths[i]].T)
-        return cls(down, up, sum(widths[:first]), n, m)
+        first_piece, last_piece = adapted_pieces[0], adapted_pieces[-1]
+        down = torch.cat([ordered(a[piece]) for piece in adapted_pieces]).float().T.contiguous()
+        up = b[0].new_zeros(down.shape[1], sum(widths[first_piece : last_piece + 1]))
+        for block, piece in enumerate(adapted_pieces):
+            column = sum(widths[first_piece:piece])
+            up[block * (r + n) : (block + 1) * (r + n), column : column + widths[piece]] = ordered(
+                b[piece][: widths[piece]].T
+            )
+        return cls(down, up, sum(widths[:first_piece]), n, m)
 
-    def add(self, y: Tensor, x: Tensor, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
+    def add(self, y: Tensor, x: Tensor, reduce: Reduce | None = None) -> None:
         """Adds the adapter's output for x (tokens, d) to y (tokens, k), in place; latents and gates are float32."""
         # At batch 1 every call into torch costs more than its arithmetic, so none is made that changes nothing.
         z = torch.mm(_as(x, torch.float32), self.down)
@@ -96,68 +101,77 @@ class Dense:
                 logits = reduce(logits.contiguous()).view(logits.shape)
             experts *= torch.softmax(logits, 2)
         columns = self.up.shape[1]
-        part = y if columns == y.shape[1] else y[:, self.start : self.start + columns]
-        part.addmm_(_as(z, y.dtype), _as(self.up, y.dtype))
+        output_part = y if columns == y.shape[1] else y[:, self.start : self.start + columns]
+        output_part.addmm_(_as(z, y.dtype), _as(self.up, y.dtype))
 
 
 def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype is dtype else x.to(dtype)
 
 
-def plan(slot_of_token: Tensor) -> Plan:
-    """The slots in a batch and the rows of each: a slice where they stand together, else their indices."""
+def rows_by_slot(slot_of_token: Tensor) -> SlotRows:
+    """Finds the slots in a batch and the rows of each: a slice if they are adjacent, else their indices."""
     rows_of = []
     for slot in slot_of_token.unique().tolist():
         if slot < 0:
             continue
         rows = (slot_of_token == slot).nonzero().flatten()
-        first, last = int(rows[0]), int(rows[-1])
-        rows_of.append((slot, slice(first, last + 1) if last - first + 1 == len(rows) else rows))
+        first_row, last_row = int(rows[0]), int(rows[-1])
+        rows_of.append((slot, slice(first_row, last_row + 1) if last_row - first_row + 1 == len(rows) else rows))
     return rows_of
 
 
-def add_rows(dense: Dense, y: Tensor, x: Tensor, rows: slice | Tensor, reduce=None) -> None:
-    """`Dense.add` for some rows of the batch."""
-    if isinstance(rows, slice):
-        whole = rows.stop - rows.start == x.shape[0]
-        dense.add(*((y, x) if whole else (y[rows], x[rows])), reduce)
+def add_rows(dense: Dense, y: Tensor, x: Tensor, batch_rows: slice | Tensor, reduce: Reduce | None = None) -> None:
+    """Applies `Dense.add` to some rows of the batch."""
+    if isinstance(batch_rows, slice):
+        is_whole_batch = batch_rows.stop - batch_rows.start == x.shape[0]
+        dense.add(*((y, x) if is_whole_batch else (y[batch_rows], x[batch_rows])), reduce)
     else:
-        part = y[rows]
-        dense.add(part, x[rows], reduce)
-        y[rows] = part
+        output_rows = y[batch_rows]
+        dense.add(output_rows, x[batch_rows], reduce)
+        y[batch_rows] = output_rows
 
 
 class DenseSlots:
     """The weights of all slots in all layers, each packed when it is first met.
 
-    What stands stacked over the slots, as vLLM keeps it: A (slots, 1, rank, d) and B (slots, 1, k, rank) of each piece.
-    """
+    The weights are stacked over the slots, as vLLM keeps them: A (slots, 1, rank, d) and B (slots, 1, k, rank) of
+    each piece."""
 
     def __init__(self, slots: int, rank: int) -> None:
         self._layout = [(rank, 0)] * slots
-        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None where the adapter has none
+        self._packed: dict[tuple[int, int], Any] = {}  # by weights and slot; None if the adapter has none
 
     def set(self, slot: int, r: int, n: int) -> None:
-        """Slot `slot` now holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
+        """Records that slot `slot` holds an adapter of rank r with n experts; n = 0 is plain LoRA."""
         self._layout[slot] = (r, n)
         self._packed = {key: packed for key, packed in self._packed.items() if key[1] != slot}
 
-    def add_linear(self, present: Plan, y: Tensor, x: Tensor, a: Stack, b: Stack, widths: tuple[int, ...], reduce=None):
+    def add_linear(
+        self,
+        present: SlotRows,
+        y: Tensor,
+        x: Tensor,
+        a: Stack,
+        b: Stack,
+        widths: tuple[int, ...],
+        reduce: Reduce | None = None,
+    ) -> None:
         """Adds to y (tokens, k), in place, what each adapter makes of its own rows of x (tokens, d)."""
         for slot, rows in present:
-            key = (b[0].data_ptr(), slot)
-            if key not in self._packed:
-                mine = ([weights[slot, 0] for weights in stack] for stack in (a, b))
-                self._packed[key] = Dense.pack(*mine, widths, *self._layout[slot])
-            if self._packed[key] is not None:
-                add_rows(self._packed[key], y, x, rows, reduce)
+            packed_key = (b[0].data_ptr(), slot)
+            if packed_key not in self._packed:
+                down, up = [weights[slot, 0] for weights in a], [weights[slot, 0] for weights in b]
+                self._packed[packed_key] = Dense.pack(down, up, widths, *self._layout[slot])
+            if self._packed[packed_key] is not None:
+                add_rows(self._packed[packed_key], y, x, rows, reduce)
 
-    def add_embedding(self, present: Plan, y: Tensor, x: Tensor, b: Tensor) -> None:
-        """The same where x (tokens, rank) holds already what A gave."""
+    def add_embedding(self, present: SlotRows, y: Tensor, x: Tensor, b: Tensor) -> None:
+        """Does the same for x (tokens, rank) that is already the output of A."""
         for slot, rows in present:
-            key = (b.data_ptr(), slot)
-            if key not in self._packed:
+            packed_key = (b.data_ptr(), slot)
+            if packed_key not in self._packed:
                 weights = b[slot, 0]
-                self._packed[key] = weights.T.contiguous() if weights.any() else None
-            if self._packed[key] is not None:
-                y[rows] += x[rows].to(y.dtype) @ self._packed[key]
+                self._packed[packed_key] = weights.T.contiguous() if weights.any() else None
+            if self._packed[packed_key] is not None:
+                y[rows] += x[rows].to(y.dtype) @ self._packed[packed_key]

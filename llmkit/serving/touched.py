@@ -1,11 +1,11 @@
-"""What vllm_internals.py needs to find inside vLLM, and whether this one has it. Tried with 0.32.0, the CPU build."""
+"""The parts of vLLM that vllm_internals.py uses, and a check that this version has them (tried: 0.32.0, CPU build)."""
 
 from __future__ import annotations
 
 import pkgutil
 from typing import Any
 
-FLOOR = "0.32.0"  # also the newest that was tried
+OLDEST_VLLM = "0.32.0"  # also the newest that was tried
 TOUCHED = {  # what, and its members that are used. A vLLM that lacks one of these is refused
     # which path an adapter takes
     "vllm.model_executor.models:ModelRegistry": "get_supported_archs models",
@@ -21,7 +21,7 @@ TOUCHED = {  # what, and its members that are used. A vLLM that lacks one of the
     # what the model has, and what a slot holds
     "vllm.lora.model_manager:LoRAModelManager": "activate_adapter _registered_adapters lora_index_to_id "
     "punica_wrapper_mapping modules packed_modules_mapping is_pooling_model model lora_config",
-    # subclasses of vLLM's wrappers: the gate, the CPU mends
+    # subclasses of vLLM's wrappers: the gate, the corrections for the CPU
     "vllm.platforms.interface:Platform": "get_punica_wrapper",
     "vllm.lora.punica_wrapper.punica_base:PunicaWrapperBase": "update_metadata token_lora_indices sampler_indices",
     "vllm.lora.punica_wrapper.punica_cpu:PunicaWrapperCPU": "add_lora_linear add_lora_logits add_lora_embedding",
@@ -49,33 +49,35 @@ TOUCHED_ON_GPU = {
 
 
 def problem() -> str | None:
-    """Why this vLLM cannot serve TalkLoRA adapters, or None. A newer one than was tried must have all that we touch."""
+    """Returns the reason why this vLLM cannot serve TalkLoRA adapters, or None. A version newer than those tried must
+    have everything that llmkit uses."""
     import vllm
     from packaging.version import Version
     from vllm.platforms import current_platform
 
-    if Version(vllm.__version__) < Version(FLOOR):
-        return f"vLLM {vllm.__version__} is older than {FLOOR}, the first that can serve TalkLoRA"
+    if Version(vllm.__version__) < Version(OLDEST_VLLM):
+        return f"vLLM {vllm.__version__} is older than {OLDEST_VLLM}, the first that can serve TalkLoRA"
     if not (current_platform.is_cpu() or current_platform.is_cuda_alike()):
         return f"TalkLoRA is served on CPU and GPU builds of vLLM, not on {current_platform.device_name}"
-    lacking = missing(TOUCHED if current_platform.is_cpu() else TOUCHED | TOUCHED_ON_GPU)
-    return f"vLLM {vllm.__version__} no longer has {lacking}" if lacking else None
+    missing_name = missing(TOUCHED if current_platform.is_cpu() else TOUCHED | TOUCHED_ON_GPU)
+    return f"vLLM {vllm.__version__} no longer has {missing_name}" if missing_name else None
 
 
 def missing(touched: dict[str, str]) -> str | None:
-    """The first of these names that this vLLM lacks."""
-    for what, members in touched.items():
+    """Returns the first of these names that this vLLM lacks."""
+    for import_path, members in touched.items():
         try:
-            thing = pkgutil.resolve_name(what)
+            found_object = pkgutil.resolve_name(import_path)
         except (ImportError, AttributeError):
-            return what.replace(":", ".")
+            return import_path.replace(":", ".")
         for member in members.split():
-            if not (hasattr(thing, member) or _instances_have(thing, member)):
-                return f"{what.replace(':', '.')}.{member}"
+            if not (hasattr(found_object, member) or _instances_have(found_object, member)):
+                return f"{import_path.replace(':', '.')}.{member}"
     return None
 
 
 def _instances_have(cls: Any, member: str) -> bool:
-    """Whether a method of the class speaks of such an attribute: what `__init__` sets shows on instances only."""
-    methods = (value for base in getattr(cls, "__mro__", ()) for value in vars(base).values())
+    """Returns whether a method of the class uses such an attribute, because what `__init__` sets exists on instances
+    only."""
+    methods = (value for parent in getattr(cls, "__mro__", ()) for value in vars(parent).values())
     return any(member in code.co_names for method in methods if (code := getattr(method, "__code__", None)))

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from llmkit.engines.adapter_config import peft_type
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
-from llmkit.serving.adapter import peft_type
-from llmkit.serving.touched import FLOOR, problem
+from llmkit.serving.touched import OLDEST_VLLM, problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.serving.slots import Reduce, SlotRows
 
 _installed = False
+
+
+def _replace(owner: Any, **members: Any) -> None:
+    """Puts llmkit's functions in the place of a class's or a module's own."""
+    for name, member in members.items():
+        setattr(owner, name, member)
 
 
 def install() -> None:
@@ -20,11 +31,11 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    why = problem()
-    if why:
+    reason = problem()
+    if reason:
         if os.environ.get(FALLBACK_ADAPTER):
-            raise EngineError(why, "use the transformers engine")
-        _refuse_talklora(why)
+            raise EngineError(reason, "use the transformers engine")
+        _refuse_talklora(reason)
         return
     _load_folded()
     _note_slots()
@@ -35,21 +46,21 @@ def install() -> None:
     _build_in()
 
 
-def _refuse_talklora(why: str) -> None:
+def _refuse_talklora(reason: str) -> None:
     try:
         from vllm.lora.worker_manager import WorkerLoRAManager
 
-        load = WorkerLoRAManager._load_adapter
+        load_original = WorkerLoRAManager._load_adapter
     except (ImportError, AttributeError):
         return
 
-    @functools.wraps(load)
+    @functools.wraps(load_original)
     def refuse(self: Any, lora_request: Any) -> Any:
         if peft_type(lora_request.lora_path) == "TALKLORA":
-            raise EngineError(why, "use the transformers engine, or export the adapter to plain LoRA")
-        return load(self, lora_request)
+            raise EngineError(reason, "use the transformers engine, or export the adapter to plain LoRA")
+        return load_original(self, lora_request)
 
-    WorkerLoRAManager._load_adapter = refuse
+    _replace(WorkerLoRAManager, _load_adapter=refuse)
 
 
 def _load_folded() -> None:
@@ -58,110 +69,113 @@ def _load_folded() -> None:
     from vllm.lora.utils import get_adapter_absolute_path, parse_fine_tuned_lora_name
     from vllm.lora.worker_manager import WorkerLoRAManager
 
-    from llmkit.serving.adapter import Adapter
+    from llmkit.serving.adapter import AdapterWeights
 
-    load = WorkerLoRAManager._load_adapter
+    load_original = WorkerLoRAManager._load_adapter
 
-    @functools.wraps(load)
+    @functools.wraps(load_original)
     def load_adapter(self: WorkerLoRAManager, lora_request: Any) -> LoRAModel:
         path = get_adapter_absolute_path(lora_request.lora_path)
         manager, config = self._adapter_manager, self.lora_config
         if manager.is_pooling_model:  # its heads and names are a matter of their own
-            return load(self, lora_request)
+            return load_original(self, lora_request)
         mapper = getattr(manager.model, "hf_to_vllm_mapper", None)
         mapper = mapper.get_rename_mapper() if mapper is not None else None
-        adapter = Adapter.read(path)
+        adapter = AdapterWeights.read(path)
         adapter.check(
             _sizes(manager),
             lambda name: parse_fine_tuned_lora_name(f"base_model.model.{name}.lora_A.weight", mapper)[0],
         )
         if adapter.type == "LORA":
-            return load(self, lora_request)
+            return load_original(self, lora_request)
         adapter.check_slot(config.max_lora_rank, allowed_rank(adapter.rank))
         if config.fully_sharded_loras:
             raise EngineError("TalkLoRA does not run with fully sharded LoRA", "leave out --fully-sharded-loras")
-        helper = PEFTHelper.from_dict(
+        peft_helper = PEFTHelper.from_dict(
             {"r": adapter.rank, "lora_alpha": adapter.rank * adapter.scale, "target_modules": sorted(adapter.sizes)}
         )
-        lora = self._lora_model_cls.from_lora_tensors(
+        lora_model = self._lora_model_cls.from_lora_tensors(
             lora_model_id=lora_request.lora_int_id,
             tensors=adapter.tensors(),
-            peft_helper=helper,
+            peft_helper=peft_helper,
             device="cpu",
-            dtype=config.lora_dtype,
+            dtype=cast(Any, config.lora_dtype),
             model_vocab_size=self.vocab_size,
             weights_mapper=mapper,
             skip_prefixes=getattr(manager.model, "lora_skip_prefixes", None),
         )
-        lora.is_3d_lora_weight = False
-        lora.llmkit_layout = adapter.layout
-        return lora
+        lora_model.is_3d_lora_weight = False
+        _replace(lora_model, llmkit_layout=adapter.layout)
+        return lora_model
 
-    WorkerLoRAManager._load_adapter = load_adapter
+    _replace(WorkerLoRAManager, _load_adapter=load_adapter)
 
 
 def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
-    """Every module that takes an adapter: its inputs and outputs, fused ones by their pieces; None where unknown."""
+    """Returns inputs and outputs of every module that takes an adapter, fused ones by their pieces; None if unknown."""
     sizes: dict[str, tuple[int, int] | None] = {"lm_head": None}
     for name, module in manager.modules.items():
-        base = getattr(module, "base_layer", None)
-        parent, _, leaf = name.rpartition(".")
-        pieces = manager.packed_modules_mapping.get(leaf, [leaf])
-        outputs = [getattr(base, "output_size", None)]
-        if len(pieces) > 1 and hasattr(base, "total_num_kv_heads"):
-            outputs = [base.total_num_heads * base.head_size] + 2 * [base.total_num_kv_heads * base.head_size]
-        elif len(pieces) > 1:
-            outputs = list(getattr(base, "output_sizes", []))
-        known = hasattr(base, "input_size") and len(pieces) == len(outputs)
-        for i, piece in enumerate(pieces):
-            sizes[f"{parent}.{piece}".lstrip(".")] = (base.input_size, outputs[i]) if known else None
+        base_layer: Any = getattr(module, "base_layer", None)
+        parent_path, _, leaf_name = name.rpartition(".")
+        piece_names = manager.packed_modules_mapping.get(leaf_name, [leaf_name])
+        output_sizes: list[Any] = [getattr(base_layer, "output_size", None)]
+        if len(piece_names) > 1 and hasattr(base_layer, "total_num_kv_heads"):
+            heads = (base_layer.total_num_heads, base_layer.total_num_kv_heads, base_layer.total_num_kv_heads)
+            output_sizes = [count * base_layer.head_size for count in heads]
+        elif len(piece_names) > 1:
+            output_sizes = list(getattr(base_layer, "output_sizes", []))
+        sizes_known = hasattr(base_layer, "input_size") and len(piece_names) == len(output_sizes)
+        for i, piece in enumerate(piece_names):
+            size = (base_layer.input_size, output_sizes[i]) if sizes_known else None
+            sizes[f"{parent_path}.{piece}".lstrip(".")] = size
     return sizes
 
 
 def run_server() -> None:
-    """vLLM's OpenAI-compatible server with the options in sys.argv, until it ends."""
+    """Runs vLLM's OpenAI-compatible server with the options in sys.argv until it ends."""
     try:
         from vllm.entrypoints.launchers.api_server.entry import main
     except ImportError as error:
-        raise EngineError(f"vLLM's server is not where llmkit looks: {error}", f"install vLLM {FLOOR}") from error
+        raise EngineError(f"vLLM's server was not found: {error}", f"install vLLM {OLDEST_VLLM}") from error
     main()
 
 
 def _note_slots() -> None:
     from vllm.lora.model_manager import LoRAModelManager
 
-    activate = LoRAModelManager.activate_adapter
+    activate_original = LoRAModelManager.activate_adapter
 
-    @functools.wraps(activate)
+    @functools.wraps(activate_original)
     def activate_adapter(self: LoRAModelManager, lora_id: int) -> bool:
-        changed = activate(self, lora_id)
-        if changed:
+        was_activated = activate_original(self, lora_id)
+        if was_activated:
             lora = self._registered_adapters[lora_id]
             layout = getattr(lora, "llmkit_layout", None) or (_widest(lora, self.lora_config.max_lora_rank), 0)
-            for wrapper in set(self.punica_wrapper_mapping.values()):
+            wrappers: set[Any] = set(self.punica_wrapper_mapping.values())
+            for wrapper in wrappers:
                 wrapper.note_slot(self.lora_index_to_id.index(lora_id), *layout)
-        return changed
+        return was_activated
 
-    LoRAModelManager.activate_adapter = activate_adapter
+    _replace(LoRAModelManager, activate_adapter=activate_adapter)
 
 
-def _widest(lora: Any, limit: int) -> int:
-    """The largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
-    ranks = [limit]
-    for weights in lora.loras.values():
-        parts = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
-        ranks += [part.shape[-2] for part in parts if part is not None]
-    return max(ranks[1:], default=limit)
+def _widest(lora_model: Any, largest_rank: int) -> int:
+    """Returns the largest rank among a plain LoRA's modules; fused ones hold a list of matrices."""
+    ranks = [largest_rank]
+    for weights in lora_model.loras.values():
+        matrices = weights.lora_a if isinstance(weights.lora_a, list) else [weights.lora_a]
+        ranks += [matrix.shape[-2] for matrix in matrices if matrix is not None]
+    return max(ranks[1:], default=largest_rank)
 
 
 def _own_wrapper() -> None:
     from vllm.platforms import current_platform
 
-    type(current_platform).get_punica_wrapper = classmethod(lambda cls: f"{__name__}.punica_wrapper")
+    _replace(type(current_platform), get_punica_wrapper=classmethod(lambda cls: f"{__name__}.punica_wrapper"))
 
 
 def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
-    """vLLM's LoRA wrapper for this platform, with gates; on the CPU also with dense products."""
+    """Creates vLLM's LoRA wrapper for this platform, with gates; on the CPU also with dense products."""
     from vllm.platforms import current_platform
 
     return (_cpu_wrapper() if current_platform.is_cpu() else _gpu_wrapper())(*args, **kwargs)
@@ -171,35 +185,50 @@ def punica_wrapper(*args: Any, **kwargs: Any) -> Any:
 def _cpu_wrapper() -> type:
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-    from llmkit.serving.slots import DenseSlots, plan
+    from llmkit.serving.slots import DenseSlots, rows_by_slot
 
     class DensePunicaCPU(PunicaWrapperCPU):
         """One pair of dense products per slot present, where vLLM gathers a copy of the weights for every token.
 
-        Also mends index -1 (no adapter), which vLLM's CPU operations read as "the last slot".
+        Also corrects index -1 (no adapter), which vLLM's CPU operations read as "the last slot".
         """
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
             self.slots = DenseSlots(lora_config.max_loras, lora_config.max_lora_rank)
             self.note_slot = self.slots.set
-            self.tokens: list = []  # slots present and their tokens
-            self.sampled: list = []  # slots present and their rows among the logits
+            self.tokens: SlotRows = []  # slots present and their tokens
+            self.sampled: SlotRows = []  # slots present and their rows among the logits
 
         def update_metadata(self, *args: Any, **kwargs: Any) -> None:
             super().update_metadata(*args, **kwargs)
-            self.tokens = plan(self.token_lora_indices)
-            self.sampled = plan(self.sampler_indices)
+            self.tokens = rows_by_slot(self.token_lora_indices)
+            self.sampled = rows_by_slot(self.sampler_indices)
 
-        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+        def add_lora_linear(
+            self,
+            y: Tensor,
+            x: Tensor,
+            lora_a_stacked: tuple[Tensor, ...],
+            lora_b_stacked: tuple[Tensor, ...],
+            scale: float,
+            output_slices: tuple[int, ...],
+            *,
+            reduce: Reduce | None = None,
+            **kwargs: Any,
+        ) -> None:
             self.slots.add_linear(self.tokens, y, x, lora_a_stacked, lora_b_stacked, output_slices, reduce)
 
-        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+        def add_lora_logits(
+            self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float, **kwargs: Any
+        ) -> None:
             # vLLM copies vocabulary x rank weights for every request here, even where no adapter touches the head.
             width = min(lora_b_stacked.size(-2), y.size(-1))  # the two may be padded differently
             self.slots.add_linear(self.sampled, y, x, (lora_a_stacked,), (lora_b_stacked,), (width,))
 
-        def add_lora_embedding(self, y, x, lora_b_stacked, add_inputs=True, **kwargs):
+        def add_lora_embedding(
+            self, y: Tensor, x: Tensor, lora_b_stacked: Tensor, add_inputs: bool = True, **kwargs: Any
+        ) -> None:
             self.slots.add_embedding(self.tokens, y, x, lora_b_stacked)
 
     return DensePunicaCPU
@@ -211,19 +240,30 @@ def _gpu_wrapper() -> type:
     from vllm.lora.ops.triton_ops import lora_expand, lora_shrink
     from vllm.lora.punica_wrapper.punica_gpu import PunicaWrapperGPU
 
-    from llmkit.serving.slots import Gates
+    from llmkit.serving.slots import SlotGates
 
-    class GatedPunicaGPU(PunicaWrapperGPU):
+    class GatedPunicaGPU(PunicaWrapperGPU):  # type: ignore[misc]  # vLLM calls it final
         """vLLM's shrink and expand kernels with the gate between them. Torch operations of fixed shape only."""
 
         def __init__(self, *args: Any, lora_config: Any, **kwargs: Any) -> None:
             super().__init__(*args, lora_config=lora_config, **kwargs)
-            self.gates = Gates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
+            self.gates = SlotGates(lora_config.max_loras, lora_config.max_lora_rank, self.device)
             self.note_slot = self.gates.set
             self._token_lora_indices.fill_(-1)  # padding rows of a captured graph must hold valid slots
             self._sampler_indices.fill_(-1)
 
-        def add_lora_linear(self, y, x, lora_a_stacked, lora_b_stacked, scale, output_slices, *, reduce=None, **kwargs):
+        def add_lora_linear(
+            self,
+            y: Tensor,
+            x: Tensor,
+            lora_a_stacked: tuple[Tensor, ...],
+            lora_b_stacked: tuple[Tensor, ...],
+            scale: float,
+            output_slices: tuple[int, ...],
+            *,
+            reduce: Reduce | None = None,
+            **kwargs: Any,
+        ) -> None:
             add_inputs = kwargs.pop("add_inputs", True)
             shape = (len(output_slices), x.size(0), lora_b_stacked[0].size(-1))
             latents = torch.empty(shape, dtype=torch.float32, device=x.device)
@@ -232,12 +272,14 @@ def _gpu_wrapper() -> type:
             latents = self.gates.apply(latents, slot, reduce(latents.clone()) if reduce else None)
             self.add_expand(y, latents, lora_b_stacked, output_slices, add_inputs=add_inputs, **kwargs)
 
-        def add_lora_logits(self, y, x, lora_a_stacked, lora_b_stacked, scale, **kwargs):
+        def add_lora_logits(
+            self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float, **kwargs: Any
+        ) -> None:
             latents = torch.empty((1, x.size(0), lora_b_stacked.size(-1)), dtype=torch.float32, device=x.device)
-            where = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
-            lora_shrink(x, [lora_a_stacked], latents, *where, scale)
+            kernel_meta = self.prompt_mapping_meta.meta_args(x.size(0), self.lora_config.specialize_active_lora)
+            lora_shrink(x, [lora_a_stacked], latents, *kernel_meta, scale)
             latents = self.gates.apply(latents, self._sampler_indices[: x.size(0)])
-            lora_expand(latents, [lora_b_stacked], y, *where, add_inputs=True)
+            lora_expand(latents, [lora_b_stacked], y, *kernel_meta, add_inputs=True)
 
     return GatedPunicaGPU
 
@@ -246,12 +288,12 @@ def _sum_latents() -> None:
     from vllm.distributed import tensor_model_parallel_all_reduce
     from vllm.lora.layers import RowParallelLinearWithLoRA
 
-    alone = RowParallelLinearWithLoRA.apply
+    apply_original = RowParallelLinearWithLoRA.apply
 
-    @functools.wraps(alone)
+    @functools.wraps(apply_original)
     def apply(self: RowParallelLinearWithLoRA, x: Any, bias: Any = None) -> Any:
         if self.tp_size == 1:
-            return alone(self, x, bias)
+            return apply_original(self, x, bias)
         output = self._get_quant_method().apply(self.base_layer, x, bias)
         self.punica_wrapper.add_lora_linear(
             output.flatten(0, -2),
@@ -264,7 +306,7 @@ def _sum_latents() -> None:
         )
         return output
 
-    RowParallelLinearWithLoRA.apply = apply
+    _replace(RowParallelLinearWithLoRA, apply=apply)
 
 
 def _key_by_content() -> None:
@@ -273,45 +315,46 @@ def _key_by_content() -> None:
 
     from llmkit.serving.adapter import fingerprint
 
-    keys, add = kv_cache_utils._gen_lora_extra_hash_keys, EngineCore.add_lora
-    content: dict[int, str] = {}
+    keys_original, add_original = kv_cache_utils._gen_lora_extra_hash_keys, EngineCore.add_lora
+    content_by_id: dict[int, str] = {}
 
-    @functools.wraps(add)
+    @functools.wraps(add_original)
     def add_lora(self: EngineCore, lora_request: Any) -> bool:
-        done = add(self, lora_request)
-        content[lora_request.lora_int_id] = fingerprint(lora_request.lora_path)
-        return done
+        was_added = add_original(self, lora_request)
+        content_by_id[lora_request.lora_int_id] = fingerprint(lora_request.lora_path)
+        return was_added
 
-    @functools.wraps(keys)
-    def extra_keys(request: Any) -> list:
-        lora = request.lora_request
-        if not lora:
-            return keys(request)
-        if lora.lora_int_id not in content:
-            content[lora.lora_int_id] = fingerprint(lora.lora_path)
-        return [("lora", lora.lora_name, f"{lora.lora_path}#{content[lora.lora_int_id]}")]
+    @functools.wraps(keys_original)
+    def extra_keys(request: Any) -> list[Any]:
+        adapter = request.lora_request
+        if not adapter:
+            return keys_original(request)
+        if adapter.lora_int_id not in content_by_id:
+            content_by_id[adapter.lora_int_id] = fingerprint(adapter.lora_path)
+        return [("lora", adapter.lora_name, f"{adapter.lora_path}#{content_by_id[adapter.lora_int_id]}")]
 
-    EngineCore.add_lora = add_lora
-    kv_cache_utils._gen_lora_extra_hash_keys = extra_keys
+    _replace(EngineCore, add_lora=add_lora)
+    _replace(kv_cache_utils, _gen_lora_extra_hash_keys=extra_keys)
 
 
 def _compile_apart() -> None:
-    """vLLM keeps compiled graphs on disk, under keys that know neither our wrapper nor an adapter that is built in."""
+    """Adds llmkit and a built-in adapter to the keys of vLLM's compiled graphs on disk, which would not tell them
+    apart."""
     import hashlib
 
     from vllm.config import VllmConfig
 
     from llmkit.serving.adapter import fingerprint
 
-    original = VllmConfig.compute_hash
+    hash_original = VllmConfig.compute_hash
 
-    @functools.wraps(original)
+    @functools.wraps(hash_original)
     def compute_hash(self: VllmConfig, *args: Any, **kwargs: Any) -> str:
-        folder, theirs = os.environ.get(FALLBACK_ADAPTER), original(self, *args, **kwargs)
+        folder, vllm_hash = os.environ.get(FALLBACK_ADAPTER), hash_original(self, *args, **kwargs)
         built_in = fingerprint(folder) if folder else ""
-        return hashlib.sha256(f"{theirs} llmkit {built_in}".encode()).hexdigest()[: len(theirs)]
+        return hashlib.sha256(f"{vllm_hash} llmkit {built_in}".encode()).hexdigest()[: len(vllm_hash)]
 
-    VllmConfig.compute_hash = compute_hash
+    _replace(VllmConfig, compute_hash=compute_hash)
 
 
 def _build_in() -> None:
@@ -319,36 +362,35 @@ def _build_in() -> None:
     from vllm.config import get_current_vllm_config_or_none
     from vllm.model_executor.models.transformers.base import Base
 
-    from llmkit.serving.adapter import Adapter, linears
+    from llmkit.serving.adapter import AdapterWeights, linears
     from llmkit.serving.fallback import build_in, renamed, usable_outside
 
-    make_mapper, load, decorate = (
-        Base._create_hf_to_vllm_mapper,
-        Base.load_weights,
-        Base._decorate_cls_for_torch_compile,
-    )
+    base: Any = Base
+    mapper_original, load_original = base._create_hf_to_vllm_mapper, base.load_weights
+    decorate_original = base._decorate_cls_for_torch_compile
 
-    @functools.wraps(make_mapper)
-    def build_in_first(self: Base) -> None:
+    @functools.wraps(mapper_original)
+    def build_in_first(self: Any) -> None:
         self.llmkit_adapted = set()
         if folder := os.environ.get(FALLBACK_ADAPTER):
             if self.tp_group.world_size > 1 or self.pp_group.world_size > 1:
                 raise EngineError("an adapter built into the model runs in one process", "leave out parallelism")
-            adapter = Adapter.read(folder)
+            adapter = AdapterWeights.read(folder)
             adapter.check(linears(self.config))
             self.llmkit_adapted = build_in(self.model, adapter)
-        make_mapper(self)
+        mapper_original(self)
 
-    @functools.wraps(load)
-    def load_weights(self: Base, weights: Any) -> set[str]:
-        return load(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+    @functools.wraps(load_original)
+    def load_weights(self: Any, weights: Any) -> set[str]:
+        loaded: set[str] = load_original(self, renamed(weights, self.llmkit_adapted, self.model.base_model_prefix))
+        return loaded
 
-    @functools.wraps(decorate)
-    def decorate_for_vllm(self: Base, cls: type, *args: Any, **kwargs: Any) -> None:
-        own = cls.__init__
-        decorate(self, cls, *args, **kwargs)
-        if cls.__init__ is not own:  # else it was decorated before
-            cls.__init__ = usable_outside(own, cls.__init__, get_current_vllm_config_or_none)
+    @functools.wraps(decorate_original)
+    def decorate_for_vllm(self: Any, cls: Any, *args: Any, **kwargs: Any) -> None:
+        init_before = cls.__init__
+        decorate_original(self, cls, *args, **kwargs)
+        if cls.__init__ is not init_before:  # else it was decorated before
+            cls.__init__ = usable_outside(init_before, cls.__init__, get_current_vllm_config_or_none)
 
-    Base._create_hf_to_vllm_mapper, Base.load_weights = build_in_first, load_weights
-    Base._decorate_cls_for_torch_compile = decorate_for_vllm
+    _replace(Base, _create_hf_to_vllm_mapper=build_in_first, load_weights=load_weights)
+    _replace(Base, _decorate_cls_for_torch_compile=decorate_for_vllm)

@@ -16,14 +16,14 @@ On disk an adapter is an ordinary PEFT folder: `adapter_config.json` with `"peft
 
 `sharing.projection_type` says which layers share a B: those whose paths differ in the number of the layer only. Older
 files have it as `base_model.talklora_B_<path without numbers, with underscores>_<d>x<k>.weight`, and load as well.
-`export.fold` turns either into plain LoRA matrices plus n router rows, exactly.
+`export.fold_adapter` turns either into plain LoRA matrices plus n router rows, exactly.
 """
 
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.presets import PRESETS
-from llmkit.talklora.registration import NAME, peft_type
+from llmkit.talklora.registration import NAME, talklora_type
 
 __all__ = ["PRESETS", "TalkLoraConfig", "TalkLoraLayer", "TalkLoraModel"]
 
@@ -33,7 +33,7 @@ def register() -> None:
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
     from peft.utils import register_peft_method
 
-    if peft_type() not in PEFT_TYPE_TO_TUNER_MAPPING:
+    if talklora_type() not in PEFT_TYPE_TO_TUNER_MAPPING:
         register_peft_method(name=NAME.lower(), config_cls=TalkLoraConfig, model_cls=TalkLoraModel)
 
 

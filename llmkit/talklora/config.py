@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from peft import PeftConfig
 
 from llmkit.talklora.presets import PRESETS
-from llmkit.talklora.registration import peft_type
+from llmkit.talklora.registration import talklora_type
 
 
 @dataclass
@@ -73,11 +73,11 @@ class TalkLoraConfig(PeftConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = peft_type()
-        for name in ("target_modules", "exclude_modules"):
-            if isinstance(getattr(self, name), (list, tuple)):
-                setattr(self, name, set(getattr(self, name)))
+        cast(Any, super()).__post_init__()
+        self.peft_type = talklora_type()
+        for field_name in ("target_modules", "exclude_modules"):
+            if isinstance(getattr(self, field_name), (list, tuple)):
+                setattr(self, field_name, set(getattr(self, field_name)))
         self._check_values()
         self._check_targets()
         self._check_switches()
@@ -91,18 +91,18 @@ class TalkLoraConfig(PeftConfig):
             )
         if self.top_k is not None and not (_whole(self.top_k) and 1 <= self.top_k <= self.num_experts):
             raise ValueError(f"top_k={self.top_k} must lie between 1 and num_experts={self.num_experts}")
-        for name in ("dropout", "gate_dropout", "output_dropout"):
-            if not (_number(getattr(self, name)) and 0 <= getattr(self, name) < 1):
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and less than 1")
-        for name in ("alpha", "spectral_bound"):
-            value = getattr(self, name)
+        for field_name in ("dropout", "gate_dropout", "output_dropout"):
+            if not (_number(getattr(self, field_name)) and 0 <= getattr(self, field_name) < 1):
+                raise ValueError(f"{field_name}={getattr(self, field_name)} must be at least 0 and less than 1")
+        for field_name in ("alpha", "spectral_bound"):
+            value = getattr(self, field_name)
             if value is not None and not (_number(value) and value > 0):
-                raise ValueError(f"{name}={value} must be positive, or None")
+                raise ValueError(f"{field_name}={value} must be positive, or None")
         if not (_number(self.balance_coef) and self.balance_coef >= 0):
             raise ValueError(f"balance_coef={self.balance_coef} must not be negative")
-        for name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(allowed)}")
+        for field_name, allowed in (("router_input", ("latent", "input", "none")), ("talk", _TALK)):
+            if getattr(self, field_name) not in allowed:
+                raise ValueError(f"{field_name}={getattr(self, field_name)!r}: choose one of {', '.join(allowed)}")
 
     def _check_targets(self) -> None:
         # PEFT's own words, which its users and its tests know.
@@ -115,11 +115,13 @@ class TalkLoraConfig(PeftConfig):
 
     def _check_switches(self) -> None:
         if not self.share_A and self.r % self.num_experts:
-            n = self.num_experts
-            ranks = [k for k in (self.r // n * n, (self.r // n + 1) * n) if k]
+            experts = self.num_experts
+            divisors = [str(rank) for rank in range(1, self.r + 1) if self.r % rank == 0]
+            below = self.r // experts * experts
+            ranks = [rank for rank in (below, below + experts) if rank]
             raise ValueError(
-                f"r={self.r} is not divisible by num_experts={n}: choose r from {', '.join(map(str, ranks))} "
-                f"or num_experts from {', '.join(str(k) for k in range(1, self.r + 1) if self.r % k == 0)}"
+                f"r={self.r} is not divisible by num_experts={experts}: choose r from {', '.join(map(str, ranks))} "
+                f"or num_experts from {', '.join(divisors)}"
             )
         if self.talk in ("on", "frozen") and (self.router_input != "latent" or self.share_A):
             raise ValueError(
@@ -131,18 +133,20 @@ class TalkLoraConfig(PeftConfig):
             )
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As PEFT does; the model card that PEFT wrote beside the weights also says what to import before loading."""
+        """Saves as PEFT does; the model card that PEFT wrote beside the weights also says what to import before
+        loading."""
         super().save_pretrained(save_directory, **kwargs)
         # An adapter that is not called "default" has a folder of its own, below the card's.
-        for card in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
-            if card.is_file() and "library_name: peft" in (text := card.read_text(encoding="utf-8")):
-                if "import llmkit.talklora" not in text:
-                    card.write_text(text.rstrip() + _HOW_TO_LOAD, encoding="utf-8")
+        for card_path in (Path(save_directory) / "README.md", Path(save_directory).parent / "README.md"):
+            if card_path.is_file() and "library_name: peft" in (card_text := card_path.read_text(encoding="utf-8")):
+                if "import llmkit.talklora" not in card_text:
+                    card_path.write_text(card_text.rstrip() + _HOW_TO_LOAD, encoding="utf-8")
                 break
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> TalkLoraConfig:
-        """`talklora`, `talklora-released`, `moelora` or `hydralora`, with any field set otherwise."""
+        """Creates the settings of `talklora`, `talklora-released`, `moelora` or `hydralora`, with any field
+        overridden."""
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **settings})
@@ -164,12 +168,12 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def talks_after(self) -> bool:
-        """Returns whether C mixes the gates after the softmax."""
+        """Whether C mixes the gates after the softmax."""
         return self.talk == "after-softmax" and self.has_talk
 
     @property
     def one_softmax(self) -> bool:
-        """Returns whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
         return self.top_k is None and not self.talks_after
 
     @property
@@ -189,7 +193,7 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def scale(self) -> float:
-        """Returns what sum_i g_i B_i E_i A_i x is multiplied by."""
+        """The factor on sum_i g_i B_i E_i A_i x."""
         if self.alpha is None:
             return 1.0
         return self.alpha / (math.sqrt(self.r) if self.use_rslora else self.r)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft import LoraConfig
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.functions import mixing
+from llmkit.talklora.functions import latent_map
 from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.registration import NAME
@@ -24,7 +24,7 @@ from llmkit.talklora.sharing import ROOT, find_shared
 from llmkit.talklora.telemetry import Telemetry
 
 
-class Folded(NamedTuple):
+class FoldedLayer(NamedTuple):
     """A layer without C and E: u, logits = split(lora_A x); y = scale * lora_B [u * repeat(softmax(logits), m); 0].
 
     lora_A (n m + n, d): first the experts' rows, blockdiag(E) A, then the router's, W_g (C kron I) A.
@@ -36,44 +36,51 @@ class Folded(NamedTuple):
     scale: float
 
 
-def fold(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False) -> dict[str, Folded]:
-    """Every adapted module of a saved adapter, by its path in the base model, in the exact form for inference.
+def fold_adapter(
+    config: TalkLoraConfig, state_dict: Mapping[str, Tensor], any_gates: bool = False
+) -> dict[str, FoldedLayer]:
+    """Folds every adapted module of a saved adapter, by its path in the base model, into the exact form for inference.
 
-    `state_dict` has the keys of `adapter_model.safetensors`. ValueError where weights are missing, or where gates are
+    `state_dict` has the keys of `adapter_model.safetensors`. ValueError if weights are missing, or where gates are
     not one softmax of the router's logits (top_k, talk="after-softmax"); with `any_gates` these fold too, for a caller
-    that turns logits into gates by `functions.gates`.
+    that turns logits into gates by `functions.inference_gates`.
     """
     if not (config.one_softmax or any_gates):
         raise ValueError(
             "only adapters whose gates are one dense softmax fold: this one has top_k or talk='after-softmax'"
         )
     suffix = ".talklora_A.weight"
-    paths = [key.removeprefix(ROOT).removesuffix(suffix) for key in state_dict if key.endswith(suffix)]
+    paths = [
+        tensor_key.removeprefix(ROOT).removesuffix(suffix) for tensor_key in state_dict if tensor_key.endswith(suffix)
+    ]
     if not paths:
         raise ValueError("no TalkLoRA weights in this state dict: its keys end in .talklora_A.weight")
-    return {path: _fold_module(config, state_dict, path) for path in paths}
+    return {module_path: _fold_layer(config, state_dict, module_path) for module_path in paths}
 
 
 @torch.no_grad()
-def _fold_module(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> Folded:
+def _fold_layer(config: TalkLoraConfig, state_dict: Mapping[str, Tensor], path: str) -> FoldedLayer:
     def get(name: str, wanted: bool) -> Tensor | None:
-        key = f"{ROOT}{path}.talklora_{name}.weight"
-        if wanted and key not in state_dict:
-            raise ValueError(f"{key} is missing")
-        return state_dict[key].to(wide) if wanted else None
+        tensor_key = f"{ROOT}{path}.talklora_{name}.weight"
+        if wanted and tensor_key not in state_dict:
+            raise ValueError(f"{tensor_key} is missing")
+        return state_dict[tensor_key].to(wide_dtype) if wanted else None
 
     A = state_dict[f"{ROOT}{path}.talklora_A.weight"]
-    dtype, wide = A.dtype, torch.promote_types(A.dtype, torch.float32)
+    dtype, wide_dtype = A.dtype, torch.promote_types(A.dtype, torch.float32)
     n = config.num_experts
     W = get("router", config.has_router)
-    rows = mixing(config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide)) @ A.to(wide)
+    folded_rows = latent_map(
+        config, get("E", config.transform), W, get("C", config.has_talk), like=A.to(wide_dtype)
+    ) @ A.to(wide_dtype)
     if W is None:
-        rows = torch.cat([rows, rows.new_zeros(n, rows.shape[1])])  # equal logits: every gate is 1/n
+        # Equal logits: every gate is 1/n
+        folded_rows = torch.cat([folded_rows, folded_rows.new_zeros(n, folded_rows.shape[1])])
     elif config.router_input == "input":
-        rows = torch.cat([rows, W])
+        folded_rows = torch.cat([folded_rows, W])
     B = find_shared(state_dict, path, A.shape[1]) if config.share_B else state_dict[f"{ROOT}{path}.talklora_B.weight"]
     B = torch.cat([B, B.new_zeros(B.shape[0], n)], dim=1)
-    return Folded(rows.to(dtype).contiguous(), B.contiguous(), config.scale)
+    return FoldedLayer(folded_rows.to(dtype).contiguous(), B.contiguous(), config.scale)
 
 
 class AdapterError(ValueError):
@@ -81,16 +88,17 @@ class AdapterError(ValueError):
 
 
 def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]:
-    """Settings and weights of a saved adapter. Refuses pickles, broken files and other methods with AdapterError."""
+    """Reads settings and weights of a saved adapter. Refuses pickles, broken files and other methods with
+    AdapterError."""
     folder = Path(folder)
     settings, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     if not settings.is_file():
         raise AdapterError(f"{folder} has no adapter_config.json: it is not a PEFT adapter")
     if not weights.is_file():
-        pickled = (folder / "adapter_model.bin").exists()
+        has_pickle = (folder / "adapter_model.bin").exists()
         raise AdapterError(
             f"{folder} has no adapter_model.safetensors"
-            + (": adapter_model.bin is a pickle, which can run code, and is not read" if pickled else "")
+            + (": adapter_model.bin is a pickle, which can run code, and is not read" if has_pickle else "")
         )
     try:
         fields = json.loads(settings.read_text(encoding="utf-8"))
@@ -99,8 +107,10 @@ def read_adapter(folder: str | Path) -> tuple[TalkLoraConfig, dict[str, Tensor]]
         raise AdapterError(f"{folder} is damaged: {error}") from error
     if fields.get("peft_type") != NAME:
         raise AdapterError(f"{folder} is a {fields.get('peft_type')} adapter, not {NAME}")
-    known = {field.name for field in dataclasses.fields(TalkLoraConfig)}
-    return TalkLoraConfig(**{key: value for key, value in fields.items() if key in known}), state_dict
+    known_fields = {config_field.name for config_field in dataclasses.fields(TalkLoraConfig)}
+    return TalkLoraConfig(
+        **{field_name: value for field_name, value in fields.items() if field_name in known_fields}
+    ), state_dict
 
 
 @torch.no_grad()
@@ -114,35 +124,42 @@ def static_lora(
     """
     tuner = next(module for module in model.modules() if isinstance(module, TalkLoraModel))
     layers = {
-        path: module
-        for path, module in tuner.model.named_modules()
+        module_path: module
+        for module_path, module in tuner.model.named_modules()
         if isinstance(module, TalkLoraLayer) and adapter_name in module.settings
     }
-    config = tuner.peft_config[adapter_name]
+    config = cast("TalkLoraConfig", tuner.peft_config[adapter_name])
     batches = list(batches)
-    training = model.training
+    was_training = model.training
     model.eval()
     with Telemetry(model, adapter_name) as telemetry:
         for batch in batches:
             model(**batch)
-    loads = {path: row["load"] for path, row in telemetry.report().items() if "load" in row}
-    static = {path: _static(layer, loads.get(path), adapter_name) for path, layer in layers.items()}
-    errors = _static_errors(model, layers, static, batches, adapter_name)
-    model.train(training)
-    _write_lora(Path(folder), static, config, errors)
-    mean = sum(errors.values()) / len(errors)
+    mean_gates = {
+        module_path: layer_report["load"]
+        for module_path, layer_report in telemetry.report().items()
+        if "load" in layer_report
+    }
+    static_weights = {
+        module_path: _static(layer, mean_gates.get(module_path), adapter_name) for module_path, layer in layers.items()
+    }
+    errors = _static_errors(model, layers, static_weights, batches, adapter_name)
+    model.train(was_training)
+    _write_lora(Path(folder), static_weights, config, errors)
+    mean_error = sum(errors.values()) / len(errors)
     warnings.warn(
-        f"gates replaced by their means: the adapter's output changes by {mean:.0%} (mean over {len(errors)} modules)",
+        f"gates replaced by their means: the adapter's output changes by {mean_error:.0%} "
+        f"(mean over {len(errors)} modules)",
         stacklevel=2,
     )
     return errors
 
 
 def _static(layer: TalkLoraLayer, load: list[float] | None, name: str) -> tuple[Tensor, Tensor]:
-    """lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
+    """Returns lora_A (n m, d) = s diag(mean gate) blockdiag(E) A and lora_B (k, n m)."""
     config, A, E = layer.settings[name], layer.talklora_A[name].weight, layer.weights(name)["E"]
     gate = torch.tensor(load or [1 / config.num_experts] * config.num_experts, dtype=A.dtype, device=A.device)
-    rows = mixing(config, E, None, None, like=A) @ A
+    rows = latent_map(config, E, None, None, like=A) @ A
     return config.scale * gate.repeat_interleave(config.expert_rank)[:, None] * rows, layer.up(name).weight
 
 
@@ -153,31 +170,37 @@ def _static_errors(
     batches: list[Mapping[str, Tensor]],
     name: str,
 ) -> dict[str, float]:
-    sums = {path: [0.0, 0.0] for path in layers}
+    squared_sums = {module_path: [0.0, 0.0] for module_path in layers}
 
-    def measure(path: str, layer: TalkLoraLayer, args: tuple, output: Tensor) -> None:
+    def measure(path: str, layer: TalkLoraLayer, args: tuple[Any, ...], output: Tensor) -> None:
         x = args[0].to(static[path][0].dtype)
         exact, approximate = layer.delta(x, name), x @ static[path][0].T @ static[path][1].T
         keep = layer.current.mask_of(exact)
         if keep is not None:
             exact, approximate = exact * keep[..., None], approximate * keep[..., None]
-        sums[path][0] += (approximate - exact).square().sum().item()
-        sums[path][1] += exact.square().sum().item()
+        squared_sums[path][0] += (approximate - exact).square().sum().item()
+        squared_sums[path][1] += exact.square().sum().item()
 
-    hooks = [layer.register_forward_hook(partial(measure, path)) for path, layer in layers.items()]
+    hooks = [
+        cast("nn.Module", layer).register_forward_hook(partial(measure, module_path))
+        for module_path, layer in layers.items()
+    ]
     for batch in batches:
         model(**batch)
     for hook in hooks:
         hook.remove()
-    return {path: (error / size) ** 0.5 if size else 0.0 for path, (error, size) in sums.items()}
+    return {module_path: (error / size) ** 0.5 if size else 0.0 for module_path, (error, size) in squared_sums.items()}
 
 
-def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict[str, float]) -> None:
+def _write_lora(
+    folder: Path, static: dict[str, tuple[Tensor, Tensor]], config: TalkLoraConfig, errors: dict[str, float]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
-    for path, (A, B) in static.items():
-        tensors[f"{ROOT}{path}.lora_A.weight"] = A.detach().cpu().contiguous()
-        tensors[f"{ROOT}{path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()  # shared B, once for each layer
+    for module_path, (A, B) in static.items():
+        tensors[f"{ROOT}{module_path}.lora_A.weight"] = A.detach().cpu().contiguous()
+        # Shared B, once for each layer
+        tensors[f"{ROOT}{module_path}.lora_B.weight"] = B.detach().cpu().clone().contiguous()
     save_file(tensors, folder / "adapter_model.safetensors")
     LoraConfig(
         r=config.up_rank,
@@ -186,5 +209,5 @@ def _write_lora(folder: Path, static: dict, config: TalkLoraConfig, errors: dict
         task_type=config.task_type,
         base_model_name_or_path=config.base_model_name_or_path,
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     (folder / "static_lora.json").write_text(json.dumps({"relative_error": errors}, indent=1) + "\n", encoding="utf-8")

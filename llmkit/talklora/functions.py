@@ -10,23 +10,24 @@ from llmkit.talklora.spectral import bounded
 from llmkit.talklora.top_k import keep_largest
 
 
-def untalked(W: Tensor, C: Tensor) -> Tensor:
-    """W_g (C kron I_m), (n, r): what a router over talked latents, W (n, r), is over the untalked ones."""
+def router_without_talk(W: Tensor, C: Tensor) -> Tensor:
+    """Returns W_g (C kron I_m), (n, r): a router over talked latents, W (n, r), as one over the untalked latents."""
     n = len(C)
     return torch.bmm(C.T.expand(n, n, n), W.view(n, n, -1)).view(n, -1)
 
 
 def latent_router(config: TalkLoraConfig, W: Tensor, C: Tensor | None) -> Tensor:
-    """W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
+    """Returns W_g (C kron I_m), (n, r): the router as a map of untalked latents; C vanishes in it (eq. 5 and 6)."""
     if C is None or not config.talks_before:
         return W
-    return untalked(W, bounded(C, config.spectral_bound))
+    return router_without_talk(W, bounded(C, config.spectral_bound))
 
 
-def mixing(
+def latent_map(
     config: TalkLoraConfig, E: Tensor | None, W: Tensor | None, C: Tensor | None, like: Tensor, scale: float = 1.0
 ) -> Tensor:
-    """[scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and logits.
+    """Returns [scale blockdiag(E); W_g (C kron I)], (n m + n, r): one small map from latents to expert features and
+    logits.
 
     The rows of the logits are absent where the router does not read latents. `like` gives device and dtype.
     """
@@ -35,7 +36,7 @@ def mixing(
         E = torch.eye(m, dtype=like.dtype, device=like.device).expand(n, m, m)
     if scale != 1.0:
         E = E * scale
-    # With one A for all experts they stand on top of each other; otherwise each reads its own m latents.
+    # With one A for all experts they are stacked; otherwise each reads its own m latents.
     blocks = E if config.share_A else torch.diag_embed(E.permute(1, 2, 0), dim1=0, dim2=2)  # (n, m, r) or (n, m, n, m)
     rows = blocks.reshape(n * m, r)
     if W is None or config.router_input != "latent":
@@ -43,11 +44,13 @@ def mixing(
     return torch.cat([rows, latent_router(config, W, C)])
 
 
-def gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
-    """Router logits (..., n) to the experts' weights (..., n), as they are at inference."""
-    return talked_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
+def inference_gates(config: TalkLoraConfig, logits: Tensor, C: Tensor | None) -> Tensor:
+    """Turns router logits (..., n) into the experts' weights (..., n) at inference."""
+    return mix_gates(config, keep_largest(torch.softmax(logits, dim=-1), config.top_k), C)
 
 
-def talked_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
-    """Gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
-    return gate @ torch.softmax(C, dim=0).T if config.talks_after else gate
+def mix_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
+    """Mixes gates (..., n) that talk after the softmax: columns of softmax(C) sum to 1, so the gates still do."""
+    if C is None or not config.talks_after:
+        return gate
+    return gate @ torch.softmax(C, dim=0).T

@@ -7,36 +7,47 @@ What runs when:
     Linear.forward    adapters disabled, or merged   the base layer alone
                       adapter_names (mixed batch)    each adapter's rows of the batch through `delta`
                       otherwise                      the base layer, and `delta` of every active adapter
-    delta             gradients, or training         A, then `_between`, then B
-                      inference                      all before the gates is one product with `kept_rows`, then B
+    delta             gradients, or training         A, then `_gated_features`, then B
+                      inference                      all before the gates is one product with `folded_rows`, then B
 
-`_between` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right by
-construction. A fused kernel takes its place as a whole: latents in, what B takes out. `kept_rows` holds A, E, C and the
-router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
+`_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right
+by construction. A fused kernel replaces it as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and
+the router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, ValuesView
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features, check_adapters_to_merge
-from peft.utils.quantization_utils import resolve_quantization_backend
+from peft.utils.quantization_utils import quantization_extra_repr, resolve_quantization_backend
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from llmkit.talklora.balancing import ForwardPass
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.folding import KeptFold
-from llmkit.talklora.functions import mixing, talked_gates
+from llmkit.talklora.functions import latent_map, mix_gates
 from llmkit.talklora.top_k import keep_largest
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
-Observer = Callable[["TalkLoraLayer", Tensor], None]
+GateObserver = Callable[["TalkLoraLayer", Tensor], None]
+
+
+if TYPE_CHECKING:
+    Part = TypeVar("Part", bound=nn.Module)
+
+    class Parts(nn.ModuleDict, Generic[Part]):
+        """A ModuleDict whose modules are of one type: one for each adapter."""
+
+        def __getitem__(self, key: str) -> Part: ...
+        def items(self) -> ItemsView[str, Part]: ...
+        def values(self) -> ValuesView[Part]: ...
 
 
 class Weight(nn.Module):
@@ -44,6 +55,8 @@ class Weight(nn.Module):
 
     Not `trained`, it is a buffer: no switch of requires_grad reaches it, and PEFT does not count it as frozen.
     """
+
+    weight: Tensor
 
     def __init__(self, *shape: int, trained: bool = True) -> None:
         super().__init__()
@@ -57,25 +70,40 @@ class TalkLoraLayer(BaseTunerLayer):
     """The adapters of one layer: their weights, what they add to the layer's output, and merging."""
 
     adapter_layer_names = ("talklora_A", "talklora_B", "talklora_E", "talklora_C", "talklora_router", "shared_B")
-    other_param_names = ("settings", "folds")
+    other_param_names = ("settings", "kept_folds")
+    talklora_A: Parts[nn.Linear]
+    talklora_B: Parts[nn.Linear]
+    talklora_E: Parts[Weight]
+    talklora_C: Parts[Weight]
+    talklora_router: Parts[Weight]
+    shared_B: Parts[nn.Linear]
+    in_features: int
+    out_features: int
+    if TYPE_CHECKING:  # of nn.Module, the other base of every such layer
+        training: bool
+        _modules: dict[str, nn.Module | None]
 
     def __init__(self, base_layer: nn.Module, current: ForwardPass) -> None:
         self.base_layer = base_layer
-        base = self.get_base_layer()
-        self.quantization_backend = resolve_quantization_backend(base, get_apply_tensor_subclass=_never_requantised)
-        if self.quantization_backend is None and not isinstance(base, (nn.Linear, Conv1D)):
-            raise ValueError(f"{type(base).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only")
-        self.in_features, self.out_features = _get_in_out_features(base)
-        self.fan_in_fan_out = isinstance(base, Conv1D)
+        base_module = self.get_base_layer()
+        self.quantization_backend = resolve_quantization_backend(
+            base_module, get_apply_tensor_subclass=_never_requantised
+        )
+        if self.quantization_backend is None and not isinstance(base_module, (nn.Linear, Conv1D)):
+            raise ValueError(
+                f"{type(base_module).__name__} is not supported: TalkLoRA adapts linear layers and Conv1D only"
+            )
+        self.in_features, self.out_features = cast("tuple[int, int]", _get_in_out_features(base_module))
+        self.fan_in_fan_out = isinstance(base_module, Conv1D)
         self.settings: dict[str, TalkLoraConfig] = {}
-        self.folds: dict[str, KeptFold] = {}
-        for name in self.adapter_layer_names:
-            setattr(self, name, nn.ModuleDict())
+        self.kept_folds: dict[str, KeptFold] = {}
+        for attribute in self.adapter_layer_names:
+            setattr(self, attribute, nn.ModuleDict())
         # Modules of the tuner, shared across layers. Not registered here, or every layer would save a copy; a
         # ModuleDict nevertheless, because PEFT finds it by name and switches, counts and deletes as it does the others.
         self.__dict__["shared_B"] = self._modules.pop("shared_B")
         self.current = current
-        self.observer: Observer | None = None
+        self.observer: GateObserver | None = None
         self._disable_adapters = False
         self.merged_adapters = []
 
@@ -83,7 +111,7 @@ class TalkLoraLayer(BaseTunerLayer):
         """Adds an adapter. `shared_B`, (k, n m), belongs to the model; None gives the layer one of its own."""
         n, m, d = config.num_experts, config.expert_rank, self.in_features
         self.settings[adapter_name] = config
-        self.folds.pop(adapter_name, None)
+        self.kept_folds.pop(adapter_name, None)
         self.talklora_A[adapter_name] = nn.Linear(d, config.r, bias=False)
         if config.transform:
             self.talklora_E[adapter_name] = Weight(n, m, m)
@@ -101,7 +129,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     @torch.no_grad()
     def reset_parameters(self, adapter_name: str) -> None:
-        """A, E, C and W_g uniform in +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
+        """Draws A, E, C and W_g uniformly from +-1/sqrt(fan in), as PEFT starts LoRA's A; B is zero."""
         config = self.settings[adapter_name]
         for module in self._modules_before_B(adapter_name):
             bound = 1 / math.sqrt(module.weight.shape[-1])
@@ -112,78 +140,88 @@ class TalkLoraLayer(BaseTunerLayer):
             C = self.talklora_C[adapter_name].weight
             C.copy_(4 * torch.eye(config.num_experts))  # softmax(C) starts near the identity: 0.95 stays at n = 4
 
-    def _modules_before_B(self, adapter_name: str) -> list[nn.Module]:
-        parts = (self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router)
-        return [part[adapter_name] for part in parts if adapter_name in part]
+    def _modules_before_B(self, adapter_name: str) -> list[nn.Linear | Weight]:
+        parts: list[Parts[nn.Linear] | Parts[Weight]]
+        parts = [self.talklora_A, self.talklora_E, self.talklora_C, self.talklora_router]
+        return [modules[adapter_name] for modules in parts if adapter_name in modules]
 
     def up(self, adapter_name: str) -> nn.Linear:
-        """All experts' B_i side by side, (k, n m)."""
+        """Returns all experts' B_i side by side, (k, n m)."""
         return self.shared_B[adapter_name] if adapter_name in self.shared_B else self.talklora_B[adapter_name]
 
     def weights(self, adapter_name: str) -> dict[str, Tensor | None]:
-        """E (n, m, m), W (the router) and C (n, n), None where the adapter has none."""
+        """Returns E (n, m, m), W (the router) and C (n, n), None for what the adapter lacks."""
         parts = {"E": self.talklora_E, "W": self.talklora_router, "C": self.talklora_C}
-        return {key: weight_of(part[adapter_name]) if adapter_name in part else None for key, part in parts.items()}
+        return {
+            symbol: weight_of(modules[adapter_name]) if adapter_name in modules else None
+            for symbol, modules in parts.items()
+        }
 
     # ---- what an adapter adds
 
     def delta(self, x: Tensor, adapter_name: str) -> Tensor:
-        """What one adapter adds to the base layer's output: (..., d) -> (..., k)."""
+        """Computes one adapter's contribution to the base layer's output: (..., d) -> (..., k)."""
         config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
         x = self._cast_input_dtype(x, A.weight.dtype)
-        if self._may_keep_rows(config, A.weight):
-            z = nn.functional.linear(x, self.kept_rows(adapter_name))  # (..., n m + n)
-            v = self._weigh(z, adapter_name)
+        if self._may_fold(config, A.weight):
+            features_and_logits = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
+            gated = self._apply_gates(features_and_logits, adapter_name)
         else:
             if self.training and config.dropout:
                 x = nn.functional.dropout(x, config.dropout)
             h = A(x)  # (..., r)   all experts' A in one GEMM
-            v = self._between(h, x, adapter_name).to(h.dtype)  # (..., n m)
-        # An offloaded B has no device of its own between calls: accelerate brings it to v.
-        y = up(v if up.weight.is_meta else v.to(up.weight.device))  # (..., k)   gate before B: exact, by linearity
+            gated = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
+        # An offloaded B has no device of its own between calls: accelerate brings it to `gated`.
+        # (..., k)   gate before B: exact, by linearity
+        y = up(gated if up.weight.is_meta else gated.to(up.weight.device))
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
-    def _between(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
-        """Latents (..., r) to gated, scaled expert features (..., n m), in float32 or better, also under autocast."""
-        wide = torch.promote_types(h.dtype, torch.float32)
+    def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+        """Turns latents (..., r) into gated, scaled expert features (..., n m), in float32 or better, also under
+        autocast."""
+        wide_dtype = torch.promote_types(h.dtype, torch.float32)
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
-            h = h.to(wide)
-            z = h @ self._rows(adapter_name, h).T
+            h = h.to(wide_dtype)
+            features_and_logits = h @ self._latent_map(adapter_name, h).T
             if (W := self._input_router(adapter_name)) is not None:
-                z = torch.cat([z, x.to(wide) @ W.to(wide).T], dim=-1)
-            return self._weigh(z, adapter_name)
+                features_and_logits = torch.cat([features_and_logits, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
+            return self._apply_gates(features_and_logits, adapter_name)
 
-    def _rows(self, adapter_name: str, like: Tensor) -> Tensor:
-        """From latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
+    def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
+        """Returns the map from latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
         config = self.settings[adapter_name]
-        small = {key: None if w is None else w.to(like.dtype) for key, w in self.weights(adapter_name).items()}
+        small_weights = {
+            symbol: None if weight is None else weight.to(like.dtype)
+            for symbol, weight in self.weights(adapter_name).items()
+        }
         # The scale sits in this small map: per token it would be one more tensor to keep.
-        return mixing(config, **small, like=like, scale=config.feature_scale)
+        return latent_map(config, **small_weights, like=like, scale=config.feature_scale)
 
     def _input_router(self, adapter_name: str) -> Tensor | None:
-        """W_g (n, d) where the router reads the layer's input instead of its latents."""
+        """Returns W_g (n, d) if the router reads the layer's input instead of its latents, else None."""
         config = self.settings[adapter_name]
         reads_input = config.has_router and config.router_input == "input"
         return weight_of(self.talklora_router[adapter_name]) if reads_input else None
 
-    def _weigh(self, z: Tensor, adapter_name: str) -> Tensor:
-        """[features; logits] (..., n m + n) to features times their expert's gate, (..., n m)."""
+    def _apply_gates(self, z: Tensor, adapter_name: str) -> Tensor:
+        """Turns [features; logits] (..., n m + n) into features times their expert's gate, (..., n m)."""
         config = self.settings[adapter_name]
         if not config.has_router:
             return z  # the constant gate is part of the scale
         n = config.num_experts
-        u, logits = z.split((z.shape[-1] - n, n), dim=-1)
+        features, logits = z.split((z.shape[-1] - n, n), dim=-1)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
-        gate = self._route(logits, C, config)  # (..., n)
-        return (u.unflatten(-1, (n, -1)) * gate[..., None]).flatten(-2)  # (..., n, m) in between
+        gate = self._token_gates(logits, C, config)  # (..., n)
+        weighted: Tensor = features.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
+        return weighted.flatten(-2)
 
-    def _route(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
-        """Router logits (..., n) to the experts' weights (..., n); they sum to 1, but for gate dropout."""
+    def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
+        """Turns router logits (..., n) into the experts' weights (..., n); they sum to 1 except under gate dropout."""
         p = torch.softmax(logits, dim=-1)
-        kept = keep_largest(p, config.top_k)
+        kept_gates = keep_largest(p, config.top_k)
         if self.training and config.balance_coef:
-            self.current.add(config.balance_coef, p, kept)
-        gate = talked_gates(config, kept, C)
+            self.current.add(config.balance_coef, p, kept_gates)
+        gate = mix_gates(config, kept_gates, C)
         if self.observer is not None:
             self.observer(self, gate)
         if self.training and config.gate_dropout:
@@ -192,7 +230,7 @@ class TalkLoraLayer(BaseTunerLayer):
 
     # ---- the kept fold
 
-    def _may_keep_rows(self, config: TalkLoraConfig, A: Tensor) -> bool:
+    def _may_fold(self, config: TalkLoraConfig, A: Tensor) -> bool:
         """Returns whether all before the gates may be one kept matrix: nothing trained, differentiated, rounded or
         traced."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or not config.keep_folds:
@@ -201,24 +239,24 @@ class TalkLoraLayer(BaseTunerLayer):
             return False
         return A.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(A.device.type)
 
-    def kept_rows(self, adapter_name: str) -> Tensor:
-        """[s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
+    def folded_rows(self, adapter_name: str) -> Tensor:
+        """Returns [s blockdiag(E) A; W_g (C kron I) A], (n m + n, d), made once and kept until a weight changes.
 
         A change is seen by the weight's version or its storage; what is written in place through `.data`, which counts
         no versions, is seen after the next `train()`.
         """
-        fold = self.folds.get(adapter_name)
-        if fold is not None and fold.holds():
-            return fold.rows
+        kept_fold = self.kept_folds.get(adapter_name)
+        if kept_fold is not None and kept_fold.holds():
+            return kept_fold.rows
         modules = self._modules_before_B(adapter_name)
         with torch.no_grad():
             A = self.talklora_A[adapter_name].weight
-            rows = self._rows(adapter_name, A) @ A
+            folded = self._latent_map(adapter_name, A) @ A
             if (W := self._input_router(adapter_name)) is not None:
-                rows = torch.cat([rows, W])
+                folded = torch.cat([folded, W])
         if all(isinstance(module.weight, nn.Parameter) for module in modules if module._parameters):
-            self.folds[adapter_name] = KeptFold(rows, modules)  # else torch.func lent the layer other weights
-        return rows
+            self.kept_folds[adapter_name] = KeptFold(folded, modules)  # else torch.func lent the layer other weights
+        return folded
 
     # ---- merging
 
@@ -227,48 +265,61 @@ class TalkLoraLayer(BaseTunerLayer):
         return adapter_name in self.settings and self.settings[adapter_name].constant_gate is not None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """s sum_i g_i B_i E_i A_i in the shape of the base weight, where the gate is constant; else ValueError."""
+        """Returns s sum_i g_i B_i E_i A_i in the shape of the base weight. ValueError if the gate is not constant."""
         if not self.supports_lora_conversion(adapter_name):
             raise ValueError(
                 f"adapter {adapter_name!r} cannot be merged: its gates depend on the input. llmkit.talklora.export has "
-                "`fold` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
+                "`fold_adapter` for serving (exact) and `static_lora` for a mergeable LoRA with its measured error"
             )
         A = weight_of(self.talklora_A[adapter_name])
-        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._rows(adapter_name, A) @ A)  # (k, d)
+        delta = weight_of(self.up(adapter_name)).to(A.device) @ (self._latent_map(adapter_name, A) @ A)  # (k, d)
         return delta.T if self.fan_in_fan_out else delta
 
+    @property
+    def _base_weight(self) -> nn.Parameter:
+        return cast("nn.Parameter", self.get_base_layer().weight)
+
     def _merged_weight(self, adapter_names: list[str], check_finite: bool) -> Tensor:
-        """The base weight with these adapters added. ValueError where that cannot be; changes nothing."""
+        """Returns the base weight with these adapters added and changes nothing. ValueError if they cannot be
+        merged."""
         if self.quantization_backend is not None:
             raise ValueError("TalkLoRA is not merged into a quantised weight: load the base in float16 or bfloat16")
-        weight = self.get_base_layer().weight.data
-        for name in adapter_names:
-            weight = weight + self.get_delta_weight(name).to(weight.device, weight.dtype)
+        weight = self._base_weight.data
+        for adapter_name in adapter_names:
+            weight = weight + self.get_delta_weight(adapter_name).to(weight.device, weight.dtype)
             if check_finite and not torch.isfinite(weight).all():
-                raise ValueError(f"NaNs detected in the merged weights. The adapter {name} seems to be broken")
+                raise ValueError(f"NaNs detected in the merged weights. The adapter {adapter_name} seems to be broken")
         return weight
 
     def check_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         """Raises what `merge` would raise, so that a model is merged as a whole or not at all."""
-        wanted = self.active_adapters if adapter_names is None else adapter_names
-        names = [name for name in wanted if name in self.settings and name not in self.merged_adapters]
+        requested = self.active_adapters if adapter_names is None else adapter_names
+        unmerged_names = [
+            adapter_name
+            for adapter_name in requested
+            if adapter_name in self.settings and adapter_name not in self.merged_adapters
+        ]
         # Only the search for NaNs needs all of the weights.
-        refused = [name for name in names if not self.supports_lora_conversion(name)]
-        if refused or (names and (safe_merge or self.quantization_backend is not None)):
-            self._merged_weight(refused or names, check_finite=True)
+        refused = [adapter_name for adapter_name in unmerged_names if not self.supports_lora_conversion(adapter_name)]
+        if refused or (unmerged_names and (safe_merge or self.quantization_backend is not None)):
+            self._merged_weight(refused or unmerged_names, check_finite=True)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Adds adapters with constant gates (one expert, or no router) to the base weight; refuses others."""
-        names = [name for name in check_adapters_to_merge(self, adapter_names) if name in self.settings]
-        if names:
-            self.get_base_layer().weight.data = self._merged_weight(names, safe_merge)
-            self.merged_adapters.extend(names)
+        merged_names = [
+            adapter_name
+            for adapter_name in check_adapters_to_merge(self, adapter_names)
+            if adapter_name in self.settings
+        ]
+        if merged_names:
+            self._base_weight.data = self._merged_weight(merged_names, safe_merge)
+            self.merged_adapters.extend(merged_names)
 
     def unmerge(self) -> None:
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        weight = self.get_base_layer().weight
+        weight = self._base_weight
         while self.merged_adapters:
             delta = self.get_delta_weight(self.merged_adapters.pop())
             weight.data = weight.data - delta.to(weight.device, weight.dtype)
@@ -281,6 +332,10 @@ class Linear(nn.Module, TalkLoraLayer):
         super().__init__()
         TalkLoraLayer.__init__(self, base_layer, current)
 
+    def extra_repr(self) -> str:
+        """Names what quantised the base, as PEFT's layers do."""
+        return quantization_extra_repr(self)
+
     def forward(self, x: Tensor, *args: Any, adapter_names: list[str] | None = None, **kwargs: Any) -> Tensor:
         if adapter_names is not None and self.merged:
             raise ValueError(
@@ -288,36 +343,38 @@ class Linear(nn.Module, TalkLoraLayer):
             )
         if self.disable_adapters and self.merged:
             self.unmerge()
-        result = self.base_layer(x, *args, **kwargs)
+        output: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
-            return result
+            return output
         if self.quantization_backend is not None:
-            result = self.quantization_backend.maybe_clone_base_result(result)
+            output = self.quantization_backend.maybe_clone_base_result(output)
         if adapter_names is not None:
-            return self._add_by_row(result, x, adapter_names)
-        for name in self.active_adapters:
-            if name in self.settings:
-                result = result + self.delta(x, name).to(result.device, result.dtype)
-        return result
+            return self._add_by_row(output, x, adapter_names)
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.settings:
+                output = output + self.delta(x, adapter_name).to(output.device, output.dtype)
+        return output
 
     def _add_by_row(self, result: Tensor, x: Tensor, adapter_names: list[str]) -> Tensor:
         result = result.clone()
-        for name in set(adapter_names) & set(self.settings):
-            rows = torch.tensor([i for i, wanted in enumerate(adapter_names) if wanted == name], device=x.device)
-            result[rows] += self.delta(x[rows], name).to(result.device, result.dtype)
+        for adapter_name in set(adapter_names) & set(self.settings):
+            rows = torch.tensor(
+                [row for row, row_adapter in enumerate(adapter_names) if row_adapter == adapter_name], device=x.device
+            )
+            result[rows] += self.delta(x[rows], adapter_name).to(result.device, result.dtype)
         return result
 
     def train(self, mode: bool = True) -> Linear:
         if mode:
-            self.folds.clear()
+            self.kept_folds.clear()
         return super().train(mode)
 
     def __repr__(self) -> str:
         return "talklora." + super().__repr__()
 
 
-def weight_of(module: nn.Module) -> Tensor:
-    """A module's weight, also where accelerate offloads it to memory or disk between calls of that module."""
+def weight_of(module: nn.Linear | Weight) -> Tensor:
+    """Returns a module's weight, also if accelerate offloads it to memory or disk between calls of that module."""
     hook = module.__dict__.get("_hf_hook")
     if hook is None:
         return module.weight
@@ -328,7 +385,7 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
-    """A new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
+    """Creates a new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
     module = nn.Linear(config.up_rank, out_features, bias=False)
     if config.init_weights:
         nn.init.zeros_(module.weight)
@@ -336,6 +393,6 @@ def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
 
 
 def _never_requantised() -> None:
-    """Returns what PEFT asks for beside a torchao weight, to merge into it. This layer merges into no quantised
+    """Refuses to give what PEFT asks for beside a torchao weight, because this layer merges into no quantised
     weight."""
     raise NotImplementedError

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def bounded(C: Tensor, bound: float | None) -> Tensor:
-    """C (n, n), scaled down where its largest singular value is above `bound`; C itself where that is None.
+    """Scales C (n, n) down if its largest singular value is above `bound`; returns C itself if that is None.
 
     >>> bounded(torch.diag(torch.tensor([2.0, 1.0])), 1.0).diagonal()
     tensor([1.0000, 0.5000])

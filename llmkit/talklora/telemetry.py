@@ -1,4 +1,4 @@
-"""What the routers do: loads, entropies and how much the gates tell, kept as running sums on the device.
+"""Routing statistics: loads, entropies and information of the gates, kept as running sums on the device.
 
 with Telemetry(model) as telemetry:
     ...train or evaluate...
@@ -20,6 +20,9 @@ from llmkit.talklora.layer import TalkLoraLayer
 from llmkit.talklora.model import TalkLoraModel
 from llmkit.talklora.spectral import bounded
 
+LayerReport = dict[str, Any]  # numbers by name; "load" is a list with one number for each expert
+RoutingReport = dict[str, LayerReport]  # by a layer's path, and "model" for the means
+
 
 class _Sums:
     """Running sums of one layer over real tokens: nothing is read back before the report."""
@@ -33,14 +36,16 @@ class _Sums:
 
     def add(self, gate: Tensor, mask: Tensor | None) -> None:
         gate = gate.detach().float()
-        keep = torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
-        self.tokens += keep.sum()
-        self.load += (gate * keep[..., None]).flatten(0, -2).sum(0)
-        self.entropy += (torch.special.entr(gate).sum(-1) * keep).sum()
+        real_tokens = (
+            torch.ones(gate.shape[:-1], device=gate.device) if mask is None else mask.to(gate.device, gate.dtype)
+        )
+        self.tokens += real_tokens.sum()
+        self.load += (gate * real_tokens[..., None]).flatten(0, -2).sum(0)
+        self.entropy += (torch.special.entr(gate).sum(-1) * real_tokens).sum()
         if gate.dim() > 2:
-            top, both = gate.argmax(-1), keep[..., 1:] * keep[..., :-1]
-            self.switches += ((top[..., 1:] != top[..., :-1]) * both).sum()
-            self.pairs += both.sum()
+            top_experts, both_real = gate.argmax(-1), real_tokens[..., 1:] * real_tokens[..., :-1]
+            self.switches += ((top_experts[..., 1:] != top_experts[..., :-1]) * both_real).sum()
+            self.pairs += both_real.sum()
 
 
 class Telemetry:
@@ -53,8 +58,8 @@ class Telemetry:
         self.adapter = adapter_name or tuners[0].active_adapters[0]
         self._tuner = tuners[0]
         self._layers = {
-            path: module
-            for path, module in tuners[0].model.named_modules()
+            module_path: module
+            for module_path, module in tuners[0].model.named_modules()
             if isinstance(module, TalkLoraLayer) and self.adapter in module.settings
         }
         self._sums: dict[TalkLoraLayer, _Sums] = {}
@@ -80,94 +85,103 @@ class Telemetry:
             self._sums[layer] = _Sums(gate.shape[-1], gate.device)
         self._sums[layer].add(gate, layer.current.mask_of(gate))
 
-    def report(self) -> dict[str, dict[str, Any]]:
-        """Numbers of each layer by its path, and their means under `model`.
+    def report(self) -> RoutingReport:
+        """Returns numbers of each layer by its path, and their means under `model`.
 
-        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log n.
-        effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load ||
-        uniform) in nats. information: H(load) - mean H(gate) in nats: what a gate tells about its token; uniform gates
-        have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm: ||C||_2.
-        sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share of C's
-        squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces.
-        """
-        layers = {path: self._row(layer) for path, layer in self._layers.items()}
-        numbers = [key for key, value in next(iter(layers.values())).items() if isinstance(value, float)]
-        means = {key: sum(row[key] for row in layers.values() if key in row) / len(layers) for key in numbers}
-        return {**layers, "model": means}
+        load: mean gate of each expert. entropy: mean token entropy / log n (1: uniform). load_entropy: H(load) / log
+        n. effective_experts: exp H(load). max_load, cv2: largest load, squared coefficient of variation. kl: KL(load
+        || uniform) in nats. information: H(load) - mean H(gate) in nats: a gate's information about its token;
+        uniform gates have none, however balanced. switch_rate: neighbouring tokens with another top expert. c_norm:
+        ||C||_2. sensitivity: ||W_g (C kron I) A||_2, twice the Lipschitz constant of the gates. c_offdiagonal: share
+        of C's squared mass off its diagonal. overlap: mean squared cosine between experts' input subspaces."""
+        layer_reports = {module_path: self._row(layer) for module_path, layer in self._layers.items()}
+        number_keys = [
+            number_name for number_name, value in next(iter(layer_reports.values())).items() if isinstance(value, float)
+        ]
+        means = {
+            number_name: sum(
+                layer_report[number_name] for layer_report in layer_reports.values() if number_name in layer_report
+            )
+            / len(layer_reports)
+            for number_name in number_keys
+        }
+        return {**layer_reports, "model": means}
 
     @torch.no_grad()
-    def _row(self, layer: TalkLoraLayer) -> dict[str, Any]:
+    def _row(self, layer: TalkLoraLayer) -> LayerReport:
         return {**_routing(self._sums.get(layer)), **_norms(layer, self.adapter)}
 
     def save(self, folder: str | Path, step: int | None = None) -> None:
-        """Writes `routing.json`, and `routing.png` where matplotlib is at hand."""
+        """Writes `routing.json`, and `routing.png` if matplotlib is installed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         report = self.report()
         text = json.dumps({"step": step, "adapter": self.adapter, "layers": report}, indent=1)
         (folder / "routing.json").write_text(text + "\n", encoding="utf-8")
-        if any("load" in row for row in report.values()):
+        if any("load" in layer_report for layer_report in report.values()):
             heat_map(report, folder / "routing.png")
 
     def scalars(self) -> dict[str, float]:
-        """The model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
-        return {f"routing/{key}": value for key, value in self.report()["model"].items()}
+        """Returns the model's means as `routing/<name>`, for TensorBoard or a trainer's log."""
+        return {f"routing/{number_name}": value for number_name, value in self.report()["model"].items()}
 
 
-def _routing(sums: _Sums | None) -> dict[str, Any]:
+def _routing(sums: _Sums | None) -> LayerReport:
     if sums is None or not sums.tokens.item():
         return {}
-    load, tokens = sums.load / sums.tokens, sums.tokens
-    n, spread = load.numel(), torch.special.entr(load).sum().item()
-    top = math.log(n) or 1.0
-    mean_entropy = (sums.entropy / tokens).item()
-    row = {
-        "load": load.tolist(),
-        "entropy": mean_entropy / top,
-        "load_entropy": spread / top,
-        "effective_experts": math.exp(spread),
-        "max_load": load.max().item(),
-        "cv2": (load.var(unbiased=False) / load.mean() ** 2).item(),
-        "kl": math.log(n) - spread,
-        "information": spread - mean_entropy,
+    mean_load, token_count = sums.load / sums.tokens, sums.tokens
+    experts, load_entropy = mean_load.numel(), torch.special.entr(mean_load).sum().item()
+    largest_entropy = math.log(experts) or 1.0
+    mean_entropy = (sums.entropy / token_count).item()
+    statistics = {
+        "load": mean_load.tolist(),
+        "entropy": mean_entropy / largest_entropy,
+        "load_entropy": load_entropy / largest_entropy,
+        "effective_experts": math.exp(load_entropy),
+        "max_load": mean_load.max().item(),
+        "cv2": (mean_load.var(unbiased=False) / mean_load.mean() ** 2).item(),
+        "kl": math.log(experts) - load_entropy,
+        "information": load_entropy - mean_entropy,
     }
     if sums.pairs.item():
-        row["switch_rate"] = (sums.switches / sums.pairs).item()
-    return row
+        statistics["switch_rate"] = (sums.switches / sums.pairs).item()
+    return statistics
 
 
 def _norms(layer: TalkLoraLayer, adapter: str) -> dict[str, float]:
     config = layer.settings[adapter]
     if not all(torch.isfinite(p).all() for p in layer.talklora_A[adapter].parameters()):
         return {}  # a training that diverged has no norms, and its loss says so
-    weights = {key: None if w is None else w.float().cpu() for key, w in layer.weights(adapter).items()}
+    weights = {symbol: None if w is None else w.float().cpu() for symbol, w in layer.weights(adapter).items()}
     A, C, W = layer.talklora_A[adapter].weight.float().cpu(), weights["C"], weights["W"]
-    row: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     if W is not None:
         logits = W if config.router_input == "input" else latent_router(config, W, C) @ A
-        row["sensitivity"] = torch.linalg.matrix_norm(logits, 2).item()
+        statistics["sensitivity"] = torch.linalg.matrix_norm(logits, 2).item()
     if C is not None and config.talks_before:
         C = bounded(C, config.spectral_bound)
-        row["c_norm"] = torch.linalg.matrix_norm(C, 2).item()
-        row["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
+        statistics["c_norm"] = torch.linalg.matrix_norm(C, 2).item()
+        statistics["c_offdiagonal"] = (1 - C.diagonal().square().sum() / C.square().sum()).item()
     if config.num_experts > 1 and not config.share_A:
         bases = [torch.linalg.qr(block.T)[0] for block in A.chunk(config.num_experts)]  # (d, m) each
-        pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
-        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in pairs]
-        row["overlap"] = (sum(cosines) / len(pairs)).item()
-    return row
+        expert_pairs = [(i, j) for i in range(len(bases)) for j in range(i)]
+        cosines = [(bases[i].T @ bases[j]).square().sum() / bases[i].shape[1] for i, j in expert_pairs]
+        statistics["overlap"] = (sum(cosines) / len(expert_pairs)).item()
+    return statistics
 
 
-def heat_map(report: dict[str, dict[str, Any]], path: str | Path) -> None:
-    """Loads as a picture: one row for each layer, one column for each expert."""
+def heat_map(report: RoutingReport, path: str | Path) -> None:
+    """Draws the loads as a picture: one row for each layer, one column for each expert."""
     from matplotlib.figure import Figure
 
-    rows = {name: row["load"] for name, row in report.items() if "load" in row}
-    figure = Figure(figsize=(6, max(2.0, 0.16 * len(rows))), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(list(rows.values()), aspect="auto", cmap="viridis", vmin=0)
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
-    axes.set_xticks(range(len(next(iter(rows.values())))))
-    axes.set_xlabel("expert")
+    load_rows = {
+        layer_name: layer_report["load"] for layer_name, layer_report in report.items() if "load" in layer_report
+    }
+    figure = Figure(figsize=(6, max(2.0, 0.16 * len(load_rows))), layout="constrained")
+    plot_axes = figure.subplots()
+    image = plot_axes.imshow(list(load_rows.values()), aspect="auto", cmap="viridis", vmin=0)
+    plot_axes.set_yticks(range(len(load_rows)), list(load_rows), fontsize=5)
+    plot_axes.set_xticks(range(len(next(iter(load_rows.values())))))
+    plot_axes.set_xlabel("expert")
     figure.colorbar(image, label="mean gate")
     figure.savefig(path, dpi=110)

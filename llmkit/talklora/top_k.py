@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def keep_largest(p: Tensor, k: int | None) -> Tensor:
-    """The k largest of the probabilities p (..., n), scaled to sum to 1; all of them where k is None.
+    """Keeps the k largest of the probabilities p (..., n), scaled to sum to 1; all of them if k is None.
 
     >>> keep_largest(torch.tensor([0.5, 0.3, 0.2]), 2)
     tensor([0.6250, 0.3750, 0.0000])

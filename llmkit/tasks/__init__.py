@@ -1,26 +1,33 @@
 """Question sets: read or made, split without leaks, and their answers extracted and scored."""
 
 from llmkit.tasks import generated, sets
-from llmkit.tasks.answers import extract, gold_text, score
+from llmkit.tasks.asking import question_prompt
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
+from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
 from llmkit.tasks.scorers import SCORERS, Scorer, scorer
 from llmkit.tasks.text import normalise, render_options
 
 __all__ = [
+    "KINDS",
     "SCORERS",
     "TASKS",
     "GeneratedTask",
     "Hub",
     "Item",
+    "Kind",
     "Questions",
     "Scorer",
     "Task",
     "extract",
     "generated",
     "gold_text",
+    "kind",
+    "kind_of",
     "load",
     "normalise",
+    "question_prompt",
+    "recorded_kind",
     "render_options",
     "score",
     "scorer",

@@ -1,4 +1,4 @@
-"""From a reply to an answer: found by kind, written in one form, scored.
+"""The place in a reply where its answer stands. What is read there is up to a `Reader`, one for each kind of answer.
 
 An explicit marker decides: `####`, `\\boxed{}`, "the answer is", "Answer:". Of several the last one with an answer
 right behind it, then the last one with an answer in its paragraph. Only a reply without a readable marker falls back
@@ -12,10 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmkit.tasks import language, numbers
-from llmkit.tasks.readers import Reader, reader
-from llmkit.tasks.text import LABELS, normalise
-from llmkit.types import Question
+from llmkit.tasks import language
+from llmkit.tasks.readers import Reader
 
 _REACH = 2000  # characters read behind a marker
 _MOST = 100  # markers read, counted from the last
@@ -49,63 +47,46 @@ _NEXT_QUESTION = re.compile(
 _THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning|reflection|analysis|scratchpad)>", re.IGNORECASE)
 
 
-def extract(text: str, question: Question) -> str | None:
-    """The answer that a reply gives, in the canonical form of the question's kind; None where it gives none.
-
-    `text` is the reply alone, never the prompt; where a base model goes on to invent the next question, it is read up
-    to there. Takes time linear in the text and never raises.
-    """
+def without_reasoning(text: str) -> str:
+    """Returns what follows the last end of a block of reasoning (`</think>`), where anything follows."""
     thought = next(iter(deque(_THOUGHT.finditer(text), maxlen=1)), None)
-    if thought and text[thought.end() :].strip():
-        text = text[thought.end() :]
-    if question.kind == "numeric":
-        text = numbers.plain(text, question.text)
+    return text[thought.end() :] if thought and text[thought.end() :].strip() else text
+
+
+def marked_answer(text: str, reader: Reader) -> str | None:
+    """Returns the answer that a reply gives, in canonical form, or None where it gives none.
+
+    Where a base model goes on to invent the next question, the reply is read up to there, and to its end only if that
+    part gives no answer.
+    """
     invented = _NEXT_QUESTION.search(text)
-    found = _read(text[: invented.start() + 1], question) if invented else None
-    return _read(text, question) if found is None else found
+    answer = _read(text[: invented.start() + 1], reader) if invented else None
+    return _read(text, reader) if answer is None else answer
 
 
-def score(parsed: str | None, question: Question) -> bool:
-    """Whether an extracted answer is the gold one. Numbers agree by value, free text by its letters and digits."""
-    if parsed is None:
-        return False
-    if question.kind == "numeric":
-        given, gold = numbers.parse(parsed), numbers.parse(question.gold)
-        return given is not None and gold is not None and numbers.same(given, gold)
-    return normalise(parsed) == normalise(question.gold)
-
-
-def gold_text(question: Question) -> str:
-    """The gold answer as one would write it: "18", "(B) library", "yes"."""
-    if question.kind == "choice":
-        return f"({question.gold}) {question.options[LABELS.index(question.gold)]}"
-    return question.gold
-
-
-def _read(text: str, question: Question) -> str | None:
-    read = reader(question.kind, question.options, question.text if question.kind == "numeric" else "")
-    marked = [*_marked(text)][::-1]
-    for marker in marked:
-        if (found := read.leading(marker.content)) is not None:
-            return _withdrawn(text, marker.end, read) or found or None
-    for marker in marked:
+def _read(text: str, reader: Reader) -> str | None:
+    markers = [*_marked(text)][::-1]
+    for marker in markers:
+        if (answer := reader.leading(marker.content)) is not None:
+            return _withdrawn(text, marker.end, reader) or answer or None
+    for marker in markers:
         if marker.full:
             opens = not text[: marker.start].strip(" \t\r\n*_#>-")
-            found = read.anywhere(text[marker.end :]) if opens else read.near(marker.content)
-            if found is not None:
-                return _withdrawn(text, marker.end, read) or found or None
+            answer = reader.anywhere(text[marker.end :]) if opens else reader.near(marker.content)
+            if answer is not None:
+                return _withdrawn(text, marker.end, reader) or answer or None
     for match in deque(_REVERSED.finditer(text), maxlen=1):
         line = text[max(text.rfind("\n", 0, match.start()) + 1, match.start() - _REACH) : match.start()]
-        if (found := read.anywhere(line)) is not None:
-            return found or None
-    return _withdrawn(text, 0, read) or read.anywhere(text) or None
+        if (answer := reader.anywhere(line)) is not None:
+            return answer or None
+    return _withdrawn(text, 0, reader) or reader.anywhere(text) or None
 
 
-def _withdrawn(text: str, start: int, read: Reader) -> str | None:
-    """The answer that replaces the one at `start`, where it is taken back: "63... actually, it should be 64"."""
+def _withdrawn(text: str, start: int, reader: Reader) -> str | None:
+    """Returns the answer that replaces a withdrawn one at `start`, as in "63... actually, it should be 64"."""
     behind = text[max(start, len(text) - _REACH) :]
     match = next(iter(deque(language.RETRACTED.finditer(behind), maxlen=1)), None)
-    return read.revised(behind[match.end() :]) if match else None
+    return reader.revised(behind[match.end() :]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +103,15 @@ class Marker:
 
 
 def _marked(text: str) -> Iterator[Marker]:
-    found = sorted([*_last_ones(_MARKER, text), *_last_ones(_FOREIGN, text)], key=lambda m: m.start())
-    for match in found:
+    matches = sorted([*_last_ones(_MARKER, text), *_last_ones(_FOREIGN, text)], key=lambda m: m.start())
+    for match in matches:
         content = text[match.end() : match.end() + _REACH]
-        kind = match.lastgroup
-        if kind == "box":
+        form = match.lastgroup
+        if form == "box":
             content = _braced(content)
-        elif kind == "tag":
+        elif form == "tag":
             content = content.split("</", 1)[0]
-        yield Marker(match.start(), match.end(), content, kind not in ("bare", "hash"))
+        yield Marker(match.start(), match.end(), content, form not in ("bare", "hash"))
 
 
 def _last_ones(pattern: re.Pattern[str], text: str) -> deque[re.Match[str]]:
@@ -138,7 +119,7 @@ def _last_ones(pattern: re.Pattern[str], text: str) -> deque[re.Match[str]]:
 
 
 def _braced(content: str) -> str:
-    """Up to the brace that closes the one before `content`."""
+    """Returns the text up to the brace that closes the one before `content`."""
     depth = 1
     for i, char in enumerate(content):
         depth += (char == "{") - (char == "}")

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TypeVar
 
 from llmkit.errors import DataError
 from llmkit.registry import Registry
-from llmkit.tasks import numbers
-from llmkit.tasks.text import LABELS, normalise, render_options
-from llmkit.types import Kind, Question
+from llmkit.tasks.kinds import KINDS
+from llmkit.tasks.text import render_options
+from llmkit.types import Question
 
 TASKS: Registry[type[Task | GeneratedTask]] = Registry("task", "llmkit.tasks")
 
@@ -68,21 +68,21 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Kind] = "numeric"
+    kind: ClassVar[str] = "numeric"
     files: ClassVar[Mapping[str, str]] = parts()
     hub: ClassVar[Hub | None] = None
     dev_share: ClassVar[float] = 0.1
 
     @abstractmethod
     def read(self, row: Mapping[str, Any]) -> Item:
-        """One row of the official files."""
+        """Reads one row of the official files."""
 
     def read_hub(self, row: Mapping[str, Any]) -> Item:
-        """One row of the hub's version; most have the official fields."""
+        """Reads one row of the hub's version, which mostly has the official fields."""
         return self.read(row)
 
     def wanted(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row of the hub's version is of this set at all."""
+        """Returns whether a row of the hub's version belongs to this set at all."""
         return True
 
 
@@ -90,54 +90,29 @@ class GeneratedTask(ABC):
     """A question set that is made, not read: seeded, without a download, with splits that share nothing."""
 
     name: ClassVar[str]
-    kind: ClassVar[Kind] = "numeric"
+    kind: ClassVar[str] = "numeric"
 
     @abstractmethod
     def generate(self, split: str, size: int, levels: Sequence[int], seed: int) -> Iterator[Item]:
-        """`size` different questions of one split; a smaller size is the beginning of a larger one."""
+        """Yields `size` different questions of one split; a smaller size is the beginning of a larger one."""
 
 
-def canonical(kind: Kind, gold: Any, options: Sequence[str] = ()) -> str:
-    """The gold answer in the form of its kind (see `Question`), or a DataError that says what is wrong with it."""
-    raw = "" if gold is None else str(gold).strip()
-    if not raw:
-        raise DataError("the answer is empty")
-    if kind == "numeric":
-        value = numbers.parse(raw)
-        if value is None:
-            raise DataError(f"the answer {raw!r} is not one number", "set `kind` to text, choice or boolean")
-        return numbers.write(value)
-    if kind == "boolean":
-        known = {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
-        if raw.lower() not in known:
-            raise DataError(f"the answer {raw!r} is neither yes nor no")
-        return known[raw.lower()]
-    return _label(raw, options) if kind == "choice" else raw
+def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -> Question:
+    """Returns the `Question` of an item: gold canonical, options rendered at the end of the text.
 
-
-def _label(raw: str, options: Sequence[str]) -> str:
-    if not 2 <= len(options) <= len(LABELS):
-        raise DataError(f"a choice question needs 2 to {len(LABELS)} options, this one has {len(options)}")
-    if raw in options:
-        return LABELS[options.index(raw)]
-    label = raw.strip("().").upper()
-    if len(label) == 1 and label in LABELS[: len(options)]:
-        return label
-    keys = [normalise(option) for option in options]
-    if keys.count(normalise(raw)) == 1:
-        return LABELS[keys.index(normalise(raw))]
-    raise DataError(f"the answer {raw!r} is not among the options {list(options)!r}")
-
-
-def question(item: Item, kind: Kind, *, id: str, split: str, cluster: str = "") -> Question:
-    """A `Question` of an item: gold canonical, options rendered at the end of the text."""
+    DataError where the item cannot be asked, UsageError for an unknown kind.
+    """
     text = str(item.text).strip()
     if not text:
         raise DataError("the question is empty")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise DataError("the question holds half a character (a lone surrogate)")
-    options = tuple(str(option).strip() for option in item.options) if kind == "choice" else ()
-    gold = canonical(kind, item.gold, options)
+    answers = KINDS[kind]()
+    options = tuple(str(option).strip() for option in item.options) if answers.has_options else ()
+    gold = "" if item.gold is None else str(item.gold).strip()
+    if not gold:
+        raise DataError("the answer is empty")
+    gold = answers.canonical(gold, options)
     block = render_options(options) if options else ""
     text = text if text.endswith(block) else text + block
     return Question(id, text, gold, kind, options, split, cluster, dict(item.meta))

@@ -7,6 +7,7 @@ faster. A folder appears under its name complete or not at all; one that fails i
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -16,8 +17,9 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+from llmkit.extras import installed
 from llmkit.resources import cache_dir
-from llmkit.tasks import base, numbers, splits, text
+from llmkit.tasks import base, kinds
 from llmkit.types import Question
 
 _ARROW = "data-00000-of-00001.arrow"
@@ -26,26 +28,26 @@ _COLUMNS = ("id", "text", "gold", "kind", "options", "split", "cluster", "meta")
 
 
 def folder(task: base.Task, source: Iterable[bytes]) -> Path:
-    """Where the set made from `source` (contents of files, or a hub identity) by the present code is kept."""
-    digest = hashlib.blake2b(_code(type(task).__module__), digest_size=8)
+    """Returns where the set made from `source` (contents of files, or a hub identity) by the present code is kept."""
+    digest = hashlib.blake2b(_code(type(task).__module__, kinds.KINDS[task.kind].__module__), digest_size=8)
     for part in source:
         digest.update(hashlib.blake2b(part).digest())
     return cache_dir() / "data" / f"{task.name}-{digest.hexdigest()}"
 
 
 @cache
-def _code(module: str) -> bytes:
-    """A digest of the code that makes questions of rows: this room's, and the module of the task itself."""
-    names = [m.__name__ for m in (base, numbers, splits, text)] + ["llmkit.tasks.official", "llmkit.tasks.sources"]
+def _code(*modules: str) -> bytes:
+    """Returns a digest of the code that turns rows into questions: this room's, and the `modules` of task and kind."""
+    own = ("base", "kinds", "numbers", "splits", "text", "official", "sources", "cache")
     digest = hashlib.blake2b()
-    for name in dict.fromkeys([*names, __name__, module]):
-        digest.update(Path(sys.modules[name].__file__).read_bytes())
+    for name in dict.fromkeys([*(f"llmkit.tasks.{module}" for module in own), *modules]):
+        digest.update(Path(inspect.getfile(sys.modules[name])).read_bytes())
     return digest.digest()
 
 
 def read(path: Path) -> list[Question] | None:
-    """The questions kept at `path`, or None where there are none or they are damaged."""
-    if not path.is_dir():
+    """Returns the questions kept at `path`; None without any, where they are damaged, or without pyarrow."""
+    if not path.is_dir() or not installed("pyarrow"):
         return None
     import pyarrow as pa
 
@@ -58,11 +60,18 @@ def read(path: Path) -> list[Question] | None:
         shutil.rmtree(path, ignore_errors=True)
         return None
     rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
-    return [Question(*row[:4], tuple(row[4]), *row[5:7], json.loads(row[7])) for row in rows]
+    return [
+        Question(id, text, gold, kind, tuple(options), split, cluster, json.loads(meta))
+        for id, text, gold, kind, options, split, cluster, meta in rows
+    ]
 
 
 def write(path: Path, questions: Sequence[Question]) -> None:
-    """Keeps the questions at `path`. Where the folder cannot be written, or another process was first, does nothing."""
+    """Keeps the questions at `path`. Does nothing without `datasets`, in a folder that cannot be written, or where
+    another process was first.
+    """
+    if not installed("datasets"):
+        return
     import datasets
 
     text_, texts = datasets.Value("string"), datasets.List(datasets.Value("string"))

@@ -79,7 +79,7 @@ class Claim:
 
 @lru_cache(maxsize=4096)
 def given(question: str) -> frozenset[Decimal]:
-    """The numbers of a question, in digits and in words."""
+    """Returns the numbers of a question, in digits and in words."""
     text = numbers.plain(question)
     return frozenset([n.value for n in numbers.find(text)] + [value for *_, value in numerals.find(text)])
 
@@ -95,7 +95,7 @@ def _asked(question: str) -> re.Pattern[str] | None:
 
 
 def claim(text: str, question: str = "") -> Claim | None:
-    """The number that a `plain` text puts forward as its answer, or None. Reads a long text's two ends."""
+    """Returns the number that a `plain` text puts forward as its answer, or None. Reads a long text's two ends."""
     if len(text) > 2 * _READ:
         text = f"{text[:_READ]}\n{text[-_READ:]}"
     explained = next((m for m in _EXPLAINED.finditer(text) if text[: m.start()].strip(" \n*_#-")), None)
@@ -112,7 +112,7 @@ def claim(text: str, question: str = "") -> Claim | None:
 
 
 def _opening(text: str) -> Decimal | None:
-    """The number that the first sentence consists of, with a unit at most, where more follows."""
+    """Returns the number that the first sentence consists of, with a unit at most, where more follows."""
     stripped = text.lstrip(" \n*_#$")
     end = _ENDS.search(stripped)
     if end is None or not stripped[end.end() :].strip():
@@ -166,7 +166,7 @@ def _steps(text: str) -> set[int]:
 
 
 def _sentences(text: str, digits: list[Found], words: list[Found]) -> Iterator[tuple[int, int, list[Found]]]:
-    """Start, end and numbers of each sentence, from the last to the first. Words count where there are no digits."""
+    """Yields start, end and numbers of each sentence, from the last to the first; words only where no digits are."""
     starts, spans = 0, []
     for match in _ENDS.finditer(text):
         spans.append((starts, match.start()))
@@ -227,7 +227,7 @@ def _choose(text: str, start: int, end: int, inside: list[Found], question: str)
 
 
 def _main(text: str, start: int, end: int, inside: list[Found]) -> list[Found]:
-    """The numbers of the main clause: no reason behind it, nothing in brackets, as far as something is left."""
+    """Returns the numbers of the main clause, without reasons and brackets unless nothing else is left."""
     reason = _REASON.search(text, start + 1, end)
     if reason and (before := [n for n in inside if n.start < reason.start()]):
         inside = before

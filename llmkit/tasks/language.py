@@ -9,7 +9,7 @@ import re
 
 
 def _either(*lists: str) -> str:
-    """A pattern for any phrase of lists with " | " between them. Scripts without spaces know no ends of words."""
+    """Returns a pattern for any phrase of lists with " | " between them; scripts without spaces have no word ends."""
     phrases = sorted((phrase.strip() for text in lists for phrase in text.split(" | ")), key=len, reverse=True)
     unspaced = [phrase for phrase in phrases if _UNSPACED.search(phrase)]
     spaced = [phrase for phrase in phrases if not _UNSPACED.search(phrase)]

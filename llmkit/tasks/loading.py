@@ -27,7 +27,7 @@ class Questions(list[Question]):
 
 
 def load(data: DataSection, split: str | None = None, seed: int = 7) -> Questions:
-    """The questions of one split (default: `data.split`) in a seeded order, at most `data.limit` of them.
+    """Returns the questions of one split (default: `data.split`) in a seeded order, at most `data.limit` of them.
 
     Raises UsageError for an unknown task or a section that names none, DataError for a set that is not at hand, a bad
     row, or a split without questions.
@@ -37,7 +37,7 @@ def load(data: DataSection, split: str | None = None, seed: int = 7) -> Question
     if data.path is not None:
         if data.task is not None:
             raise UsageError(f"both a task ({data.task}) and a file ({data.path}) are given", "set one of them to null")
-        questions, skipped = user.read(data)
+        questions, skipped = user.read(data, data.path)
     elif data.task is None:
         raise UsageError("no questions are named", "give a task (`--task gsm8k`) or a file (`--path FILE`)")
     elif isinstance(task := TASKS[data.task](), GeneratedTask):

@@ -17,7 +17,7 @@ _QUOTIENT = Context(prec=12)
 _LONGEST = 40  # digits on either side of the point; longer runs are not quantities
 
 
-class _Plain(dict):
+class _Plain(dict[int, str]):
     """A `str.translate` table, filled as it is asked: every script's digits, full-width ASCII, signs, fractions."""
 
     _written: ClassVar[dict[str, str]] = {
@@ -31,17 +31,17 @@ class _Plain(dict):
     def __missing__(self, code: int) -> str:
         char = chr(code)
         if char in self._written:
-            found = self._written[char]
+            written = self._written[char]
         elif char in "⁰¹²³⁴⁵⁶⁷⁸⁹":
-            found = f"^{unicodedata.digit(char)}"
+            written = f"^{unicodedata.digit(char)}"
         elif unicodedata.category(char) == "Nd":
-            found = str(unicodedata.decimal(char))
+            written = str(unicodedata.decimal(char))
         elif 0xFF01 <= code <= 0xFF5E:
-            found = chr(code - 0xFEE0)
+            written = chr(code - 0xFEE0)
         else:
-            found = char
-        self[code] = found
-        return found
+            written = char
+        self[code] = written
+        return written
 
 
 _PLAIN = _Plain()
@@ -109,7 +109,7 @@ class Found:
 
 
 def plain(text: str, context: str = "") -> str:
-    """The text with digits, signs, fractions and digit grouping as ASCII and English write them, lists set apart.
+    """Returns the text with digits, signs, fractions and grouping as ASCII and English write them, lists set apart.
 
     `context` helps to tell the language: the question that the text answers.
     """
@@ -140,13 +140,14 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def find(text: str) -> Iterator[Found]:
-    """Every number in digits in a `plain` text, from left to right; ordinals ("2nd") among them."""
+    """Yields every number in digits in a `plain` text, from left to right; ordinals ("2nd") among them."""
     position = 0
     while match := _NUMBER.search(text, position):
         position = match.end()
         before = text[max(0, match.start() - 16) : match.start()]
         if _part_of_a_name(before, match):
-            position = match.start() + len(re.match(r"\.|\d+", match[0])[0])
+            digits = re.match(r"\d+", match[0])
+            position = match.start() + (digits.end() if digits else 1)  # behind its digits, or its point
             continue
         value = _value(match)
         if value is not None:
@@ -205,14 +206,14 @@ def _value(match: re.Match[str]) -> Decimal | None:
 
 
 def _clock(hours: str, minutes: str) -> Decimal | None:
-    """A time of day in hours; a ratio as a quotient."""
+    """Returns a time of day in hours, or a ratio as a quotient."""
     if len(minutes) == 2 and int(minutes) < 60 and int(hours) <= 24:
         return Decimal(hours) + _QUOTIENT.divide(Decimal(minutes), Decimal(60))
     return _QUOTIENT.divide(Decimal(hours), Decimal(minutes)) if int(minutes) else None
 
 
 def _decimal(written: str, group: str | None) -> str:
-    """The digits with a decimal point at most. A lone point is one, a lone comma before three digits groups."""
+    """Returns the digits with a decimal point at most. A lone point is one; a lone comma before three digits groups."""
     if group is None:
         if written.count(",") > 1 or ("," in written and "." in written):
             return written.replace(",", "")  # 1,00,000.50
@@ -224,7 +225,7 @@ def _decimal(written: str, group: str | None) -> str:
 
 
 def parse(text: str) -> Decimal | None:
-    """The number that a text consists of, with `$`, `%`, `,` and units put aside; None where there is not exactly one.
+    """Returns the number in a text, with `$`, `%`, `,` and units put aside; None where there is not exactly one.
 
     >>> parse("$1,200.50"), parse("1/2"), parse("3 to 4")
     (Decimal('1200.50'), Decimal('0.5'), None)
@@ -235,7 +236,7 @@ def parse(text: str) -> Decimal | None:
 
 
 def write(value: Decimal) -> str:
-    """The shortest plain decimal: no exponent, no trailing zeros.
+    """Returns the shortest plain decimal: no exponent, no trailing zeros.
 
     >>> write(Decimal("39.0")), write(Decimal("0.50")), write(Decimal("1E+3"))
     ('39', '0.5', '1000')
@@ -247,7 +248,7 @@ def write(value: Decimal) -> str:
 
 
 def same(a: Decimal, b: Decimal) -> bool:
-    """Equal to one part in a million; or, where both have at least two decimals, after rounding to the fewer of them.
+    """Returns whether two numbers agree: to one part in a million, or rounded to the fewer decimals, of two at least.
 
     >>> same(Decimal("18.333"), Decimal("18.33")), same(Decimal("18.3"), Decimal("18"))
     (True, False)

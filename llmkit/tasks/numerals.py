@@ -55,7 +55,7 @@ def scale(word: str) -> int:
 
 
 def find(text: str) -> Iterator[tuple[int, int, Decimal]]:
-    """Start, end and value of each number in words. "one" and 一 alone are no numbers: they are mostly articles.
+    """Yields start, end and value of each number in words; not "one" and 一 alone, which are mostly articles.
 
     >>> [str(value) for _, _, value in find("two hundred and five, three quarters, 六十四")]
     ['205', '0.75', '64']
@@ -66,13 +66,13 @@ def find(text: str) -> Iterator[tuple[int, int, Decimal]]:
             yield match.start(), match.end(), value
     if not text.isascii():
         for match in _HAN.finditer(text):
-            value = _chinese(match[0].lstrip("负"))
-            if value is not None and match[0] != "一":
-                yield match.start(), match.end(), Decimal(-value if match[0][0] == "负" else value)
+            count = _chinese(match[0].lstrip("负"))
+            if count is not None and match[0] != "一":
+                yield match.start(), match.end(), Decimal(-count if match[0][0] == "负" else count)
 
 
 def whole(text: str) -> Decimal | None:
-    """The number that a text consists of, if it is nothing else; here "one" and 一 count."""
+    """Returns the number that a text consists of, if it is nothing else; here "one" and 一 count."""
     stripped = text.strip()
     match = _RUN.fullmatch(stripped)
     if match:
@@ -83,7 +83,7 @@ def whole(text: str) -> Decimal | None:
 
 
 def _english(run: str) -> Decimal | None:
-    """The value of a run of number words; None where they do not make up one number ("two three")."""
+    """Returns the value of a run of number words; None where they do not make up one number ("two three")."""
     words = re.findall(r"[a-z]+", run)
     if len(words) > _LONGEST:
         return None
@@ -92,10 +92,10 @@ def _english(run: str) -> Decimal | None:
     counted = False  # whether a number or an "a" stands before a fraction: "third" alone is an ordinal
     for word in words[negative:]:
         if word in _SMALL:
-            value, rest = _SMALL[word], current % 100
-            if rest and not (value < 10 and rest >= 20 and rest % 10 == 0):
+            count, rest = _SMALL[word], current % 100
+            if rest and not (count < 10 and rest >= 20 and rest % 10 == 0):
                 return None
-            current += value
+            current += count
         elif word in _LARGE:
             if word == "hundred":
                 current = (current or Fraction(1)) * 100
@@ -115,7 +115,7 @@ def _english(run: str) -> Decimal | None:
 
 
 def _chinese(run: str) -> int | None:
-    """The value of Chinese or Japanese numerals: 六十四, 三万五千, 二〇二四."""
+    """Returns the value of Chinese or Japanese numerals: 六十四, 三万五千, 二〇二四."""
     if len(run) > _LONGEST:
         return None
     if not any(char in _HAN_SCALES for char in run):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.extras import need
+from llmkit.records import Record, decode
 from llmkit.tasks import cache, sources
-from llmkit.tasks.base import Item, Task, question
-from llmkit.tasks.sources import Row
+from llmkit.tasks.base import Hub, Item, Task, question
 from llmkit.tasks.splits import digest, number, split_all, split_pool
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
@@ -20,12 +21,16 @@ _SMALL = 1 << 20  # bytes of JSON that are read faster than the cache's library 
 
 
 def read(task: Task, data_dir: str | None, wanted: str, skip_bad: bool = False) -> tuple[list[Question], int]:
-    """All questions of a set that is at hand, and the count of bad rows left out."""
+    """Returns all questions of a set that is at hand, and the count of bad rows left out."""
     folder = _folder(data_dir)
     files = {part: folder / path for part, path in task.files.items() if (folder / path).is_file()} if folder else {}
     needed = ("all",) if "all" in task.files else ("test",) if wanted == "test" else ("pool", "test")
     missing = [task.files[part] for part in needed if part not in files]
-    return _from_hub(task, folder, missing, skip_bad) if missing else _from_files(task, files, skip_bad)
+    if not missing:
+        return _from_files(task, files, skip_bad)
+    if task.hub is None:
+        raise _not_at_hand(task, folder, missing)
+    return _from_hub(task, task.hub, skip_bad, lambda reason: _not_at_hand(task, folder, missing, reason))
 
 
 def _folder(data_dir: str | None) -> Path | None:
@@ -45,61 +50,69 @@ def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[
     if kept and (questions := cache.read(kept)) is not None:
         return questions, 0
     names = {part: str(path) for part, path in files.items()}
-    rows = {part: sources.json_rows(sources.decode(raw[part], names[part]), names[part]) for part in files}
+    rows = {part: sources.json_rows(decode(raw[part], names[part]), names[part]) for part in files}
     questions, skipped = build(task, rows, task.read, skip_bad)
     if kept:
         cache.write(kept, questions)
     return questions, skipped
 
 
-def _from_hub(task: Task, folder: Path | None, missing: list[str], skip_bad: bool) -> tuple[list[Question], int]:
-    kept = cache.folder(task, [repr(task.hub).encode()])
+def _from_hub(
+    task: Task, hub: Hub, skip_bad: bool, not_at_hand: Callable[[str], DataError]
+) -> tuple[list[Question], int]:
+    kept = cache.folder(task, [repr(hub).encode()])
     if (questions := cache.read(kept)) is not None:
         return questions, 0
+    need("datasets", extra="hf", what=f"`{task.name}` from the hub", instead="or give its files' folder as --data-dir")
     try:
         rows = {
-            part: [(where, row) for where, row in sources.hub_rows(task.hub, part) if task.wanted(row)]
-            for part in task.hub.parts
+            part: [(where, row) for where, row in sources.hub_rows(hub, part) if task.wanted(row)] for part in hub.parts
         }
     except Exception as error:  # the hub's client raises whatever its own layers raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise _not_at_hand(task, folder, missing, reason) from error
+        raise not_at_hand(reason) from error
     questions, skipped = build(task, rows, task.read_hub, skip_bad)
     if not skipped:
         cache.write(kept, questions)
     return questions, skipped
 
 
-def _not_at_hand(task: Task, folder: Path | None, missing: list[str], reason: str) -> DataError:
+def _not_at_hand(task: Task, folder: Path | None, missing: list[str], reason: str = "") -> DataError:
     files = " and ".join(missing)
     where = f"{files} is not in {folder}" if folder else "no data folder is given"
+    hint = f"give a folder with {files} as --data-dir or LLMKIT_DATA_DIR"
+    if task.hub is None:
+        return DataError(f"`{task.name}` is not at hand: {where}", hint)
     hub = f"{task.hub.name} ({task.hub.config})" if task.hub.config else task.hub.name
     return DataError(
         f"`{task.name}` is not at hand: {where}, and the hub gives no {task.hub.name} ({reason})",
-        f"give a folder with {files} as --data-dir or LLMKIT_DATA_DIR, or go online once: the hub has it as {hub}",
+        f"{hint}, or go online once: the hub has it as {hub}",
     )
 
 
 def build(
-    task: Task, parts: Mapping[str, Iterable[Row]], read: Callable[[Any], Item], skip_bad: bool = False
+    task: Task, parts: Mapping[str, Iterable[Record]], read: Callable[[Any], Item], skip_bad: bool = False
 ) -> tuple[list[Question], int]:
-    """Questions of all parts. What stands in `test` is dropped from the pool; the order of rows changes nothing."""
-    found: dict[str, list[tuple[str, str, Question]]] = {}
+    """Returns the questions of all parts, and the count of bad rows left out.
+
+    A question of `test` is dropped from the pool. The order of rows changes nothing.
+    """
+    keyed: dict[str, list[tuple[str, str, Question]]] = {}  # by part: normalised text, group and question
     skipped = 0
     for part, rows in parts.items():
-        found[part] = []
+        keyed[part] = []
         for where, row in rows:
             try:
-                found[part].append(_question(task, row, read))
+                keyed[part].append(_question(task, row, read))
             except (DataError, LookupError, TypeError, ValueError, AttributeError) as error:
                 if not skip_bad:
                     raise _bad_row(task, where, row, error) from None
                 skipped += 1
-    tested = {group for _, group, _ in found.get("test", ())}
+    tested = {group for _, group, _ in keyed.get("test", ())}
     questions: list[Question] = []
-    for part, rows in found.items():
-        kept = [row for row in rows if part != "pool" or row[1] not in tested]
-        kept.sort(key=lambda row: (row[0], row[2].gold, row[2].text))
+    for part, entries in keyed.items():
+        kept = [entry for entry in entries if part != "pool" or entry[1] not in tested]
+        kept.sort(key=lambda entry: (entry[0], entry[2].gold, entry[2].text))
         for (key, group, blank), count in zip(kept, number([key for key, *_ in kept]), strict=True):
             split = {"all": split_all(group), "pool": split_pool(group, task.dev_share)}.get(part, "test")
             id = f"{task.name}-{digest(key)}" + (f"-{count + 1}" if count else "")

@@ -6,12 +6,10 @@ import re
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
 from typing import Protocol
 
 from llmkit.tasks import claims, language, numbers, numerals
 from llmkit.tasks.text import LABELS, normalise
-from llmkit.types import Kind
 
 _OPENING = " \t\r\n*_`\"'“”‘’:：$\\([{（「【→>-–—"
 _CLOSING = " \t\r\n*_`\"'“”‘’.,;:!$\\)]}<。，！）」】।۔؟"
@@ -36,16 +34,16 @@ class Reader(Protocol):
 
 
 def first_line(content: str) -> str:
-    """The first line that holds more than decoration."""
+    """Returns the first line that holds more than decoration."""
     return content.lstrip(" \t\r\n*_:").split("\n", 1)[0]
 
 
 def paragraph(content: str) -> str:
-    """Up to the first blank line."""
+    """Returns the text up to the first blank line."""
     return re.split(r"\n\s*\n", content.lstrip(), maxsplit=1)[0]
 
 
-class Numeric:
+class NumberReader:
     """A number in a `numbers.plain` text: "$1,200.50" is "1200.5", "1/2" is "0.5", "sixty-four" is "64".
 
     Right behind a marker the first number counts, or what an equation that begins there comes to; else see `claims`.
@@ -71,19 +69,18 @@ class Numeric:
 
     def leading(self, content: str) -> str | None:
         line = first_line(content)
-        found = list(numbers.find(line))
-        lead = self._lead.match(line).end()
-        if not found or found[0].start > lead:
-            return self._leading_word(line, found)
-        if self._several(line, found):
+        digits = list(numbers.find(line))
+        if not digits or digits[0].start > self._lead_end(line):
+            return self._leading_word(line, digits)
+        if self._several(line, digits):
             return UNCLEAR
-        if self._operator.match(line, found[0].end):
-            sentence = _sentence(line, found[0].end)
-            if self._unsolved.fullmatch(sentence, found[0].start):
+        if self._operator.match(line, digits[0].end):
+            sentence = _sentence(line, digits[0].end)
+            if self._unsolved.fullmatch(sentence, digits[0].start):
                 return UNCLEAR
             claimed = claims.claim(sentence, self._question)
-            return numbers.write(claimed.value if claimed else found[0].value)
-        return numbers.write(found[0].value)
+            return numbers.write(claimed.value if claimed else digits[0].value)
+        return numbers.write(digits[0].value)
 
     def near(self, content: str) -> str | None:
         return self.anywhere(paragraph(content))
@@ -99,30 +96,34 @@ class Numeric:
         claimed = claims.claim(content, self._question)
         return numbers.write(claimed.value) if claimed and claimed.firm else None
 
-    def _leading_word(self, line: str, found: list[numbers.Found]) -> str | None:
-        """A number in words right behind the marker; "one" counts where nothing follows it."""
-        lead = self._lead.match(line).end()
+    def _lead_end(self, line: str) -> int:
+        """Returns where the words end that may stand between a marker and its number ("about", "exactly")."""
+        lead = self._lead.match(line)
+        return lead.end() if lead else 0
+
+    def _leading_word(self, line: str, digits: list[numbers.Found]) -> str | None:
+        """Returns a number in words right behind the marker; "one" counts where nothing follows it."""
         word = next(numerals.find(line), None)
-        if word and word[0] <= lead and not (found and found[0].start < word[1]):
+        if word and word[0] <= self._lead_end(line) and not (digits and digits[0].start < word[1]):
             return numbers.write(word[2])
         value = numerals.whole(line.strip(" *_.!\"'“”$。है।"))
         return None if value is None else numbers.write(value)
 
-    def _several(self, line: str, found: list[numbers.Found]) -> bool:
+    def _several(self, line: str, digits: list[numbers.Found]) -> bool:
         """Returns whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"; "25% or 0.25" is one."""
-        if len(found) < 2 or "=" in line[found[0].end :]:
+        if len(digits) < 2 or "=" in line[digits[0].end :]:
             return False
-        one, other = found[0].value, found[1].value
+        one, other = digits[0].value, digits[1].value
         if any(numbers.same(one, other * factor) for factor in (1, 100, Decimal("0.01"))):
             return False
-        between = line[found[0].end : found[1].start]
-        if self._between.search(line, 0, found[0].start):
+        between = line[digits[0].end : digits[1].start]
+        if self._between.search(line, 0, digits[0].start):
             return True
         return bool(self._alternative.fullmatch(between) or self._pair.fullmatch(between))
 
 
 def _words(spaced: str, unspaced: str) -> str:
-    """A pattern for yes or no in every language. Chinese and Japanese ones count only before punctuation or the end."""
+    """Returns a pattern for yes or no in every language; `unspaced` words count only before punctuation or the end."""
     longest = sorted(unspaced.split(), key=len, reverse=True)
     return (
         rf"(?<!{_IN_WORD})(?:{'|'.join(spaced.split())})(?!{_IN_WORD})"
@@ -133,7 +134,7 @@ def _words(spaced: str, unspaced: str) -> str:
 _IN_WORD = "[\\w\u0300-\u036f\u064b-\u0652\u0900-\u0963\u0981-\u09e3]"
 
 
-class Boolean:
+class YesNoReader:
     """Yes or no; true and false count as them, and "not true" as no. "Yes, as no one came" is yes."""
 
     _yes = _words(language.YES, language.YES_UNSPACED)
@@ -176,11 +177,11 @@ class Boolean:
         first, last = self._alone.match(text.lstrip(_OPENING)), _last(self._alone, text)
         if first and last and not self._concludes(text, last.start()):
             last = first  # "Yes, because ...": what follows is the reason
-        found = self._write(last or _last(self._word, text) or _last(self._judged, text))
-        if found is None:
+        answer = self._write(last or _last(self._word, text) or _last(self._judged, text))
+        if answer is None:
             sole = text.strip(_OPENING + _CLOSING)
-            found = "no" if _SURELY_NOT.fullmatch(sole) else "yes" if _SURELY.fullmatch(sole) else None
-        return found
+            answer = "no" if _SURELY_NOT.fullmatch(sole) else "yes" if _SURELY.fullmatch(sole) else None
+        return answer
 
     def revised(self, content: str) -> str | None:
         return self._write(_last(self._alone, content) or _last(self._word, content))
@@ -208,7 +209,7 @@ _SURELY_NOT = re.compile(
 )
 
 
-class Text:
+class TextReader:
     """Free text: what stands behind the marker, else the last quoted words of the last line, else that line."""
 
     _quoted = re.compile(r"[\"“]([^\"“”\n]{1,200})[\"”]")
@@ -233,7 +234,7 @@ class Text:
 _LATIN = r"[A-Za-z0-9_'’\u00c0-\u024f]"
 
 
-class Choice:
+class ChoiceReader:
     """The label of an option; its own text or value counts too. The article "A" and the pronoun "I" are no labels."""
 
     def __init__(self, options: tuple[str, ...]) -> None:
@@ -265,7 +266,7 @@ class Choice:
         )
         self._named = re.compile(r"\b(?:answer|solution|option|ending|choice)\s?([1-9])\b", re.IGNORECASE)
         self._texts = _by_key(options, normalise)
-        self._values = _by_key(options, _value)
+        self._values = _by_key(options, _number)
         self._written = _by_key(options, lambda option: option.strip().casefold())
         longest_first = sorted(self._written, key=len, reverse=True)
         self._option = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\w)")
@@ -283,7 +284,7 @@ class Choice:
             or self._text(
                 self._option.match(start.casefold()) or self._option.match(_ARTICLE.sub("", start.casefold()))
             )
-            or self._values.get(Numeric().leading(numbers.plain(line)))
+            or self._value(NumberReader().leading(numbers.plain(line)))
         )
 
     def near(self, content: str) -> str | None:
@@ -311,7 +312,7 @@ class Choice:
             self._label(_last_affirmed(self._marked, text))
             or self._name(_last(self._named, text))
             or self._label(_last_affirmed(self._bare, text))
-            or (self._values.get(Numeric().anywhere(numbers.plain(text))) if self._values else None)
+            or (self._value(NumberReader().anywhere(numbers.plain(text))) if self._values else None)
             or self._text(_last_affirmed(self._option, text.casefold()))
         )
 
@@ -319,15 +320,18 @@ class Choice:
         return next(group for group in match.groups() if group).upper() if match else None
 
     def _name(self, match: re.Match[str] | None) -> str | None:
-        """ "answer3", as data in the LLM-Adapters form has it, is (C)."""
+        """Returns the label for an option's name in the LLM-Adapters form: "answer3" is C."""
         return self._labels[int(match[1]) - 1] if match and int(match[1]) <= len(self._labels) else None
+
+    def _value(self, number: str | None) -> str | None:
+        return self._values.get(number) if number else None
 
     def _text(self, match: re.Match[str] | None) -> str | None:
         return self._written.get(match[0]) if match else None
 
 
 def _sentence(line: str, start: int) -> str:
-    """Up to the end of the sentence that goes on at `start`."""
+    """Returns the line up to the end of the sentence that goes on at `start`."""
     end = re.compile(r"[.!?;。]+(?=\s|$)|。").search(line, start)
     return line[: end.start()] if end else line
 
@@ -337,7 +341,7 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def _last_affirmed(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match that is not denied: "the bank rather than the library", "(A) is wrong"."""
+    """Returns the last match that is not denied, as in "rather than the library" or "(A) is wrong"."""
     last = None
     for match in pattern.finditer(text):
         before = text[max(0, match.start() - 32) : match.start()]
@@ -354,20 +358,12 @@ _NARROW = (
 )
 
 
-def _value(option: str) -> str | None:
+def _number(option: str) -> str | None:
     value = numbers.parse(option)
     return None if value is None else numbers.write(value)
 
 
-def _by_key(options: tuple[str, ...], key: Callable[[str], str | None]) -> dict[str | None, str]:
-    """Labels by what `key` makes of their options, where it tells the options apart."""
+def _by_key(options: tuple[str, ...], key: Callable[[str], str | None]) -> dict[str, str]:
+    """Returns labels by what `key` makes of their options, where it tells the options apart."""
     keys = [key(option) for option in options]
     return {k: label for k, label in zip(keys, LABELS, strict=False) if k and keys.count(k) == 1}
-
-
-@lru_cache(maxsize=4096)
-def reader(kind: Kind, options: tuple[str, ...], question: str) -> Reader:
-    """The reader for one kind of answer; `options` matter for `choice` alone, the question's text for numbers."""
-    if kind == "choice":
-        return Choice(options)
-    return Numeric(question) if kind == "numeric" else {"boolean": Boolean, "text": Text}[kind]()

@@ -7,20 +7,21 @@ from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from llmkit.registry import Registry
-from llmkit.tasks import answers
-from llmkit.types import Question
+from llmkit.tasks import kinds
+from llmkit.types import Answer, Question
 
 SCORERS: Registry[type[Scorer]] = Registry("scorer", "llmkit.scorers")
 
-S = TypeVar("S", bound="type[Scorer]")
+S = TypeVar("S", bound="Scorer")
 
 
-def scorer(name: str) -> Callable[[S], S]:
+def scorer(name: str) -> Callable[[type[S]], type[S]]:
     """Registers a scorer under the name that `eval.scorer` gives it."""
 
-    def register(cls: S) -> S:
+    def register(cls: type[S]) -> type[S]:
         cls.name = name
-        return SCORERS.add(name)(cls)
+        SCORERS.add(name)(cls)
+        return cls
 
     return register
 
@@ -32,14 +33,18 @@ class Scorer(ABC):
 
     @abstractmethod
     def extract(self, text: str, question: Question) -> str | None:
-        """The answer that a reply gives, None where it gives none. None is counted as unparsed, and is wrong.
+        """Returns the answer that a reply gives, or None where it gives none, which counts as unparsed and wrong.
 
         Of a question, `llmkit eval score` and exported tasks know text, gold, kind and options only.
         """
 
+    def parsed(self, answer: Answer, question: Question) -> str | None:
+        """Returns the answer of an arm: the one that the arm knows, else the one that its reply gives."""
+        return self.extract(answer.reply.text, question) if answer.parsed is None else answer.parsed
+
     def score(self, parsed: str | None, question: Question) -> bool:
-        """Whether an extracted answer is the gold one; by default as the question's kind compares them."""
-        return answers.score(parsed, question)
+        """Returns whether an extracted answer is the gold one; by default as the question's kind compares them."""
+        return kinds.score(parsed, question)
 
 
 @scorer("answer")
@@ -47,4 +52,4 @@ class MarkedAnswer(Scorer):
     """The last answer that is marked as one, else the last that could be one, by the question's kind."""
 
     def extract(self, text: str, question: Question) -> str | None:
-        return answers.extract(text, question)
+        return kinds.extract(text, question)

@@ -12,33 +12,33 @@ SPLITS = ("train", "dev", "test")
 
 
 def digest(key: str, size: int = 6) -> str:
-    """A short name for a normalised text."""
+    """Returns a short name for a normalised text."""
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def place(key: str) -> float:
-    """Where a normalised text falls in [0, 1). Not salted: a question that two sets share falls alike in both."""
+    """Returns the place of a text in [0, 1), without a salt: a question that two sets share falls alike in both."""
     return int(digest(key, 8), 16) / 2**64
 
 
 def split_all(key: str) -> str:
-    """train, dev and test, 20/20/60."""
+    """Returns train, dev or test, 20/20/60."""
     at = place(key)
     return "train" if at < 0.2 else "dev" if at < 0.4 else "test"
 
 
 def split_pool(key: str, dev_share: float) -> str:
-    """train and dev of a set whose test split is given."""
+    """Returns train or dev, for a set whose test split is given."""
     return "dev" if place(key) < dev_share else "train"
 
 
 def ordered(questions: Iterable[Question], seed: int, limit: int | None = None) -> list[Question]:
-    """The questions in a seeded order, where a smaller limit takes the beginning of what a larger one takes."""
+    """Returns the questions in a seeded order, where a smaller limit takes the beginning of what a larger one takes."""
     return sorted(questions, key=lambda q: (derive(seed, "order", q.id), q.id))[:limit]
 
 
 def number(keys: Sequence[str]) -> list[int]:
-    """How often each key stood before.
+    """Returns how often each key occurred before.
 
     >>> number(["a", "b", "a"])
     [0, 0, 1]

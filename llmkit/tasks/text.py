@@ -13,20 +13,21 @@ _NUMBER = re.compile(r"(\d+(?:[.,/:\-]\d+)*)")
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 
 
-class _Dropped(dict):
+class _Dropped(dict[int, int | None]):
     """A `str.translate` table, filled as it is asked: no punctuation, space, control character or currency sign."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))
-        self[code] = None if category[0] in "PZC" or category in ("Sc", "Sk", "So") else code
-        return self[code]
+        kept = None if category[0] in "PZC" or category in ("Sc", "Sk", "So") else code
+        self[code] = kept
+        return kept
 
 
 _DROPPED = _Dropped()
 
 
 def normalise(text: str) -> str:
-    """What makes two texts the same question: letters, numbers and operators; no case, punctuation or space.
+    """Returns what makes two texts the same question: letters, numbers and operators; no case, punctuation or space.
 
     >>> normalise("Tom has $1,200.50.  How much is left?") == normalise("tom has 1200.50 how much is left")
     True
@@ -40,7 +41,7 @@ def normalise(text: str) -> str:
 
 
 def render_options(options: Sequence[str]) -> str:
-    """The block that ends the text of a choice question.
+    """Returns the block that ends the text of a choice question.
 
     >>> render_options(["bank", "mall"])
     '\\nAnswer Choices: (A) bank (B) mall'

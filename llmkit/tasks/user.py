@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,24 +14,26 @@ from typing import Any
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import parse_json
 from llmkit.recipe.schema import DataSection
+from llmkit.records import Record, csv_rows, decode, json_lines, parquet_rows
 from llmkit.registry import nearest
-from llmkit.tasks import sources
 from llmkit.tasks.base import Item, question
-from llmkit.tasks.sources import Row
+from llmkit.tasks.kinds import KINDS
+from llmkit.tasks.sources import json_rows
 from llmkit.tasks.splits import digest, split_all
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
 
 
-def read(data: DataSection) -> tuple[list[Question], int]:
-    """The questions of `data.path` in the order of the file, and the count of bad rows left out."""
-    if data.kind == "choice" and data.options is None:
-        raise UsageError("`data.kind: choice` needs `data.options`", "name the field that holds the list of options")
+def read(data: DataSection, path: str) -> tuple[list[Question], int]:
+    """Returns the questions of the file `path` in the order of the file, and the count of bad rows left out."""
+    if KINDS[data.kind].has_options and data.options is None:
+        hint = "name the field that holds the list of options"
+        raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
     questions: list[Question] = []
     lines: dict[str, str] = {}  # where each id stood
     texts: dict[str, int] = {}  # how often each text stood
     skipped = 0
-    for where, row in _rows(data.path):
+    for where, row in _rows(path):
         try:
             item, name, cluster = _item(row, data)
             if name is None:
@@ -47,13 +50,13 @@ def read(data: DataSection) -> tuple[list[Question], int]:
                 raise DataError(f"{where}: {error.message}", hint) from None
             skipped += 1
     if not questions:
-        raise DataError(f"{data.path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
+        raise DataError(f"{path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
     return questions, skipped
 
 
-def _rows(path: str) -> Iterator[Row]:
+def _rows(path: str) -> Iterator[Record]:
     if path == "-":
-        return sources.json_lines(sources.decode(_stdin(), "standard input"), "standard input")
+        return json_lines(decode(_stdin(), "standard input").split("\n"), "standard input")
     file = Path(path).expanduser()
     if not file.is_file():
         beside = [p.name for p in file.parent.iterdir() if p.is_file()] if file.parent.is_dir() else []
@@ -61,20 +64,21 @@ def _rows(path: str) -> Iterator[Row]:
         hint = f"did you mean {' or '.join(f'`{file.parent / name}`' for name in close)}?" if close else None
         raise DataError(f"there is no file {path}", hint)
     if file.suffix == ".parquet":
-        return sources.parquet_rows(file)
-    text = sources.decode(file.read_bytes(), path)
-    reader = {".csv": sources.csv_rows, ".json": sources.json_rows}.get(file.suffix, sources.json_lines)
-    return reader(text, path)
+        return parquet_rows(file)
+    text = decode(file.read_bytes(), path)
+    if file.suffix == ".csv":
+        return csv_rows(io.StringIO(text, newline=""), path)
+    return json_rows(text, path) if file.suffix == ".json" else json_lines(text.split("\n"), path)
 
 
 @cache
 def _stdin() -> bytes:
-    """Standard input can be read once, and is asked for once per split."""
+    """Returns standard input, which can be read once and is asked for once per split."""
     return sys.stdin.buffer.read()
 
 
 def _item(row: Any, data: DataSection) -> tuple[Item, str | None, str]:
-    """The row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
+    """Returns the row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.fault_server import FaultServer
 
-from llmkit.cli import app, common
+from llmkit.cli import app, common, flags
 from llmkit.errors import DataError, EngineError, GateFailed, GateUndecided, Incomplete, LlmkitError, UsageError
+from llmkit.recipe.schema import meaning
 
 KINDS = [LlmkitError, EngineError, UsageError, DataError, GateFailed, Incomplete, GateUndecided, app.Interrupted]
 HEAVY = {"torch", "transformers", "vllm", "datasets", "scipy", "pandas", "numpy"}
@@ -249,12 +251,20 @@ def test_a_command_can_be_run_as_a_module():
     assert process("--version").stdout.startswith("llmkit ")
 
 
+def parameters():
+    """Every parameter of every command that takes a recipe."""
+    for name in ("perturb", "rop", "eval", "finetune", "data"):
+        command = app._command(name)
+        for inner in getattr(command, "commands", {"": command}).values():
+            yield from inner.params
+
+
 class TestFlags:
     def test_a_flag_is_the_same_as_setting_its_key(self):
-        by_flag = common.recipe_from(
+        by_flag = flags.recipe_from(
             "demo", None, limit=5, seed=3, model="m", task="gsm8k", conditions="ec, mix(sc:0.5,uic:0.5)", rate="0,.1"
         )
-        by_set = common.recipe_from(
+        by_set = flags.recipe_from(
             "demo",
             ["data.limit=5", "seed=3", "model.path=m", "data.task=gsm8k", "perturb.rate=[0.0, .1]",
              "perturb.conditions=[ec, 'mix(sc:0.5,uic:0.5)']"],
@@ -263,27 +273,45 @@ class TestFlags:
         assert str(by_flag.origins["data.limit"]) == "--limit 5"
 
     def test_a_flag_not_given_says_nothing(self):
-        assert common.overrides(None, **dict.fromkeys(common.KEYS)) == []
-        assert common.recipe_from(None, limit=None, base_url=[]).origins == {}
+        assert flags.overrides(None, **dict.fromkeys(flags.KEYS)) == []
+        assert flags.recipe_from(None, limit=None, base_url=[]).origins == {}
 
     def test_a_flag_wins_over_set(self):
-        assert common.recipe_from(None, ["data.limit=5"], limit=6).recipe.data.limit == 6
+        assert flags.recipe_from(None, ["data.limit=5"], limit=6).recipe.data.limit == 6
 
     @pytest.mark.parametrize(("text", "rate"), [("paper", "paper"), ("0.3", 0.3), ("0,.05,.1", (0.0, 0.05, 0.1))])
     def test_rates(self, text, rate):
-        assert common.recipe_from(None, rate=text).recipe.perturb.rate == rate
+        assert flags.recipe_from(None, rate=text).recipe.perturb.rate == rate
 
     def test_every_flag_names_a_key_of_the_recipe(self):
         from llmkit.recipe.faults import all_keys
 
-        assert {key for _, key in common.KEYS.values()} <= set(all_keys())
+        assert {key for _, key in flags.KEYS.values()} <= set(all_keys())
+
+    def test_the_help_of_a_flag_is_the_meaning_of_its_key(self):
+        """One text: what the schema says is what `--help` says."""
+        seen = set()
+        for parameter in parameters():
+            spelling, key = flags.KEYS.get(parameter.name, ("", ""))
+            if spelling in parameter.opts:
+                assert meaning(key), f"{key} has no docstring"
+                assert parameter.help.startswith(meaning(key)), spelling
+                seen.add(parameter.name)
+        assert seen == set(flags.KEYS)
+
+    def test_earlier_names_are_accepted_and_the_new_ones_said(self, llmkit):
+        _, _, err = llmkit("eval", "demo", "--model-id", "r1", "--out", "there", "--limit", "-1")
+        assert err.startswith("note: --model-id is now --revision\nnote: --out is now --dir\n")
+        earlier = flags.overrides(None, model_id="r1", out="there")
+        assert earlier == flags.overrides(None, revision="r1", runs_dir="there")
+        assert not any("model-id" in line for line in llmkit("eval", "run", "--help")[1].splitlines())
 
     def test_a_wrong_value_names_the_flag(self, llmkit):
-        code, _, err = llmkit("rop", "--limit", "-3", "--engine", "vlm")
+        code, _, err = llmkit("rop", "--limit", "-3", "--dtype", "float3")
         assert code == 2
         assert "--limit -3: data.limit: should be greater than or equal to 1, not -3" in err
-        assert "--engine vlm: engine.kind: should be" in err
-        assert "did you mean `vllm`?" in err
+        assert "--dtype float3: engine.dtype: should be" in err
+        assert "did you mean `float32`" in err
 
 
 def test_json_on_stdout_is_strict(capsys):
@@ -296,3 +324,19 @@ def test_json_on_stdout_is_strict(capsys):
 def test_a_table_is_whole_when_piped(capsys):
     common.print_table(["a", "b"], [["x" * 300, 1]], right=("b",))
     assert "x" * 300 in capsys.readouterr().out
+
+
+def test_an_evaluation_over_http_imports_nothing_heavy(tmp_path):
+    with FaultServer() as server:
+        arguments = ["eval", "--model", "tiny", "--base-url", server.url, "--task", "arithmetic", "--limit", "4"]
+        code = (
+            "import sys\n"
+            "from llmkit.cli.app import run\n"
+            f"assert run({[*arguments, '--conditions', 'ec']!r}) == 0\n"
+            "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+        )
+        environment = {**os.environ, "LLMKIT_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stderr.splitlines()[-1].split()) & (HEAVY - {"numpy", "pandas"} | {"peft", "huggingface_hub"})

@@ -15,7 +15,8 @@ from helpers.fakes import FakeEngine
 from llmkit import files
 
 COMMAND = [
-    *("eval", "--model", "scripted", "--task", "arithmetic", "--limit", "2", "--conditions", "ec", "--json"),
+    *("eval", "--model", "scripted", "--engine", "fake", "--task", "arithmetic", "--limit", "2"),
+    *("--conditions", "ec", "--json"),
     *("--set", "data.size=60", "--set", "eval.interval.draws=200"),
 ]
 
@@ -53,10 +54,10 @@ def disk(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_wherever_the_disk_is_full_a_run_ends_with_4_and_the_same_command_goes_on(llmkit, disk, monkeypatch):
+def test_wherever_the_disk_is_full_a_run_ends_with_4_and_the_same_command_goes_on(llmkit, disk, opens):
     asked = []
     engine = FakeEngine(lambda request: asked.append(request.messages) or "The answer is 4.")
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, engine_: engine)
+    opens(lambda model, section: engine)
     ends, answered = [], 0
     while not ends or ends[-1] == 4:
         disk.full_at, disk.seen = 3 * len(ends), 0  # every third place: of each file it is now the opening, now the end
@@ -85,11 +86,11 @@ def test_a_full_disk_behind_stdout_is_said():
     assert done.stderr.startswith("error: no space left\nhint: free some space")
 
 
-def test_what_a_library_says_of_a_full_disk_is_understood(llmkit, monkeypatch):
+def test_what_a_library_says_of_a_full_disk_is_understood(llmkit, opens):
     def convert(model, engine):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", convert)
+    opens(convert)
     code, _, err = llmkit(*COMMAND)
     assert code == 4
     assert "error: no space left\nhint: free some space" in err

@@ -84,8 +84,8 @@ def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path, monkey
     assert run(["eval", "score", whole["run"]]) == 0
     assert "…" not in capsys.readouterr().out
     # as on two machines: what differs between them changes no answer
-    assert llmkit("eval", "--shard", "1/2", "--out", "here")[0] == 0
-    assert llmkit("eval", "--shard", "2/2", "--out", "there", "--set", "engine.max_num_seqs=3")[0] == 0
+    assert llmkit("eval", "--shard", "1/2", "--dir", "here")[0] == 0
+    assert llmkit("eval", "--shard", "2/2", "--dir", "there", "--set", "engine.max_num_seqs=3")[0] == 0
     parts = [str(next((tmp_path / folder).iterdir())) for folder in ("here", "there")]
     assert run(["runs", "merge", *parts, "--json"]) == 0
     merged = json.loads(capsys.readouterr().out)
@@ -95,12 +95,12 @@ def test_score_and_shards_from_the_command_line(llmkit, capsys, tmp_path, monkey
     assert run(["eval", "score", parts[1]]) == 2
     assert "is unfinished" in capsys.readouterr().err
     assert not list((tmp_path / "there").glob("*/metrics.json"))
-    assert llmkit("eval", "--shard", "2/2", "--out", "other", "--seed", "8")[0] == 0
+    assert llmkit("eval", "--shard", "2/2", "--dir", "other", "--seed", "8")[0] == 0
     other = str(next((tmp_path / "other").iterdir()))
     assert run(["runs", "merge", parts[0], other]) == 2
-    assert f"{other} is no shard of the same run as {parts[0]}" in capsys.readouterr().err
+    assert f"{other} is not a shard of the same run as {parts[0]}" in capsys.readouterr().err
     assert run(["runs", "merge", parts[0], "nowhere"]) == 2
-    assert "nowhere is no run folder" in capsys.readouterr().err
+    assert "nowhere is not a run folder" in capsys.readouterr().err
 
 
 def test_several_sets_make_a_run_each_and_a_table(llmkit, capsys):

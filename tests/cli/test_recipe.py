@@ -46,14 +46,16 @@ class TestCheck:
         assert err.count("--set data.split=tset: data.split: should be") == 3
 
     def test_names_are_checked_too(self, llmkit):
-        Path("bad.yaml").write_text(BAD.replace("  limt: 5\n", "") + "perturb: {conditions: [ec, ek], rate: 2.0}\n")
+        more = "perturb: {conditions: [ec, ek], rate: 2.0}\nengine: {kind: vlm}\n"
+        Path("bad.yaml").write_text(BAD.replace("  limt: 5\n", "") + more)
         code, _, err = llmkit("recipe", "check", "bad.yaml", "--set", "perturb.protect=['[']")
         assert code == 2
         assert "bad.yaml:2: data.task: unknown task `gsm9k` (did you mean `gsm8k`" in err
         assert "bad.yaml:3: rop.arms.0: unknown arm `stant` (did you mean `stand`" in err
         assert "bad.yaml:4: perturb.conditions.1: unknown operator `ek` (did you mean `ec`" in err
+        assert "bad.yaml:5: engine.kind: unknown engine `vlm` (did you mean `vllm`" in err
         assert "bad.yaml:4: perturb.rate: rate 2.0 is not in 0..1" in err
-        assert "--set perturb.protect=['[']: perturb.protect: `[` is no regular expression" in err
+        assert "--set perturb.protect=['[']: perturb.protect: `[` is not a regular expression" in err
 
     def test_gates_are_checked_too(self, llmkit):
         Path("bad.yaml").write_text(

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.measure.gates import GateResult
 from llmkit.measure.metrics import metrics as measure
+from llmkit.measure.results import GateResult
 from llmkit.recipe import digest, load, to_yaml
 from llmkit.runs import RunFolder
 from llmkit.types import Outcome
 
-GATE = GateResult("stand.accuracy >= 0.9", "stand.accuracy", "clean", "point", "fail", 0.75, 0.3, 0.95)
+GATE = GateResult(
+    gate="stand.accuracy >= 0.9",
+    metric="stand.accuracy",
+    condition="clean",
+    bound="point",
+    verdict="fail",
+    value=0.75,
+    low=0.3,
+    high=0.95,
+)
 
 
 def metrics() -> dict:
@@ -24,7 +33,7 @@ def metrics() -> dict:
         for (arm, condition), known in right.items()
         for i in range(4)
     ]
-    return measure(outcomes, load().recipe.eval, 7) | {"gates": [GATE.row()]}
+    return measure(outcomes, load().recipe.eval, 7).model_copy(update={"gates": (GATE,)}).as_dict()
 
 
 def answer(folder: RunFolder, key: str, error: str | None = None) -> None:
@@ -79,6 +88,33 @@ def test_ls_elsewhere_and_of_nothing(llmkit):
     Path("empty").mkdir()
     assert llmkit("runs", "ls", "--dir", "empty") == (0, "", "no runs in empty\n")
     assert llmkit("runs", "ls", "--dir", "empty", "--json")[1] == "[]\n"
+
+
+def test_ls_writes_a_page(llmkit, runs):
+    Path("pages").mkdir()
+    code, out, err = llmkit("runs", "ls", "--html", "pages/runs.html")
+    assert code == 0
+    assert runs["half"].name in out
+    assert "wrote pages/runs.html" in err
+    page = Path("pages/runs.html").read_text()
+    assert "<h1>Runs in runs</h1>" in page
+    assert page.index(runs["half"].name) != page.index(runs["done"].name)
+    assert "0.750" in page
+    assert 'class="fail left"' in page
+    (runs["done"] / "report.html").write_text("")
+    llmkit("runs", "ls", "--html", "pages/runs.html")
+    assert f'href="../runs/{runs["done"].name}/report.html"' in Path("pages/runs.html").read_text()
+
+
+def test_show_as_markdown(llmkit, runs):
+    code, out, _ = llmkit("runs", "show", "done", "--markdown")
+    assert code == 0
+    assert out.startswith("# arithmetic, asked of smollm2-135m\n")
+    assert "| stand | 0.750 (.30 to .95) | 0.500 (.15 to .85) |" in out
+    assert "## Gates" in out
+    code, _, err = llmkit("runs", "show", "half", "--markdown")
+    assert code == 2
+    assert "has no measurements to show" in err
 
 
 def test_show_prints_the_accuracies(llmkit, runs):

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from llmkit.engines import engine_kind, open_engine, resolve_model
-from llmkit.engines.models import LocalModel, locate, locate_adapter, shipped_adapters
+from llmkit.engines import engine_class, open_engine, resolve_model
+from llmkit.engines.model_paths import LocalModel, locate, locate_adapter, shipped_adapters
 from llmkit.errors import RecipeError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 
@@ -137,19 +137,19 @@ def test_the_identity_tells_models_settings_and_adapters_apart(tmp_path, kind):
 
 def test_auto_is_a_server_then_vllm_then_transformers(tmp_path, monkeypatch):
     model = ModelSection(path="m")
-    assert engine_kind(model, EngineSection(base_url=("http://127.0.0.1:1/v1",))) == "openai"
+    assert engine_class(model, EngineSection(base_url=("http://127.0.0.1:1/v1",))).kind == "openai"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    assert engine_kind(model, EngineSection()) == "vllm"
+    assert engine_class(model, EngineSection()).kind == "vllm"
     dora = adapter_folder(tmp_path / "dora", use_dora=True)
-    assert engine_kind(ModelSection(path="m", adapter=str(dora)), EngineSection()) == "transformers"
+    assert engine_class(ModelSection(path="m", adapter=str(dora)), EngineSection()).kind == "transformers"
     talk = adapter_folder(tmp_path / "talk", peft_type="TALKLORA", num_experts=4)
-    assert engine_kind(ModelSection(path="m", adapter=str(talk)), EngineSection()) == "vllm"
+    assert engine_class(ModelSection(path="m", adapter=str(talk)), EngineSection()).kind == "vllm"
     assert locate_adapter(str(talk)).rank == 12
     shared = adapter_folder(tmp_path / "shared", peft_type="TALKLORA", num_experts=4, share_A=True)
     assert locate_adapter(str(shared)).rank == 4 * 8 + 4
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert engine_kind(model, EngineSection()) == "transformers"
-    with pytest.raises(UsageError, match="vLLM is not installed"):
+    assert engine_class(model, EngineSection()).kind == "transformers"
+    with pytest.raises(UsageError, match="the vLLM engine needs vllm, which is not installed"):
         open_engine(model, EngineSection(kind="vllm"))
 
 

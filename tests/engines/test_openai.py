@@ -14,7 +14,7 @@ import pytest
 from helpers.fault_server import FaultServer
 
 from llmkit.engines import ResponseCache, open_engine, openai_engine
-from llmkit.engines.server import _retry_after
+from llmkit.engines.server_client import _retry_after
 from llmkit.errors import EngineError, Incomplete, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.runs import Runner
@@ -80,7 +80,7 @@ def test_a_passing_fault_is_tried_again(fault):
     ],
 )
 def test_what_a_server_may_say_of_when_to_come_again(value, seconds, monkeypatch):
-    monkeypatch.setattr("llmkit.engines.server.time.time", lambda: 1445412450.0)  # 07:27:30 on 21 October 2015
+    monkeypatch.setattr("llmkit.engines.server_client.time.time", lambda: 1445412450.0)  # 07:27:30 on 21 October 2015
     assert _retry_after({"retry-after": value} if value else {}) == seconds
 
 

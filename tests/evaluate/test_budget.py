@@ -55,7 +55,7 @@ def test_what_the_cache_answers_is_not_counted(run):
     assert first.tokens > 0 == second.tokens
 
 
-def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys):
+def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys, opens):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     asked = []
@@ -63,8 +63,8 @@ def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys):
     def engine(model, section):
         return FakeEngine(lambda request: asked.append(request) or "The answer is 4.")
 
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", engine)
-    keys = {k: v for k, v in OVERRIDES.items() if k.startswith(("model", "data.limit", "data.size", "eval"))}
+    opens(engine)
+    keys = {k: v for k, v in OVERRIDES.items() if k.startswith(("model", "engine", "data.limit", "data.size", "eval"))}
     keys |= {"data.tasks": "[arithmetic,coin_flip,last_letters]", "perturb.conditions": "[]"}
     command = ["eval", *(arg for k, v in keys.items() for arg in ("--set", f"{k}={v}"))]
     assert shell(command) == 0
@@ -72,7 +72,7 @@ def test_several_sets_share_the_budget(tmp_path, monkeypatch, capsys):
     first, second = (sum(len(r.messages[0].content.split()) + 4 for r in part) for part in each[:2])
     asked.clear()
     (tmp_path / "cache").rename(tmp_path / "old")
-    capped = [*command, "--out", "capped", "--max-tokens-total", str(first + second // 2)]
+    capped = [*command, "--dir", "capped", "--max-tokens-total", str(first + second // 2)]
     assert shell(capped) == 4
     assert 6 < len(asked) < 12  # the first set, and a part of the second
     before = len(asked)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from llmkit.cli import common
+from llmkit.cli import flags
 from llmkit.evaluate.jobs import fitting
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
@@ -29,7 +29,7 @@ FAST = EvalSection(interval=IntervalSection(draws=200))
     ],
 )
 def test_a_number_alone_repeats_the_operator_before_it(written, conditions):
-    (override,) = common.overrides(None, conditions=written)
+    (override,) = flags.overrides(None, conditions=written)
     assert override.value == conditions
 
 
@@ -38,21 +38,21 @@ def test_a_number_alone_repeats_the_operator_before_it(written, conditions):
 )
 def test_numbers_of_letters_make_a_strength_curve(run, conditions):
     result, _ = run(command="eval", perturb__conditions=conditions)
-    curve = result.metrics["arms"]["stand"]["curves"]["chars"]
-    assert [p["strength"] for p in curve["points"]] == [0.0, 1.0, 4.0, 7.0]
+    curve = result.metrics.arms["stand"].curves["chars"]
+    assert [p.strength for p in curve.points] == [0.0, 1.0, 4.0, 7.0]
     # right on clean questions only: half of the first of seven steps
-    assert [p["accuracy"]["value"] for p in curve["points"]] == [1.0, 0.0, 0.0, 0.0]
-    assert curve["area"]["value"] == pytest.approx(0.5 / 7, abs=1e-6)
+    assert [p.accuracy.value for p in curve.points] == [1.0, 0.0, 0.0, 0.0]
+    assert curve.area.value == pytest.approx(0.5 / 7, abs=1e-6)
 
 
 def test_held_out_kinds_at_several_rates_have_noisy_cells_gains_and_an_ablation(run):
     arms = ["stand", "correct_only", "guide_only", "rop"]
     result, _ = run(rop__holdout="one-out", perturb__rate=[0.2, 0.4], rop__arms=arms, data__limit=9)  # 7 templates
     noisy = ["ec@0.2", "ec@0.4", "woo@0.2", "woo@0.4"]
-    found = result.metrics["arms"]["rop"]
-    assert {c: gain["value"] for c, gain in found["gain"].items()} == dict.fromkeys([*noisy, "noisy"], 1.0)
-    assert found["recovery"]["noisy"]["value"] == pytest.approx(1.0)
-    assert found["conditions"]["ec@0.2"]["outcomes"] == 9  # only those of the instructions that never saw ec
+    found = result.metrics.arms["rop"]
+    assert {c: gain.value for c, gain in found.gain.items()} == dict.fromkeys([*noisy, "noisy"], 1.0)
+    assert found.recovery["noisy"].value == pytest.approx(1.0)
+    assert found.conditions["ec@0.2"].outcomes == 9  # only those of the instructions that never saw ec
     shown = Console(width=100, record=True, file=io.StringIO())
     shown.print(summary(result.metrics))
     ablation = shown.export_text().partition("Ablation")[2]
@@ -66,14 +66,14 @@ def test_answers_under_each_held_out_set_are_counted_as_they_are_averaged():
         for condition in ("clean", "ec"):
             rows.append(outcome(i, "stand", condition, True, {}))
             rows += [outcome(i, "rop", condition, kind == "ec", {"holdout": kind}) for kind in ("ec", "woo")]
-    found = metrics(rows, FAST, 7)["arms"]["rop"]
-    assert found["conditions"]["clean"]["accuracy"]["value"] == 0.5
-    harm, drop = found["clean_drop"], found["drop"]["ec"]
-    assert (harm["value"], harm["better"], harm["worse"]) == (0.5, 4, 0)
-    assert (drop["value"], drop["better"], drop["worse"]) == (-0.5, 0, 4)
-    assert harm["test"] == drop["test"] == "sign_flip"  # two pairs a question are no single pair
-    assert (found["gain"]["ec"]["better"], found["gain"]["ec"]["worse"]) == (0, 0)
-    assert found["gain"]["ec"]["test"] == "mcnemar"
+    found = metrics(rows, FAST, 7).arms["rop"]
+    assert found.conditions["clean"].accuracy.value == 0.5
+    harm, drop = found.clean_drop, found.drop["ec"]
+    assert (harm.value, harm.better, harm.worse) == (0.5, 4, 0)
+    assert (drop.value, drop.better, drop.worse) == (-0.5, 0, 4)
+    assert harm.test == drop.test == "sign_flip"  # two pairs a question are no single pair
+    assert (found.gain["ec"].better, found.gain["ec"].worse) == (0, 0)
+    assert found.gain["ec"].test == "mcnemar"
 
 
 def test_the_noise_floor_takes_every_held_out_set():
@@ -83,8 +83,8 @@ def test_the_noise_floor_takes_every_held_out_set():
         for condition in ("clean", "clean#2")
         for kind in ("ec", "woo")
     ]
-    floor = metrics(rows, FAST, 7)["noise_floor"]["rop"]
-    assert (floor["n"], floor["verdict_differs"]["value"]) == (8, 0.5)
+    floor = metrics(rows, FAST, 7).noise_floor["rop"]
+    assert (floor.n, floor.verdict_differs.value) == (8, 0.5)
 
 
 def scored(kind, *scores):

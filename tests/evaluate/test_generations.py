@@ -14,7 +14,7 @@ from llmkit.cli.app import run as shell
 from llmkit.errors import DataError, EngineError, Incomplete
 from llmkit.evaluate.rescore import rescore
 from llmkit.recipe import load
-from llmkit.runs.samples import read_samples
+from llmkit.runs import Run
 
 QUESTIONS = 6
 GATE = {"metric": "stand.accuracy", "max": 0.9, "bound": "point"}  # the server says words backwards
@@ -89,7 +89,7 @@ def test_a_new_generation_asks_everything_again_and_keeps_the_old_rows_marked(st
         rows = rows_of(tmp_path)
         assert rows[: len(old)] == old
         assert {row.get("generation") for row in rows[len(old) :]} == {2}
-        assert voices(read_samples(result.folder)) == {"b"}
+        assert voices(Run(result.folder).samples()) == {"b"}
         asked = sum(server.answered.values())
         start(server)
         assert sum(server.answered.values()) == asked, "a finished generation asks nothing"
@@ -171,7 +171,7 @@ def test_the_gates_of_a_finished_run_are_not_judged_for_a_server_that_is_gone(st
         start(server, eval__gates=[GATE])
     assert f"`llmkit eval score {folder}`" in gone.value.hint
     assert gone.value.exit_code == 1
-    assert start(server).metrics["questions"] == QUESTIONS
+    assert start(server).metrics.questions == QUESTIONS
     assert shell(["eval", "score", str(folder), "--gate", "stand.accuracy <= 0.9 point"]) == 0
 
 
@@ -185,7 +185,7 @@ def test_of_a_model_that_answers_differently_each_time_only_its_name_is_compared
     name = "tiny"
     with FaultServer(logprobs=False, change=change) as server:
         half(start, server)
-        assert "state which one it is with --model-id" in caplog.text
+        assert "state which one it is with --revision" in caplog.text
         assert rows_of(tmp_path, "canary")[0]["seen"] == [None] * CANARY
         name = "tiny-of-today"
         with pytest.raises(EngineError, match="another model"):

@@ -8,7 +8,7 @@ import pytest
 
 from llmkit import __version__
 from llmkit.errors import DataError, UsageError
-from llmkit.rop import read
+from llmkit.rop import read_instructions
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_file_of_before_tuning_questions_were_kept_is_checked_by_its_items(run
     with pytest.raises(DataError, match="were tuned on"):
         run(rop__instructions=str(path), data__split="dev", data__limit=None)
     result, _ = run(rop__instructions=str(path))
-    assert result.instructions == read(file)
+    assert result.instructions == read_instructions(file)
 
 
 def test_tuning_questions_of_another_form_are_an_error_and_no_pass(run, searched, tmp_path):

@@ -28,7 +28,7 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def opened(monkeypatch, tmp_path):
+def opened(monkeypatch, tmp_path, opens):
     """The model sections for which an engine was opened."""
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     sections = []
@@ -37,12 +37,12 @@ def opened(monkeypatch, tmp_path):
         sections.append(model)
         return FakeEngine(scholar, name=model.path)
 
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", engine)
+    opens(engine)
     return sections
 
 
 def test_what_is_made_for_the_answering_model_goes_to_no_other(opened, files, tmp_path):
-    own = {"model.revision": "abc", "model.adapter": "adapter", "engine.kind": "transformers"}
+    own = {"model.revision": "abc", "model.adapter": "adapter"}
     recipe = load(None, OVERRIDES | ROLES | files | own | {"output.dir": str(tmp_path / "runs")})
     evaluate.run(recipe, "rop", quiet=True)
     assert opened == [recipe.recipe.model, ModelSection(path="writer"), ModelSection(path="mender")]

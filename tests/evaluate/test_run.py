@@ -21,14 +21,14 @@ from llmkit.evaluate.run import finished
 from llmkit.measure.beside import beside
 from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import Sample, read_samples
+from llmkit.runs import Run, RunFolder
+from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
-from llmkit.types import Question
+from llmkit.types import Question, Reply
 
 
 def accuracy(result, arm, condition):
-    return result.metrics["arms"][arm]["conditions"][condition]["accuracy"]["value"]
+    return result.metrics.arms[arm].conditions[condition].accuracy.value
 
 
 def test_rop_recovers_what_noise_takes_when_the_corrector_can_correct(run):
@@ -140,13 +140,13 @@ def test_several_search_seeds_and_draws_are_kept_apart(run):
     rop = [s.outcome for s in result.samples if s.outcome.arm == "rop"]
     assert {o.meta.get("search_seed", 0) for o in rop} == {0, 1}
     assert len(rop) == 6 * (1 + 2 * 2) * 2
-    assert "stand" in result.metrics["arms"]
+    assert "stand" in result.metrics.arms
 
 
-def test_three_models_each_do_their_part(tmp_path, monkeypatch):
+def test_three_models_each_do_their_part(tmp_path, monkeypatch, opens):
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     engines = {name: FakeEngine(scholar, name=name) for name in ("scripted", "writer", "mender")}
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engines[model.path])
+    opens(lambda model, section: engines[model.path])
     roles = {"rop.optimizer": "writer", "rop.corrector": "mender", "rop.arms": ["stand", "rop", "rop_selfcorrect"]}
     evaluate.run(load_recipe(None, OVERRIDES | roles | {"output.dir": str(tmp_path / "runs")}), "rop", quiet=True)
     asked = {name: {r.purpose for r in engine.asked} for name, engine in engines.items()}
@@ -179,21 +179,17 @@ def test_what_waits_for_a_correction_begins_first(run):
     ("dtype", "changes", "said"),
     [
         ("bfloat16", {}, "in bfloat16 answers depend a little on what else is in the batch: eval.replicate_clean=true"),
-        (
-            None,
-            {"engine.base_url": ["http://host/v1"]},
-            "a server's answers may depend on what else it is asked",
-        ),
+        (None, {}, "a server's answers may depend on what else it is asked"),
         ("bfloat16", {"eval.replicate_clean": True}, None),
         ("bfloat16", {"engine.batch_invariant": True}, None),
         ("float32", {}, None),
     ],
 )
-def test_batch_noise_that_nobody_measures_is_named(dtype, changes, said, tmp_path, monkeypatch, capsys):
+def test_batch_noise_that_nobody_measures_is_named(dtype, changes, said, tmp_path, monkeypatch, capsys, opens):
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
-    engine = FakeEngine(scholar)
+    engine = FakeEngine(scholar, local=dtype is not None)
     engine.identity = replace(engine.identity, dtype=dtype)
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+    opens(lambda model, section: engine)
     given = OVERRIDES | {"output.dir": str(tmp_path / "runs"), "data.limit": 2, "perturb.conditions": []} | changes
     evaluate.run(load_recipe(None, given), "eval")
     shown = capsys.readouterr().err
@@ -236,8 +232,8 @@ def test_near_duplicates_are_named_and_not_refused():
     assert conditions.near_duplicates([], test) == []
 
 
-def test_what_the_number_of_questions_can_show_is_said_before_anything_is_asked(run, capsys, monkeypatch):
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda *args: 1 / 0)
+def test_what_the_number_of_questions_can_show_is_said_before_anything_is_asked(capsys, opens):
+    opens(lambda model, section: 1 / 0)
     loaded = load_recipe(None, OVERRIDES | {"data.limit": 40})
     with pytest.raises(ZeroDivisionError):
         evaluate.run(loaded, "eval")
@@ -337,15 +333,35 @@ def test_after_scoring_again_every_reader_counts_the_same_verdicts(run, tmp_path
     monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: question.gold)
     again = rescore(result.folder, loaded)
     assert again.changed > 0
-    assert again.metrics["arms"]["stand"]["conditions"]["ec"]["accuracy"]["value"] == 1
-    for stored in (read_samples(result.folder), against_itself(result.folder)):
+    assert again.metrics.arms["stand"].conditions["ec"].accuracy.value == 1
+    for stored in (Run(result.folder).samples(), against_itself(result.folder)):
         assert all(sample.outcome.correct for sample in stored)
-    row = next(r for r in compare([old, result.folder]).rows if r["condition"] == "ec" and r["metric"] == "accuracy")
-    assert (row["before"] < 1, row["after"]) == (True, 1)
+    row = next(r for r in compare([old, result.folder]).rows if r.condition == "ec" and r.metric == "accuracy")
+    assert (row.before < 1, row.after) == (True, 1)
     page = beside([old, result.folder])
-    assert page.rows[1]["accuracy"]["noisy"]["value"] == 1
+    assert page.rows[1].accuracy["noisy"].value == 1
     assert rescore(result.folder, loaded).changed == 0
     monkeypatch.undo()
+
+
+def test_what_an_arm_knows_is_scored_again_without_reading_a_reply(run, monkeypatch):
+    """An answer by likelihood is no reply that a scorer has to understand; runs of before kept its sentence alone."""
+
+    def answer(request):
+        return Reply("", logprobs=(-0.1 if request.continuation == "The answer is yes" else -2.0,))
+
+    result, _ = run(answer, "eval", data__task="coin_flip", eval__answer="likelihood", eval__arms=["stand"])
+    verdicts = [(s.outcome.parsed, s.outcome.correct) for s in result.samples]
+    assert {parsed for parsed, _ in verdicts} == {"yes"}
+    assert {correct for _, correct in verdicts} == {True, False}
+    loaded = load_recipe(result.folder / "recipe.resolved.yaml")
+    journal = result.folder / "samples.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    journal.write_text("".join(json.dumps({k: row[k] for k in row if k != "arm_parsed"}) + "\n" for row in rows))
+    assert rescore(result.folder, loaded).changed == 0
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(SCORERS["answer"], "extract", lambda self, said, question: None)
+    assert rescore(result.folder, loaded).changed == 0
 
 
 def against_itself(folder):

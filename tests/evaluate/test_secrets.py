@@ -15,8 +15,7 @@ from llmkit.cli.app import run as shell
 from llmkit.engines.canary import PROMPTS
 from llmkit.evaluate.run import finished
 from llmkit.recipe import load, without_secrets
-from llmkit.runs import RunFolder
-from llmkit.runs.samples import read_samples
+from llmkit.runs import Run, RunFolder
 from llmkit.secrets import LOG_FILTER, remember, remember_address, scrub, scrub_reply, scrub_values
 
 SECRETS = {
@@ -168,7 +167,7 @@ def test_a_secret_of_the_users_own_words_leaves_questions_and_settings_as_they_a
     mine = {"data__task": None, "data__path": str(file), "data__id": "customer-number", "perturb__conditions": []}
     mine |= {"data__split": "all", "command": "eval", "use_cache": False}
     result, _ = run(lambda request: "The customer-number is 4.", **mine)
-    assert sorted(s.text for s in read_samples(result.folder)) == texts
+    assert sorted(s.text for s in Run(result.folder).samples()) == texts
     assert all(s.said("answer") == "The customer-number is 4." for s in result.samples)
     for name in ("recipe.yaml", "recipe.resolved.yaml"):
         assert load(result.folder / name).recipe.data.id == "customer-number"

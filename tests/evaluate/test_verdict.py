@@ -34,8 +34,8 @@ def printed(result, capsys, width=100):
 @pytest.mark.parametrize("answer", [mangles, echoes])
 def test_a_model_that_cannot_correct_is_named_in_the_first_line_and_at_its_arms(run, answer, capsys):
     result, _ = run(answer)
-    arms = result.metrics["arms"]
-    assert {arm for arm, found in arms.items() if found.get("mark") == CANNOT} == {"correct_only", "rop"}
+    arms = result.metrics.arms
+    assert {arm for arm, found in arms.items() if found.mark == CANNOT} == {"correct_only", "rop"}
     out = printed(result, capsys)
     assert out.startswith("This model cannot correct: under noise it restored 0.00 of the errors (correct_only, rop).")
     assert out.count(CANNOT) == out.count("\nthis model  ") == out.count("\ncannot correct  ") == 2  # in two tables
@@ -51,17 +51,17 @@ def test_a_model_that_cannot_correct_is_named_in_the_first_line_and_at_its_arms(
 
 def test_it_is_said_too_where_the_instructions_were_given_and_stays_when_scored_again(run, capsys):
     result, _ = run(mangles, rop__search__budget=0)
-    assert result.metrics["arms"]["rop"]["restored"] == -1.0
+    assert result.metrics.arms["rop"].restored == -1.0
     assert printed(result, capsys).startswith("This model cannot correct: under noise it restored -1.00")
     again = rescore(result.folder, load(result.folder / "recipe.resolved.yaml"))
-    assert again.metrics["arms"] == result.metrics["arms"]
+    assert again.metrics.arms == result.metrics.arms
 
 
 def test_a_model_that_corrects_is_not_marked(run, capsys):
     result, _ = run()
-    assert result.metrics["arms"]["rop"]["restored"] == 1.0
+    assert result.metrics.arms["rop"].restored == 1.0
     assert CANNOT not in printed(result, capsys)
-    assert "mark" not in json.dumps(result.metrics["arms"])
+    assert "mark" not in json.dumps(result.metrics.as_dict()["arms"])
     assert printed(result, capsys).splitlines()[0].startswith("Accuracy")
 
 

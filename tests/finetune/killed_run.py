@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from llmkit.finetune import finetune
-from llmkit.finetune.progress import Reporter
+from llmkit.finetune.callbacks import Reporter
 from llmkit.recipe import load
 
 

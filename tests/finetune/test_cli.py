@@ -18,7 +18,7 @@ SMALL = ["--set", "data.size=40", "--set", "finetune.data.max_length=600", "--se
 
 
 def test_a_dry_run_shows_what_would_happen_and_trains_nothing(tiny_llama, tmp_path, capsys):
-    code = run(["finetune", "talklora-small", "--model", tiny_llama, "--dry-run", "--out", str(tmp_path), *SMALL])
+    code = run(["finetune", "talklora-small", "--model", tiny_llama, "--dry-run", "--dir", str(tmp_path), *SMALL])
     shown = capsys.readouterr().out
     assert code == 0
     assert "trainable parameters" in shown

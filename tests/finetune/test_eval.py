@@ -27,7 +27,7 @@ KEYS = {
 def measured(tmp_path, capsys, *more):
     """The journal of an eval run on the transformers engine: (condition, question) -> its line."""
     keys = [arg for key, value in KEYS.items() for arg in ("--set", f"{key}={value}")]
-    code = run(["eval", "--engine", "transformers", "--out", str(tmp_path / "evals"), *keys, *more, "--json"])
+    code = run(["eval", "--engine", "transformers", "--dir", str(tmp_path / "evals"), *keys, *more, "--json"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
     folder = json.loads(captured.out)["run"]

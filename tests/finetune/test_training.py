@@ -230,8 +230,8 @@ def test_memory_that_runs_out_says_what_to_change(make, monkeypatch):
 def test_presets_are_valid_for_accelerate(kind):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    from llmkit.finetune.launch import PRESETS
+    from llmkit.finetune.launch import LAUNCH_PRESETS
 
-    config = load_config_from_file(str(PRESETS / f"{kind}.yaml"))
+    config = load_config_from_file(str(LAUNCH_PRESETS / f"{kind}.yaml"))
     wanted = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp2": "FSDP"}
     assert config.distributed_type == wanted.get(kind, "DEEPSPEED")

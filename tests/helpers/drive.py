@@ -1,10 +1,11 @@
-"""Drives a generator of requests with a function that answers, as the runner does."""
+"""Drives a generator of requests with a function that answers, and notes what it asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from llmkit import steps as by_hand
 from llmkit.types import Reply, Request, Steps
 
 
@@ -17,10 +18,4 @@ def drive(steps: Steps, answer: Callable[[Request], Reply | str]) -> tuple[Any, 
         reply = answer(request)
         return Reply(reply) if isinstance(reply, str) else reply
 
-    sent: Any = None
-    try:
-        while True:
-            wanted = steps.send(sent)
-            sent = [one(r) for r in wanted] if isinstance(wanted, list) else one(wanted)
-    except StopIteration as stop:
-        return stop.value, asked
+    return by_hand.drive(steps, one), asked

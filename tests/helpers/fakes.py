@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from llmkit.engines import EngineIdentity
+from llmkit.engines import ENGINES, Engine, EngineIdentity
 from llmkit.errors import EngineError
+from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
 
@@ -26,9 +29,11 @@ class FakeEngine:
         name: str = "fake",
         shuffle: int | None = 0,
         capabilities: frozenset[str] = frozenset({"likelihood"}),
+        local: bool = True,
     ) -> None:
         self.answer = answer
         self.identity = EngineIdentity(kind="fake", version="1", model=name, revision="0")
+        self.identity_is_local = local
         self.capabilities = capabilities
         self.canary = None
         self.asked: list[Request] = []
@@ -52,6 +57,30 @@ class FakeEngine:
     def close(self) -> None:
         self._pending.clear()
         self.closed = True
+
+
+class FakeKind:
+    """A kind of engine whose engines are what `opened` makes of a recipe's sections."""
+
+    kind = "fake"
+
+    def __init__(self, opened: Callable[[ModelSection, EngineSection], Engine]) -> None:
+        self.opened = opened
+
+    def takes(self, model: ModelSection, section: EngineSection) -> bool:
+        return True
+
+    def __call__(self, model: ModelSection, section: EngineSection) -> Engine:
+        return self.opened(model, section)
+
+
+@contextmanager
+def fake_kind(
+    opened: Callable[[ModelSection, EngineSection], Engine], kinds: Iterable[str] = ("fake",)
+) -> Iterator[None]:
+    """Recipes with `engine.kind: fake` open these engines; with other `kinds`, in the place of the real ones."""
+    with mock.patch.dict(ENGINES._items, dict.fromkeys(kinds, FakeKind(opened))):
+        yield
 
 
 def fake_reply(request: Request, text: str) -> Reply:

@@ -25,10 +25,10 @@ import pyarrow.parquet  # noqa: F401  so that no fork has to import it
 
 import llmkit.report.html
 import llmkit.report.tabular  # noqa: F401
-from helpers.fakes import FakeEngine
+from helpers.fakes import FakeEngine, fake_kind
 from llmkit import evaluate
 from llmkit.cli import app
-from llmkit.evaluate import roles
+from llmkit.engines import ENGINES
 from llmkit.recipe import load
 
 
@@ -58,9 +58,9 @@ def main(args: list[str], log: str, mark: str, count: int, delay: float, signal:
 
     running = import_module("llmkit.evaluate.run")  # the name `evaluate.run` is the function
     measure, running.conclude = running.conclude, measuring
-    roles.open_engine = lambda model, engine: FakeEngine(answer, shuffle=time.time_ns() % 1000)
     note("start")
-    code = app.run(args)
+    with fake_kind(lambda model, section: FakeEngine(answer, shuffle=time.time_ns() % 1000), kinds=list(ENGINES)):
+        code = app.run(args)
     for timer in timers:
         timer.cancel()
     note("end")

@@ -48,7 +48,7 @@ class Forks:
 def rop(recipe: dict[str, Any], out: Path) -> list[str]:
     """The command that runs a recipe of dotted keys."""
     sets = [part for key, value in recipe.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-    return ["rop", "--quiet", *sets, "--out", str(out)]
+    return ["rop", "--quiet", *sets, "--dir", str(out)]
 
 
 def result(folder: Path) -> str:

@@ -12,6 +12,7 @@ from llmkit.tasks import load
 
 OVERRIDES = {
     "model.path": "scripted",
+    "engine.kind": "fake",
     "data.task": "arithmetic",
     "data.limit": 6,
     "data.size": 60,

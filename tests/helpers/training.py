@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 def stop_at(monkeypatch: Any, step: int) -> Any:
     """Every training stops at `step`, until the function that this returns is called."""
-    from llmkit.finetune.progress import Reporter
+    from llmkit.finetune.callbacks import Reporter
 
     original = Reporter.on_step_end
 

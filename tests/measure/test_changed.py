@@ -21,7 +21,7 @@ from llmkit.measure.compare import compare
 from llmkit.measure.metrics import metrics
 from llmkit.recipe import load
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.report import junit, summary, tabular
+from llmkit.report import comparison, html, junit, summary, tabular, terminal, view
 from llmkit.runs.samples import Sample
 
 FAST = EvalSection(interval=IntervalSection(draws=300))
@@ -55,8 +55,8 @@ def printed(what, width=100):
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.3, 0.7])
 def test_every_table_shows_the_share_and_a_small_one_is_a_warning(share):
     found = measured(share)
-    changed = found["noise"]["hw"]["changed"]
-    assert found["noise"]["hw"]["share"] == pytest.approx(changed / 100)
+    changed = found.noise["hw"].changed
+    assert found.noise["hw"].share == pytest.approx(changed / 100)
     assert changed <= 100 - 100 * share
     text = printed(summary(found))
     shown = f"{changed / 100:.3f}"
@@ -69,13 +69,13 @@ def test_every_table_shows_the_share_and_a_small_one_is_a_warning(share):
 
 def test_a_condition_of_which_less_than_half_was_changed_is_not_measured():
     found = measured(0.6)
-    stand, rop = found["arms"]["stand"], found["arms"]["rop"]
-    for cell in (stand["drop"]["hw"], stand["drop"]["hw"]["relative"], rop["gain"]["hw"], rop["recovery"]["hw"]):
-        assert cell["value"] is None
-        assert "changed only" in cell["reason"]
-    assert stand["drop"]["noisy"]["value"] is None, "an average over what did not happen"
-    assert stand["drop"]["ec"]["value"] > 0
-    assert not [row for row in found["holm"] if row["condition"] == "hw"]
+    stand, rop = found.arms["stand"], found.arms["rop"]
+    for cell in (stand.drop["hw"], stand.drop["hw"].relative, rop.gain["hw"], rop.recovery["hw"]):
+        assert cell.value is None
+        assert "changed only" in cell.reason
+    assert stand.drop["noisy"].value is None, "an average over what did not happen"
+    assert stand.drop["ec"].value > 0
+    assert not [row for row in found.holm if row.condition == "hw"]
     for gate in (
         "stand.drop@hw <= 0.9",
         "stand.accuracy@hw >= 0.01",
@@ -94,16 +94,17 @@ def test_strength_0_and_noise_elsewhere_have_no_share():
     rows = synthetic.rows(questions=20, conditions=["ec"])
     still = [Sample.from_row(r | {"text": r["question"]}) for r in rows]
     found = metrics(still, FAST, 7)
-    assert found["noise"] == {}
-    assert found["arms"]["stand"]["drop"]["ec"]["value"] is not None
+    assert found.noise == {}
+    assert found.arms["stand"].drop["ec"].value is not None
 
 
 def test_junit_and_tables_of_answers_say_what_was_changed():
     found = measured(0.6)
     results = gates.evaluate([Gate(metric="stand.drop", condition="hw", max=0.5)], found)
-    suite = xml.fromstring(junit.document(results, "run", found)).find("testsuite")
+    judged = found.model_copy(update={"gates": tuple(results)})
+    suite = xml.fromstring(junit.document(view.of_run(judged))).find("testsuite")
     shares = {p.get("name"): float(p.get("value")) for p in suite.find("properties")}
-    assert shares["questions changed by hw"] == found["noise"]["hw"]["share"]
+    assert shares["questions changed by hw"] == found.noise["hw"].share
     assert "warning: hw changed" in suite.findtext("system-err")
     rows = [Sample.from_row(r) for r in unchanged(synthetic.rows(questions=10, conditions=["hw"]), "hw", 0.5)]
     told = [r["changed"] for r in tabular.table(rows) if r["arm"] == "stand"]
@@ -116,24 +117,26 @@ def test_runs_beside_each_other_show_the_share(tmp_path):
     folders = [
         synthetic.write_run(tmp_path / name, unchanged(rows, "hw", share)) for name, share in (("a", 0.0), ("b", 0.7))
     ]
-    for found in (beside(folders, FAST.interval), compare(folders, FAST.interval)):
-        assert found.json()["noise"]["b"]["hw"]["changed"] <= 12
-        text = " ".join(printed(found.table(), 200).split())
-        assert "b: share of questions that noise changed: hw 0." in text
-        assert "warning: b: hw changed" in text
-    assert "warning: b: hw changed" in beside(folders, FAST.interval).html()
-    assert not [row for row in compare(folders, FAST.interval).rows if row["metric"] == "drop"]
+    together, paired = beside(folders, FAST.interval), compare(folders, FAST.interval)
+    for compared in (together, paired):
+        assert compared.json()["noise"]["b"]["hw"]["changed"] <= 12
+    shown = comparison.comparison(together, paired)
+    text = " ".join(printed(terminal.comparison(shown), 200).split())
+    assert "b: share of questions that noise changed: hw 0." in text
+    assert "warning: b: hw changed" in text
+    assert "warning: b: hw changed" in html.comparison(shown)
+    assert not [row for row in paired.rows if row.metric == "drop"]
 
 
 @pytest.mark.parametrize("target", ["question", "instruction"])
-def test_noise_that_changes_nothing_is_refused_before_any_call(tmp_path, monkeypatch, target):
+def test_noise_that_changes_nothing_is_refused_before_any_call(tmp_path, opens, target):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps({"original_question": "Who are you?", "rewritten_question": "Who aer you?"}))
     asked = []
     engine = FakeEngine(lambda request: asked.append(request) or "The answer is 1")
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
-    recipe = {"model.path": "scripted", "data.task": "arithmetic", "data.size": 20, "data.limit": 4}
-    recipe |= {"output.dir": str(tmp_path / "runs"), "perturb.target": target}
+    opens(lambda model, section: engine)
+    recipe = {"model.path": "scripted", "engine.kind": "fake", "data.task": "arithmetic", "data.size": 20}
+    recipe |= {"data.limit": 4, "output.dir": str(tmp_path / "runs"), "perturb.target": target}
     loaded = load(None, recipe | {"perturb.conditions": [f"file:{pairs}"]})
     if target == "question":
         with pytest.raises(DataError, match=r"pairs\.jsonl` matches none of the 4 questions"):
@@ -142,7 +145,7 @@ def test_noise_that_changes_nothing_is_refused_before_any_call(tmp_path, monkeyp
         with pytest.raises(DataError, match="matches none"):
             evaluate.plan(loaded.recipe, "eval", shard=(1, 2))
     else:
-        assert evaluate.run(loaded, "eval", quiet=True).metrics["noise"] == {}
+        assert evaluate.run(loaded, "eval", quiet=True).metrics.noise == {}
 
 
 def test_noise_that_finds_no_word_names_itself_and_the_reason(tmp_path):
@@ -155,18 +158,19 @@ def test_noise_that_finds_no_word_names_itself_and_the_reason(tmp_path):
     evaluate.plan(load(None, recipe | {"perturb.rate": 0.0}).recipe, "eval")
 
 
-def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, monkeypatch, capsys):
+def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, opens, capsys):
     own = tmp_path / "own.jsonl"
     rows = [{"question": f"What is {i} plus {i}, and why?", "answer": 2 * i} for i in range(30)]
     own.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no row\n")
     engine = FakeEngine(lambda request: "The answer is 4")
     engine.identity = replace(engine.identity, dtype="bfloat16")
-    monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+    opens(lambda model, section: engine)
     recipe = {"model.path": "m", "data.path": str(own), "data.skip_bad_lines": True, "perturb.conditions": ["ec"]}
-    loaded = load(None, recipe | {"output.dir": str(tmp_path / "runs"), "eval.interval.draws": 100})
+    recipe |= {"engine.kind": "fake", "output.dir": str(tmp_path / "runs")}
+    loaded = load(None, recipe | {"eval.interval.draws": 100})
     result = evaluate.run(loaded, "eval")
     said = capsys.readouterr().err
-    asked = result.metrics["questions"]
+    asked = result.metrics.questions
     assert asked < 30
     aside = json.loads((result.folder / "run.json").read_text())["set_aside"]
     assert sum(aside.values()) == 30 - asked
@@ -178,7 +182,9 @@ def test_a_run_says_what_it_left_out_and_what_it_computed_in(tmp_path, monkeypat
 
 def beside_itself(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "again")
-    return printed(beside([folder, tmp_path / "again"], FAST.interval).table(), 200)
+    runs = [folder, tmp_path / "again"]
+    view = comparison.comparison(beside(runs, FAST.interval), compare(runs, FAST.interval))
+    return printed(terminal.comparison(view), 200)
 
 
 def test_a_shard_without_a_question_that_can_be_changed_still_runs(tmp_path):

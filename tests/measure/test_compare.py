@@ -10,8 +10,11 @@ from helpers import synthetic
 from rich.console import Console
 
 from llmkit.errors import DataError, UsageError
+from llmkit.measure.beside import beside
 from llmkit.measure.compare import against, compare
 from llmkit.recipe.schema import IntervalSection
+from llmkit.report import terminal
+from llmkit.report.comparison import comparison
 
 FAST = IntervalSection(draws=500)
 
@@ -27,30 +30,30 @@ def runs(tmp_path_factory):
 
 
 def find(found, **wanted):
-    return next(row for row in found.rows if all(row[key] == value for key, value in wanted.items()))
+    return next(row for row in found.rows if all(getattr(row, key) == value for key, value in wanted.items()))
 
 
 def test_a_change_is_paired_and_has_the_sign_of_the_second_run(runs):
     found = compare(runs, FAST)
     assert found.questions == 200
     row = find(found, arm="rop", condition="uic", metric="accuracy")
-    assert row["change"]["low"] > 0
-    assert row["after"] - row["before"] == pytest.approx(row["change"]["value"], abs=1e-5)
-    assert row["change"]["better"] - row["change"]["worse"] == pytest.approx(200 * row["change"]["value"], abs=0.01)
+    assert row.change.low > 0
+    assert row.after - row.before == pytest.approx(row.change.value, abs=1e-5)
+    assert row.change.better - row.change.worse == pytest.approx(200 * row.change.value, abs=0.01)
     drop = find(found, arm="rop", condition="noisy", metric="drop")
-    assert drop["change"]["high"] < 0
+    assert drop.change.high < 0
     back = compare(runs[::-1], FAST)
-    assert find(back, arm="rop", condition="uic", metric="accuracy")["change"]["high"] < 0
+    assert find(back, arm="rop", condition="uic", metric="accuracy").change.high < 0
 
 
 def test_a_run_against_itself_changed_nothing():
     rows = synthetic.samples(questions=50)
     found = against(rows, rows, FAST)
-    for arm in found["arms"].values():
-        for change in arm["accuracy_change"].values():
-            assert change["value"] == 0
-            assert change["low"] < 0 < change["high"]
-            assert change["p"] == 1
+    for arm in found.arms.values():
+        for change in arm.accuracy_change.values():
+            assert change.value == 0
+            assert change.low < 0 < change.high
+            assert change.p == 1
 
 
 def test_only_shared_questions_with_the_same_text_count(tmp_path):
@@ -59,14 +62,14 @@ def test_only_shared_questions_with_the_same_text_count(tmp_path):
     other = [row for row in other if row["question_id"] != "q00005"]
     found = compare([synthetic.write_run(tmp_path / "a", rows), synthetic.write_run(tmp_path / "b", other)], FAST)
     assert (found.questions, found.left_out) == (18, 1)
-    assert find(found, metric="accuracy", condition="clean")["change"]["n"] == 18
+    assert find(found, metric="accuracy", condition="clean").change.n == 18
 
 
 def test_table_and_json(runs):
-    found = compare(runs, FAST)
-    assert json.loads(json.dumps(found.json(), allow_nan=False))["runs"] == ["weak", "strong"]
-    console = Console(width=100, record=True)
-    console.print(found.table())
+    paired = compare(runs, FAST)
+    assert json.loads(json.dumps(paired.json(), allow_nan=False))["runs"] == ["weak", "strong"]
+    console = Console(width=140, record=True)
+    console.print(terminal.comparison(comparison(beside(runs, FAST), paired)))
     text = console.export_text()
     assert "strong against weak" in text
     assert "uic" in text
@@ -75,7 +78,7 @@ def test_table_and_json(runs):
 
 def test_several_runs_are_measured_against_the_first(runs):
     found = compare([*runs, copy_of(runs[1])], FAST)
-    assert {row["run"] for row in found.rows} == {"strong", "again"}
+    assert {row.run for row in found.rows} == {"strong", "again"}
 
 
 def copy_of(run):
@@ -100,4 +103,4 @@ def test_errors_say_what_to_do(runs, tmp_path):
 def test_bare_outcomes_compare_too():
     rows = [s.outcome for s in synthetic.samples(questions=30)]
     better = [replace(o, correct=True) for o in rows]
-    assert against(better, rows, FAST)["arms"]["stand"]["accuracy_change"]["uic"]["low"] > 0
+    assert against(better, rows, FAST).arms["stand"].accuracy_change["uic"].low > 0

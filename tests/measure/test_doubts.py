@@ -9,8 +9,10 @@ from helpers import synthetic
 
 from llmkit.measure import doubts, gates
 from llmkit.measure.metrics import metrics
+from llmkit.measure.results import Metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.report import junit, terminal
+from llmkit.report import junit, summary, view
+from llmkit.report.notes import notes
 
 FAST = EvalSection(interval=IntervalSection(draws=200))
 DROP = Gate(metric="stand.drop", max=0.4)
@@ -44,9 +46,9 @@ def test_more_than_a_fifth_of_unread_clean_replies_leave_an_arm_unmeasured(share
     for verdict, reason in verdicts(found, DROP, GAIN, HARM):
         assert (verdict == "undecided") is undecided
         assert not undecided or "no answer could be read from 42 of 200 clean replies of `stand`" in reason
-    assert (found["arms"]["stand"]["drop"]["ec"]["value"] is None) is undecided
-    assert any("clean replies" in line for line in terminal.notes(found)) is undecided
-    assert found["arms"]["stand"]["conditions"]["clean"]["accuracy"]["value"] is not None
+    assert (found.arms["stand"].drop["ec"].value is None) is undecided
+    assert any("clean replies" in line for line in notes(found).lines()) is undecided
+    assert found.arms["stand"].conditions["clean"].accuracy.value is not None
 
 
 def test_unread_replies_of_another_arm_do_not_matter_to_stand():
@@ -69,19 +71,16 @@ def test_a_loss_that_could_not_have_been_larger_proves_nothing():
 
 
 def test_guessing_passes_nothing():
-    found = run() | {"chance": 0.7}
+    found = run().model_copy(update={"chance": 0.7})
     ((verdict, reason),) = verdicts(found, DROP)
     assert verdict == "undecided"
     assert "not above chance (0.700)" in reason
 
 
 def test_metrics_of_before_these_doubts_can_still_be_shown():
-    old = {
-        key: value
-        for key, value in run().items()
-        if key not in ("noise", "unmeasured", "unreadable", "engine", "failed")
-    }
+    later = ("noise", "unmeasured", "unreadable", "engine", "failed", "gates")
+    old = Metrics.read({key: value for key, value in run().as_dict().items() if key not in later})
     assert doubts.warnings(old) == []
-    assert terminal.notes(old)
-    assert terminal.summary(old)
-    assert b"testsuite" in junit.document([], "run", old)
+    assert notes(old).lines()
+    assert summary(old)
+    assert b"testsuite" in junit.document(view.of_run(old))

@@ -101,10 +101,10 @@ def test_every_metric_is_found(measured):
 
 def test_results_carry_value_interval_and_limit(measured):
     (result,) = gates.evaluate([Gate(metric="rop.gain", condition="ec", min=0.05, bound="low")], measured)
-    gain = measured["arms"]["rop"]["gain"]["ec"]
-    assert (result.value, result.low, result.high) == (gain["value"], gain["low"], gain["high"])
+    gain = measured.arms["rop"].gain["ec"]
+    assert (result.value, result.low, result.high) == (gain.value, gain.low, gain.high)
     assert result.gate == "rop.gain@ec >= 0.05 low"
-    assert result.row()["verdict"] == result.verdict == "pass"
+    assert result.as_dict()["verdict"] == result.verdict == "pass"
 
 
 def test_each_condition_is_a_gate_of_its_own(measured):
@@ -124,7 +124,7 @@ def test_failing_goes_before_undecided():
     assert caught.value.exit_code == 5
     assert "without a value" in caught.value.hint
     with pytest.raises(GateUndecided) as caught:
-        gates.enforce([replace(undecided, value=0.5, low=0.2, high=0.8)])
+        gates.enforce([undecided.model_copy(update={"value": 0.5, "low": 0.2, "high": 0.8})])
     assert caught.value.hint is None
     with pytest.raises(GateFailed, match="1 of 2") as caught:
         gates.enforce(gates.evaluate([null, Gate(metric="rop.accuracy", min=0.99)], found))
@@ -193,8 +193,8 @@ def test_an_undecided_gate_says_what_would_decide_it():
     for per_template, what in ((1, "more questions would let it"), (25, "more templates of 25 questions would let it")):
         rows = synthetic.samples(questions=300, conditions=["ec"], per_template=per_template)
         found = metrics(rows, FAST, 7)
-        gain = found["arms"]["rop"]["gain"]["ec"]
-        for limit, then in ((gain["value"] - 0.005, "pass"), (gain["value"] + 0.005, "fail")):
+        gain = found.arms["rop"].gain["ec"]
+        for limit, then in ((gain.value - 0.005, "pass"), (gain.value + 0.005, "fail")):
             (result,) = gates.evaluate([Gate(metric="rop.gain", condition="ec", min=limit)], found)
             assert result.verdict == "undecided"
             assert f"{what} {then}" in result.reason

@@ -102,7 +102,7 @@ def test_no_answers_in_place_of_the_missing_ones_contradict_a_verdict(failed, tr
 def test_the_words_of_the_server_are_in_the_summary_and_in_the_errors():
     broken = fail(RUN, lambda i, o: i % 10 == 0)
     failed = missing.failures(broken)
-    assert (failed["answers"], failed["of"]) == (48, 480)
+    assert (failed.answers, failed.of) == (48, 480)
     assert SAYS in doubts.failed_line(failed)
     missing.refuse_all_failed(failed)
     missing.refuse_too_many(failed, 0.1)
@@ -122,7 +122,7 @@ def test_a_run_in_which_every_call_failed_measures_nothing(run, tmp_path):
     assert not {"metrics.json", "junit.xml", "report.html"} & {path.name for path in folder.iterdir()}
     result, engine = run(scholar, "eval", eval__gates=gate)
     assert len(engine.asked) == 18
-    assert result.metrics["failed"] is None
+    assert result.metrics.failed is None
 
 
 def test_failures_are_in_metrics_report_and_junit_and_are_asked_again(run):
@@ -134,7 +134,7 @@ def test_failures_are_in_metrics_report_and_junit_and_are_asked_again(run):
         return EngineError(SAYS) if len(times) == 1 else scholar(request)
 
     result, _ = run(sometimes, "eval", eval__gates=gate)
-    assert result.metrics["failed"] == {
+    assert result.metrics.failed.as_dict() == {
         "answers": 1, "of": 18, "share": pytest.approx(1 / 18, abs=1e-6), "said": [{"error": SAYS, "answers": 1}],
     }  # fmt: skip
     assert SAYS in (result.folder / "report.html").read_text()
@@ -145,4 +145,4 @@ def test_failures_are_in_metrics_report_and_junit_and_are_asked_again(run):
         missing.refuse_too_many(missing.failures(result.samples), 0.02)
     again, engine = run(scholar, "eval", eval__gates=gate)
     assert len(engine.asked) == 1
-    assert again.metrics["failed"] is None
+    assert again.metrics.failed is None

@@ -310,12 +310,6 @@ def test_rate_is_wilson_for_lone_questions_and_wider_for_clusters():
     assert clustered[2] - clustered[1] > 1.8 * (lone[2] - lone[1])
 
 
-def test_chance_by_kind():
-    assert statistics.chance("C", ["a", "b", "c", "d", "e"]) == 0.2
-    assert statistics.chance("no") == 0.5
-    assert statistics.chance("42") == 0.0
-
-
 def test_the_docs_show_what_the_simulation_found():
     """docs/statistics.md holds the tables of benchmarks/results/coverage.json, word for word."""
     module = benchmarks.load("coverage")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, IntervalSection
-from llmkit.report.terminal import notes
+from llmkit.report.notes import notes
 from llmkit.types import Outcome
 
 FAST = EvalSection(interval=IntervalSection(draws=100), family=("gain",))
@@ -19,7 +19,7 @@ def run(read: dict[str, int], asked: int = 10) -> list[str]:
         for condition, share in read.items()
         for i in range(asked)
     ]
-    return [note for note in notes(metrics(rows, FAST, 7)) if note.startswith("Warning")]
+    return [note for note in notes(metrics(rows, FAST, 7)).lines() if note.startswith("Warning")]
 
 
 def test_a_condition_that_is_mostly_unread_is_named():
@@ -35,4 +35,4 @@ def test_half_unread_and_failed_calls_are_no_warning():
         for c in ("clean", "ec")
         for i in range(4)
     ]
-    assert not [note for note in notes(metrics(failed, FAST, 7)) if note.startswith("Warning")]
+    assert not [note for note in notes(metrics(failed, FAST, 7)).lines() if note.startswith("Warning")]

@@ -109,8 +109,8 @@ def test_no_more_processes_are_started_than_there_is_work_for(llmkit, source, mo
 @pytest.mark.parametrize("workers", [1, 2])
 def test_rows_are_read_as_they_are_needed(workers):
     from llmkit.perturb import Perturber
-    from llmkit.perturb.rows import Row
-    from llmkit.perturb.stream import _CHUNK, Job, run
+    from llmkit.perturb.input_rows import InputRow
+    from llmkit.perturb.stream import _CHUNK, RowPerturber, perturb_rows
 
     taken = 0
 
@@ -118,9 +118,9 @@ def test_rows_are_read_as_they_are_needed(workers):
         nonlocal taken
         while True:
             taken += 1
-            yield Row(ROWS[taken % 300], str(taken))
+            yield InputRow(ROWS[taken % 300], str(taken))
 
-    chunks = run(Job({"ec": Perturber("ec", rate=0.1)}), endless(), workers)
+    chunks = perturb_rows(RowPerturber({"ec": Perturber("ec", rate=0.1)}), endless(), workers)
     for _ in range(3):
         next(chunks)
     chunks.close()
@@ -157,7 +157,7 @@ def test_a_hub_set_is_streamed(llmkit, monkeypatch):
 def test_a_hub_that_is_not_there_is_one_clear_error(llmkit):
     code, _, err = llmkit("hub:nobody/nothing", "--op", "ec")
     assert code == 2
-    assert "hub set `nobody/nothing` is not at hand" in err
+    assert "hub set `nobody/nothing` is not available" in err
 
 
 def test_a_task_is_a_source(llmkit):
@@ -260,12 +260,12 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped_and_counted(llmkit, line, 
         (["in.jsonl", "--field", "text"], "no field `text`"),
         (["in.jsonl", "--op", "llm:ec"], "needs a model"),
         (["in.jsonl", "--resume"], "only an output file"),
-        (["in.jsonl", "--op", "ec", "--protect", "("], "no regular expression"),
-        (["in.jsonl", "--op", ""], "no operator is named"),
+        (["in.jsonl", "--op", "ec", "--protect", "("], "not a regular expression"),
+        (["in.jsonl", "--op", ""], "no operator is given"),
         (["in.jsonl", "--op", "ec", "--html", "none/page.html"], "none/page.html: no such folder"),
         (["task:gsm9k"], "unknown task"),
-        (["in.txt"], "not a kind of file"),
-        ([], "no rows are named"),
+        (["in.txt"], "unknown type of file"),
+        ([], "no source of rows is given"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_clear_error(llmkit, source, args, message):

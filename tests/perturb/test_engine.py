@@ -52,7 +52,7 @@ class TestSpecs:
             ("ec:3", "takes no argument"),
             ("chars", "needs an argument"),
             ("chars(x)", "how many letters"),
-            ("mix()", "mixes nothing"),
+            ("mix()", "contains no operator"),
             ("mix(ec:-1)", "above 0"),
             ("mix(ec:0,sc:1)", "above 0"),
             ("mix(ec:nan,sc:1)", "finite"),
@@ -60,11 +60,11 @@ class TestSpecs:
             ("mix(ec:1e308,sc:1e308)", "finite"),
             ("mix(ec:1e308,sc:1)", "a millionth"),
             ("nlpaug:Keybord", "unknown nlpaug augmenter"),
-            ("nlpaug:RandomChar(action=dance)", "cannot be made"),
+            ("nlpaug:RandomChar(action=dance)", "cannot be created"),
             ("llm:xx", "unknown kind of noise"),
             ("adversarial(k=x)", "whole number"),
-            ("llm:ec+uic", "stands alone"),
-            ("mix(llm:ec:1,ec:1)", "stands alone"),
+            ("llm:ec+uic", "cannot be"),
+            ("mix(llm:ec:1,ec:1)", "cannot be"),
         ],
     )
     def test_a_bad_spec_is_a_usage_error(self, spec, message):

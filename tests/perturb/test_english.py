@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.perturb import OPERATORS, Perturber, make_variants
 from llmkit.perturb.english import is_english, share_known
-from llmkit.perturb.rows import Fields, Rows
+from llmkit.perturb.input_rows import InputRows, RowFields
 from llmkit.recipe.schema import DataSection, PerturbSection
 from llmkit.types import Question
 
@@ -70,7 +70,7 @@ def test_one_foreign_question_in_an_english_set_changes_nothing():
 def test_rows_are_read_ahead_without_losing_any(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"question": text}) + "\n" for text in OTHERS.values()) + "{broken")
-    rows = Rows(str(path), Fields(), DataSection(skip_bad_lines=True))
+    rows = InputRows(str(path), RowFields(), DataSection(skip_bad_lines=True))
     assert list(rows.texts()) == list(OTHERS.values())
     assert [row.fields["question"] for row in rows] == list(OTHERS.values())
     assert rows.skipped == 1

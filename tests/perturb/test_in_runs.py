@@ -36,13 +36,13 @@ def writer(request):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, opens):
     """Runs a recipe with a scripted engine: run(answer, command, **overrides) -> (Result, engine)."""
 
     def go(answer=writer, command="eval", *, use_cache=True, cache="cache", folder="runs", shard=None, **more):
         monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
         engine = FakeEngine(answer)
-        monkeypatch.setattr("llmkit.evaluate.roles.open_engine", lambda model, section: engine)
+        opens(lambda model, section: engine)
         changes = {"output.dir": str(tmp_path / folder)} | {k.replace("__", "."): v for k, v in more.items()}
         loaded = load_recipe(None, OVERRIDES | changes)
         return evaluate.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine

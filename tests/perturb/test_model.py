@@ -9,8 +9,8 @@ from helpers.fakes import FakeEngine
 
 from llmkit.errors import EngineError, UsageError
 from llmkit.perturb import Perturber, make_variants, spread_variants, undo
-from llmkit.perturb.rows import Fields, Row
-from llmkit.perturb.stream import Job, run_asking
+from llmkit.perturb.input_rows import InputRow, RowFields
+from llmkit.perturb.stream import RowPerturber, perturb_rows_asking
 from llmkit.recipe.schema import PerturbSection
 from llmkit.runs import Runner
 from llmkit.types import Question, Reply
@@ -140,10 +140,10 @@ class TestMany:
         assert (made[1].text, made[1].rejected) == (TEXT, "nothing was written")
 
     def test_rows_come_out_in_order(self):
-        rows = [Row({"question": TEXT.replace("3", str(i)), "n": i}, str(i)) for i in range(30)]
-        job = Job({"llm:ec": Perturber("llm:ec"), "ec": Perturber("ec", rate=0.1)}, Fields())
+        rows = [InputRow({"question": TEXT.replace("3", str(i)), "n": i}, str(i)) for i in range(30)]
+        job = RowPerturber({"llm:ec": Perturber("llm:ec"), "ec": Perturber("ec", rate=0.1)}, RowFields())
         with Runner({"answerer": FakeEngine(lambda r: asked(r).replace("red", "rde"))}) as runner:
-            chunks = list(run_asking(job, rows, runner))
+            chunks = list(perturb_rows_asking(job, rows, runner))
         made = [json.loads(line) for c in chunks for line in c.lines.splitlines()]
         assert [r["n"] for r in made] == [i for i in range(30) for _ in range(2)]
         assert sum(c.stats["llm:ec"].rows for c in chunks) == 30

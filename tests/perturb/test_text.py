@@ -46,7 +46,7 @@ def test_given_options_are_protected_wherever_they_stand():
 
 
 def test_a_bad_regular_expression_is_a_usage_error():
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         Protection(["numbers", "(unclosed"])
 
 

@@ -40,8 +40,8 @@ def test_an_alias_is_a_copy():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: 1\nb: 2\na: 3", "a.yaml:3: a: stands twice (first in line 1)"),
-        ("x:\n  a: 1\n  a: 3", "a.yaml:3: x.a: stands twice (first in line 2)"),
+        ("a: 1\nb: 2\na: 3", "a.yaml:3: a: appears twice (first in line 1)"),
+        ("x:\n  a: 1\n  a: 3", "a.yaml:3: x.a: appears twice (first in line 2)"),
         ("a: !!python/object:os.system x", "a.yaml:1: a: the tag `!!python/object:os.system` is not allowed"),
         ("a: !!python/object/apply:os.system [ls]", "`!!python/object/apply:os.system` is not allowed"),
         ("a: !include x", "the tag `!include` is not allowed"),
@@ -59,9 +59,9 @@ def test_an_alias_is_a_copy():
         ("a: *nowhere", "found undefined alias"),
         ("a: 1\n---\nb: 2", "expected a single document"),
         ("a: \x00", "a.yaml: "),
-        ("a: &a [*a]", "holds itself"),
+        ("a: &a [*a]", "contains itself"),
         ("a: " + "[" * 5000, "is nested too deeply"),
-        ("a: x" + "x" * 1_000_000, "is no recipe: 1,000,004 characters"),
+        ("a: x" + "x" * 1_000_000, "is not a recipe: 1,000,004 characters"),
     ],
 )
 def test_what_is_refused_says_where_and_what(text, expected):

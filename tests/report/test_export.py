@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from llmkit.errors import UsageError
 from llmkit.report.export import export
-from llmkit.runs.samples import read_samples
+from llmkit.runs import Run
 
 SYSTEM = "Be brief. {{ not a template }} {% raw"
 
@@ -32,7 +32,7 @@ def test_lm_eval_folder_holds_every_condition(run, tmp_path):
     assert tasks["all"]["task"] == [tasks[name]["task"] for name in ("clean", "ec_0p1", "ec_0p1_")]
     assert tasks["clean"]["generation_kwargs"]["max_gen_toks"] == 77
     docs = [json.loads(line) for line in (tmp_path / "out" / "ec_0p1.jsonl").read_text().splitlines()]
-    asked = [s for s in read_samples(run) if s.outcome.arm == "stand" and s.outcome.condition == "ec@0.1"]
+    asked = [s for s in Run(run).samples() if s.outcome.arm == "stand" and s.outcome.condition == "ec@0.1"]
     assert len(docs) == len(asked) == 12
     assert {(d["id"], d["draw"]): d["prompt"] for d in docs} == {
         (s.outcome.question_id, s.outcome.draw): s.calls[-1]["messages"][-1]["content"] for s in asked
@@ -53,7 +53,7 @@ def test_exported_code_judges_as_the_run_did(run, tmp_path):
     scope: dict = {"__file__": str(tmp_path / "out" / "utils.py")}
     exec(compile((tmp_path / "out" / "utils.py").read_text(), "utils.py", "exec"), scope)
     docs = list(scope["dataset"]("clean.jsonl")["test"])
-    ours = {s.outcome.question_id: s for s in read_samples(run) if s.outcome.arm == "stand" and s.text == s.question}
+    ours = {s.outcome.question_id: s for s in Run(run).samples() if s.outcome.arm == "stand" and s.text == s.question}
     assert len(docs) == len(ours) == 6
     for doc in docs:
         found = ours[doc["id"]]
@@ -95,7 +95,7 @@ def test_an_arm_of_several_requests_is_refused(run):
 def test_inspect_is_refused_where_options_were_compared_by_likelihood(run, tmp_path):
     rows = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     for row in rows:
-        row["gold"] = "A"
+        row |= {"gold": "A", "question_kind": "choice", "options": ["x", "y"]}
         row["calls"] = [{**row["calls"][-1], "purpose": "score", "continuation": option} for option in ("x", "y")]
     synthetic.write_run(run, rows)
     with pytest.raises(UsageError, match="likelihood") as caught:
@@ -142,7 +142,7 @@ def test_lm_eval_gives_the_same_verdicts(tiny_llama, tmp_path, monkeypatch, answ
         bootstrap_iters=0,
     )
     theirs = [s for samples in found["samples"].values() for s in samples]
-    ours = {(s.outcome.condition, s.outcome.question_id): s for s in read_samples(folder)}
+    ours = {(s.outcome.condition, s.outcome.question_id): s for s in Run(folder).samples()}
     assert len(theirs) == len(ours) == 12
     for sample in theirs:
         mine = ours[sample["doc"]["condition"], sample["doc"]["id"]]

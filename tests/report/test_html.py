@@ -6,43 +6,23 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
 from helpers import synthetic
+from helpers.pages import CUT, WIDTH, opened
 
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.report import html, write
+from llmkit.report import html, view, write
+from llmkit.report.facts import facts
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
 pytestmark = pytest.mark.xdist_group("chromium")
 FAST = EvalSection(interval=IntervalSection(draws=200))
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'> & <!-- \u2028 {{7*7}} 2+2?"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium on this machine: `apt-get install chromium`")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +46,23 @@ def folder(samples, tmp_path_factory):
     found = {"trained_on": "pooled", "seed": 0, "correction": {"best": "Mend it."}, "guidance": {"best": "Solve it."}}
     (home / "instructions.json").write_text(json.dumps({"instructions": [found]}))
     measured = metrics(samples, FAST, 7)
-    write(home, samples, measured, gates.evaluate([Gate(metric="rop.gain", min=0.0, bound="low")], measured))
+    verdicts = gates.evaluate([Gate(metric="rop.gain", min=0.0, bound="low")], measured)
+    write(home, samples, measured.model_copy(update={"gates": tuple(verdicts)}))
     return home
+
+
+def write_page(folder, samples):
+    """The report of these answers alone, in a folder without a run's other files."""
+    shown = view.of_run(metrics(samples, FAST, 7), facts(folder), samples)
+    (folder / "report.html").write_text(html.page(shown), encoding="utf-8")
+    return folder / "report.html"
 
 
 @pytest.fixture
 def clean_only(samples, tmp_path):
     """A run folder in which no question was perturbed."""
     kept = [s for s in samples if s.outcome.condition == CLEAN]
-    write(tmp_path, kept, metrics(kept, FAST, 7), [])
+    write(tmp_path, kept, metrics(kept, FAST, 7))
     return tmp_path
 
 
@@ -83,8 +71,8 @@ def losses_declared(samples, tmp_path):
     """A run folder whose recipe declares losses and harm as the family of its comparisons."""
     wide = FAST.model_copy(update={"family": ("drop", "clean_drop")})
     measured = metrics(samples, wide, 7)
-    (tmp_path / "metrics.json").write_text(json.dumps(measured))
-    write(tmp_path, samples, measured, [])
+    (tmp_path / "metrics.json").write_text(json.dumps(measured.as_dict()))
+    write(tmp_path, samples, measured)
     return tmp_path
 
 
@@ -92,18 +80,9 @@ def losses_declared(samples, tmp_path):
 def page(chromium, request):
     """The page, open, and after the test: no error on its console and nothing asked of any network."""
     folder = request.getfixturevalue(getattr(request, "param", "folder"))
-    context = chromium.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    complaints, asked = [], []
-    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda e: complaints.append(str(e)))
-    page.on("request", lambda r: asked.append(r.url))
-    page.goto((folder / "report.html").as_uri())
-    page.wait_for_selector("html[data-ready=yes]")
-    yield page
-    assert complaints == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    context.close()
+    with opened(chromium, folder / "report.html") as page:
+        page.wait_for_selector("html[data-ready=yes]")
+        yield page
 
 
 def shown(page) -> tuple[int, int]:
@@ -113,7 +92,7 @@ def shown(page) -> tuple[int, int]:
 
 def test_the_page_is_one_closed_file(folder):
     text = (folder / "report.html").read_text()
-    assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert re.findall(r"https?://[\w./]+", text) == []
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in text
@@ -176,11 +155,11 @@ def test_flips_on_the_page_are_those_of_the_metrics(page, samples):
     measured = metrics(samples, FAST, 7)
     page.select_option("#arm", "stand")
     page.select_option("#condition", "uic")
-    drop = measured["arms"]["stand"]["drop"]["uic"]
+    drop = measured.arms["stand"].drop["uic"]
     page.select_option("#kind", "right_to_wrong")
-    assert shown(page)[0] == drop["better"] > 0
+    assert shown(page)[0] == drop.better > 0
     page.select_option("#kind", "wrong_to_right")
-    assert shown(page)[0] == drop["worse"]
+    assert shown(page)[0] == drop.worse
 
 
 def test_adjusted_p_values_stand_where_there_are_some_and_others_are_called_raw(page):
@@ -194,7 +173,7 @@ def test_losses_and_harm_show_their_adjusted_p_values(page, losses_declared):
     adjusted = {(row["metric"], row["arm"], row["condition"]): row["adjusted"] for row in measured["holm"]}
 
     def cell(p):
-        return "<.001" if p < 0.001 else f"{p:.3f}"
+        return "<0.001" if p < 0.001 else f"{p:.3f}"
 
     assert titles_under(page, "#effects", "#effect-condition", "ec")[-1] == "p, raw"
     harm = page.locator("#effects tbody tr").filter(has_text="correct_only").locator("td").nth(3).text_content()
@@ -204,7 +183,7 @@ def test_losses_and_harm_show_their_adjusted_p_values(page, losses_declared):
     found = {row.locator("th").text_content(): row.locator("td").last.text_content() for row in rows.all()}
     undecided = {arm: measured["arms"][arm]["drop"]["ec"]["undecided"] for arm in measured["arms"]}
     assert found == {
-        arm: cell(adjusted["drop", arm, "ec"]) + (", undecided" if undecided[arm] else "") for arm in measured["arms"]
+        arm: cell(adjusted["drop", arm, "ec"]) + ("undecided" if undecided[arm] else "") for arm in measured["arms"]
     }
     assert titles_under(page, "#losses", "#loss-condition", "noisy")[-1] == "p, raw"
 
@@ -259,9 +238,8 @@ def test_differences_are_marked(chromium, tmp_path):
         "corrected_text": corrected,
     }
     only = [Sample.from_row(row)]
-    (tmp_path / "report.html").write_text(html.page(only, metrics(only, FAST, 7), html.facts(tmp_path)))
     page = chromium.new_page()
-    page.goto((tmp_path / "report.html").as_uri())
+    page.goto(write_page(tmp_path, only).as_uri())
     page.wait_for_selector("article")
     assert page.locator("article mark.noise").all_text_contents() == ["byus", "seevn", "tdaoy"]
     assert page.locator("article mark.fixed").all_text_contents() == ["buys", "today"]
@@ -302,8 +280,7 @@ def test_everything_can_be_reached_and_is_named(page):
 
 
 def test_on_a_wide_screen_no_table_is_cut_and_no_name_leaves_its_chart(page):
-    cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
-    assert page.evaluate(cut) == []
+    assert page.evaluate(CUT) == []
     outside = """[...document.querySelectorAll("svg[viewBox] text")].filter(t => {
         const inner = t.getBoundingClientRect(), outer = t.closest("svg").getBoundingClientRect();
         return inner.bottom > outer.bottom + 3 || inner.top < outer.top || inner.right > outer.right;
@@ -314,15 +291,15 @@ def test_on_a_wide_screen_no_table_is_cut_and_no_name_leaves_its_chart(page):
 
 def test_a_narrow_screen_does_not_scroll_sideways(page):
     page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(WIDTH) <= 390
 
 
 def test_ten_thousand_outcomes_stay_small_on_screen(chromium, tmp_path):
     samples = synthetic.samples(questions=420)
-    (tmp_path / "report.html").write_text(html.page(samples, metrics(samples, FAST, 7), html.facts(tmp_path)))
-    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    report = write_page(tmp_path, samples)
+    assert report.stat().st_size < 5_000_000
     page = chromium.new_page()
-    page.goto((tmp_path / "report.html").as_uri())
+    page.goto(report.as_uri())
     page.wait_for_selector("html[data-ready=yes]")
     assert shown(page) == (10_080, 10_080)
     assert page.locator("article").count() == 25
@@ -332,11 +309,11 @@ def test_ten_thousand_outcomes_stay_small_on_screen(chromium, tmp_path):
 
 
 def test_a_report_of_nothing_opens(chromium, tmp_path):
-    (tmp_path / "report.html").write_text(html.page([], metrics([], FAST, 7), html.facts(tmp_path)))
+    report = write_page(tmp_path, [])
     page = chromium.new_page()
     problems = []
     page.on("pageerror", lambda e: problems.append(str(e)))
-    page.goto((tmp_path / "report.html").as_uri())
+    page.goto(report.as_uri())
     page.wait_for_selector("html[data-ready=yes]")
     assert shown(page) == (0, 0)
     assert problems == []
@@ -361,4 +338,4 @@ def test_no_key_that_a_server_sent_back_is_in_a_report(samples, tmp_path, monkey
 def test_the_engine_named_is_the_one_that_answered(tmp_path):
     (tmp_path / "recipe.resolved.yaml").write_text("engine: {kind: auto, dtype: float32}\nmodel: {path: m}\n")
     (tmp_path / "run.json").write_text('{"command": "rop", "engine": "vllm"}')
-    assert dict(html.facts(tmp_path)["rows"])["Engine"] == "vllm · float32"
+    assert dict(facts(tmp_path).rows)["Engine"] == "vllm · float32"

@@ -17,7 +17,8 @@ from llmkit.errors import Incomplete
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.report import junit, summary, tabular, write
+from llmkit.report import junit, summary, tabular, view, write
+from llmkit.report.elements import Facts
 from llmkit.types import CLEAN
 
 FAST = EvalSection(interval=IntervalSection(draws=300), price_prompt=1.0, price_completion=4.0)
@@ -32,34 +33,38 @@ GATES = [
 def run():
     samples = synthetic.samples(questions=60, arms=list(synthetic.KEPT), replicate=0.05)
     measured = metrics(samples, FAST, 7)
-    return samples, measured, gates.evaluate(GATES, measured)
+    return samples, measured.model_copy(update={"gates": tuple(gates.evaluate(GATES, measured))})
 
 
-def printed(measured, results=()):
+def printed(measured):
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(summary(measured, results))
+    console.print(summary(measured))
     return console.export_text()
 
 
 def test_terminal_summary_shows_every_number_that_decides(run):
-    _, measured, results = run
-    text = printed(measured, results)
+    _, measured = run
+    text = printed(measured)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     for word in ("Accuracy", "Against stand", "Ablation", "Cost", "Gates", "undecided", "Noise floor", "60 questions"):
         assert word in text
-    assert f"{measured['arms']['rop']['conditions']['ec']['accuracy']['value']:.3f}" in text
-    assert f"{measured['arms']['rop']['gain']['noisy']['value']:+.3f}" in text
+    assert f"{measured.arms['rop'].conditions['ec'].accuracy.value:.3f}" in text
+    assert f"{measured.arms['rop'].gain['noisy'].value:+.3f}" in text
 
 
 def test_a_repair_from_the_table_that_the_noise_came_from_is_said_to_be_one():
     measured = metrics(synthetic.samples(questions=20, arms=["stand", "unicode_fold", "spell_fix"]), FAST, 7)
-    same = " ".join(printed({**measured, "conditions": [CLEAN, "ec", "mix(sc:1,hw:2)@0.3"]}).split())
+
+    def under(*conditions):
+        return printed(measured.model_copy(update={"conditions": conditions}))
+
+    same = " ".join(under(CLEAN, "ec", "mix(sc:1,hw:2)@0.3").split())
     assert "unicode_fold repairs mix(sc:1,hw:2)@0.3 from the table that this noise is drawn from" in same
     assert "spell_fix repairs" not in same
-    assert "repairs file:rop_perturbed/SC|sc from" in printed({**measured, "conditions": ["file:rop_perturbed/SC|sc"]})
-    for conditions in ([CLEAN, "ec"], [CLEAN, "file:/data/sc/pairs.json"]):
-        assert "from the table" not in printed({**measured, "conditions": conditions})
+    assert "repairs file:rop_perturbed/SC|sc from" in under("file:rop_perturbed/SC|sc")
+    for noise in ("ec", "file:/data/sc/pairs.json"):
+        assert "from the table" not in under(CLEAN, noise)
 
 
 def test_terminal_summary_of_one_arm_shows_its_losses():
@@ -90,11 +95,11 @@ def test_terminal_summary_shows_adjusted_p_values_and_calls_others_raw(arms, fam
     several, declared = len(arms) > 1, family != ("gain",)
     losses = tables.get("Loss of", "").partition("Loss of")[0].partition("Ablation")[0]
     assert bool(losses) == (declared or not several)
-    adjusted = {(row["metric"], row["arm"], row["condition"]): row["adjusted"] for row in measured["holm"]}
+    adjusted = {(test.metric, test.arm, test.condition): test.adjusted for test in measured.holm}
     if losses:
         lines = {line.split()[0]: line for line in losses.splitlines() if line.strip()}
         assert lines["noise"].rstrip().endswith("p, Holm" if declared else "p, raw")
-        p = adjusted["drop", "stand", "ec"] if declared else measured["arms"]["stand"]["drop"]["ec"]["p"]
+        p = adjusted["drop", "stand", "ec"] if declared else measured.arms["stand"].drop["ec"].p
         assert lines["ec"].split()[-1] == ("<0.001" if p < 0.001 else f"{p:.3f}")
         assert ("raw" in lines["noisy"]) == declared
     if several:
@@ -122,7 +127,7 @@ def test_no_number_is_cut_beside_the_long_name_of_a_file():
     text = printed(measured)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    assert f"{measured['arms']['stand']['conditions']['clean']['accuracy']['value']:.3f}" in text
+    assert f"{measured.arms['stand'].conditions['clean'].accuracy.value:.3f}" in text
 
 
 def test_terminal_summary_of_nothing_does_not_crash():
@@ -130,27 +135,31 @@ def test_terminal_summary_of_nothing_does_not_crash():
 
 
 def test_junit_has_a_case_for_each_gate_and_condition(run):
-    _, _, results = run
-    suite = xml.fromstring(junit.document(results, "rop-demo-abc")).find("testsuite")
+    _, measured = run
+    suite = xml.fromstring(junit.document(view.of_run(measured, Facts(run="rop-demo-abc")))).find("testsuite")
+    assert suite.get("name") == "llmkit gates of rop-demo-abc"
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "1", "1")
-    names = [case.get("name") for case in suite]
-    assert names[0] == "rop.gain@ec >= -0.5 low"
-    assert [case.find("failure") is not None for case in suite] == [False] * 5 + [True, False]
-    assert suite[6].find("error").get("type") == "undecided"
-    assert "interval" in suite[5].find("failure").get("message")
+    shares = {row.get("name"): row.get("value") for row in suite.iter("property")}
+    assert shares == {f"questions changed by {c}": f"{copies.share:.4f}" for c, copies in measured.noise.items()}
+    cases = suite.findall("testcase")
+    assert cases[0].get("name") == "rop.gain@ec >= -0.5 low"
+    assert [case.find("failure") is not None for case in cases] == [False] * 5 + [True, False]
+    assert cases[6].find("error").get("type") == "undecided"
+    assert "interval" in cases[5].find("failure").get("message")
 
 
 def test_junit_holds_whatever_a_name_is_made_of(run):
-    _, _, results = run
-    odd = replace(results[0], gate='a<b>&"\x00\x1b]]>', verdict="fail", value=None, reason="\ud800")
-    case = xml.fromstring(junit.document([odd], "run\x07"))[0][0]
+    _, measured = run
+    changes = {"gate": 'a<b>&"\x00\x1b]]>', "verdict": "fail", "value": None, "reason": "\ud800"}
+    odd = measured.model_copy(update={"gates": (measured.gates[0].model_copy(update=changes),)})
+    (case,) = xml.fromstring(junit.document(view.of_run(odd, Facts(run="run\x07")))).iter("testcase")
     assert case.get("name").startswith('a<b>&"')
 
 
 def test_csv_and_parquet_hold_every_outcome(run):
     from pyarrow import parquet
 
-    samples, _, _ = run
+    samples, _ = run
     rows = tabular.table(samples)
     back = list(csv.DictReader(io.StringIO(tabular.csv(rows).decode())))
     table = parquet.read_table(io.BytesIO(tabular.parquet(rows)))
@@ -166,7 +175,7 @@ def test_csv_and_parquet_hold_every_outcome(run):
 
 @pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", "+1+cmd|' /C calc'!A0", "-2+3", "\t=1", "\r=1", "-", "+"])
 def test_a_spreadsheet_runs_no_cell_as_a_formula(cell, run):
-    samples, _, _ = run
+    samples, _ = run
     outcome = replace(samples[0].outcome, gold="-4.5", parsed=cell)
     rows = tabular.table([replace(samples[0], text=cell, outcome=outcome)])
     back = next(csv.DictReader(io.StringIO(tabular.csv(rows).decode(), newline="")))
@@ -176,7 +185,7 @@ def test_a_spreadsheet_runs_no_cell_as_a_formula(cell, run):
 
 
 def test_texts_that_utf8_cannot_hold_do_not_stop_a_table(run):
-    samples, _, _ = run
+    samples, _ = run
     rows = tabular.table([replace(samples[0], text='line\n"quoted", \ud800 \x00')])
     assert b"quoted" in tabular.csv(rows)
     assert len(tabular.parquet(rows)) > 100
@@ -184,8 +193,8 @@ def test_texts_that_utf8_cannot_hold_do_not_stop_a_table(run):
 
 
 def test_write_leaves_all_files_and_no_drafts(run, tmp_path):
-    samples, measured, results = run
-    paths = write(tmp_path, samples, measured, results)
+    samples, measured = run
+    paths = write(tmp_path, samples, measured)
     assert {p.name for p in paths} == {"report.html", "junit.xml", "outcomes.csv", "outcomes.parquet"}
     assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths}
     write(tmp_path, samples, measured)
@@ -193,7 +202,7 @@ def test_write_leaves_all_files_and_no_drafts(run, tmp_path):
 
 
 def test_a_full_disk_is_incomplete_and_leaves_no_half_written_file(run, tmp_path, monkeypatch):
-    samples, measured, _ = run
+    samples, measured = run
 
     def full(fd):
         raise OSError(errno.ENOSPC, "No space left on device")

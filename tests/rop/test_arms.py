@@ -8,6 +8,7 @@ from helpers.drive import drive
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.rop import ARMS, ArmContext, default_instructions
+from llmkit.tasks import extract
 from llmkit.tasks.text import render_options
 from llmkit.types import Question, Reply, Variant
 
@@ -64,7 +65,7 @@ def test_every_arm_carries_the_same_format_request_and_puts_the_question_last(na
 
 
 def spelled():
-    from llmkit.rop.mend import spell
+    from llmkit.rop.without_model import spell
 
     return spell(NOISY.text)
 
@@ -117,7 +118,7 @@ def test_likelihood_chooses_the_likeliest_option():
         return Reply("", logprobs=(-0.5, -0.5) if request.continuation == "a bird" else (-9.0,))
 
     got, asked = ask("stand", Variant(CHOICE, "clean", CHOICE.text), answer, likelihood=True)
-    assert got.reply.text == "The answer is (A)"
+    assert (got.parsed, got.reply.text) == ("A", "The answer is (A)")
     assert [r.continuation for r in asked] == ["a bird", "a stone"]
 
 
@@ -147,4 +148,6 @@ def test_llm_adapters_asks_in_the_words_that_its_rows_were_trained_in():
     prompt = asked[0].messages[-1].content
     assert f"### Instruction:\n{words.format('Whcih colour?', form)}\n" in prompt
     assert prompt.rstrip().endswith("### Response:")
-    assert answer.reply.text == "The answer is (B)"
+    assert (answer.parsed, answer.reply.text) == ("B", "The answer is (B)")
+    answer, _ = ask("llm_adapters", noisy, lambda r: "the correct answer is answer3")
+    assert (answer.parsed, extract(answer.reply.text, question)) == (None, None)  # there is no third option

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmkit.perturb import Perturber
-from llmkit.rop.fold import fold
+from llmkit.rop.fold import fold_lookalikes
 
 QUESTION = "Tom has 16 apples in his basket and gives 7 of them to each friend. How many are left for the other people?"
 
@@ -40,7 +40,7 @@ TEXTS = [text.strip() for text in re.split(r"[|\n]", FOREIGN)]
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_is_written_as_it_should_be_stays(text):
-    assert fold(text) == text
+    assert fold_lookalikes(text) == text
 
 
 _WORDS = st.sampled_from([word for text in TEXTS for word in text.split() if not word.isascii()])
@@ -49,18 +49,18 @@ _WORDS = st.sampled_from([word for text in TEXTS for word in text.split() if not
 @example("PDFка")
 @given(st.lists(_WORDS, min_size=1, max_size=8).map(" ".join))
 def test_words_of_other_scripts_never_become_latin(text):
-    assert fold(text) == text
+    assert fold_lookalikes(text) == text
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)))
 def test_plain_text_stays(text):
-    assert fold(text) == text
+    assert fold_lookalikes(text) == text
 
 
 @given(st.text(max_size=80) | st.lists(_WORDS | st.sampled_from(QUESTION.split()), max_size=20).map(" ".join))
 def test_folding_again_changes_nothing_and_digits_stay(text):
-    once = fold(text)
-    assert fold(once) == once
+    once = fold_lookalikes(text)
+    assert fold_lookalikes(once) == once
     kept = "".join(c for c in text if unicodedata.category(c) in ("Nd", "No"))
     assert "".join(c for c in once if unicodedata.category(c) in ("Nd", "No")) == kept
 
@@ -69,18 +69,18 @@ def test_folding_again_changes_nothing_and_digits_stay(text):
 def test_noise_written_by_eye_is_read(seed):
     rng = Random(seed)
     noisy = "".join(rng.choice(BY_EYE[c]) if c in BY_EYE and rng.random() < 0.15 else c for c in QUESTION)
-    folded = fold(noisy).split()
+    folded = fold_lookalikes(noisy).split()
     wrong = [(a, b) for a, b in zip(QUESTION.split(), folded, strict=True) if a.lower() != b.lower()]
     assert len(wrong) <= 1
 
 
 def test_foreign_letters_go_from_words_of_any_language_and_accents_stay_there():
-    assert fold("Die Strаße ist sehr lаng und schön, sagt der Вürgermeister.") == (
+    assert fold_lookalikes("Die Strаße ist sehr lаng und schön, sagt der Вürgermeister.") == (
         "Die Straße ist sehr lang und schön, sagt der Bürgermeister."
     )
-    assert fold("How mäny ｏf the ｗords？") == "How many of the words?"
-    assert fold("Іf the lаrge І in Іt") == "If the large I in It"
-    assert fold("The ϲity and eaϲh of the rivers were full") == "The city and each of the rivers were full"
+    assert fold_lookalikes("How mäny ｏf the ｗords？") == "How many of the words?"
+    assert fold_lookalikes("Іf the lаrge І in Іt") == "If the large I in It"
+    assert fold_lookalikes("The ϲity and eaϲh of the rivers were full") == "The city and each of the rivers were full"
 
 
 @pytest.mark.parametrize(("title", "least"), [("CSQA", 0.92), ("MultiArith", 0.88), ("SVAMP", 0.86)])
@@ -92,7 +92,7 @@ def test_the_authors_own_noise_is_read(data_dir, title, least):
         before = pair["original_question"].split(" Answer Choices:")[0].lower().split()
         noisy = pair["rewritten_question"].lower().split()[: len(before)]
         if len(noisy) == len(before):
-            after = fold(" ".join(noisy)).lower().split()
+            after = fold_lookalikes(" ".join(noisy)).lower().split()
             places = [i for i, word in enumerate(before) if word != noisy[i]]
             changed += len(places)
             restored += sum(after[i] == before[i] for i in places)
@@ -101,5 +101,5 @@ def test_the_authors_own_noise_is_read(data_dir, title, least):
 
 def test_noise_of_the_same_source_is_undone_nearly_always():
     perturber = Perturber("sc", rate=0.5, seed=5)
-    same = [fold(perturber.apply(QUESTION, f"q{i}").text) == QUESTION for i in range(100)]
+    same = [fold_lookalikes(perturber.apply(QUESTION, f"q{i}").text) == QUESTION for i in range(100)]
     assert sum(same) >= 85

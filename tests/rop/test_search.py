@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
 from llmkit.recipe.schema import RopSection, SearchSection
-from llmkit.rop import Instructions, Pools, read, search_both, to_json
+from llmkit.rop import Instructions, Pools, read_instructions, search_both, to_json
 from llmkit.rop.instructions import NO_CORRECTION, Candidate, hand_written
 from llmkit.rop.scoring import restored
 from llmkit.rop.search import search
@@ -229,7 +229,7 @@ def test_instructions_survive_their_file(tmp_path):
     got, _ = found(budget=40)
     path = tmp_path / "instructions.json"
     path.write_text(json.dumps(to_json([got], {"model": "m"}), allow_nan=False))
-    assert read(path) == [got]
+    assert read_instructions(path) == [got]
     assert json.loads(path.read_text())["instructions"][0]["guidance"]["why"] == got.guidance.why
 
 
@@ -238,7 +238,7 @@ def test_a_file_of_an_earlier_version_opens(tmp_path):
     old = {"best": "Mend it.", "candidates": [scored], "strategy": "halving", "budget": 9, "spent": 9, "seed": 1}
     path = tmp_path / "old.json"
     path.write_text(json.dumps({"format": 1, "instructions": [{"correction": old, "guidance": old}]}))
-    (got,) = read(path)
+    (got,) = read_instructions(path)
     assert (got.correction.best, got.correction.mean, got.correction.why) == ("Mend it.", 1.0, None)
 
 
@@ -248,13 +248,13 @@ def test_no_correction_survives_its_file_and_only_a_search_can_find_it(tmp_path)
     assert got.correction.best == NO_CORRECTION
     path = tmp_path / "instructions.json"
     path.write_text(json.dumps(to_json([got], {})))
-    assert read(path) == [got]
+    assert read_instructions(path) == [got]
 
 
 def test_a_hand_made_file_is_enough(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"correction": "Fix it.", "guidance": "Think."}')
-    assert read(path)[0].correction.best == "Fix it."
+    assert read_instructions(path)[0].correction.best == "Fix it."
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"correction": ""}', '{"instructions": [{}]}', "3"])
@@ -262,7 +262,7 @@ def test_a_broken_file_is_a_clear_error(tmp_path, text):
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="bad"):
-        read(path)
+        read_instructions(path)
 
 
 def test_an_instruction_that_makes_the_model_ramble_earns_nothing():

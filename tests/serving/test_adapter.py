@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmkit.errors import DataError
-from llmkit.serving.adapter import Adapter, fingerprint, linears
+from llmkit.serving.adapter import AdapterWeights, fingerprint, linears
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def edit_weights(folder, change):
 
 @pytest.mark.parametrize(("name", "rank"), [("talk-a", 8 + 4), ("talk-b", 12 + 3), ("plain", 8)])
 def test_an_adapter_fits_its_own_base(tiny_adapters, tiny_linears, name, rank):
-    adapter = Adapter.read(tiny_adapters[name])
+    adapter = AdapterWeights.read(tiny_adapters[name])
     adapter.check(tiny_linears)
     assert adapter.rank == rank
 
@@ -37,13 +37,13 @@ def test_an_adapter_fits_its_own_base(tiny_adapters, tiny_linears, name, rank):
 def test_an_adapter_for_another_base_names_the_sizes(tiny_adapters, tiny_linears):
     other = {name: (2 * d, k) for name, (d, k) in tiny_linears.items()}
     with pytest.raises(DataError, match=r"has 256 inputs and 128 outputs in the adapter, 512 inputs and 128"):
-        Adapter.read(tiny_adapters["talk-a"]).check(other)
+        AdapterWeights.read(tiny_adapters["talk-a"]).check(other)
 
 
 def test_an_adapter_for_a_deeper_base_names_what_this_one_lacks(tiny_adapters, tiny_linears):
     shallow = {name: size for name, size in tiny_linears.items() if ".1." not in name}
     with pytest.raises(DataError, match=r"made for another base .*this model has no model\.layers\.1\..*and 2 more"):
-        Adapter.read(tiny_adapters["plain"]).check(shallow)
+        AdapterWeights.read(tiny_adapters["plain"]).check(shallow)
 
 
 @pytest.mark.parametrize("piece", ["talklora_E", "talklora_router", "talklora_C"])
@@ -51,7 +51,7 @@ def test_a_missing_piece_is_named(own_adapter, tiny_linears, piece):
     key = f"base_model.model.model.layers.1.mlp.up_proj.{piece}.weight"
     edit_weights(own_adapter, lambda weights: weights.pop(key))
     with pytest.raises(DataError, match=key.replace(".", r"\.")):
-        Adapter.read(own_adapter).check(tiny_linears)
+        AdapterWeights.read(own_adapter).check(tiny_linears)
 
 
 def test_a_module_without_any_weights_is_named(own_adapter, tiny_linears):
@@ -61,19 +61,19 @@ def test_a_module_without_any_weights_is_named(own_adapter, tiny_linears):
 
     edit_weights(own_adapter, drop)
     with pytest.raises(DataError, match=r"lacks the weights for model\.layers\.1\.self_attn\.v_proj"):
-        Adapter.read(own_adapter).check(tiny_linears)
+        AdapterWeights.read(own_adapter).check(tiny_linears)
 
 
 def test_weights_of_no_known_part_are_refused(own_adapter, tiny_linears):
     edit_weights(own_adapter, lambda weights: weights.update({"base_model.model.lm_head.weight": torch.zeros(2)}))
     with pytest.raises(DataError, match=r"not part of a TALKLORA adapter: base_model\.model\.lm_head\.weight"):
-        Adapter.read(own_adapter).check(tiny_linears)
+        AdapterWeights.read(own_adapter).check(tiny_linears)
 
 
 def test_a_pickle_is_never_opened(own_adapter):
     (own_adapter / "adapter_model.safetensors").rename(own_adapter / "adapter_model.bin")
     with pytest.raises(DataError, match=r"adapter_model\.bin is a pickle, .*refused"):
-        Adapter.read(own_adapter)
+        AdapterWeights.read(own_adapter)
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_a_pickle_is_never_opened(own_adapter):
 def test_another_kind_of_adapter_is_named(own_adapter, kind, message):
     edit_config(own_adapter, peft_type=kind)
     with pytest.raises(DataError, match=message):
-        Adapter.read(own_adapter)
+        AdapterWeights.read(own_adapter)
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}"])
 def test_a_configuration_that_is_none(own_adapter, text):
     (own_adapter / "adapter_config.json").write_text(text)
     with pytest.raises(DataError, match="is not a PEFT configuration"):
-        Adapter.read(own_adapter)
+        AdapterWeights.read(own_adapter)
 
 
 def test_a_folder_without_an_adapter(tmp_path):
     with pytest.raises(DataError, match=r"adapter_config\.json is missing"):
-        Adapter.read(tmp_path)
+        AdapterWeights.read(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [-100, 100, 0])
@@ -102,14 +102,14 @@ def test_cut_off_weights(own_adapter, kept):
     weights = own_adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(DataError, match="cannot be read"):
-        Adapter.read(own_adapter)
+        AdapterWeights.read(own_adapter)
 
 
 @pytest.mark.parametrize("changes", [{"top_k": 2}, {"talk": "after-softmax"}])
 def test_gates_that_are_not_one_softmax_do_not_fit_slots(own_adapter, tiny_linears, changes):
-    assert Adapter.read(own_adapter).fits_slots
+    assert AdapterWeights.read(own_adapter).fits_slots
     edit_config(own_adapter, **changes)
-    adapter = Adapter.read(own_adapter)
+    adapter = AdapterWeights.read(own_adapter)
     adapter.check(tiny_linears)
     assert not adapter.fits_slots
 

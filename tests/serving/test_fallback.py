@@ -4,7 +4,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from llmkit.errors import DataError
-from llmkit.serving.adapter import Adapter, linears
+from llmkit.serving.adapter import AdapterWeights, linears
 from llmkit.serving.fallback import build_in, renamed
 from llmkit.talklora import TalkLoraConfig
 
@@ -41,7 +41,7 @@ def test_the_built_in_adapter_gives_what_peft_gives(gpt2, make_adapter, tmp_path
     expected = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(gpt2), str(folder)).eval()(ids).logits
     base = AutoModelForCausalLM.from_pretrained(gpt2).eval()
     plain = base(ids).logits
-    adapter = Adapter.read(folder)
+    adapter = AdapterWeights.read(folder)
     adapter.check(linears(base.config))
     assert build_in(base.transformer, adapter) == {
         f"h.{i}.{name}" for i in (0, 1) for name in ("attn.c_attn", "mlp.c_fc")
@@ -52,7 +52,7 @@ def test_the_built_in_adapter_gives_what_peft_gives(gpt2, make_adapter, tmp_path
 
 def test_what_is_outside_the_base_model_is_refused(gpt2, make_adapter, tmp_path):
     config = LoraConfig(r=4, target_modules=["lm_head"], task_type="CAUSAL_LM")
-    adapter = Adapter.read(make_adapter(gpt2, config, tmp_path / "adapter"))
+    adapter = AdapterWeights.read(make_adapter(gpt2, config, tmp_path / "adapter"))
     with pytest.raises(DataError, match="lm_head, which is not inside GPT2Model"):
         build_in(AutoModelForCausalLM.from_pretrained(gpt2).transformer, adapter)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llmkit.serving.slots import Gates
+from llmkit.serving.slots import SlotGates
 
 pytestmark = pytest.mark.gpu
 
@@ -35,7 +35,7 @@ def shown(layout: dict, latents: torch.Tensor, slots: torch.Tensor) -> torch.Ten
 
 
 def test_a_captured_gate_follows_tokens_and_slots_that_change():
-    gates = Gates(SLOTS, RANK, "cuda")
+    gates = SlotGates(SLOTS, RANK, "cuda")
     layout = {0: (16, 4)}
     gates.set(0, *layout[0])
     latents = torch.randn(3, 8, RANK, device="cuda")
@@ -54,7 +54,7 @@ def test_a_captured_gate_follows_tokens_and_slots_that_change():
 
 
 def test_a_compiled_gate_is_one_kernel_graph_and_equal():
-    gates = Gates(SLOTS, RANK, "cuda")
+    gates = SlotGates(SLOTS, RANK, "cuda")
     gates.set(0, 16, 4)
     latents, slots = torch.randn(2, 16, RANK, device="cuda"), torch.arange(16, device="cuda") % 4 - 1
     compiled = torch.compile(gates.apply, fullgraph=True)

@@ -130,7 +130,7 @@ def test_why_there_is_no_slot(fits, architecture, why):
 
 def test_a_vllm_with_its_server_elsewhere_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm.entrypoints.launchers.api_server.entry", None)
-    with pytest.raises(EngineError, match=r"vLLM's server is not where llmkit looks: .*api_server"):
+    with pytest.raises(EngineError, match=r"vLLM's server was not found: .*api_server"):
         vllm_internals.run_server()
 
 

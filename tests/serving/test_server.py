@@ -8,12 +8,12 @@ import pytest
 from helpers.fault_server import FaultServer
 
 from llmkit.errors import DataError, EngineError, UsageError
-from llmkit.serving.child import arguments
-from llmkit.serving.server import Plan, Server, make_plan
+from llmkit.serving.child import vllm_arguments
+from llmkit.serving.server import Server, ServerPlan, make_plan
 
 
 def plan(**changes):
-    return Plan(
+    return ServerPlan(
         **{"model": "base", "name": "base", "adapters": [], "host": "127.0.0.1", "port": 1, "max_rank": 0} | changes
     )
 
@@ -84,7 +84,7 @@ def test_a_port_in_use(tiny_llama):
 )
 def test_options_that_move_the_server_are_refused(options):
     """Else llmkit waits for it at the old address, and in the end stops a server that runs."""
-    with pytest.raises(UsageError, match=f"{options[0]} after -- would move the server") as caught:
+    with pytest.raises(UsageError, match=f"{options[0]} after -- would change the address") as caught:
         make_plan("smollm2-135m", [], "127.0.0.1", 0, ["--max-model-len", "512", *options])
     assert "--host and --port go before --" in caught.value.hint
 
@@ -103,19 +103,19 @@ def test_other_options_are_passed_on(tiny_llama):
 
 
 def test_adapters_in_slots_get_one_slot_more_and_room_for_their_gates():
-    line = " ".join(arguments(plan(adapters=[("a", "dir-a"), ("b", "dir-b")]), cpu=False, slots=True, max_rank=32))
+    line = " ".join(vllm_arguments(plan(adapters=[("a", "dir-a"), ("b", "dir-b")]), cpu=False, slots=True, max_rank=32))
     assert "--enable-lora --max-loras 3 --max-cpu-loras 34 --max-lora-rank 32 --lora-modules a=dir-a b=dir-b" in line
 
 
 def test_a_built_in_adapter_gives_the_model_its_name():
-    line = " ".join(arguments(plan(adapters=[("a", "dir-a")]), cpu=False, slots=False, max_rank=32))
+    line = " ".join(vllm_arguments(plan(adapters=[("a", "dir-a")]), cpu=False, slots=False, max_rank=32))
     assert "--served-model-name a " in line
     assert line.endswith("--model-impl transformers")
 
 
 def test_the_users_own_options_come_last_and_set_the_time_to_drain():
     own = plan(options=["--shutdown-timeout", "5"])
-    assert arguments(own, cpu=True, slots=True, max_rank=0)[-2:] == ["--shutdown-timeout", "5"]
+    assert vllm_arguments(own, cpu=True, slots=True, max_rank=0)[-2:] == ["--shutdown-timeout", "5"]
     assert own.drain == 5
     assert plan().drain == 30
 

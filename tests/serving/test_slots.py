@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from llmkit.serving.slots import Dense, Gates, add_rows, plan
+from llmkit.serving.slots import Dense, SlotGates, add_rows, rows_by_slot
 
 RANK, WIDTHS, D = 16, (6, 4, 4), 10
 LAYOUTS = [(8, 4), (5, 0), (9, 3)]  # (r, n) of the three slots
@@ -23,7 +23,7 @@ def stacked():
 
 @pytest.fixture
 def gates():
-    gates = Gates(3, RANK)
+    gates = SlotGates(3, RANK)
     for slot, (r, n) in enumerate(LAYOUTS):
         gates.set(slot, r, n)
     return gates
@@ -56,7 +56,7 @@ def test_dense_products_of_a_mixed_batch_are_those_of_each_token_alone(stacked):
     x = torch.randn(len(SLOTS), D)
     y = torch.randn(len(SLOTS), sum(WIDTHS))
     expected = y + by_hand(x, SLOTS, *stacked)
-    for slot, rows in plan(SLOTS):
+    for slot, rows in rows_by_slot(SLOTS):
         add_rows(dense(slot, *stacked), y, x, rows)
     torch.testing.assert_close(y, expected)
 
@@ -115,7 +115,7 @@ def test_nothing_is_packed_where_the_adapter_has_no_weights(stacked):
 
 
 def test_rows_that_stand_together_are_a_slice():
-    rows = dict(plan(torch.tensor([1, 1, -1, 0, 2, 0])))
+    rows = dict(rows_by_slot(torch.tensor([1, 1, -1, 0, 2, 0])))
     assert rows[1] == slice(0, 2)
     assert rows[0].tolist() == [3, 5]
     assert rows[2] == slice(4, 5)

@@ -11,7 +11,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from llmkit.talklora import PRESETS, TalkLoraConfig, TalkLoraLayer
-from llmkit.talklora.export import AdapterError, fold, read_adapter, static_lora
+from llmkit.talklora.export import AdapterError, fold_adapter, read_adapter, static_lora
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 IDS = torch.arange(1, 15).view(2, 7)
@@ -32,7 +32,7 @@ def test_a_saved_adapter_folds_exactly(settings, tmp_path):
     model = adapted(**settings).double()
     model.save_pretrained(tmp_path)
     config, state_dict = read_adapter(tmp_path)
-    folded = fold(config, state_dict)
+    folded = fold_adapter(config, state_dict)
     layers = {n: m for n, m in model.base_model.model.named_modules() if isinstance(m, TalkLoraLayer)}
     assert folded.keys() == layers.keys()
     for path, layer in layers.items():
@@ -52,7 +52,7 @@ def test_a_saved_adapter_folds_exactly(settings, tmp_path):
 def test_gates_that_are_not_one_softmax_do_not_fold(settings, tmp_path):
     adapted(**settings).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="one dense softmax"):
-        fold(*read_adapter(tmp_path))
+        fold_adapter(*read_adapter(tmp_path))
 
 
 def test_weights_that_are_missing_are_named(tmp_path):
@@ -60,11 +60,11 @@ def test_weights_that_are_missing_are_named(tmp_path):
     config, state_dict = read_adapter(tmp_path)
     key = "base_model.model.model.layers.0.self_attn.q_proj.talklora_C.weight"
     with pytest.raises(ValueError, match=key.replace(".", r"\.")):
-        fold(config, {k: v for k, v in state_dict.items() if k != key})
+        fold_adapter(config, {k: v for k, v in state_dict.items() if k != key})
     with pytest.raises(ValueError, match=r"no shared B for model\.layers\.0"):
-        fold(config, {k: v for k, v in state_dict.items() if "talklora_B" not in k})
+        fold_adapter(config, {k: v for k, v in state_dict.items() if "talklora_B" not in k})
     with pytest.raises(ValueError, match="no TalkLoRA weights"):
-        fold(config, {})
+        fold_adapter(config, {})
 
 
 def test_static_lora_loads_in_plain_peft_and_is_as_far_off_as_it_says(tmp_path):

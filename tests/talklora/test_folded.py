@@ -47,12 +47,12 @@ def same_with_and_without_gradients(layer: TalkLoraLayer) -> bool:
 def test_the_folded_layer_is_the_same_function(settings):
     layer = make_layer(**settings)
     assert same_with_and_without_gradients(layer)
-    assert "default" in layer.folds
+    assert "default" in layer.kept_folds
 
 
 def test_it_is_folded_once_while_nothing_changes():
     layer = make_layer()
-    assert layer.kept_rows("default") is layer.kept_rows("default")
+    assert layer.folded_rows("default") is layer.folded_rows("default")
 
 
 def in_place(layer: TalkLoraLayer) -> None:
@@ -97,29 +97,29 @@ CHANGES = [in_place, new_storage, new_parameter, loaded, trained, written_throug
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_changed_weight_is_folded_anew(change):
     layer = make_layer()
-    old = layer.kept_rows("default")
+    old = layer.folded_rows("default")
     change(layer)
-    new = layer.kept_rows("default")
+    new = layer.folded_rows("default")
     assert new.shape != old.shape or not torch.equal(new, old)
     assert same_with_and_without_gradients(layer)
 
 
 def test_a_copy_follows_its_own_weights():
     layer = make_layer()
-    layer.kept_rows("default")
+    layer.folded_rows("default")
     copy = deepcopy(layer)
     in_place(copy)
     assert same_with_and_without_gradients(copy)
     assert same_with_and_without_gradients(layer)
-    assert not torch.equal(copy.kept_rows("default"), layer.kept_rows("default"))
+    assert not torch.equal(copy.folded_rows("default"), layer.folded_rows("default"))
 
 
 def test_half_precision_and_autocast_keep_their_gates_in_float32():
     layer = make_layer().bfloat16()
     with torch.no_grad():
         layer(torch.randn(2, D, dtype=torch.bfloat16))
-    assert not layer.folds
+    assert not layer.kept_folds
     layer = make_layer().float()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         layer(torch.randn(2, D))
-    assert not layer.folds
+    assert not layer.kept_folds

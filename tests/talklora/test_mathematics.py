@@ -12,7 +12,7 @@ from torch import nn
 
 from llmkit.talklora import TalkLoraConfig, TalkLoraLayer
 from llmkit.talklora.balancing import ForwardPass
-from llmkit.talklora.functions import latent_router, mixing
+from llmkit.talklora.functions import latent_map, latent_router
 from llmkit.talklora.layer import Linear
 from llmkit.talklora.reference import per_expert
 
@@ -312,7 +312,7 @@ def test_nothing_of_width_experts_times_outputs_is_built(settings):
 def test_mixing_is_one_map_from_latents_to_features_and_logits():
     layer = make_layer()
     p, config = parts(layer), layer.settings["default"]
-    rows = mixing(config, p["E"], p["W"], p["C"], like=p["A"])
+    rows = latent_map(config, p["E"], p["W"], p["C"], like=p["A"])
     assert rows.shape == (R + N, R)
     torch.testing.assert_close(rows[:R], torch.block_diag(*p["E"]), rtol=0, atol=0)
     torch.testing.assert_close(rows[R:], p["W"] @ torch.kron(p["C"], torch.eye(M)), rtol=1e-12, atol=1e-12)

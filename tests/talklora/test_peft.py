@@ -401,7 +401,7 @@ def test_a_quantised_base_is_only_ever_called(monkeypatch):
 def test_a_talklora_of_pefts_own_is_not_written_over(monkeypatch):
     from llmkit import talklora
 
-    member = talklora.peft_type()
+    member = talklora.talklora_type()
     monkeypatch.delattr(member, "added_by")
     with pytest.raises(RuntimeError, match="has its own TALKLORA"):
         talklora.register()
@@ -416,4 +416,4 @@ def test_importing_twice_registers_once():
     importlib.reload(registration)
     talklora.register()
     assert [str(kind.value) for kind in registration.PeftType].count("TALKLORA") == 1
-    assert copy.deepcopy(registration.peft_type()) is registration.peft_type()
+    assert copy.deepcopy(registration.talklora_type()) is registration.talklora_type()

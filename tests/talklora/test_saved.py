@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from llmkit.talklora.export import fold, read_adapter
-from llmkit.talklora.functions import gates
+from llmkit.talklora.export import fold_adapter, read_adapter
+from llmkit.talklora.functions import inference_gates
 
 D, K = 12, 8
 DEFAULTS = {
@@ -166,13 +166,13 @@ def test_it_answers_as_it_did(case, tmp_path):
 def test_it_folds_to_the_same_function(case, tmp_path):
     save(tmp_path, **CASES[case][0])
     config, state_dict = read_adapter(tmp_path)
-    folded = fold(config, state_dict, any_gates=True)
+    folded = fold_adapter(config, state_dict, any_gates=True)
     model = PeftModel.from_pretrained(Tower(), tmp_path).eval()
     for path, layer in layers(model.base_model.model).items():
         A, B, scale = folded[path]
         x, q = waves(4, 3, layer.in_features), config.up_rank
         z = x @ A.T
-        gate = gates(config, z[:, q:], state_dict.get(f"base_model.model.{path}.talklora_C.weight"))
+        gate = inference_gates(config, z[:, q:], state_dict.get(f"base_model.model.{path}.talklora_C.weight"))
         y = scale * (gate.repeat_interleave(config.expert_rank, -1) * z[:, :q]) @ B[:, :q].T
         torch.testing.assert_close(y, layer.delta(x, "default"), rtol=1e-12, atol=1e-12)
 

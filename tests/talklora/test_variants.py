@@ -143,7 +143,7 @@ def test_folds_are_kept_unless_switched_off():
     kept, free = (layer(keep_folds=keep).eval() for keep in (True, False))
     with torch.no_grad():
         torch.testing.assert_close(kept(x), free(x))
-    assert kept.folds
-    assert not free.folds
+    assert kept.kept_folds
+    assert not free.kept_folds
     adapter = sum(p.numel() for name, p in kept.named_parameters() if "talklora_" in name)
-    assert kept.folds["default"].rows.numel() < adapter
+    assert kept.kept_folds["default"].rows.numel() < adapter

@@ -51,7 +51,7 @@ def test_other_sources_other_tasks_and_other_code_are_kept_elsewhere(folder, mon
         cache.folder(TASK, [b"sour", b"ce"]),
         cache.folder(TASKS["aqua"](), [b"source"]),
     }
-    monkeypatch.setattr(cache, "_code", lambda module: b"newer")
+    monkeypatch.setattr(cache, "_code", lambda *modules: b"newer")
     others.add(cache.folder(TASK, [b"source"]))
     assert len(others | {folder}) == 5
 

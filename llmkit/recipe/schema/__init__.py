@@ -33,6 +33,7 @@ __all__ = [
     "RopSection",
     "SearchSection",
     "Section",
+    "meaning",
 ]
 
 
@@ -40,7 +41,9 @@ class Recipe(Section):
     """Everything that one run needs. A command asks only for its own sections."""
 
     version: Literal[1] = 1
+    """The version of the recipe format."""
     seed: int = Field(7, ge=0)
+    """The seed of everything random."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     data: DataSection = DataSection()
@@ -49,3 +52,19 @@ class Recipe(Section):
     finetune: FinetuneSection = FinetuneSection()
     eval: EvalSection = EvalSection()
     output: OutputSection = OutputSection()
+
+
+def meaning(key: str) -> str:
+    """Returns what a dotted key means, on one line. The help of a flag is the meaning of the key that it sets.
+
+    >>> meaning("data.task")
+    'A name from `llmkit data ls`.'
+    """
+    *sections, name = key.split(".")
+    model: type[Section] = Recipe
+    for section in sections:
+        inner = model.model_fields[section].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, Section)
+        model = inner
+    return " ".join((model.model_fields[name].description or "").split())

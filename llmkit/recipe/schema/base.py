@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """Strict, closed and frozen. The string under a field is its documentation, in the schema and in the docs."""
 
+    # Strict, because a silent conversion hides a mistake: `limit: "50"` is a text, and `seed: 1.5` no seed. Closed,
+    # because a misspelt key would otherwise leave its default in force. Frozen, because the digest of a recipe names
+    # its run.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 

@@ -28,8 +28,8 @@ class DataSection(Section):
     """The field that holds the question, in your own file."""
     answer: str = "answer"
     """The field that holds the answer: a number, a label or an option's text, yes or no, or free text."""
-    kind: Literal["numeric", "choice", "boolean", "text"] = "numeric"
-    """What the answers of your own file are."""
+    kind: str = "numeric"
+    """The kind of answer in your own file: numeric, choice, boolean, text, or one that an installed package brings."""
     id: str | None = None
     """The field that names a row. Default: the text and how often it stood before."""
     cluster: Annotated[str | None, LATER] = None
@@ -57,5 +57,6 @@ class PerturbSection(Section):
     release: Annotated[tuple[str, ...], LATER] = ()
     """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
     target: Literal["question", "instruction", "fewshot"] = "question"
+    """The part of the prompt that noise changes."""
     retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""

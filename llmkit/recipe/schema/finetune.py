@@ -23,6 +23,7 @@ class SourceSection(Section):
     weight: float = Field(1.0, gt=0)
     """Rows per epoch, as a multiple of the source's size: 0.5 draws half of it anew each epoch, 2 takes it twice."""
     limit: int | None = Field(None, ge=1)
+    """At most this many rows."""
     levels: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], LATER] = ()
     """Numbers of steps drawn by the task `arithmetic`. Default: `data.levels`."""
     correction: Annotated[float | None, LATER] = Field(None, ge=0, le=1)
@@ -35,7 +36,9 @@ class CorrectionSection(Section):
     share: float = Field(0.0, ge=0, le=1)
     """Share of the question rows that ask for a correction instead of an answer."""
     operators: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
+    """One is drawn for each noisy copy."""
     rate: float | Literal["paper"] = 0.3
+    """Share of words changed."""
     clean: float = Field(0.1, ge=0, le=1)
     """Share of these rows whose question is clean already: they teach to leave such a question alone."""
     reword: Annotated[float, LATER] = Field(0.0, ge=0, le=1)
@@ -85,6 +88,7 @@ class RobustSection(Section):
     operators: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     """One is drawn for each noisy copy."""
     rate: float | Literal["paper"] = "paper"
+    """Share of words changed; `paper` is the strength measured on the RoP paper's own data."""
     weight: float = Field(1.0, ge=0)
     """Weight of the consistency term, or of R-Drop's divergence."""
 
@@ -93,6 +97,7 @@ class OptimSection(Section):
     """The optimiser and its schedule."""
 
     lr: float = Field(2e-4, gt=0)
+    """The learning rate."""
     router_lr: float | None = Field(None, gt=0)
     """Another learning rate for routers and talking matrices."""
     schedule: str = "linear"
@@ -100,6 +105,7 @@ class OptimSection(Section):
     warmup: float = Field(0.03, ge=0)
     """Warm-up steps; below 1, a share of all steps."""
     weight_decay: float = Field(0.0, ge=0)
+    """Weight decay of the optimiser."""
     optimizer: str = "adamw_torch"
     """Any optimiser of transformers."""
     batch_size: int = Field(16, ge=1)
@@ -107,9 +113,11 @@ class OptimSection(Section):
     micro_batch: int | None = Field(None, ge=1)
     """Rows of one forward pass on one process. Default: all of a step's."""
     epochs: float = Field(1.0, gt=0)
+    """Passes over the training rows."""
     max_steps: int | None = Field(None, ge=1)
     """Ends training early; the schedule ends there too."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
     loss: str = "nll"
     """TRL's loss types: nll, dft."""
 
@@ -122,6 +130,7 @@ class TrainSection(Section):
     load_in: Literal["none", "8bit", "4bit"] = "none"
     """Quantise the base model with bitsandbytes."""
     gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, more time."""
     eval_every: int | None = Field(None, ge=1)
     """Steps between two evaluations on dev rows. Default: five in all."""
     patience: int | None = Field(None, ge=1)
@@ -131,6 +140,7 @@ class TrainSection(Section):
     keep: Annotated[int, NEUTRAL] = Field(2, ge=1)
     """Checkpoints kept."""
     log_every: Annotated[int, NEUTRAL] = Field(5, ge=1)
+    """Steps between two log lines."""
     routing: Annotated[bool, NEUTRAL] = True
     """Write what the routers do: numbers and a heat map."""
 
@@ -139,7 +149,9 @@ class LaunchSection(Section):
     """Several processes, by accelerate."""
 
     kind: Literal["single", "ddp", "fsdp2", "zero2", "zero3"] = "single"
+    """How the work is shared by several processes."""
     num_processes: int = Field(1, ge=1, le=1_024)
+    """Processes that train, one for each GPU."""
 
 
 class FinetuneSection(Section):
@@ -148,9 +160,13 @@ class FinetuneSection(Section):
     method: str = "talklora"
     """talklora, talklora-released, moelora, hydralora, or any method of PEFT: lora, dora, lily, hira …"""
     r: int = Field(16, ge=1)
+    """The rank of the adapter."""
     num_experts: int = Field(4, ge=1)
+    """Experts of TalkLoRA and its relatives; other methods have none."""
     alpha: float = Field(16.0, gt=0)
+    """The adapter's output is scaled by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter's input."""
     target_modules: tuple[str, ...] | str = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
     """Names, a regular expression, or `all-linear`."""
     options: dict[str, Any] = Field(default_factory=dict)

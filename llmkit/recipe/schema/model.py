@@ -31,10 +31,13 @@ class ModelSection(Section):
 
 
 class EngineSection(Section):
-    """What runs the model. `auto`: a server if `base_url` is given, else vLLM if it imports, else transformers."""
+    """How the model is run."""
 
-    kind: Literal["auto", "vllm", "openai", "transformers"] = "auto"
+    kind: str = "auto"
+    """What runs the model: `vllm`, `openai`, `transformers`, or an engine that another package brings. `auto`: a server
+    if `base_url` is given, else vLLM if it imports, else transformers."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """The dtype that the model computes in. `auto`: what the weights are stored in, or what is faster here."""
     max_model_len: int | None = Field(None, ge=16)
     """Longest prompt plus reply, in tokens. Default: the model's own limit, at most 4096."""
     max_num_seqs: Annotated[int, NEUTRAL] = Field(64, ge=1, le=65_536)
@@ -46,7 +49,9 @@ class EngineSection(Section):
     enforce_eager: bool | None = None
     """Skip compilation. Default: true on a CPU, false on a GPU."""
     tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one model."""
     prefix_caching: bool = True
+    """Keep the keys and values of prompts that begin alike."""
     batch_invariant: bool = False
     """vLLM's batch-invariant kernels, where the GPU has them: slower, and the same answer in any batch."""
     trust_remote_code: bool = False
@@ -58,4 +63,6 @@ class EngineSection(Section):
     api_key_env: Annotated[str, NEUTRAL, AfterValidator(_variable)] = "OPENAI_API_KEY"
     """The environment variable that holds the key. The key itself never stands in a recipe."""
     timeout_s: Annotated[float, NEUTRAL] = Field(120.0, gt=0)
+    """Seconds to wait for one reply of a server."""
     retries: Annotated[int, NEUTRAL] = Field(4, ge=0, le=100)
+    """Times that a failed request to a server is sent again."""

@@ -16,7 +16,9 @@ class SearchSection(Section):
     budget: int = Field(60, ge=0)
     """Scored sequences a search may spend, half of them on the final comparison. 0: take the first hand-written one."""
     strategy: Literal["halving", "ucb"] = "halving"
+    """How the budget is spread: over fewer candidates in each round, or by upper confidence bounds."""
     score: Literal["execution", "likelihood"] = "execution"
+    """What a candidate is scored by: the answers it leads to, or the likelihood of the right ones."""
     queries: int = Field(2, ge=0)
     """Prompts that ask the model for candidates."""
     completions: int = Field(4, ge=1)
@@ -26,8 +28,11 @@ class SearchSection(Section):
     pool: int = Field(40, ge=2)
     """Train questions the pairs come from; dev questions the scores come from, two thirds held back for the end."""
     max_tokens: int = Field(50, ge=8)
+    """Longest candidate, in tokens."""
     temperature: float = Field(0.9, ge=0)
+    """Sampling temperature for candidates."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Nucleus sampling for candidates."""
     rounds: int = Field(20, ge=1)
     """Rounds of `ucb`."""
     fraction: float = Field(0.334, gt=0, le=1)
@@ -44,6 +49,7 @@ class RopSection(Section):
     """Ways to put a question, and how their instructions are found."""
 
     arms: tuple[str, ...] = ("stand", "zero_shot_cot", "correct_only", "guide_only", "rop")
+    """Ways to put the question that `llmkit rop` measures; `llmkit eval` takes `eval.arms`."""
     scope: Literal["pooled", "per_type"] = "pooled"
     """One instruction for all kinds of noise, or one for each (the paper's; it needs to know the kind at run time)."""
     search: SearchSection = SearchSection()
@@ -54,7 +60,9 @@ class RopSection(Section):
     corrector: str | None = None
     """The model that corrects. Default: the answering model."""
     correction_shots: int = Field(0, ge=0)
+    """Worked examples in a request for a correction."""
     guidance_shots: int = Field(0, ge=0)
+    """Worked examples in a question under a guidance instruction."""
     few_shot: int = Field(4, ge=0)
     """Worked examples of the arm `few_shot_cot`."""
     votes: int = Field(3, ge=1, le=1_000)
@@ -62,15 +70,18 @@ class RopSection(Section):
     max_tokens: int = Field(256, ge=1)
     """Longest answer, in tokens."""
     correction_max_tokens: int = Field(256, ge=1)
+    """Longest correction, in tokens."""
     holdout: Literal["none", "one-out"] = "none"
     """`one-out`: instructions tuned on all kinds of noise but one, tested on each."""
     search_seeds: int = Field(1, ge=1, le=1_000)
+    """Repeat the instruction search with this many seeds and report the variation."""
 
 
 class IntervalSection(Section):
     """How sure one can be: the intervals around every rate and difference."""
 
     level: float = Field(0.95, gt=0, lt=1)
+    """Share of such intervals that hold the true value."""
     draws: int = Field(10_000, ge=100, le=1_000_000)
     """Random sign flips behind a p-value of more than 12 clusters; intervals need none."""
 
@@ -114,6 +125,7 @@ class EvalSection(Section):
     """How a reply becomes a verdict; installed packages add scorers."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
+    """Limits that measured values must clear. Exit 3 where one fails, 5 where one stays undecided."""
     draws: int = Field(1, ge=1, le=1_000)
     """Independent noisy copies of each question."""
     family: Annotated[tuple[Literal["gain", "drop", "clean_drop"], ...], NEUTRAL] = ("gain",)
@@ -143,5 +155,6 @@ class OutputSection(Section):
     """Where results go: `<dir>/<name>-<digest>/`."""
 
     dir: str = "runs"
+    """The folder that holds the run folders."""
     name: Annotated[str, AfterValidator(_folder_name)] | None = None
-    """Default: the command and the question set."""
+    """The run's name. Default: the command and the question set; for a training, its method."""

@@ -25,7 +25,7 @@ TEST_ONLY: dict[int, tuple[Template, ...]] = {1: level1_test.TEST_ONLY}
 
 
 def templates(split: str, level: int) -> list[Template]:
-    """The templates of one split and level; no template is in two splits."""
+    """Returns the templates of one split and level; no template is in two splits."""
     dealt = [template for i, template in enumerate(LEVELS[level]) if _TURN[i % len(_TURN)] == split]
     return dealt + list(TEST_ONLY.get(level, ())) if split == "test" else dealt
 
@@ -50,7 +50,7 @@ class Arithmetic(GeneratedTask):
 
     @staticmethod
     def _fresh(template: Template, rng: Random, seen: set[str]) -> Item:
-        """A question that was not asked before."""
+        """Returns a question that was not asked before."""
         for _ in range(100):
             item = template.fill(rng)
             key = normalise(item.text)

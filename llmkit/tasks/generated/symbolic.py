@@ -17,7 +17,7 @@ _TRIES = 1000
 
 
 def names_of(split: str, names: Sequence[str]) -> list[str]:
-    """Every third name: no name is in two splits, so no question is."""
+    """Returns every third name: no name is in two splits, so no question is."""
     return sorted(names)[SPLITS.index(split) :: len(SPLITS)]
 
 
@@ -37,7 +37,7 @@ class _Symbolic(GeneratedTask):
 
     @abstractmethod
     def draw(self, rng: Random, split: str, length: int) -> Item:
-        """One question about `length` people or words."""
+        """Returns one question about `length` people or words."""
 
 
 @task("coin_flip")

@@ -46,7 +46,7 @@ class Template:
         return len(self.steps)
 
     def fill(self, rng: Random) -> Item:
-        """A question from this template; numbers are drawn until every step's value is plausible."""
+        """Returns a question from this template; numbers are drawn until every step's value is plausible."""
         words = _words(rng, self.things)
         text = _CHOICE.sub(lambda match: rng.choice(match[1].split("|")), self.text)
         for _ in range(_TRIES):
@@ -63,14 +63,15 @@ class Template:
         return Item(_fill(text, words, values), gold, group=self.id, meta=meta)
 
     def _plausible(self, value: Decimal) -> bool:
-        """Positive, not so small that a plural would be wrong, not too large, and no long decimal."""
+        """Returns whether a value suits a story: large enough for a plural, not too large, and no long decimal."""
         return 2 <= value <= _LARGEST and value == round(value, self.decimals)
 
 
 def _draw(rng: Random, draw: Draw) -> Decimal:
     if isinstance(draw, list):
         return Decimal(rng.choice(draw))
-    low, high, step = (*draw, Decimal(1))[:3]
+    low, high = draw[:2]
+    step = draw[2] if len(draw) == 3 else Decimal(1)
     return low + step * rng.randint(0, int((high - low) / step))
 
 

@@ -55,7 +55,7 @@ class _Verbalised(Task):
         ]
 
     def verbalised(self, text: str, options: Sequence[str], index: int) -> Item:
-        """The item of a plain row, with the instruction that LLM-Adapters would give it."""
+        """Returns the item of a plain row, with the instruction that LLM-Adapters would give it."""
         names = [f"{self.noun}{i}" for i in range(1, len(options) + 1)]
         named = self.between.join(f"{name.capitalize()}: {option}" for name, option in zip(names, options, strict=True))
         instruction = f"{self.lead}{text}\n\n{named}{_FORMAT}{'/'.join(names)}"

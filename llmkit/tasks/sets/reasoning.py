@@ -48,7 +48,7 @@ class _BigBench(Task):
         return self.item(text, dict(scores))
 
     def item(self, text: str, scores: Mapping[str, int]) -> Item:
-        """A choice question. Options are shuffled by a seed from the text, as the file may name the right one first."""
+        """Returns a choice question, its options shuffled by a seed from the text: files name the right one first."""
         options = {option.strip().rstrip("."): score for option, score in scores.items()}
         names = sorted(options)
         Random(derive(0, "options", normalise(text))).shuffle(names)
@@ -56,7 +56,7 @@ class _BigBench(Task):
 
 
 def right(scores: Mapping[str, int]) -> str:
-    """The one option that scores."""
+    """Returns the one option that scores."""
     scoring = [option for option, score in scores.items() if score]
     if len(scoring) != 1:
         raise DataError(f"{len(scoring)} options have a score above 0, instead of one")
@@ -116,5 +116,5 @@ class TrackingShuffledObjects(_BigBench):
         return Item(text, item.gold, item.options, group=text.rpartition("At the end of")[0] or text)
 
     def wanted(self, row: Mapping[str, Any]) -> bool:
-        """The hub's copy mixes in stories of five and of seven people."""
+        """Leaves out stories of five and of seven people, which the hub's copy mixes in."""
         return len(row["multiple_choice_targets"]) == 3

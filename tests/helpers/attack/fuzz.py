@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
 from helpers.attack.sandbox import Case, Sandbox, invoke
-from helpers.fakes import FakeEngine
+from helpers.fakes import FakeEngine, fake_kind
 
-import llmkit.engines
 from llmkit.cli import app
+from llmkit.engines import ENGINES
 from llmkit.recipe.faults import all_keys
 from llmkit.recipe.load import shipped_recipes
 from llmkit.resources import shipped
@@ -46,6 +45,7 @@ PLAUSIBLE = {
     "--method": ("lora", "talklora", "nope"),
     "--model": ("scripted", "nope"),
     "--out": ("out", "out/deep/er"),
+    "--dir": ("out", "out/deep/er"),
     "--shard": ("1/2", "2/2"),
     "--holdout": ("none", "one-out"),
     "--split": ("train", "dev", "test"),
@@ -106,13 +106,7 @@ eval: {interval: {draws: 100}}
 def scripted() -> Iterator[None]:
     """Every model is one that answers at once."""
 
-    def opened(model: object, engine: object) -> FakeEngine:
-        return FakeEngine(capabilities=frozenset())
-
-    with (
-        mock.patch("llmkit.evaluate.roles.open_engine", opened),
-        mock.patch.object(llmkit.engines, "open_engine", opened),
-    ):
+    with fake_kind(lambda model, section: FakeEngine(capabilities=frozenset()), kinds=list(ENGINES)):
         yield
 
 

@@ -16,7 +16,7 @@ from helpers.attack.sandbox import Sandbox, invoke, wrong
 from helpers.fault_server import FaultServer
 
 from llmkit.engines.canary import PROMPTS
-from llmkit.runs.folder import read_journal
+from llmkit.runs import Run
 
 KEY = "sk-attack-0123456789abcdef"
 COMMAND = (
@@ -95,7 +95,7 @@ class ServerAttack:
         return [
             row
             for p in self.sandbox.work.glob("runs/*/samples.jsonl")
-            for row in read_journal(p.parent)
+            for row in Run(p.parent).entries()
             if row["kind"] == "outcome"
         ]
 
@@ -139,7 +139,7 @@ class ServerAttack:
 
     def _journal(self) -> Iterator[str]:
         for path in self.sandbox.work.glob("runs/*/samples.jsonl"):
-            rows = list(read_journal(path.parent))
+            rows = list(Run(path.parent).entries())
             keys = [row["key"] for row in rows if row["kind"] == "outcome" and row["error"] is None]
             if len(keys) != len(set(keys)):
                 yield f"{len(keys) - len(set(keys))} answers stand twice in the journal"

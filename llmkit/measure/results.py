@@ -1,0 +1,430 @@
+"""The result of a measurement: what metrics.json holds, as types. docs/metrics.schema.json is made from them.
+
+The values in it, each with its interval, are in `values`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from llmkit.errors import DataError
+from llmkit.measure.values import (
+    Change,
+    Difference,
+    Drop,
+    Estimate,
+    FlipRate,
+    Interval,
+    Part,
+    Unmeasured,
+    UnmeasuredDrop,
+    number,
+)
+from llmkit.parsing import parse_json
+
+Verdict = Literal["pass", "fail", "undecided"]
+
+
+class Flips(Part):
+    """How often noise turns answers, from clean to noisy."""
+
+    right_to_wrong: FlipRate
+    """Among right clean answers, those wrong under noise."""
+    wrong_to_right: FlipRate
+    """Among wrong clean answers, those right under noise."""
+
+
+class Tokens(Part):
+    """Tokens of some calls, whoever answered them: the model or a cache."""
+
+    prompt: int
+    """Tokens of the prompts."""
+    completion: int
+    """Tokens generated."""
+
+
+class CellResult(Part):
+    """One arm under one condition; `noisy` is the average over all noisy conditions."""
+
+    n: int
+    """Different questions asked."""
+    outcomes: int
+    """Answers: questions times draws, search seeds and kinds held out."""
+    accuracy: Interval | None
+    """Share of right answers, each question weighing the same. Null for `noisy` where the arm lacks a condition."""
+    unparsed: int
+    """Replies without a readable answer, which count as wrong."""
+    cut: int = 0
+    """Replies that ended at the limit of new tokens."""
+    errors: int
+    """Calls that failed, which count as wrong."""
+    fallbacks: int = 0
+    """Answers whose correction was not used."""
+    calls: int = 0
+    """Calls of a model, those that a cache answered included."""
+    tokens: Tokens = Tokens(prompt=0, completion=0)
+    """Tokens of these calls."""
+    price: float | None = None
+    """What these tokens cost by the recipe's prices, in its currency; null where it has none."""
+    strength: float | None = None
+    """Mean share of words that noise changed; null where nothing was to be changed."""
+    rejected: int = 0
+    """Noisy copies that were left as they were, because a check refused them."""
+
+
+class OverCorrection(Part):
+    """What a correction does to questions that needed none."""
+
+    n: int
+    """Corrected clean questions."""
+    altered: Interval | None
+    """Share whose text differs from the question's."""
+    numbers_altered: Interval | None
+    """Share whose numbers differ from the question's."""
+
+
+class Correction(Part):
+    """How well one arm restores the questions of one condition, measured on the texts."""
+
+    n: int
+    """Corrected texts."""
+    cer_before: float
+    """Mean character error rate of the noisy text against the clean one."""
+    cer_after: float
+    """Mean character error rate of the corrected text against the clean one."""
+    restored: Interval | None
+    """Share that equals the clean text."""
+    numbers_kept: Interval | None
+    """Share that still has every number of the question."""
+    options_kept: Interval | None
+    """Share that still has every option, of the questions with options; null where none has."""
+    answered_instead: Interval | None
+    """Share of corrector replies that answer the question."""
+    refused: Interval | None
+    """Share of corrector replies that refuse."""
+    fallback: dict[str, int]
+    """Corrections that were not used, by reason."""
+
+
+class CurvePoint(Part):
+    """Accuracy at one strength of noise."""
+
+    strength: float
+    """The strength that the condition's name states; 0 is clean."""
+    accuracy: Interval | None
+    """Accuracy under that condition."""
+
+
+class Curve(Part):
+    """Accuracy along the strength of one kind of noise."""
+
+    points: tuple[CurvePoint, ...]
+    """From the least strength to the greatest."""
+    area: Estimate | None
+    """The area under the line through the points, divided by the range of strengths."""
+
+
+class Repeat(Part):
+    """Variation between repeats of one kind, on the same questions."""
+
+    accuracy: tuple[float, ...]
+    """Accuracy of each repeat."""
+    sd: float
+    """The standard deviation between them."""
+
+
+class Repeats(Part):
+    """Variation that is not one of sampling questions."""
+
+    OMITTED = frozenset({"draws", "search_seeds"})
+
+    draws: Repeat | None = None
+    """Between noise draws; absent where there is one."""
+    search_seeds: Repeat | None = None
+    """Between instruction searches; absent where there is one."""
+    sampling_se_of_drop: float | None
+    """The standard error of the drop, for comparison; null where there is no drop."""
+
+
+class ArmResult(Part):
+    """Everything measured of one arm. Keys of the inner objects are conditions, unless said otherwise."""
+
+    OMITTED = frozenset({
+        "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
+        "repeats", "restored", "mark",
+    })  # fmt: skip
+
+    conditions: dict[str, CellResult]
+    """What was asked, and how it was answered."""
+    drop: dict[str, Drop | UnmeasuredDrop] = Field(default_factory=dict)
+    """What noise takes from the arm."""
+    flips: dict[str, Flips] = Field(default_factory=dict)
+    """How often noise turns the arm's answers."""
+    gain: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
+    """What the arm wins over `stand` under noise."""
+    recovery: dict[str, Interval | Unmeasured] = Field(default_factory=dict)
+    """The share of what noise took from `stand` that the arm wins back."""
+    clean_drop: Difference | Unmeasured | None = None
+    """What the arm loses against `stand` on clean questions."""
+    over_correction: OverCorrection | None = None
+    """What the arm's correction does to clean questions."""
+    correction: dict[str, Correction] = Field(default_factory=dict)
+    """How well the arm's correction restores noisy questions."""
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    """By operator: accuracy along its strength."""
+    holdout: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    """By kind of noise that tuning never saw, then by condition: the gain over `stand`."""
+    repeats: dict[str, Repeats] = Field(default_factory=dict)
+    """Variation between noise draws and between search seeds."""
+    restored: float | None = None
+    """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
+    mark: str | None = None
+    """A word of warning where `restored` is 0 or less."""
+
+    def without(self, metrics: Collection[str], condition: str, reason: str) -> ArmResult:
+        """Returns the result with the reason in place of these metrics under a condition that was not measured."""
+        gone = Unmeasured(reason=reason)
+        changes: dict[str, Any] = {}
+        if "drop" in metrics and condition in self.drop:
+            changes["drop"] = {**self.drop, condition: UnmeasuredDrop(reason=reason, relative=gone)}
+        if "flips" in metrics and condition in self.flips:
+            turned = FlipRate(of=0.0, value=None, low=None, high=None, reason=reason)
+            changes["flips"] = {**self.flips, condition: Flips(right_to_wrong=turned, wrong_to_right=turned)}
+        if "gain" in metrics and condition in self.gain:
+            changes["gain"] = {**self.gain, condition: gone}
+        if "recovery" in metrics and condition in self.recovery:
+            changes["recovery"] = {**self.recovery, condition: gone}
+        return self.model_copy(update=changes)
+
+
+class Copies(Part):
+    """The noisy copies of one condition."""
+
+    copies: int
+    """How many there are."""
+    changed: int
+    """How many differ from their clean text."""
+    reasons: dict[str, int] = Field(default_factory=dict)
+    """Why the others do not, the most frequent reason first."""
+    share: float
+    """`changed` divided by `copies`."""
+
+    @classmethod
+    def of(cls, copies: int, changed: int, reasons: Mapping[str, int]) -> Copies:
+        """Computes the share changed."""
+        return Copies(copies=copies, changed=changed, reasons=dict(reasons), share=number(changed / copies))
+
+    def why(self) -> str:
+        """Returns the reasons in words, three at most."""
+        return ", ".join(f"{reason} ({count})" for reason, count in list(self.reasons.items())[:3])
+
+
+class DetectableEffect(Part):
+    """The smallest gain that a run of this size finds."""
+
+    n: int
+    """Lone questions that the run's questions are worth."""
+    discordance: float
+    """Share of pairs whose two answers differ in verdict, as seen."""
+    power: float
+    """The probability of finding a gain of this size."""
+    value: float | None
+    """The gain; null where none can be told from chance."""
+
+
+class HolmTest(Part):
+    """One test of the family that the recipe declares."""
+
+    metric: Literal["gain", "drop", "clean_drop"]
+    """What is compared."""
+    arm: str
+    """The arm it is of."""
+    condition: str
+    """The condition it is under."""
+    p: float
+    """The p-value on its own."""
+    adjusted: float
+    """The p-value adjusted by Holm's method over the family."""
+    significant: bool
+    """Whether the adjusted p-value is at most 1 minus the level."""
+
+
+class NoiseFloor(Part):
+    """How much the engine differs from itself: clean questions asked twice."""
+
+    n: int
+    """Pairs of answers to one and the same prompt."""
+    verdict_differs: Interval
+    """Share of pairs of which one answer is right and the other wrong."""
+    answer_differs: Interval
+    """Share of pairs with different answers."""
+
+
+class BaselineArm(Part):
+    """What changed of one arm since the stored run, by condition."""
+
+    OMITTED = frozenset({"accuracy_change", "drop_change"})
+
+    accuracy_change: dict[str, Change] = Field(default_factory=dict)
+    """Change of accuracy."""
+    drop_change: dict[str, Change] = Field(default_factory=dict)
+    """Change of the drop under noise."""
+
+
+class Baseline(Part):
+    """What changed since a stored run, on the questions that both have."""
+
+    questions: int
+    """Questions that both runs have with the same clean text."""
+    left_out: int
+    """Questions of both runs whose clean texts differ."""
+    arms: dict[str, BaselineArm]
+    """By arm."""
+
+
+class Timing(Part):
+    """All that may differ between two equal runs, of one arm under one condition."""
+
+    engine_seconds: float | None = None
+    """Seconds that these answers take at the run's mean pace; null where the model answered nothing."""
+    prefix_cached_tokens: int = 0
+    """Prompt tokens that the engine's prefix cache served."""
+    cached_calls: int = 0
+    """Calls that llmkit's response cache answered."""
+
+
+class EngineFacts(Part):
+    """What answered."""
+
+    kind: str | None = None
+    """The engine: vllm, transformers, openai."""
+    dtype: str | None = None
+    """The dtype that it computed in; null for a server, which does not say."""
+
+
+class ErrorCount(Part):
+    """One error and how many answers it cost."""
+
+    error: str
+    """What the server or model said."""
+    answers: int
+    """Answers that failed with it."""
+
+
+class Failed(Part):
+    """The answers that failed. They count as wrong in every number."""
+
+    answers: int
+    """How many failed."""
+    of: int
+    """How many were asked for."""
+    share: float
+    """`answers` divided by `of`."""
+    said: tuple[ErrorCount, ...]
+    """The commonest errors, three at most, the commonest first."""
+
+
+class GateResult(Part):
+    """One gate under one condition: what was measured, and what follows."""
+
+    gate: str
+    """The gate in one line, as a command line takes it."""
+    metric: str
+    """Arm and metric: `rop.gain`."""
+    condition: str | None
+    """The condition it is about; null for metrics that have none."""
+    bound: Literal["low", "point", "high"]
+    """The end of the interval that must clear the limit."""
+    verdict: Verdict
+    """What follows."""
+    value: float | None = None
+    """The measured value; null where nothing was measured."""
+    low: float | None = None
+    """The lower end of its interval."""
+    high: float | None = None
+    """The upper end of its interval."""
+    reason: str | None = None
+    """Why the gate is undecided."""
+
+
+class Metrics(Part):
+    """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
+
+    version: int = 1
+    """The version of this format."""
+    level: float
+    """The level of all intervals: 0.95 for 95 % intervals."""
+    questions: int
+    """Different questions."""
+    clusters: int
+    """Independent units among them: templates, or the questions themselves."""
+    outcomes: int
+    """Answers."""
+    chance: float
+    """The rate of right answers by blind guessing."""
+    engine: EngineFacts | None = None
+    """What answered; null where it is not known."""
+    conditions: tuple[str, ...]
+    """The conditions asked, clean ones first."""
+    noise: dict[str, Copies] = Field(default_factory=dict)
+    """By noisy condition: what the noise changed."""
+    unmeasured: dict[str, str] = Field(default_factory=dict)
+    """By condition of which less than half was changed: why nothing is measured under it."""
+    unreadable: dict[str, str] = Field(default_factory=dict)
+    """By arm of whose clean replies more than .2 gave no answer: why its losses and gains are not measured."""
+    minimum_detectable_effect: DetectableEffect | None = None
+    """The smallest gain that this run finds with power 0.8; null where no gain is measured."""
+    arms: dict[str, ArmResult]
+    """By arm: everything measured of it."""
+    holm: tuple[HolmTest, ...] = ()
+    """The tests of the family that the recipe declares, with adjusted p-values."""
+    noise_floor: dict[str, NoiseFloor] = Field(default_factory=dict)
+    """By arm that was asked the clean questions twice: how much its answers differ."""
+    baseline: Baseline | None = None
+    """What changed since a stored run; null without one."""
+    timing: dict[str, dict[str, Timing]] = Field(default_factory=dict)
+    """By arm, then condition: all that may differ between two equal runs."""
+    failed: Failed | None = None
+    """The answers that failed; null where none did."""
+    gates: tuple[GateResult, ...] = ()
+    """The verdicts of the recipe's gates."""
+
+    @classmethod
+    def read(cls, source: Path | Mapping[str, Any]) -> Self:
+        """Reads a metrics.json, of this llmkit or an earlier one: keys that came later get their defaults.
+
+        DataError names the file and the key that is missing or damaged.
+        """
+        where, content = "metrics.json", source
+        if isinstance(source, Path):
+            where = str(source)
+            try:
+                content = parse_json(source.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise DataError(f"{source}: cannot be read: {error}", _AGAIN) from None
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = _key(first["loc"], content)
+            raise DataError(f"{where}: {f'`{key}`: ' if key else ''}{first['msg']}", _AGAIN) from None
+
+
+_AGAIN = "the same llmkit command writes it again"
+
+
+def _key(location: Sequence[str | int], content: Any) -> str:
+    """Returns the path of a faulty key, without the names of the types that pydantic tried there."""
+    keys = []
+    for step in location:
+        inside = isinstance(content, Mapping) and step in content
+        if inside or (isinstance(content, list) and isinstance(step, int)):
+            content = content[step]
+        elif step != location[-1]:
+            continue  # the name of a type
+        keys.append(str(step))
+    return ".".join(keys)

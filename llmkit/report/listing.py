@@ -1,0 +1,127 @@
+"""The view of the runs in a folder, the newest first: state, verdict, main numbers, and how they got there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import relpath
+from pathlib import Path
+from urllib.parse import quote
+
+from llmkit.errors import DataError
+from llmkit.measure.cells import NOISY
+from llmkit.measure.results import Metrics
+from llmkit.report.elements import Cell, Column, Emphasis, Point, Table
+from llmkit.report.tables import accuracy_of
+from llmkit.report.view import main_arms
+from llmkit.report.written import count, difference, rate
+from llmkit.runs import Run
+from llmkit.runs.listing import Listing
+from llmkit.types import CLEAN
+
+_SEVERITY = ("fail", "undecided", "pass")  # the worst verdict of a run's gates is the run's
+_CURRENT = 1  # colour of the run itself in its history
+
+
+@dataclass(frozen=True, slots=True)
+class RunsView:
+    """One table of runs."""
+
+    title: str
+    lead: str
+    runs: Table
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """A run as listed, and its measurements, if it has any of arms."""
+
+    listing: Listing
+    metrics: Metrics | None
+
+    @property
+    def recipe(self) -> str:
+        """What runs of one recipe have in common: their name without the digest."""
+        return self.listing.run.rpartition("-")[0] or self.listing.run
+
+
+def measured(listings: Sequence[Listing]) -> list[MeasuredRun]:
+    """Reads the measurements of listed runs. Those of a damaged or unfinished run, or of a training, are None."""
+    return [MeasuredRun(listing, _metrics(Run(listing.path))) for listing in listings]
+
+
+def _metrics(run: Run) -> Metrics | None:
+    try:
+        content = run.metrics
+        return Metrics.read(content) if content and "arms" in content else None
+    except DataError:
+        return None
+
+
+def runs(listed: Sequence[MeasuredRun], home: Path, beside: Path) -> RunsView:
+    """Builds the view of runs, given from the oldest to the newest. `beside` is the folder that the page will be in."""
+    rows = [_row(run, listed[: i + 1], beside) for i, run in enumerate(listed)]
+    columns = (
+        Column("run"),
+        Column("state", left=True),
+        Column("gates", left=True),
+        Column("clean", interval="below"),
+        Column("noisy", interval="below"),
+        Column("gain under noise", interval="below"),
+        Column("noisy so far", drawing="history"),
+        Column("task, model", left=True, words=True),
+    )
+    lead = (
+        "The newest first. Clean and noisy are the accuracy of the model without a repair, the gain is that of the "
+        "repair named below it. A line is the accuracy under noise, with that repair, of the runs of one recipe so far."
+    )
+    return RunsView(f"Runs in {home}", lead, Table(f"{len(rows)} runs", columns, tuple(reversed(rows))))
+
+
+def _row(run: MeasuredRun, until: Sequence[MeasuredRun], beside: Path) -> tuple[Cell, ...]:
+    listing, metrics = run.listing, run.metrics
+    report = Path(listing.path) / "report.html"
+    link = quote(Path(relpath(report, beside)).as_posix()) if report.is_file() else ""
+    state: Emphasis = "" if listing.state == "finished" else "muted"
+    answers = "" if listing.outcomes is None else f"{count(listing.outcomes)} answers"
+    return (
+        Cell(listing.run, note=listing.changed, link=link),
+        Cell(listing.state, note=answers, emphasis=state),
+        _verdict(metrics),
+        *_main_numbers(metrics),
+        Cell(drawn=_history([other for other in until if other.recipe == run.recipe]) if metrics else ()),
+        Cell(listing.task or "", note=Path(listing.model).name if listing.model else ""),
+    )
+
+
+def _verdict(metrics: Metrics | None) -> Cell:
+    """Returns the worst verdict of a run's gates, and how many have it."""
+    verdicts = [gate.verdict for gate in metrics.gates] if metrics else []
+    worst = next((verdict for verdict in _SEVERITY if verdict in verdicts), None)
+    if worst is None:
+        return Cell()
+    return Cell(worst, note=f"{verdicts.count(worst)} of {len(verdicts)}", emphasis=worst)
+
+
+def _main_numbers(metrics: Metrics | None) -> tuple[Cell, Cell, Cell]:
+    base, repair = main_arms(metrics) if metrics else (None, None)
+    if metrics is None or base is None:
+        return Cell(), Cell(), Cell()
+    gain = difference(metrics.arms[repair].gain.get(NOISY), note=repair) if repair else Cell()
+    return rate(accuracy_of(metrics, base, CLEAN)), rate(accuracy_of(metrics, base, NOISY)), gain
+
+
+def _history(until: Sequence[MeasuredRun]) -> tuple[Point, ...]:
+    """Returns the accuracy under noise of the runs of one recipe up to one of them; nothing if it is the first."""
+    values = []
+    for run in until:
+        base, repair = main_arms(run.metrics) if run.metrics else (None, None)
+        arm = repair or base
+        accuracy = accuracy_of(run.metrics, arm, NOISY) if run.metrics and arm else None
+        if accuracy:
+            values.append(accuracy)
+    if len(values) < 2:
+        return ()
+    steps = ", ".join(f"{accuracy.value:.3f}" for accuracy in values)
+    words = f"Accuracy under noise of {len(values)} runs of this recipe: {steps}"
+    return tuple(Point(accuracy.value, accuracy.low, accuracy.high, _CURRENT, words=words) for accuracy in values)

@@ -1,0 +1,93 @@
+"""What a reader must know of a run's numbers, in sentences."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from llmkit.conditions import Condition
+from llmkit.measure import doubts
+from llmkit.measure.cells import NOISY, STAND
+from llmkit.measure.results import Metrics
+from llmkit.report.written import short
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Headlines before all numbers, warnings, and remarks on how to read the numbers."""
+
+    headlines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Returns all of them in order, as sentences."""
+        return [*self.headlines, *(f"Warning: {line}." for line in self.warnings), *self.remarks]
+
+
+def notes(metrics: Metrics) -> Notes:
+    """Returns all sentences about a run, which go beside its tables."""
+    return Notes(tuple(_headlines(metrics)), tuple(doubts.warnings(metrics)), tuple(_remarks(metrics)))
+
+
+def changed_share(metrics: Metrics, condition: str) -> str:
+    """Returns the share of questions that the noise of a condition changed, as a table shows it; "" if not counted.
+
+    For `noisy` it is the mean over all noise.
+    """
+    shares = [copies.share for name, copies in metrics.noise.items() if condition in (NOISY, name)]
+    return f"{sum(shares) / len(shares):.3f}" if shares else ""
+
+
+def _headlines(metrics: Metrics) -> list[str]:
+    """Says that no repair can be expected of a model that restores nothing."""
+    marked = {name: arm.restored or 0.0 for name, arm in metrics.arms.items() if arm.mark}
+    if not marked:
+        return []
+    share = max(marked.values())
+    return [f"This model cannot correct: under noise it restored {share:.2f} of the errors ({', '.join(marked)})."]
+
+
+def _remarks(metrics: Metrics) -> list[str]:
+    n, clusters, percent = metrics.questions, metrics.clusters, f"{metrics.level:.0%}"
+    questions = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
+    lines = [f"{questions}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
+    if engine := metrics.engine:
+        dtype = f"in {engine.dtype}" if engine.dtype else "in a dtype that its server does not state"
+        lines.append(f"Answered by {engine.kind}, {dtype}.")
+    if metrics.chance:
+        lines.append(f"Guessing would be right on {metrics.chance:.3f}.")
+    if (effect := metrics.minimum_detectable_effect) and effect.value:
+        lines.append(f"A gain below {effect.value:.3f} would go unseen in more than one of five such runs.")
+    if floor := metrics.noise_floor.get(STAND):
+        share = floor.verdict_differs
+        span = f"{short(share.low)}–{short(share.high)}"
+        lines.append(f"Noise floor: asked twice, {share.value:.3f} ({span}) of clean verdicts differ.")
+    return lines + _same_source(metrics)
+
+
+def _same_source(metrics: Metrics) -> list[str]:
+    """Returns a line for each arm that repairs from the very table that a kind of noise was drawn from."""
+    from llmkit.perturb import OPERATORS
+    from llmkit.rop import ARMS
+
+    lines = []
+    for arm in metrics.arms:
+        name = arm.rpartition("/")[2]  # of several runs side by side
+        resource = ARMS[name].resource if name in ARMS else ""
+        operators = {op for op in OPERATORS if resource and OPERATORS[op].resource == resource}
+        shared = [c for c in metrics.conditions if operators & _operators(c)]
+        if shared:
+            files = ", pairs from a file aside" if any("file:" in c for c in shared) else ""
+            what = f"{arm} repairs {', '.join(shared)} from the table that this noise is drawn from ({resource}{files})"
+            lines.append(f"{what}: the best case, not what it does to other look-alikes.")
+    return lines
+
+
+def _operators(condition: str) -> set[str]:
+    """Returns the operators that a condition names.
+
+    The content of a file was drawn elsewhere, so its path counts for nothing; after a bar comes the operator for what
+    the file does not have.
+    """
+    return set(re.findall(r"\w+", re.sub(r"file:[^|]*", "", Condition.parse(condition).spec)))

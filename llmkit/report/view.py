@@ -1,0 +1,214 @@
+"""The view of a run: everything that is shown of it, in order. Terminal, page, Markdown and junit.xml only draw it.
+
+`of_run` is the one function that builds it; what a table or a chart holds is decided in tables.py, details.py and
+charts.py, how numbers are written in written.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmkit.measure.cells import CEILING, NOISY, STAND
+from llmkit.measure.results import GateResult, Metrics
+from llmkit.report import charts, details, tables
+from llmkit.report.browser import Browser, browser
+from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
+from llmkit.report.notes import Notes, notes
+from llmkit.report.written import difference, rate
+from llmkit.runs.samples import Sample
+from llmkit.types import CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown of a run: `summary` on one screen, `tiles`, `sections` and `browser` where there is room.
+
+    `gates` is the last table of the summary too; `verdicts` are the same gates, and `shares` the shares of questions
+    changed and of calls failed, for programs that read them.
+    """
+
+    facts: Facts
+    notes: Notes
+    tiles: tuple[Tile, ...]
+    gates: Table | None
+    verdicts: tuple[Verdict, ...]
+    shares: tuple[tuple[str, str], ...]
+    summary: tuple[Table, ...]
+    sections: tuple[Section, ...]
+    browser: Browser
+
+
+def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:
+    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers."""
+    return View(
+        facts or Facts(),
+        notes(metrics),
+        main_numbers(metrics),
+        tables.gates(metrics.gates),
+        tuple(Verdict(result.gate, result.metric, result.verdict, _measured(result)) for result in metrics.gates),
+        _shares(metrics),
+        summary(metrics),
+        _sections(metrics),
+        browser(samples),
+    )
+
+
+def _measured(result: GateResult) -> str:
+    """Returns what was measured for a gate, in words."""
+    if result.value is None:
+        return result.reason or "no value"
+    words = f"{result.value:.4f} with interval [{result.low:.4f}, {result.high:.4f}]"
+    return f"{words}; {result.reason}" if result.reason else words
+
+
+def _shares(metrics: Metrics) -> tuple[tuple[str, str], ...]:
+    changed = [(f"questions changed by {name}", f"{copies.share:.4f}") for name, copies in metrics.noise.items()]
+    failed = [("answers failed", f"{metrics.failed.share:.4f}")] if metrics.failed else []
+    return (*changed, *failed)
+
+
+def summary(metrics: Metrics) -> tuple[Table, ...]:
+    """Returns the tables of a run on one screen."""
+    effects = tables.effects(metrics)
+    declared = any(test.metric == "drop" for test in metrics.holm)  # losses that the recipe declares to be compared
+    losses = declared or effects is None
+    shown = [
+        tables.accuracy(metrics),
+        effects,
+        *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
+        tables.ablation(metrics),
+        tables.cost(metrics),
+        tables.gates(metrics.gates),
+    ]
+    return tuple(table for table in shown if table)
+
+
+def main_numbers(metrics: Metrics) -> tuple[Tile, ...]:
+    """Returns accuracy clean and under noise, and what the main repair changes; without a repair, what noise takes."""
+    base, repair = main_arms(metrics)
+    if base is None:
+        return ()
+    tiles = [
+        Tile(f"Clean, {base}", rate(tables.accuracy_of(metrics, base, CLEAN))),
+        Tile(f"Under noise, {base}", rate(tables.accuracy_of(metrics, base, NOISY))),
+    ]
+    if repair:
+        arm = metrics.arms[repair]
+        tiles += [
+            Tile(f"Under noise, {repair}", rate(tables.accuracy_of(metrics, repair, NOISY))),
+            Tile(f"Gain of {repair} under noise", difference(arm.gain.get(NOISY))),
+            Tile(f"Harm of {repair} to clean", difference(arm.clean_drop)),
+        ]
+    else:
+        tiles.append(Tile("Loss to noise", difference(metrics.arms[base].drop.get(NOISY))))
+    return tuple(tile for tile in tiles if tile.cell.span)
+
+
+def main_arms(metrics: Metrics) -> tuple[str | None, str | None]:
+    """Returns the two arms that the main numbers are about: the model without a repair, and the main repair.
+
+    The repair is `rop`, else the last arm that an application could use; None where there is none.
+    """
+    base = STAND if STAND in metrics.arms else next(iter(metrics.arms), None)
+    repairs = [name for name in metrics.arms if name not in (base, CEILING)]
+    return base, "rop" if "rop" in metrics.arms else repairs[-1] if repairs else None
+
+
+def _sections(metrics: Metrics) -> tuple[Section, ...]:
+    percent = f"{100 * metrics.level:.0f} %"
+    guessing = "; the dotted one is guessing" if metrics.chance else ""
+    where = charts.cost_condition(metrics)
+    under = "noise" if where == NOISY else where
+    sections = [
+        _section(
+            "accuracy",
+            "Accuracy",
+            f"Share of right answers with {percent} intervals. The dashed line is stand on clean questions{guessing}. "
+            "Choose a bar to read its answers.",
+            charts.accuracy_bars(metrics) if metrics.arms else None,
+            details.changes(metrics),
+        ),
+        _section(
+            "effects",
+            "What each arm wins",
+            "Paired differences on the same questions. Recovery is the share of stand's loss that is won back; it is "
+            "left out where there is no clear loss to recover. Harm is what the arm takes from clean questions.",
+            _effects(metrics),
+        ),
+        _section(
+            "losses",
+            "What noise takes",
+            "Clean minus noisy accuracy on the same questions, and how often single answers flip: a right one to "
+            "wrong, a wrong one to right.",
+            _losses(metrics),
+        ),
+        _section(
+            "ablation",
+            "Ablation",
+            "Neither stage, each stage alone, and both: the layout of Table 4 of the RoP paper.",
+            tables.ablation(metrics),
+        ),
+        _section(
+            "strength",
+            "Strength",
+            "Accuracy as noise grows. The area under a curve is its mean height: accuracy averaged over the range of "
+            "strengths.",
+            charts.strength_curves(metrics),
+            details.areas(metrics),
+        ),
+        _section(
+            "heldout",
+            "Held-out noise",
+            "Does an instruction help against noise it was not tuned on?",
+            *(details.held_out(metrics, name) for name in metrics.arms),
+        ),
+        _section(
+            "correction",
+            "Correction",
+            "The corrected text itself, compared with the original. CER is the character error rate.",
+            details.corrections(metrics),
+            details.over_corrections(metrics),
+        ),
+        _section(
+            "cost",
+            "Cost",
+            f"What accuracy under {under} is paid with. Prompt and generated count tokens; cached is the share of "
+            "prompt tokens that the engine's prefix cache served; s/answer is the engine's time for an answer.",
+            charts.accuracy_by_cost(metrics),
+            tables.cost(metrics),
+        ),
+        _section(
+            "noise",
+            "Noise of the measurement",
+            "Variation that is not sampling of questions: fresh noise, another search, the engine itself.",
+            details.noise_floor(metrics),
+            details.repeats(metrics),
+        ),
+    ]
+    return tuple(section for section in sections if section)
+
+
+def _section(id: str, title: str, lead: str, *blocks: Block | None) -> Section | None:
+    """Returns a section of the blocks that there are; None where there is none."""
+    present = tuple(block for block in blocks if block)
+    return Section(id, title, lead, present) if present else None
+
+
+def _effects(metrics: Metrics) -> Choice | Table | None:
+    """Returns what each arm wins, by condition; where nothing was perturbed, what it takes from clean questions."""
+    conditions = tables.noisy_conditions(metrics)
+    if not conditions:
+        return tables.effects(metrics)
+    shown = [(c, table) for c in conditions if (table := tables.effects(metrics, c))]
+    options = tuple(Option(c, tables.named(c), table) for c, table in shown)
+    return Choice("effect-condition", "Under", options) if options else None
+
+
+def _losses(metrics: Metrics) -> Choice | Table | None:
+    arms = [name for name, arm in metrics.arms.items() if arm.drop]
+    if len(metrics.arms) == 1 and arms:
+        return tables.losses_of(metrics, arms[0])
+    conditions = [c for c in tables.noisy_conditions(metrics) if any(c in metrics.arms[name].drop for name in arms)]
+    options = tuple(Option(c, tables.named(c), tables.losses_under(metrics, c)) for c in conditions)
+    return Choice("loss-condition", "Under", options) if options else None

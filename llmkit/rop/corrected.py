@@ -1,0 +1,63 @@
+"""From a corrector's reply to a question that can be asked (arXiv 2506.03627, 3.3)."""
+
+from __future__ import annotations
+
+import re
+
+from llmkit.types import Reply
+
+_FENCE = re.compile(r"^\s*(?:```\w*|---+)\s*$", re.MULTILINE)
+_PREAMBLE = re.compile(
+    r"^\s*(?:(?:sure|certainly|of course|okay|here)\b[^\n:]{0,120}:|(?:the\s+)?(?:corrected|revised|restored|output)?"
+    r"\s*(?:text|question|sentence|version|output)?\s*(?:is|reads)?\s*:)\s*",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"^\W*(?:i(?:['\u2019]?m| am) (?:sorry|unable)|sorry,|i can(?:not|['\u2019]?t)|as an ai)\b",
+    re.IGNORECASE,
+)
+_OPTIONS = re.compile(r"\s*Answer Choices:.*", re.DOTALL)
+
+
+def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
+    """Returns the question to ask next, and the reason if the correction is not used: "empty", "cut" or "refused".
+
+    A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
+    """
+    if reply.finish_reason == "length":
+        return asked, "cut"
+    if refuses(reply.text):
+        return asked, "refused"
+    question = _stem(reply.text)
+    if not question:
+        return asked, "empty"
+    asked_options, corrected_options = _OPTIONS.search(asked), _OPTIONS.search(reply.text)
+    if asked_options is None:
+        return question, None
+    same_labels = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
+    options_block = corrected_options if same_labels and corrected_options else asked_options
+    return f"{question}\n{options_block.group(0).strip()}", None
+
+
+def refuses(text: str) -> bool:
+    """Returns whether a reply opens with a refusal or an apology."""
+    return _REFUSAL.match(text) is not None
+
+
+def without_options(text: str) -> str:
+    """Removes the block of options from a question."""
+    return _OPTIONS.sub("", text)
+
+
+def _labels(options: str) -> list[str]:
+    return re.findall(r"\(([A-Z])\)", options)
+
+
+def _stem(text: str) -> str:
+    """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
+    text = _OPTIONS.sub("", _FENCE.sub("", text))
+    without_preamble = _PREAMBLE.sub("", text, count=1)
+    text = " ".join((without_preamble if without_preamble.strip() else text).split())
+    if len(text) > 1 and (text[0], text[-1]) in {('"', '"'), ("\u201c", "\u201d"), ("'", "'")}:
+        text = text[1:-1].strip()
+    return text

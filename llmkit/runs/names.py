@@ -1,0 +1,37 @@
+"""The names in a run folder: its files, and the kinds of lines in its journal.
+
+Every reader and writer takes them from here. They are part of the format of finished runs: a name that changes makes
+the folders of earlier releases unreadable.
+"""
+
+from __future__ import annotations
+
+RECIPE = "recipe.yaml"
+"""The recipe as the user gave it."""
+RESOLVED_RECIPE = "recipe.resolved.yaml"
+"""The recipe with every default filled in. A folder that has this file is a run."""
+ENVIRONMENT = "env.json"
+"""Versions and hardware."""
+FACTS = "run.json"
+"""How the run was carried out: command, engine, dtype, shard, system prompt."""
+INSTRUCTIONS = "instructions.json"
+"""The instructions that the arms used, and where they come from."""
+METRICS = "metrics.json"
+"""The measurements. A run that has them is finished."""
+JOURNAL = "samples.jsonl"
+"""One line for each piece of finished work, in the order in which it was finished."""
+LOCK = ".lock"
+"""Held by the process that writes in the folder."""
+
+OUTCOME = "outcome"
+"""One arm's answer to one variant, with the calls behind it."""
+VERDICT = "verdict"
+"""A new score of an earlier outcome, from `llmkit eval score`."""
+NOISE = "noise"
+"""One noisy copy that a model wrote."""
+SEARCH = "search"
+"""The calls of one step of the instruction search."""
+CANARY = "canary"
+"""How the model behind a server answered a few fixed prompts."""
+GENERATION = "generation"
+"""The mark of a new beginning: the lines before it count no more."""
