@@ -7,6 +7,7 @@ their own, with the files of `FILES` in it, and what they print is compared with
 for anything, also for whole lines. A comment on the line above the block says how it is treated otherwise:
 
     <!-- llmkit: DATE, REASON -->     not run, because it needs a model, a server or much time; its output is of DATE
+    <!-- llmkit: run by TEST -->      not run here, but by another test, which is named
     <!-- llmkit: labels -->           run; only the first word of each line is compared, as the rest is the machine's
     <!-- llmkit: with NAME -->        run, with the files of `FILES["PAGE NAME"]` instead of the page's
 
@@ -33,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?:^<!-- llmkit: (?P<note>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
-NOT_RUN = re.compile(r"\d{1,2} [A-Z][a-z]+ \d{4}, .+")
+NOT_RUN = re.compile(r"\d{1,2} [A-Z][a-z]+ \d{4}, .+|run by tests/\S+\.py")
 
 
 def _lines(*rows: dict[str, object]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from helpers import synthetic
 from helpers.scripted import scholar
 
 from llmkit.errors import DataError, EngineError
@@ -14,7 +15,6 @@ from llmkit.measure.metrics import metrics
 from llmkit.measure.results import Metrics
 from llmkit.measure.schema import schema, text
 from llmkit.recipe.schema import EvalSection, IntervalSection
-from tests.helpers import synthetic
 
 FAST = EvalSection(interval=IntervalSection(draws=100))
 SCHEMA = jsonschema.Draft202012Validator(schema())
