@@ -35,10 +35,10 @@ test: $(READY) lint
 	$(BIN)/python -m pytest -n 2
 
 # What to run between two edits: linters, and the tests that start no model, no server and no second process.
+QUICK := $(addprefix tests/,measure perturb recipe report rop runs tasks test_conditions.py test_house.py)
 quick: export OMP_NUM_THREADS := 1
 quick: $(READY) lint
 	$(BIN)/python -m pytest -n 2 -m "not tiny and not e2e and not slow" $(QUICK)
-QUICK := $(addprefix tests/,measure perturb recipe report rop runs tasks test_conditions.py test_house.py)
 
 # The site, in site/: strict, and without the network.
 docs: export NO_MKDOCS_2_WARNING := 1

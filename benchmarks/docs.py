@@ -2,11 +2,12 @@
 
     python benchmarks/docs.py [PAGE ...]
 
-Each fenced block of docs/*.md and README.md with a line `$ llmkit ...` is a session. Its commands run in a folder of
+Each fenced block of docs/ and README.md with a line `$ llmkit ...` is a session. Its commands run in a folder of
 their own, with the files of `FILES` in it, and what they print is compared with the block. In a block, `...` stands
 for anything, also for whole lines. A comment on the line above the block says how it is treated otherwise:
 
     <!-- llmkit: DATE, REASON -->     not run, because it needs a model, a server or much time; its output is of DATE
+    <!-- llmkit: run by TEST -->      not run here, but by another test, which is named
     <!-- llmkit: labels -->           run; only the first word of each line is compared, as the rest is the machine's
     <!-- llmkit: with NAME -->        run, with the files of `FILES["PAGE NAME"]` instead of the page's
 
@@ -33,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?:^<!-- llmkit: (?P<note>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
-NOT_RUN = re.compile(r"\d{1,2} [A-Z][a-z]+ \d{4}, .+")
+NOT_RUN = re.compile(r"\d{1,2} [A-Z][a-z]+ \d{4}, .+|run by tests/\S+\.py")
 
 
 def _lines(*rows: dict[str, object]) -> str:
@@ -116,7 +117,7 @@ class Block:
     @property
     def is_session(self) -> bool:
         """Shows what its commands print."""
-        return "$ llmkit " in self.body
+        return re.search(r"^\$ (?:.*\| )?llmkit ", self.body, re.M) is not None
 
     @property
     def is_run(self) -> bool:
@@ -243,6 +244,8 @@ def faults(words: list[str]) -> list[str]:
     from llmkit.cli.app import app
     from llmkit.recipe.faults import all_keys
 
+    if set(words) & {"--install-completion", "--show-completion"}:  # Typer's own: to parse them is to run them
+        return []
     command, context, name, rest = get_command(app), None, "llmkit", words
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what `--help` prints
@@ -256,7 +259,8 @@ def faults(words: list[str]) -> list[str]:
     except typer.TyperException as error:
         return [error.format_message()]
     keys = [after.partition("=")[0] for word, after in itertools.pairwise(words) if word == "--set"]
-    return [f"recipes have no key {key}" for key in keys if key not in set(all_keys())]
+    options = "finetune.options."  # those of a method: any name
+    return [f"recipes have no key {key}" for key in keys if key not in set(all_keys()) and not key.startswith(options)]
 
 
 def main() -> None:

@@ -259,7 +259,8 @@ def paragraphs(markdown: str) -> Iterator[tuple[int, str]]:
     block: list[str] = []
     start = 0
     fenced = False
-    for i, line in enumerate([*markdown.splitlines(), ""], 1):
+    for i, quoted in enumerate([*markdown.splitlines(), ""], 1):
+        line = re.sub(r"^> ?", "", quoted)
         fence = line.lstrip().startswith("```")
         item = re.match(r"\s*(?:[-*]|\d+\.)\s", line)
         ends = fence or fenced or item or not line.strip() or line.startswith(("#", "|", "<"))
