@@ -60,15 +60,15 @@ def difference(rng: Rng, clusters: int, size: int, better: float, worse: float, 
     )
     labels, cells = expand(*counts.T)
     values = np.array([1.0, -1.0, 0.0])[cells]
-    found = statistics.difference(values, labels)
-    row = {"covers": found.low <= better - worse <= found.high, "width": found.high - found.low}
+    mean = statistics.difference(values, labels)
+    row = {"covers": mean.low <= better - worse <= mean.high, "width": mean.high - mean.low}
     if better == worse:
         if size == 1:
             p = statistics.mcnemar(int((values > 0).sum()), int((values < 0).sum()))
         else:
             sums = np.bincount(labels, values)[:, None]
             p = float(statistics.sign_flip(sums, 1000, int(rng.integers(2**31)))[0])
-        row |= {"interval errs": not found.low <= 0 <= found.high, "test errs": p <= 0.05}
+        row |= {"interval errs": not mean.low <= 0 <= mean.high, "test errs": p <= 0.05}
     return row
 
 
@@ -98,10 +98,11 @@ def recovery(rng: Rng, clusters: int, size: int, lost: float, back: float, icc: 
     won = back + harmed * (1 - lost) / lost  # of what was lost, so that the sum is `back`
     arm = np.where(noisy, rng.random(clusters * size) >= harmed, clean & (rng.random(clusters * size) < won))
     labels = np.repeat(np.arange(clusters), size)
-    found = statistics.ratio(arm * 1.0 - noisy, clean * 1.0 - noisy, labels)
-    if found is None:
+    ratio = statistics.ratio(arm * 1.0 - noisy, clean * 1.0 - noisy, labels)
+    if ratio is None:
         return {"bounded": False}
-    return {"bounded": True, "covers": found[1] <= back <= found[2], "width": found[2] - found[1]}
+    _, low, high = ratio
+    return {"bounded": True, "covers": low <= back <= high, "width": high - low}
 
 
 def designs() -> list[tuple[str, Callable[..., dict], tuple]]:

@@ -64,7 +64,7 @@ def noise(kind: str, originals: Sequence[str]) -> list[Pair]:
 
 
 def words_changed(made: Sequence[Pair]) -> float:
-    """The mean share of words changed, case folded: the model that wrote the authors' data also mended capitals."""
+    """The mean share of words changed, case folded: the model that wrote the authors' data also corrected capitals."""
     return statistics.mean(strength(original.lower(), new.lower()).words for original, new in made)
 
 
@@ -148,7 +148,7 @@ def _alike(made: Sequence[Pair]) -> float:
 
 
 def _words_alone(text: str) -> str:
-    """A text without its marks and capitals, which the model that wrote the authors' data mended as it went."""
+    """A text without its marks and capitals, which the model that wrote the authors' data corrected as it wrote."""
     return " ".join(re.sub(r"[^\w\s'-]", " ", text.lower()).split())
 
 
@@ -220,7 +220,7 @@ def compare(
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Two Markdown tables: strength and classifier by set, and the edits."""
-    head = ("kind", "set", "words changed: theirs", "ours", "difference", "told apart (AUC)", "by the words alone")
+    head = ("kind", "set", "words changed: theirs", "ours", "difference", "distinguished (AUC)", "by the words alone")
     lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         what = "length" if row["kind"] == "UIC" else "words"

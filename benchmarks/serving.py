@@ -5,7 +5,7 @@
 Same base, same rank, same modules. Every way runs in a process of its own. A cell holds the best of its rounds, which
 other work on the machine disturbs least, and the worst in brackets. Where that does not help, --cpu-time counts
 processor seconds of one thread instead of seconds on the clock. Weights are random: they do not change the work. On a
-GPU, "as shipped" and "mended" differ by llmkit's gate alone.
+GPU, "as shipped" and "corrected" differ by llmkit's gate alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 WAYS = {
     "none": "vLLM, no adapter",
     "lora-shipped": "vLLM's own LoRA, as shipped",
-    "lora": "the same LoRA, mended",
+    "lora": "the same LoRA, corrected",
     "talklora": "TalkLoRA in slots",
     "fallback": "TalkLoRA built into the model",
     "transformers": "TalkLoRA, transformers + PEFT",

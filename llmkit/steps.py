@@ -57,7 +57,7 @@ def drive(steps: Steps, answer: Callable[[Request], Reply | EngineError]) -> Any
 
 
 def mapped(steps: Steps, change: Callable[[Request], Request]) -> Steps:
-    """The same generator with each request changed on its way out; replies and errors reach it as they are."""
+    """Passes a generator on with each request changed on its way out; replies and errors reach it as they are."""
     walk = Walk(steps)
     requests = walk.resume()
     while requests is not None:
@@ -76,5 +76,5 @@ def ask_one(request: Request) -> Steps:
 
 
 def ask_all(requests: Mapping[str, Request], ask: Ask) -> dict[str, Reply | None]:
-    """The reply to each named request, all asked at once; None where a call failed."""
+    """Returns the reply to each named request, all asked at once; None where a call failed."""
     return dict(ask((name, ask_one(request)) for name, request in requests.items()))

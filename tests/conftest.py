@@ -52,9 +52,10 @@ def smollm2() -> str:
 @pytest.fixture
 def opens():
     """opens(function of a recipe's model and engine sections): what `engine.kind: fake` opens in this test."""
-    from helpers.fakes import fake_kind
+    from helpers.fakes import FakeEngine, fake_kind
 
     with ExitStack() as stack:
+        stack.enter_context(fake_kind(lambda model, section: FakeEngine()))
         yield lambda opened: stack.enter_context(fake_kind(opened))
 
 

@@ -18,7 +18,7 @@ TARGETS = {
     "circles": 0,
     "long paragraphs": 0,
 }
-NOT_YET = {"returned dicts", "noun clauses", "engine branches", "long script", "long paragraphs"}
+NOT_YET = {"returned dicts", "noun clauses", "engine branches", "long script"}
 """The targets that are not reached yet: whoever reaches one takes it out."""
 
 

@@ -1,104 +1,47 @@
-"""What an installed package can add by entry points, through the command line and a tiny real model."""
+"""What an installed package can add by entry points: examples/llmkit_example, installed by pip and used by commands."""
 
 from __future__ import annotations
 
+import doctest
+import importlib.metadata
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PACKAGE = '''
-"""A set of questions, a way to put them, a noise and a verdict of somebody's own."""
+from llmkit.engines import ENGINES
+from llmkit.engines.adapters import METHODS
+from llmkit.perturb.base import OPERATORS
+from llmkit.rop import ARMS
+from llmkit.tasks import KINDS, SCORERS, TASKS
 
-from llmkit.engines import EngineIdentity
-from llmkit.perturb import WordEdit, operator
-from llmkit.rop import Arm, arm
-from llmkit.tasks import GeneratedTask, Item, Scorer, scorer, task
-from llmkit.types import Answer, Reply
-
-
-@task("doubles")
-class Doubles(GeneratedTask):
-    """Twice a number."""
-
-    def generate(self, split, size, levels, seed):
-        start = ("train", "dev", "test").index(split) * 10_000
-        return (Item(f"What is twice {start + n} please?", 2 * (start + n)) for n in range(size))
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "examples" / "llmkit_example"
+EVAL = "eval --model abacus --engine calendar --task weekdays --limit 20 --conditions caps_lock --rate 0.1"
+SETTINGS = ("eval.arms=[stand,with_calendar]", "eval.scorer=last_line", "eval.interval.draws=200")
 
 
-@arm("begging")
-class Begging(Arm):
-    """Asks nicely."""
-
-    def ask(self, variant):
-        return (yield from self.answer(variant.text, variant, "I beg you, answer this."))
-
-
-@operator("shout", level="word")
-class Shout(WordEdit):
-    """Writes a word in capitals (a habit)."""
-
-    def edit(self, word, rng):
-        return word.upper()
-
-
-@scorer("lenient")
-class Lenient(Scorer):
-    """Takes any reply to a question of an even number for the right answer, and finds none in others."""
-
-    def extract(self, text, question):
-        return question.gold if int(question.gold) % 4 == 0 else None
-
-
-class Parrot:
-    """An engine that repeats the last line of what it is asked."""
-
-    kind = "parrot"
-    identity_is_local = True
-    capabilities = frozenset()
-    canary = None
-
-    @classmethod
-    def takes(cls, model, section):
-        return False
-
-    def __init__(self, model, section):
-        self.identity = EngineIdentity(self.kind, "1", model.path, "1")
-        self.pending = []
-
-    def submit(self, key, request):
-        self.pending.append((key, request))
-
-    def drain(self):
-        while self.pending:
-            key, request = self.pending.pop()
-            yield key, Reply(request.messages[-1].content.splitlines()[-1])
-
-    def close(self):
-        self.pending.clear()
-'''
-POINTS = {
-    "tasks": "doubles = extra:Doubles",
-    "arms": "begging = extra:Begging",
-    "operators": "shout = extra:Shout",
-    "scorers": "lenient = extra:Lenient",
-    "engines": "parrot = extra:Parrot",
-}
-FLAGS = "--task doubles --limit 6 --conditions shout --rate 0.5 --set eval.arms=[begging] --set eval.scorer=lenient"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder with the package in it, as pip installs it from its source."""
+    source = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / "llmkit_example")
+    folder = tmp_path_factory.mktemp("site")
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    command = [sys.executable, "-m", "pip", "install", "-q", *offline, "--target", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder
 
 
 @pytest.fixture
-def llmkit(tmp_path: Path):
-    """llmkit(args) in an empty folder, with the package installed as pip would leave it: a module and its metadata."""
-    (tmp_path / "extra.py").write_text(PACKAGE)
-    info = tmp_path / "extra-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("".join(f"[llmkit.{group}]\n{line}\n" for group, line in POINTS.items()))
-    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+def llmkit(site: Path, tmp_path: Path):
+    """llmkit(args) in an empty folder, where the package is installed."""
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LLMKIT_CACHE": str(tmp_path / "cache")}
 
     def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -108,31 +51,73 @@ def llmkit(tmp_path: Path):
     return go
 
 
-@pytest.mark.tiny
-def test_a_package_brings_a_task_an_arm_an_operator_and_a_scorer(llmkit, tiny_llama, tmp_path):
-    engine = ("--set", "engine.kind=transformers", "--set", "engine.dtype=float32", "--set", "rop.max_tokens=4")
-    done = llmkit("eval", "--model", tiny_llama, *FLAGS.split(), *engine, "--json")
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / json.loads(done.stdout)["run"]
+def sets(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def read(run: Path, kind: str) -> list[dict]:
     rows = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
-    assert {row["arm"] for row in rows} == {"begging"}
-    assert {row["condition"] for row in rows} == {"clean", "shout"}
-    assert any("PLEASE" in row["text"] or "WHAT" in row["text"] for row in rows if row["condition"] == "shout")
-    assert all("I beg you" in row["calls"][0]["messages"][-1]["content"] for row in rows)
-    assert [row["correct"] for row in rows] == [int(row["gold"]) % 4 == 0 for row in rows]
-    assert {row["correct"] for row in rows} == {True, False}
+    return [row for row in rows if row["kind"] == kind]
+
+
+def test_the_package_has_one_of_everything_that_can_be_added():
+    groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
+    registries = (OPERATORS, TASKS, KINDS, SCORERS, ARMS, ENGINES, METHODS)
+    assert set(groups) == {registry.group for registry in registries}
+
+
+def test_the_docs_show_the_package_as_it_is():
+    page = (ROOT / "docs" / "extending.md").read_text()
+    shown = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)```$", page, re.DOTALL | re.MULTILINE))
+    files = [PACKAGE / "pyproject.toml", *(PACKAGE / "llmkit_example").glob("[a-z]*.py")]
+    assert shown == {str(file.relative_to(PACKAGE)): file.read_text() for file in files}
+
+
+def test_its_operator_works_in_a_pipe(llmkit):
+    done = llmkit("perturb", "-", "--op", "caps_lock", "--rate", "1", input='{"question": "Say 3 words"}\n')
+    assert json.loads(done.stdout)["question"] == "sAY 3 WORDS", done.stderr
+
+
+def test_its_task_kind_engine_arm_and_scorer_work_together(llmkit, tmp_path):
+    done = llmkit(*EVAL.split(), *sets(*SETTINGS), "--json")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)
+    assert metrics["chance"] == pytest.approx(1 / 7, abs=1e-3)
+    run = tmp_path / metrics["run"]
+    assert json.loads((run / "run.json").read_text())["engine"] == "calendar"
+    rows = read(run, "outcome")
+    assert {row["arm"] for row in rows} == {"stand", "with_calendar"}
+    assert {row["question_kind"] for row in rows} == {"weekday"}
+    prompts = {row["arm"]: row["calls"][0]["messages"][-1]["content"] for row in rows}
+    assert all("and the day of the week." in prompt for prompt in prompts.values())
+    assert "after seven days they begin again" in prompts["with_calendar"]
+    assert all(row["correct"] for row in rows if row["condition"] == "clean")
+    lost = [row["key"] for row in rows if row["condition"] == "caps_lock" and row["parsed"] is None]
+    assert 0 < len(lost) < 40
     again = llmkit("eval", "score", str(run), "--json")
     assert json.loads(again.stdout)["changed"] == 0, again.stderr
+    assert read(run, "verdict") == []
     plain = llmkit("eval", "score", str(run), "--set", "eval.scorer=answer", "--json")
-    assert json.loads(plain.stdout)["changed"] == sum(row["correct"] for row in rows), plain.stderr
-    written = llmkit("eval", "export", str(run), "--format", "lm-eval", "--arm", "begging")
+    assert plain.returncode == 0, plain.stderr
+    assert {row["key"]: row["parsed"] for row in read(run, "verdict")} == dict.fromkeys(lost, "tuesday")
+    written = llmkit("eval", "export", str(run), "--format", "lm-eval", "--arm", "with_calendar")
     assert written.returncode == 0, written.stderr
-    assert "SCORERS['lenient']()" in (run / "lm-eval" / "utils.py").read_text()
+    assert "SCORERS['last_line']()" in (run / "lm-eval" / "utils.py").read_text()
 
 
-def test_a_packages_operator_works_in_a_pipe(llmkit):
-    done = llmkit("perturb", "-", "--op", "shout", "--rate", "1", input='{"question": "say 3 words"}\n')
-    assert json.loads(done.stdout)["question"] == "SAY 3 WORDS", done.stderr
+@pytest.mark.parametrize(
+    ("flags", "message", "name"),
+    [
+        (("--set", "eval.scorer=last_lin"), "unknown scorer `last_lin`", "`last_line`"),
+        (("--engine", "calender"), "unknown engine `calender`", "`calendar`"),
+        (("--set", "eval.arms=[with_calender]"), "unknown arm `with_calender`", "`with_calendar`"),
+    ],
+)
+def test_a_misspelt_name_is_an_error_with_the_nearest_one(llmkit, flags, message, name):
+    done = llmkit(*EVAL.split(), *sets(*SETTINGS), *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert name in done.stderr
 
 
 def test_a_packages_engine_is_chosen_by_name(llmkit, tmp_path):
@@ -150,8 +135,46 @@ def test_a_packages_engine_is_chosen_by_name(llmkit, tmp_path):
 
 
 @pytest.mark.tiny
-def test_an_unknown_scorer_is_an_error_with_the_nearest_name(llmkit, tiny_llama):
-    done = llmkit("eval", "--model", tiny_llama, "--task", "doubles", "--set", "eval.scorer=leniant")
+def test_its_kind_can_be_answered_by_likelihood(llmkit, tiny_llama, tmp_path):
+    settings = ("engine.dtype=float32", "eval.answer=likelihood", "eval.arms=[stand]", "eval.interval.draws=200")
+    flags = ("--engine", "transformers", "--task", "weekdays", "--limit", "2", "--conditions", "caps_lock")
+    done = llmkit("eval", "--model", tiny_llama, *flags, *sets(*settings), "--json")
+    assert done.returncode == 0, done.stderr
+    rows = read(tmp_path / json.loads(done.stdout)["run"], "outcome")
+    assert all(row["parsed"] == row["arm_parsed"] for row in rows)
+    assert all(len(row["calls"]) == 7 for row in rows)
+    assert rows[0]["said"] == f"The answer is {rows[0]['parsed'].capitalize()}"
+
+
+@pytest.mark.tiny
+def test_its_peft_method_is_trained_and_asked(llmkit, tiny_llama, tmp_path):
+    settings = ("finetune.options.factor=0.5", "data.size=20", "finetune.optim.batch_size=4")
+    flags = ("--model", tiny_llama, "--task", "weekdays", "--method", "shift", *sets(*settings))
+    shown = llmkit("finetune", *flags, "--dry-run", "--json")
+    assert shown.returncode == 0, shown.stderr
+    facts = json.loads(shown.stdout)
+    assert facts["method"] == "shift"
+    assert 0 < facts["trainable_percent"] < 1
+    trained = llmkit("finetune", *flags, *sets("finetune.optim.epochs=1"), "--json")
+    assert trained.returncode == 0, trained.stderr
+    adapter = next(tmp_path.rglob("adapter_config.json")).parent
+    assert json.loads((adapter / "adapter_config.json").read_text())["factor"] == 0.5
+    asked = ("--engine", "transformers", "--task", "weekdays", "--limit", "2", "--conditions", "caps_lock")
+    few = sets("eval.arms=[stand]", "eval.interval.draws=200", "rop.max_tokens=2")
+    done = llmkit("eval", "--model", tiny_llama, "--adapter", str(adapter), *asked, *few, "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_method_is_refused_with_those_of_packages(llmkit, tiny_llama):
+    done = llmkit("finetune", "--model", tiny_llama, "--task", "weekdays", "--method", "shfit", "--dry-run")
     assert done.returncode == 2
-    assert "unknown scorer `leniant`" in done.stderr
-    assert "`lenient`" in done.stderr
+    assert "`shift`" in done.stderr
+
+
+def test_the_examples_in_its_docstrings_hold(site, monkeypatch):
+    monkeypatch.syspath_prepend(str(site))
+    import llmkit_example.operators
+
+    assert doctest.testmod(llmkit_example.operators).attempted
+    assert doctest.testmod(llmkit_example.operators).failed == 0
+    assert importlib.metadata.version("llmkit-example") == "1.0"

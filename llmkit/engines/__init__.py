@@ -36,8 +36,8 @@ for _engine in _OWN:
 
 
 def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
-    """The engine that a recipe names, or that `auto` stands for: a server if `base_url` is given, else vLLM if it is
-    installed and has a place for the adapter, else transformers. UsageError for an unknown name.
+    """Returns the engine that a recipe names, or that `auto` stands for: a server if `base_url` is given, else vLLM if
+    it is installed and has a place for the adapter, else transformers. UsageError for an unknown name.
     """
     if section.kind != "auto":
         return ENGINES[section.kind]
@@ -45,7 +45,7 @@ def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
 
 
 def open_engine(model: ModelSection, section: EngineSection) -> Engine:
-    """The engine that a recipe asks for. It knows its identity at once; the model starts at the first request.
+    """Opens the engine that a recipe asks for. It knows its identity at once; the model starts at the first request.
 
     Raises UsageError for a model, adapter or file that does not exist, and for an engine that is unknown or not
     installed.

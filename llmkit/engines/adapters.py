@@ -5,22 +5,34 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.model_paths import Adapter
 from llmkit.errors import EngineError
+from llmkit.registry import Registry
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 _SIZES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[[^]]*\]).*?torch\.Size\((\[[^]]*\])")  # torch's words
 _SHARED = ("vblora_vector_bank", "prompt_encoder")  # PEFT: no part of a file, and not missing
 
 
+METHODS: Registry[type[PeftConfig]] = Registry("method", "llmkit.methods")
+"""The configurations of PEFT methods that packages bring. Loading one imports its module, which registers it with PEFT.
+PEFT's own methods, and llmkit's, are not in it."""
+
+
 def attach(model: Any, adapter: Adapter) -> Any:
-    """`model` with `adapter` in it. EngineError for a damaged file, or weights that are not those of this model."""
+    """Puts `adapter` into `model`. Raises EngineError for a damaged file, or weights that are not those of this
+    model."""
     from peft import PeftModel
     from safetensors import SafetensorError
 
     if adapter.kind == "TALKLORA":
         importlib.import_module("llmkit.talklora")  # registers itself with PEFT; this room must not depend on it
+    elif adapter.kind.lower() in METHODS:
+        METHODS[adapter.kind.lower()]
     folder = str(adapter.folder)
     try:
         adapted = PeftModel.from_pretrained(model, folder)
@@ -54,7 +66,7 @@ def _misfit(adapter: Adapter, why: str) -> EngineError:
 
 
 def _plain(key: str) -> str:
-    """A weight's name without what PEFT puts around it."""
+    """Returns a weight's name without what PEFT puts around it."""
     return key.removeprefix("base_model.model.").replace(".default", "")
 
 

@@ -15,7 +15,7 @@ _FILTERS = ("content_filter", "content_policy_violation", "responsibleaipolicyvi
 
 
 def first_choice(answer: Any) -> Any:
-    """The choice that holds the reply. ValueError where there is none that can be read."""
+    """Returns the choice that holds the reply. Raises ValueError where there is none that can be read."""
     choices = getattr(answer, "choices", None)
     if not isinstance(choices, list) or not choices:
         raise ValueError(f"the answer has no choices{_quoted(answer)}")
@@ -23,7 +23,8 @@ def first_choice(answer: Any) -> Any:
 
 
 def said_in_chat(choice: Any) -> tuple[str, str]:
-    """The text and the reasoning of a chat choice. ValueError where it has neither, without a filter to explain it."""
+    """Returns the text and the reasoning of a chat choice. Raises ValueError where it has neither, without a filter to
+    explain it."""
     message = getattr(choice, "message", None)
     if not hasattr(message, "content"):
         if finish_reason(choice) == "content_filter":
@@ -38,7 +39,8 @@ def said_in_chat(choice: Any) -> tuple[str, str]:
 
 
 def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
-    """Text and reasoning in a message's content: a string, nothing, or a list of parts, as reasoning servers send.
+    """Returns text and reasoning in a message's content: a string, nothing, or a list of parts, as reasoning servers
+    send.
 
     TypeError for anything else: it is not an empty answer, which would count as a wrong one.
 
@@ -66,7 +68,7 @@ def finish_reason(choice: Any) -> str:
 
 
 def usage_of(answer: Any) -> Usage:
-    """The tokens that a server counted."""
+    """Returns the tokens that a server counted."""
     usage = getattr(answer, "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
     counts = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
@@ -74,7 +76,8 @@ def usage_of(answer: Any) -> Usage:
 
 
 def first_tokens(choice: Any) -> dict[str, float]:
-    """The likeliest first tokens of a chat choice with their log-probabilities, in nats; empty where it has none."""
+    """Returns the likeliest first tokens of a chat choice with their log-probabilities, in nats; empty where it has
+    none."""
     content = getattr(getattr(choice, "logprobs", None), "content", None)
     if not isinstance(content, list) or not content:
         return {}
@@ -105,7 +108,7 @@ def words_of(error: Any) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text without tags and line breaks, cut to what a message has room for."""
+    """Returns text without tags and line breaks, cut to what a message has room for."""
     plain = re.sub(r"<(?:(?:script|style)\b.*?</|[^>]{0,200}>)", " ", text[:_LONGEST_READ], flags=re.DOTALL)
     return " ".join(plain.split())[:_LONGEST_WORDS]
 

@@ -35,7 +35,7 @@ class EngineIdentity:
     settings: tuple[tuple[str, str], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The identity as plain JSON values."""
+        """Returns the identity as plain JSON values."""
         return {**asdict(self), "settings": dict(self.settings)}
 
 
@@ -62,13 +62,13 @@ class Engine(Protocol):
         """By what a server's model is recognised; None where the identity alone tells which model it is."""
 
     def submit(self, key: Key, request: Request) -> None:
-        """Take a request. The first one starts the model."""
+        """Takes a request. The first one starts the model."""
 
     def drain(self) -> Iterator[tuple[Key, Reply | EngineError]]:
-        """Yield what finishes until nothing is pending. More may be submitted between two yields."""
+        """Yields what finishes until nothing is pending. More may be submitted between two yields."""
 
     def close(self) -> None:
-        """Drop what is pending and free the model. A closed engine may be closed again."""
+        """Drops what is pending and frees the model. A closed engine may be closed again."""
 
 
 class EngineClass(Protocol):

@@ -37,7 +37,8 @@ _NETWORK = {
 
 
 def cache_key(identity: EngineIdentity, request: Request) -> str:
-    """The SHA-256 of all that can change the answer: identity, exact messages, sampling, continuation, replicate.
+    """Returns the SHA-256 of all that can change the answer: identity, exact messages, sampling, continuation,
+    replicate.
 
     What a request is for, and which role asks, are not part of it. A seed counts only where there is sampling.
     """
@@ -68,7 +69,7 @@ def _identity_digest(identity: EngineIdentity) -> str:
 
 
 def encode_reply(reply: Reply) -> dict[str, Any]:
-    """A reply as plain JSON values."""
+    """Returns a reply as plain JSON values."""
     usage = reply.usage
     value = {
         "text": reply.text,
@@ -83,7 +84,7 @@ def encode_reply(reply: Reply) -> dict[str, Any]:
 
 
 def decode_reply(value: dict[str, Any]) -> Reply:
-    """The reply that `encode_reply` was given."""
+    """Returns the reply that `encode_reply` was given."""
     logprobs = value.get("logprobs")
     return Reply(
         text=value["text"],
@@ -134,26 +135,26 @@ class ResponseCache:
             self._db.execute(f"PRAGMA user_version={_SCHEMA}")
 
     def get(self, key: str) -> Reply | None:
-        """The reply stored under `key`, or None."""
+        """Returns the reply stored under `key`, or None."""
         with _explained(self.path):
             row = self._db.execute("SELECT value FROM replies WHERE key = ?", (key,)).fetchone()
         return decode_reply(json.loads(row[0])) if row else None
 
     def put(self, key: str, reply: Reply) -> None:
-        """Store a reply; the first one stored under a key stays. Committed when this returns."""
+        """Stores a reply; the first one stored under a key stays. Committed when this returns."""
         value = json.dumps(encode_reply(reply), ensure_ascii=True, separators=(",", ":"))
         with _explained(self.path):
             self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, value))
 
     def info(self) -> CacheInfo:
-        """Path, number of replies, bytes on disk."""
+        """Returns path, number of replies, bytes on disk."""
         with _explained(self.path):
             count = self._db.execute("SELECT count(*) FROM replies").fetchone()[0]
         sizes = (Path(f"{self.path}{suffix}") for suffix in ("", "-wal"))
         return CacheInfo(self.path, count, sum(p.stat().st_size for p in sizes if p.exists()))
 
     def clear(self) -> int:
-        """Forget every reply; returns how many there were."""
+        """Forgets every reply; returns how many there were."""
         with _explained(self.path):
             count = self._db.execute("DELETE FROM replies").rowcount
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -209,7 +210,7 @@ class _explained:
 
 
 def network_file_system(folder: Path) -> str | None:
-    """The kind of network file system that `folder` is on, or None. Known on Linux only."""
+    """Returns the kind of network file system that `folder` is on, or None. Known on Linux only."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)

@@ -46,7 +46,7 @@ class Canary:
 
     @classmethod
     def of(cls, answers: Iterable[Sequence[Sight]], model: str, fingerprint: str) -> Canary:
-        """From all that was answered to each prompt."""
+        """Makes one from all that was answered to each prompt."""
         return cls([_steady(asked) for asked in answers], model, fingerprint)
 
     @property
@@ -62,7 +62,7 @@ class Canary:
         return len(self.seen) == len(other.seen) and len(both) >= FEWEST and _same(both)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values; `Canary(**value)` reads them back."""
+        """Returns it as plain JSON values; `Canary(**value)` reads them back."""
         return asdict(self)
 
 
@@ -88,7 +88,7 @@ def _same(pairs: Iterable[tuple[Sight, Sight]]) -> bool:
 
 
 def known(server: dict[str, Any]) -> list[Canary]:
-    """Every canary that was seen at this server, the first one first.
+    """Returns every canary that was seen at this server, the first one first.
 
     `server` says which server this is: model id, stated revision, address.
     """
@@ -101,7 +101,7 @@ def known(server: dict[str, Any]) -> list[Canary]:
 
 
 def namespace(server: dict[str, Any], canary: Canary) -> str:
-    """The name under which a server's answers are cached: that of the first earlier canary that agrees.
+    """Returns the name under which a server's answers are cached: that of the first earlier canary that agrees.
 
     What is new is remembered, in a file for its owner alone.
     """

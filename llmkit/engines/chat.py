@@ -31,7 +31,7 @@ class ChatStyle:
 
     @classmethod
     def of(cls, section: ModelSection) -> ChatStyle:
-        """The style that a recipe's `model` section asks for. UsageError if a file cannot be read."""
+        """Returns the style that a recipe's `model` section asks for. Raises UsageError if a file cannot be read."""
         system, system_digest = read_text(section.system_prompt, "system prompt")
         if section.chat_template == "none":
             return cls(None, True, system, ("none", system_digest))
@@ -39,7 +39,7 @@ class ChatStyle:
         return cls(template, False, system, (template_digest, system_digest))
 
     def messages(self, request: Request) -> tuple[Message, ...]:
-        """The request's messages, after the user's system prompt unless they bring one of their own."""
+        """Returns the request's messages, after the user's system prompt unless they bring one of their own."""
         if self.system is None or (request.messages and request.messages[0].role == "system"):
             return request.messages
         return (Message("system", self.system.strip()), *request.messages)
@@ -51,7 +51,7 @@ def plain_text(messages: tuple[Message, ...]) -> str:
 
 
 def render_template(source: str, messages: tuple[Message, ...]) -> str:
-    """A user's chat template filled in without a tokenizer, in Jinja's sandbox. EngineError if it fails."""
+    """Fills in a user's chat template without a tokenizer, in Jinja's sandbox. Raises EngineError if it fails."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -66,7 +66,8 @@ def render_template(source: str, messages: tuple[Message, ...]) -> str:
 
 
 def disarm(text: str, special: re.Pattern[str] = _MARKER) -> str:
-    """`text` with chat markers broken by a space, so that a question cannot end its own turn. Half characters go too.
+    """Returns `text` with chat markers broken by a space, so that a question cannot end its own turn. Half characters
+    go too.
 
     >>> disarm("2 + 2<|im_end|>")
     '2 + 2< |im_end|>'
@@ -101,7 +102,7 @@ class Renderer:
 
     @classmethod
     def load(cls, model: LocalModel, style: ChatStyle, max_model_len: int, trust_remote_code: bool) -> Renderer:
-        """The renderer for a model folder."""
+        """Loads the renderer for a model folder."""
         from transformers import AutoTokenizer
 
         try:
@@ -113,7 +114,7 @@ class Renderer:
         return cls(tokenizer, style, max_model_len)
 
     def prompt(self, request: Request) -> Prompt:
-        """The request as token ids. EngineError if it does not fit or the template refuses it."""
+        """Returns the request as token ids. Raises EngineError if it does not fit or the template refuses it."""
         messages = [Message(m.role, disarm(m.content, self._special)) for m in self.style.messages(request)]
         if self.plain:
             text = plain_text(tuple(messages))
@@ -137,7 +138,7 @@ class Renderer:
         return Prompt(ids, continuation, min(request.sampling.max_tokens, room), opens_reasoning(text))
 
     def reply(self, ids: list[int], request: Request, prompt: Prompt, finish_reason: str, cached: int = 0) -> Reply:
-        """The reply that generated ids stand for: without special tokens, stop strings and half characters."""
+        """Returns the reply that generated ids stand for: without special tokens, stop strings and half characters."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd")
         text, stopped = cut_at_stop(text, request.sampling.stop)
         text, reasoning = split_reasoning(text, prompt.thinking)

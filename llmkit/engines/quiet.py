@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow what is written to stdout and stderr inside the block, by compiled code too. --debug lets it out.
+    """Swallows what is written to stdout and stderr inside the block, by compiled code too. --debug lets it out.
 
     Processes started inside keep writing to where nobody reads, so their logs never mix with llmkit's output.
     """
@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
 
 
 def verbose() -> bool:
-    """Whether the user asked for the libraries' logs: `--debug` sets Python's root logger to INFO."""
+    """Returns whether the user asked for the libraries' logs: `--debug` sets Python's root logger to INFO."""
     return logging.getLogger().getEffectiveLevel() <= logging.INFO
 
 

@@ -10,12 +10,13 @@ _OPEN_AT_END = re.compile(r"<think(?:ing)?>\s*\Z")
 
 
 def opens_reasoning(prompt: str) -> bool:
-    """Whether a rendered prompt ends inside a thinking block, as some chat templates do."""
+    """Returns whether a rendered prompt ends inside a thinking block, as some chat templates do."""
     return bool(_OPEN_AT_END.search(prompt))
 
 
 def split_reasoning(text: str, opened: bool = False) -> tuple[str, str]:
-    """The answer and the reasoning in a reply. An unclosed block is all reasoning; `opened` means the prompt began it.
+    """Returns the answer and the reasoning in a reply. An unclosed block is all reasoning; `opened` means the prompt
+    began it.
 
     >>> split_reasoning("<think>2+2</think>\\n4")
     ('4', '2+2')

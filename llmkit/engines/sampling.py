@@ -7,7 +7,7 @@ from llmkit.types import Request
 
 
 def request_seed(request: Request) -> int | None:
-    """The 31-bit seed a sampled request runs with; None where it is greedy.
+    """Returns the 31-bit seed a sampled request runs with; None where it is greedy.
 
     Without a seed of its own it gets one from its messages, so that order and batch never change a result.
     Replicates of one request get different seeds.
@@ -22,6 +22,6 @@ def request_seed(request: Request) -> int | None:
 
 
 def cut_at_stop(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
-    """`text` before the first of the stop strings, and whether there was one."""
+    """Returns `text` before the first of the stop strings, and whether there was one."""
     found = [at for s in stop if s and (at := text.find(s)) >= 0]
     return (text[: min(found)], True) if found else (text, False)

@@ -92,7 +92,7 @@ class ServerClient:
         await self.client.close()
 
     async def start(self) -> None:
-        """Check that the server is there and has the model."""
+        """Checks that the server is there and has the model."""
         await self._check_model()
         self.tokenizes = await self._can_score()
 
@@ -106,7 +106,7 @@ class ServerClient:
         return Canary.of(self._seen, *self._reported)
 
     async def alive(self) -> bool:
-        """Whether the server still answers anything at all; asked once for everybody who wants to know."""
+        """Returns whether the server still answers anything at all; asked once for everybody who wants to know."""
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(self._probe())
         return await self._probing
@@ -126,7 +126,7 @@ class ServerClient:
         return False
 
     async def _listed(self) -> Any:
-        """The server's list of models, whole within a few seconds."""
+        """Returns the server's list of models, whole within a few seconds."""
         async with asyncio.timeout(_PROBE_SECONDS):
             return await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
 
@@ -179,14 +179,14 @@ class ServerClient:
             )
 
     async def _can_score(self) -> bool:
-        """Whether the server has vLLM's /tokenize, which scoring a given text needs."""
+        """Returns whether the server has vLLM's /tokenize, which scoring a given text needs."""
         try:
             return bool(await self._tokenize({"prompt": "a", "add_special_tokens": False}))
         except (Again, EngineError, Filtered):
             return False
 
     async def _sight(self, prompt: str) -> Sight:
-        """The likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
+        """Returns the likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
         request = Request((Message("user", prompt),))
         if self.gives_logprobs:
             try:
@@ -204,7 +204,7 @@ class ServerClient:
         return (await self._generate(request, {self.limit_name: 16})).text
 
     async def answer(self, request: Request) -> Reply:
-        """One call. Raises Again for a failure that may pass, EngineError for one that will not."""
+        """Makes one call. Raises Again for a failure that may pass, EngineError for one that will not."""
         return await (self._generate(request, {}) if request.continuation is None else self._score(request))
 
     @property
@@ -288,7 +288,7 @@ class ServerClient:
         return tokens if isinstance(tokens, list) else []
 
     async def _read(self, call: Awaitable[Any], read: Callable[[Any], T]) -> T:
-        """Await a call of the client and read its answer; tell failures that may pass from those that will not."""
+        """Awaits a call of the client and reads its answer; tells failures that may pass from those that will not."""
         answer = await self._answered(call)
         try:
             value = read(answer)
@@ -301,7 +301,8 @@ class ServerClient:
         return value
 
     async def _answered(self, call: Awaitable[Any]) -> Any:
-        """The answer to a call, whole within the time limit: the client's own limit is one between two bytes."""
+        """Returns the answer to a call, whole within the time limit: the client's own limit is one between two
+        bytes."""
         from openai import APIConnectionError, APIResponseValidationError, APIStatusError, APITimeoutError
 
         try:
@@ -327,7 +328,7 @@ class ServerClient:
 
 
 def _reported(answer: Any, name: str) -> str:
-    """What an answer says of its model, short and without keys."""
+    """Returns what an answer says of its model, short and without keys."""
     return scrub_reply(str(getattr(answer, name, None) or ""), "")[:_LONGEST_NAME]
 
 

@@ -92,7 +92,8 @@ class TransformersEngine:
         self._loaded = None
 
     def _next_batch(self) -> list[tuple[Key, Request, Prompt]]:
-        """The longest rows of one kind: rows of one length waste no padding, and what does not fit fails first."""
+        """Takes the longest rows of one kind: rows of one length waste no padding, and what does not fit fails
+        first."""
         queue = self._to_score or self._to_generate
         # Equal prompts stand side by side, so that all that follows one is scored in one batch.
         queue.sort(key=lambda p: (p[2].max_tokens, len(p[2].ids), p[2].ids))
@@ -139,7 +140,7 @@ class TransformersEngine:
         self._loaded = model.to(self._device).eval()
 
     def _rows(self, rows: list[list[int]]) -> tuple[Any, Any]:
-        """Left-padded ids and attention mask, (batch, longest)."""
+        """Returns left-padded ids and attention mask, (batch, longest)."""
         import torch
 
         longest = max(map(len, rows))

@@ -228,7 +228,8 @@ class VllmEngine:
 
 
 def no_slots(fits: bool, architectures: list[str]) -> str | None:
-    """Why an adapter has to be built into a model of these architectures, or None if vLLM's LoRA slots can hold it.
+    """Returns why an adapter has to be built into a model of these architectures, or None if vLLM's LoRA slots can hold
+    it.
 
     `fits` says whether its gates are ones that slots can hold. Raises EngineError if this vLLM cannot be asked.
     """
@@ -250,7 +251,7 @@ def no_slots(fits: bool, architectures: list[str]) -> str | None:
 
 
 def allowed_rank(rank: int) -> int:
-    """The smallest `max_lora_rank` of vLLM that holds `rank`. UsageError if there is none."""
+    """Returns the smallest `max_lora_rank` of vLLM that holds `rank`. Raises UsageError if there is none."""
     for allowed in RANKS:
         if allowed >= rank:
             return allowed
@@ -275,7 +276,7 @@ def _lasting() -> Iterator[None]:
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:
-    """Set what vLLM reads at import. What the user has set stays."""
+    """Sets what vLLM reads at import. What the user has set stays."""
     os.environ["LLMKIT_VLLM"] = "1"  # llmkit's own plugin acts only in a vLLM that llmkit started
     wanted = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
     if verbose():

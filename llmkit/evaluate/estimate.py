@@ -115,7 +115,7 @@ def _arm(name: str, jobs: list[Job], styles: Styles) -> ArmEstimate:
 
 
 def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[float, float, float]:
-    """Calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
+    """Returns calls, prompt tokens and tokens generated at most, of `scale` times these requests."""
     calls = chars = longest = 0
     for request in requests:
         calls += 1
@@ -125,7 +125,7 @@ def _spent(requests: Iterable[Request], scale: float, styles: Styles) -> tuple[f
 
 
 def _asked(steps: Steps, said: str) -> list[Request]:
-    """Every request that is made where each reply says this."""
+    """Returns every request that is made where each reply says this."""
     asked: list[Request] = []
 
     def reply(request: Request) -> Reply:
@@ -138,7 +138,7 @@ def _asked(steps: Steps, said: str) -> list[Request]:
 
 
 def _search(plan: Plan, styles: Styles) -> SearchEstimate:
-    """At most: two searches with their proposals, and the pools corrected in between."""
+    """Estimates at most: two searches with their proposals, and the pools corrected in between."""
     recipe = plan.recipe
     kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)

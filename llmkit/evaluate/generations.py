@@ -74,14 +74,14 @@ class Generations:
         self._now: dict[Role, Canary] = {}  # those of this start
 
     def watch(self, engines: Mapping[Role, Engine]) -> dict[Role, Engine]:
-        """The engines, each compared with the run's model of its first role at its first use."""
+        """Returns the engines, each compared with the run's model of its first role at its first use."""
         watched: dict[int, Engine] = {}
         for role, engine in engines.items():
             watched.setdefault(id(engine), Watched(engine, partial(self._check, role)))
         return {role: watched[id(engine)] for role, engine in engines.items()}
 
     def begin(self) -> None:
-        """Begin anew: what was answered before stays in the journal and counts no more."""
+        """Begins anew: what was answered before stays in the journal and counts no more."""
         self.folder.begin_generation()
         (self.folder.path / names.METRICS).unlink(missing_ok=True)  # the run is unfinished again
         self.seen = {}
@@ -90,7 +90,7 @@ class Generations:
             self._record(role, canary)
 
     def confirm(self, engines: Mapping[Role, Engine]) -> None:
-        """Ask a finished run's servers who they are before its gates are judged; begin anew where one has changed.
+        """Asks a finished run's servers who they are before its gates are judged; begins anew where one has changed.
 
         A run in which calls failed is not finished: going on would mix two models, so it stops as any unfinished one.
         """
@@ -139,7 +139,7 @@ class Generations:
 
 
 def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
-    """The verdicts of a run's gates: all undecided where two models answered it."""
+    """Returns the verdicts of a run's gates: all undecided where two models answered it."""
     if not verdicts or not any(kept for seen in _seen(folder).values() for _, kept in seen):
         return verdicts
     undecided = {"verdict": "undecided", "value": None, "low": None, "high": None, "reason": MIXED}
@@ -147,7 +147,7 @@ def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
 
 
 def joined(shards: Sequence[Path], folder: RunFolder) -> None:
-    """Take over the models of a run's shards. DataError where they are not the same."""
+    """Takes over the models of a run's shards. Raises DataError where they are not the same."""
     whole = _seen(folder.path)
     for shard in shards:
         for role, seen in _seen(shard).items():
@@ -170,7 +170,7 @@ def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
 
 
 def _seen(folder: Path) -> dict[str, list[tuple[Canary, bool]]]:
-    """Role -> its canaries in this generation, each with whether the user kept on in spite of it."""
+    """Returns role -> its canaries in this generation, each with whether the user kept on in spite of it."""
     seen: dict[str, list[tuple[Canary, bool]]] = {}
     for row in Run(folder).entries(names.CANARY):
         canary = Canary(row["seen"], row["model"], row["fingerprint"])

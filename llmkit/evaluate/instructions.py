@@ -19,7 +19,7 @@ from llmkit.types import Ask, Role, Steps
 
 
 def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
-    """The instructions given, or found by a search whose every call is journalled."""
+    """Returns the instructions given, or found by a search whose every call is journalled."""
     found = planned.given
     if planned.searches:
 
@@ -39,7 +39,7 @@ def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> lis
 
 
 def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine] | None) -> None:
-    """instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
+    """Writes instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
     recipe, run = planned.recipe, folder.path.name
     if recipe.rop.instructions:
         told = provenance.of_use(planned.origin, recipe, run)
@@ -50,7 +50,8 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:
-    """One search for each search seed and each set of noise kinds that the scope or the held-out scheme asks for."""
+    """Makes one search for each search seed and each set of noise kinds that the scope or the held-out scheme asks
+    for."""
     recipe = planned.recipe
     kinds = spec_names(recipe.perturb.conditions)
     if recipe.rop.holdout == "one-out":

@@ -48,7 +48,8 @@ class Job:
         return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
 
     def steps(self) -> Steps:
-        """The arm's requests; a replicate's are marked as such, so that no cache answers them with the first ones."""
+        """Returns the arm's requests; a replicate's are marked as such, so that no cache answers them with the first
+        ones."""
         steps = self.arm.ask(self.variant)
         return mapped(steps, _asked_again) if self.variant.condition == REPLICATE else steps
 
@@ -61,7 +62,7 @@ def _asked_again(request: Request) -> Request:
 def demos(
     recipe: Recipe, needs: frozenset[str], train: list[Question], ask: Ask = pools.nobody
 ) -> tuple[TextPairs, TextPairs]:
-    """Worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
+    """Returns worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
     examples = pools.worked_examples(train, count) if "examples" in needs else []
     if "shots" not in needs:
@@ -79,7 +80,7 @@ def wanted(
     examples: Sequence[tuple[str, str]],
     shots: Sequence[tuple[str, str]],
 ) -> list[Job]:
-    """Every answer that is wanted, in the order in which results are kept."""
+    """Returns every answer that is wanted, in the order in which results are kept."""
     noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
     # Judged by the clean questions: noise makes English look like another language.
@@ -104,7 +105,8 @@ def wanted(
 
 
 def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instructions]:
-    """The instruction sets that this variant is put with: of its own kind of noise where there are such, else all.
+    """Returns the instruction sets that this variant is put with: of its own kind of noise where there are such, else
+    all.
 
     Clean questions have no kind: of sets for one kind each, they get the one whose guidance did best in its search.
     """

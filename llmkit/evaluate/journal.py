@@ -21,7 +21,7 @@ _OUTCOME = tuple(f.name for f in fields(Outcome))
 
 
 def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
-    """One scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
+    """Returns one scored answer: what was asked, what was said, and what it was worth. Enough to score it again."""
     variant, outcome = job.variant, outcome_from(job, done, scorer)
     return {
         "kind": names.OUTCOME,
@@ -43,12 +43,12 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
 
 
 def search_row(name: str, calls: Iterable[Call], error: EngineError | None) -> JournalRow:
-    """The calls that one step of an instruction search made."""
+    """Returns the calls that one step of an instruction search made."""
     return {"kind": names.SEARCH, "key": name, "error": error and error.message, "calls": [call_row(c) for c in calls]}
 
 
 def call_row(call: Call) -> JournalRow:
-    """One request with its reply, under the key that finds it again."""
+    """Returns one request with its reply, under the key that finds it again."""
     request = call.request
     return {
         "id": call.key,
@@ -62,8 +62,8 @@ def call_row(call: Call) -> JournalRow:
 
 
 def answers(row: Mapping[str, Any], job: Job, engines: Engines | None) -> bool:
-    """Whether a journalled outcome is what `job` comes to now: the same text, the same requests, and, where `engines`
-    are given, the same model. Noise, instructions, prompts and weights may have changed since it was written."""
+    """Returns whether a journalled outcome is still valid for `job`: same text, same requests, and, where `engines` are
+    given, same model. Noise, instructions, prompts and weights may have changed since it was written."""
     if row["text"] != job.variant.text:
         return False
     calls = iter(row["calls"])

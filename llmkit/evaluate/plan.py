@@ -51,7 +51,7 @@ class Plan:
     """Bad rows that were left out (`data.skip_bad_lines`)."""
 
     def remarks(self) -> list[str]:
-        """What a user should know before anything is asked."""
+        """Returns what a user should know before anything is asked."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
         lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
@@ -82,7 +82,7 @@ class Plan:
         return told + changed.warnings(self._ready())
 
     def _ready(self) -> dict[str, Copies]:
-        """The copies of the conditions whose noise needs no model."""
+        """Returns the copies of the conditions whose noise needs no model."""
         written = {c for c, p in pools.perturbers_of(self.recipe).items() if p.most_calls}
         return changed.of_variants(v for v in self.variants if v.condition not in written)
 
@@ -101,11 +101,11 @@ class Plan:
         return each * len(self.questions) * self.recipe.eval.draws
 
     def written(self, ask: Ask) -> Plan:
-        """With the noise that a model writes."""
+        """Returns the plan with the noise that a model writes."""
         return replace(self, variants=pools.test_variants(self.questions, self.recipe, ask), ask=ask)
 
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
-        """Every answer wanted, under the instructions that were found."""
+        """Returns every answer wanted, under the instructions that were found."""
         shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 

@@ -25,14 +25,14 @@ def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
 
 
 def arms_of(names: Sequence[str]) -> list[type[Arm]]:
-    """The arm classes by name, each once."""
+    """Returns the arm classes by name, each once."""
     if not names:
         raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
     return [ARMS[name] for name in dict.fromkeys(names)]
 
 
 def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
-    """What must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
+    """Returns what must be searched or drawn before these arms can ask: correction, guidance, examples, shots."""
     needs = frozenset().union(*(a.needs for a in arms))
     if "guidance" in needs and recipe.rop.guidance_shots:
         needs |= {"examples"}
@@ -42,7 +42,7 @@ def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:
 
 
 def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], recipe: Recipe) -> None:
-    """UsageError for an arm that has to generate where questions are answered by the likeliest option."""
+    """Raises UsageError for an arm that has to generate where questions are answered by the likeliest option."""
     names = [arm.name for arm in arms if arm.generates]
     if recipe.eval.answer == "likelihood" and names and any(kind_of(q).continuations(q) for q in questions):
         raise UsageError(
@@ -52,7 +52,7 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
 
 
 def test_questions(recipe: Recipe) -> Questions:
-    """The questions that are measured. DataError where there are none."""
+    """Returns the questions that are measured. Raises DataError where there are none."""
     questions = load(recipe.data, seed=recipe.seed)
     if not questions:
         raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
@@ -60,7 +60,8 @@ def test_questions(recipe: Recipe) -> Questions:
 
 
 def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> list[Variant]:
-    """Every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write noise."""
+    """Returns every question clean and under every condition, `eval.draws` noisy copies each; `ask` has a model write
+    noise."""
     variants = make_variants(questions, recipe.perturb, recipe.seed, recipe.eval.draws, ask, recipe.data.data_dir)
     if recipe.perturb.target != "question":
         if written := [c for c, p in perturbers_of(recipe).items() if p.most_calls]:
@@ -76,12 +77,13 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
 
 
 def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
-    """The perturber of each condition of a recipe."""
+    """Returns the perturber of each condition of a recipe."""
     return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)
 
 
 def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question], recipe: Recipe) -> None:
-    """DataError where noise that needs no model changes none of the `questions`; `variants` are those asked here.
+    """Raises DataError where noise that needs no model changes none of the `questions`; `variants` are those asked
+    here.
 
     A shard may hold no question that can be changed, where the whole run does: then all questions are looked at.
     """
@@ -96,7 +98,7 @@ def refuse_unchanged(variants: Sequence[Variant], questions: Sequence[Question],
 
 
 def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-    """The train and dev pools. DataError where one of their questions is asked in the test as well."""
+    """Returns the train and dev pools. Raises DataError where one of their questions is asked in the test as well."""
     size = recipe.rop.search.pool
     data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
@@ -109,7 +111,8 @@ def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[lis
 
 
 def refuse_leaks(pool: Sequence[Question], test: Sequence[Question]) -> None:
-    """DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation, space)."""
+    """Raises DataError where a question stands in both, folded by `tasks.normalise` (case, width, punctuation,
+    space)."""
     tested = {normalise(q.text): q.id for q in test}
     shared = [(q.id, tested[key]) for q in pool if (key := normalise(q.text)) in tested]
     if shared:
@@ -132,8 +135,8 @@ class Similar:
 
 
 def near_duplicates(pool: Sequence[Question], test: Sequence[Question], least: float = 0.8) -> list[Similar]:
-    """Tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question, most
-    alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
+    """Returns tuning questions whose words (without case and marks, numbers kept) nearly all stand in a test question,
+    most alike first. Some sets are near-duplicates by nature, so this is for the user to judge."""
     tested = [(q.id, _words(q.text)) for q in test]
     found = []
     for question in pool:
@@ -153,7 +156,7 @@ def _words(text: str) -> frozenset[str]:
 def noisy_pools(
     train: Sequence[Question], dev: Sequence[Question], conditions: Sequence[str], recipe: Recipe, ask: Ask = nobody
 ) -> Pools:
-    """Each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
+    """Returns each tuning question under one of the conditions in turn, so that `conditions` share the pools evenly."""
 
     def spread(questions: Sequence[Question], split: str) -> list[Variant]:
         section = recipe.perturb.model_copy(update={"conditions": tuple(conditions)})
@@ -163,7 +166,8 @@ def noisy_pools(
 
 
 def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
-    """The first `count` train questions with their worked solutions where the task has them, else their answers."""
+    """Returns the first `count` train questions with their worked solutions where the task has them, else their
+    answers."""
 
     def answer(q: Question) -> str:
         solution = q.meta.get("solution")
@@ -176,7 +180,8 @@ def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, st
 
 
 def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
-    """A function that changes a text as the variant's condition asks, for noise on instructions and examples."""
+    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
+    examples."""
 
     def change(text: str, variant: Variant) -> str:
         if Condition.parse(variant.condition).clean:

@@ -17,7 +17,8 @@ from llmkit.types import Question, Role
 def of_search(
     recipe: Recipe, run: str, train: Sequence[Question], dev: Sequence[Question], engines: Mapping[Role, Engine] | None
 ) -> dict[str, Any]:
-    """All that is needed to make the same instructions again, and the texts of the questions they were tuned on.
+    """Returns all that is needed to make the same instructions again, and the texts of the questions they were tuned
+    on.
 
     `engines` gives the identities of the models; None where knowing them would mean to call a server for nothing.
     """
@@ -44,14 +45,14 @@ def of_search(
 
 
 def of_use(origin: Mapping[str, Any], recipe: Recipe, run: str) -> dict[str, Any]:
-    """What a file of instructions said of itself, unchanged, and which run put them to which model."""
+    """Returns what a file of instructions said of itself, unchanged, and which run put them to which model."""
     before = origin.get("used_by")
     use = {"run": run, "model": recipe.model.path, "file": recipe.rop.instructions, "llmkit": __version__}
     return {**origin, "used_by": [*(before if isinstance(before, list) else []), use]}
 
 
 def tuned_on(path: str, origin: Mapping[str, Any], given: Sequence[Instructions]) -> list[Question]:
-    """The clean questions that a file of instructions was tuned on; none for a hand-made one.
+    """Returns the clean questions that a file of instructions was tuned on; none for a hand-made one.
 
     A file of before these stood in it still has the clean text of what its correction was scored on.
     """
@@ -70,7 +71,7 @@ def tuned_on(path: str, origin: Mapping[str, Any], given: Sequence[Instructions]
 
 
 def refuse_tuned_on(path: str, tuned: Sequence[Question], test: Sequence[Question]) -> None:
-    """DataError where a run would test instructions on questions that they were tuned on (`tasks.normalise`)."""
+    """Raises DataError where a run would test instructions on questions that they were tuned on (`tasks.normalise`)."""
     tested = {normalise(q.text): q.id for q in test}
     shared = [(q.id, tested[key]) for q in tuned if (key := normalise(q.text)) in tested]
     if shared:

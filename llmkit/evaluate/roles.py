@@ -14,7 +14,7 @@ ROLES: tuple[Role, ...] = ("answerer", "optimizer", "corrector")
 
 
 def engines_of(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
-    """The engine of each role; roles with the same model share one."""
+    """Returns the engine of each role; roles with the same model share one."""
     # By path: a second copy of a model might not fit beside the first, and could not share its batches.
     opened: dict[str | None, Engine] = {}
     for model in (model_of(recipe, role) for role in ROLES):
@@ -34,14 +34,15 @@ def dtype_of(engine: Engine) -> str | None:
 
 
 def model_of(recipe: Recipe, role: Role) -> ModelSection:
-    """The model of a role. One of its own is taken plain: revision, adapter, chat template and system prompt of the
-    recipe's `model` are the answering model's."""
+    """Returns the model that plays a role. A separate optimizer or corrector is loaded without the answerer's revision,
+    adapter, chat template or system prompt."""
     own = {"optimizer": recipe.rop.optimizer, "corrector": recipe.rop.corrector}.get(role)
     return recipe.model if own in (None, recipe.model.path) else ModelSection(path=own)
 
 
 def batch_noise(recipe: Recipe, engine: Engine) -> str | None:
-    """That answers depend on what else is in a batch, where the engine's do and the run does not measure it."""
+    """Returns a remark that answers depend on what else is in a batch, where the engine's do and the run does not
+    measure it."""
     if recipe.eval.replicate_clean or recipe.engine.batch_invariant:
         return None
     if not engine.identity_is_local:

@@ -146,7 +146,7 @@ def _answer(
 def open_folder(
     loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
 ) -> RunFolder:
-    """The run's folder, named after the task and everything that can change its answers.
+    """Opens the run's folder, named after the task and everything that can change its answers.
 
     `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
     what `engine.dtype: auto` came to on this machine.

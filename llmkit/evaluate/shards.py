@@ -56,7 +56,8 @@ def merge_folders(shards: Sequence[Path]) -> Result:
 
 
 def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
-    """One run from the folders of its shards, as if it had never been cut. Incomplete where an answer is missing."""
+    """Makes one run from the folders of its shards, as if it had never been cut. Raises Incomplete where an answer is
+    missing."""
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         first = Run(shards[0])

@@ -29,6 +29,7 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
     from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+    from llmkit.engines.adapters import METHODS
     from llmkit.talklora import PRESETS, TalkLoraConfig
 
     if model is not None:
@@ -43,9 +44,9 @@ def peft_config(section: FinetuneSection, model: nn.Module | None = None) -> Pef
         known_methods = {
             str(kind.value).lower(): method_config for kind, method_config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
         }
-        if section.method not in known_methods:
-            raise unknown("method", section.method, [*known_methods, *PRESETS, "dora"])
-        config_class = known_methods[section.method]
+        if section.method not in known_methods and section.method not in METHODS:
+            raise unknown("method", section.method, [*known_methods, *PRESETS, "dora", *METHODS])
+        config_class = known_methods.get(section.method) or METHODS[section.method]
     accepted_options = {field.name for field in dataclasses.fields(config_class) if field.init}
     unknown_options = sorted(set(section.options) - accepted_options)
     if unknown_options:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from llmkit.conditions import Condition
 from llmkit.engines.model_paths import adapter_folder
 from llmkit.errors import DataError, UsageError
@@ -137,7 +139,10 @@ def _training(run: Path) -> Training | None:
     if not adapter:
         return None
     folder = adapter_folder(adapter)
-    return Training.model_validate(_metrics(folder.parent) or _metrics(folder) or {})
+    try:
+        return Training.model_validate(_metrics(folder.parent) or _metrics(folder) or {})
+    except ValidationError:  # a file of another kind is no reason to refuse a comparison
+        return Training()
 
 
 def _metrics(folder: Path) -> dict[str, Any] | None:

@@ -112,7 +112,7 @@ class Cells:
         """Returns the noisy conditions that the arm of a cell was asked under."""
         return [c for c in self.noisy if cell.under(c) in self._means]
 
-    def asked(self, cell: Cell) -> list[Sample]:
+    def samples_of(self, cell: Cell) -> list[Sample]:
         """Returns the samples of a cell; those of every noisy condition for `noisy`."""
         conditions = self.noisy_of(cell) if cell.condition == NOISY else [cell.condition]
         return [sample for c in conditions for sample in self.samples.get(cell.under(c), ())]
@@ -154,7 +154,7 @@ class Cells:
         if values is None or np.isnan(values).all():
             return None
         here = ~np.isnan(values)
-        answers = len(self.asked(cell))
+        answers = len(self.samples_of(cell))
         rate = statistics.rate(np.where(here, values, 0), here.astype(float), self.clusters, answers, level)
         return Interval.of(*rate)
 

@@ -33,9 +33,9 @@ def timing(cells: Cells) -> dict[str, dict[str, Timing]]:
     tokens, prompt tokens in its prefix cache left out. A call's own seconds would not do, because calls of one batch
     share the engine and each waits for the others. It is None where the model answered nothing.
     """
-    asked = [call for group in cells.samples.values() for s in group for call in s.calls if not call.get("cached")]
-    worked = _tokens(asked)
-    pace = sum(float(call.get("seconds") or 0) for call in asked) / worked if worked else None
+    uncached = [call for group in cells.samples.values() for s in group for call in s.calls if not call.get("cached")]
+    worked = _tokens(uncached)
+    pace = sum(float(call.get("seconds") or 0) for call in uncached) / worked if worked else None
     timings: dict[str, dict[str, Timing]] = {}
     for arm in cells.arms:
         for condition in cells.conditions:

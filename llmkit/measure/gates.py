@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
@@ -39,17 +38,17 @@ _MOST_CLUSTERS = 10_000_000
 _FORM = re.compile(r"\s*([\w.-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
 
 
-def parse(text: str) -> dict[str, Any]:
-    """A gate as written on a command line, as the recipe holds it.
+def parse(text: str) -> dict[str, str | float]:
+    """Reads a gate as written on a command line, and returns it as the recipe has it.
 
     >>> parse("rop.gain@ec >= 0.05 low")
     {'metric': 'rop.gain', 'condition': 'ec', 'min': 0.05, 'bound': 'low'}
     """
-    found = _FORM.fullmatch(text)
-    if not found:
+    parts = _FORM.fullmatch(text)
+    if not parts:
         raise UsageError(f"cannot read the gate `{text}`", 'write it like "rop.gain@ec >= 0.05 low"')
-    metric, condition, sign, limit, bound = found.groups()
-    gate: dict[str, Any] = {"metric": metric}
+    metric, condition, sign, limit, bound = parts.groups()
+    gate: dict[str, str | float] = {"metric": metric}
     if condition:
         gate["condition"] = condition
     try:
@@ -60,7 +59,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def describe(gate: Gate, condition: str | None) -> str:
-    """A gate in one line, in the form that `parse` reads."""
+    """Writes a gate in one line, in the form that `parse` reads."""
     sign = ">=" if gate.min is not None else "<="
     return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {_limit(gate):g} {gate.bound}"
 
@@ -70,7 +69,7 @@ def _limit(gate: Gate) -> float:
 
 
 def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool) -> None:
-    """UsageError, with the nearest valid names, for a gate on a metric, arm or condition that a run will not have."""
+    """Raises UsageError, with the nearest valid names, for a gate on what a run will not have."""
     for gate in gates:
         arm, _, metric = gate.metric.rpartition(".")
         if metric not in METRICS or not arm:
@@ -114,7 +113,7 @@ def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
 
 
 def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
-    """What a value with its interval says of a gate.
+    """Judges a gate by a value with its interval.
 
     The end that `bound` names must clear the limit. Where that is the careful end (low for `min`, high for `max`), the
     gate fails only if the whole interval is on the wrong side; with the limit inside the interval it is undecided.
@@ -131,19 +130,19 @@ def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
 
 
 def enforce(results: Sequence[GateResult]) -> None:
-    """GateFailed where a gate fails; else GateUndecided where one is undecided; else nothing."""
+    """Raises GateFailed where a gate fails, else GateUndecided where one is undecided."""
     for state, error in (("fail", GateFailed), ("undecided", GateUndecided)):
-        found = [r for r in results if r.verdict == state]
-        if found:
+        concerned = [r for r in results if r.verdict == state]
+        if concerned:
             word = "failed" if state == "fail" else "undecided"
-            without = state == "undecided" and any(r.value is None for r in found)
+            without = state == "undecided" and any(r.value is None for r in concerned)
             hint = "a metric without a value stays undecided, however many questions are asked" if without else None
-            lines = "; ".join(f"{r.gate} ({_measured(r)})" for r in found)
-            raise error(f"{len(found)} of {len(results)} gates {word}: {lines}", hint)
+            lines = "; ".join(f"{r.gate} ({_measured(r)})" for r in concerned)
+            raise error(f"{len(concerned)} of {len(results)} gates {word}: {lines}", hint)
 
 
 def questions_needed(gate: Gate, level: float = 0.95, size: float = 1) -> int | None:
-    """The fewest questions with which this gate could pass without one adverse flip; None for no number.
+    """Returns the fewest questions with which this gate could pass without one adverse flip; None for no number.
 
     `size` is how many questions come from one template. 1 for metrics whose best case says nothing, such as ratios.
     """
@@ -165,7 +164,7 @@ def questions_needed(gate: Gate, level: float = 0.95, size: float = 1) -> int | 
 
 
 def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95, templates: int | None = None) -> None:
-    """RecipeError for gates that could not pass with this many questions even with no adverse flip.
+    """Raises RecipeError for gates that could not pass with this many questions even with no adverse flip.
 
     `templates` is how many clusters the questions come from; without it each question stands alone.
     """
@@ -189,8 +188,11 @@ def refuse_hopeless(gates: Sequence[Gate], questions: int, level: float = 0.95, 
 
 
 def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, float, float] | None:
-    """The best that so many clusters of `size` questions can show for a gate: no adverse flip; for a difference that
-    must lie beyond 0, all flips to its side."""
+    """Returns value, low and high of the best that so many clusters of `size` questions can show for a gate.
+
+    No adverse flip; for a difference that must lie beyond 0, all flips to its side. None for metrics whose best case
+    says nothing, such as ratios.
+    """
     import numpy as np
 
     metric = gate.metric.rpartition(".")[2]
@@ -209,8 +211,10 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
 
 
 def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
-    """Returns how many more questions or templates would decide a gate, if the value stayed and its interval narrowed
-    as the root of their number."""
+    """Says how many more questions or templates would decide a gate, in words.
+
+    If the value stayed, and its interval narrowed as the root of their number.
+    """
     limit = _limit(gate)
     if value == limit:
         return "the value is the limit: no number of questions decides it"

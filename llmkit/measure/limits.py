@@ -26,10 +26,10 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def refuse_idle(asked: Sequence[Gate]) -> None:
-    """RecipeError for gates that hold whatever is measured: a limit of 5 is perhaps one of 5 per cent."""
+def refuse_idle(declared: Sequence[Gate]) -> None:
+    """Raises RecipeError for gates that hold whatever is measured: a limit of 5 is perhaps meant as 5 per cent."""
     faults = []
-    for gate in asked:
+    for gate in declared:
         low, high = RANGES.get(gate.metric.rpartition(".")[2], (-math.inf, math.inf))
         if (gate.min is not None and gate.min <= low) or (gate.max is not None and gate.max >= high):
             end = f"at least {low:g}" if gate.min is not None else f"at most {high:g}"

@@ -86,18 +86,18 @@ def _arm(cells: Cells, contrasts: RunContrasts, arm: str, guess: float, section:
     clean = Cell(arm, CLEAN)
     noisy = cells.noisy_of(clean)
     conditions = [*noisy, NOISY]
-    asked = [c for c in [*cells.conditions, NOISY] if cells.spread({clean.under(c): 1.0})]
+    own = [c for c in [*cells.conditions, NOISY] if cells.spread({clean.under(c): 1.0})]
     compared = [] if arm == STAND else conditions
     harm = None if arm == STAND else contrasts.difference(Contrast("gain", arm, CLEAN))
     return ArmResult(
-        conditions={c: _cell(cells, clean.under(c), section) for c in asked},
+        conditions={c: _cell(cells, clean.under(c), section) for c in own},
         drop=_each(conditions, lambda c: _drop(cells, contrasts, arm, c, guess, level)),
         flips=_each(conditions, lambda c: _flips(cells, arm, c, level)),
         gain=_each(compared, lambda c: contrasts.difference(Contrast("gain", arm, c))),
         recovery=_each(compared, lambda c: _recovery(cells, contrasts, arm, c, guess, level)),
         clean_drop=harm and _negated(harm),
-        over_correction=restoration.over_correction(cells, cells.asked(clean), level),
-        correction=_each(noisy, lambda c: restoration.quality(cells, cells.asked(clean.under(c)), level)),
+        over_correction=restoration.over_correction(cells, cells.samples_of(clean), level),
+        correction=_each(noisy, lambda c: restoration.correction(cells, cells.samples_of(clean.under(c)), level)),
         curves=curves.curves(cells, contrasts.means, arm, level),
         holdout=curves.holdout(contrasts.means, arm),
         repeats=_each(noisy, lambda c: _repeats(cells, contrasts, arm, c)),
@@ -110,7 +110,7 @@ def _each(names: Iterable[str], measure: Callable[[str], T | None]) -> dict[str,
 
 
 def _cell(cells: Cells, cell: Cell, section: EvalSection) -> CellResult:
-    samples = cells.asked(cell)
+    samples = cells.samples_of(cell)
     outcomes = [s.outcome for s in samples]
     strengths = [s.strength for s in samples if s.strength is not None]
     tokens = cost.tokens(samples)
@@ -199,7 +199,7 @@ def _flips(cells: Cells, arm: str, condition: str, level: float) -> Flips | None
         return None
     both = ~np.isnan(clean) & ~np.isnan(noisy)
     clean, noisy = np.where(both, clean, 0), np.where(both, noisy, 0)
-    answers_each = len(cells.asked(Cell(arm, condition))) / max(int(both.sum()), 1)
+    answers_each = len(cells.samples_of(Cell(arm, condition))) / max(int(both.sum()), 1)
 
     def among(hits: Floats, of: Floats) -> FlipRate:
         candidates = float(of.sum())
@@ -216,7 +216,7 @@ def _repeats(cells: Cells, contrasts: RunContrasts, arm: str, condition: str) ->
 
     The questions are the same in each, so this is variation of its own, apart from the sampling of questions.
     """
-    samples = cells.asked(Cell(arm, condition))
+    samples = cells.samples_of(Cell(arm, condition))
     draws = _repeat(samples, lambda s: pair_key(s)[1])
     search_seeds = _repeat(samples, lambda s: pair_key(s)[2])
     if draws is None and search_seeds is None:

@@ -77,13 +77,13 @@ def _settled(
 ) -> GateResult:
     arm, _, metric = gate.metric.rpartition(".")
     signs = _signs(metric, arm, result.condition, samples)
-    gone = sum(s.outcome.error is not None and _sign(s, signs) != 0 for s in samples)
-    gone += sum(s.outcome.error is not None and _sign(s, signs) != 0 for s in baseline or ())
+    gone = sum(s.outcome.error is not None and _sign(s, signs) != 0 for s in [*samples, *(baseline or ())])
     if not gone:
         return result
     if result.verdict == "undecided":
         return result if result.value is None else _undecided(result, f"{gone} answers it needs failed")
-    # Only what the gate is about is measured again: the others' intervals cannot change its verdict.
+    # Only what the gate is about is measured again, because the others' intervals cannot change its verdict. The
+    # filling that is worst for the present verdict is enough, because the metric rises or falls with each answer.
     involved = [s for s in samples if s.outcome.arm in (arm, STAND)]
     worst_raises = gate.max is not None  # a `max` gate is hurt by whatever raises its metric
     wanted = result.verdict
@@ -131,7 +131,7 @@ def _sign(sample: Sample, signs: Mapping[Cell, int]) -> int:
 
 
 def _filled(sample: Sample, sign: int, raises: bool, metric: str) -> Sample:
-    """A failed sample with the answer that raises (or lowers) the metric; any other sample as it is."""
+    """Gives a failed sample the answer that raises (or lowers) the metric; returns any other sample as it is."""
     if sample.outcome.error is None or sign == 0:
         return sample
     up = (sign > 0) == raises

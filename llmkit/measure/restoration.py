@@ -47,7 +47,7 @@ def refused(text: str, clean: str) -> bool:
     return surviving(text, clean) < _HALF and bool(_REFUSES.search(text)) and not _REFUSES.search(clean)
 
 
-def quality(cells: Cells, samples: Sequence[Sample], level: float) -> Correction | None:
+def correction(cells: Cells, samples: Sequence[Sample], level: float) -> Correction | None:
     """Measures the restoration of one arm under one condition; None where it corrects nothing or lacks the texts.
 
     Error rates are means over questions. `answered_instead` and `refused` look at what the corrector said, before any

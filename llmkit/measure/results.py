@@ -188,7 +188,7 @@ class ArmResult(Part):
     def without(self, metrics: Collection[str], condition: str, reason: str) -> ArmResult:
         """Returns the result with the reason in place of these metrics under a condition that was not measured."""
         gone = Unmeasured(reason=reason)
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if "drop" in metrics and condition in self.drop:
             changes["drop"] = {**self.drop, condition: UnmeasuredDrop(reason=reason, relative=gone)}
         if "flips" in metrics and condition in self.flips:

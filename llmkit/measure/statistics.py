@@ -35,14 +35,14 @@ class Mean:
 
 
 def z_value(level: float) -> float:
-    """The two-sided normal quantile: 1.96 for a level of 0.95."""
+    """Returns the two-sided normal quantile: 1.96 for a level of 0.95."""
     from statistics import NormalDist
 
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def t_value(level: float, clusters: float) -> float:
-    """The two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
+    """Returns the two-sided quantile of Student's t with one degree of freedom fewer than there are clusters."""
     return student_t((1 + level) / 2, max(clusters - 1, 1))
 
 
@@ -50,7 +50,7 @@ def t_value(level: float, clusters: float) -> float:
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a rate (1927). Never of zero width; [0, 1] where nothing was observed.
+    """Computes Wilson's score interval of a rate (1927). Never of zero width; [0, 1] where nothing was observed.
 
     >>> [round(x, 4) for x in wilson(0, 20)]
     [0.0, 0.1611]
@@ -67,7 +67,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 
 
 def rate(hits: Floats, of: Floats, clusters: Labels, most: float, level: float = 0.95) -> tuple[float, float, float]:
-    """(value, low, high) of sum(hits) / sum(of) by Wilson, with the sample size that clustering leaves.
+    """Computes (value, low, high) of sum(hits) / sum(of) by Wilson, with the sample size that clustering leaves.
 
     `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them. The size is n over the
     design effect: the cluster-robust variance over that of lone answers (Korn and Graubard 1998), with one answer added
@@ -83,22 +83,24 @@ def rate(hits: Floats, of: Floats, clusters: Labels, most: float, level: float =
     p = float(hits.sum()) / total
     sizes = _sums(clusters, of)
     used = int((sizes > 0).sum())
-    worth_clusters = total**2 / float(sizes @ sizes)
+    even_clusters = total**2 / float(sizes @ sizes)
     residuals = _sums(clusters, hits - p * of)
-    variance, lone = float(residuals @ residuals), p * (1 - p) * total
+    variance, lone_variance = float(residuals @ residuals), p * (1 - p) * total
     alone = used == int((of > 0).sum())
-    if not alone or not np.isin(hits, (0, 1)).all():  # averaged answers need Student's t as clusters do
+    # Wilson's interval uses the normal quantile. Student's t is wider, and its square shrinks the size instead: answers
+    # averaged over draws are no coin flips, so they need it as clusters do.
+    if not alone or not np.isin(hits, (0, 1)).all():
         variance *= used / max(used - 1, 1)
-        small = (z_value(level) / t_value(level, worth_clusters)) ** 2
+        student = (z_value(level) / t_value(level, even_clusters)) ** 2
     else:
-        small = 1.0
-    n = min(total * (lone + 1) / (variance + total / worth_clusters) * small, most)
+        student = 1.0
+    n = min(total * (lone_variance + 1) / (variance + total / even_clusters) * student, most)
     low, high = wilson(p * n, n, level)
     return p, min(low, p), max(high, p)
 
 
 def unanimous(value: float, clusters: int, level: float = 0.95, *, alone: bool = False) -> tuple[float, float]:
-    """The interval of a rate of 0 or 1 in so many even clusters, or lone questions: what `rate` comes to there."""
+    """Computes the interval of a rate of 0 or 1 in so many even clusters, or lone questions, as `rate` does."""
     n = clusters * (1.0 if alone else (z_value(level) / t_value(level, clusters)) ** 2)
     return wilson(value * n, n, level)
 
@@ -113,8 +115,10 @@ def worth(questions: int, clusters: int) -> int:
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """Two-sided mid-p of McNemar's test (Fagerland, Lydersen and Laake 2013): a fair coin over the pairs that disagree,
-    of which the observed number counts half. 1 where none disagrees. Exact p errs on .01 to .03 where .05 is meant.
+    """Computes the two-sided mid-p of McNemar's test (Fagerland, Lydersen and Laake 2013).
+
+    A fair coin over the pairs that disagree, of which the observed number counts half, because the exact p errs on .01
+    to .03 where .05 is meant. 1 where none disagrees.
 
     >>> round(mcnemar(9, 1), 4)
     0.0117
@@ -125,7 +129,7 @@ def mcnemar(better: int, worse: int) -> float:
 
 
 def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
-    """(K,) two-sided p that a difference is 0, for (C, K) sums over clusters, by flipping whole clusters' signs.
+    """Computes (K,) two-sided p that a difference is 0, for (C, K) sums over clusters, by flipping clusters' signs.
 
     Where every cluster is one pair this is McNemar's test, up to Monte Carlo error; it stays valid where pairs come in
     clusters or are averages. All 2^C flips are tried up to C = 12.
@@ -133,7 +137,7 @@ def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
     import numpy as np
 
     clusters = len(sums)
-    observed = np.abs(sums.sum(0)) - 1e-9
+    observed = np.abs(sums.sum(0)) - 1e-9  # sums in another order may differ in the last digit
     if clusters <= 12:
         signs = 1.0 - 2.0 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)
         shares: Floats = (np.abs(signs @ sums) >= observed).mean(0)
@@ -143,11 +147,12 @@ def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
     for rows in _chunks(draws, clusters):
         signs = 1.0 - 2.0 * rng.integers(0, 2, (rows, clusters), dtype=np.int8)
         reached += (np.abs(signs @ sums) >= observed).sum(0)
+    # The signs as they were observed count as one of the draws, so p is never 0 (Phipson and Smyth 2010).
     return (1 + reached) / (1 + draws)
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:
-    """Holm's step-down adjusted p-values (1979), in the order given.
+    """Adjusts p-values by Holm's step-down method (1979), in the order given.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
@@ -160,7 +165,7 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def power(effect: float, n: int, discordance: float, alpha: float = 0.05) -> float:
-    """Chance that McNemar's test finds a true difference, for `n` pairs, a share of which disagrees (Connor 1987)."""
+    """Computes the power of McNemar's test for `n` pairs, a share of which disagrees (Connor 1987)."""
     from statistics import NormalDist
 
     normal = NormalDist()
@@ -173,8 +178,9 @@ def power(effect: float, n: int, discordance: float, alpha: float = 0.05) -> flo
 
 
 def clusters_needed(comparisons: int = 1, alpha: float = 0.05) -> int:
-    """The fewest clusters with which a test can reach `alpha` after Holm over so many comparisons: 2 / 2^C is the least
-    p that flipping the signs of C clusters has.
+    """Returns the fewest clusters with which a test can reach `alpha` after Holm over so many comparisons.
+
+    2 / 2^C is the least p that flipping the signs of C clusters has.
 
     >>> clusters_needed(), clusters_needed(5)
     (6, 8)
@@ -185,7 +191,7 @@ def clusters_needed(comparisons: int = 1, alpha: float = 0.05) -> int:
 def minimum_detectable_effect(
     n: int, discordance: float = 0.2, alpha: float = 0.05, power_: float = 0.8, clusters: int | None = None
 ) -> float | None:
-    """The smallest difference of two accuracies on the same `n` questions that is found with `power_`, as a fraction.
+    """Computes the smallest difference of two accuracies on the same `n` questions that is found with `power_`.
 
     `discordance` is the share of questions on which the two are expected to disagree, or the difference itself where
     that is larger. `clusters` is given where questions come in them, and `n` is then what they are worth. None where
@@ -196,13 +202,13 @@ def minimum_detectable_effect(
     if clusters:  # Student's t instead of the normal quantile
         n = round(n * (z_value(1 - alpha) / t_value(1 - alpha, clusters)) ** 2)
 
-    def found(effect: float) -> bool:
+    def is_found(effect: float) -> bool:
         return power(effect, n, max(effect, discordance), alpha) >= power_
 
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if found(middle) else (middle, high)
+        low, high = (low, middle) if is_found(middle) else (middle, high)
     return high
 
 
@@ -222,7 +228,7 @@ def mean_interval(
     bounds: tuple[float, float] = (-1.0, 1.0),
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Interval of sum(sums) / sum(counts) over (C,) clusters: the values that random halves of the clusters allow.
+    """Computes the interval of sum(sums) / sum(counts) over (C,) clusters: what random halves of the clusters allow.
 
     A value theta lies above the interval where, of all 2^C subsets of the clusters, fewer than (1 - level) / 2 exceed
     it, which is to say sum(sums - theta counts) + noise >= 0; below it, the same in a mirror. The subsets' means are
@@ -241,12 +247,12 @@ def mean_interval(
     """
     import numpy as np
 
-    alike = np.ones(len(sums)) if times is None else times
     least, greatest = bounds
+    # Equal clusters are one factor of the characteristic function, raised to their number.
     rows, place = np.unique(np.stack([sums, counts], axis=1), axis=0, return_inverse=True)
-    alike = _sums(place.reshape(-1), alike)
+    alike = _sums(place.reshape(-1), np.ones(len(sums)) if times is None else times)
     tail = (1 - level) / 2
-    nothing: float = 0.5 ** (1 + float(alike.sum()))  # with the half that noise gives it: its whole share
+    empty: float = 0.5 ** (1 + float(alike.sum()))  # half the empty subset's share; the noise gives the other
     value = float(alike @ rows[:, 0] / (alike @ rows[:, 1]))
     largest = max(float(rows[:, 1].max()), 1.0)
     sizes = [2 ** (k / 2) for k in range(math.ceil(2 * math.log2(largest)) + 1)]
@@ -255,7 +261,7 @@ def mean_interval(
         def excess(theta: float, size: float) -> float:
             noise = max(abs(least), abs(greatest)) * clump(size)
             beyond = sign * rows[:, 0] - theta * np.minimum(rows[:, 1], size)
-            return _chance_not_negative(beyond, alike, noise**2 / 2) + nothing - tail
+            return _chance_not_negative(beyond, alike, noise**2 / 2) + empty - tail
 
         nearest = limit if excess(limit, sizes[-1]) >= 0 else root(excess, sign * value, limit, sizes[-1])
         for size in sizes[-2::-1]:
@@ -267,21 +273,20 @@ def mean_interval(
 
 
 def clump(size: float) -> float:
-    """Returns how many flips of a cluster of `size` rows may come as one where too few were seen to tell; 1 for a lone
-    row.
+    """Returns how many flips of a cluster of `size` rows may come as one where too few were seen to tell.
 
-    That many more than were seen remain possible at an intraclass correlation of one half (docs/statistics.md has the
-    coverage). It depends on no answer: a prior that shrank as flips are seen would let one more of them narrow an
-    interval.
+    It is 1 for a lone row. That many more than were seen remain possible at an intraclass correlation of one half
+    (docs/statistics.md has the coverage). It depends on no answer, because a prior that shrank as flips are seen would
+    let one more of them narrow an interval.
     """
     return float(size**0.6)
 
 
 def _chance_not_negative(excess: Floats, times: Floats, spread: float) -> float:
-    """P(a random half of the clusters' excess + normal noise of variance `spread` >= 0), by Gil-Pelaez (1951).
+    """Computes P(a random half of the clusters' excess + normal noise of variance `spread` >= 0).
 
-    Each cluster is in the half by the toss of a coin. The characteristic function is a product of cosines; the noise
-    ends the sum after a few hundred terms, exact to about 1e-11.
+    By Gil-Pelaez (1951). Each cluster is in the half by the toss of a coin. The characteristic function is a product of
+    cosines; the noise ends the sum after a few hundred terms, exact to about 1e-11.
     """
     import numpy as np
 
@@ -289,6 +294,7 @@ def _chance_not_negative(excess: Floats, times: Floats, spread: float) -> float:
     deviation = math.sqrt(0.25 * float(times @ excess**2) + noise**2)
     if mean < -8 * deviation:
         return 0.0
+    # The sum errs by the probability of values beyond 2 pi / step, which are eight deviations from the mean.
     step = 2 * math.pi / (abs(mean) + 8 * deviation)
     odd = np.arange(int(7.5 / noise / step) + 1) + 0.5
     u = step * odd
@@ -299,46 +305,47 @@ def _chance_not_negative(excess: Floats, times: Floats, spread: float) -> float:
 def contrasts(
     values: Floats, clusters: Labels, bounds: Sequence[tuple[float, float]], level: float = 0.95
 ) -> list[Mean | None]:
-    """Mean and interval of each column of (Q, K) per-question values, NaN where a question has none.
+    """Computes mean and interval of each column of (Q, K) per-question values, NaN where a question has none.
 
     `bounds` are the least and greatest value that a column can have: (-1, 1) for a difference of accuracies. None for a
     column without any value.
     """
     import numpy as np
 
-    found: list[Mean | None] = []
+    means: list[Mean | None] = []
     for column, limits in zip(values.T, bounds, strict=True):
         here = ~np.isnan(column)
         if not here.any():
-            found.append(None)
+            means.append(None)
             continue
         _, cluster = np.unique(clusters[here], return_inverse=True)
         sums, counts = _sums(cluster, column[here]), _sums(cluster, np.ones(len(cluster)))
         n, used = int(here.sum()), len(sums)
         value = float(sums.sum() / n)
         low, high = mean_interval(sums, counts, bounds=limits, level=level)
+        # Bonett and Price's pair (2012), as in the interval: no standard error is 0 where no flip was seen.
         residuals, pair = sums - value * counts, 2 * (max(map(abs, limits)) * clump(n / used)) ** 2
         se = math.sqrt(used / max(used - 1, 1) * float(residuals @ residuals) + pair) / n
-        found.append(Mean(value, min(low, value), max(high, value), se, n, used))
-    return found
+        means.append(Mean(value, min(low, value), max(high, value), se, n, used))
+    return means
 
 
 def difference(values: Floats, clusters: Labels, level: float = 0.95) -> Mean:
-    """Mean and interval of (Q,) paired differences, each in [-1, 1], clustered by (Q,) labels."""
-    estimate = contrasts(values[:, None], clusters, [(-1.0, 1.0)], level)[0]
-    if estimate is None:
+    """Computes mean and interval of (Q,) paired differences, each in [-1, 1], clustered by (Q,) labels."""
+    mean = contrasts(values[:, None], clusters, [(-1.0, 1.0)], level)[0]
+    if mean is None:
         raise ValueError("no pair to compare")
-    return estimate
+    return mean
 
 
 def ratio(
     above: Floats, below: Floats, clusters: Labels, level: float = 0.95, most: float = math.inf
 ) -> tuple[float, float, float] | None:
-    """(value, low, high) of mean(above) / mean(below) over the same questions, by Fieller's theorem, clustered.
+    """Computes (value, low, high) of mean(above) / mean(below) over the same questions, by Fieller's theorem.
 
-    `most` is the greatest value that the ratio can have. None where the denominator's interval includes 0: then there
-    is no bounded interval. The variance around the ratio is at least that of one flip of either sign, or a perfect
-    recovery would have an interval of zero width.
+    `most` is the greatest value that the ratio can have. None where the denominator's interval includes 0, because the
+    interval of the ratio is then unbounded. The variance around the ratio is at least that of one flip of either sign,
+    or a perfect recovery would have an interval of zero width.
     """
     import numpy as np
 
@@ -373,7 +380,7 @@ def _sums(labels: Labels, values: Floats) -> Floats:
 
 
 def _chunks(draws: int, clusters: int) -> Iterator[int]:
-    """Sizes of the blocks in which draws are made, so that memory stays bounded."""
+    """Yields the sizes of the blocks in which draws are made, so that memory stays bounded."""
     block = max(1, _CHUNK // max(clusters, 1))
     for start in range(0, draws, block):
         yield min(block, draws - start)

@@ -99,16 +99,16 @@ class Runner:
         self.close()
 
     def close(self) -> None:
-        """Close every engine."""
+        """Closes every engine."""
         for engine in {id(e): e for e in self.engines.values()}.values():
             engine.close()
 
     def engine(self, role: Role) -> Engine:
-        """The engine that answers for a role."""
+        """Returns the engine that answers for a role."""
         return self.engines.get(role) or self.engines["answerer"]
 
     def run(self, jobs: Iterable[tuple[Key, Steps]]) -> Iterator[Finished]:
-        """Run jobs, taken lazily, and yield each as it ends, in any order.
+        """Runs jobs, taken lazily, and yields each as it ends, in any order.
 
         A request that fails is thrown into its job as an EngineError; a job that does not catch it ends with that
         error. Raises Incomplete if an engine dies or the budget is spent, after everything that had finished was
@@ -159,7 +159,7 @@ class _Run:
             ) from error
 
     def taken(self) -> Iterator[Finished]:
-        """The jobs that have ended since the last time."""
+        """Yields the jobs that have ended since the last time."""
         done, self.done = self.done, []
         for finished in done:
             if self.runner.progress:
@@ -187,7 +187,7 @@ class _Run:
         self.done.append(Finished(job.key, result, tuple(job.calls), error))
 
     def ask(self, job: _OpenJob, place: int, request: Request) -> None:
-        """Answer from the cache, join an identical request in flight, or submit."""
+        """Answers from the cache, joins an identical request in flight, or submits."""
         runner = self.runner
         engine = runner.engine(request.role)
         if request.continuation is not None and "likelihood" not in engine.capabilities:
@@ -215,7 +215,7 @@ class _Run:
             self.runner.progress.replied(call)
 
     def take(self, engine: Engine) -> None:
-        """Take one reply from an engine, store it, and hand it to every job that waits for it."""
+        """Takes one reply from an engine, stores it, and hands it to every job that waits for it."""
         number, reply = self.next_reply(engine)
         now = self.now()
         flight = self.flights.pop(number, None)
@@ -242,7 +242,7 @@ class _Run:
             self.check_budget()
 
     def now(self) -> float:
-        """The clock, which runs slower the more requests share the time."""
+        """Reads the clock, which runs slower the more requests share the time."""
         before, self.looked = self.looked, time.monotonic()
         if self.flights:
             self.clock += (self.looked - before) / len(self.flights)
@@ -267,7 +267,7 @@ class _Run:
 
 @contextlib.contextmanager
 def terminable() -> Generator[None, None, None]:
-    """Let SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
+    """Lets SIGTERM interrupt the block as Ctrl-C does, so that both leave a run folder that can be resumed."""
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

@@ -61,3 +61,10 @@ def test_no_page_loads_anything_from_elsewhere(site):
 def test_an_api_page_shows_what_the_package_exports(site, page, names):
     text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
     assert [name for name in names if f'id="llmkit.{page}.{name}"' not in text] == []
+
+
+def test_files_that_the_pages_name_are_in_the_repository():
+    named = re.compile(r"\b(?:adapters|benchmarks|docs|llmkit|prompts|recipes|requirements|tests)/[\w./-]+\.[a-z]+\b")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    missing = {(page.name, name) for page in pages for name in named.findall(page.read_text(encoding="utf-8"))}
+    assert {(page, name) for page, name in missing if not (ROOT / name).exists()} == set()

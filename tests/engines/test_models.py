@@ -149,7 +149,7 @@ def test_auto_is_a_server_then_vllm_then_transformers(tmp_path, monkeypatch):
     assert locate_adapter(str(shared)).rank == 4 * 8 + 4
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert engine_class(model, EngineSection()).kind == "transformers"
-    with pytest.raises(UsageError, match="vLLM is not installed"):
+    with pytest.raises(UsageError, match="the vLLM engine needs vllm, which is not installed"):
         open_engine(model, EngineSection(kind="vllm"))
 
 

@@ -173,6 +173,7 @@ def test_templates_are_counted_too():
     assert gates.questions_needed(Gate(metric="rop.accuracy", min=0.5), size=20) < 20 * 13
 
 
+@pytest.mark.usefixtures("opens")
 def test_a_run_says_how_many_templates_a_test_takes():
     recipe = load_recipe(None, OVERRIDES | {"data.limit": 2000}).recipe
     planned = evaluate.plan(recipe, "eval")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from helpers.scripted import scholar
 
 from llmkit.errors import DataError, EngineError
 from llmkit.measure.metrics import metrics
@@ -15,6 +14,7 @@ from llmkit.measure.results import Metrics
 from llmkit.measure.schema import schema, text
 from llmkit.recipe.schema import EvalSection, IntervalSection
 from tests.helpers import synthetic
+from tests.helpers.scripted import scholar
 
 FAST = EvalSection(interval=IntervalSection(draws=100))
 SCHEMA = jsonschema.Draft202012Validator(schema())
