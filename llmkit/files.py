@@ -18,7 +18,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, a quota or a file is full; libraries in Rust say so in words only."""
+    """Returns whether an error means that a disk, a quota or a file is full; libraries in Rust say so in words only."""
     return (isinstance(error, OSError) and error.errno in _FULL) or os.strerror(errno.ENOSPC) in str(error)
 
 
@@ -36,7 +36,7 @@ def on_disk(place: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: str | bytes, private: bool = False) -> None:
-    """Write under a temporary name, flush to disk, and rename: readers see the old file or the new one.
+    """Writes under a temporary name, flushes to disk, and renames: readers see the old file or the new one.
 
     With `private` the file is for its owner alone (mode 0600). Incomplete where the disk is full.
     """
@@ -59,7 +59,7 @@ def _for_owner(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def lock(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold `path` as a lock between processes. BlockingIOError if another holds it and `wait` is false;
+    """Holds `path` as a lock between processes. BlockingIOError if another holds it and `wait` is false;
     Incomplete where the disk is full.
 
     The system drops the lock with its process, so a killed one leaves nothing to clean up, and child processes do not
@@ -83,12 +83,13 @@ def lock(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def text_digest(text: str) -> str:
-    """16 hex characters of SHA-256."""
+    """Returns 16 hex characters of SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def content_digest(files: Iterable[Path]) -> str:
-    """One digest of the names and contents of `files`. Contents are read once per size and modification time."""
+    """Returns one digest of the names and contents of `files`. Contents are read once per size and modification
+    time."""
     memo_path = cache_dir() / "digests.json"
     try:
         memo = parse_json(memo_path.read_text(encoding="utf-8"))

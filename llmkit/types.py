@@ -145,7 +145,7 @@ class Reply:
 class Answer:
     """The result of an arm. `fallback` is the reason if a correction was not used.
 
-    `parsed` is the answer in canonical form where the arm knows it without reading a reply, as by likelihood.
+    `parsed` is the answer in canonical form if the arm knows it without reading a reply, as by likelihood.
     """
 
     reply: Reply

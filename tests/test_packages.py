@@ -120,20 +120,6 @@ def test_a_misspelt_name_is_an_error_with_the_nearest_one(llmkit, flags, message
     assert name in done.stderr
 
 
-def test_a_packages_engine_is_chosen_by_name(llmkit, tmp_path):
-    command = ["eval", "--model", "polly", "--task", "doubles", "--limit", "4", "--conditions", "shout", "--json"]
-    done = llmkit(*command, "--engine", "parrot")
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / json.loads(done.stdout)["run"]
-    said = [json.loads(line)["said"] for line in (run / "samples.jsonl").read_text().splitlines()]
-    assert all(text.startswith("Question: ") for text in said)
-    assert json.loads((run / "run.json").read_text())["engine"] == "parrot"
-    unknown = llmkit(*command, "--engine", "parott")
-    assert unknown.returncode == 2
-    assert "unknown engine `parott`" in unknown.stderr
-    assert "`parrot`" in unknown.stderr
-
-
 @pytest.mark.tiny
 def test_its_kind_can_be_answered_by_likelihood(llmkit, tiny_llama, tmp_path):
     settings = ("engine.dtype=float32", "eval.answer=likelihood", "eval.arms=[stand]", "eval.interval.draws=200")

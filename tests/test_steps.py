@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.fakes import FakeEngine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import EngineError
@@ -49,17 +49,20 @@ def marked(asked: Request) -> Request:
     return replace(asked, replicate=asked.replicate + 7)
 
 
+@settings(deadline=None)
 @given(SHAPES)
 def test_a_driven_generator_returns_what_it_makes_of_its_replies(shape):
     assert drive(asking(shape), echo) == expected(shape)
 
 
+@settings(deadline=None)
 @given(SHAPES)
 def test_a_mapped_generator_asks_changed_requests_and_is_sent_their_replies(shape):
     assert drive(mapped(asking(shape), marked), echo) == expected(shape, 7)
     assert drive(mapped(mapped(asking(shape), marked), marked), echo) == expected(shape, 14)
 
 
+@settings(deadline=None)
 @given(SHAPES, st.integers(0, 99))
 def test_the_runner_drives_as_drive_does(shape, seed):
     engine = FakeEngine(lambda asked: echo(asked).text, shuffle=seed)
@@ -67,6 +70,7 @@ def test_the_runner_drives_as_drive_does(shape, seed):
     assert done == dict.fromkeys("ab", drive(asking(shape), echo))
 
 
+@settings(deadline=None)
 @given(SHAPES, st.data())
 def test_the_first_error_among_the_replies_is_thrown_where_it_can_be_caught(shape, data):
     names = [text.partition("/")[0] for text in expected(shape)]

@@ -46,7 +46,7 @@ class ChatStyle:
 
 
 def plain_text(messages: tuple[Message, ...]) -> str:
-    """Messages without a chat template: their texts, with an empty line between."""
+    """Returns messages without a chat template: their texts, with an empty line between."""
     return "\n\n".join(m.content for m in messages)
 
 

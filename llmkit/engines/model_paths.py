@@ -128,7 +128,7 @@ def locate(path: str | None, revision: str | None = None) -> LocalModel:
 
 
 def shipped_adapters() -> list[str]:
-    """Names of the adapters that come with llmkit, for the bundled model."""
+    """Returns the names of the adapters that come with llmkit, for the bundled model."""
     return sorted(p.parent.name for p in shipped("adapters").glob(f"*/{CONFIG}"))
 
 

@@ -255,7 +255,7 @@ class ServerClient:
         return plain_text(messages) if template is None else render_template(template, messages)
 
     async def _score(self, request: Request) -> Reply:
-        """Log-probabilities of the continuation, from an echoed prompt of token ids."""
+        """Returns log-probabilities of the continuation, from an echoed prompt of token ids."""
         if self._templated:
             body: dict[str, Any] = {"prompt": self._render(request), "add_special_tokens": self.style.plain}
         else:
@@ -343,7 +343,8 @@ def _tls_fault(error: BaseException) -> str | None:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds that a Retry-After header asks for, given as a number or a date; None without one that can be read."""
+    """Returns the seconds that a Retry-After header asks for, given as a number or a date; None without one that can be
+    read."""
     value = headers.get("retry-after", "")
     try:
         seconds = (

@@ -193,7 +193,8 @@ class TransformersEngine:
         return self._renderer.reply(row, request, prompt, "stop" if ended else "length")
 
     def _score(self, batch: list[tuple[Key, Request, Prompt]]) -> Iterator[tuple[Key, Reply]]:
-        """Log-probabilities of continuations. A prompt that several of them follow, as options do, is read once."""
+        """Yields log-probabilities of continuations. A prompt that several of them follow, as options do, is read
+        once."""
         import torch
 
         prompts = [tuple(p.ids) for _, _, p in batch]

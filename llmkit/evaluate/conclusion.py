@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmkit import report
-from llmkit.evaluate.generations import judged
 from llmkit.measure import metrics, missing, restoration
 from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, names
+from llmkit.runs.generations import mixed
 from llmkit.runs.samples import Sample
+
+_MIXED = {
+    **dict.fromkeys(("value", "low", "high")),
+    "verdict": "undecided",
+    "reason": "two models answered this run (--keep): its numbers are of neither",
+}
 
 
 def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metrics:
@@ -27,7 +33,9 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
         return metrics(filled, recipe.eval, recipe.seed, baseline)
 
-    verdicts = judged(missing.decide(recipe.eval.gates, measured, samples, stored, again), folder.path)
+    verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
+    if mixed(folder.path):
+        verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]
     engine = EngineFacts(kind=run.facts.get("engine"), dtype=run.dtype)
     measured = measured.model_copy(update={"engine": engine, "failed": failed, "gates": tuple(verdicts)})
     folder.write_json(names.METRICS, measured.as_dict())

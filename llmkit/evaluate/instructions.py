@@ -7,12 +7,12 @@ from typing import Any
 
 from llmkit.conditions import POOLED, Condition
 from llmkit.engines import Engine
-from llmkit.evaluate import pools, provenance
+from llmkit.evaluate import pools
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import are_local
 from llmkit.perturb.spec import spec_names
-from llmkit.rop import Instructions, search_both, to_json
+from llmkit.rop import Instructions, provenance, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
 from llmkit.runs.names import INSTRUCTIONS
 from llmkit.types import Ask, Role, Steps

@@ -97,7 +97,7 @@ def _messages(request: Request) -> list[dict[str, str]]:
 
 
 def tokens_asked(rows: Iterable[JournalRow]) -> int:
-    """Tokens of the calls in a journal that a model answered, not the cache."""
+    """Counts the tokens of the calls in a journal that a model answered, not the cache."""
     replies = (decode_reply(call["reply"]) for row in rows for call in row.get("calls", ()) if not call["cached"])
     return sum(reply.usage.prompt + reply.usage.completion for reply in replies)
 

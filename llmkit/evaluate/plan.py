@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import Condition
 from llmkit.engines import engine_class
-from llmkit.evaluate import jobs, pools, provenance
+from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
@@ -16,7 +16,7 @@ from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
-from llmkit.rop import Arm, Instructions, default_instructions, read_instructions, read_origin
+from llmkit.rop import Arm, Instructions, default_instructions, provenance, read_instructions, read_origin
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, Scorer
 from llmkit.types import Ask, Question, Variant

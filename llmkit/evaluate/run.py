@@ -13,7 +13,6 @@ from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
-from llmkit.evaluate.generations import Generations, IfChanged
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
@@ -23,6 +22,7 @@ from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.rop import Instructions
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
+from llmkit.runs.generations import Generations, IfChanged
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
 from llmkit.types import Role

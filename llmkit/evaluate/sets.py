@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmkit.evaluate.estimate import Estimate, estimate
-from llmkit.evaluate.generations import IfChanged
 from llmkit.evaluate.plan import Command, Shard, plan
 from llmkit.evaluate.run import Result, run
 from llmkit.measure import gates, missing
 from llmkit.measure.results import Metrics
 from llmkit.recipe import Loaded, Recipe
+from llmkit.runs.generations import IfChanged
 
 
 @dataclass(frozen=True)

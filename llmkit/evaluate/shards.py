@@ -11,12 +11,12 @@ from typing import get_args
 from llmkit.errors import DataError, Incomplete, UsageError
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
-from llmkit.evaluate.generations import joined
 from llmkit.evaluate.journal import answers
 from llmkit.evaluate.plan import Command, Shard, plan
 from llmkit.evaluate.run import Result, finished, open_folder
 from llmkit.recipe import Loaded, digest, load
 from llmkit.runs import Run, names
+from llmkit.runs.generations import joined
 from llmkit.runs.samples import Sample
 
 

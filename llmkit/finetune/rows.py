@@ -38,7 +38,8 @@ class TrainingRow:
     correction: float | None = None
 
     def asks(self, text: str, instruction: str | None = None) -> tuple[Message, ...]:
-        """The prompt with another text in the place of its own, and under `instruction` where its form has one."""
+        """Returns the prompt with another text in the place of its own, and under `instruction` where its form has
+        one."""
         if self.question is not None and self.plain:
             return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
@@ -47,7 +48,7 @@ class TrainingRow:
 
 
 def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
-    """The rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
+    """Loads the rows of one source: `train`, or the `dev` rows that training never sees. Test rows are never read."""
     if source.task and source.path:
         raise UsageError(f"a source names both the task `{source.task}` and a file", "give two sources")
     if source.path and source.form != "llmkit":
@@ -70,7 +71,7 @@ def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
 
 
 def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
-    """The recipe's sources; by default its own task."""
+    """Returns the recipe's sources, by default its own task."""
     if recipe.finetune.data.sources:
         return recipe.finetune.data.sources
     if recipe.data.task is None and recipe.data.path is None:
@@ -100,7 +101,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Traini
 
 
 def _verbalised(question: Question, task: str, correction: float | None) -> TrainingRow:
-    """A commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
+    """Returns a commonsense question as LLM-Adapters publish it: their prompt, "the correct answer is answer2"."""
     if not {"instruction", "output"} <= question.meta.keys():
         raise UsageError(f"finetune.data.sources: {task} has no form llm_adapters", "eight commonsense sets have it")
     prompt = (Message("user", llm_adapters_prompt(question, question.text)),)
@@ -109,7 +110,7 @@ def _verbalised(question: Question, task: str, correction: float | None) -> Trai
 
 
 def _held_out(rows: list[TrainingRow], dev_share: float, split: str, seed: int) -> list[TrainingRow]:
-    """Train or dev rows of a file, told apart by a hash of the prompt: equal prompts stay on one side."""
+    """Returns the train or the dev rows of a file, split by a hash of the prompt: equal prompts stay on one side."""
 
     def is_dev(row: TrainingRow) -> bool:
         return derive(seed, "dev", *(m.content for m in row.prompt)) / 2**63 < dev_share
@@ -172,12 +173,12 @@ def _parse(fields: Any, id: str) -> Iterator[TrainingRow]:
 
 
 def adapters_fields(row: dict[str, Any]) -> dict[str, str]:
-    """Instruction and input of an LLM-Adapters row (arXiv 2304.01933)."""
+    """Returns instruction and input of an LLM-Adapters row (arXiv 2304.01933)."""
     return {"instruction": _filled(row["instruction"], "instruction"), "input": (row.get("input") or "").strip()}
 
 
 def _chat(turns: Any, id: str) -> Iterator[TrainingRow]:
-    """One row for each assistant turn, with everything before it as the prompt."""
+    """Yields one row for each assistant turn, with everything before it as the prompt."""
     messages = _messages(turns)
     if not messages or messages[-1].role != "assistant":
         raise ValueError("the last message is not the assistant's: there is no answer to learn")
@@ -207,7 +208,7 @@ def _filled(value: Any, name: str) -> str:
 
 
 def rows_digest(groups: Iterable[Sequence[TrainingRow]]) -> str:
-    """32 hex digits of everything in the rows."""
+    """Returns 32 hex digits of everything in the rows."""
     digest = blake2b(digest_size=16)
     for rows in groups:
         digest.update(b"\x1e")

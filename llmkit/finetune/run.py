@@ -83,15 +83,15 @@ def finished_training(run_path: Path) -> FinetuneResult | None:
     return FinetuneResult(run_path, metrics)
 
 
-def _clear(run_path: Path, checkpoint: Path | None) -> None:
-    """Removes an earlier training. Where `checkpoint` is one of its checkpoints, that one and the logs stay."""
+def _clear(run_path: Path, resumed_checkpoint: Path | None) -> None:
+    """Removes an earlier training. If `resumed_checkpoint` is one of its checkpoints, that one and the logs stay."""
     checkpoints = run_path / "checkpoints"
     unwanted = [run_path / "adapter", run_path / names.METRICS]
-    if checkpoint is not None and checkpoint.resolve().parent == checkpoints.resolve():
+    if resumed_checkpoint is not None and resumed_checkpoint.resolve().parent == checkpoints.resolve():
         unwanted += [
             other_checkpoint
             for other_checkpoint in checkpoints.glob("checkpoint-*")
-            if other_checkpoint.resolve() != checkpoint.resolve()
+            if other_checkpoint.resolve() != resumed_checkpoint.resolve()
         ]
     else:
         unwanted += [checkpoints, run_path / "tensorboard", run_path / "log.jsonl"]
@@ -148,7 +148,7 @@ def _key_of(folder: Path) -> str | None:
     return digest_path.read_text(encoding="utf-8").strip() if digest_path.is_file() else None
 
 
-def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | None, quiet: bool) -> None:
+def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Path | None, quiet: bool) -> None:
     """Trains in this process, which may be one of several, and writes adapter/, metrics.json and the model card."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -164,11 +164,11 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, checkpoint: Path | Non
             (run_path / "checkpoints").mkdir(exist_ok=True)
             (run_path / "checkpoints" / "recipe.digest").write_text(recipe_key + "\n", encoding="utf-8")
         started = time.monotonic()
-        train_output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        train_output = trainer.train(resume_from_checkpoint=str(resumed_checkpoint) if resumed_checkpoint else None)
         seconds = time.monotonic() - started
         last_evaluation = setup.last_evaluation()
         metrics = setup.results(train_output, last_evaluation, seconds, recipe_key)
-        metrics["resumed_from"] = checkpoint.name if checkpoint else None
+        metrics["resumed_from"] = resumed_checkpoint.name if resumed_checkpoint else None
         unfinished_adapter = run_path / "adapter.part"
         if is_main_process:
             shutil.rmtree(unfinished_adapter, ignore_errors=True)

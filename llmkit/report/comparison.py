@@ -70,7 +70,7 @@ def _runs(beside: Beside) -> Table:
             )
         )
     names = ("clean", "noisy", "clean, change", "noisy, change", "tokens/answer", "training")
-    columns = (Column("run, arm"), Column("", drawing="bars", wide=True), *map(Column, names))
+    columns = (Column("run, arm"), Column("", drawing="bars"), *map(Column, names))
     most = max((accuracy.high for row in beside.rows for accuracy in row.accuracy.values() if accuracy), default=1.0)
     title = f"{beside.questions} shared questions, clean and under {', '.join(beside.conditions) or 'no noise'}"
     return Table(title, columns, tuple(rows), reach=most or 1.0)

@@ -77,6 +77,11 @@ class Column:
     drawing: Drawing = ""
     note_width: int = 40
 
+    @property
+    def narrow(self) -> bool:
+        """Whether narrow media show the column."""
+        return not self.wide and not self.drawing
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

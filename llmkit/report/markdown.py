@@ -24,7 +24,7 @@ def document(view: View) -> str:
 
 
 def _table(table: Table) -> str:
-    shown = [i for i, column in enumerate(table.columns) if not column.wide]
+    shown = [i for i, column in enumerate(table.columns) if column.narrow]
     columns = [table.columns[i] for i in shown]
     lines = [_row([_escaped(column.name) for column in columns]), _row(["---", *(["---:"] * (len(columns) - 1))])]
     rows = [*table.rows, *([table.footer] if any(cell.text for cell in table.footer[1:]) else [])]

@@ -83,7 +83,7 @@ def effects(metrics: Metrics, condition: str = NOISY) -> Table | None:
         )
     columns = (
         Column("arm", note_width=14),
-        Column("", drawing="difference", wide=True),
+        Column("", drawing="difference"),
         Column(f"gain under {'noise' if condition == NOISY else condition}"),
         Column("recovery"),
         Column("harm to clean"),
@@ -128,7 +128,7 @@ def _losses(metrics: Metrics, first: str, places: Sequence[tuple[Cell, str, str]
             )
         )
     names = ("loss", "relative loss", "right to wrong", "wrong to right", tests.title)
-    columns = (Column(first), Column("changed"), Column("", drawing="difference", wide=True), *map(Column, names))
+    columns = (Column(first), Column("changed"), Column("", drawing="difference"), *map(Column, names))
     drawn = [drop for arm in metrics.arms.values() for drop in arm.drop.values()]
     return Table(title, columns, tuple(rows), reach=_reach(drawn), dense=True)
 

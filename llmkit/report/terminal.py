@@ -47,31 +47,37 @@ def comparison(view: ComparisonView) -> Group:
     from rich.text import Text
 
     below, shared = Text("\n".join(view.notes)), Text(view.shared, style="dim")
-    return Group(*draw(view.runs), Text(), below, Text(), *draw(view.changes), Text(), shared)
+    return Group(*draw(view.runs, edge=True), below, *draw(view.changes, edge=True), shared)
 
 
-def draw(table: Table) -> list[RichTable]:
-    """Draws a table; one with many columns in several pieces."""
-    shown = [i for i, column in enumerate(table.columns) if not column.wide][1:]
+def draw(table: Table, *, edge: bool = False) -> list[RichTable]:
+    """Draws a table, one with many columns in several pieces; with `edge`, space around it and no least width."""
+    shown = [i for i, column in enumerate(table.columns) if column.narrow][1:]
     step = table.split or len(shown)
     pieces = [shown[start : start + step] for start in range(0, len(shown), step)]
-    return [_piece(table, [0, *piece], ", continued" if i else "") for i, piece in enumerate(pieces)]
+    return [_piece(table, [0, *piece], ", continued" if i else "", edge) for i, piece in enumerate(pieces)]
 
 
-def _piece(table: Table, shown: Sequence[int], more: str) -> RichTable:
+def _piece(table: Table, shown: Sequence[int], more: str, edge: bool) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
 
     title = terminal.literal(f"{table.title}{more}")
     drawn = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    drawn.show_edge = False
+    drawn.show_edge = edge
     if table.dense:
         drawn.padding = (0, 0, 0, 1)
     first, *others = (table.columns[i] for i in shown)
     drawn.add_column(first.name, overflow="fold", min_width=min(len(first.name), _FOLDED))
     for column in others:
         fixed = len(column.name) <= _FOLDED and not column.words
-        drawn.add_column(terminal.literal(column.name), justify="right", no_wrap=fixed, overflow="fold", min_width=7)
+        drawn.add_column(
+            terminal.literal(column.name),
+            justify="left" if column.left else "right",
+            no_wrap=fixed,
+            overflow="fold",
+            min_width=None if edge else 7,
+        )
     for row in table.rows:
         drawn.add_row(*(_text(row[i], table.columns[i]) for i in shown))
     if any(table.footer[i].text for i in shown[1:] if table.footer):

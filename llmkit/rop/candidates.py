@@ -47,6 +47,7 @@ def propose(
         for (prompt_number, completion_number), request_and_examples in _asked(options, examples, seed).items()
     }
     replies = ask_all({name: request for name, (request, _) in request_by_name.items()}, ask)
+    # Texts already known are left out, because the budget would score the same instruction twice.
     seen_texts, candidates = set(known), []
     for name, (_, examples_shown) in request_by_name.items():
         reply = replies.get(name)

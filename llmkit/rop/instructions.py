@@ -147,7 +147,7 @@ def _first_hand_written(stage: Stage) -> Search:
 def to_json(found: list[Instructions], provenance: JsonObject) -> JsonObject:
     """Returns the content of instructions.json: every candidate with its scores and items, and how to make it again.
 
-    `provenance` says how: models, settings, tuning questions (evaluate/provenance.py).
+    `provenance` says how: models, settings, tuning questions (provenance.py).
     """
 
     def search(s: Search) -> JsonObject:

@@ -138,6 +138,7 @@ def search(
         )
         for name, value in ask(trials):
             _, _, number, item = name.split("/", 3)
+            # A failed call gets the worst score, because an item left out could make a candidate look better.
             candidates[int(number)].scores[item] = worst_score if value is None else value
 
     cost_per_score = _cost(stage, search_options)

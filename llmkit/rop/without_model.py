@@ -28,6 +28,7 @@ def _starts(text: str, at: int) -> bool:
 def _spell_word(word: str, starts: bool) -> str:
     speller, anagrams = _speller()
     lower_word = word.lower()
+    # Words of three letters stay, because far too many words are within two edits of them.
     if len(word) < 4 or lower_word in speller.words or (word[0].isupper() and not starts):
         return word
     same_start = [

@@ -1,4 +1,4 @@
-"""The place in a reply where its answer stands. What is read there is up to a `Reader`, one for each kind of answer.
+"""The place of the answer in a reply. How it is read there is up to a `Reader`, which each kind of answer has.
 
 An explicit marker decides: `####`, `\\boxed{}`, "the answer is", "Answer:". Of several the last one with an answer
 right behind it, then the last one with an answer in its paragraph. Only a reply without a readable marker falls back
@@ -91,7 +91,7 @@ def _withdrawn(text: str, start: int, reader: Reader) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A place that announces the answer, with what stands behind it as far as it could matter.
+    """A place that announces the answer, and the text behind it that may hold the answer.
 
     `full` unless only an answer right behind it counts: "#### Step 2" is a heading, "the result" a common word.
     """

@@ -22,7 +22,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from llmkit.tasks import language, numbers, numerals
-from llmkit.tasks.numbers import Found
+from llmkit.tasks.numbers import WrittenNumber
 
 _ENDS = re.compile(r"\n+|(?:[.!?…]{1,9}+|;)[\"'*_)\]»”`$]{0,9}+(?=\s|$)|\.{2,}|…|[。！？।؟۔；]")
 _STEP = re.compile(r"^[ \t>*_#(-]*+(\d{1,2})[.):](?=[ \t*_]+\S)", re.MULTILINE)
@@ -104,11 +104,11 @@ def claim(text: str, question: str = "") -> Claim | None:
         late = _last_claim(text[explained.end() :], question)
         if early and early.firm and not (late and late.concluded and late.firm):
             return early
-    found = _last_claim(text, question)
+    last = _last_claim(text, question)
     opening = _opening(text)
-    if opening is not None and not (found and found.concluded and found.firm):
+    if opening is not None and not (last and last.concluded and last.firm):
         return Claim(opening, True, 0)
-    return found
+    return last
 
 
 def _opening(text: str) -> Decimal | None:
@@ -118,11 +118,11 @@ def _opening(text: str) -> Decimal | None:
     if end is None or not stripped[end.end() :].strip():
         return None
     sentence = stripped[: end.start()]
-    found = list(numbers.find(sentence))
+    inside = list(numbers.find(sentence))
     listed = _STEP.match(stripped) or (_BULLET.match(stripped) and _BULLET.search(stripped, end.end()))
-    if listed or len(found) != 1 or sentence[: found[0].start].strip(" -\u2013$€£¥₹"):
+    if listed or len(inside) != 1 or sentence[: inside[0].start].strip(" -\u2013$€£¥₹"):
         return None
-    return found[0].value if len(sentence[found[0].end :].split()) <= 2 else None
+    return inside[0].value if len(sentence[inside[0].end :].split()) <= 2 else None
 
 
 def _last_claim(text: str, question: str) -> Claim | None:
@@ -136,7 +136,9 @@ def _last_claim(text: str, question: str) -> Claim | None:
     ]
     all_numbers = [n for n in all_numbers if not n.ordinal] or all_numbers
     in_words = [  # "half of them" counts only where nothing else does
-        Found(start, end, value) for start, end, value in numerals.find(text) if abs(value) >= 1 or not all_numbers
+        WrittenNumber(start, end, value)
+        for start, end, value in numerals.find(text)
+        if abs(value) >= 1 or not all_numbers
     ]
     weak: Claim | None = None
     aside: Claim | None = None
@@ -144,28 +146,30 @@ def _last_claim(text: str, question: str) -> Claim | None:
         sentence = text[start:end]
         if not inside:
             continue
-        found = _choose(text, start, end, inside, question)
+        claim_here = _choose(text, start, end, inside, question)
         if text[end : end + 4].lstrip("\"'*_)").startswith(("?", "？", "؟")) or _ASIDE.match(sentence):
-            aside = aside or found
-        elif found.firm:
-            return found
+            aside = aside or claim_here
+        elif claim_here.firm:
+            return claim_here
         else:
-            weak = weak or found
+            weak = weak or claim_here
     return weak or aside
 
 
 def _steps(text: str) -> set[int]:
-    """Finds where the numbers of a numbered list stand: each is 1 or follows the one before."""
-    found, last = set(), 0
+    """Finds the offsets of the numbers of a numbered list: each is 1 or follows the one before."""
+    offsets, last = set(), 0
     for match in _STEP.finditer(text):
         number = int(match[1])
         if number == last + 1 or number == 1:
-            found.add(match.start(1))
+            offsets.add(match.start(1))
             last = number
-    return found if len(found) > 1 or last == 1 else set()
+    return offsets if len(offsets) > 1 or last == 1 else set()
 
 
-def _sentences(text: str, digits: list[Found], words: list[Found]) -> Iterator[tuple[int, int, list[Found]]]:
+def _sentences(
+    text: str, digits: list[WrittenNumber], words: list[WrittenNumber]
+) -> Iterator[tuple[int, int, list[WrittenNumber]]]:
     """Yields start, end and numbers of each sentence, from the last to the first; words only where no digits are."""
     starts, spans = 0, []
     for match in _ENDS.finditer(text):
@@ -184,7 +188,7 @@ def _sentences(text: str, digits: list[Found], words: list[Found]) -> Iterator[t
         yield start, end, inside
 
 
-def _behind(rest: list[Found], start: int) -> list[Found]:
+def _behind(rest: list[WrittenNumber], start: int) -> list[WrittenNumber]:
     """Takes the numbers from `start` on off the end of a list."""
     taken = []
     while rest and rest[-1].start >= start:
@@ -192,7 +196,7 @@ def _behind(rest: list[Found], start: int) -> list[Found]:
     return taken[::-1]
 
 
-def _choose(text: str, start: int, end: int, inside: list[Found], question: str) -> Claim:
+def _choose(text: str, start: int, end: int, inside: list[WrittenNumber], question: str) -> Claim:
     concluded = bool(language.CONCLUDED.match(text, start, end))
     known, asked = (given(question), _asked(question)) if question else (frozenset(), None)
     inside = inside[-_MOST:]
@@ -226,7 +230,7 @@ def _choose(text: str, start: int, end: int, inside: list[Found], question: str)
     return Claim(chosen.value, bool(fresh), chosen.start, concluded)
 
 
-def _main(text: str, start: int, end: int, inside: list[Found]) -> list[Found]:
+def _main(text: str, start: int, end: int, inside: list[WrittenNumber]) -> list[WrittenNumber]:
     """Returns the numbers of the main clause, without reasons and brackets unless nothing else is left."""
     reason = _REASON.search(text, start + 1, end)
     if reason and (before := [n for n in inside if n.start < reason.start()]):
@@ -236,7 +240,7 @@ def _main(text: str, start: int, end: int, inside: list[Found]) -> list[Found]:
     return outside if any(not _circumstance(text, start, n) for n in outside) else inside
 
 
-def _circumstance(text: str, start: int, number: Found) -> bool:
+def _circumstance(text: str, start: int, number: WrittenNumber) -> bool:
     lower = max(start, number.start - 48)
     before = text[lower : number.start]
     if language.NEGATED.search(before):

@@ -41,8 +41,8 @@ def load(data: DataSection, split: str | None = None, seed: int = 7) -> Question
     elif data.task is None:
         raise UsageError("no questions are named", "give a task (`--task gsm8k`) or a file (`--path FILE`)")
     elif isinstance(task := TASKS[data.task](), GeneratedTask):
-        made = SPLITS if wanted == "all" else (wanted,)
-        questions = [question for part in made for question in _generated(task, data, part, seed)]
+        parts = SPLITS if wanted == "all" else (wanted,)
+        questions = [question for part in parts for question in _generated(task, data, part, seed)]
     else:
         questions, skipped = official.read(task, data.data_dir, wanted, data.skip_bad_lines)
     chosen = ordered((q for q in questions if wanted in ("all", q.split)), seed, data.limit)

@@ -99,7 +99,7 @@ _SUBTRACTED = re.compile(r"\d[)\]}%]?\s*(?:minus|moins|menos|минус|मा�
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WrittenNumber:
     """A number in a text; `start` and `end` are offsets in the text as `plain` writes it."""
 
     start: int
@@ -139,7 +139,7 @@ def _fraction(match: re.Match[str]) -> str:
     return f"{match[1]} {top}/{bottom}" if match[1] else f"{top}/{bottom}"
 
 
-def find(text: str) -> Iterator[Found]:
+def find(text: str) -> Iterator[WrittenNumber]:
     """Yields every number in digits in a `plain` text, from left to right; ordinals ("2nd") among them."""
     position = 0
     while match := _NUMBER.search(text, position):
@@ -151,7 +151,7 @@ def find(text: str) -> Iterator[Found]:
             continue
         value = _value(match)
         if value is not None:
-            yield Found(
+            yield WrittenNumber(
                 match.start(), match.end(), -value if _negative(text, match.start()) else value, bool(match["ordinal"])
             )
 

@@ -34,34 +34,35 @@ def read(task: Task, data_dir: str | None, wanted: str, skip_bad: bool = False) 
 
 
 def _folder(data_dir: str | None) -> Path | None:
-    given = data_dir or os.environ.get("LLMKIT_DATA_DIR")
-    if not given:
+    path = data_dir or os.environ.get("LLMKIT_DATA_DIR")
+    if not path:
         return None
-    folder = Path(given).expanduser()
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         origin = "data.data_dir" if data_dir else "LLMKIT_DATA_DIR"
-        raise DataError(f"{origin}: there is no folder {given}", "give the folder that holds gsm8k/, svamp/, …")
+        raise DataError(f"{origin}: there is no folder {path}", "give the folder that holds gsm8k/, svamp/, …")
     return folder
 
 
 def _from_files(task: Task, files: Mapping[str, Path], skip_bad: bool) -> tuple[list[Question], int]:
     raw = {part: path.read_bytes() for part, path in files.items()}
-    kept = None if skip_bad or sum(map(len, raw.values())) < _SMALL else cache.folder(task, raw.values())
-    if kept and (questions := cache.read(kept)) is not None:
+    small = sum(map(len, raw.values())) < _SMALL
+    cached = None if skip_bad or small else cache.folder(task, raw.values())
+    if cached and (questions := cache.read(cached)) is not None:
         return questions, 0
     names = {part: str(path) for part, path in files.items()}
     rows = {part: sources.json_rows(decode(raw[part], names[part]), names[part]) for part in files}
     questions, skipped = build(task, rows, task.read, skip_bad)
-    if kept:
-        cache.write(kept, questions)
+    if cached:
+        cache.write(cached, questions)
     return questions, skipped
 
 
 def _from_hub(
     task: Task, hub: Hub, skip_bad: bool, not_at_hand: Callable[[str], DataError]
 ) -> tuple[list[Question], int]:
-    kept = cache.folder(task, [repr(hub).encode()])
-    if (questions := cache.read(kept)) is not None:
+    cached = cache.folder(task, [repr(hub).encode()])
+    if (questions := cache.read(cached)) is not None:
         return questions, 0
     need("datasets", extra="hf", what=f"`{task.name}` from the hub", instead="or give its files' folder as --data-dir")
     try:
@@ -73,7 +74,7 @@ def _from_hub(
         raise not_at_hand(reason) from error
     questions, skipped = build(task, rows, task.read_hub, skip_bad)
     if not skipped:
-        cache.write(kept, questions)
+        cache.write(cached, questions)
     return questions, skipped
 
 

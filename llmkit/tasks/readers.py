@@ -23,7 +23,7 @@ UNCLEAR = ""  # read, but not one answer: "5 to 10", "B or C"
 class Reader(Protocol):
     """Each method returns an answer in its canonical form, `UNCLEAR`, or None where it finds none.
 
-    `leading` reads what stands right behind a marker, `near` its paragraph, `anywhere` a text without a marker, and
+    `leading` reads the text right behind a marker, `near` its paragraph, `anywhere` a text without a marker, and
     `revised` what follows a withdrawal ("wait, ...").
     """
 
@@ -101,7 +101,7 @@ class NumberReader:
         lead = self._lead.match(line)
         return lead.end() if lead else 0
 
-    def _leading_word(self, line: str, digits: list[numbers.Found]) -> str | None:
+    def _leading_word(self, line: str, digits: list[numbers.WrittenNumber]) -> str | None:
         """Returns a number in words right behind the marker; "one" counts where nothing follows it."""
         word = next(numerals.find(line), None)
         if word and word[0] <= self._lead_end(line) and not (digits and digits[0].start < word[1]):
@@ -109,7 +109,7 @@ class NumberReader:
         value = numerals.whole(line.strip(" *_.!\"'“”$。है।"))
         return None if value is None else numbers.write(value)
 
-    def _several(self, line: str, digits: list[numbers.Found]) -> bool:
+    def _several(self, line: str, digits: list[numbers.WrittenNumber]) -> bool:
         """Returns whether two different numbers are given: "5 to 10", "12 or 14", "3 and 4"; "25% or 0.25" is one."""
         if len(digits) < 2 or "=" in line[digits[0].end :]:
             return False
@@ -210,7 +210,7 @@ _SURELY_NOT = re.compile(
 
 
 class TextReader:
-    """Free text: what stands behind the marker, else the last quoted words of the last line, else that line."""
+    """Free text: the words behind the marker, else the last quoted words of the last line, else that line."""
 
     _quoted = re.compile(r"[\"“]([^\"“”\n]{1,200})[\"”]")
 

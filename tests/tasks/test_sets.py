@@ -10,8 +10,8 @@ import pytest
 
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.schema import DataSection
-from llmkit.tasks import TASKS, extract, gold_text, load, normalise, score
-from llmkit.tasks.base import GeneratedTask
+from llmkit.tasks import TASKS, Item, Task, extract, gold_text, load, normalise, official, score
+from llmkit.tasks.base import GeneratedTask, parts
 
 AT_HAND = {
     "gsm8k": {"train": 6696, "dev": 777, "test": 1319},
@@ -51,6 +51,19 @@ def test_the_count_is_the_published_one(sets, name):
     if name in POOLS:  # what stands in the test split was dropped from the pool
         pool = [q for q in sets[name] if q.split != "test"]
         assert 0.97 * POOLS[name] <= len(pool) <= POOLS[name]
+
+
+def test_a_packages_set_without_a_hub_is_not_looked_for_there(tmp_path):
+    class Riddles(Task):
+        name = "riddles"
+        files = parts(all="riddles/riddles.jsonl")
+
+        def read(self, row):
+            return Item(row["riddle"], row["answer"])
+
+    with pytest.raises(DataError, match=r"`riddles` is not at hand: riddles/riddles.jsonl is not in") as failure:
+        official.read(Riddles(), str(tmp_path), "test")
+    assert failure.value.hint == "give a folder with riddles/riddles.jsonl as --data-dir or LLMKIT_DATA_DIR"
 
 
 @pytest.mark.parametrize("name", AT_HAND)

@@ -199,6 +199,12 @@ def test_a_split_without_questions_says_how_many_there_are(tmp_path):
     assert "1 in all" in error.value.hint
 
 
+def test_an_unknown_kind_of_answer_is_refused_with_the_nearest_name(tmp_path):
+    with pytest.raises(UsageError, match="unknown kind of answer `numerical`") as failure:
+        load(write(tmp_path / "a.jsonl", ROWS).model_copy(update={"kind": "numerical"}))
+    assert failure.value.hint == "did you mean `numeric`?"
+
+
 def test_choice_needs_the_field_of_options(tmp_path):
     with pytest.raises(UsageError, match=r"needs `data\.options`"):
         load(write(tmp_path / "a.jsonl", ROWS).model_copy(update={"kind": "choice"}))

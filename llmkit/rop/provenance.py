@@ -9,7 +9,7 @@ from llmkit import __version__
 from llmkit.engines import Engine
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe import Recipe
-from llmkit.rop import Instructions
+from llmkit.rop.instructions import Instructions
 from llmkit.tasks import normalise
 from llmkit.types import Question, Role
 

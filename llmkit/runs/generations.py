@@ -15,16 +15,15 @@ from typing import Literal
 from llmkit.engines import Engine, EngineIdentity, Key
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
-from llmkit.evaluate.journal import JournalRow
-from llmkit.measure.results import GateResult
-from llmkit.runs import Run, RunFolder, names
-from llmkit.runs.run import outcomes
+from llmkit.parsing import JsonObject
+from llmkit.runs import names
+from llmkit.runs.folder import RunFolder
+from llmkit.runs.run import Run, outcomes
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]
 """The ways to go on where another model answers than before: stop, begin anew, or go on with both."""
 
-MIXED = "two models answered this run (--keep): its numbers are of neither"
 _log = logging.getLogger(__name__)
 
 
@@ -138,12 +137,9 @@ class Generations:
         self.seen.setdefault(role, []).append((canary, kept))
 
 
-def judged(verdicts: list[GateResult], folder: Path) -> list[GateResult]:
-    """Returns the verdicts of a run's gates: all undecided where two models answered it."""
-    if not verdicts or not any(kept for seen in _seen(folder).values() for _, kept in seen):
-        return verdicts
-    undecided = {"verdict": "undecided", "value": None, "low": None, "high": None, "reason": MIXED}
-    return [v.model_copy(update=undecided) for v in verdicts]
+def mixed(folder: Path) -> bool:
+    """Returns whether the user went on with this run although another model answered."""
+    return any(kept for seen in _seen(folder).values() for _, kept in seen)
 
 
 def joined(shards: Sequence[Path], folder: RunFolder) -> None:
@@ -165,7 +161,7 @@ def joined(shards: Sequence[Path], folder: RunFolder) -> None:
                 folder.append(_row(role, canary, kept))
 
 
-def _row(role: str, canary: Canary, kept: bool) -> JournalRow:
+def _row(role: str, canary: Canary, kept: bool) -> JsonObject:
     return {"kind": names.CANARY, "key": role, "error": None, "kept": kept, **canary.as_dict()}
 
 
