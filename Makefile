@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test quick docs attack peft-matrix lint format clean
+.PHONY: demo loop test quick docs attack peft-matrix lint types format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -31,7 +31,7 @@ loop: $(READY)
 # Two workers on two cores: more threads in each would only wait for one another.
 test: export OMP_NUM_THREADS := 1
 test: export VLLM_CPU_OMP_THREADS_BIND := nobind
-test: $(READY) lint
+test: $(READY) lint # types: to be switched on when every room is clean
 	$(BIN)/python -m pytest -n 2
 
 # What to run between two edits: linters, and the tests that start no model, no server and no second process.
@@ -62,6 +62,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -81,6 +81,7 @@ def test_flipping_clusters_does_not_count_repeats_as_evidence():
     assert statistics.mcnemar(40, 1) < 1e-9
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p):
     from statsmodels.stats.multitest import multipletests

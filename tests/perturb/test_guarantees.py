@@ -37,6 +37,7 @@ def test_rate_zero_is_the_identity(spec, text, seed):
     assert (made.text, made.edits, made.rejected) == (text, (), False)
 
 
+@pytest.mark.slow
 @many(4000)
 @given(spec=st.sampled_from(SPECS), text=texts, rate=rates, seed=seeds)
 def test_the_original_can_be_rebuilt_from_text_and_edits(spec, text, rate, seed):
@@ -48,6 +49,7 @@ def test_the_original_can_be_rebuilt_from_text_and_edits(spec, text, rate, seed)
     assert made.edits or made.reason
 
 
+@pytest.mark.slow
 @many(4000)
 @given(spec=st.sampled_from(KEEPING), text=questions, rate=rates, seed=seeds)
 def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
@@ -62,6 +64,7 @@ def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
     assert made.reason not in DAMAGE  # the operators themselves keep out; the gate has nothing to catch
 
 
+@pytest.mark.slow
 @many(2000)
 @given(spec=st.sampled_from(COUNTED), text=questions, rate=rates, seed=seeds)
 def test_the_number_of_edits_is_the_rate_of_words_or_all_that_are_eligible(spec, text, rate, seed):
@@ -90,6 +93,7 @@ print(json.dumps([noise(spec).apply(text, str(id)).text for spec, text, id in js
 """
 
 
+@pytest.mark.slow
 def test_processes_and_hash_seeds_do_not_matter():
     """The same examples in two processes with other hash seeds."""
     drawn: list[tuple[str, str, int]] = []

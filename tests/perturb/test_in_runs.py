@@ -121,8 +121,8 @@ def test_shards_write_their_own_noise_and_merge_into_the_whole(run, tmp_path):
     loaded = load_recipe(None, OVERRIDES | {"output.dir": str(tmp_path / "joined")})
     merged = evaluate.merge(loaded, "eval", [p.folder for p in parts])
     assert texts(merged) == texts(whole)
-    assert {k: v for k, v in merged.metrics.items() if k != "timing"} == {
-        k: v for k, v in whole.metrics.items() if k != "timing"
+    assert {k: v for k, v in merged.metrics.as_dict().items() if k != "timing"} == {
+        k: v for k, v in whole.metrics.as_dict().items() if k != "timing"
     }
 
 

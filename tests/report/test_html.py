@@ -20,7 +20,7 @@ from llmkit.report.facts import facts
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 FAST = EvalSection(interval=IntervalSection(draws=200))
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'> & <!-- \u2028 {{7*7}} 2+2?"
 

@@ -15,7 +15,7 @@ from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
 from llmkit.report import html, listing
 from llmkit.runs.listing import listings
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 FAST = EvalSection(interval=IntervalSection(draws=100))
 GATES = [Gate(metric="rop.accuracy", min=0.1), Gate(metric="rop.gain", min=0.9, bound="high")]
 EVIL = "x<script>window.hacked=1"
