@@ -31,7 +31,7 @@ loop: $(READY)
 # Two workers on two cores: more threads in each would only wait for one another.
 test: export OMP_NUM_THREADS := 1
 test: export VLLM_CPU_OMP_THREADS_BIND := nobind
-test: $(READY) lint # types: to be switched on when every room is clean
+test: $(READY) lint types
 	$(BIN)/python -m pytest -n 2
 
 # What to run between two edits: linters, and the tests that start no model, no server and no second process.

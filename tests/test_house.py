@@ -19,7 +19,7 @@ TARGETS = {
     "noun clauses": 15,
     "returned dicts": 40,
 }
-NOT_YET = {"lines of evaluate", "long files"}
+NOT_YET: set[str] = set()
 """The targets that are not reached yet: whoever reaches one takes it out."""
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import DataError
+from llmkit.measure.arm_results import ArmResult
 from llmkit.measure.cells import NOISY
-from llmkit.measure.results import ArmResult, Copies
+from llmkit.measure.results import Copies
 from llmkit.runs.samples import Sample
 from llmkit.types import Variant
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llmkit.measure.arm_results import Tokens
 from llmkit.measure.cells import Cell, Cells
-from llmkit.measure.results import Timing, Tokens
+from llmkit.measure.results import Timing
 from llmkit.measure.values import number
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample

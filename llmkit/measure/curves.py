@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmkit.conditions import Condition
+from llmkit.measure.arm_results import Curve, CurvePoint
 from llmkit.measure.cells import STAND, Cell, Cells, Weights
 from llmkit.measure.contrasts import Contrast, Means
-from llmkit.measure.results import Curve, CurvePoint
 from llmkit.measure.values import Estimate, Interval
 from llmkit.types import CLEAN
 

@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.conditions import REPLICATE
 from llmkit.measure import changed, cost, curves, restoration, statistics, unread
+from llmkit.measure.arm_results import ArmResult, CellResult, Flips, Repeat, Repeats
 from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, pair_key
 from llmkit.measure.compare import against
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.results import (
-    ArmResult,
-    CellResult,
-    DetectableEffect,
-    Flips,
-    HolmTest,
-    Metrics,
-    NoiseFloor,
-    Repeat,
-    Repeats,
-)
+from llmkit.measure.results import DetectableEffect, HolmTest, Metrics, NoiseFloor
 from llmkit.measure.run_contrasts import RunContrasts
 from llmkit.measure.values import Difference, Drop, FlipRate, Interval, Unmeasured, number, rounded_p
 from llmkit.recipe.schema import EvalSection

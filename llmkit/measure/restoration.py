@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from llmkit.conditions import Condition
 from llmkit.measure import statistics
+from llmkit.measure.arm_results import Correction, OverCorrection
 from llmkit.measure.cells import Cells
-from llmkit.measure.results import Correction, Metrics, OverCorrection
+from llmkit.measure.results import Metrics
 from llmkit.measure.values import Interval, number
 from llmkit.perturb.numerals import numbers
 from llmkit.rop import ARMS

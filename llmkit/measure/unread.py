@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from llmkit.measure.arm_results import ArmResult, CellResult
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import ArmResult, CellResult, Metrics
+from llmkit.measure.results import Metrics
 from llmkit.measure.values import Unmeasured
 from llmkit.types import CLEAN
 

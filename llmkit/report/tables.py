@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.conditions import Condition
+from llmkit.measure.arm_results import CellResult
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import CellResult, GateResult, Metrics
+from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.values import Difference, Interval, Unmeasured
 from llmkit.report.elements import Cell, Column, Emphasis, Point, Table
 from llmkit.report.notes import changed_share
