@@ -28,7 +28,7 @@ HEAVY = (
     "scipy",
     "huggingface_hub",
 )
-ON_TORCH = ("llmkit.engines.likelihood_rows", "llmkit.finetune.", "llmkit.serving.", "llmkit.talklora")
+ON_TORCH = ("llmkit.engines.row_sampling", "llmkit.finetune.", "llmkit.serving.", "llmkit.talklora")
 LARGEST = 350_000_000  # bytes
 
 
