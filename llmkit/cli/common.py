@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.errors import UsageError
+from llmkit.registry import unknown
 from llmkit.terminal import console, json_text, visible, write_coloured
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
     """Loads a recipe that a command will act on.
 
     A recipe from elsewhere that names environment variables, files or servers is asked about once on a terminal.
+    RecipeError for a kind of engine or of answer that nothing registers, also where the command does not use it;
     UsageError where the answer is no or nobody can be asked.
     """
     from llmkit.recipe import is_trusted, load, names_from_elsewhere, trust
 
     loaded = load(source, given)
+    _refuse_unknown_kinds(loaded)
     named = names_from_elsewhere(loaded, FilePath.cwd())
     if not named or settings.trust_recipe or is_trusted(loaded, named):
         return loaded
@@ -63,6 +66,23 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
         raise UsageError("the recipe was not trusted", "copy what you need of it into a recipe of your own")
     trust(loaded, named)
     return loaded
+
+
+def _refuse_unknown_kinds(loaded: Loaded) -> None:
+    # The recipe's schema cannot know these names, because packages add some and the rooms that register them use it.
+    from llmkit.engines import ENGINES
+    from llmkit.recipe.document import Fault, Origin
+    from llmkit.recipe.load import refuse
+    from llmkit.tasks import KINDS
+
+    faults = []
+    chosen = (("data.kind", KINDS, loaded.recipe.data.kind), ("engine.kind", ENGINES, loaded.recipe.engine.kind))
+    for key, registry, name in chosen:
+        if name != "auto" and name not in registry:
+            error = unknown(registry.noun, name, list(registry))
+            faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, f"{error.message} ({error.hint})"))
+    if faults:
+        raise refuse(sorted(faults))
 
 
 def set_up_logs() -> None:

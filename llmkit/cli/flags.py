@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.common import load_trusted, note
+from llmkit.errors import UsageError
 from llmkit.recipe.schema import meaning
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def overrides(sets: list[str] | None = None, **flags: Any) -> list[str | Overrid
     """Returns `--set` pairs and given flags as overrides for `recipe.load`; a flag that was not given makes none."""
     from llmkit.recipe import Override
 
+    for earlier, (spelling, current) in RENAMED.items():
+        if flags.get(earlier) is not None and flags.get(current) is not None:
+            raise UsageError(f"{spelling} and {KEYS[current][0]} are the same flag", f"give {KEYS[current][0]} only")
     given: list[str | Override] = list(sets or [])
     for name, value in flags.items():
         if value is None or value == []:

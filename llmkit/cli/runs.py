@@ -71,14 +71,15 @@ def show(
         print(_markdown(chosen), end="")
         return
     summary = asdict(Listing.of(chosen))
-    metrics = chosen.metrics
     if as_json:
-        print_json({**summary, "recipe": chosen.recipe, "environment": chosen.environment, "metrics": metrics})
+        parts = {"recipe": chosen.recipe, "environment": chosen.environment, "metrics": chosen.metrics}
+        print_json({**summary, **parts})
         return
     for key, value in summary.items():
         print(f"{key:<10}{value if value is not None else '-'}")
     print(f"{'files':<10}{', '.join(chosen.files)}")
-    if metrics:
+    # Only now: a damaged metrics.json still lets a user see which run this is.
+    if metrics := chosen.metrics:
         print()
         _print_metrics(chosen, metrics)
 
@@ -159,7 +160,7 @@ def _measured(run: Run, metrics: Mapping[str, Any]) -> Metrics:
         return Metrics.read(metrics)
     except DataError:
         problem = f"{run.folder / METRICS}: was written by another version of llmkit"
-        raise DataError(problem, "--json shows it as it is; the same llmkit command writes it again") from None
+        raise DataError(problem, "--json shows it as it is; the command that made the run writes it again") from None
 
 
 def _print_measured(metrics: Metrics) -> None:

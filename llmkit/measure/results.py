@@ -237,7 +237,7 @@ class Metrics(Part):
             raise DataError(f"{where}: {f'`{key}`: ' if key else ''}{first['msg']}", _AGAIN) from None
 
 
-_AGAIN = "the same llmkit command writes it again"
+_AGAIN = "the `llmkit rop` or `llmkit eval` command that made the run writes it again"
 
 
 def _key(location: Sequence[str | int], content: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,22 @@ from llmkit.runs import Run
 
 
 def facts(folder: Path) -> Facts:
-    """Reads title, facts and instructions of a run from its folder. A missing file leaves out its facts.
+    """Reads title, facts and instructions of a run from its folder. A missing or damaged record leaves out its facts,
+    because a report is still of use without it.
 
-    DataError where the files hold them in no form that llmkit writes.
+    DataError where a record holds them in no form that llmkit writes, or the recipe is damaged.
     """
     try:
         return _facts(folder)
     except (AttributeError, KeyError, TypeError, ValueError):
         problem = f"{folder}: env.json, run.json, instructions.json or recipe.resolved.yaml was changed"
-        raise DataError(problem, "the same llmkit command writes them again") from None
+        raise DataError(problem, "the command that made the run writes them again") from None
 
 
 def _facts(folder: Path) -> Facts:
     run = Run(folder)
-    environment, written = run.environment or {}, run.instructions or {}
-    ran = run.facts  # what `auto` came to
+    environment, written = (_readable(run, name) for name in ("environment", "instructions"))
+    ran = _readable(run, "facts")  # what `auto` came to
 
     def of(section: str, key: str) -> Any:
         return run.section(section).get(key)
@@ -61,6 +63,15 @@ def _facts(folder: Path) -> Facts:
         rows=tuple((name, str(value)) for name, value in rows.items() if value not in (None, "", [])),
         instructions=tuple(_instructions(written.get("instructions") or [])),
     )
+
+
+def _readable(run: Run, record: str) -> Mapping[str, Any]:
+    """Returns one of a run's records, empty where it is missing or damaged."""
+    try:
+        content: Mapping[str, Any] | None = getattr(run, record)
+    except DataError:
+        return {}
+    return content or {}
 
 
 def _instructions(sets: list[Any]) -> list[tuple[str, str]]:

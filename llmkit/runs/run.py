@@ -18,7 +18,7 @@ Row = dict[str, Any]
 """A line of the journal, or the content of a result file."""
 State = Literal["finished", "unfinished"]
 
-_WRITTEN_AGAIN = "the same llmkit command writes it again"
+_WRITTEN_AGAIN = "the `llmkit rop` or `llmkit eval` command that made the run writes it again"
 _DAMAGED = "the folder of this run is damaged"
 
 

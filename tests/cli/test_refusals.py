@@ -35,6 +35,13 @@ def files(tmp_path):
         ("perturb a.jsonl --op ec --workers 99999999", "--workers"),
         (f"perturb a.jsonl --op chars:{'9' * 5000}", "how many letters"),
         ("perturb a.jsonl --op file:deep.json", "nested too deeply"),
+        ("perturb a.jsonl --op ec --engine opnai", "--engine opnai: engine.kind: unknown engine `opnai` (did you mean"),
+        (
+            "perturb a.jsonl --op ec --set data.kind=numerik",
+            "--set data.kind=numerik: data.kind: unknown kind of answer",
+        ),
+        ("eval --model m --path a.jsonl --dir x --out y", "--out and --dir are the same flag"),
+        ("eval --model m --path a.jsonl --model-id x --revision y", "--model-id and --revision are the same flag"),
         ("serve --model smollm2-135m --port 99999", "--port"),
         ("serve --model smollm2-135m --port -5", "--port"),
     ],

@@ -163,6 +163,7 @@ def test_metrics_of_another_version_are_said_to_be_so(llmkit, runs):
 
 def test_a_damaged_file_is_named(llmkit, runs):
     (runs["done"] / "metrics.json").write_text("{")
-    code, _, err = llmkit("runs", "show", "done")
+    code, out, err = llmkit("runs", "show", "done")
     assert code == 2
+    assert runs["done"].name in out, "which run it is can still be seen"
     assert f"{runs['done'].name}/metrics.json: cannot be read" in err

@@ -91,6 +91,16 @@ def test_it_is_scored_as_before(llmkit, folder):
     assert untimed(after) == untimed(before)
 
 
+@pytest.mark.parametrize("record", ["env.json", "instructions.json"])
+@pytest.mark.parametrize("content", ["", '{"cut', "[1]"])
+def test_it_is_scored_although_a_record_of_it_is_damaged(llmkit, record, content):
+    """Half a rewriting would leave a page that disagrees with the metrics."""
+    (Path(WHOLE) / record).write_text(content)
+    page = Path(WHOLE) / "report.html"
+    assert llmkit("eval", "score", WHOLE)[0] == 3
+    assert "arithmetic" in page.read_text(encoding="utf-8")
+
+
 def test_its_shards_merge_into_what_the_whole_run_measured(llmkit):
     code, out, _ = llmkit("runs", "merge", *SHARDS, "--json")
     assert code == 0

@@ -28,7 +28,7 @@ class DataSection(Section):
     """The field that holds the question, in your own file."""
     answer: str = "answer"
     """The field that holds the answer: a number, a label or an option's text, yes or no, or free text."""
-    kind: str = "numeric"
+    kind: str = Field("numeric", examples=["numeric", "choice", "boolean", "text"])
     """The kind of answer in your own file: numeric, choice, boolean, text, or one that an installed package brings."""
     id: str | None = None
     """The field that names a row. Default: the text and how often it stood before."""

@@ -33,7 +33,7 @@ class ModelSection(Section):
 class EngineSection(Section):
     """How the model is run."""
 
-    kind: str = "auto"
+    kind: str = Field("auto", examples=["auto", "vllm", "openai", "transformers"])
     """What runs the model: `vllm`, `openai`, `transformers`, or an engine that another package brings. `auto`: a server
     if `base_url` is given, else vLLM if it imports, else transformers."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
