@@ -66,6 +66,8 @@ def show(
     """Show one run: its recipe, its state and its measurements."""
     from llmkit.runs.listing import Listing, find
 
+    if markdown and as_json:
+        raise UsageError("--markdown and --json exclude each other", "give one of them")
     chosen = find(run, Path(folder))
     if markdown:
         print(_markdown(chosen), end="")

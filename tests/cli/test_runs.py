@@ -117,6 +117,12 @@ def test_show_as_markdown(llmkit, runs):
     assert "has no measurements to show" in err
 
 
+def test_show_in_two_forms_at_once_is_refused(llmkit, runs):
+    code, out, err = llmkit("runs", "show", "done", "--markdown", "--json")
+    assert (code, out) == (2, "")
+    assert "--markdown and --json exclude each other" in err
+
+
 def test_show_prints_the_accuracies(llmkit, runs):
     code, out, _ = llmkit("runs", "show", "done")
     assert code == 0

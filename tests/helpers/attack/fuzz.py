@@ -312,7 +312,7 @@ def options(command: str) -> list[tuple[str, bool]]:
 
 def written(args: list[str]) -> list[str]:
     """The places that an invocation names for its files."""
-    places = [args[i + 1] for i, a in enumerate(args[:-1]) if a in ("--out", "-o", "--html")]
+    places = [args[i + 1] for i, a in enumerate(args[:-1]) if a in ("--out", "--dir", "-o", "--html")]
     places += [a.partition("=")[2] for a in args if a.startswith(("--out=", "-o=", "--html=", "output.dir="))]
     places += [a[2:] for a in args if a.startswith("-o")]
     places += args[2:] if args[:2] == ["recipe", "init"] else []
