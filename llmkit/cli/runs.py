@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.measure.results import Metrics
