@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from typing import Literal
 
+from llmkit.conditions import Condition
 from llmkit.errors import UsageError
 from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
@@ -37,8 +39,12 @@ def perturbers(
 
 def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, english: bool) -> dict[str, Perturber]:
     rates = section.rate if isinstance(section.rate, tuple) else (section.rate,)
+
+    def name(spec: str, rate: float | Literal["paper"]) -> str:
+        return spec if len(rates) == 1 or rate == "paper" else str(Condition(spec, rate))
+
     return {
-        spec if len(rates) == 1 else f"{spec}@{rate:g}": Perturber(
+        name(spec, rate): Perturber(
             spec, rate, seed, section.protect, section.retries, section.release, english, data_dir
         )
         for spec in spec_names(section.conditions)
