@@ -79,7 +79,7 @@ def test_no_other_code_branches_on_the_name_of_a_kind():
         f"{path.relative_to(root)}:{number}"
         for path in sorted(root.rglob("*.py"))
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if branch.search(line)
+        if branch.search(line) and "examples=" not in line  # what the schema offers an editor decides nothing
     ]
     assert found == []
 
