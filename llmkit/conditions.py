@@ -60,12 +60,12 @@ class Condition:
 
     @property
     def clean(self) -> bool:
-        """Whether the clean text is asked: once, or again."""
+        """True where the clean text is asked: once, or again."""
         return self.spec == CLEAN
 
     @property
     def noisy(self) -> bool:
-        """Whether anything is to be changed: neither clean nor at strength 0."""
+        """True where anything is to be changed: neither clean nor at strength 0."""
         return not self.clean and (self.strength is None or self.strength[1] != 0)
 
     @property

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from llmkit.errors import UsageError
 
 T = TypeVar("T")
+
+
+class _Named(Protocol):
+    name: ClassVar[str]
+
+
+C = TypeVar("C", bound=type[_Named])
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
@@ -44,6 +51,16 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.noun} `{name}` is registered twice")
             self._items[name] = item
             return item
+
+        return register
+
+    def named(self, name: str) -> Callable[[C], C]:
+        """Registers a class under `name`, which its attribute `name` then holds."""
+
+        def register(cls: C) -> C:
+            cls.name = name
+            self.add(name)(cast(T, cls))
+            return cls
 
         return register
 

@@ -91,7 +91,7 @@ def test_paragraphs_leave_out_code_tables_and_headings(house):
 
 
 def test_tests_import_their_helpers_in_one_way():
-    """What tests share is below tests/helpers and imported as `helpers.NAME`; scripts in benchmarks are loaded."""
+    """Shared code of tests is below tests/helpers and imported as `helpers.NAME`; scripts in benchmarks are loaded."""
     tests = benchmarks.ROOT / "tests"
     roots = {"tests", "benchmarks", *(path.stem for path in tests.iterdir())} - {"helpers", "conftest", "packaging"}
     imports = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(roots)})\b.*", re.MULTILINE)

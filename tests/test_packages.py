@@ -1,4 +1,4 @@
-"""What an installed package can add by entry points: examples/llmkit_example, installed by pip and used by commands."""
+"""Additions of an installed package by entry points: examples/llmkit_example, installed by pip and used by commands."""
 
 from __future__ import annotations
 

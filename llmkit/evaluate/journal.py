@@ -82,7 +82,7 @@ def answers(row: Mapping[str, Any], job: Job, engines: Engines | None) -> bool:
 
 
 class _Differs(Exception):
-    """What a job asks now is not what was journalled."""
+    """Raised inside a replay where a job asks something else than was journalled."""
 
 
 def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) -> bool:

@@ -1,4 +1,4 @@
-"""What is measured of one arm: its cells, losses, gains, corrections, curves and repeats."""
+"""The measurements of one arm: its cells, losses, gains, corrections, curves and repeats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmkit.measure.values import (
 
 
 class Flips(Part):
-    """How often noise turns answers, from clean to noisy."""
+    """The shares of answers that noise turns, from clean to noisy."""
 
     right_to_wrong: FlipRate
     """Among right clean answers, those wrong under noise."""
@@ -66,7 +66,7 @@ class CellResult(Part):
 
 
 class OverCorrection(Part):
-    """What a correction does to questions that needed none."""
+    """The effect of a correction on questions that needed none."""
 
     n: int
     """Corrected clean questions."""
@@ -77,7 +77,7 @@ class OverCorrection(Part):
 
 
 class Correction(Part):
-    """How well one arm restores the questions of one condition, measured on the texts."""
+    """The restoration of one condition's questions by one arm, measured on the texts."""
 
     n: int
     """Corrected texts."""

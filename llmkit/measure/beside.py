@@ -25,7 +25,7 @@ from llmkit.types import CLEAN
 
 
 class Training(Part):
-    """What an adapter cost to train; null where its metrics.json does not say."""
+    """The cost of an adapter's training; null where its metrics.json does not say."""
 
     method: str | None = None
     """The finetuning method."""

@@ -77,7 +77,7 @@ class HolmTest(Part):
 
 
 class NoiseFloor(Part):
-    """How much the engine differs from itself: clean questions asked twice."""
+    """The engine's difference from itself: clean questions asked twice."""
 
     n: int
     """Pairs of answers to one and the same prompt."""
@@ -88,7 +88,7 @@ class NoiseFloor(Part):
 
 
 class BaselineArm(Part):
-    """What changed of one arm since the stored run, by condition."""
+    """The changes of one arm since the stored run, by condition."""
 
     OMITTED = frozenset({"accuracy_change", "drop_change"})
 
@@ -99,7 +99,7 @@ class BaselineArm(Part):
 
 
 class Baseline(Part):
-    """What changed since a stored run, on the questions that both have."""
+    """The changes since a stored run, on the questions that both have."""
 
     questions: int
     """Questions that both runs have with the same clean text."""
@@ -121,7 +121,7 @@ class Timing(Part):
 
 
 class EngineFacts(Part):
-    """What answered."""
+    """The engine that answered."""
 
     kind: str | None = None
     """The engine: vllm, transformers, openai."""

@@ -120,7 +120,7 @@ class Difference(Estimate):
 
 
 class Drop(Difference):
-    """What noise takes: accuracy on clean questions minus accuracy under a condition."""
+    """The loss to noise: accuracy on clean questions minus accuracy under a condition."""
 
     relative: Interval | Unmeasured
     """The drop divided by accuracy on clean questions."""
@@ -134,7 +134,7 @@ class UnmeasuredDrop(Unmeasured):
 
 
 class FlipRate(Part):
-    """How often answers turn, among the questions where they can."""
+    """The share of answers that turn, among the questions where they can."""
 
     OMITTED = frozenset({"reason"})
 

@@ -19,7 +19,7 @@ _LONGEST = 20_000  # characters shown of one text; a reply rarely has a tenth of
 
 
 class Flag(IntFlag):
-    """What an answer is, each as one bit."""
+    """The properties of an answer, each as one bit."""
 
     RIGHT = 1
     UNPARSED = 2

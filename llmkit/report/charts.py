@@ -119,7 +119,7 @@ def _curve(metrics: Metrics, operator: str) -> Chart | None:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """What the answers of one arm cost in all."""
+    """The cost of all answers of one arm."""
 
     outcomes: int
     calls: int

@@ -79,7 +79,7 @@ class Column:
 
     @property
     def narrow(self) -> bool:
-        """Whether narrow media show the column."""
+        """True where narrow media show the column."""
         return not self.wide and not self.drawing
 
 
@@ -188,7 +188,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a run folder's files say of the run: its name, rows of (name, value), and the instructions by name.
+    """The facts of a run, from the files of its folder: its name, rows of (name, value), and the instructions by name.
 
     `kicker` is the line above the title.
     """
@@ -202,7 +202,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from one gate, and `measured`, what was measured, in words."""
+    """The verdict of one gate; `measured` has the measurement in words."""
 
     gate: str
     metric: str

@@ -1,4 +1,4 @@
-"""What a run folder's files say of the run."""
+"""The facts of a run, read from the files of its folder."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class MeasuredRun:
 
     @property
     def recipe(self) -> str:
-        """What runs of one recipe have in common: their name without the digest."""
+        """The name without the digest, which runs of one recipe have in common."""
         return self.listing.run.rpartition("-")[0] or self.listing.run
 
 

@@ -1,4 +1,4 @@
-"""What a reader must know of a run's numbers, in sentences."""
+"""The notes that a reader of a run's numbers needs, in sentences."""
 
 from __future__ import annotations
 

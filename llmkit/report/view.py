@@ -22,7 +22,7 @@ from llmkit.types import CLEAN
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is shown of a run: `summary` on one screen, `tiles`, `sections` and `browser` where there is room.
+    """The view of a run: `summary` on one screen, `tiles`, `sections` and `browser` where there is room.
 
     `gates` is the last table of the summary too; `verdicts` are the same gates, and `shares` the shares of questions
     changed and of calls failed, for programs that read them.

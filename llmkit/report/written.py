@@ -1,4 +1,4 @@
-"""How numbers are written: three places for values, two for the ends of intervals, a sign for differences."""
+"""The written form of numbers: three places for values, two for the ends of intervals, a sign for differences."""
 
 from __future__ import annotations
 

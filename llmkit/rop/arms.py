@@ -134,12 +134,7 @@ def llm_adapters_prompt(question: Question, text: str) -> str:
 
 def arm(name: str) -> Callable[[type[Arm]], type[Arm]]:
     """Registers an arm under the name that users call it by."""
-
-    def register(cls: type[Arm]) -> type[Arm]:
-        cls.name = name
-        return ARMS.add(name)(cls)
-
-    return register
+    return ARMS.named(name)
 
 
 @arm("stand")

@@ -1,4 +1,4 @@
-"""How a question becomes a prompt."""
+"""The prompt of a question, for asking and for training."""
 
 from __future__ import annotations
 

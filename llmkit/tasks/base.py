@@ -22,13 +22,7 @@ T = TypeVar("T", bound="type[Task | GeneratedTask]")
 
 def task(name: str) -> Callable[[T], T]:
     """Registers a task under the name that users write."""
-
-    def register(cls: T) -> T:
-        cls.name = name
-        TASKS.add(name)(cls)
-        return cls
-
-    return register
+    return TASKS.named(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,7 @@ K = TypeVar("K", bound="Kind")
 
 def kind(name: str) -> Callable[[type[K]], type[K]]:
     """Registers a kind under the name that questions carry (`Question.kind`)."""
-
-    def register(cls: type[K]) -> type[K]:
-        cls.name = name
-        KINDS.add(name)(cls)
-        return cls
-
-    return register
+    return KINDS.named(name)
 
 
 class Kind(ABC):

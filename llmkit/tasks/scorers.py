@@ -17,13 +17,7 @@ S = TypeVar("S", bound="Scorer")
 
 def scorer(name: str) -> Callable[[type[S]], type[S]]:
     """Registers a scorer under the name that `eval.scorer` gives it."""
-
-    def register(cls: type[S]) -> type[S]:
-        cls.name = name
-        SCORERS.add(name)(cls)
-        return cls
-
-    return register
+    return SCORERS.named(name)
 
 
 class Scorer(ABC):

@@ -17,7 +17,7 @@ NAMES = sorted(
 
 
 def found(name: str) -> bool:
-    """Whether `llmkit.<name>` is a module, or something in one."""
+    """Returns whether `llmkit.<name>` is a module, or something in one."""
     parts = ["llmkit", *name.split(".")]
     for split in range(len(parts), 0, -1):
         try:

@@ -1,4 +1,4 @@
-"""What is trained is what is asked: the first request of an arm beside the training row of the same question."""
+"""Training and asking use the same words: the first request of an arm beside the training row of the same question."""
 
 from __future__ import annotations
 

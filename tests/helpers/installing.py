@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: object, cwd: Path) -> str:
-    """What a command that succeeds prints, without this process's own Python paths."""
+    """Runs a command and returns its output, without this process's own Python paths."""
     done = attempt(*command, cwd=cwd)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout

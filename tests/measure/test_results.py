@@ -33,7 +33,7 @@ def test_every_key_is_described():
 
 
 def checked(folder: Path) -> Metrics:
-    """What a run's metrics.json holds, after it was held against the schema, read, and written again."""
+    """Returns the content of a run's metrics.json, after it was checked against the schema, read and written again."""
     written = (folder / "metrics.json").read_text(encoding="utf-8")
     SCHEMA.validate(json.loads(written))
     read = Metrics.read(folder / "metrics.json")
