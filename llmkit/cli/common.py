@@ -1,4 +1,4 @@
-"""What commands share: the flags that every recipe command has, the trust in recipes, and where output goes."""
+"""Shared parts of the commands: flags that every recipe command has, the trust in recipes, and where output goes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from llmkit.terminal import console, json_text, visible, write_coloured
 
 if TYPE_CHECKING:
     from llmkit.recipe import Loaded
+    from llmkit.recipe.document import Fault
 
 Source = Annotated[
     str | None,
@@ -49,9 +50,11 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
     UsageError where the answer is no or nobody can be asked.
     """
     from llmkit.recipe import is_trusted, load, names_from_elsewhere, trust
+    from llmkit.recipe.load import refuse
 
     loaded = load(source, given)
-    _refuse_unknown_kinds(loaded)
+    if faults := unknown_kinds(loaded):
+        raise refuse(faults)
     named = names_from_elsewhere(loaded, FilePath.cwd())
     if not named or settings.trust_recipe or is_trusted(loaded, named):
         return loaded
@@ -68,21 +71,20 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
     return loaded
 
 
-def _refuse_unknown_kinds(loaded: Loaded) -> None:
+def unknown_kinds(loaded: Loaded) -> list[Fault]:
+    """Returns a fault, with its place, for each kind of engine or of answer that nothing registers."""
     # The recipe's schema cannot know these names, because packages add some and the rooms that register them use it.
     from llmkit.engines import ENGINES
     from llmkit.recipe.document import Fault, Origin
-    from llmkit.recipe.load import refuse
     from llmkit.tasks import KINDS
 
     faults = []
     chosen = (("data.kind", KINDS, loaded.recipe.data.kind), ("engine.kind", ENGINES, loaded.recipe.engine.kind))
     for key, registry, name in chosen:
-        if name != "auto" and name not in registry:
+        if name not in registry and (key, name) != ("engine.kind", "auto"):
             error = unknown(registry.noun, name, list(registry))
             faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, f"{error.message} ({error.hint})"))
-    if faults:
-        raise refuse(sorted(faults))
+    return sorted(faults)
 
 
 def set_up_logs() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli.common import Json, Set, Source, note, print_json, print_table
+from llmkit.cli.common import Json, Set, Source, note, print_json, print_table, unknown_kinds
 from llmkit.errors import LlmkitError, RecipeError, UsageError
 
 if TYPE_CHECKING:
@@ -127,17 +127,15 @@ def init(
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     """Returns the faults that the format alone does not show: unknown names, and gates that could not pass."""
-    from llmkit.engines import engine_class
     from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
     from llmkit.perturb.spec import spec_names
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
-    from llmkit.recipe.schema import ModelSection
     from llmkit.rop import ARMS
-    from llmkit.tasks import KINDS, SCORERS, TASKS
+    from llmkit.tasks import SCORERS, TASKS
 
-    recipe, faults = loaded.recipe, []
+    recipe, faults = loaded.recipe, unknown_kinds(loaded)
 
     def attempt(key: str, check: Callable[..., Any], *values: Any) -> None:
         try:
@@ -148,8 +146,6 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
-    attempt("data.kind", KINDS.__getitem__, recipe.data.kind)
-    attempt("engine.kind", engine_class, ModelSection(), recipe.engine)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
     for i, given in enumerate(recipe.perturb.conditions):
         for spec in spec_names(given) or [given]:

@@ -48,14 +48,14 @@ class Engine(Protocol):
 
     @property
     def identity_is_local(self) -> bool:
-        """Whether `identity` is known without a request. False for a server, which has to be asked who it is."""
+        """True where `identity` is known without a request. False for a server, which has to be asked who it is."""
 
     @property
     def identity(self) -> EngineIdentity: ...
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What this engine can do beyond generating: `likelihood` answers requests with a `continuation`."""
+        """The abilities of this engine beyond generating: `likelihood` answers requests with a `continuation`."""
 
     @property
     def canary(self) -> Canary | None:
@@ -72,7 +72,7 @@ class Engine(Protocol):
 
 
 class EngineClass(Protocol):
-    """What `ENGINES` holds: a class of engines, which a recipe's sections open."""
+    """An entry of `ENGINES`: a class of engines, which a recipe's sections open."""
 
     @property
     def kind(self) -> str:

@@ -39,7 +39,7 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder is one of a run."""
+        """True where the folder is one of a run."""
         return self.recipe_file.is_file()
 
     @property
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Whether the run came to its end. An interrupted run and one that is still at work look the same."""
+        """The state of the run: whether it came to its end. One that was interrupted looks like one still at work."""
         # metrics.json is written last, and removed where a run begins anew. The lock cannot be asked: in the process
         # that holds it, to open and close its file would give it up (POSIX locks).
         return "finished" if (self.folder / names.METRICS).is_file() else "unfinished"
@@ -99,7 +99,7 @@ class Run:
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
-        """What run.json says of how the run was carried out: command, engine, dtype, shard, system prompt."""
+        """The content of run.json, on how the run was carried out: command, engine, dtype, shard, system prompt."""
         return self._object(names.FACTS) or {}
 
     @property

@@ -38,7 +38,7 @@ class Observer(Protocol):
 
 
 class Cache(Protocol):
-    """Where the runner looks before it asks an engine; `ResponseCache` is one."""
+    """The store of replies that the runner looks into before it asks an engine; `ResponseCache` is one."""
 
     def get(self, key: str, /) -> Reply | None: ...
 

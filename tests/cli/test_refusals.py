@@ -40,6 +40,7 @@ def files(tmp_path):
             "perturb a.jsonl --op ec --set data.kind=numerik",
             "--set data.kind=numerik: data.kind: unknown kind of answer",
         ),
+        ("perturb a.jsonl --op ec --set data.kind=auto", "data.kind=auto: data.kind: unknown kind of answer"),
         ("eval --model m --path a.jsonl --dir x --out y", "--out and --dir are the same flag"),
         ("eval --model m --path a.jsonl --model-id x --revision y", "--model-id and --revision are the same flag"),
         ("serve --model smollm2-135m --port 99999", "--port"),

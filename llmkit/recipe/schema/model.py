@@ -31,7 +31,7 @@ class ModelSection(Section):
 
 
 class EngineSection(Section):
-    """How the model is run."""
+    """The way the model is run."""
 
     kind: str = Field("auto", examples=["auto", "vllm", "openai", "transformers"])
     """What runs the model: `vllm`, `openai`, `transformers`, or an engine that another package brings. `auto`: a server
