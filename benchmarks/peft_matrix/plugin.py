@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def has_talklora(item: pytest.Item) -> bool:
-    """Whether one of a test's parameters is a configuration of TalkLoRA, or its class."""
+    """Returns whether one of a test's parameters is a configuration of TalkLoRA, or its class."""
     parameters = getattr(item, "callspec", None)
     values = parameters.params.values() if parameters else ()
     return any(

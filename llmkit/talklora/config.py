@@ -168,12 +168,12 @@ class TalkLoraConfig(PeftConfig):
 
     @property
     def talks_after(self) -> bool:
-        """Whether C mixes the gates after the softmax."""
+        """True where C mixes the gates after the softmax."""
         return self.talk == "after-softmax" and self.has_talk
 
     @property
     def one_softmax(self) -> bool:
-        """Whether gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
+        """True where gates are one dense softmax of the router's logits, and so fit where a folded LoRA does."""
         return self.top_k is None and not self.talks_after
 
     @property
