@@ -37,7 +37,9 @@ def main(flags: list[str]) -> int:
             "no:cacheprovider",
         ]
         command += ["-W", "ignore", f"--junitxml={report}", str(tests), *flags]
-        path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(folder / "quantisers"))))
+        # pytest runs in that folder, where a relative path such as `benchmarks` would lead nowhere.
+        here, given = str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")
+        path = os.pathsep.join(filter(None, (here, given, str(folder / "quantisers"))))
         changed = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
         done = subprocess.run(command, cwd=folder, env=os.environ | changed)
         if not flags:

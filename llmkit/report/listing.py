@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import relpath
@@ -11,6 +12,7 @@ from urllib.parse import quote
 from llmkit.errors import DataError
 from llmkit.measure.cells import NOISY
 from llmkit.measure.results import Metrics
+from llmkit.measure.values import Interval
 from llmkit.report.elements import Cell, Column, Emphasis, Point, Table
 from llmkit.report.tables import accuracy_of
 from llmkit.report.view import main_arms
@@ -60,7 +62,11 @@ def _metrics(run: Run) -> Metrics | None:
 
 def runs(listed: Sequence[MeasuredRun], home: Path, beside: Path) -> RunsView:
     """Builds the view of runs, given from the oldest to the newest. `beside` is the folder that the page will be in."""
-    rows = [_row(run, listed[: i + 1], beside) for i, run in enumerate(listed)]
+    rows, so_far = [], defaultdict[str, list[Interval]](list)  # accuracies under noise, by recipe
+    for run in listed:
+        accuracies = so_far[run.recipe]
+        accuracies += _noisy(run.metrics)
+        rows.append(_row(run, accuracies, beside))
     columns = (
         Column("run"),
         Column("state", left=True),
@@ -78,7 +84,7 @@ def runs(listed: Sequence[MeasuredRun], home: Path, beside: Path) -> RunsView:
     return RunsView(f"Runs in {home}", lead, Table(f"{len(rows)} runs", columns, tuple(reversed(rows))))
 
 
-def _row(run: MeasuredRun, until: Sequence[MeasuredRun], beside: Path) -> tuple[Cell, ...]:
+def _row(run: MeasuredRun, so_far: Sequence[Interval], beside: Path) -> tuple[Cell, ...]:
     listing, metrics = run.listing, run.metrics
     report = Path(listing.path) / "report.html"
     link = quote(Path(relpath(report, beside)).as_posix()) if report.is_file() else ""
@@ -89,7 +95,7 @@ def _row(run: MeasuredRun, until: Sequence[MeasuredRun], beside: Path) -> tuple[
         Cell(listing.state, note=answers, emphasis=state),
         _verdict(metrics),
         *_main_numbers(metrics),
-        Cell(drawn=_history([other for other in until if other.recipe == run.recipe]) if metrics else ()),
+        Cell(drawn=_history(so_far) if metrics else ()),
         Cell(listing.task or "", note=Path(listing.model).name if listing.model else ""),
     )
 
@@ -111,17 +117,18 @@ def _main_numbers(metrics: Metrics | None) -> tuple[Cell, Cell, Cell]:
     return rate(accuracy_of(metrics, base, CLEAN)), rate(accuracy_of(metrics, base, NOISY)), gain
 
 
-def _history(until: Sequence[MeasuredRun]) -> tuple[Point, ...]:
-    """Returns the accuracy under noise of the runs of one recipe up to one of them; nothing if it is the first."""
-    values = []
-    for run in until:
-        base, repair = main_arms(run.metrics) if run.metrics else (None, None)
-        arm = repair or base
-        accuracy = accuracy_of(run.metrics, arm, NOISY) if run.metrics and arm else None
-        if accuracy:
-            values.append(accuracy)
-    if len(values) < 2:
+def _noisy(metrics: Metrics | None) -> list[Interval]:
+    """Returns the accuracy of a run under noise, with its repair if it has one; nothing where it was not measured."""
+    base, repair = main_arms(metrics) if metrics else (None, None)
+    arm = repair or base
+    accuracy = accuracy_of(metrics, arm, NOISY) if metrics and arm else None
+    return [accuracy] if accuracy else []
+
+
+def _history(accuracies: Sequence[Interval]) -> tuple[Point, ...]:
+    """Returns the accuracies of the runs of one recipe up to one of them; nothing if it is the first."""
+    if len(accuracies) < 2:
         return ()
-    steps = ", ".join(f"{accuracy.value:.3f}" for accuracy in values)
-    words = f"Accuracy under noise of {len(values)} runs of this recipe: {steps}"
-    return tuple(Point(accuracy.value, accuracy.low, accuracy.high, _CURRENT, words=words) for accuracy in values)
+    steps = ", ".join(f"{accuracy.value:.3f}" for accuracy in accuracies)
+    words = f"Accuracy under noise of {len(accuracies)} runs of this recipe: {steps}"
+    return tuple(Point(accuracy.value, accuracy.low, accuracy.high, _CURRENT, words=words) for accuracy in accuracies)
