@@ -1,6 +1,6 @@
 """`make peft-matrix`: runs PEFT's own tests with TalkLoRA and writes what came out, with its date and a digest.
 
-PYTHONPATH=benchmarks python -m peft_matrix                       # all of them, about ten minutes on two cores
+PYTHONPATH=benchmarks python -m peft_matrix                       # all of them, two to three minutes on two cores
 PYTHONPATH=benchmarks python -m peft_matrix -- -k merge_layers    # pytest's own flags; nothing is written
 """
 
