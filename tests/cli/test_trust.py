@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.processes import started
 
 ASKS = ("eval", "--dry-run", "--model", "m", "--limit", "3")
 NAMED = [
@@ -81,7 +82,7 @@ def test_a_terminal_is_asked_and_a_yes_is_remembered(elsewhere, tmp_path, answer
     def run():
         mine, theirs = pty.openpty()
         command = [sys.executable, "-m", "llmkit", *ASKS, path]
-        with subprocess.Popen(
+        with started(
             command, cwd=tmp_path, env=environment, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL
         ) as child:
             os.close(theirs)
@@ -91,7 +92,7 @@ def test_a_terminal_is_asked_and_a_yes_is_remembered(elsewhere, tmp_path, answer
                 while piece := os.read(mine, 4096):
                     said += piece
             except OSError:  # the child has closed its end
-                pass
+                child.wait()
         os.close(mine)
         return child.returncode, said.decode()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import resource
 import sqlite3
 import sys
 from collections import deque
 
 import pytest
+from helpers.processes import in_processes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,13 +87,7 @@ def _write(path, worker):
 
 def test_several_processes_corrupt_nothing(tmp_path):
     path = tmp_path / "replies.sqlite"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_write, args=(path, i)) for i in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [w.exitcode for w in workers] == [0] * 4
+    assert in_processes(_write, *((path, i) for i in range(4))) == [0] * 4
     with ResponseCache(path) as cache:
         assert cache.info().replies == 600
         assert cache.get("1-299") == Reply("reply 299")
@@ -143,9 +137,6 @@ def _fill(path):
 
 def test_a_disk_that_takes_no_more_is_incomplete_and_keeps_what_it_took(tmp_path):
     path = tmp_path / "replies.sqlite"
-    child = multiprocessing.get_context("fork").Process(target=_fill, args=(path,))
-    child.start()
-    child.join()
-    assert child.exitcode == Incomplete.exit_code
+    assert in_processes(_fill, (path,)) == [Incomplete.exit_code]
     with ResponseCache(path) as cache:
         assert cache.get("0") == Reply("x" * 500)
