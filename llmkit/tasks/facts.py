@@ -76,7 +76,7 @@ def facts(text: str) -> Facts:
     for take in (_dates, _times, _ids):
         rest = take(rest, taken)
     rest = _numbers(rest, taken)
-    denied, affirmed = _polarity(rest)
+    denied, affirmed = _polarity(_PART.sub(_without_pleasantry, rest))
     language = language_of(prose)
     return Facts(
         said,
@@ -90,14 +90,20 @@ def facts(text: str) -> Facts:
     )
 
 
-_MARKUP = re.compile(r"[*`~]++|(?<!\w)_{1,3}|_{1,3}(?!\w)|^[ \t]{0,9}(?:#{1,6}\s|>\s?)", re.MULTILINE)
+_EMPHASIS = re.compile(r"[*`~]++|(?<!\w)_{1,3}|_{1,3}(?!\w)")
+_HEADING = re.compile(r"^[ \t]{0,9}(?:#{1,6}\s|>\s?)", re.MULTILINE)
 _FIRST_MARKER = re.compile(r"^[ \t]{0,9}(?:\(?1[.)]|step\s1[.:]?)(?=\s+\S)", re.MULTILINE | re.IGNORECASE)
 _MARKERS = re.compile(r"^[ \t]{0,9}(?:\(?\d{1,3}[.)]|step\s\d{1,3}[.:]?)(?=\s)", re.MULTILINE | re.IGNORECASE)
 
 
+def without_emphasis(text: str) -> str:
+    """Removes Markdown's emphasis and code marks."""
+    return _EMPHASIS.sub("", text)
+
+
 def without_markup(text: str) -> str:
     """Removes Markdown's emphasis, headings and the numbers of a list: how a text is laid out, not what it says."""
-    text = _MARKUP.sub("", text)
+    text = _HEADING.sub("", without_emphasis(text))
     return _MARKERS.sub("-", text) if _FIRST_MARKER.search(text) else text
 
 
@@ -270,13 +276,20 @@ def stem(word: str) -> str:
     ['return', 'ship', 'policy', 'is']
     """
     word = word.removesuffix("'s")
-    for ending, kept in (("ies", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("es", ""), ("s", "")):
+    for ending, kept in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("es", ""), ("s", "")):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             word = word[: -len(ending)] + kept
             break
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsaeiou":
         word = word[:-1]
     return word[:-1] if len(word) > 3 and word[-1] == "e" else word
+
+
+_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w)|,(?!\s(?:but|however)\b))++")
+
+
+def _without_pleasantry(match: re.Match[str]) -> str:
+    return " ~ " if lists.PLEASANTRY.search(match[0]) else match[0]
 
 
 def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -290,7 +303,7 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
         while place < len(silent) and silent[place][1] <= start:
             place += 1
         in_silence = place < len(silent) and silent[place][0] <= start
-        if lists.NEGATION.fullmatch(word) and word not in lists.NOT_NEGATED:
+        if lists.NEGATION.fullmatch(word):
             if not in_silence and not _ends_clause(text, start + len(word)):
                 open_until = start + len(word) + 40
             continue
