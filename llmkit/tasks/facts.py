@@ -44,7 +44,8 @@ class Facts:
     """The signature of one reply.
 
     `said` counts each fact. `names` are capitalised words inside sentences, `denied` the words that a negation falls
-    on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with.
+    on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with,
+    and `denies` says that a negation is in its first sentence with content.
     """
 
     said: Counter[Fact] = field(default_factory=Counter)
@@ -52,6 +53,7 @@ class Facts:
     denied: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     affirmed: frozenset[str] = frozenset()
+    denies: bool = False
     refuses: bool = False
     language: str | None = None
     label: str | None = None
@@ -76,7 +78,8 @@ def facts(text: str) -> Facts:
     for take in (_dates, _times, _ids):
         rest = take(rest, taken)
     rest = _numbers(rest, taken)
-    denied, affirmed = _polarity(_PART.sub(_without_pleasantry, rest))
+    claims = _PART.sub(_without_pleasantry, rest)
+    denied, affirmed = _polarity(claims)
     language = language_of(prose)
     return Facts(
         said,
@@ -84,6 +87,7 @@ def facts(text: str) -> Facts:
         denied - affirmed,
         denied | affirmed,
         affirmed,
+        _denies(claims),
         refuses(prose),
         language,
         label_of(text),
@@ -315,6 +319,18 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
             affirmed.add(stem(word))
         open_until = -1
     return frozenset(denied), frozenset(affirmed)
+
+
+_SENTENCE = re.compile(r"[^.!?\n]++")
+
+
+def _denies(claims: str) -> bool:
+    """Returns whether the first sentence that has a content word denies something."""
+    for match in _SENTENCE.finditer(claims):
+        denied, affirmed = _polarity(match[0])
+        if denied or affirmed:
+            return bool(denied)
+    return False
 
 
 _CLAUSE = re.compile(r"[.;:!?\n,]")

@@ -43,6 +43,8 @@ def verdict(first: str, second: str, question: Question = ROW) -> tuple[str, tup
         ("Yes, you can.", "No, that is final.", "label"),
         ("Billing", "Shipping", "label"),
         ("**Category:** refund", "Category: delivery", "label"),
+        ("Yes.", "It cannot be returned.", "negation"),
+        ("27 and 28 are free", "28 and 28 are free", "number"),
         ("It is on its way.", "I'm sorry, but I can't help with that.", "refusal"),
         ("It has been sent.", "", "empty"),
         ("It has been sent to your address.", "Thank you for your message!", "empty"),
@@ -74,6 +76,10 @@ def test_facts_that_differ(first, second, kind):
         ("Please write to us.", "Please do not hesitate to write to us."),
         ('{"order": 4411, "note": "x"}', 'Sure!\n```json\n{"note": "X", "order": 4411.0}\n```'),
         ("", "  \n"),
+        ("The museum opens at 9:30.", "It opens at 9:30 every day except Monday."),
+        ("Yes.", "Yes, within 14 days."),
+        ("No.", "You cannot return it."),
+        ("Paris", "The capital of France is Paris."),
     ],
 )
 def test_words_that_differ(first, second):
