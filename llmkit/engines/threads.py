@@ -29,9 +29,7 @@ class Threads:
         self._stuck = 0
         self._lock = threading.Lock()
 
-    async def call(
-        self, function: Callable[..., Any], by_position: Sequence[Any], by_name: Mapping[str, Any], timeout: float
-    ) -> Any:
+    async def call(self, function: Any, by_position: Sequence[Any], by_name: Mapping[str, Any], timeout: float) -> Any:
         """Returns what the function returns, or raises what it raises.
 
         Raises Late after `timeout` seconds; EngineError for a coroutine that blocks its event loop for so long, and
@@ -60,7 +58,7 @@ class Threads:
                 # A partial or a wrapper of a coroutine function looks like a plain one.
                 future.set_result(asyncio.run(_awaited(returned)) if inspect.isawaitable(returned) else returned)
             except BaseException as error:
-                future.set_exception(_plain(error))
+                future.set_result(_Raised(error))
             with self._lock:
                 self._stuck -= left
 
@@ -96,25 +94,32 @@ class Threads:
             # Another call blocked the loop: this one has waited for nothing that it did, and begins again.
 
 
+class _Raised:
+    """An exception on its way between two threads, as a value: futures give some a meaning of their own, and
+    others without their traceback."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _result(done: asyncio.Future[Any]) -> Any:
+    value = done.result()
+    if not isinstance(value, _Raised):
+        return value
+    error = value.error
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        raise error
+    # SystemExit and the like end what they pass through: the user's function fails, and nothing else does.
+    words = ": ".join(filter(None, (type(error).__name__, str(error))))
+    raise RuntimeError(words).with_traceback(error.__traceback__)
+
+
 async def _noted(call: Callable[[], Coroutine[Any, Any, Any]], tasks: list[asyncio.Task[Any] | None]) -> Any:
     tasks.append(asyncio.current_task())
     try:
         return await call()
-    except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop that others use
-        raise _plain(error) from error
-
-
-def _plain(error: BaseException) -> BaseException:
-    """Returns an exception that a future can hold and hand on, in the place of one that means something to it."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    return RuntimeError(": ".join(filter(None, (type(error).__name__, str(error))))).with_traceback(error.__traceback__)
-
-
-def _result(done: asyncio.Future[Any]) -> Any:
-    if done.cancelled():  # by the user's own code: the engine's worker must not take it for its own end
-        raise RuntimeError("CancelledError")
-    return done.result()
+    except BaseException as error:
+        return _Raised(error)
 
 
 async def _awaited(value: Any) -> Any:
