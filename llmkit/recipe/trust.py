@@ -88,7 +88,7 @@ def _named(key: str, value: str | bool) -> str | None:
     if not isinstance(value, str):
         return None
     shown = scrub(value)
-    if key == "engine.api_key_env" or key.rpartition(".")[0].endswith(".headers_env"):
+    if key == "engine.api_key_env" or "headers_env" in key.split("."):
         return f"the variable {shown}"
     if key in ("engine.base_url", "engine.url", "engine.before.url"):
         return f"the server {shown}"
