@@ -43,6 +43,10 @@ class Filtered(Exception):
     """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
 
 
+class Unreadable(EngineError):
+    """A whole answer that is not what the recipe says of it, such as a page, or JSON without the answer's path."""
+
+
 class Client:
     """One place that answers. Lives on the event loop of the engine that owns it.
 
@@ -55,6 +59,7 @@ class Client:
         self.pace = pace
         self.model = model
         self.dead = False
+        self.fault: EngineError | None = None  # why it is, where that is not because nobody answers
         self.successes = 0
         self.read = 0  # answers of any kind that could be read, those of the canary included
         self.places, self.taken = places, 0  # requests that it may have at once, and has

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from llmkit.engines import answers
-from llmkit.engines.client import Again, Filtered, credentials, failure, stay_at_home, tls_fault
+from llmkit.engines.client import Again, Filtered, Unreadable, credentials, failure, stay_at_home, tls_fault
 from llmkit.engines.openai_engine import is_address
 from llmkit.engines.pace import Pace
 from llmkit.errors import EngineError, UsageError
@@ -192,7 +192,7 @@ class Endpoint:
         text = data.decode("utf-8", "replace")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith("html") or text.lstrip()[:1] == "<":
-            raise EngineError(
+            raise Unreadable(
                 f"{self.address} answers HTML, not JSON: {shown(text)}",
                 f"is `{self.key}.url` the address of the API, and not that of a page or of a login?",
             )
@@ -200,7 +200,7 @@ class Endpoint:
             return Received([parse_json(text)], shown(text))
         except ValueError as error:
             if kind and "json" not in kind:
-                raise EngineError(f"{self.address} answers {kind}, not JSON: {shown(text)}") from error
+                raise Unreadable(f"{self.address} answers {kind}, not JSON: {shown(text)}") from error
             raise Again(f"the answer is not whole JSON, or nested too deeply: {shown(text)}") from error
 
     async def _events(self, response: Response) -> Received:
@@ -209,7 +209,7 @@ class Endpoint:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "text/event-stream":
             text = (await self._bytes(response)).decode("utf-8", "replace")
-            raise EngineError(f"{self.address} answers {kind or 'something'}, not an event stream: {shown(text)}")
+            raise Unreadable(f"{self.address} answers {kind or 'something'}, not an event stream: {shown(text)}")
         response.encoding = "utf-8"  # whatever its header says: events have no other
         values: list[Any] = []
         first, size = "", 0

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from llmkit.engines.base import EngineIdentity
 from llmkit.engines.canary import PROMPTS, Canary, Sight, known, namespace
 from llmkit.engines.chat import ChatStyle
-from llmkit.engines.client import Client, Filtered
+from llmkit.engines.client import Client, Filtered, Unreadable
 from llmkit.engines.endpoint import Endpoint, Received
 from llmkit.engines.pace import Pace
 from llmkit.engines.reasoning import split_reasoning
@@ -21,6 +21,7 @@ from llmkit.secrets import scrub_reply
 from llmkit.types import Message, Reply, Request, Usage
 
 _OWN = ("messages", "prompt", "session", "tools")  # names in a body that are no fields of a row
+_MOST_UNREADABLE = 10  # answers without one that can be read: the recipe is wrong, and every call may cost money
 _log = logging.getLogger(__name__)
 
 
@@ -112,6 +113,7 @@ class HttpClient(Client):
         super().__init__(self._endpoint.address, section.timeout_s, section.max_num_seqs, pace)
         self._section = section
         self._style = style
+        self._unreadable = 0
         self.names = self._endpoint.form.names
         """The names that its bodies use."""
         if self._before is None and "session" in self.names:
@@ -133,9 +135,17 @@ class HttpClient(Client):
                 opened = await self._before.send(values)
                 values["session"] = self._found(opened, self._section.before.session, "engine.before.session")[0]
             received = await self._endpoint.send(values)
+            return self._reply(received, "\n".join(turns))
         except Filtered:
             return Reply("", finish_reason="content_filter")
-        return self._reply(received, "\n".join(turns))
+        except Unreadable as error:
+            self._unreadable += 1
+            if not self.read and self._unreadable >= _MOST_UNREADABLE:
+                self.fault = EngineError(
+                    f"none of the first {self._unreadable} answers can be read: {error.message}", error.hint
+                )
+                self.dead = True
+            raise
 
     async def sight(self, prompt: str) -> Sight:
         # A prompt of the canary comes from no row: it stands for every field that the body wants.
@@ -174,7 +184,7 @@ class HttpClient(Client):
     def _found(self, received: Received, path: str, key: str) -> list[Any]:
         found = received.find(path)
         if not found:
-            raise EngineError(
+            raise Unreadable(
                 f"{self.address}: `{key}` ({path}) finds nothing in the reply: {received.shown}",
                 f"compare `{key}` with the reply; `$` is its root",
             )

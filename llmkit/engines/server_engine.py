@@ -235,6 +235,8 @@ async def _canary(server: Client, times: int) -> Canary:
 
 
 def _gone(server: Client) -> EngineError:
+    if server.fault is not None:
+        return server.fault
     if server.read:
         return EngineError(f"no server answers any more at {server.address}", "start it again")
     return EngineError(f"no server answers at {server.address}", "is it running, and is the address right?")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmkit.engines import ResponseCache, cache_key, open_engine
 from llmkit.engines.canary import PROMPTS
-from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.errors import EngineError, Incomplete, LlmkitError, UsageError
 from llmkit.forms import Form
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.runs import Runner
@@ -231,6 +231,24 @@ def test_what_is_no_answer_is_said(name):
     assert isinstance(error, EngineError)
     says(error, match)
     assert len(error.message) < 600
+
+
+def test_a_run_stops_where_no_answer_can_be_read_and_goes_on_where_one_could():
+    def route(handler, body):
+        good = body["question"] in better
+        handler._send(200, {"answer" if good else "text": "a"})
+
+    texts = [f"q{i}" for i in range(100)]
+    with FaultServer(routes={"/chat": route}) as server:
+        better = set()
+        with pytest.raises(Incomplete, match=r"none of the first \d+ answers can be read: .* finds nothing") as stopped:
+            ask(opened(server), *texts)
+        assert "compare `engine.answer` with the reply" in stopped.value.hint
+        assert len(server.bodies) < 60
+        better = {"q0"}
+        replies = ask(opened(server, max_num_seqs=1), *texts)
+    assert [text for text in texts if isinstance(replies[text], Reply)] == ["q0"]
+    assert len(replies) == 100
 
 
 def test_a_reply_shows_200_characters_and_no_key(monkeypatch):
