@@ -14,6 +14,13 @@ ASKS = ("eval", "--dry-run", "--model", "m", "--limit", "3")
 NAMED = [
     ("engine: {base_url: [http://127.0.0.1:9/v1]}", "the server http://127.0.0.1:9/v1"),
     ("engine: {api_key_env: MY_TOKEN}", "the variable MY_TOKEN"),
+    ("engine: {url: 'http://127.0.0.1:9/chat'}", "the server http://127.0.0.1:9/chat"),
+    ("engine: {headers_env: {X-Key: MY_TOKEN}}", "the variable MY_TOKEN"),
+    ("engine: {before: {url: 'http://127.0.0.1:9/a', session: $.a}}", "the server http://127.0.0.1:9/a"),
+    (
+        "engine: {before: {url: 'http://127.0.0.1:9/a', session: $.a, headers_env: {X-Key: MY_TOKEN}}}",
+        "the variable MY_TOKEN",
+    ),
     ("model: {system_prompt: /etc/hostname}", "the file /etc/hostname"),
     ("perturb: {conditions: ['ec', 'file:pairs.json']}", "the file file:pairs.json"),
     ("output: {dir: ../elsewhere}", "the file ../elsewhere"),
