@@ -341,6 +341,27 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     assert "error" not in done.stderr.lower()
 
 
+INTERRUPTED = """
+import sys
+from multiprocessing.process import BaseProcess
+from llmkit.cli import app
+start = BaseProcess.start
+def interrupted(self):
+    start(self)
+    raise KeyboardInterrupt
+BaseProcess.start = interrupted
+app.main(["perturb", sys.argv[1], "--op", "ec", "--workers", "2", "--out", sys.argv[2]])
+"""
+
+
+def test_an_interruption_between_the_starts_of_two_workers_ends_the_command(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(jsonl(ROWS * 4))
+    done = run([sys.executable, "-c", INTERRUPTED, path, tmp_path / "out.jsonl"], limit=120)
+    assert done.returncode == 130
+    assert "error: interrupted" in done.stderr
+
+
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)])
 def test_a_command_that_is_ended_leaves_no_workers_behind(tmp_path, sign, code):
     """With its whole group, as a terminal or `timeout` does. A worker would hold its stderr open."""
