@@ -135,7 +135,7 @@ class HttpClient(Client):
                 opened = await self._before.send(values)
                 values["session"] = self._found(opened, self._section.before.session, "engine.before.session")[0]
             received = await self._endpoint.send(values)
-            return self._reply(received, "\n".join(turns))
+            return self._reply(received, "\n".join((*turns, *request.fields.values())))
         except Filtered:
             return Reply("", finish_reason="content_filter")
         except Unreadable as error:

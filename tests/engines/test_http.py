@@ -207,6 +207,7 @@ WRONG = {
     "deep": (saying(200, b"[" * 100_000), "nested too deeply: .*after 2 tries", 2),
     "nothing": (saying(200, b""), "not whole JSON.*nothing", 2),
     "400": (saying(400, b'{"error": {"message": "no such field"}}'), r"refuses the request \(400\): no such field", 1),
+    "422": (saying(422, b'{"loc": ["body", "text"]}'), r'refuses the request \(422\): {"loc": \["body", "text"\]}', 1),
     "401": (saying(401, b"go away"), r"refuses the request \(401\): go away", 1),
     "500": (saying(500, b"<h1>Oops</h1>", "text/html"), r"server error 500: Oops, after 2 tries", 2),
     "429": (
@@ -381,6 +382,15 @@ def test_one_call_before_each_question_opens_its_session(monkeypatch):
     assert replies["q3"].text == f"{sessions['q3']} in {sessions['q3']}: q3 None", "its headers are its own"
     says(error, r"`engine.before.session` \(\$.id\) finds nothing in the reply: {\"session\": {\"id\"")
     assert "the-door-key" not in error.message
+
+
+def test_one_conversation_knows_nothing_of_another():
+    def route(handler, body):
+        handler._send(200, {"answer": str(handler.headers["Cookie"])}, {"Set-Cookie": "session=1; Path=/"})
+
+    with FaultServer(routes={"/chat": route}) as server:
+        replies = ask(opened(server, max_num_seqs=1), "a", "b", "c")
+    assert {reply.text for reply in replies.values()} == {"None"}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
