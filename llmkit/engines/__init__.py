@@ -51,7 +51,7 @@ def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
 
 def kind_name(kind: str) -> str:
     """Returns the name in `ENGINES` of what a recipe or a flag says: `python` for `python:module:function`."""
-    return kind.partition(":")[0]
+    return PythonEngine.kind if kind.startswith(f"{PythonEngine.kind}:") else kind
 
 
 def is_application(section: EngineSection) -> bool:

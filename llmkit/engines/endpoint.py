@@ -77,6 +77,8 @@ class Endpoint:
                 f"`{key}.url` must begin with http:// or https://, name a host, and have no port but a number",
                 "for example http://127.0.0.1:8000/chat",
             )
+        if section.method == "GET" and not isinstance(section.body, dict | None):
+            raise UsageError(f"`{key}.body` of a GET is its query: a map of names and values")
         self.address = public_url(url)
         self.method = section.method
         parts = urlsplit(url)
@@ -194,7 +196,7 @@ class Endpoint:
 
     async def _json(self, response: Response) -> Received:
         data = await self._bytes(response)
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8-sig", "replace")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith("html") or text.lstrip()[:1] == "<":
             raise Unreadable(

@@ -192,10 +192,11 @@ class HttpClient(Client):
 
 
 def _text(value: Any) -> str:
-    """Returns what a JSON value says: a text as it is, nothing for null, else the JSON."""
+    """Returns what a JSON value says: a text as it is but for half characters, nothing for null, else the JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
 
 
 def _asked(section: EngineSection) -> list[Any]:

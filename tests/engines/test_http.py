@@ -174,6 +174,7 @@ def test_a_recipe_is_checked_before_anything_is_asked(keys, match):
         ),
         ({"headers_env": {"X Key": "HOME"}}, "is no name of a header"),
         ({"body": "{{ session }}"}, "uses `session`"),
+        ({"body": ["{{ prompt }}"], "method": "GET"}, "of a GET is its query"),
     ],
 )
 def test_an_engine_that_cannot_work_is_not_opened(keys, match):
@@ -287,6 +288,11 @@ def test_a_content_filter_is_an_answer(error):
     with FaultServer(routes={"/chat": route}) as server:
         assert ask(opened(server), "a")["a"] == Reply("", finish_reason="content_filter")
         assert len(server.bodies) == 1
+
+
+def test_an_answer_has_no_half_characters_and_no_mark_before_it():
+    with FaultServer(routes={"/chat": saying(200, b'\xef\xbb\xbf{"answer": "a\\ud800b"}')}) as server:
+        assert ask(opened(server), "a")["a"].text == "a?b"
 
 
 def test_documents_and_thoughts_are_kept_apart():
@@ -502,6 +508,7 @@ def test_who_answers_is_what_the_recipe_says():
 def test_only_the_fields_that_a_body_uses_are_part_of_the_key():
     with FaultServer() as server:
         who = identity(server, body=["{{ customer }} {{ prompt }}"])
+        assert identity(server, body="{{ range }}").fields == ("range",)
     keys = {
         cache_key(who, Request((), fields=f))
         for f in ({"customer": "a"}, {"customer": "b"}, {"customer": "a", "x": "1"})
