@@ -22,7 +22,7 @@ from llmkit.types import Question
 Verdict = Literal["same", "facts", "wording", "unclear"]
 
 CHANGES: Mapping[str, str] = {
-    "empty": "one reply is empty or only polite",
+    "empty": "one reply is empty, only polite, or repeats the question",
     "refusal": "one reply refuses",
     "tool_call": "another tool call",
     "json": "another value in the JSON",
@@ -202,8 +202,10 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
     """Returns the kinds of facts in which two replies conflict: each has one of that kind that the other lacks.
 
     A fact that only one reply has is a conflict if the question did not give it already, unless the other reply
-    is part of this one and has a fact or a label itself: then this one only says more.
+    is part of this one and they agree on a label or on a fact that is new too: then this one only says more.
     """
+    if one.answer or other.answer:
+        return _marked(one, other, known)
     first_only, second_only = _only(one, other), _only(other, one)
     kinds = {fact.kind for fact in first_only} & {fact.kind for fact in second_only}
     if one.words == other.words:  # "27 and 28" became "28 and 28"
@@ -212,8 +214,28 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
     if kinds:
         return kinds
     new = {fact.kind for fact in (*first_only, *second_only) if fact.value not in lists.DAYS and not _has(known, fact)}
-    more = not (first_only and second_only) and (one.said or one.label) and (other.said or other.label)
-    return set() if more and _shared(one, other) >= _CONTAINED else new
+    agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
+    more = agreed and not (first_only and second_only) and _shared(one, other) >= _CONTAINED
+    return set() if more else new
+
+
+def _marked(one: Facts, other: Facts, known: Facts) -> set[str]:
+    """Returns the kind of the conflict where a reply marks its answer; the facts that lead to it are working."""
+    if one.answer and other.answer:
+        return set() if one.answer == other.answer else {_answer_kind(one.answer, other.answer)}
+    marked, unmarked = (one, other) if one.answer else (other, one)
+    if unmarked.said and not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
+        repeated = len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
+        if repeated and len(unmarked.words) >= _SAYS_SOMETHING:
+            return {"empty"}
+    is_number = _answer_kind(marked.answer or "") == "number"
+    results = {fact.value for fact in unmarked.said if not _has(known, fact)}
+    results = results or {fact.value for fact in unmarked.said}
+    return {"number"} if is_number and results and marked.answer not in results else set()
+
+
+def _answer_kind(*answers: str) -> str:
+    return "number" if any(numbers.parse(answer) is not None for answer in answers) else "label"
 
 
 def _mentions(reply: Facts, kind: str) -> int:
@@ -225,6 +247,11 @@ def _only(one: Facts, other: Facts) -> list[Fact]:
     for fact in other.said:
         values.setdefault(fact.value, []).append(fact)
     return [fact for fact in one.said if not any(fact.agrees(twin) for twin in values.get(fact.value, ()))]
+
+
+def _both(one: Facts, other: Facts) -> list[Fact]:
+    missing = {*_only(one, other)}
+    return [fact for fact in one.said if fact not in missing]
 
 
 def _has(known: Facts, fact: Fact) -> bool:

@@ -1,0 +1,124 @@
+"""Asks the bundled model the inputs of inputs.py, as they are and noisy, and pairs the replies that differ.
+
+    python tests/tasks/replies/make.py ask REPLIES.jsonl --seconds 240      # goes on where it stopped
+    python tests/tasks/replies/make.py pair REPLIES.jsonl PAIRS.jsonl --pairs 200
+
+`pair` shuffles the pairs of each kind of input by a seed, and takes kinds in turn, so that each has the same share
+where it has enough. It knows nothing of the rules that are tested: no reply is made up, and no pair is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+import inputs
+
+NOISE = {"typing": 0.1, "ec": 0.2, "hw": 0.2}
+PER_KIND = 14
+IN_FLIGHT = 36
+
+
+def asked_texts():
+    """Yields each input with its id, temperature, condition and text as asked."""
+    from llmkit.perturb import Perturber
+    from llmkit.recipe.schema import DataSection
+    from llmkit.tasks import load
+
+    rows = list(inputs.rows(PER_KIND, "replies"))
+    problems = load(DataSection(task="arithmetic", levels=(1, 2), limit=PER_KIND), "test", 7)
+    instructions = ("{text}", "{text} Give the answer with a short calculation.")
+    rows += [inputs.Input("arithmetic", i, instructions[i % 2], problem.text) for i, problem in enumerate(problems)]
+    noise = {name: Perturber(name, rate, 7) for name, rate in NOISE.items()}
+    for row in sorted(rows, key=lambda row: row.number):
+        name = f"{row.kind}/{row.number}"
+        for condition in ("clean", *NOISE):
+            text = row.text if condition == "clean" else noise[condition].apply(row.text, name).text
+            if condition == "clean" or text != row.text:
+                yield row, name, 0.7 if row.number % 4 == 3 else 0.0, condition, text
+
+
+def ask(path: Path, seconds: float) -> None:
+    """Appends replies to a file until the time is over."""
+    from llmkit.engines import open_engine
+    from llmkit.recipe.schema import EngineSection, ModelSection
+    from llmkit.types import Message, Request, Sampling
+
+    begun = time.monotonic()
+    old = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    answered = {(row["row"], row["condition"]) for row in old}
+    pending = [cell for cell in asked_texts() if (cell[1], cell[3]) not in answered]
+    engine = open_engine(
+        ModelSection(path="smollm2-135m"),
+        EngineSection(kind="vllm", dtype="float32", max_model_len=384, max_num_seqs=IN_FLIGHT),
+    )
+
+    def submit(number: int) -> None:
+        row, _, temperature, _, text = pending[number]
+        limit = 64 if row.kind == "arithmetic" else 48
+        sampling = Sampling(max_tokens=limit, temperature=temperature, seed=11 if temperature else None)
+        engine.submit(number, Request((Message("user", row.instruction.format(text=text)),), sampling))
+
+    following = min(IN_FLIGHT, len(pending))
+    for number in range(following):
+        submit(number)
+    with path.open("a", encoding="utf-8") as file:
+        for number, reply in engine.drain():
+            row, name, temperature, condition, text = pending[number]
+            record = {
+                "row": name, "kind": row.kind, "instruction": row.instruction, "text": text, "condition": condition,
+                "temperature": temperature, "reply": reply.text, "cut": reply.finish_reason == "length",
+            }  # fmt: skip
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.flush()
+            if following < len(pending) and time.monotonic() - begun < seconds:
+                submit(following)
+                following += 1
+    engine.close()
+
+
+def pair(replies: Path, out: Path, number: int) -> None:
+    """Writes pairs of unequal replies to two wordings of one row, without a reading."""
+    by_row: dict[str, list[dict]] = {}
+    for line in replies.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        by_row.setdefault(record["row"], []).append(record)
+    by_kind: dict[str, list[dict]] = {}
+    for name, records in sorted(by_row.items()):
+        records.sort(key=lambda record: ("clean", *NOISE).index(record["condition"]))
+        for first, second in combinations(records, 2):
+            if records[0]["condition"] == "clean" and first["reply"] != second["reply"]:
+                by_kind.setdefault(first["kind"], []).append(_paired(name, records[0]["text"], first, second))
+    for kind, pairs in by_kind.items():
+        Random(f"pairs/{kind}").shuffle(pairs)
+    chosen = []
+    while len(chosen) < number and any(by_kind.values()):
+        chosen += [pairs.pop() for _, pairs in sorted(by_kind.items()) if pairs]
+    lines = [json.dumps(one, ensure_ascii=False) for one in chosen[:number]]
+    out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def _paired(name: str, question: str, first: dict, second: dict) -> dict:
+    sides = [{key: reply[key] for key in ("condition", "text", "reply", "cut")} for reply in (first, second)]
+    return {
+        "row": name, "kind": first["kind"], "instruction": first["instruction"], "question": question,
+        "temperature": first["temperature"], "first": sides[0], "second": sides[1],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["ask", "pair"])
+    parser.add_argument("replies", type=Path)
+    parser.add_argument("out", type=Path, nargs="?")
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--pairs", type=int, default=200)
+    options = parser.parse_args()
+    if options.action == "ask":
+        ask(options.replies, options.seconds)
+    else:
+        pair(options.replies, options.out, options.pairs)
