@@ -159,11 +159,13 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
         return SAME
     if not first.text.strip() or not second.text.strip():
         return _changed(["empty"])
-    one, other, known = facts(first.text), facts(second.text), facts(asked)
+    one, other, known = facts(_whole(first)), facts(_whole(second)), facts(asked)
     if one.refuses != other.refuses:
         return _changed(["refusal"])
     if one.refuses:
         return WORDING
+    if (verdict := _marked(one, other, known)) is not None:
+        return verdict
     kinds = {*_said(one, other, known), *_labels(one, other), *_names(one, other), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
@@ -173,6 +175,11 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
     if kinds:
         return _changed(kinds)
     return _by_words(one, other)
+
+
+def _whole(reply: Response) -> str:
+    """Returns the text of a reply; without its last word where a limit cut it, since that may be half a number."""
+    return " ".join(reply.text.rstrip().rsplit(maxsplit=1)[:-1]) if reply.cut else reply.text
 
 
 def _by_words(one: Facts, other: Facts) -> Comparison:
@@ -205,7 +212,7 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
     is part of this one and they agree on a label or on a fact that is new too: then this one only says more.
     """
     if one.answer or other.answer:
-        return _marked(one, other, known)
+        return set()
     first_only, second_only = _only(one, other), _only(other, one)
     kinds = {fact.kind for fact in first_only} & {fact.kind for fact in second_only}
     if one.words == other.words:  # "27 and 28" became "28 and 28"
@@ -219,19 +226,27 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
     return set() if more else new
 
 
-def _marked(one: Facts, other: Facts, known: Facts) -> set[str]:
-    """Returns the kind of the conflict where a reply marks its answer; the facts that lead to it are working."""
+def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
+    """Returns the verdict of the answer that a reply marks, beside which its other facts are working.
+
+    None where neither marks one, or where the other reply may have it or not.
+    """
     if one.answer and other.answer:
-        return set() if one.answer == other.answer else {_answer_kind(one.answer, other.answer)}
+        return WORDING if one.answer == other.answer else _changed([_answer_kind(one.answer, other.answer)])
+    if not one.answer and not other.answer:
+        return None
     marked, unmarked = (one, other) if one.answer else (other, one)
     if unmarked.said and not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
         repeated = len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
         if repeated and len(unmarked.words) >= _SAYS_SOMETHING:
-            return {"empty"}
-    is_number = _answer_kind(marked.answer or "") == "number"
+            return _changed(["empty"])
+    if _answer_kind(marked.answer or "") != "number":
+        return None
     results = {fact.value for fact in unmarked.said if not _has(known, fact)}
     results = results or {fact.value for fact in unmarked.said}
-    return {"number"} if is_number and results and marked.answer not in results else set()
+    if results == {marked.answer}:
+        return WORDING
+    return _changed(["number"]) if results and marked.answer not in results else None
 
 
 def _answer_kind(*answers: str) -> str:
