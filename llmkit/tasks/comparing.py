@@ -162,11 +162,12 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
     one, other, known = facts(_whole(first)), facts(_whole(second)), facts(asked)
     if one.refuses != other.refuses:
         return _changed(["refusal"])
+    said = _said(one, other, known, first.cut, second.cut)
     if one.refuses:
-        return WORDING
+        return _changed(said) if said else WORDING
     if (verdict := _marked(one, other, known)) is not None:
         return verdict
-    kinds = {*_said(one, other, known), *_labels(one, other), *_names(one, other), *_polarity(one, other)}
+    kinds = {*said, *_labels(one, other), *_names(one, other), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
     silent = [_only_polite(reply) for reply in (one, other)]
@@ -205,11 +206,12 @@ def _shared(one: Facts, other: Facts) -> float:
     return len(one.words & other.words) / fewer if fewer else 1.0
 
 
-def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
+def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool) -> set[str]:
     """Returns the kinds of facts in which two replies conflict: each has one of that kind that the other lacks.
 
     A fact that only one reply has is a conflict if the question did not give it already, unless the other reply
-    is part of this one and they agree on a label or on a fact that is new too: then this one only says more.
+    is part of this one and they agree on a label or on a fact that is new too: then this one only says more. A reply
+    that was cut might have given it.
     """
     if one.answer or other.answer:
         return set()
@@ -220,7 +222,8 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
         kinds |= {kind for kind in lost if _mentions(one, kind) == _mentions(other, kind)}
     if kinds:
         return kinds
-    new = {fact.kind for fact in (*first_only, *second_only) if fact.value not in lists.DAYS and not _has(known, fact)}
+    alone = [*([] if other_cut else first_only), *([] if one_cut else second_only)]
+    new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
     agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
     more = agreed and not (first_only and second_only) and _shared(one, other) >= _CONTAINED
     return set() if more else new
@@ -291,10 +294,11 @@ def _polarity(one: Facts, other: Facts) -> set[str]:
     """Returns "negation" where one reply only denies what the other affirms, or affirms its opposite."""
     if _shared(one, other) < _ALIKE:
         return set()
-    turned = (one.denied & other.affirmed) - other.denied or (other.denied & one.affirmed) - one.denied
+    turned = [(one.denied & other.affirmed) - other.denied, (other.denied & one.affirmed) - one.denied]
+    moved = all(turned)  # "not the price that I saw", "the price is not the one I saw"
     opposite = any(
         (a in one.words and b in other.words and a not in other.words and b not in one.words)
         or (b in one.words and a in other.words and b not in other.words and a not in one.words)
         for a, b in _OPPOSITES
     )
-    return {"negation"} if turned or opposite else set()
+    return {"negation"} if (any(turned) and not moved) or opposite else set()

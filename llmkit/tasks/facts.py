@@ -347,7 +347,10 @@ _NAME = re.compile(
 )
 
 
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,60}\](?!\()")  # "[Your Name]" names nobody
+
+
 def _names(text: str) -> frozenset[str]:
     """Returns the capitalised words that do not begin a sentence, as stems."""
-    words = (m[0].casefold() for m in _NAME.finditer(text))
+    words = (m[0].casefold() for m in _NAME.finditer(_PLACEHOLDER.sub(" ", text)))
     return frozenset(stem(word) for word in words if word not in STOP and word not in lists.MONTHS)
