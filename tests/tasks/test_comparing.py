@@ -78,7 +78,6 @@ def test_facts_that_differ(first, second, kind):
         ('{"order": 4411, "note": "x"}', 'Sure!\n```json\n{"note": "X", "order": 4411.0}\n```'),
         ("", "  \n"),
         ("3 + 4 = 7. The answer is 7.", "The answer is 7."),
-        ("The museum opens at 9:30.", "It opens at 9:30 every day except Monday."),
         ("Yes.", "Yes, within 14 days."),
         ("No.", "You cannot return it."),
         ("Paris", "The capital of France is Paris."),
