@@ -125,6 +125,11 @@ def at_once(question: str):
     return question
 
 
+def when(question: str):
+    seen.append(time.monotonic())
+    return question
+
+
 not_a_function = 3
 
 
@@ -199,6 +204,13 @@ def test_plain_calls_run_at_once_and_no_more_than_allowed():
     ask(opened("at_once", max_num_seqs=3), *map(str, range(12)))
     seen = sys.modules["my_app.bot"].seen
     assert 2 <= max(seen) - min(seen) + 1 <= 3
+
+
+def test_no_more_calls_a_second_than_were_asked_for():
+    began = time.monotonic()
+    ask(opened("when", rps=50.0), *map(str, range(20)))
+    for number, moment in enumerate(sorted(sys.modules["my_app.bot"].seen)):
+        assert moment - began >= number / 50
 
 
 def test_a_mapping_says_more_than_a_text():
