@@ -176,7 +176,7 @@ def test_any_other_gets_the_messages_and_the_fields_that_it_takes():
     assert ask(opened("fields"), "hi", fields=row)["hi"].text == "c9 free"
     assert ask(opened("any_field"), "hi", fields=row)["hi"].text == "[('customer', 'c9'), ('other', 'x')]"
     error = ask(opened("fields"), "hi", fields={"other": "x"})["hi"]
-    assert error.message == "`python:my_app.bot:fields` needs customer, and the row has other"
+    assert error.message == "`python:my_app.bot:fields` needs customer, and the row has no such field"
 
 
 def test_a_system_prompt_goes_first(tmp_path):
