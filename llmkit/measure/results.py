@@ -177,6 +177,8 @@ class GateResult(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
+    OMITTED = frozenset({"unlabelled"})
+
     version: int = 1
     """The version of this format."""
     level: float
@@ -189,6 +191,8 @@ class Metrics(Part):
     """Answers."""
     chance: float
     """The rate of right answers by blind guessing."""
+    unlabelled: int | None = None
+    """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]
