@@ -8,10 +8,11 @@ from functools import lru_cache
 from llmkit.runs.samples import Sample
 from llmkit.tasks import recorded_kind
 from llmkit.tasks.comparing import SAME, UNCLEAR, Comparison, Response, compare
-from llmkit.tasks.facts import facts, refuses
+from llmkit.tasks.facts import facts
 from llmkit.tasks.json_values import find_json
 from llmkit.tasks.kinds import Kind
 from llmkit.tasks.numbers import parse
+from llmkit.tasks.reply_form import refuses
 from llmkit.tasks.text import normalise
 from llmkit.types import Question
 

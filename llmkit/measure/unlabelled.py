@@ -42,6 +42,7 @@ def without_answers(
         noise=dict(noise),
         unmeasured=unmeasured,
         unreadable=unread.unmeasured(arms),
+        constant=_constant(arms, section.max_same),
         arms=arms,
         timing=cost.timing(cells),
     )
@@ -64,6 +65,24 @@ def _arm(rows: Unlabelled, arm: str, section: EvalSection, unmeasured: Collectio
         repair=each(repaired, lambda c: rows.repair(arm, c)),
         touched=None if arm == STAND else rows.touched(arm),
     )
+
+
+def _constant(arms: Mapping[str, ArmResult], most: float) -> dict[str, str]:
+    """Returns, by arm that gives most rows one and the same answer, why its stability says nothing."""
+    reasons = {}
+    for name, arm in arms.items():
+        shares = [
+            (cell.commonest, condition)
+            for condition, cell in arm.conditions.items()
+            if cell.commonest and Condition.parse(condition).replicate == 1
+        ]
+        share, condition = max(shares, default=(0.0, CLEAN))
+        if share > most:
+            reasons[name] = (
+                f"one answer has {share:.3f} of the rows of `{name}` under `{condition}`, more than {most:g} "
+                "(eval.max_same): an answer that is always the same changes under no noise"
+            )
+    return reasons
 
 
 def _cell(rows: Unlabelled, cell: Cell, section: EvalSection) -> CellResult:
