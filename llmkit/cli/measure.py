@@ -158,7 +158,14 @@ def _print_estimate(estimate: Estimate) -> None:
         lines.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, lines, right=tuple(columns[1:]))
-    if estimate.effect is None:
+    calls = f"\n{estimate.calls:,} calls"
+    print(calls if estimate.price is None else f"{calls}, at most {estimate.price:,.2f} by the recipe's prices")
+    if estimate.aside:
+        aside = ", ".join(f"{count:,} in `{split}`" for split, count in sorted(estimate.aside.items()))
+        print(f"Rows set aside: {aside} (data.split: all asks every row)")
+    if estimate.shows:
+        print(estimate.shows)
+    elif estimate.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
         print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")
