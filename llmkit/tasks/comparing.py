@@ -8,21 +8,21 @@ as near as two paraphrases.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmkit.tasks import fact_words as lists
 from llmkit.tasks import json_values, numbers
-from llmkit.tasks.facts import Fact, Facts, facts, stem, without_markup
+from llmkit.tasks.facts import Fact, Facts, facts, stem, without_emphasis
 from llmkit.tasks.kinds import Text, kind_of
-from llmkit.tasks.text import normalise
 from llmkit.types import Question
 
 Verdict = Literal["same", "facts", "wording", "unclear"]
 
 CHANGES: Mapping[str, str] = {
-    "empty": "one reply is empty",
+    "empty": "one reply is empty or only polite",
     "refusal": "one reply refuses",
     "tool_call": "another tool call",
     "json": "another value in the JSON",
@@ -37,6 +37,7 @@ CHANGES: Mapping[str, str] = {
     "name": "another name",
     "negation": "what one reply affirms, the other denies",
     "language": "another language",
+    "content": "next to no words in common",
 }
 """The kinds of change with their plain words, in the order in which reports show them."""
 
@@ -83,6 +84,8 @@ def compare(first: Response, second: Response, question: Question) -> Comparison
     if any(calls):
         return _calls(calls[0], calls[1])
     if isinstance(kind_of(question), Text):
+        if _canonical(first.text) == _canonical(second.text):
+            return SAME
         if any(value is not None for value in json_values_of):
             return _json(json_values_of[0], json_values_of[1], first, second)
         return _texts(first, second, question.text)
@@ -138,14 +141,20 @@ def _strings_differ(one: str, other: str) -> bool:
 
 
 def _canonical(text: str) -> str:
-    return normalise(without_markup(text))
+    """Returns a text without emphasis, case and layout."""
+    return " ".join(without_emphasis(unicodedata.normalize("NFKC", text)).casefold().split())
 
 
-_CONTAINED = 0.75
-_ALIKE = 0.5
+_CONTAINED = 0.9  # of the shorter reply's content words: the longer one only says more
+_BESIDE_FACTS = 0.5  # of them where the replies give the same facts: those were what was asked for
+_ALIKE = 0.5  # below it a negation is part of another sentence, not what changed
+_FOREIGN = 0.1  # two answers to one row share its topic, however they are worded
+_SAYS_SOMETHING = 2  # content words that make more than a greeting
+_ENOUGH = 6  # content words that show that two replies share none
 
 
 def _texts(first: Response, second: Response, asked: str) -> Comparison:
+    """Compares two texts by their facts signatures."""
     if _canonical(first.text) == _canonical(second.text):
         return SAME
     if not first.text.strip() or not second.text.strip():
@@ -153,14 +162,34 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
     one, other, known = facts(first.text), facts(second.text), facts(asked)
     if one.refuses != other.refuses:
         return _changed(["refusal"])
+    if one.refuses:
+        return WORDING
     kinds = {*_said(one, other, known), *_labels(one, other), *_names(one, other), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
+    silent = [_only_polite(reply) for reply in (one, other)]
+    if silent[0] != silent[1] and max(len(one.words), len(other.words)) >= _SAYS_SOMETHING:
+        kinds.add("empty")
     if kinds:
         return _changed(kinds)
-    if one.refuses or _shared(one, other) >= _CONTAINED:
+    return _by_words(one, other)
+
+
+def _by_words(one: Facts, other: Facts) -> Comparison:
+    """Returns the verdict on two replies without a conflict of facts, by the content words that they share."""
+    if {one.label, other.label} == {"no", None} and not (other if one.label else one).denies:
+        return UNCLEAR  # a bare "No" beside a sentence that may mean it
+    agreed = one.said and other.said and len(_only(one, other)) < len(one.said)
+    shared = _shared(one, other)
+    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED):
         return WORDING
+    if shared <= _FOREIGN and min(len(one.words), len(other.words)) >= _ENOUGH:
+        return _changed(["content"])
     return UNCLEAR
+
+
+def _only_polite(reply: Facts) -> bool:
+    return not (reply.words or reply.said or reply.label)
 
 
 def _shared(one: Facts, other: Facts) -> float:
@@ -170,16 +199,25 @@ def _shared(one: Facts, other: Facts) -> float:
 
 
 def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
-    """Returns the kinds of facts in which two replies conflict."""
+    """Returns the kinds of facts in which two replies conflict: each has one of that kind that the other lacks.
+
+    A fact that only one reply has is a conflict if the question did not give it already, unless the other reply
+    is part of this one and has a fact or a label itself: then this one only says more.
+    """
     first_only, second_only = _only(one, other), _only(other, one)
     kinds = {fact.kind for fact in first_only} & {fact.kind for fact in second_only}
-    if not kinds and first_only and second_only:
-        kinds = {fact.kind for fact in (*first_only, *second_only) if not _has(known, fact)}
-    if not kinds:
-        kinds = {fact.kind for fact in (*first_only, *second_only) if not _has(known, fact)}
-        if one.said and other.said and _shared(one, other) >= _CONTAINED and len(one.words) != len(other.words):
-            kinds = set()
-    return kinds
+    if one.words == other.words:  # "27 and 28" became "28 and 28"
+        lost = {fact.kind for fact in (*first_only, *second_only)}
+        kinds |= {kind for kind in lost if _mentions(one, kind) == _mentions(other, kind)}
+    if kinds:
+        return kinds
+    new = {fact.kind for fact in (*first_only, *second_only) if fact.value not in lists.DAYS and not _has(known, fact)}
+    more = not (first_only and second_only) and (one.said or one.label) and (other.said or other.label)
+    return set() if more and _shared(one, other) >= _CONTAINED else new
+
+
+def _mentions(reply: Facts, kind: str) -> int:
+    return sum(count for fact, count in reply.said.items() if fact.kind == kind)
 
 
 def _only(one: Facts, other: Facts) -> list[Fact]:
@@ -194,7 +232,10 @@ def _has(known: Facts, fact: Fact) -> bool:
 
 
 def _labels(one: Facts, other: Facts) -> set[str]:
-    return {"label"} if one.label and other.label and one.label != other.label else set()
+    if one.label and other.label:
+        return {"label"} if one.label != other.label else set()
+    says_yes = "yes" in (one.label, other.label)
+    return {"negation"} if says_yes and (one.denies if other.label else other.denies) else set()
 
 
 def _names(one: Facts, other: Facts) -> set[str]:

@@ -91,12 +91,13 @@ _NEGATORS = (
     " nicht kein keine keinen keiner keinem nie niemals pas jamais aucun aucune nunca ningún ninguna tampoco não nenhum"
     " niet geen нет не никогда नहीं"
 )
-NEGATION = re.compile(rf"(?:{'|'.join(_NEGATORS.split())}|no|\w{{1,9}}n['’]?t)", re.IGNORECASE)
-"""A token that negates what follows it. `NOT_NEGATED` has those that only look so."""
-_NOT_NEGATED = "want went sent spent rent aren count front point print plant grant hunt hint mint"
-NOT_NEGATED = frozenset(_NOT_NEGATED.split())
+_CONTRACTED = "ca wo do does did is are was were has have had could would should must need ai"
+NEGATION = re.compile(
+    rf"(?:{'|'.join(_NEGATORS.split())}|no|(?:{'|'.join(_CONTRACTED.split())})n['’]?t)", re.IGNORECASE
+)
+"""A token that negates what follows it."""
 IDIOM = re.compile(
-    r"\b(?:(?:do\snot|don['’]?t)\s(?:hesitate|worry|forget)|not\sonly|no\s(?:problem|worries|doubt|later\sthan|matter)"
+    r"\b(?:(?:do\snot|don['’]?t)\s(?:hesitate|worry|forget)|not\s(?:only|sure|certain)|no\s(?:problem|worries|doubt|later\sthan|matter)"
     r"|(?:why|whether\sor)\snot|not\sto\smention|if\snot|or\snot)\b",
     re.IGNORECASE,
 )
@@ -106,7 +107,7 @@ CONDITION = re.compile(
 )
 """A subordinate clause: its negation is not that of the claim."""
 
-_AUXILIARY = r"(?:cannot|can['’]?t|can\snot|won['’]?t|will\snot|could\snot|couldn['’]?t)"
+_AUXILIARY = r"(?:cannot|can['’]?t|can\snot|won['’]?t|will\snot)"
 _HELP = (
     r"(?:help|assist|answer|fulfil{1,2}|comply|do\sthat|provide|discuss|recommend|advise|share|tell|access|disclose)"
 )
@@ -123,6 +124,16 @@ REFUSAL = re.compile(
 """Words by which an application says that it cannot or will not help."""
 REFUSAL_REACH = 300
 """Characters from the beginning of a reply in which a refusal is looked for: further on it limits an answer."""
+
+PLEASANTRY = re.compile(
+    r"\b(?:sorry|apolog\w+|thank(?:s|\syou)|(?:be|am|['’]m)\s(?:always\s)?(?:happy|glad)\sto|hope\s(?:this|you|that\shelps)"
+    r"|feel\sfree|let\s(?:me|us)\sknow|(?:best|kind|warm)\sregards|sincerely|hesitate|here\sto\s(?:help|assist)"
+    r"|(?:other|further|more|any)\squestions|welcome|great\squestion|of\scourse|certainly|dear|have\sa\s\w+\sday"
+    r"|help\syou\s(?:with\sthat|today)|assist\syou\s(?:with\sthat|today)"
+    r"|tut\s(?:mir|uns)\sleid|vielen\sdank|gerne|gracias|lo\ssiento|merci|désolé\w*|obrigad[oa]|desculpe)\b",
+    re.IGNORECASE,
+)
+"""Words of a clause that is there for politeness only."""
 
 _OPPOSITES = (
     "accept reject|approve deny|approve decline|allow forbid|allow prohibit|permit prohibit|open close|"

@@ -44,7 +44,8 @@ class Facts:
     """The signature of one reply.
 
     `said` counts each fact. `names` are capitalised words inside sentences, `denied` the words that a negation falls
-    on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with.
+    on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with,
+    and `denies` says that a negation is in its first sentence with content.
     """
 
     said: Counter[Fact] = field(default_factory=Counter)
@@ -52,6 +53,7 @@ class Facts:
     denied: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     affirmed: frozenset[str] = frozenset()
+    denies: bool = False
     refuses: bool = False
     language: str | None = None
     label: str | None = None
@@ -76,7 +78,8 @@ def facts(text: str) -> Facts:
     for take in (_dates, _times, _ids):
         rest = take(rest, taken)
     rest = _numbers(rest, taken)
-    denied, affirmed = _polarity(rest)
+    claims = _PART.sub(_without_pleasantry, rest)
+    denied, affirmed = _polarity(claims)
     language = language_of(prose)
     return Facts(
         said,
@@ -84,20 +87,27 @@ def facts(text: str) -> Facts:
         denied - affirmed,
         denied | affirmed,
         affirmed,
+        _denies(claims),
         refuses(prose),
         language,
         label_of(text),
     )
 
 
-_MARKUP = re.compile(r"[*`~]++|(?<!\w)_{1,3}|_{1,3}(?!\w)|^[ \t]{0,9}(?:#{1,6}\s|>\s?)", re.MULTILINE)
+_EMPHASIS = re.compile(r"[*`~]++|(?<!\w)_{1,3}|_{1,3}(?!\w)")
+_HEADING = re.compile(r"^[ \t]{0,9}(?:#{1,6}\s|>\s?)", re.MULTILINE)
 _FIRST_MARKER = re.compile(r"^[ \t]{0,9}(?:\(?1[.)]|step\s1[.:]?)(?=\s+\S)", re.MULTILINE | re.IGNORECASE)
 _MARKERS = re.compile(r"^[ \t]{0,9}(?:\(?\d{1,3}[.)]|step\s\d{1,3}[.:]?)(?=\s)", re.MULTILINE | re.IGNORECASE)
 
 
+def without_emphasis(text: str) -> str:
+    """Removes Markdown's emphasis and code marks."""
+    return _EMPHASIS.sub("", text)
+
+
 def without_markup(text: str) -> str:
     """Removes Markdown's emphasis, headings and the numbers of a list: how a text is laid out, not what it says."""
-    text = _MARKUP.sub("", text)
+    text = _HEADING.sub("", without_emphasis(text))
     return _MARKERS.sub("-", text) if _FIRST_MARKER.search(text) else text
 
 
@@ -270,13 +280,20 @@ def stem(word: str) -> str:
     ['return', 'ship', 'policy', 'is']
     """
     word = word.removesuffix("'s")
-    for ending, kept in (("ies", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("es", ""), ("s", "")):
+    for ending, kept in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("es", ""), ("s", "")):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             word = word[: -len(ending)] + kept
             break
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsaeiou":
         word = word[:-1]
     return word[:-1] if len(word) > 3 and word[-1] == "e" else word
+
+
+_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w)|,(?!\s(?:but|however)\b))++")
+
+
+def _without_pleasantry(match: re.Match[str]) -> str:
+    return " ~ " if lists.PLEASANTRY.search(match[0]) else match[0]
 
 
 def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -290,7 +307,7 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
         while place < len(silent) and silent[place][1] <= start:
             place += 1
         in_silence = place < len(silent) and silent[place][0] <= start
-        if lists.NEGATION.fullmatch(word) and word not in lists.NOT_NEGATED:
+        if lists.NEGATION.fullmatch(word):
             if not in_silence and not _ends_clause(text, start + len(word)):
                 open_until = start + len(word) + 40
             continue
@@ -302,6 +319,18 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
             affirmed.add(stem(word))
         open_until = -1
     return frozenset(denied), frozenset(affirmed)
+
+
+_SENTENCE = re.compile(r"[^.!?\n]++")
+
+
+def _denies(claims: str) -> bool:
+    """Returns whether the first sentence that has a content word denies something."""
+    for match in _SENTENCE.finditer(claims):
+        denied, affirmed = _polarity(match[0])
+        if denied or affirmed:
+            return bool(denied)
+    return False
 
 
 _CLAUSE = re.compile(r"[.;:!?\n,]")

@@ -73,7 +73,7 @@ _YES_NO = {"yes": "yes", "yeah": "yes", "yep": "yes", "no": "no", "nope": "no", 
 def label_of(text: str) -> str | None:
     """Returns the label that a reply starts with, case-folded, or that it is; None where it starts with a sentence.
 
-    >>> [label_of(text) for text in ("**Category:** Refund", "Yes, you can.", "Billing: charged twice", "I see it.")]
+    >>> [label_of(text) for text in ("**Category:** Refund", "Yes, you can.", "Billing: charged twice", "It is nine o'clock.")]
     ['refund', 'yes', 'billing', None]
     """
     match = _LABEL.match(text)

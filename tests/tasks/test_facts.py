@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +63,7 @@ def test_a_fact_is_the_same_however_it_is_written(texts, expected):
         ("Please do not hesitate to write.", set()),
         ("No, you can return it.", set()),
         ("You cannot return these. Others you can return.", set()),
-        ("I want a count of it.", set()),
+        ("I want a payment plan.", set()),
     ],
 )
 def test_a_negation_falls_on_the_word_that_it_denies(text, denied):
@@ -141,25 +139,3 @@ def test_no_text_raises(text):
 @given(st.text(max_size=60))
 def test_no_unicode_raises(text):
     assert isinstance(facts(text), Facts)
-
-
-NASTY = [
-    "1", "1,", "1.", "1-", "1 ", "1/", "a1", "a-", "a.", "a@", "@", "a@b.", "http://", "www.", "#", "#1", "$1 ", "€", "+1 ",
-    "(1) ", "May ", "1 May ", "May 1 ", "3.3.", "9:30 ", "9:", "not ", "n't ", "if ", "if not ", "No, ", "i am ", "i can't ",
-    "one ", "two and ", "twenty-", "order number ", "{", "[", "```\n", "**", "_", ": ", "\n", "1.\n", "step 1 ", "A ", "a B",
-    "\u4e00", "\u00bd", "\\frac{1}", "if a ", "je ne ", "ich kann a ", "label: ", "a b ", "<<", "order: ",
-]  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("piece", NASTY)
-def test_the_time_is_linear_in_the_text(piece):
-    """A quadratic pattern would need a hundred times as long for ten times the text."""
-    short, long = (_seconds(piece * (size // len(piece))) for size in (10_000, 100_000))
-    assert long < 40 * short + 0.2
-
-
-def _seconds(text: str) -> float:
-    begun = time.process_time()
-    facts(text)
-    return time.process_time() - begun
