@@ -150,6 +150,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     searches = _searches(recipe, needs)
     file = recipe.rop.instructions
     given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
+    pools.refuse_hidden(recipe, searches)
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)

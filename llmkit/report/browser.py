@@ -17,6 +17,7 @@ from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 PAGE = 25  # answers on screen at a time
+_NOT_KEPT = "(texts of this run are not kept: output.texts)"
 _LONGEST = 20_000  # characters shown of one text; a reply rarely has a tenth of it
 
 
@@ -149,18 +150,21 @@ def browser(samples: Sequence[Sample]) -> Browser:
         o = sample.outcome
         if o.question_id not in places:
             places[o.question_id] = len(questions)
-            questions.append((o.question_id, _cut(sample.question), o.gold or ""))
-        said = reply(sample)
+            asked = _NOT_KEPT if sample.hidden else _cut(sample.question)
+            questions.append((o.question_id, asked, o.gold or ""))
+        said = "" if sample.hidden else reply(sample)
         flags, kinds = flags_of(sample)
         rows.append(
             (
                 places[o.question_id],
                 conditions[o.condition],
                 arms[o.arm],
-                -1 if sample.text == sample.question else texts.setdefault(_cut(sample.text), len(texts)),
+                -1
+                if sample.hidden or sample.text == sample.question
+                else texts.setdefault(_cut(sample.text), len(texts)),
                 flags,
                 o.parsed,
-                None if o.corrected_text is None else _cut(o.corrected_text),
+                None if sample.hidden or o.corrected_text is None else _cut(o.corrected_text),
                 _cut(said) if said else None,
                 _note(sample, kinds),
             )

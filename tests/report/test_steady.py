@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers.pages import CUT, WIDTH, opened
-from measure.test_stability import FAST, answer, measured, repaired, run
+from helpers.unlabelled import FAST, answer, measured, repaired, run
 from rich.console import Console
 
 from llmkit.conditions import Condition
