@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmkit import report
 from llmkit.measure import metrics, missing, restoration
 from llmkit.measure.results import EngineFacts, Metrics
+from llmkit.measure.stability import Assumed
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.generations import mixed
@@ -30,8 +31,8 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     run = Run(folder.path)
     measured = restoration.marked(metrics(samples, recipe.eval, recipe.seed, stored), samples)
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
-        return metrics(filled, recipe.eval, recipe.seed, baseline)
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed) -> Metrics:
+        return metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
 
     verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
     if mixed(folder.path):
