@@ -8,11 +8,9 @@ from llmkit import report
 from llmkit.measure import metrics, missing, restoration
 from llmkit.measure.labelled import with_labels
 from llmkit.measure.results import EngineFacts, Metrics
-from llmkit.measure.stability import unlabelled
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, labels, names
 from llmkit.runs.generations import mixed
-from llmkit.runs.labels import Judgements
 from llmkit.runs.samples import Sample
 
 _MIXED = {
@@ -31,13 +29,11 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     missing.refuse_all_failed(failed)
     stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
     run = Run(folder.path)
-    judgements = judgements_of(run, samples)
+    judgements = labels.judgements(folder.path)
 
     def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
         found = metrics(filled, recipe.eval, recipe.seed, baseline)
-        if judgements is None:
-            return found
-        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
+        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed) if judgements else found
 
     measured = restoration.marked(again(samples, stored), samples)
     verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
@@ -48,9 +44,3 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     folder.write_json(names.METRICS, measured.as_dict())
     report.write(folder.path, samples, measured)
     return measured
-
-
-def judgements_of(run: Run, samples: Sequence[Sample]) -> Judgements | None:
-    """Returns what people said of a run's answers; None where nobody was asked, or the rows have answers."""
-    file = run.folder / names.LABELS
-    return Judgements(labels.read(file)) if file.is_file() and unlabelled(samples) else None

@@ -63,11 +63,12 @@ def csv(rows: Sequence[dict[str, Any]]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _inert(cell) for name, cell in row.items()} for row in rows)
+    writer.writerows({name: inert(cell) for name, cell in row.items()} for row in rows)
     return out.getvalue().encode("utf-8")
 
 
-def _inert(cell: Any) -> Any:
+def inert(cell: Any) -> Any:
+    """Returns a cell that no spreadsheet runs as a formula: such a text begins with '."""
     if not isinstance(cell, str):
         return cell
     text = cell.replace("\r\n", "\n").replace("\r", "\n")  # the csv module does not quote a lone \r, which ends a row

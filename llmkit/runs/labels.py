@@ -7,7 +7,7 @@ same answers. Lines are only added; the latest of a pair counts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from llmkit.errors import DataError
 from llmkit.files import on_disk, text_digest
 from llmkit.records import numbered_lines, parse_line
+from llmkit.runs import names
 from llmkit.terminal import json_text
 
 Verdict = Literal["first", "second", "both", "neither", "skip", "undone"]
@@ -43,6 +44,13 @@ class Label:
         """The name of the pair, whatever its order."""
         return pair_digest(self.text, self.first, self.second)
 
+    @property
+    def right(self) -> dict[str, bool | None]:
+        """Which of the two answers are right, by digest; None where the person could not tell."""
+        if self.verdict == "skip":
+            return {self.first: None, self.second: None}
+        return {self.first: self.verdict in ("first", "both"), self.second: self.verdict in ("second", "both")}
+
 
 def pair_digest(text: str, one: str, other: str) -> str:
     """Returns the name of a pair of answers to one row, from three digests; the order of the answers does not
@@ -68,17 +76,23 @@ def read(path: Path) -> list[Label]:
     return [_label(line, place) for place, line in numbered_lines(lines, str(path))]
 
 
+def judgements(folder: Path) -> Judgements | None:
+    """Returns what people said of the answers of a run; None where nobody was asked."""
+    file = folder / names.LABELS
+    return Judgements(read(file)) if file.is_file() else None
+
+
 def _label(line: bytes, place: str) -> Label:
     try:
         row = parse_line(line)
     except DataError as error:
         raise DataError(f"{place}: {error.message}", _DELETE) from None
-    names = [field.name for field in fields(Label)]
-    if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in names):
+    keys = [field.name for field in fields(Label)]
+    if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
         raise DataError(f"{place}: not a label", _DELETE)
     if row["verdict"] not in get_args(Verdict):
         raise DataError(f"{place}: no verdict is called {row['verdict']!r}", _DELETE)
-    return Label(**{name: row[name] for name in names})
+    return Label(**{key: row[key] for key in keys})
 
 
 _DELETE = "delete that line; its pair is asked again"
@@ -118,11 +132,11 @@ class Judgements:
         for label in sorted(labels, key=lambda label: label.when):
             before = self.pairs.pop(label.pair, None)
             if label.verdict != "undone":
-                self.conflicts += before is not None and _right(before) != _right(label)
+                self.conflicts += before is not None and before.right != label.right
                 self.pairs[label.pair] = label  # after all earlier ones
         self._states: dict[tuple[str, str], tuple[bool, str, State]] = {}
         for label in self.pairs.values():
-            for answer, right in _right(label).items():
+            for answer, right in label.right.items():
                 place = label.text, answer
                 known = self._states.get(place)
                 # A person who cannot tell of one pair may have told of the same answer in another.
@@ -135,17 +149,6 @@ class Judgements:
         known = [state for answer in answers if (state := self._states.get((text, answer)))]
         return max(known)[2] if known else None
 
-    def skipped(self) -> Iterator[Label]:
-        """Yields the pairs of which the person could not tell."""
-        return (label for label in self.pairs.values() if label.verdict == "skip")
-
 
 def _state(right: bool | None) -> State:
     return "skipped" if right is None else "right" if right else "wrong"
-
-
-def _right(label: Label) -> dict[str, bool | None]:
-    """Returns which of a label's answers are right, by digest; None where the person could not tell."""
-    if label.verdict == "skip":
-        return {label.first: None, label.second: None}
-    return {label.first: label.verdict in ("first", "both"), label.second: label.verdict in ("second", "both")}
