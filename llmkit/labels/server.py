@@ -33,6 +33,11 @@ class Served:
     address: str
     _server: _Server = field(repr=False)
 
+    @property
+    def finished(self) -> bool:
+        """True when every pair has a verdict."""
+        return self._server.finished.is_set()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until all pairs are labelled; False where `seconds` passed before. Raises what kept a verdict from
         being saved."""
