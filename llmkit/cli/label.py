@@ -73,6 +73,8 @@ def label(
             _export(csv, pairs)
         elif pairs:
             _ask(opened, pairs)
+        if behind := opened.behind():
+            common.note(f"{behind} labelled rows do not count: they stand behind one without a label, so not at random")
         measured = opened.conclude()
         if as_json:
             common.print_json({"run": str(chosen.folder), **measured.as_dict()})

@@ -44,6 +44,12 @@ class Labelling:
         drawn = {row.id for row in self.run.judged_rows[:rows]}
         return [p for p in self.run.pairs if p.row.id in drawn and self.run.state(p, known) is None]
 
+    def behind(self) -> int:
+        """Returns how many rows with every label do not count, because a row before them in the random order has
+        none."""
+        labelled = self.run.labelled_rows(self.judgements)
+        return 0 if all(labelled) else sum(labelled[labelled.index(False) :])
+
     def session(self, pairs: Sequence[Pair]) -> Session:
         """Returns the way of a person through these pairs."""
         return Session(pairs, self.file, self.folder.path.name)

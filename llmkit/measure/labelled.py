@@ -170,12 +170,16 @@ class LabelledRun:
         mean = two_phase.difference(values, places[:drawn], places[drawn:], self.cells.clusters, level)
         return (mean.high - mean.low) / 2
 
-    def counts(self, judgements: Judgements) -> Labelled:
-        """Returns how far the labelling has come."""
-        rows = [
+    def labelled_rows(self, judgements: Judgements) -> list[bool]:
+        """Returns of each row that needs labels, in the random order, whether it has them all."""
+        return [
             all(judgements.state(row.digest, row.digests(place)) for place in self._needed(row))
             for row in self.judged_rows
         ]
+
+    def counts(self, judgements: Judgements) -> Labelled:
+        """Returns how far the labelling has come."""
+        rows = self.labelled_rows(judgements)
         states = [self.state(pair, judgements) for pair in self.pairs]
         return Labelled(
             pairs=len(states),

@@ -25,7 +25,7 @@ def unsteady(sums):
     def answer(request):
         text = request.messages[0].content.rpartition("Question: ")[2]
         near = max(sums, key=lambda known: len(set(known.split()) & set(text.split())))
-        lot = int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10
+        lot = int(hashlib.sha256(request.messages[0].content.encode()).hexdigest(), 16) % 10
         right = lot < (8 if text in sums else 5)
         return f"It is {sums[near]}." if right else f"It is {int(float(sums[near])) + 1 + lot % 2}."
 
@@ -58,7 +58,7 @@ def asked(run, rows, unsteady):
             "data__split": "all",
             "perturb__conditions": ["typing"],
             "perturb__rate": 0.15,
-            "eval__arms": ["stand", "spell_fix"],
+            "eval__arms": ["stand", "zero_shot_cot"],
         }
         result, _ = run(answer, "eval", **(keys | more))
         return result

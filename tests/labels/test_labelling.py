@@ -42,7 +42,7 @@ def test_with_its_labels_a_run_says_what_the_labelled_run_says(asked, opened, or
     wanted, hidden = asked(gold=True, data__cluster=cluster), asked(data__cluster=cluster)
     assert not hidden.metrics.arms["stand"].drop
     found, pairs = label_all(opened, hidden.folder, oracle)
-    assert 5 < pairs < 40
+    assert pairs > 5
     mine, theirs = values(found), values(wanted.metrics)
     assert mine.keys() == theirs.keys()
     for name, value in theirs.items():
