@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from typing import Any
 from urllib.parse import parse_qs
 
 from llmkit.errors import LlmkitError
@@ -71,7 +72,7 @@ class _Server(ThreadingHTTPServer):
         self.finished = Event()
         self.failure: LlmkitError | None = None
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Says nothing of a browser that closed its tab."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
