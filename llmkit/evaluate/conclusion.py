@@ -8,6 +8,7 @@ from llmkit import report
 from llmkit.measure import metrics, missing, restoration
 from llmkit.measure.labelled import with_labels
 from llmkit.measure.results import EngineFacts, Metrics
+from llmkit.measure.stability import ASSUMED, Assumed
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, labels, names
 from llmkit.runs.generations import mixed
@@ -31,8 +32,8 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     run = Run(folder.path)
     judgements = labels.judgements(folder.path)
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
-        found = metrics(filled, recipe.eval, recipe.seed, baseline)
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
+        found = metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
         return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed) if judgements else found
 
     measured = restoration.marked(again(samples, stored), samples)

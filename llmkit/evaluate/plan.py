@@ -144,7 +144,13 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
-    gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
+    gates.validate(
+        recipe.eval.gates,
+        [a.name for a in arms],
+        asked,
+        baseline=bool(recipe.eval.baseline),
+        unlabelled=pools.unlabelled(questions),
+    )
     limits.refuse_idle(recipe.eval.gates)
     gates.refuse_hopeless(
         recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})

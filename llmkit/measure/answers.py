@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.files import text_digest
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells
+from llmkit.measure.compared import Comparer, canonical, decisive, failed, reply
 from llmkit.measure.contrasts import Contrast
 from llmkit.runs.labels import pair_digest
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive
+from llmkit.tasks import recorded_kind
+from llmkit.tasks.text import normalise
 from llmkit.types import CLEAN
 
 RIGHT, WRONG = -1, -2
@@ -22,9 +25,37 @@ labelled run; it is right where a gate is tried with the best that a missing ans
 _NOTHING = 1e-9  # weights of equal answers, a half and two quarters for one, may miss each other in the last digit
 
 
-def alike(one: Sample, other: Sample) -> bool:
-    """Returns whether two answers to a row are equal, so that they cancel in a difference."""
-    return one.outcome.parsed == other.outcome.parsed
+def alike(one: Sample, other: Sample, compare: Comparer) -> bool:
+    """Returns whether two answers to a row are right or wrong together, so that they cancel in a difference.
+
+    Answers that a scorer compares are if their canonical forms are equal; prose is if only its words differ. Where the
+    rules cannot tell, a person looks at both.
+    """
+    if _exact(one):
+        return canonical(one) == canonical(other)
+    if decisive(one) or decisive(other):
+        return normalise(canonical(one) or "") == normalise(canonical(other) or "")
+    return compare(one, other).verdict in ("same", "wording")
+
+
+def is_unread(sample: Sample) -> bool:
+    """Returns whether an answer is wrong without a person's word: the call failed, or the reply holds none."""
+    return failed(sample) or canonical(sample) is None
+
+
+def answer_digest(sample: Sample) -> str:
+    """Returns what an answer is known by in labels.jsonl: a digest of its canonical form, of prose of all of it, or
+    "none" where there is no answer."""
+    if is_unread(sample):
+        return "none"
+    answer = canonical(sample) or ""
+    if _exact(sample):
+        return text_digest(answer)
+    return text_digest(normalise(answer) if decisive(sample) else reply(sample).strip())
+
+
+def _exact(sample: Sample) -> bool:
+    return recorded_kind(sample.kind, sample.outcome.gold, sample.options).exact
 
 
 @dataclass(frozen=True)
@@ -90,12 +121,6 @@ class Pair:
         return Pair(self.row, (self.groups[1], self.groups[0]))
 
 
-def answer_digest(sample: Sample) -> str:
-    """Returns what an answer is known by in labels.jsonl: a digest of its canonical form, "none" if it has none."""
-    answer = sample.outcome.parsed
-    return "none" if sample.outcome.error is not None or answer is None else text_digest(answer)
-
-
 def contrasts(cells: Cells) -> dict[Contrast, dict[Cell, float]]:
     """Returns the paired differences of a run that labels give values to, as weighted sums of single cells."""
     found = {}
@@ -123,20 +148,21 @@ def changed_rows(cells: Cells, seed: int) -> list[ChangedRow]:
         if Condition.parse(cell.condition).replicate == 1:
             for sample in samples:
                 given[sample.outcome.question_id][cell].append(sample)
-    rows = [row for id, by_cell in given.items() if (row := _changed(id, by_cell))]
+    compare = Comparer()
+    rows = [row for id, by_cell in given.items() if (row := _changed(id, by_cell, compare))]
     return sorted(rows, key=lambda row: (derive(seed, "label", row.id), row.id))
 
 
-def _changed(id: str, by_cell: Mapping[Cell, Sequence[Sample]]) -> ChangedRow | None:
+def _changed(id: str, by_cell: Mapping[Cell, Sequence[Sample]], compare: Comparer) -> ChangedRow | None:
     groups: list[list[Sample]] = []
     unread: list[Sample] = []
 
     def place(sample: Sample) -> int:
-        if sample.outcome.error is not None or sample.outcome.parsed is None:
+        if is_unread(sample):
             unread.append(sample)
             return RIGHT if sample.outcome.correct else WRONG
         for i, group in enumerate(groups):
-            if alike(group[0], sample):
+            if alike(group[0], sample, compare):
                 group.append(sample)
                 return i
         groups.append([sample])

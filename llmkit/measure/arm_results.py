@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from llmkit.measure.stability_results import Repair, Stability
 from llmkit.measure.values import (
     Difference,
     Drop,
@@ -39,6 +40,8 @@ class Tokens(Part):
 class CellResult(Part):
     """One arm under one condition; `noisy` is the average over all noisy conditions."""
 
+    OMITTED = frozenset({"commonest", "refused"})
+
     n: int
     """Different questions asked."""
     outcomes: int
@@ -64,17 +67,10 @@ class CellResult(Part):
     """Mean share of words that noise changed; null where nothing was to be changed."""
     rejected: int = 0
     """Noisy copies that were left as they were, because a check refused them."""
-
-
-class Stability(Part):
-    """The stability of an arm's answers under one condition, by rows without answers."""
-
-    n: int
-    """Rows answered as sent and under the condition."""
-    changed: Interval
-    """Share of rows whose answer under noise differs from that to the row as sent."""
-    itself: Interval | None
-    """Share of texts asked twice whose two answers differ; null where none was."""
+    commonest: float | None = None
+    """Share of the commonest answer, where rows have no answers: a constant answer never changes."""
+    refused: float | None = None
+    """Share of replies that refuse, where rows have no answers."""
 
 
 class OverCorrection(Part):
@@ -156,7 +152,7 @@ class ArmResult(Part):
 
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
-        "repeats", "stability", "restored", "mark",
+        "repeats", "stability", "repeated", "repair", "touched", "restored", "mark",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -182,7 +178,13 @@ class ArmResult(Part):
     repeats: dict[str, Repeats] = Field(default_factory=dict)
     """Variation between noise draws and between search seeds."""
     stability: dict[str, Stability] = Field(default_factory=dict)
-    """By noisy condition, where rows have no answers: how often the arm's answers change."""
+    """Where rows have no answers: how often the arm's answers change under noise."""
+    repeated: dict[str, Interval] = Field(default_factory=dict)
+    """Where rows have no answers: share of texts of which two answers to the same text differ."""
+    repair: dict[str, Repair] = Field(default_factory=dict)
+    """Where rows have no answers, of arms that correct: how often their answers come back under noise."""
+    touched: Interval | None = None
+    """Where rows have no answers, of arms that correct: share of rows as sent to which `stand` answers differently."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.conditions import Condition
 from llmkit.measure import statistics
@@ -42,6 +42,7 @@ class Cell:
         return replace(self, condition=condition)
 
 
+T = TypeVar("T")
 PairKey = tuple[str, int, int]  # question, noise draw, search seed
 Weights = Mapping[Cell, float]
 
@@ -188,6 +189,11 @@ class Cells:
 def pair_key(sample: Sample) -> PairKey:
     """Returns what makes two answers a pair: the same question, noise draw and search seed."""
     return sample.outcome.question_id, sample.outcome.draw, int(sample.outcome.meta.get("search_seed") or 0)
+
+
+def each(names: Iterable[str], measure: Callable[[str], T | None]) -> dict[str, T]:
+    """Measures each arm or condition; those without a value are left out."""
+    return {name: value for name in names if (value := measure(name)) is not None}
 
 
 def arm_order(arm: str) -> tuple[int, str]:

@@ -16,6 +16,7 @@ FLOOR = 0.05
 
 _OF_THE_ARM = ("drop", "relative_drop", "drop_change")  # differences that begin at the arm's own clean accuracy
 _AGAINST_STAND = ("gain", "recovery", "clean_drop")
+_OF_REPAIRS = ("restored", "broken", "net", "touched")
 
 
 def warnings(metrics: Metrics) -> list[str]:
@@ -46,8 +47,8 @@ def of_gate(arm: str, metric: str, condition: str | None, most: float | None, me
     """
     if condition and (reason := metrics.unmeasured.get(condition)):
         return reason
-    arms = (arm, STAND) if metric in _AGAINST_STAND else (arm,)
-    if reason := next((r for a in arms if (r := metrics.unreadable.get(a))), None):
+    arms = (arm, STAND) if metric in _AGAINST_STAND + _OF_REPAIRS else (arm,)
+    if reason := next((r for a in arms if (r := metrics.unreadable.get(a) or metrics.constant.get(a))), None):
         return reason
     if metric not in _OF_THE_ARM + _AGAINST_STAND:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from llmkit.conditions import Condition
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
-from llmkit.measure import doubts, statistics
+from llmkit.measure import bounds, doubts, statistics
 from llmkit.measure.cells import NOISY
 from llmkit.measure.results import GateResult, Metrics, Verdict
 from llmkit.measure.values import FlipRate, Interval, Unmeasured
@@ -31,9 +31,22 @@ METRICS: dict[str, str | None] = {
     "over_correction": None,
     "accuracy_change": CLEAN,
     "drop_change": NOISY,
+    "changed": NOISY,
+    "lost_at_most": NOISY,
+    "restored": NOISY,
+    "broken": NOISY,
+    "net": NOISY,
+    "touched": None,
 }
 AGAINST_BASELINE = ("accuracy_change", "drop_change")
-_NOT_OF_STAND = ("gain", "recovery", "clean_drop")
+_SHARES = (
+    "accuracy", "wrong_to_right", "right_to_wrong", "over_correction", "changed", "restored", "broken", "touched",
+)  # fmt: skip
+_DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net")
+UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched")
+"""Metrics of rows without answers."""
+_NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched")
+_NEVER_LABELLED = ("accuracy", "relative_drop", "recovery", "right_to_wrong", "wrong_to_right")
 _MOST_CLUSTERS = 10_000_000
 _FORM = re.compile(r"\s*([\w.-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
 
@@ -68,12 +81,24 @@ def _limit(gate: Gate) -> float:
     return gate.min if gate.min is not None else gate.max if gate.max is not None else math.nan
 
 
-def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool) -> None:
-    """Raises UsageError, with the nearest valid names, for a gate on what a run will not have."""
+def validate(
+    gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool, unlabelled: bool = False
+) -> None:
+    """Raises UsageError, with the nearest valid names, for a gate on what a run will not have.
+
+    On rows without answers a gate about accuracy is not refused: labels of the changed rows may decide it.
+    """
+    known_metrics = [m for m in METRICS if unlabelled or m not in UNLABELLED]
+    conditions = [c for c in conditions if not unlabelled or Condition.parse(c).replicate == 1]
     for gate in gates:
         arm, _, metric = gate.metric.rpartition(".")
+        if metric in UNLABELLED and not unlabelled:
+            raise UsageError(
+                f"gate `{gate.metric}`: `{metric}` is measured on rows without answers, and these have some",
+                "take `drop`, `gain` or `clean_drop`, or leave the answers out (`data.answer: null`)",
+            )
         if metric not in METRICS or not arm:
-            raise unknown("gate metric", gate.metric, [f"{a}.{m}" for a in arms for m in METRICS])
+            raise unknown("gate metric", gate.metric, [f"{a}.{m}" for a in arms for m in known_metrics])
         if arm not in arms:
             raise unknown("arm in the gate", gate.metric, [f"{a}.{metric}" for a in arms])
         if arm == "stand" and metric in _NOT_OF_STAND:
@@ -88,7 +113,8 @@ def validate(gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[st
 
 def evaluate(gates: Sequence[Gate], metrics: Metrics) -> list[GateResult]:
     """Judges every gate, once for each condition it stands for, by a run's metrics."""
-    validate(gates, list(metrics.arms), metrics.conditions, baseline=metrics.baseline is not None)
+    has_baseline, unlabelled = metrics.baseline is not None, metrics.unlabelled is not None
+    validate(gates, list(metrics.arms), metrics.conditions, baseline=has_baseline, unlabelled=unlabelled)
     return [_judge(gate, condition, metrics) for gate in gates for condition in _conditions(gate, metrics.conditions)]
 
 
@@ -101,8 +127,7 @@ def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
         return result.model_copy(update={"reason": doubt})
     measured = _measured_value(gate, condition, metrics)
     if measured is None:
-        reason = f"`{gate.metric}` was not measured{f' under `{condition}`' if condition else ''}"
-        return result.model_copy(update={"reason": reason})
+        return result.model_copy(update={"reason": _why_not(gate, condition, metrics)})
     value, low, high = measured.value, measured.low, measured.high
     if value is None or low is None or high is None:
         missing = None if isinstance(measured, Interval) else measured.reason
@@ -110,6 +135,17 @@ def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
     decided = verdict(gate, value, low, high)
     more = _more(gate, value, low, high, metrics.questions, metrics.clusters) if decided == "undecided" else None
     return result.model_copy(update={"verdict": decided, "value": value, "low": low, "high": high, "reason": more})
+
+
+def _why_not(gate: Gate, condition: str | None, metrics: Metrics) -> str:
+    """Returns why a run has no value for a gate."""
+    metric = gate.metric.rpartition(".")[2]
+    if metrics.unlabelled and metric not in (*UNLABELLED, "over_correction"):
+        reason = f"the rows have no answers, so nothing is known of `{gate.metric}`"
+        return reason if metric in _NEVER_LABELLED else f"{reason}: `llmkit label RUN` asks about those that changed"
+    if metric == "lost_at_most" and condition:
+        return f"replies under `{condition}` are free text, whose equality bounds no accuracy: gate `changed`"
+    return f"`{gate.metric}` was not measured{f' under `{condition}`' if condition else ''}"
 
 
 def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
@@ -195,19 +231,20 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
     """
     import numpy as np
 
-    metric = gate.metric.rpartition(".")[2]
-    if metric in ("accuracy", "wrong_to_right", "right_to_wrong", "over_correction"):
-        hits = float(gate.min is not None)
-        return hits, *statistics.unanimous(hits, clusters, level, alone=size == 1)
-    if metric not in ("gain", "drop", "clean_drop", "accuracy_change", "drop_change"):
+    metric, hits, alone = gate.metric.rpartition(".")[2], float(gate.min is not None), size == 1
+    if metric == "lost_at_most":
+        return hits, *bounds.unanimous(hits, clusters, level, alone=alone)
+    if metric in _SHARES:
+        return hits, *statistics.unanimous(hits, clusters, level, alone=alone)
+    if metric not in _DIFFERENCES:
         return None
     all_flip = (
         1.0 if gate.min is not None and gate.min >= 0 else -1.0 if gate.max is not None and gate.max <= 0 else 0.0
     )
-    bound = 2.0 if metric == "drop_change" else 1.0
-    sums, counts, times = (np.array([x], dtype=float) for x in (bound * all_flip * size, size, clusters))
-    bounds = (-bound, bound)
-    return bound * all_flip, *statistics.mean_interval(sums, counts, times=times, bounds=bounds, level=level)
+    most = 2.0 if metric == "drop_change" else 1.0
+    sums, counts, times = (np.array([x], dtype=float) for x in (most * all_flip * size, size, clusters))
+    ends = (-most, most)
+    return most * all_flip, *statistics.mean_interval(sums, counts, times=times, bounds=ends, level=level)
 
 
 def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
@@ -239,6 +276,8 @@ def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Inte
         return result.clean_drop
     if metric == "over_correction":
         return result.over_correction.altered if result.over_correction else None
+    if metric == "touched":
+        return result.touched
     if condition is None:
         return None
     if metric == "accuracy":
@@ -254,6 +293,10 @@ def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Inte
         if flips is None:
             return None
         return flips.right_to_wrong if metric == "right_to_wrong" else flips.wrong_to_right
+    if metric in ("changed", "lost_at_most"):
+        return getattr(result.stability.get(condition), metric, None)
+    if metric in ("restored", "broken", "net"):
+        return getattr(result.repair.get(condition), metric, None)
     if metric in AGAINST_BASELINE:
         changes = metrics.baseline.arms.get(arm) if metrics.baseline else None
         if changes is None:

@@ -23,6 +23,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "over_correction": (0.0, 1.0),
     "accuracy_change": (-1.0, 1.0),
     "drop_change": (-2.0, 2.0),
+    "changed": (0.0, 1.0),
+    "lost_at_most": (0.0, 1.0),
+    "restored": (0.0, 1.0),
+    "broken": (0.0, 1.0),
+    "net": (-1.0, 1.0),
+    "touched": (0.0, 1.0),
 }
 
 

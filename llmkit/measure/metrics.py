@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from llmkit.conditions import REPLICATE
 from llmkit.measure import changed, cost, curves, restoration, statistics, unread
-from llmkit.measure.arm_results import ArmResult, CellResult, Flips, Repeat, Repeats
-from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, pair_key
+from llmkit.measure.arm_results import ArmResult, Flips, Repeat, Repeats
+from llmkit.measure.cell_results import cell_result
+from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, each, pair_key
 from llmkit.measure.compare import against
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.results import Copies, DetectableEffect, HolmTest, Metrics, NoiseFloor
+from llmkit.measure.results import DetectableEffect, HolmTest, Metrics, NoiseFloor
 from llmkit.measure.run_contrasts import RunContrasts
-from llmkit.measure.stability import stability, unlabelled
+from llmkit.measure.stability import ASSUMED, Assumed, unlabelled
+from llmkit.measure.unlabelled import without_answers
 from llmkit.measure.values import Difference, Drop, FlipRate, Interval, Unmeasured, number, rounded_p
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample, as_samples
@@ -25,7 +27,6 @@ from llmkit.types import CLEAN, Outcome
 if TYPE_CHECKING:
     from llmkit.measure.statistics import Floats
 
-T = TypeVar("T")
 _POWER = 0.8
 
 
@@ -34,12 +35,14 @@ def metrics(
     section: EvalSection,
     seed: int,
     baseline: Sequence[Outcome | Sample] | None = None,
+    assumed: Assumed = ASSUMED,
 ) -> Metrics:
     """Computes every number of a run.
 
     Bare outcomes do; with samples, which carry the texts and calls, the correction itself is measured too. The order of
     `outcomes` does not matter. All that may differ between two equal runs (times, cache hits) is under `timing`.
-    `baseline` is a stored run's outcomes: what changed since then is under `baseline`.
+    `baseline` is a stored run's outcomes: what changed since then is under `baseline`. `assumed` says how failed calls
+    count where rows have no answers.
 
     What answered, which calls failed and what the gates say is not known here: `engine`, `failed` and `gates` are
     those of the run (`evaluate.conclusion`).
@@ -48,7 +51,7 @@ def metrics(
     cells = Cells(samples)
     noise = changed.of_samples(samples)
     if unlabelled(samples):
-        return _without_answers(cells, samples, noise, section)
+        return without_answers(cells, samples, noise, section, seed, assumed)
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))
@@ -69,34 +72,8 @@ def metrics(
         minimum_detectable_effect=_detectable(cells, contrasts, level),
         arms=arms,
         holm=tuple(_holm(cells, contrasts, section.family, 1 - level, unmeasured)),
-        noise_floor=_each(cells.arms, lambda arm: _noise_floor(cells, arm, level)),
+        noise_floor=each(cells.arms, lambda arm: _noise_floor(cells, arm, level)),
         baseline=None if baseline is None else against(samples, baseline, section.interval, seed),
-        timing=cost.timing(cells),
-    )
-
-
-def _without_answers(
-    cells: Cells, samples: Sequence[Sample], noise: dict[str, Copies], section: EvalSection
-) -> Metrics:
-    """Computes what rows without answers show: which answers change. Nothing in it is right or wrong."""
-    level = section.interval.level
-    arms = {}
-    for arm in cells.arms:
-        asked = [Cell(arm, c) for c in cells.conditions if cells.samples.get(Cell(arm, c))]
-        counted = {cell.condition: _cell(cells, cell, section) for cell in asked}
-        arms[arm] = ArmResult(
-            conditions={c: result.model_copy(update={"accuracy": None}) for c, result in counted.items()},
-            stability=stability(cells, arm, level),
-        )
-    return Metrics(
-        level=level,
-        questions=len(cells.questions),
-        clusters=len(set(cells.clusters.tolist())),
-        outcomes=len(samples),
-        chance=0.0,
-        conditions=tuple(cells.conditions),
-        noise=noise,
-        arms=arms,
         timing=cost.timing(cells),
     )
 
@@ -110,43 +87,17 @@ def _arm(cells: Cells, contrasts: RunContrasts, arm: str, guess: float, section:
     compared = [] if arm == STAND else conditions
     harm = None if arm == STAND else contrasts.difference(Contrast("gain", arm, CLEAN))
     return ArmResult(
-        conditions={c: _cell(cells, clean.under(c), section) for c in own},
-        drop=_each(conditions, lambda c: _drop(cells, contrasts, arm, c, guess, level)),
-        flips=_each(conditions, lambda c: _flips(cells, arm, c, level)),
-        gain=_each(compared, lambda c: contrasts.difference(Contrast("gain", arm, c))),
-        recovery=_each(compared, lambda c: _recovery(cells, contrasts, arm, c, guess, level)),
+        conditions={c: cell_result(cells, clean.under(c), section) for c in own},
+        drop=each(conditions, lambda c: _drop(cells, contrasts, arm, c, guess, level)),
+        flips=each(conditions, lambda c: _flips(cells, arm, c, level)),
+        gain=each(compared, lambda c: contrasts.difference(Contrast("gain", arm, c))),
+        recovery=each(compared, lambda c: _recovery(cells, contrasts, arm, c, guess, level)),
         clean_drop=harm and negated(harm),
         over_correction=restoration.over_correction(cells, cells.samples_of(clean), level),
-        correction=_each(noisy, lambda c: restoration.correction(cells, cells.samples_of(clean.under(c)), level)),
+        correction=each(noisy, lambda c: restoration.correction(cells, cells.samples_of(clean.under(c)), level)),
         curves=curves.curves(cells, contrasts.means, arm, level),
         holdout=curves.holdout(contrasts.means, arm),
-        repeats=_each(noisy, lambda c: _repeats(cells, contrasts, arm, c)),
-    )
-
-
-def _each(names: Iterable[str], measure: Callable[[str], T | None]) -> dict[str, T]:
-    """Measures each arm or condition; those without a value are left out."""
-    return {name: value for name in names if (value := measure(name)) is not None}
-
-
-def _cell(cells: Cells, cell: Cell, section: EvalSection) -> CellResult:
-    samples = cells.samples_of(cell)
-    outcomes = [s.outcome for s in samples]
-    strengths = [s.strength for s in samples if s.strength is not None]
-    tokens = cost.tokens(samples)
-    return CellResult(
-        n=len({o.question_id for o in outcomes}),
-        outcomes=len(outcomes),
-        accuracy=cells.accuracy(cell, section.interval.level),
-        unparsed=sum(o.parsed is None and o.error is None for o in outcomes),
-        cut=sum(o.cut for o in outcomes),
-        errors=sum(o.error is not None for o in outcomes),
-        fallbacks=sum(o.fallback is not None for o in outcomes),
-        calls=sum(o.calls for o in outcomes),
-        tokens=tokens,
-        price=cost.price(tokens, section),
-        strength=number(sum(strengths) / len(strengths)) if strengths else None,
-        rejected=sum(s.rejected is not None for s in samples),
+        repeats=each(noisy, lambda c: _repeats(cells, contrasts, arm, c)),
     )
 
 

@@ -11,13 +11,14 @@ from llmkit.errors import EngineError, Incomplete
 from llmkit.measure import doubts, gates
 from llmkit.measure.cells import NOISY, STAND, Cell
 from llmkit.measure.results import ErrorCount, Failed, GateResult, Metrics
+from llmkit.measure.stability import Assumed
 from llmkit.measure.values import number
 from llmkit.recipe.schema import Gate
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
-Measure = Callable[[Sequence[Sample], Sequence[Sample] | None], Metrics]
-"""Metrics of a run's samples and of its baseline's."""
+Measure = Callable[[Sequence[Sample], Sequence[Sample] | None, Assumed], Metrics]
+"""Metrics of a run's samples and of its baseline's; of rows without answers, with what is assumed of failed calls."""
 
 _SHOWN = 3  # different errors that a summary names
 
@@ -91,10 +92,19 @@ def _settled(
     filled = [_filled(s, _sign(s, signs), raise_metric, metric) for s in involved]
     # The stored run enters a change with the opposite sign.
     stored = None if baseline is None else [_filled(s, -_sign(s, signs), raise_metric, metric) for s in baseline]
-    again = gates.evaluate([gate], measure(filled, stored))[0]
+    again = gates.evaluate([gate], measure(filled, stored, _assumed(metric, raise_metric)))[0]
     if again.verdict == wanted:
         return result
     return _undecided(result, f"{gone} answers it needs failed: with other answers there it might not {wanted}")
+
+
+def _assumed(metric: str, raises: bool) -> Assumed:
+    """Returns what to assume of failed calls so that a metric of rows without answers is raised, or lowered."""
+    if metric in ("restored", "net"):  # `stand` changed, and the arm came back
+        return Assumed(stand=raises, arm=not raises)
+    if metric == "broken":
+        return Assumed(stand=not raises, arm=raises)
+    return Assumed(stand=raises, arm=raises)
 
 
 def _undecided(result: GateResult, reason: str) -> GateResult:
@@ -102,7 +112,10 @@ def _undecided(result: GateResult, reason: str) -> GateResult:
 
 
 def _signs(metric: str, arm: str, condition: str | None, samples: Sequence[Sample]) -> dict[Cell, int]:
-    """Returns whether one more right answer in a cell raises (1) or lowers (-1) a metric. Other cells are absent."""
+    """Returns whether one more right answer in a cell raises (1) or lowers (-1) a metric. Other cells are absent.
+
+    Of rows without answers, the cells whose answers a metric compares.
+    """
     if condition in (None, NOISY):
         noisy = sorted({c for s in samples if Condition.parse(c := s.outcome.condition).noisy})
     else:
@@ -119,6 +132,10 @@ def _signs(metric: str, arm: str, condition: str | None, samples: Sequence[Sampl
         return {stand_clean: 1, clean: -1}
     if metric == "over_correction":
         return {clean: 1}
+    if metric in ("changed", "lost_at_most"):
+        return dict.fromkeys([clean, *own], 1)
+    if metric in gates.UNLABELLED:
+        return dict.fromkeys([clean, stand_clean] if metric == "touched" else [*own, *stand, stand_clean], 1)
     gained = dict.fromkeys(own, 1) | dict.fromkeys(stand, -1)
     return gained | ({stand_clean: -1} if metric == "recovery" else {})
 
@@ -132,7 +149,7 @@ def _sign(sample: Sample, signs: Mapping[Cell, int]) -> int:
 
 def _filled(sample: Sample, sign: int, raises: bool, metric: str) -> Sample:
     """Gives a failed sample the answer that raises (or lowers) the metric; returns any other sample as it is."""
-    if sample.outcome.error is None or sign == 0:
+    if sample.outcome.error is None or sign == 0 or metric in gates.UNLABELLED:
         return sample
     up = (sign > 0) == raises
     if metric == "over_correction":

@@ -195,7 +195,7 @@ class Labelled(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"labels"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels"})
 
     version: int = 1
     """The version of this format."""
@@ -209,6 +209,8 @@ class Metrics(Part):
     """Answers."""
     chance: float
     """The rate of right answers by blind guessing."""
+    unlabelled: int | None = None
+    """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     labels: Labelled | None = None
     """What people labelled of a run without answers; absent where nobody did."""
     engine: EngineFacts | None = None
@@ -221,6 +223,8 @@ class Metrics(Part):
     """By condition of which less than half was changed: why nothing is measured under it."""
     unreadable: dict[str, str] = Field(default_factory=dict)
     """By arm of whose clean replies more than .2 gave no answer: why its losses and gains are not measured."""
+    constant: dict[str, str] = Field(default_factory=dict)
+    """By arm of which one answer has more than `eval.max_same` of the rows: why its gates are undecided."""
     minimum_detectable_effect: DetectableEffect | None = None
     """The smallest gain that this run finds with power 0.8; null where no gain is measured."""
     arms: dict[str, ArmResult]

@@ -1,64 +1,231 @@
-"""Rows without answers: how often an arm's answer changes under noise, and how often by itself."""
+"""Rows without answers: how often an arm's answers change under noise, how often by themselves, and how."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmkit.conditions import Condition
-from llmkit.measure import statistics
-from llmkit.measure.arm_results import Stability
-from llmkit.measure.cells import Cell, Cells, pair_key
-from llmkit.measure.values import Interval
+from llmkit.measure import bounds, statistics
+from llmkit.measure.cells import NOISY, STAND, Cell, Cells, PairKey, pair_key
+from llmkit.measure.compared import Comparer, decisive, failed, refused, signature, unequal
+from llmkit.measure.stability_results import Effect, Repair, Stability
+from llmkit.measure.statistics import contradicts, mcnemar
+from llmkit.measure.values import Difference, Estimate, Interval, number, rounded_p
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
+
+if TYPE_CHECKING:
+    from llmkit.measure.statistics import Floats, Labels
+
+
+_DECISIVE = 0.9  # of the answers: where more are prose, no bound is printed
+
+
+class Assumed(NamedTuple):
+    """The assumption about failed calls: whether an answer of `stand`, and one of a repair, would have changed."""
+
+    stand: bool = True
+    arm: bool = True
+
+
+ASSUMED = Assumed()
+
+
+@dataclass
+class Unlabelled:
+    """Measures the cells of rows without answers. Each row weighs the same, however many copies of it were asked."""
+
+    cells: Cells
+    level: float
+    draws: int
+    seed: int
+    assumed: Assumed = ASSUMED
+    compare: Comparer = field(default_factory=Comparer)
+
+    def stability(self, arm: str, condition: str) -> Stability | None:
+        """Compares an arm's answers under a condition, or under all noisy ones, with those to the rows as sent."""
+        pairs = list(self._matched(Cell(arm, condition), Cell(arm, CLEAN)))
+        if not pairs:
+            return None
+        verdicts = [self.compare(noisy, clean) for noisy, clean in pairs]
+        rows = self._rows(pairs)
+        counted = Counter(kind for verdict in verdicts for kind in verdict.kinds)
+        answered = [pair for pair in pairs if not any(map(failed, pair))]
+        bounded = sum(decisive(sample) for pair in answered for sample in pair) >= _DECISIVE * 2 * len(answered)
+        return Stability(
+            n=len(set(rows.tolist())),
+            changed=self._share(rows, [self._changed(pair, self.assumed.stand) for pair in pairs]),
+            wording=self._share(rows, [verdict.verdict == "wording" for verdict in verdicts]),
+            unclear=self._share(rows, [verdict.verdict == "unclear" for verdict in verdicts]),
+            kinds=dict(sorted(counted.items(), key=lambda kind: (-kind[1], kind[0]))),
+            itself=self.itself(arm, [CLEAN, *self._conditions(arm, condition)]),
+            effect=self._effect(arm, condition),
+            lost_at_most=self._lost_at_most(rows, pairs) if bounded else None,
+            agreement=_agreement([(signature(noisy), signature(clean)) for noisy, clean in answered]),
+        )
+
+    def itself(self, arm: str, conditions: Sequence[str]) -> Interval | None:
+        """Computes the share of texts under these conditions of which two answers to the same text differ."""
+        pairs = [
+            pair
+            for condition in conditions
+            for pair in self._matched(Cell(arm, str(Condition.parse(condition).again)), Cell(arm, condition))
+        ]
+        return self._share(self._rows(pairs), [self._changed(pair, True) for pair in pairs]) if pairs else None
+
+    def repair(self, arm: str, condition: str) -> Repair | None:
+        """Compares an arm's answers under a condition with those of `stand` to the same texts and to the rows as sent.
+
+        None where one of the three was not asked.
+        """
+        noisy, stand = Cell(arm, condition), Cell(STAND, condition)
+        triples = list(self._matched(noisy, stand, stand.under(CLEAN)))
+        if not triples:
+            return None
+        turned = [self._changed((before, clean), self.assumed.stand) for _, before, clean in triples]
+        away = [self._changed((after, clean), self.assumed.arm) for after, _, clean in triples]
+        restored = [t and not a for t, a in zip(turned, away, strict=True)]
+        broken = [a and not t for t, a in zip(turned, away, strict=True)]
+        rows = self._rows(triples)
+        return Repair(
+            n=len(set(rows.tolist())),
+            restored=self._share(rows, restored),
+            broken=self._share(rows, broken),
+            net=self._net(rows, restored, broken),
+        )
+
+    def touched(self, arm: str) -> Interval | None:
+        """Computes the share of rows as sent to which an arm and `stand` answer differently."""
+        pairs = list(self._matched(Cell(arm, CLEAN), Cell(STAND, CLEAN)))
+        return self._share(self._rows(pairs), [self._changed(p, self.assumed.arm) for p in pairs]) if pairs else None
+
+    def commonest(self, cell: Cell) -> tuple[float, float] | None:
+        """Computes the share of the commonest answer of a cell, and that of refusals; None where nothing answered."""
+        answered = [sample for sample in self.cells.samples_of(cell) if not failed(sample)]
+        if not answered:
+            return None
+        (_, most), *_ = Counter(map(signature, answered)).most_common(1)
+        return most / len(answered), sum(map(refused, answered)) / len(answered)
+
+    def _changed(self, pair: Sequence[Sample], if_failed: bool) -> bool:
+        return if_failed if any(map(failed, pair)) else self.compare(pair[0], pair[1]).changed
+
+    def _conditions(self, arm: str, condition: str) -> list[str]:
+        return self.cells.noisy_of(Cell(arm, CLEAN)) if condition == NOISY else [condition]
+
+    def _matched(self, lead: Cell, *others: Cell) -> Iterator[tuple[Sample, ...]]:
+        """Yields the answers of a cell, each with those of other cells to the same row, draw and search seed.
+
+        What was asked fewer times stands beside every repeat. A row that a cell lacks is left out.
+        """
+        for condition in self._conditions(lead.arm, lead.condition):
+            found = [
+                _by_key(self.cells.samples.get(cell.under(condition) if cell.condition == NOISY else cell, ()))
+                for cell in others
+            ]
+            for sample in self.cells.samples.get(lead.under(condition), ()):
+                row, draw, seed = pair_key(sample)
+                nearest = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
+                partners = [next((by[key] for key in nearest if key in by), None) for by in found]
+                present = [partner for partner in partners if partner]
+                if len(present) == len(partners):
+                    yield sample, *present
+
+    def _rows(self, matched: Iterable[Sequence[Sample]]) -> Labels:
+        import numpy as np
+
+        return np.array([self.cells.row[samples[0].outcome.question_id] for samples in matched], dtype=np.intp)
+
+    def _means(self, rows: Labels, values: Sequence[float]) -> tuple[Floats, Floats]:
+        """(Q,) mean of the values of each row, and (Q,) whether it has any."""
+        import numpy as np
+
+        size = len(self.cells.questions)
+        sums, counts = np.bincount(rows, values, size), np.bincount(rows, minlength=size)
+        return sums / np.maximum(counts, 1), (counts > 0).astype(float)
+
+    def _share(self, rows: Labels, flags: Sequence[bool]) -> Interval:
+        hits, of = self._means(rows, flags)
+        return Interval.of(*statistics.rate(hits, of, self.cells.clusters, len(flags), self.level))
+
+    def _lost_at_most(self, rows: Labels, pairs: Sequence[Sequence[Sample]]) -> Interval:
+        flags = [self.assumed.stand if any(map(failed, pair)) else unequal(*pair) for pair in pairs]
+        hits, of = self._means(rows, flags)
+        return Interval.of(*bounds.at_most(hits, of, self.cells.clusters, len(flags), self.level))
+
+    def _effect(self, arm: str, condition: str) -> Effect | None:
+        """Tests for any effect, on rows of which all four calls answered."""
+        values: list[float] = []
+        groups: list[Sequence[Sample]] = []
+        clean = Cell(arm, CLEAN)
+        for noisy in self._conditions(arm, condition):
+            again = str(Condition.parse(noisy).again)
+            repeated = str(Condition.parse(CLEAN).again)
+            for four in self._matched(clean.under(again), clean.under(noisy), clean, clean.under(repeated)):
+                if not any(map(failed, four)):
+                    second, first, sent, sent_again = four
+                    across, within = (first, sent), [(second, first), (sent_again, sent)]
+                    groups.append(four)
+                    values.append(2 * self.compare(*across).changed - sum(self.compare(*p).changed for p in within))
+        if not groups:
+            return None
+        mean, p, _ = self._tested(self._rows(groups), values, 2.0)
+        return Effect(**dict(mean), p=rounded_p(p / 2 if mean.value > 0 else 1 - p / 2))
+
+    def _net(self, rows: Labels, restored: Sequence[bool], broken: Sequence[bool]) -> Difference:
+        mean, p, lone = self._tested(rows, [r - b for r, b in zip(restored, broken, strict=True)], 1.0)
+        better, worse = sum(restored), sum(broken)
+        p = mcnemar(better, worse) if lone else p
+        return Difference(
+            **dict(mean),
+            better=better,
+            worse=worse,
+            p=rounded_p(p),
+            test="mcnemar" if lone else "sign_flip",
+            undecided=contradicts(p, mean.low, mean.high, self.level),
+        )
+
+    def _tested(self, rows: Labels, values: Sequence[float], bound: float) -> tuple[Estimate, float, bool]:
+        """Computes mean and interval of values in [-bound, bound], the two-sided p of sign flips, and whether each row
+        has one value and stands alone."""
+        import numpy as np
+
+        clusters = self.cells.clusters
+        means, there = self._means(rows, values)
+        column = np.where(there > 0, means, np.nan)
+        mean = statistics.contrasts(column[:, None], clusters, [(-bound, bound)], self.level)[0]
+        assert mean is not None, "no row has a value"
+        sums = np.bincount(clusters, means)
+        sums = sums[sums != 0]  # a cluster that sums to 0 does so whatever its sign
+        p = float(statistics.sign_flip(sums[:, None], self.draws, self.seed)[0]) if len(sums) else 1.0
+        lone = len(rows) == int(there.sum()) and len(set(clusters.tolist())) == len(self.cells.questions)
+        return Estimate.from_mean(mean), p, lone
+
+
+def _by_key(samples: Iterable[Sample]) -> dict[PairKey, Sample]:
+    return {pair_key(sample): sample for sample in samples}
+
+
+def _agreement(pairs: Sequence[tuple[str, str]]) -> float | None:
+    """Computes Gwet's AC1 (2008) of two raters: agreement beyond what raters who guess would reach.
+
+    (a - e) / (1 - e), where a is the share of equal pairs and e = sum p (1 - p) / (q - 1) over the q categories seen,
+    p being a category's mean share. 1 where there is one category.
+    """
+    if not pairs:
+        return None
+    counts = Counter(category for pair in pairs for category in pair)
+    if len(counts) == 1:
+        return 1.0
+    shares = [count / (2 * len(pairs)) for count in counts.values()]
+    by_chance = sum(share * (1 - share) for share in shares) / (len(counts) - 1)
+    agreed = sum(one == other for one, other in pairs) / len(pairs)
+    return number((agreed - by_chance) / (1 - by_chance))
 
 
 def unlabelled(samples: Iterable[Sample]) -> bool:
     """Returns whether the rows of a run have no answers, so that nothing in it is right or wrong."""
     return any(s.outcome.gold is None for s in samples)
-
-
-def stability(cells: Cells, arm: str, level: float) -> dict[str, Stability]:
-    """Compares, by noisy condition, an arm's answers to noisy rows with those to the rows as sent."""
-    clean = Cell(arm, CLEAN)
-    return {
-        condition: Stability(
-            n=len(pairs),
-            changed=_share(cells, pairs, level),
-            itself=_itself(cells, [clean, clean.under(condition)], level),
-        )
-        for condition in cells.noisy_of(clean)
-        if (pairs := _pairs(cells, clean, clean.under(condition)))
-    }
-
-
-def _pairs(cells: Cells, one: Cell, other: Cell) -> dict[str, tuple[Sample, Sample]]:
-    first, second = ({pair_key(s)[0]: s for s in cells.samples_of(cell)} for cell in (one, other))
-    return {row: (first[row], second[row]) for row in sorted(first.keys() & second.keys())}
-
-
-def _itself(cells: Cells, asked: Sequence[Cell], level: float) -> Interval | None:
-    """Computes the share of texts asked twice, as sent and under noise, whose two answers differ."""
-    import numpy as np
-
-    hits, of = np.zeros(len(cells.questions)), np.zeros(len(cells.questions))
-    for cell in asked:
-        for row, pair in _pairs(cells, cell, cell.under(str(Condition.parse(cell.condition).again))).items():
-            hits[cells.row[row]] += _differ(*pair)
-            of[cells.row[row]] += 1
-    return Interval.of(*statistics.rate(hits, of, cells.clusters, float(of.sum()), level)) if of.any() else None
-
-
-def _share(cells: Cells, pairs: Mapping[str, tuple[Sample, Sample]], level: float) -> Interval:
-    import numpy as np
-
-    hits, of = np.zeros(len(cells.questions)), np.zeros(len(cells.questions))
-    for row, pair in pairs.items():
-        hits[cells.row[row]], of[cells.row[row]] = _differ(*pair), 1
-    return Interval.of(*statistics.rate(hits, of, cells.clusters, float(of.sum()), level))
-
-
-def _differ(one: Sample, other: Sample) -> bool:
-    """Returns whether two answers differ; a failed call is a change."""
-    failed = one.outcome.error is not None or other.outcome.error is not None
-    return failed or one.outcome.parsed != other.outcome.parsed

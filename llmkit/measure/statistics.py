@@ -69,17 +69,28 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def rate(hits: Floats, of: Floats, clusters: Labels, most: float, level: float = 0.95) -> tuple[float, float, float]:
     """Computes (value, low, high) of sum(hits) / sum(of) by Wilson, with the sample size that clustering leaves.
 
-    `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them. The size is n over the
-    design effect: the cluster-robust variance over that of lone answers (Korn and Graubard 1998), with one answer added
-    below and one whole cluster above, because few hits say little about how they clump. So it is exactly n where every
-    question stands alone, and the number of clusters where all answers agree. Clusters of uneven size count as
-    (sum n)^2 / sum n^2 (Carter, Schnepel and Steigerwald 2017).
+    `hits` and `of` are (Q,), one number a question; `most` is the number of answers behind them.
+    """
+    p, n = sampled(hits, of, clusters, most, level)
+    if math.isnan(p):
+        return math.nan, 0.0, 1.0
+    low, high = wilson(p * n, n, level)
+    return p, min(low, p), max(high, p)
+
+
+def sampled(hits: Floats, of: Floats, clusters: Labels, most: float, level: float) -> tuple[float, float]:
+    """Computes (value, n) of sum(hits) / sum(of): its size n is over the design effect, the cluster-robust variance
+    over that of lone answers (Korn and Graubard 1998).
+
+    One answer is added below and one whole cluster above, because few hits say little about how they clump. So n is
+    exact where every question stands alone, and the number of clusters where all answers agree. Clusters of uneven
+    size count as (sum n)^2 / sum n^2 (Carter, Schnepel and Steigerwald 2017). NaN where nothing was observed.
     """
     import numpy as np
 
     total = float(of.sum())
     if total <= 0:
-        return math.nan, 0.0, 1.0
+        return math.nan, 0.0
     p = float(hits.sum()) / total
     sizes = _sums(clusters, of)
     used = int((sizes > 0).sum())
@@ -94,15 +105,18 @@ def rate(hits: Floats, of: Floats, clusters: Labels, most: float, level: float =
         student = (z_value(level) / t_value(level, even_clusters)) ** 2
     else:
         student = 1.0
-    n = min(total * (lone_variance + 1) / (variance + total / even_clusters) * student, most)
-    low, high = wilson(p * n, n, level)
-    return p, min(low, p), max(high, p)
+    return p, min(total * (lone_variance + 1) / (variance + total / even_clusters) * student, most)
 
 
 def unanimous(value: float, clusters: int, level: float = 0.95, *, alone: bool = False) -> tuple[float, float]:
     """Computes the interval of a rate of 0 or 1 in so many even clusters, or lone questions, as `rate` does."""
-    n = clusters * (1.0 if alone else (z_value(level) / t_value(level, clusters)) ** 2)
+    n = worth_of_clusters(clusters, level, alone=alone)
     return wilson(value * n, n, level)
+
+
+def worth_of_clusters(clusters: int, level: float, *, alone: bool) -> float:
+    """Returns the sample size of so many even clusters whose answers agree, or of lone questions."""
+    return clusters * (1.0 if alone else (z_value(level) / t_value(level, clusters)) ** 2)
 
 
 def worth(questions: int, clusters: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmkit.measure.answers import WRONG, Pair
+from llmkit.measure.compared import failed, reply
 from llmkit.report import html
 from llmkit.runs.samples import Sample
 from llmkit.tasks import recorded_kind
@@ -26,15 +27,14 @@ class ShownAnswer:
 
 def shown(sample: Sample, *, unread: bool) -> ShownAnswer:
     """Returns how an answer is shown; `unread` for one that counts as wrong because it could not be read."""
-    if sample.outcome.error is not None:
+    if failed(sample):
         return ShownAnswer("", "", "No reply: the call failed, which counts as wrong.")
-    reply = (sample.said("answer") if sample.reply is None else sample.reply) or ""
+    said = visible(reply(sample))
     if unread:
-        return ShownAnswer("", visible(reply), "No answer could be read from this reply, which counts as wrong.")
-    parsed = sample.outcome.parsed or ""
-    kind = recorded_kind(sample.kind, None, sample.options)
-    answer = "" if normalise(parsed) == normalise(reply) else kind.label(parsed)
-    return ShownAnswer(visible(answer), visible(reply), "")
+        return ShownAnswer("", said, "No answer could be read from this reply, which counts as wrong.")
+    parsed, kind = sample.outcome.parsed or "", recorded_kind(sample.kind, None, sample.options)
+    is_part = kind.exact and normalise(parsed) != normalise(said)
+    return ShownAnswer(visible(kind.label(parsed)) if is_part else "", said, "")
 
 
 def shown_pair(pair: Pair) -> tuple[ShownAnswer, ShownAnswer]:

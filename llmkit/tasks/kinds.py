@@ -39,6 +39,9 @@ class Kind(ABC):
     name: ClassVar[str]
     has_options: ClassVar[bool] = False
     """Whether a question lists its possible answers; the canonical form is then the label of an option."""
+    exact: ClassVar[bool] = False
+    """Whether equal canonical answers are equally right whatever the question: then the share of rows whose answers
+    are unequal bounds what accuracy can have lost. Of free text the canonical form is all of it, and bounds nothing."""
 
     @abstractmethod
     def canonical(self, gold: str, options: Sequence[str] = ()) -> str:
@@ -84,6 +87,8 @@ class Kind(ABC):
 class Numeric(Kind):
     """A number, kept as a plain decimal ("18", "0.5") and compared by value."""
 
+    exact = True
+
     def canonical(self, gold: str, options: Sequence[str] = ()) -> str:
         value = numbers.parse(gold)
         if value is None:
@@ -106,6 +111,7 @@ class Choice(Kind):
     """One of the question's options, kept as its label: "B" for the second."""
 
     has_options = True
+    exact = True
 
     def canonical(self, gold: str, options: Sequence[str] = ()) -> str:
         if not 2 <= len(options) <= len(LABELS):
@@ -144,6 +150,8 @@ _choice_reader = lru_cache(maxsize=4096)(ChoiceReader)  # compiles a dozen patte
 @kind("boolean")
 class Boolean(Kind):
     """Yes or no, kept as "yes" or "no"."""
+
+    exact = True
 
     _written: ClassVar = {"yes": "yes", "true": "yes", "1": "yes", "no": "no", "false": "no", "0": "no"}
 

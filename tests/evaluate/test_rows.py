@@ -65,7 +65,7 @@ def test_nothing_is_right_or_wrong(run, tickets):
     assert all(cell.accuracy is None for cell in arm.conditions.values())
     assert not arm.drop
     assert not arm.flips
-    assert list(arm.stability) == ["typing"]
+    assert list(arm.stability) == ["typing", "noisy"]
 
 
 def test_an_engine_that_answers_by_the_text_alone_changes_nothing_by_itself(run, tickets):

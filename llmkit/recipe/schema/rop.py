@@ -137,6 +137,9 @@ class EvalSection(Section):
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
     """A run folder that gates compare against."""
+    max_same: Annotated[float, NEUTRAL] = Field(0.9, ge=0, le=1)
+    """The share of rows that one and the same answer may have, where rows have no answers: above it a gate stays
+    undecided, because a constant answer changes under no noise."""
     max_errors: Annotated[float, NEUTRAL] = Field(0.02, ge=0, le=1)
     """The share of answers that may fail; above it the run ends as incomplete (exit 4), whatever its gates say."""
     max_tokens_total: Annotated[int | None, NEUTRAL] = Field(None, ge=1)

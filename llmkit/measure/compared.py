@@ -1,0 +1,119 @@
+"""Answers of rows without labels: compared two by two, and in the form in which equal ones count as one."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from llmkit.runs.samples import Sample
+from llmkit.tasks import recorded_kind
+from llmkit.tasks.comparing import SAME, UNCLEAR, Comparison, Response, compare
+from llmkit.tasks.facts import facts
+from llmkit.tasks.json_values import find_json
+from llmkit.tasks.kinds import Kind
+from llmkit.tasks.numbers import parse
+from llmkit.tasks.reply_form import refuses
+from llmkit.tasks.text import normalise
+from llmkit.types import Question
+
+FAILED = Comparison("facts", ("failed",))
+"""The verdict on two answers of which one is a failed call."""
+
+_LABEL_WORDS = 5  # a longer reply of free text is prose, which no equality judges
+_KEPT = 50_000  # replies whose facts are kept
+
+
+class Comparer:
+    """Compares samples, each pair once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], Comparison] = {}
+
+    def __call__(self, one: Sample, other: Sample) -> Comparison:
+        """Returns the verdict on two answers to one row; a failed call is a change."""
+        pair = id(one), id(other)
+        if pair not in self._known:
+            self._known[pair] = _compared(one, other)
+        return self._known[pair]
+
+
+def _compared(one: Sample, other: Sample) -> Comparison:
+    if failed(one) or failed(other):
+        return FAILED
+    said, again = reply(one), reply(other)
+    if not _kind(one).exact:
+        if said == again:
+            return SAME
+        asked = Question(one.outcome.question_id, one.question, None, one.kind or "text", one.options)
+        return compare(Response(said, cut=one.outcome.cut), Response(again, cut=other.outcome.cut), asked)
+    parsed = one.outcome.parsed, other.outcome.parsed
+    if parsed[0] == parsed[1]:
+        readable = parsed[0] is not None or normalise(said) == normalise(again)
+        return SAME if readable else UNCLEAR
+    numeric = not one.options and any(answer and parse(answer) is not None for answer in parsed)
+    return Comparison("facts", ("number" if numeric else "label",))
+
+
+def failed(sample: Sample) -> bool:
+    """Returns whether an answer is missing because its call failed."""
+    return sample.outcome.error is not None
+
+
+def reply(sample: Sample) -> str:
+    """Returns what the arm answered; "" where nothing is known of it."""
+    said = sample.said("") if sample.reply is None else sample.reply
+    return said or ""
+
+
+def unequal(one: Sample, other: Sample) -> bool:
+    """Returns whether two answers may be worth different points: a failed call, or canonical forms that differ at all.
+
+    No tolerance and no judge: what is called equal here gets the same score from every scorer of the canonical answer.
+    """
+    return failed(one) or failed(other) or canonical(one) != canonical(other)
+
+
+def canonical(sample: Sample) -> str | None:
+    """Returns an answer in the form that a scorer judges: the parsed one, JSON by value; None where none was found."""
+    if not _kind(sample).exact and (value := _json(reply(sample))) is not None:
+        return json.dumps(value, sort_keys=True)
+    return sample.outcome.parsed
+
+
+def decisive(sample: Sample) -> bool:
+    """Returns whether equality of canonical answers decides about rightness: kinds that say so, JSON, and labels."""
+    text = reply(sample)
+    return _kind(sample).exact or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
+
+
+def signature(sample: Sample) -> str:
+    """Returns an answer in the form in which it is counted: the canonical one, of prose the facts that it states."""
+    if decisive(sample):
+        return normalise(canonical(sample) or "")
+    return _facts(reply(sample))
+
+
+def refused(sample: Sample) -> bool:
+    """Returns whether the reply refuses, or a provider's filter put itself in its place."""
+    filtered = any(
+        isinstance(given := call.get("reply"), dict) and given.get("finish_reason") == "content_filter"
+        for call in sample.calls
+    )
+    return filtered or refuses(reply(sample))
+
+
+@lru_cache(maxsize=_KEPT)
+def _facts(text: str) -> str:
+    found = facts(text)
+    stated = sorted(str(fact) for fact in found.said)
+    if stated or found.refuses or found.label:
+        return f"{found.refuses} {found.label} {stated}"
+    return normalise(text)  # prose without facts is itself only
+
+
+def _json(text: str) -> object:
+    return find_json(text) if text.lstrip()[:1] in ("{", "[", "`") else None
+
+
+def _kind(sample: Sample) -> Kind:
+    return recorded_kind(sample.kind, sample.outcome.gold, sample.options)
