@@ -34,7 +34,9 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
 
     def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
         found = metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
-        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed) if judgements else found
+        if judgements is None or found.unlabelled is None:
+            return found
+        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
 
     measured = restoration.marked(again(samples, stored), samples)
     verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
+from helpers import processes
 
 from llmkit.cli import app, common
 from llmkit.labels import table
@@ -166,45 +168,41 @@ def test_labels_of_another_folder_are_read_when_they_are_named(asked, llmkit, fi
 
 
 @pytest.mark.slow
-def test_what_was_said_outlives_a_kill_and_ctrl_c_ends_with_the_result(asked, oracle, opened, tmp_path):
+def test_what_was_said_outlives_a_kill_and_ctrl_c_ends_with_the_result(asked, oracle, opened):
     hidden = asked()
     with opened(hidden.folder) as one:
         said = [oracle(pair) for pair in one.open_pairs()]
 
+    @contextmanager
     def begun():
-        command = [sys.executable, "-m", "llmkit", "label", str(hidden.folder)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"CI": "1"}
-        )
-        for line in process.stderr:
-            if "http://" in line:
-                return process, line[line.index("http://") :].strip()
-        raise AssertionError("no address")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-m", "llmkit", "label", hidden.folder]
+        with processes.started(command, 120, env=os.environ | {"CI": "1"}, **pipes) as process:
+            yield process, next(line for line in process.stderr if "http://" in line).split()[-1]
 
     def give(address, number, verdict):
         form = urllib.parse.urlencode({"number": number, "verdict": verdict}).encode()
         with urllib.request.urlopen(address, form, timeout=20) as answer:
             return answer.read()
 
-    process, address = begun()
-    for number in range(3):
-        give(address, number, said[number])
-    process.kill()
-    process.communicate(timeout=30)
+    with begun() as (process, address):
+        for number in range(3):
+            give(address, number, said[number])
+        process.kill()
     assert len(read(hidden.folder / "labels.jsonl")) == 3
 
-    process, address = begun()
-    for number in range(4):
-        give(address, number, said[3 + number])
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    with begun() as (process, address):
+        for number in range(4):
+            give(address, number, said[3 + number])
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+        assert process.returncode == 0
     assert "rest on labels of 7 of" in out
 
-    process, address = begun()
-    for number, verdict in enumerate(said[7:]):
-        last = give(address, number, verdict)
-    assert b"Every pair has a verdict" in last
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    with begun() as (process, address):
+        for number, verdict in enumerate(said[7:]):
+            last = give(address, number, verdict)
+        assert b"Every pair has a verdict" in last
+        out, _ = process.communicate()
+        assert process.returncode == 0
     assert "all rows that changed" in out
