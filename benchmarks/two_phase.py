@@ -95,7 +95,7 @@ def runs(design: Design, count: int) -> dict:
 
 def table(results: list[dict]) -> str:
     lines = [
-        "| rows | ICC | changed | worse, better | labelled | coverage | truth below, above | half width | all labelled |",
+        "| rows | ICC | changed | worse, better | labelled | coverage | below, above | half width | all labelled |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
