@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -101,6 +102,7 @@ def measure(
 
     if dry_run:
         return _print_estimates(evaluate.estimate_each(loaded, command), json_)
+    _ask_above(loaded, command)
     part = evaluate.parse_shard(shard) if shard else None
     results = []
     for result in evaluate.run_each(
@@ -123,6 +125,18 @@ def measure(
     elif len(results) > 1 and not part:
         _print_means(evaluate.means(results))
     return evaluate.enforce(results, loaded.recipe)
+
+
+def _ask_above(loaded: Loaded, command: Command) -> None:
+    """Asks once, on a terminal only, before a run that may cost more than the recipe says (`eval.ask_above`)."""
+    most = loaded.recipe.eval.ask_above
+    if most is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    from llmkit import evaluate
+
+    price = sum(estimate.price or 0 for _, estimate in evaluate.estimate_each(loaded, command))
+    if price > most and not typer.confirm(f"This run may cost {price:,.2f}, more than {most:g}. Start it?", err=True):
+        raise UsageError("the run was not started", "--limit asks fewer questions, --dry-run shows what it would cost")
 
 
 def _loaded(source: str | None, overrides: list[Any], command: Command) -> Loaded:
@@ -158,7 +172,14 @@ def _print_estimate(estimate: Estimate) -> None:
         lines.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, lines, right=tuple(columns[1:]))
-    if estimate.effect is None:
+    calls = f"\n{estimate.calls:,} calls"
+    print(calls if estimate.price is None else f"{calls}, at most {estimate.price:,.2f} by the recipe's prices")
+    if estimate.aside:
+        aside = ", ".join(f"{count:,} in `{split}`" for split, count in sorted(estimate.aside.items()))
+        print(f"Rows set aside: {aside} (data.split: all asks every row)")
+    if estimate.shows:
+        print(estimate.shows)
+    elif estimate.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
         print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")

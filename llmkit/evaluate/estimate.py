@@ -3,8 +3,8 @@ system prompt that the engine puts before it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from llmkit.conditions import Condition
@@ -13,8 +13,11 @@ from llmkit.evaluate import pools
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
 from llmkit.evaluate.roles import ROLES, model_of
+from llmkit.measure import cost
+from llmkit.measure.arm_results import Tokens
 from llmkit.measure.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import spec_names
+from llmkit.recipe.schema import EvalSection
 from llmkit.rop.search import expected
 from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
@@ -49,7 +52,11 @@ class SearchEstimate:
 @dataclass(frozen=True)
 class Estimate:
     """A run before it starts. `effect` is the smallest gain that would be found in four of five such runs, if two arms
-    disagree on a fifth of the questions; None where no gain would."""
+    disagree on a fifth of the questions; None where no gain would.
+
+    `price` is what all calls cost at most by the recipe's prices, None where it has none; `aside` counts the rows of
+    the user's own file in other splits. `shows` says what rows without answers can show, "" where rows have answers.
+    """
 
     questions: int
     conditions: list[str]
@@ -57,6 +64,9 @@ class Estimate:
     search: SearchEstimate | None
     noise_calls: int
     effect: float | None
+    price: float | None = None
+    aside: Mapping[str, int] = field(default_factory=dict)
+    shows: str = ""
 
     @property
     def calls(self) -> int:
@@ -72,6 +82,8 @@ class Estimate:
             "search": asdict(self.search) if self.search else None,
             "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
+            "most_price": self.price,
+            "set_aside": dict(self.aside),
             "arms": {
                 a.arm: {
                     "answers": a.answers,
@@ -96,14 +108,25 @@ def estimate(plan: Plan) -> Estimate:
     templates = len({v.question.cluster_id for v in plan.variants})
     asked = dict.fromkeys(v.condition for v in plan.variants)
     shown = [c for c in asked if c != CLEAN and Condition.parse(c).replicate == 1]
+    arms = [_arm(name, jobs, styles) for name, jobs in by_arm.items()]
+    search = _search(plan, styles) if plan.searches else None
     return Estimate(
         questions,
         [CLEAN, *shown],
-        [_arm(name, jobs, styles) for name, jobs in by_arm.items()],
-        _search(plan, styles) if plan.searches else None,
+        arms,
+        search,
         plan.noise_calls,
         minimum_detectable_effect(worth(questions, templates), clusters=templates if templates < questions else None),
+        _price([*arms, *([search] if search else [])], plan.recipe.eval),
+        plan.aside,
+        plan.shows() if pools.unlabelled(plan.questions) else "",
     )
+
+
+def _price(spent: Sequence[ArmEstimate | SearchEstimate], section: EvalSection) -> float | None:
+    """Computes what calls cost at most; noise that a model writes is not among them."""
+    prompt, completion = sum(s.prompt_tokens for s in spent), sum(s.most_completion_tokens for s in spent)
+    return cost.price(Tokens(prompt=prompt, completion=completion), section)
 
 
 def _arm(name: str, jobs: list[Job], styles: Styles) -> ArmEstimate:

@@ -42,7 +42,9 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
     """Writes instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
     recipe, run = planned.recipe, folder.path.name
     if recipe.rop.instructions:
-        told = provenance.of_use(planned.origin, recipe, run)
+        kept = recipe.output.texts == "full"
+        origin = {key: value for key, value in planned.origin.items() if kept or key != "tuned_on"}
+        told = provenance.of_use(origin, recipe, run)
     else:
         pools = (planned.train, planned.dev) if planned.searches else ([], [])
         told = provenance.of_search(recipe, run, *pools, engines)

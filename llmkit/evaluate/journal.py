@@ -10,6 +10,7 @@ from typing import Any
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
+from llmkit.evaluate.texts import Keeper
 from llmkit.files import text_digest
 from llmkit.runs import Finished, names
 from llmkit.steps import drive
@@ -64,23 +65,30 @@ def call_row(call: Call) -> JournalRow:
     }
 
 
-def answers(row: Mapping[str, Any], job: Job, engines: Engines | None) -> bool:
+def answers(row: Mapping[str, Any], job: Job, engines: Engines | None, keeper: Keeper) -> bool:
     """Returns whether a journalled outcome is still valid for `job`: same text, same requests, and, where `engines` are
-    given, same model. Noise, instructions, prompts and weights may have changed since it was written."""
-    if row["text"] != job.variant.text:
+    given, same model. Noise, instructions, prompts and weights may have changed since it was written.
+
+    Where texts are not kept, by their digests, and of several requests by the first one.
+    """
+    if ("hidden" in row) == keeper.full or row["text"] != keeper.digest(job.variant.text):
         return False
     calls = iter(row["calls"])
 
     def journalled(request: Request) -> Reply:
         call = next(calls, None)
-        if call is None or not _asks(call, request, engines):
+        if call is None or not _asks(call, request, engines, keeper):
             raise _Differs
+        if not keeper.full:
+            raise _Agrees
         return decode_reply(call["reply"])
 
     try:
         drive(job.steps(), journalled)
     except _Differs:
         return False
+    except _Agrees:
+        return True
     return next(calls, None) is None
 
 
@@ -88,10 +96,16 @@ class _Differs(Exception):
     """Raised inside a replay where a job asks something else than was journalled."""
 
 
-def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) -> bool:
+class _Agrees(Exception):
+    """Raised inside a replay that cannot go on, because the replies are not kept."""
+
+
+def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None, keeper: Keeper) -> bool:
     # The key covers model, sampling and messages. Where the identity would cost a request, the messages have to do.
     if engines is not None:
         return bool(call["id"] == cache_key(engines[request.role].identity, request))
+    if not keeper.full:
+        return bool(call["asked"] == keeper.asked(_messages(request), request.continuation))
     same = call["continuation"] == request.continuation and call["messages"] == _messages(request)
     return bool(same and {name: call[name] for name in ("tools", "fields") if name in call} == _beside(request))
 
@@ -114,12 +128,18 @@ def tokens_asked(rows: Iterable[JournalRow]) -> int:
 
 class KnownReplies:
     """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
-    also where the cache is off or was cleared. A run that began anew has a `place` of its own in that cache."""
+    also where the cache is off or was cleared. A run that began anew has a `place` of its own in that cache.
 
-    def __init__(self, rows: Iterable[JournalRow], cache: ResponseCache | None, place: str = "") -> None:
+    Unless it `keeps` texts, nothing new is put there.
+    """
+
+    def __init__(
+        self, rows: Iterable[JournalRow], cache: ResponseCache | None, place: str = "", *, keeps: bool = True
+    ) -> None:
         self._place = place
-        self._mine = {call["id"]: call["reply"] for row in rows for call in row.get("calls", ())}
-        self._cache = cache
+        spoken = (row for row in rows if "hidden" not in row)
+        self._mine = {call["id"]: call["reply"] for row in spoken for call in row.get("calls", ())}
+        self._cache, self._keeps = cache, keeps
 
     def get(self, key: str) -> Reply | None:
         # Without the place: the journal's rows are of this generation alone.
@@ -128,5 +148,5 @@ class KnownReplies:
         return self._cache.get(key + self._place) if self._cache else None
 
     def put(self, key: str, reply: Reply) -> None:
-        if self._cache:
+        if self._cache and self._keeps:
             self._cache.put(key + self._place, reply)

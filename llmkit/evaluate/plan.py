@@ -11,6 +11,7 @@ from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import changed, gates, limits
+from llmkit.measure.bounds import shown_by
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
@@ -52,6 +53,33 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """Returns what a user should know before anything is asked."""
+        told = [self.shows()] if pools.unlabelled(self.questions) else self._powers()
+        if self.aside:
+            data = self.recipe.data
+            others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
+            told.append(
+                f"{data.path}: rows of its {data.split} split are asked; set aside are {others} (data.split: all asks "
+                "every row)"
+            )
+        if self.skipped:
+            told.append(f"bad rows left out: {self.skipped}")
+        if self.similar:
+            shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
+            told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
+        return told + changed.warnings(self._ready())
+
+    def shows(self) -> str:
+        """Returns what rows without answers can show, in words."""
+        rows, groups = len(self.questions), len({q.cluster_id for q in self.questions})
+        most, half = shown_by(rows, groups, self.recipe.eval.interval.level)
+        named = f"{rows:,} rows" if groups == rows else f"{rows:,} rows in {groups:,} groups"
+        return (
+            f"{named} without answers: where none of their answers changes, at most {most:.3f} of all do; "
+            f"where a tenth does, the share is known to ±{half:.3f}"
+        )
+
+    def _powers(self) -> list[str]:
+        """Returns what rows with answers can show, in words."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
         lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
         size = worth(asked, templates)
@@ -67,19 +95,7 @@ class Plan:
         ]
         if templates < (most := clusters_needed(compared, alpha)) and compared > 1:
             told.append(f"none of {compared} comparisons can be significant after Holm: that takes {most} {what}")
-        if self.aside:
-            data = self.recipe.data
-            others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
-            told.append(
-                f"{data.path}: rows of its {data.split} split are asked; set aside are {others} (data.split: all asks "
-                "every row)"
-            )
-        if self.skipped:
-            told.append(f"bad rows left out: {self.skipped}")
-        if self.similar:
-            shown = ", ".join(f"{s.tuning} ~ {s.test} ({s.jaccard:.2f})" for s in self.similar[:3])
-            told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
-        return told + changed.warnings(self._ready())
+        return told
 
     def _ready(self) -> dict[str, Copies]:
         """Returns the copies of the conditions whose noise needs no model."""
@@ -134,6 +150,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     searches = _searches(recipe, needs)
     file = recipe.rop.instructions
     given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
+    pools.refuse_hidden(recipe, searches)
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)

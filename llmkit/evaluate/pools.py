@@ -110,6 +110,17 @@ def refuse_unlabelled(questions: Sequence[Question], arms: Sequence[type[Arm]], 
             )
 
 
+def refuse_hidden(recipe: Recipe, searches: bool) -> None:
+    """Raises UsageError where texts are not to be kept and something has to be found again by its text."""
+    written = [c for c, p in perturbers_of(recipe).items() if p.most_calls]
+    if recipe.output.texts != "full" and (searches or written):
+        what = f"noise that a model writes (`{written[0]}`)" if written else "a search for instructions"
+        raise UsageError(
+            f"output.texts: {recipe.output.texts} goes with no {what}: their texts have to be kept",
+            "give the instructions of an earlier run (rop.instructions), or noise that needs no model",
+        )
+
+
 def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
     """Returns the perturber of each condition of a recipe."""
     return perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir)

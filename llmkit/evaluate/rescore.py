@@ -45,6 +45,9 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
+        if before.hidden:  # its reply is not there to be read again
+            samples.append(before)
+            continue
         if missing := [name for name in ("question", "question_kind", "options", "said") if name not in row]:
             raise DataError(
                 f"{folder.path}: the answer {row['key']!r} in samples.jsonl has no `{missing[0]}`",

@@ -17,6 +17,7 @@ from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
+from llmkit.evaluate.texts import Keeper
 from llmkit.measure import missing
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
@@ -92,7 +93,9 @@ def run(
             if loaded.recipe.eval.gates and Run(folder.path).state == "finished":
                 generations.confirm(engines)
         rows = list(folder.entries())  # only now: `generations` may have begun anew
-        known = KnownReplies(rows, cache, folder.place)
+        keeper = Keeper(loaded.recipe.output.texts)
+        keeper.refuse_kept(rows)
+        known = KnownReplies(rows, cache, folder.place, keeps=keeper.full)
         runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
         runner.tokens = tokens + tokens_asked(folder.entries(every=True))  # earlier generations were paid for, too
         # Before the instructions, because the search is tuned on noise of the same kinds.
@@ -100,7 +103,7 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
-        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, quiet)
+        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
@@ -122,6 +125,7 @@ def _answer(
     runner: Runner,
     folder: RunFolder,
     engines: Mapping[Role, Engine],
+    keeper: Keeper,
     quiet: bool,
 ) -> list[Sample]:
     """Asks what the journal does not hold yet, and journals each outcome as it comes."""
@@ -131,7 +135,7 @@ def _answer(
     known = {
         row["key"]: Sample.from_row(row)
         for row in finished(rows).values()
-        if (job := jobs_by_key.get(row["key"])) and answers(row, job, local)
+        if (job := jobs_by_key.get(row["key"])) and answers(row, job, local, keeper)
     }
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
     with Progress("answering", len(missing), quiet=quiet) as runner.progress:
@@ -139,7 +143,7 @@ def _answer(
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
             key = str(done.key)
-            row = outcome_row(missing[key], done, planned.scorer)
+            row = keeper.kept(outcome_row(missing[key], done, planned.scorer))
             folder.append(row)
             known[key] = Sample.from_row(row)
     # In the order of the jobs, so that no result depends on the order in which replies came.

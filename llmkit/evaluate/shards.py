@@ -14,6 +14,7 @@ from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.journal import answers
 from llmkit.evaluate.plan import Command, Shard, plan
 from llmkit.evaluate.run import Result, finished, open_folder
+from llmkit.evaluate.texts import Keeper
 from llmkit.recipe import Loaded, digest, load
 from llmkit.runs import Run, names
 from llmkit.runs.generations import joined
@@ -77,7 +78,10 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
         instructions.write(found, planned, folder, None)
         wanted = planned.jobs(found)
         answered = finished(folder.entries())
-        missing = [job.key for job in wanted if job.key not in answered or not answers(answered[job.key], job, None)]
+        keeper = Keeper(loaded.recipe.output.texts)
+        missing = [
+            job.key for job in wanted if job.key not in answered or not answers(answered[job.key], job, None, keeper)
+        ]
         if missing:
             raise Incomplete(
                 f"{len(missing)} of {len(wanted)} answers are in none of the shards, the first is {missing[0]}",

@@ -80,8 +80,8 @@ class Labelling:
 
 @contextmanager
 def labelling(run: Run, recipe: Recipe) -> Iterator[Labelling]:
-    """Opens a finished run for labelling. UsageError where its rows have answers or another process works in it,
-    DataError where it is unfinished or does not hold its texts."""
+    """Opens a finished run for labelling. UsageError where its rows have answers, it does not hold its texts, or
+    another process works in it; DataError where it is unfinished."""
     limits.refuse_idle(recipe.eval.gates)
     with RunFolder.reopen_finished(run.folder) as folder:
         samples = list(run.samples())
@@ -90,10 +90,12 @@ def labelling(run: Run, recipe: Recipe) -> Iterator[Labelling]:
                 f"the rows of `{run.name}` have answers, so there is nothing to label",
                 "label is for runs of rows without answers: llmkit eval ROWS.csv --field NAME",
             )
-        opened = Labelling(folder, recipe, samples)
-        if any(not pair.row.text for pair in opened.run.pairs):
-            raise DataError(f"`{run.name}` does not hold its texts, so nobody can read them", "run it with its texts")
-        yield opened
+        if recipe.output.texts != "full":
+            raise UsageError(
+                f"`{run.name}` does not hold its texts (output.texts: {recipe.output.texts}), so nobody can read them",
+                "run it with output.texts: full where the texts may be kept, and label there",
+            )
+        yield Labelling(folder, recipe, samples)
 
 
 def files_of_earlier_runs(run: Run) -> list[Path]:

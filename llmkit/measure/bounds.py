@@ -45,3 +45,12 @@ def unanimous(value: float, clusters: int, level: float = 0.95, *, alone: bool =
     """Computes the ends of a rate of 0 or 1 in so many even clusters, or lone questions, as `at_most` does."""
     n = statistics.worth_of_clusters(clusters, level, alone=alone)
     return one_sided(value * n, n, level)
+
+
+def shown_by(rows: int, clusters: int, level: float = 0.95) -> tuple[float, float]:
+    """Returns what so many rows show: how many answers may change at most where none of theirs does, and half the width
+    of the interval where a tenth does. Rows that belong together count as `statistics.worth` says."""
+    most = unanimous(0.0, clusters, level, alone=clusters == rows)[1]
+    size = statistics.worth(rows, clusters)
+    low, high = statistics.wilson(size / 10, size, level)
+    return most, (high - low) / 2

@@ -12,6 +12,7 @@ from llmkit.measure import changed, statistics
 from llmkit.measure.cells import NOISY, Cell, Cells, Weights
 from llmkit.measure.contrasts import Contrasts
 from llmkit.measure.results import Baseline, BaselineArm, Copies
+from llmkit.measure.stability import unlabelled
 from llmkit.measure.statistics import Mean
 from llmkit.measure.values import Change, Interval, Part, number, rounded_p
 from llmkit.recipe.schema import IntervalSection
@@ -105,6 +106,7 @@ def against(
 def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None, seed: int) -> Comparison:
     section = section or IntervalSection()
     names = list(runs)
+    refuse_unlabelled(runs)
     same, left_out = same_questions(runs)
     cells = Cells(*([s for s in samples if s.outcome.question_id in same] for samples in runs.values()))
     contrasts: Contrasts[_Name] = Contrasts(cells)
@@ -159,6 +161,15 @@ def _change(cells: Cells, name: _Name, mean: Mean, flip_p: float, level: float) 
         p=rounded_p(p),
         undecided=statistics.contradicts(p, mean.low, mean.high, level),
     )
+
+
+def refuse_unlabelled(runs: Mapping[str, Sequence[Sample]]) -> None:
+    """Raises UsageError where the rows of a run have no answers: no accuracy of it can be compared."""
+    if without := [name for name, samples in runs.items() if unlabelled(samples)]:
+        raise UsageError(
+            f"the rows of {' and '.join(without)} have no answers, so no accuracy can be compared",
+            "measure both as prompts or arms of one run, or look at each with `llmkit runs show`",
+        )
 
 
 def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:

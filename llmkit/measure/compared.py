@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from typing import Any
 
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Hidden, Sample
 from llmkit.tasks import recorded_kind
 from llmkit.tasks.comparing import SAME, UNCLEAR, Comparison, Response, compare
 from llmkit.tasks.facts import facts
@@ -40,6 +41,8 @@ class Comparer:
 def _compared(one: Sample, other: Sample) -> Comparison:
     if failed(one) or failed(other):
         return FAILED
+    if one.hidden and other.hidden:
+        return _hidden(one, other, one.hidden, other.hidden)
     said, again = reply(one), reply(other)
     if not _kind(one).exact:
         if said == again:
@@ -52,6 +55,16 @@ def _compared(one: Sample, other: Sample) -> Comparison:
         return SAME if readable else UNCLEAR
     numeric = not one.options and any(answer and parse(answer) is not None for answer in parsed)
     return Comparison("facts", ("number" if numeric else "label",))
+
+
+def _hidden(one: Sample, other: Sample, first: Hidden, second: Hidden) -> Comparison:
+    """Compares answers whose texts are not kept, by what was found while they were in memory, else by digests."""
+    if known := first.verdicts.get(other.key) or second.verdicts.get(one.key):
+        verdict: Any = known[0]
+        return Comparison(verdict, tuple(known[1:]))
+    if one.outcome.parsed == other.outcome.parsed:
+        return SAME
+    return Comparison("facts", ("label",)) if first.decisive and second.decisive else UNCLEAR
 
 
 def failed(sample: Sample) -> bool:
@@ -75,19 +88,23 @@ def unequal(one: Sample, other: Sample) -> bool:
 
 def canonical(sample: Sample) -> str | None:
     """Returns an answer in the form that a scorer judges: the parsed one, JSON by value; None where none was found."""
-    if not _kind(sample).exact and (value := _json(reply(sample))) is not None:
+    if not (sample.hidden or _kind(sample).exact) and (value := _json(reply(sample))) is not None:
         return json.dumps(value, sort_keys=True)
     return sample.outcome.parsed
 
 
 def decisive(sample: Sample) -> bool:
     """Returns whether equality of canonical answers decides about rightness: kinds that say so, JSON, and labels."""
+    if sample.hidden:
+        return sample.hidden.decisive
     text = reply(sample)
     return _kind(sample).exact or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
 
 
 def signature(sample: Sample) -> str:
     """Returns an answer in the form in which it is counted: the canonical one, of prose the facts that it states."""
+    if sample.hidden:
+        return sample.hidden.signature or ""
     if decisive(sample):
         return normalise(canonical(sample) or "")
     return _facts(reply(sample))
@@ -95,6 +112,8 @@ def signature(sample: Sample) -> str:
 
 def refused(sample: Sample) -> bool:
     """Returns whether the reply refuses, or a provider's filter put itself in its place."""
+    if sample.hidden:
+        return sample.hidden.refused
     filtered = any(
         isinstance(given := call.get("reply"), dict) and given.get("finish_reason") == "content_filter"
         for call in sample.calls

@@ -305,7 +305,7 @@ def _order(sample: Sample) -> tuple[str, str, str, int, int, str]:
 
 
 def negated(gain: Difference) -> Difference:
-    """Turns a gain on clean questions round: the harm done to them."""
+    """Turns a gain on clean questions round: the accuracy lost there."""
     ends = {"value": 0.0 - gain.value, "low": 0.0 - gain.high, "high": 0.0 - gain.low}
     return gain.model_copy(update={**ends, "better": gain.worse, "worse": gain.better})
 

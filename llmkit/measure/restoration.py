@@ -56,7 +56,7 @@ def correction(cells: Cells, samples: Sequence[Sample], level: float) -> Correct
     is still there: `uic` adds others.
     """
     corrected = _corrected(samples)
-    if not corrected:
+    if not corrected or any(s.hidden for s, _ in corrected):
         return None
 
     def share(flags: Iterable[tuple[Sample, bool]]) -> Interval | None:
@@ -87,7 +87,7 @@ def over_correction(cells: Cells, samples: Sequence[Sample], level: float) -> Ov
     return OverCorrection(
         n=len(corrected),
         altered=_share(cells, altered, level),
-        numbers_altered=_share(cells, numbers_altered, level),
+        numbers_altered=None if any(s.hidden for s, _ in corrected) else _share(cells, numbers_altered, level),
     )
 
 
@@ -101,7 +101,7 @@ def marked(metrics: Metrics, samples: Sequence[Sample]) -> Metrics:
             restored(s.text, s.outcome.corrected_text, s.question)
             for s in samples
             if s.outcome.arm == name and Condition.parse(s.outcome.condition).noisy
-            if s.outcome.corrected_text is not None and squash(s.text) != squash(s.question)
+            if not s.hidden and s.outcome.corrected_text is not None and squash(s.text) != squash(s.question)
         ]
         if shares:
             share = number(math.fsum(shares) / len(shares))

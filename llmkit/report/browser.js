@@ -8,6 +8,7 @@ const PAUSE = 120; // milliseconds between a key and the search
 
 const state = { arm: "", condition: "", kind: "", text: "", page: 0, hits: [] };
 let index = null;
+let replies = null;
 
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -30,6 +31,7 @@ function answer(row) {
     clean,
     gold,
     condition: BROWSER.conditions[condition].label,
+    before: replyBefore(question, condition, arm),
     arm: BROWSER.arms[arm],
     asked: text < 0 ? clean : BROWSER.texts[text],
     flags,
@@ -38,6 +40,18 @@ function answer(row) {
     reply,
     note,
   };
+}
+
+/* The reply that an answer is compared with, where rows have no answers: that to the text as sent, or to the same text
+   the first time; null where there is none. */
+function replyBefore(question, condition, arm) {
+  const { before } = BROWSER.conditions[condition];
+  if (before < 0) {
+    return null;
+  }
+  const place = (row) => row.slice(0, 3).join(" ");
+  replies ??= new Map(BROWSER.rows.map((row) => [place(row), row[7]]));
+  return replies.get(place([question, before, arm])) ?? null;
 }
 
 /* The lower-case text of every answer, made on the first search. */
@@ -84,7 +98,7 @@ function show() {
 }
 
 function card(row) {
-  const { id, clean, gold, condition, arm, asked, flags, parsed, corrected, reply, note } =
+  const { id, clean, gold, condition, before, arm, asked, flags, parsed, corrected, reply, note } =
     answer(row);
   const chips = BROWSER.chips
     .filter((chip) => fits(flags, chip))
@@ -103,10 +117,18 @@ function card(row) {
     const untouched = el("span", { class: "muted" }, "same as the original");
     line("Corrected", ...(same ? [untouched] : marked(clean, corrected, asked)));
   }
-  if (reply !== null) {
-    line("Reply", el("span", { class: "reply" }, reply));
+  if (before !== null && before !== reply) {
+    const was = reply === null ? [before] : marked(reply, before, null, "was");
+    line("Reply before", el("span", { class: "reply" }, ...was));
   }
-  line("Answer", parsed ?? "none found", el("span", { class: "muted" }, `   gold ${gold}`));
+  if (reply !== null) {
+    const now = before === null ? [reply] : marked(before, reply, null, "now");
+    line("Reply", el("span", { class: "reply" }, ...now));
+  }
+  if (gold || parsed === null || !(reply ?? "").includes(parsed)) {
+    const wanted = gold ? [el("span", { class: "muted" }, `   gold ${gold}`)] : [];
+    line("Answer", parsed ?? "none found", ...wanted);
+  }
   const head = el(
     "header",
     {},
@@ -118,7 +140,7 @@ function card(row) {
 }
 
 /* Marks the words of `text` that the original lacks; given the noisy text, also those that noise had changed. */
-function marked(original, text, noisy) {
+function marked(original, text, noisy, mark = noisy === null ? "noise" : "off") {
   const from = words(original);
   const to = words(text);
   const places = match(from, to);
@@ -132,7 +154,7 @@ function marked(original, text, noisy) {
       return word;
     }
     if (places[i] < 0) {
-      return el("mark", { class: noisy === null ? "noise" : "off" }, word);
+      return el("mark", { class: mark }, word);
     }
     const restored = unchanged && !unchanged.has(places[i]);
     return restored ? el("mark", { class: "fixed" }, word) : word;

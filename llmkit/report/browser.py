@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import IntFlag
 from typing import Any, Literal
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import STAND, Cells, PairKey, pair_key
+from llmkit.measure.compared import Comparer, reply
+from llmkit.measure.stability import unlabelled
 from llmkit.rop.scoring import squash
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 PAGE = 25  # answers on screen at a time
+_NOT_KEPT = "(texts of this run are not kept: output.texts)"
 _LONGEST = 20_000  # characters shown of one text; a reply rarely has a tenth of it
 
 
@@ -31,6 +34,13 @@ class Flag(IntFlag):
     WON = 128
     LOST = 256
     FALLBACK = 512
+    CHANGED = 1024
+    WORDING = 2048
+    UNCLEAR = 4096
+    BY_ITSELF = 8192
+    TOUCHED = 16384
+    RESTORED = 32768
+    BROKEN = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +83,31 @@ CHIPS = (
 )
 """The labels at the head of an answer."""
 
+_OF_ANY = ("unparsed", "cut", "over_corrected", "fallback", "error")
+CHANGES = (
+    Kind("changed", "changed under noise", Flag.CHANGED, tone="wrong"),
+    Kind("by_itself", "changed by itself", Flag.BY_ITSELF, tone="note"),
+    Kind("wording", "wording only", Flag.WORDING, tone="right"),
+    Kind("unclear", "cannot tell", Flag.UNCLEAR, tone="note"),
+    Kind("touched", "touched by the repair (as sent)", Flag.TOUCHED, tone="note"),
+    Kind("restored", "restored by the repair", Flag.RESTORED, tone="right"),
+    Kind("broken", "broken by the repair", Flag.BROKEN, tone="wrong"),
+)
+"""The kinds of answer to rows without labels, and the labels at their head."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownCondition:
-    """A condition as the page has it: the name in files, the name on screen, whether it is clean, its rate."""
+    """A condition as the page has it: the name in files, the name on screen, whether it is clean, its rate.
+
+    `before` is the place of the condition whose reply is shown beside this one's, where rows have no answers.
+    """
 
     id: str
     label: str
     clean: bool
     rate: float | None
+    before: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +137,8 @@ class Browser:
 def browser(samples: Sequence[Sample]) -> Browser:
     """Returns the answers by question, condition, arm and repeat, as a page needs them."""
     cells = Cells(samples)
-    verdicts = {
-        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): bool(s.outcome.correct)
-        for s in samples
-    }
+    compared = unlabelled(samples)
+    flags_of = _changes(cells) if compared else _verdicts(samples)
     places: dict[str, int] = {}
     texts: dict[str, int] = {}
     questions: list[tuple[str, str, str]] = []
@@ -126,23 +150,85 @@ def browser(samples: Sequence[Sample]) -> Browser:
         o = sample.outcome
         if o.question_id not in places:
             places[o.question_id] = len(questions)
-            questions.append((o.question_id, _cut(sample.question), o.gold or ""))
-        reply = sample.said("")
+            asked = _NOT_KEPT if sample.hidden else _cut(sample.question)
+            questions.append((o.question_id, asked, o.gold or ""))
+        said = "" if sample.hidden else reply(sample)
+        flags, kinds = flags_of(sample)
         rows.append(
             (
                 places[o.question_id],
                 conditions[o.condition],
                 arms[o.arm],
-                -1 if sample.text == sample.question else texts.setdefault(_cut(sample.text), len(texts)),
-                _flags(sample, verdicts),
+                -1
+                if sample.hidden or sample.text == sample.question
+                else texts.setdefault(_cut(sample.text), len(texts)),
+                flags,
                 o.parsed,
-                None if o.corrected_text is None else _cut(o.corrected_text),
-                _cut(reply) if reply else None,
-                _note(sample),
+                None if sample.hidden or o.corrected_text is None else _cut(o.corrected_text),
+                _cut(said) if said else None,
+                _note(sample, kinds),
             )
         )
-    shown = tuple(ShownCondition(c, c, Condition.parse(c).clean, Condition.parse(c).rate) for c in cells.conditions)
-    return Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows))
+    shown = tuple(_shown(name, conditions if compared else {}) for name in cells.conditions)
+    kept = Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows))
+    if not compared:
+        return kept
+    others = [kind for kind in KINDS if kind.value in _OF_ANY]
+    labels = [chip for chip in CHIPS if chip.value in _OF_ANY]
+    return replace(kept, kinds=(KINDS[0], *CHANGES, *others), chips=(*CHANGES, *labels))
+
+
+def _shown(name: str, places: Mapping[str, int]) -> ShownCondition:
+    condition = Condition.parse(name)
+    before = CLEAN if condition.replicate == 1 else str(condition.once)
+    label = name if condition.replicate == 1 else f"{condition.once}, asked again"
+    return ShownCondition(name, label, condition.clean, condition.rate, places.get(before, -1) if name != CLEAN else -1)
+
+
+FlagsOf = Callable[[Sample], tuple[int, Sequence[str]]]
+"""The flags of an answer, and the kinds of change."""
+
+
+def _verdicts(samples: Sequence[Sample]) -> FlagsOf:
+    verdicts = {
+        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): bool(s.outcome.correct)
+        for s in samples
+    }
+    return lambda sample: (_flags(sample, verdicts), ())
+
+
+def _changes(cells: Cells) -> FlagsOf:
+    """Returns what finds the flags of answers to rows without labels, by the answers that they are compared with."""
+    known = {(cell.arm, cell.condition, pair_key(s)): s for cell, group in cells.samples.items() for s in group}
+    compare = Comparer()
+
+    def beside(sample: Sample, arm: str, condition: str) -> Sample | None:
+        row, draw, seed = pair_key(sample)
+        keys = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
+        return next((known[found] for key in keys if (found := (arm, condition, key)) in known), None)
+
+    def flags_of(sample: Sample) -> tuple[int, Sequence[str]]:
+        o, condition = sample.outcome, Condition.parse(sample.outcome.condition)
+        flags = Flag(_flags(sample, {})) & ~Flag.RIGHT
+        kinds: Sequence[str] = ()
+        before = beside(sample, o.arm, CLEAN if condition.replicate == 1 else str(condition.once))
+        if before and before is not sample:
+            verdict = compare(sample, before)
+            kinds = verdict.kinds
+            seen = {"wording": Flag.WORDING, "unclear": Flag.UNCLEAR, "facts": Flag.CHANGED}
+            again = verdict.changed and condition.replicate > 1
+            flags |= Flag.BY_ITSELF if again else seen.get(verdict.verdict, Flag(0))
+        sent = beside(sample, STAND, CLEAN)
+        if o.arm != STAND and sent and condition.replicate == 1:
+            away = compare(sample, sent).changed
+            stand = beside(sample, STAND, o.condition)
+            if condition.clean:
+                flags |= Flag.TOUCHED if away else Flag(0)
+            elif stand and away != (turned := compare(stand, sent).changed):
+                flags |= Flag.RESTORED if turned else Flag.BROKEN
+        return flags, kinds
+
+    return flags_of
 
 
 Verdicts = Mapping[tuple[str, str, str | None, PairKey], bool]  # arm, condition, kind held out, pair
@@ -176,10 +262,11 @@ def _flags(sample: Sample, verdicts: Verdicts) -> int:
     return sum(flag for flag, applies in flags if applies)
 
 
-def _note(sample: Sample) -> str | None:
+def _note(sample: Sample, kinds: Sequence[str]) -> str | None:
     o = sample.outcome
     seed, out = o.meta.get("search_seed"), o.meta.get("holdout")
     parts = [
+        f"differs in {', '.join(kinds)}" if kinds else None,
         f"draw {o.draw + 1}" if o.draw else None,
         f"search seed {seed}" if seed else None,
         f"tuned without {out}" if out else None,

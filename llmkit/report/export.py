@@ -35,6 +35,8 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
         raise unknown("export format", form, FORMATS)
     source = Run(run)
     samples = [s for s in source.samples() if s.outcome.error is None and not s.outcome.meta.get("holdout")]
+    if any(s.hidden for s in samples):
+        raise UsageError(f"`{run}` keeps no texts (output.texts)", "a run with output.texts: full can be exported")
     cells = Cells(samples)
     if arm not in cells.arms:
         raise unknown("arm in this run", arm, cells.arms)

@@ -78,8 +78,9 @@ def runs(listed: Sequence[MeasuredRun], home: Path, beside: Path) -> RunsView:
         Column("task, model", left=True, words=True),
     )
     lead = (
-        "The newest first. Clean and noisy are the accuracy of the model without a repair, the gain is that of the "
-        "repair named below it. A line is the accuracy under noise, with that repair, of the runs of one recipe so far."
+        "The newest first. Clean and noisy are the accuracy of the model without a repair, or, where rows have no "
+        "answers, the share of answers that noise changed; the gain is that of the repair named below it. A line is "
+        "the accuracy under noise, with that repair, of the runs of one recipe so far."
     )
     return RunsView(f"Runs in {home}", lead, Table(f"{len(rows)} runs", columns, tuple(reversed(rows))))
 
@@ -113,6 +114,9 @@ def _main_numbers(metrics: Metrics | None) -> tuple[Cell, Cell, Cell]:
     base, repair = main_arms(metrics) if metrics else (None, None)
     if metrics is None or base is None:
         return Cell(), Cell(), Cell()
+    if metrics.unlabelled:
+        stable = metrics.arms[base].stability.get(NOISY)
+        return Cell(), rate(stable.changed, note="answers changed") if stable else Cell(), Cell()
     gain = difference(metrics.arms[repair].gain.get(NOISY), note=repair) if repair else Cell()
     return rate(accuracy_of(metrics, base, CLEAN)), rate(accuracy_of(metrics, base, NOISY)), gain
 

@@ -27,7 +27,14 @@ class Notes:
 
 def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
-    return Notes(tuple(_headlines(metrics)), tuple(doubts.warnings(metrics)), tuple(_remarks(metrics)))
+    from llmkit.report import steady
+
+    headlines, remarks = _headlines(metrics), _remarks(metrics)
+    if metrics.unlabelled:
+        headlines, remarks = steady.headlines(metrics) + headlines, steady.remarks(metrics) + _answered_by(metrics)
+    if metrics.labels:
+        remarks.append(labels_line(metrics.labels))
+    return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
 
 
 def changed_share(metrics: Metrics, condition: str) -> str:
@@ -52,9 +59,7 @@ def _remarks(metrics: Metrics) -> list[str]:
     n, clusters, percent = metrics.questions, metrics.clusters, f"{metrics.level:.0%}"
     questions = f"{n} questions" if clusters == n else f"{n} questions from {clusters} templates"
     lines = [f"{questions}; ranges are {percent} intervals; unparsed and failed answers count as wrong."]
-    if engine := metrics.engine:
-        dtype = f"in {engine.dtype}" if engine.dtype else "in a dtype that its server does not state"
-        lines.append(f"Answered by {engine.kind}, {dtype}.")
+    lines += _answered_by(metrics)
     if metrics.chance:
         lines.append(f"Guessing would be right on {metrics.chance:.3f}.")
     if (effect := metrics.minimum_detectable_effect) and effect.value:
@@ -63,9 +68,14 @@ def _remarks(metrics: Metrics) -> list[str]:
         share = floor.verdict_differs
         span = f"{short(share.low)}–{short(share.high)}"
         lines.append(f"Noise floor: asked twice, {share.value:.3f} ({span}) of clean verdicts differ.")
-    if metrics.labels:
-        lines.append(labels_line(metrics.labels))
     return lines + _same_source(metrics)
+
+
+def _answered_by(metrics: Metrics) -> list[str]:
+    if not (engine := metrics.engine):
+        return []
+    dtype = f"in {engine.dtype}" if engine.dtype else "in a dtype that its server does not state"
+    return [f"Answered by {engine.kind}, {dtype}."]
 
 
 def labels_line(labels: Labelled) -> str:

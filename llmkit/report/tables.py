@@ -87,7 +87,7 @@ def effects(metrics: Metrics, condition: str = NOISY) -> Table | None:
         Column("", drawing="difference"),
         Column(f"gain under {'noise' if condition == NOISY else condition}"),
         Column("recovery"),
-        Column("harm to clean"),
+        Column("clean accuracy lost"),
         Column("clean altered", interval="bare"),
         Column(tests.title, wide=True),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, tables
+from llmkit.report import charts, details, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
@@ -37,6 +37,8 @@ class View:
     summary: tuple[Table, ...]
     sections: tuple[Section, ...]
     browser: Browser
+    compared: bool = False
+    """Whether rows have no answers, so that replies are shown beside each other."""
 
 
 def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:
@@ -51,6 +53,7 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         summary(metrics),
         _sections(metrics),
         browser(samples),
+        metrics.unlabelled is not None,
     )
 
 
@@ -70,6 +73,8 @@ def _shares(metrics: Metrics) -> tuple[tuple[str, str], ...]:
 
 def summary(metrics: Metrics) -> tuple[Table, ...]:
     """Returns the tables of a run on one screen."""
+    if metrics.unlabelled:
+        return _summary_of_unlabelled(metrics)
     effects = tables.effects(metrics)
     declared = any(test.metric == "drop" for test in metrics.holm)  # losses that the recipe declares to be compared
     losses = declared or effects is None
@@ -84,8 +89,32 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
     return tuple(table for table in shown if table)
 
 
+def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
+    """Returns the tables of rows without answers; losses and gains where a person labelled what changed."""
+    shown = [
+        steady.as_sent(metrics),
+        steady.changes(metrics),
+        steady.kinds(metrics),
+        steady.repairs(metrics),
+        *_from_labels(metrics),
+        tables.cost(metrics),
+        tables.gates(metrics.gates),
+    ]
+    return tuple(table for table in shown if table)
+
+
+def _from_labels(metrics: Metrics) -> list[Table | None]:
+    losses = [tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if arm.drop]
+    return [*losses, tables.effects(metrics)] if losses else []
+
+
 def main_numbers(metrics: Metrics) -> tuple[Tile, ...]:
-    """Returns accuracy clean and under noise, and what the main repair changes; without a repair, what noise takes."""
+    """Returns accuracy clean and under noise, and what the main repair changes; without a repair, what noise takes.
+
+    Of rows without answers, what changes by itself and under noise.
+    """
+    if metrics.unlabelled:
+        return tuple(steady.tiles(metrics))
     base, repair = main_arms(metrics)
     if base is None:
         return ()
@@ -98,7 +127,7 @@ def main_numbers(metrics: Metrics) -> tuple[Tile, ...]:
         tiles += [
             Tile(f"Under noise, {repair}", rate(tables.accuracy_of(metrics, repair, NOISY))),
             Tile(f"Gain of {repair} under noise", difference(arm.gain.get(NOISY))),
-            Tile(f"Harm of {repair} to clean", difference(arm.clean_drop)),
+            Tile(f"Clean accuracy lost, {repair}", difference(arm.clean_drop)),
         ]
     else:
         tiles.append(Tile("Loss to noise", difference(metrics.arms[base].drop.get(NOISY))))
@@ -115,7 +144,53 @@ def main_arms(metrics: Metrics) -> tuple[str | None, str | None]:
     return base, "rop" if "rop" in metrics.arms else repairs[-1] if repairs else None
 
 
+def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
+    sections = [
+        _section(
+            "as-sent",
+            "The rows as they are",
+            "What each repair does to the texts as sent and to the answers to them, without any noise. An answer is "
+            "touched where it differs from that of stand.",
+            steady.as_sent(metrics),
+        ),
+        _section(
+            "changes",
+            "What changes",
+            f"Share of rows whose answer says something else, with {100 * metrics.level:.0f} % intervals: of the same "
+            "text asked twice, and of the text as sent and under noise. Choose a bar to read its answers.",
+            steady.bars(metrics),
+            steady.changes(metrics),
+            steady.kinds(metrics),
+            details.changes(metrics),
+        ),
+        _section(
+            "repairs",
+            "What repairs bring back",
+            "Restored: stand's answer had changed, and the arm's is the one to the text as sent. Broken: stand's had "
+            "not, and the arm's did.",
+            steady.repairs(metrics),
+            details.corrections(metrics),
+        ),
+        _section(
+            "labelled",
+            "What the labels say",
+            "Losses and gains by a person's labels of the rows that changed.",
+            *_from_labels(metrics),
+        ),
+        _section(
+            "answers",
+            "The answers",
+            "A constant answer changes under no noise. AC1 is agreement beyond that of guessing (Gwet 2008).",
+            steady.answers(metrics),
+        ),
+        _section("cost", "Cost", "Prompt and generated count tokens.", tables.cost(metrics)),
+    ]
+    return tuple(section for section in sections if section)
+
+
 def _sections(metrics: Metrics) -> tuple[Section, ...]:
+    if metrics.unlabelled:
+        return _sections_of_unlabelled(metrics)
     percent = f"{100 * metrics.level:.0f} %"
     guessing = "; the dotted one is guessing" if metrics.chance else ""
     where = charts.cost_condition(metrics)
@@ -133,7 +208,8 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             "effects",
             "What each arm wins",
             "Paired differences on the same questions. Recovery is the share of stand's loss that is won back; it is "
-            "left out where there is no clear loss to recover. Harm is what the arm takes from clean questions.",
+            "left out where there is no clear loss to recover. Clean accuracy lost is what the arm takes from clean "
+            "questions.",
             _effects(metrics),
         ),
         _section(

@@ -13,11 +13,26 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("u
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """What is known of an answer whose texts are not kept (`output.texts`): all texts of its sample are digests.
+
+    `verdicts` has by journal key what comparing it with another answer to the row came to: the verdict, then the kinds.
+    """
+
+    policy: str
+    signature: str | None
+    decisive: bool
+    refused: bool
+    verdicts: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An outcome with `question` (clean), `text` (as asked) and its calls: purpose, messages, reply, cached, seconds.
 
     `strength` is the share of words that noise changed; `rejected` says why a noisy copy was left as it was. `reply` is
-    what the arm answered: of several calls, only the arm knows which one is the answer.
+    what the arm answered: of several calls, only the arm knows which one is the answer. `key` is its
+    name in the journal.
     """
 
     outcome: Outcome
@@ -30,6 +45,8 @@ class Sample:
     strength: float | None = None
     rejected: str | None = None
     reply: str | None = None
+    key: str = ""
+    hidden: Hidden | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Sample:
@@ -53,6 +70,8 @@ class Sample:
             (row.get("strength") or {}).get("words"),
             row.get("rejected"),
             row.get("said"),
+            row.get("key") or "",
+            Hidden(**row["hidden"]) if row.get("hidden") else None,
         )
 
     @property

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from functools import partial
 
 import pytest
+from helpers.unlabelled import TICKETS, as_overrides, write_tickets
 
 from llmkit.cli import rows
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate import tunes
 from llmkit.recipe import load
 
-TICKETS = [
-    "My parcel has not arrived since Monday, please help me to find it",
-    "I was charged twice for the blue jacket that I ordered last week",
-    "How can I change the address of my order before it is sent",
-    "The zipper of the bag is broken and I would like another one",
-]
-
 
 @pytest.fixture
 def tickets(tmp_path):
-    """Writes rows to tickets.csv, by default the four above; returns its path."""
-
-    def write(texts=TICKETS, **columns):
-        path = tmp_path / "tickets.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["body", *columns])
-            writer.writeheader()
-            writer.writerows({"body": text, **{k: v[i] for k, v in columns.items()}} for i, text in enumerate(texts))
-        return str(path)
-
-    return write
-
-
-def as_overrides(path, **more):
-    """Returns the overrides that `llmkit eval PATH --field body` makes, with others over them."""
-    made = {override.key: override.value for override in rows.defaults(path)}
-    changed = {"data.question": "body", **{k.replace("__", "."): v for k, v in more.items()}}
-    return {k.replace(".", "__"): v for k, v in {"data.task": None, "data.limit": None, **made, **changed}.items()}
+    return partial(write_tickets, tmp_path)
 
 
 def echo(request):

@@ -6,51 +6,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from helpers.unlabelled import CONDITIONS, FAST, LABELS, answer, measured, repaired, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
-from llmkit.measure import bounds, gates, limits, metrics, missing
-from llmkit.measure.stability import ASSUMED, Assumed
-from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.runs.samples import Sample
-from llmkit.types import Outcome
-
-FAST = EvalSection(interval=IntervalSection(draws=200))
-LABELS = ("A", "B", "C")
-CONDITIONS = ("clean", "clean#2", "typing", "typing#2")
-
-
-def answer(row, condition, said, *, arm="stand", kind="choice", cluster="", failed=False, draw=0):
-    """A sample as the journal has it: `said` is the reply, and of labels the parsed answer."""
-    parsed = None if failed else said
-    outcome = Outcome(
-        f"r{row}",
-        cluster or f"r{row}",
-        condition,
-        arm,
-        draw,
-        parsed,
-        None,
-        None,
-        error="no answer" if failed else None,
-    )
-    noisy = condition.startswith("typing")
-    options = LABELS if kind == "choice" else ()
-    return Sample(outcome, f"text {row}", f"txet {row}" if noisy else f"text {row}", options, kind=kind, reply=said)
-
-
-def measured(samples, assumed=ASSUMED, section=FAST):
-    return metrics(samples, section, 7, None, assumed)
-
-
-def run(*rows, arm="stand", kind="choice"):
-    """Samples of rows given as the answers under the four conditions, or under the first few of them."""
-    return [
-        answer(i, condition, said, arm=arm, kind=kind, failed=said is None)
-        for i, row in enumerate(rows)
-        for condition, said in zip(CONDITIONS, row, strict=False)
-    ]
+from llmkit.measure import bounds, gates, limits, missing
+from llmkit.measure.stability import Assumed
+from llmkit.recipe.schema import Gate
 
 
 def test_changes_under_noise_and_by_themselves_are_counted_apart():
@@ -178,16 +141,6 @@ def test_the_upper_end_is_the_rate_that_would_rarely_show_so_few(hits, more, lev
     else:
         assert high == 1
     assert low == pytest.approx(1 - bounds.one_sided(more, n, level)[1], abs=1e-6)
-
-
-def repaired(stand_sent, stand_noisy, arm_noisy, arm_sent=None):
-    said = {("stand", "clean"): stand_sent, ("stand", "typing"): stand_noisy}
-    said |= {("spell_fix", "clean"): arm_sent or stand_sent, ("spell_fix", "typing"): arm_noisy}
-    return [
-        answer(i, condition, row or "", arm=arm, failed=row == ".")
-        for (arm, condition), rows in said.items()
-        for i, row in enumerate(rows)
-    ]
 
 
 def test_a_repair_restores_breaks_and_touches():

@@ -81,7 +81,7 @@ def test_terminal_summary_of_clean_questions_alone_has_no_losses(arms):
     text = printed(metrics(samples, FAST, 7))
     assert "Accuracy" in text
     assert "Loss of" not in text
-    assert ("harm to clean" in text) == (len(arms) > 1)
+    assert ("clean accuracy lost" in text) == (len(arms) > 1)
 
 
 @pytest.mark.parametrize("arms", [["stand"], ["stand", "correct_only", "guide_only", "rop"]])

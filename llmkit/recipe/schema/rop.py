@@ -148,6 +148,8 @@ class EvalSection(Section):
     """Price of a million prompt tokens, for the cost table."""
     price_completion: Annotated[float, NEUTRAL] = Field(0.0, ge=0)
     """Price of a million generated tokens."""
+    ask_above: Annotated[float | None, NEUTRAL] = Field(None, ge=0)
+    """On a terminal, a run that may cost more than this is asked about once before it starts, by these prices."""
 
 
 def _folder_name(name: str) -> str:
@@ -161,5 +163,8 @@ class OutputSection(Section):
 
     dir: str = "runs"
     """The folder that holds the run folders."""
+    texts: Literal["full", "hash", "none"] = "full"
+    """What run folder, report and response cache keep of rows and replies: the texts; digests, by which a run resumes
+    and compares; or digests that only the process that made them can compare."""
     name: Annotated[str, AfterValidator(_folder_name)] | None = None
     """The run's name. Default: the command and the question set; for a training, its method."""
