@@ -18,6 +18,8 @@ from llmkit.measure.metrics import metrics
 from llmkit.measure.values import Unmeasured
 from llmkit.recipe.schema import EvalSection, IntervalSection
 from llmkit.runs.labels import Judgements, Label
+from llmkit.runs.samples import Sample
+from llmkit.types import Outcome
 
 SECTION = EvalSection(interval=IntervalSection(draws=200))
 
@@ -148,6 +150,44 @@ def test_a_call_that_failed_and_a_reply_without_an_answer_are_wrong_unasked():
     assert run.difference(Contrast("drop", "stand", "ec"), judged).value == pytest.approx(2 / 3, abs=1e-6)
 
 
+def test_of_prose_other_facts_are_shown_and_other_words_are_not():
+    said = {
+        "q0": ("Order 4411 is on its way to you now.", "Your order 4411 is on its way to you now!"),
+        "q1": ("Order 4411 is on its way to you now.", "Order 4412 is on its way to you now."),
+        "q2": ("You can return it within 14 days of delivery.", "The blue jacket is sold out in every shop of ours."),
+        "q3": ("You can return it within 14 days.", "You cannot return it within 14 days."),
+    }
+    samples = [
+        Sample(
+            Outcome(q, q, condition, "stand", 0, reply, None, None),
+            "Where is it?",
+            "Wher is it?",
+            kind="text",
+            reply=reply,
+        )
+        for q, replies in said.items()
+        for condition, reply in zip(("clean", "typing"), replies, strict=True)
+    ]
+    run = LabelledRun(samples, SECTION.interval, 7)
+    assert sorted(pair.row.id for pair in run.pairs) == ["q1", "q2", "q3"]
+
+
+def test_rows_of_one_text_are_looked_at_once():
+    answers = {"clean": "4", "ec": "5"}
+    samples = [
+        Sample(Outcome(q, q, c, "stand", 0, answer, None, None), "2 + 2?", "2 + 2?", kind="numeric", reply=answer)
+        for q in ("q0", "q1", "q2")
+        for c, answer in answers.items()
+    ]
+    run = LabelledRun(samples, SECTION.interval, 7)
+    assert len(run.pairs) == 1
+    judged = Judgements(
+        label(pair, "first" if pair.answers[0].outcome.parsed == "4" else "second") for pair in run.pairs
+    )
+    assert run.difference(Contrast("drop", "stand", "ec"), judged).value == 1.0
+    assert run.counts(judged).used == 3
+
+
 def test_without_any_label_nothing_is_known_and_nothing_passes():
     samples = synthetic.samples(60, conditions=["ec"], arms=["stand"])
     measured = with_labels(metrics(hidden(samples), SECTION, 7), hidden(samples), Judgements(), SECTION.interval, 7)
@@ -216,3 +256,18 @@ def test_the_widths_of_the_docs():
     whole = two_phase.difference(values, list(range(100)), [], clusters, 0.95)
     assert (whole.high - whole.low) / 2 == pytest.approx(0.016, abs=0.0005)
     assert np.mean(widths) == pytest.approx(0.024, abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("clusters", "size", "changed", "known"), [(300, 1, 0.1, 12), (40, 5, 0.2, 15)])
+def test_two_phases_cover_the_truth(clusters, size, changed, known):
+    """benchmarks/two_phase.py has more designs and runs."""
+    rng, held, runs = np.random.default_rng(5), 0, 100
+    for _ in range(runs):
+        share = rng.beta(changed * 4, (1 - changed) * 4, clusters) if size > 1 else np.full(clusters, changed)
+        turned = rng.random((clusters, size)) < share[:, None]
+        values = np.where(turned, rng.choice([1.0, -1.0, 0.0], (clusters, size), p=[0.6, 0.1, 0.3]), 0.0).ravel()
+        places = rng.permutation(np.flatnonzero(turned.ravel())).tolist()
+        mean = two_phase.difference(values, places[:known], places[known:], np.repeat(np.arange(clusters), size), 0.95)
+        held += mean.low <= 0.5 * changed <= mean.high
+    assert held / runs >= 0.93
