@@ -86,17 +86,22 @@ def label(
 
 def _outlook(opened: Labelling, pairs: Sequence[Pair], rows: int | None) -> str:
     """Says before anything is asked how many pairs there are, and what labelling them would come to know."""
-    counts, run = opened.counts(), opened.run
+    counts, name = opened.counts(), opened.run.main()
     if not counts.pairs:
         return "no answers differ, so there is nothing to label"
     done = f", {counts.labelled} of them labelled" if counts.labelled else ""
     line = f"{counts.pairs} pairs of answers to {counts.rows} rows{done}"
-    name = run.main()
     part = rows if rows is not None else 40 if counts.rows > 60 else max(counts.rows // 2, 1)
-    for count, words in ((counts.rows, "all"), (part, f"a random {part} rows" + ("" if rows else f" (--rows {part})"))):
-        if (half := run.expected(name, count)) is not None and (words == "all" or part < counts.rows):
-            line += f"; {words} would know the loss of {name.arm} to about +-{half:.3f}"
+    line += _expected(opened, counts.rows, f"; all of them would know the loss of {name.arm} to about +-")
+    if counts.used < part < counts.rows:
+        flag = "" if rows else f" (--rows {part})"
+        line += _expected(opened, part, f", a random {part} rows{flag} to about +-")
     return f"{line}\n{len(pairs)} to label now"
+
+
+def _expected(opened: Labelling, rows: int, words: str) -> str:
+    half = opened.run.expected(opened.run.main(), rows)
+    return "" if half is None else f"{words}{half:.3f}"
 
 
 def _ask(opened: Labelling, pairs: Sequence[Pair]) -> None:

@@ -57,7 +57,7 @@ def test_a_file_is_written_filled_in_and_read(asked, llmkit, fill, tmp_path):
     code, out, err = llmkit("label", hidden.folder, "--csv", file)
     assert code == 0
     assert "pairs of answers to" in err
-    assert "would know the loss of stand to about +-0." in err
+    assert "all of them would know the loss of stand to about +-0." in err
     assert "what stand lost under typing is not known: none of the" in out
     rows = fill(hidden.folder, file)
     assert all(row.keys() == set(table.COLUMNS) and not row["verdict"] for row in rows)
