@@ -231,6 +231,6 @@ def remarks(metrics: Metrics) -> list[str]:
     bounded = [s.lost_at_most for arm in metrics.arms.values() for s in arm.stability.values()]
     if any(bounded):
         lines.append(f"At most wrong: no accuracy lost more, with {percent} confidence on one side.")
-    if bounded:
+    if bounded and not metrics.labels:
         lines.append("`llmkit label RUN` asks a person about the rows that changed: then losses are known.")
     return lines
