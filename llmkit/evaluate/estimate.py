@@ -144,7 +144,8 @@ def _search(plan: Plan, styles: Styles) -> SearchEstimate:
     kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
-    for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):
+    likelihood, prompt = recipe.eval.answer == "likelihood", next(iter(plan.prompts), None)
+    for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=likelihood, prompt=prompt):
         asked = [request for steps, said in examples[:_SAMPLE] for request in _asked(steps, said)]
         parts.append(_spent(asked, times / max(1, len(examples[:_SAMPLE])), styles))
     sets = len(kinds) if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1

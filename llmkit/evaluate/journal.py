@@ -92,8 +92,8 @@ def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) ->
     return bool(call["continuation"] == request.continuation and call["messages"] == _messages(request))
 
 
-def _messages(request: Request) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in request.messages]
+def _messages(request: Request) -> list[dict[str, Any]]:
+    return [message.as_dict() for message in request.messages]
 
 
 def tokens_asked(rows: Iterable[JournalRow]) -> int:

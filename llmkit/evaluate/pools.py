@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import Questions, kind_of, load, normalise
+from llmkit.tasks import OwnPrompt, Questions, as_sent, kind_of, load, normalise, own_answer
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 _REPEATED = 1000  # rows without answers that are asked a second time: the share that differs is then known to .01
@@ -53,9 +53,41 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
         )
 
 
+def refuse_prompts(
+    prompts: Sequence[OwnPrompt], questions: Sequence[Question], arms: Sequence[type[Arm]], recipe: Recipe
+) -> None:
+    """Raises UsageError or DataError where the user's own prompts do not go with the rows, the arms or the noise. Every
+    row is put into every prompt, so that no run stops at one in the middle."""
+    own = [*prompts] or [sent for sent in [as_sent(questions[0])] if sent]
+    if not own:
+        return
+    if recipe.perturb.target != "question":
+        raise UsageError(
+            f"perturb.target: {recipe.perturb.target} needs llmkit's own words around a question",
+            "rows that are sent as they are, or under a prompt of your own, take noise on their fields only",
+        )
+    for arm in arms:
+        if arm.own_words:
+            raise UsageError(
+                f"arm `{arm.name}` cannot put rows as they are, or under a prompt of your own: {arm.own_words}",
+                f"leave `{arm.name}` out",
+            )
+    for prompt in own:
+        prompt.refuse_without_place(questions[0], recipe.data.answer if recipe.data.path else None)
+        failed: list[DataError] = []
+        for question in questions:
+            try:
+                prompt.messages(question, question.texts)
+            except DataError as error:
+                failed.append(error)
+        if failed:
+            others = f" (and {len(failed) - 1} of {len(questions)} rows more)" if failed[1:] else ""
+            raise DataError(f"{failed[0].message}{others}", failed[0].hint)
+
+
 def test_questions(recipe: Recipe) -> Questions:
     """Returns the questions that are measured. Raises DataError where there are none."""
-    questions = load(recipe.data, seed=recipe.seed)
+    questions = load(recipe.data, seed=recipe.seed, noisy=recipe.perturb.fields)
     if not questions:
         raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
     return questions
@@ -76,7 +108,7 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
     if unlabelled(questions):
         return variants + _again(variants, questions, recipe.seed)
     if recipe.eval.replicate_clean:
-        variants += [Variant(q, REPLICATE, q.text) for q in questions]
+        variants += [Variant.unchanged(q, REPLICATE) for q in questions]
     return variants
 
 
@@ -137,7 +169,7 @@ def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[lis
     data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
     for split in ("train", "dev"):
-        pool = load(data, split, recipe.seed)
+        pool = load(data, split, recipe.seed, recipe.perturb.fields)
         # A seed of its own for each split: the pools stay the same whatever else is drawn.
         pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
     refuse_leaks(pools[0] + pools[1], questions)
@@ -199,11 +231,13 @@ def noisy_pools(
     return Pools(spread(train, "train"), spread(dev, "dev"))
 
 
-def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
+def worked_examples(train: Sequence[Question], count: int, own: bool = False) -> list[tuple[str, str]]:
     """Returns the first `count` train questions with their worked solutions where the task has them, else their
-    answers."""
+    answers; under an `own` prompt the answers alone."""
 
     def answer(q: Question) -> str:
+        if own:
+            return own_answer(q)
         solution = q.meta.get("solution")
         closing = f"The answer is {kind_of(q).label(q.gold or '')}"
         if not solution:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from llmkit.recipe.schema import Recipe, Section
-from llmkit.recipe.schema.base import Later, Neutral
+from llmkit.recipe.schema.base import Neutral
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
@@ -18,7 +18,8 @@ def digest(recipe: Recipe, *sections: str) -> str:
     """
     # The names of finished runs hang on every byte of `text`: tests/recipe/test_digest.py holds some of them.
     names = sections or [n for n in Recipe.model_fields if n not in ("version", "seed")]
-    content = {name: _identity(getattr(recipe, name)) for name in names if name != "output"}
+    # `prompts` came after runs were named: those without any keep theirs.
+    content = {name: _identity(value) for name in names if name != "output" and (value := getattr(recipe, name)) != ()}
     text = json.dumps(
         {"version": recipe.version, "seed": recipe.seed, **content}, sort_keys=True, separators=(",", ":")
     )
@@ -31,8 +32,7 @@ def _identity(value: Any) -> Any:
         return {
             name: _identity(getattr(value, name))
             for name, info in type(value).model_fields.items()
-            if not any(isinstance(m, Neutral) for m in info.metadata)
-            and not (any(isinstance(m, Later) for m in info.metadata) and getattr(value, name) == info.default)
+            if not any(isinstance(m, Neutral) for m in info.metadata) and not _unset_later(value, name)
         }
     if isinstance(value, dict):
         return {key: _identity(v) for key, v in value.items()}
