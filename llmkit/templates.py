@@ -145,12 +145,15 @@ def _of_row(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     """Yields what is used as `row.name` or `row["name"]`, each with its line."""
     from jinja2 import nodes
 
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-        if not isinstance(node.node, nodes.Name) or node.node.name != ROW:
-            continue
-        name = node.attr if isinstance(node, nodes.Getattr) else isinstance(node.arg, nodes.Const) and node.arg.value
-        if isinstance(name, str):
-            yield name, node.lineno
+    def is_row(node: nodes.Node) -> bool:
+        return isinstance(node, nodes.Name) and node.name == ROW
+
+    for by_word in tree.find_all(nodes.Getattr):
+        if is_row(by_word.node):
+            yield by_word.attr, by_word.lineno
+    for by_text in tree.find_all(nodes.Getitem):
+        if is_row(by_text.node) and isinstance(by_text.arg, nodes.Const):
+            yield str(by_text.arg.value), by_text.lineno
 
 
 def _may_be_called(node: nodes.Call) -> bool:

@@ -109,9 +109,7 @@ def _own_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
     """Returns questions under the user's own prompt, each with its answer and no word more. A source's file has the
     fields that `data` names, and is all for training; of `data.path` and of tasks the test split never is."""
     if len(recipe.prompts) > 1:
-        raise UsageError(
-            f"{len(recipe.prompts)} prompts are given, and rows are trained under one", "give one --prompt"
-        )
+        raise UsageError(f"rows are trained under one prompt, and {len(recipe.prompts)} are given", "give one --prompt")
     if source.form != "llmkit":
         raise UsageError(f"a prompt of your own takes the place of form {source.form}", "leave out one of the two")
     prompt = own_prompts(recipe)[0]
@@ -120,24 +118,15 @@ def _own_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
     section = recipe.data.model_copy(update={**named, "limit": None, "levels": source.levels or recipe.data.levels})
     questions = load(section, "all" if whole else split, recipe.seed, recipe.perturb.fields)
     prompt.refuse_without_place(questions[0], section.answer if section.path else None)
-    rows = []
+    rows: list[TrainingRow] = []
     for question in questions:
         if question.gold is None:
             raise UsageError(f"{section.path}: the rows have no answers to learn", "name their field with data.answer")
         asked = prompt.messages(question, question.texts)
         # Of several texts the views perturb none: each would need a share of the noise.
         text = None if question.divided else question.text
-        rows.append(
-            TrainingRow(
-                question.id,
-                asked,
-                own_answer(question),
-                text,
-                question=question,
-                correction=source.correction,
-                own=prompt,
-            )
-        )
+        row = TrainingRow(question.id, asked, own_answer(question), text, question=question, own=prompt)
+        rows.append(replace(row, correction=source.correction))
     return _held_out(rows, recipe.finetune.data.dev_share, split, recipe.seed) if whole else rows
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from llmkit.recipe.schema import Recipe, Section
-from llmkit.recipe.schema.base import Neutral
+from llmkit.recipe.schema.base import Later, Neutral
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
@@ -32,7 +32,8 @@ def _identity(value: Any) -> Any:
         return {
             name: _identity(getattr(value, name))
             for name, info in type(value).model_fields.items()
-            if not any(isinstance(m, Neutral) for m in info.metadata) and not _unset_later(value, name)
+            if not any(isinstance(m, Neutral) for m in info.metadata)
+            and not (any(isinstance(m, Later) for m in info.metadata) and getattr(value, name) == info.default)
         }
     if isinstance(value, dict):
         return {key: _identity(v) for key, v in value.items()}
