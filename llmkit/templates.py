@@ -134,6 +134,8 @@ def _check(tree: nodes.Template) -> None:
         if kind not in _NODES:
             word = _WRITTEN.get(kind, kind.lower())
             raise BadTemplate(f"`{word}` is not allowed: values, filters, `if` and `for` are", node.lineno)
+        if isinstance(node, nodes.Name) and node.name == "self":  # the template itself, to Jinja
+            raise BadTemplate("`self` is not allowed", node.lineno)
         if isinstance(node, nodes.For) and node.recursive:
             raise BadTemplate("a recursive loop is not allowed", node.lineno)
         if isinstance(node, nodes.Call) and not _may_be_called(node):

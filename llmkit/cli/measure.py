@@ -151,7 +151,7 @@ def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> N
 
 def _print_estimate(estimate: Estimate) -> None:
     print(f"{estimate.questions} questions, {', '.join(estimate.conditions)}")
-    lines = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
+    lines = [[a.name, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
     if estimate.search:
         spent = estimate.search
         lines.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
@@ -165,7 +165,7 @@ def _print_estimate(estimate: Estimate) -> None:
         print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")
     for arm in estimate.arms:
         for number, prompt in enumerate(arm.first, 1):
-            print(f"\n--- {arm.arm}, call {number}")
+            print(f"\n--- {arm.name}, call {number}")
             print("\n".join(f"[{m.role}] {m.content}" for m in prompt))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from llmkit import report
-from llmkit.measure import metrics, missing, restoration
+from llmkit.measure import by_prompt, missing
 from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, names
@@ -28,12 +26,10 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     missing.refuse_all_failed(failed)
     stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
     run = Run(folder.path)
-    measured = restoration.marked(metrics(samples, recipe.eval, recipe.seed, stored), samples)
-
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
-        return metrics(filled, recipe.eval, recipe.seed, baseline)
-
-    verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
+    prompts = [prompt.name for prompt in recipe.prompts]
+    prompted = by_prompt.by_prompt(samples, prompts, recipe.eval, recipe.seed, stored)
+    measured = by_prompt.together(prompted)
+    verdicts = by_prompt.decide(recipe.eval.gates, prompted, recipe.eval, recipe.seed)
     if mixed(folder.path):
         verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]
     engine = EngineFacts(kind=run.facts.get("engine"), dtype=run.dtype)

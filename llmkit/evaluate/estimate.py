@@ -27,9 +27,12 @@ _CHARS_PER_TOKEN = 4.0  # of English, about; the estimate says "about"
 
 @dataclass(frozen=True)
 class ArmEstimate:
-    """One arm: calls in all, about how many prompt tokens, at most how many generated, and its first prompts."""
+    """One arm: calls in all, about how many prompt tokens, at most how many generated, and its first prompts.
 
-    arm: str
+    `name` is the arm's, after that of the user's own prompt where there is one: "support.stand".
+    """
+
+    name: str
     answers: int
     calls: int
     prompt_tokens: int
@@ -73,7 +76,7 @@ class Estimate:
             "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
             "arms": {
-                a.arm: {
+                a.name: {
                     "answers": a.answers,
                     "calls": a.calls,
                     "prompt_tokens": a.prompt_tokens,
@@ -91,7 +94,7 @@ def estimate(plan: Plan) -> Estimate:
     styles = {role: ChatStyle.of(model_of(plan.recipe, role)) for role in ROLES}
     by_arm: dict[str, list[Job]] = {}
     for job in plan.jobs(plan.given):
-        by_arm.setdefault(job.arm.name, []).append(job)
+        by_arm.setdefault(f"{job.prompt}.{job.arm.name}" if job.prompt else job.arm.name, []).append(job)
     questions = len({v.question.id for v in plan.variants})
     templates = len({v.question.cluster_id for v in plan.variants})
     asked = dict.fromkeys(v.condition for v in plan.variants)

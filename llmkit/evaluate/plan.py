@@ -10,7 +10,7 @@ from llmkit.conditions import Condition
 from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
-from llmkit.measure import changed, gates, limits
+from llmkit.measure import by_prompt, changed, gates, limits
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
 from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
@@ -148,11 +148,13 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
-    gates.validate(recipe.eval.gates, [a.name for a in arms], asked, baseline=bool(recipe.eval.baseline))
-    limits.refuse_idle(recipe.eval.gates)
-    gates.refuse_hopeless(
-        recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
-    )
+    for declared in recipe.eval.gates:
+        name, gate = by_prompt.split(declared, [prompt.name for prompt in prompts])
+        compared = bool(recipe.eval.baseline) or name not in (None, prompts[0].name)
+        gates.validate([gate], [a.name for a in arms], asked, baseline=compared)
+    judged = [by_prompt.split(declared, [prompt.name for prompt in prompts])[1] for declared in recipe.eval.gates]
+    limits.refuse_idle(judged)
+    gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, tables
+from llmkit.report import charts, details, prompts, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
@@ -50,7 +50,7 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         _shares(metrics),
         summary(metrics),
         _sections(metrics),
-        browser(samples),
+        browser(samples, metrics.prompt or ""),
     )
 
 
@@ -74,6 +74,8 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
     declared = any(test.metric == "drop" for test in metrics.holm)  # losses that the recipe declares to be compared
     losses = declared or effects is None
     shown = [
+        prompts.side_by_side(metrics),
+        prompts.changes(metrics),
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
@@ -121,6 +123,14 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
     where = charts.cost_condition(metrics)
     under = "noise" if where == NOISY else where
     sections = [
+        _section(
+            "prompts",
+            "Prompts",
+            "Every arm under every prompt, and the paired differences from the first prompt on the same questions. "
+            f"Everything below is about {metrics.prompt}, the first.",
+            prompts.side_by_side(metrics),
+            prompts.changes(metrics),
+        ),
         _section(
             "accuracy",
             "Accuracy",

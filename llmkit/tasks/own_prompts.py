@@ -15,6 +15,7 @@ from llmkit.tasks.text import without_options
 from llmkit.templates import ROW, BadTemplate
 from llmkit.types import Message, Question, Texts
 
+_SAID = ("role", "content")
 TOOLS = "tools"  # the field of a row with the tools that it may call
 GUIDANCE, EXAMPLES = "guidance", "examples"
 """The names under which a prompt gets what llmkit puts into it: an instruction, and worked examples."""
@@ -54,9 +55,9 @@ class OwnPrompt:
         DataError, with the line of the prompt, for a template that fails with this row.
         """
         values = values_of(question, texts)
-        mine = {name: text for name, text in ((GUIDANCE, guidance), (EXAMPLES, examples)) if name not in values}
+        mine = {GUIDANCE: guidance, EXAMPLES: examples}
         made = self._rendered(question, texts, {ROW: values, **mine, **values})
-        before = [text for name, text in mine.items() if text and name not in self.names]
+        before = [text for name, text in mine.items() if text and (name in values or name not in self.names)]
         if not before:
             return made
         last = max(i for i, message in enumerate(made) if message.role == "user")
@@ -167,7 +168,8 @@ def _turns(question: Question, texts: Texts) -> tuple[Message, ...]:
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
     return tuple(
-        Message(turn["role"], turn["content"] or "", {k: v for k, v in turn.items() if k not in ("role", "content")})
+        # A turn that only calls tools has null as its content, and keeps it.
+        Message(turn["role"], turn["content"] or "", {k: v for k, v in turn.items() if k not in _SAID or v is None})
         for turn in turns
     )
 
