@@ -158,6 +158,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's call of a tool. `arguments` is the JSON value that it wrote, or its text where that is no JSON."""
+
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call, or of several added up. `cached` counts prompt tokens served from a prefix cache."""
 
@@ -184,13 +192,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit."""
+    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit, and
+    "content_filter" that the provider kept the question or part of the reply back: a refusal.
+
+    `documents` are the ids or texts of what an application retrieved, best first; `tool_calls` in the model's order.
+    """
 
     text: str
     reasoning: str = ""
     usage: Usage = Usage()
     finish_reason: str = "stop"
     logprobs: tuple[float, ...] | None = None
+    documents: tuple[str, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

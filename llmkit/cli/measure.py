@@ -151,7 +151,7 @@ def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> N
 
 def _print_estimate(estimate: Estimate) -> None:
     print(f"{estimate.questions} questions, {', '.join(estimate.conditions)}")
-    lines = [[a.name, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
+    lines = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
     if estimate.search:
         spent = estimate.search
         lines.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
@@ -165,7 +165,7 @@ def _print_estimate(estimate: Estimate) -> None:
         print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")
     for arm in estimate.arms:
         for number, prompt in enumerate(arm.first, 1):
-            print(f"\n--- {arm.name}, call {number}")
+            print(f"\n--- {arm.arm}, call {number}")
             print("\n".join(f"[{m.role}] {m.content}" for m in prompt))
 
 
@@ -208,9 +208,11 @@ def _number(value: float | None) -> str:
 
 def _demand(loaded: Loaded, command: str) -> None:
     """Raises UsageError where the recipe does not say which model or which questions."""
+    from llmkit.engines import is_application
+
     recipe = loaded.recipe
     missing = []
-    if recipe.model.path is None:
+    if recipe.model.path is None and not is_application(recipe.engine):
         missing.append("a model (`--model smollm2-135m`, or `model.path` in the recipe)")
     if recipe.data.task is None and recipe.data.path is None and not recipe.data.tasks:
         missing.append("questions (`--task gsm8k`, or `data.task` or `data.path` in the recipe)")

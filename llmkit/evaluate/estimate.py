@@ -29,10 +29,10 @@ _CHARS_PER_TOKEN = 4.0  # of English, about; the estimate says "about"
 class ArmEstimate:
     """One arm: calls in all, about how many prompt tokens, at most how many generated, and its first prompts.
 
-    `name` is the arm's, after that of the user's own prompt where there is one: "support.stand".
+    `arm` is its name, after that of the user's own prompt where there is one: "support.stand".
     """
 
-    name: str
+    arm: str
     answers: int
     calls: int
     prompt_tokens: int
@@ -76,7 +76,7 @@ class Estimate:
             "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
             "arms": {
-                a.name: {
+                a.arm: {
                     "answers": a.answers,
                     "calls": a.calls,
                     "prompt_tokens": a.prompt_tokens,

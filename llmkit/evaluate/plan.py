@@ -17,6 +17,7 @@ from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, default_instructions, provenance, read_instructions, read_origin
+from llmkit.rop.around import refuse_prompts
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, OwnPrompt, Scorer, own_prompts
 from llmkit.types import Ask, Question, Variant
@@ -140,7 +141,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)
     prompts = own_prompts(recipe)
-    pools.refuse_prompts(prompts, questions, arms, recipe)
+    refuse_prompts(prompts, questions, arms, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)
@@ -148,11 +149,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
-    for declared in recipe.eval.gates:
-        name, gate = by_prompt.split(declared, [prompt.name for prompt in prompts])
-        compared = bool(recipe.eval.baseline) or name not in (None, prompts[0].name)
-        gates.validate([gate], [a.name for a in arms], asked, baseline=compared)
-    judged = [by_prompt.split(declared, [prompt.name for prompt in prompts])[1] for declared in recipe.eval.gates]
+    judged = by_prompt.validate(recipe, [arm.name for arm in arms], asked)
     limits.refuse_idle(judged)
     gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])

@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import OwnPrompt, Questions, as_sent, kind_of, load, normalise, own_answer
+from llmkit.tasks import Questions, kind_of, load, normalise, own_answer
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 _REPEATED = 1000  # rows without answers that are asked a second time: the share that differs is then known to .01
@@ -51,38 +51,6 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
             f"arm `{names[0]}` votes by sampled answers, and eval.answer: likelihood has none: every vote is the same",
             "leave the arm out, or generate answers (eval.answer: generate)",
         )
-
-
-def refuse_prompts(
-    prompts: Sequence[OwnPrompt], questions: Sequence[Question], arms: Sequence[type[Arm]], recipe: Recipe
-) -> None:
-    """Raises UsageError or DataError where the user's own prompts do not go with the rows, the arms or the noise. Every
-    row is put into every prompt, so that no run stops at one in the middle."""
-    own = [*prompts] or [sent for sent in [as_sent(questions[0])] if sent]
-    if not own:
-        return
-    if recipe.perturb.target != "question":
-        raise UsageError(
-            f"perturb.target: {recipe.perturb.target} needs llmkit's own words around a question",
-            "rows that are sent as they are, or under a prompt of your own, take noise on their fields only",
-        )
-    for arm in arms:
-        if arm.own_words:
-            raise UsageError(
-                f"arm `{arm.name}` cannot put rows as they are, or under a prompt of your own: {arm.own_words}",
-                f"leave `{arm.name}` out",
-            )
-    for prompt in own:
-        prompt.refuse_without_place(questions[0], recipe.data.answer if recipe.data.path else None)
-        failed: list[DataError] = []
-        for question in questions:
-            try:
-                prompt.messages(question, question.texts)
-            except DataError as error:
-                failed.append(error)
-        if failed:
-            others = f" (and {len(failed) - 1} of {len(questions)} rows more)" if failed[1:] else ""
-            raise DataError(f"{failed[0].message}{others}", failed[0].hint)
 
 
 def test_questions(recipe: Recipe) -> Questions:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llmkit.measure import missing, restoration
+from llmkit.measure import gates, missing, restoration
 from llmkit.measure.metrics import metrics
 from llmkit.measure.results import GateResult, Metrics, PromptResult
 from llmkit.measure.stability import unlabelled
-from llmkit.recipe.schema import EvalSection, Gate
+from llmkit.recipe.schema import EvalSection, Gate, Recipe
 from llmkit.runs.samples import Sample
 
 
@@ -65,6 +65,18 @@ def split(gate: Gate, prompts: Iterable[str]) -> tuple[str | None, Gate]:
         if rest != gate.metric and "." in rest:
             return name, gate.model_copy(update={"metric": rest})
     return None, gate
+
+
+def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str]) -> list[Gate]:
+    """Raises UsageError for a gate on what a run will not have; returns the gates without the names of prompts."""
+    prompts = [section.name for section in recipe.prompts]
+    judged = []
+    for declared in recipe.eval.gates:
+        name, gate = split(declared, prompts)
+        compared = bool(recipe.eval.baseline) or name in prompts[1:]
+        gates.validate([gate], arms, conditions, baseline=compared)
+        judged.append(gate)
+    return judged
 
 
 def decide(declared: Sequence[Gate], prompted: Sequence[Prompted], section: EvalSection, seed: int) -> list[GateResult]:

@@ -7,7 +7,7 @@ from llmkit.recipe.profiles import profile_overrides
 from llmkit.recipe.prompts import PromptFile, Turn, read_prompt
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
-from llmkit.recipe.trust import is_trusted, names_from_elsewhere, trust
+from llmkit.recipe.trust import code_in_files, is_trusted, names_from_elsewhere, trust
 
 __all__ = [
     "Fault",
@@ -17,6 +17,7 @@ __all__ = [
     "PromptFile",
     "Recipe",
     "Turn",
+    "code_in_files",
     "digest",
     "examine",
     "is_trusted",

@@ -212,7 +212,7 @@ def test_noise_on_the_instruction_needs_one(shop):
 
 def test_the_estimate_shows_the_first_messages_by_prompt(shop):
     shown = estimate(planned(shop(support=SUPPORT, short=SHORT))).arms
-    assert [arm.name for arm in shown] == ["support.stand", "short.stand"]
+    assert [arm.arm for arm in shown] == ["support.stand", "short.stand"]
     assert [m.role for m in shown[0].first[0]] == ["system", "user"]
     assert shown[1].first[0][0].content.endswith(" -> queue?")
 
