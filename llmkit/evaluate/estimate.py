@@ -27,10 +27,8 @@ _CHARS_PER_TOKEN = 4.0  # of English, about; the estimate says "about"
 
 @dataclass(frozen=True)
 class ArmEstimate:
-    """One arm: calls in all, about how many prompt tokens, at most how many generated, and its first prompts.
-
-    `arm` is its name, after that of the user's own prompt where there is one: "support.stand".
-    """
+    """One arm, named after the user's own prompt where there is one ("support.stand"): calls in all, about how many
+    prompt tokens, at most how many generated, and its first prompts."""
 
     arm: str
     answers: int

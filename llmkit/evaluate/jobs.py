@@ -11,12 +11,13 @@ from typing import Any
 from llmkit.conditions import POOLED, Condition
 from llmkit.evaluate import pools
 from llmkit.perturb.english import is_english
+from llmkit.perturb.variants import noise_on
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
 from llmkit.steps import mapped
-from llmkit.tasks import OwnPrompt, Scorer
+from llmkit.tasks import OwnPrompt, Scorer, worked_examples
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 TextPairs = list[tuple[str, str]]
@@ -73,7 +74,7 @@ def demos(
 ) -> tuple[TextPairs, TextPairs]:
     """Returns worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
-    examples = pools.worked_examples(train, count, bool(recipe.prompts)) if "examples" in needs else []
+    examples = worked_examples(train, count, bool(recipe.prompts)) if "examples" in needs else []
     if "shots" not in needs:
         return examples, []
     shown = train[: recipe.rop.correction_shots]
@@ -92,7 +93,7 @@ def wanted(
 ) -> list[Job]:
     """Returns every answer that is wanted, in the order in which results are kept: all of one prompt before the
     next."""
-    noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
+    noise = noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
     # Judged by the clean questions: noise makes English look like another language.
     clean = {v.question.id: v.question.text for v in variants}

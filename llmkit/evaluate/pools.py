@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
 from llmkit.rop import ARMS, Arm, Pools
 from llmkit.seeds import derive
-from llmkit.tasks import Questions, kind_of, load, normalise, own_answer
+from llmkit.tasks import Questions, kind_of, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
 _REPEATED = 1000  # rows without answers that are asked a second time: the share that differs is then known to .01
@@ -197,33 +197,3 @@ def noisy_pools(
         return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask, recipe.data.data_dir)
 
     return Pools(spread(train, "train"), spread(dev, "dev"))
-
-
-def worked_examples(train: Sequence[Question], count: int, own: bool = False) -> list[tuple[str, str]]:
-    """Returns the first `count` train questions with their worked solutions where the task has them, else their
-    answers; under an `own` prompt the answers alone."""
-
-    def answer(q: Question) -> str:
-        if own:
-            return own_answer(q)
-        solution = q.meta.get("solution")
-        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
-        if not solution:
-            return closing
-        return solution if closing in solution else f"{solution}\n{closing}"
-
-    return [(q.text, answer(q)) for q in train[:count]]
-
-
-def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
-    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
-    examples."""
-
-    def change(text: str, variant: Variant) -> str:
-        if Condition.parse(variant.condition).clean:
-            return text
-        asked = Question(f"{variant.draw}:{text}", text, "", "text")
-        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
-        return next(v.text for v in made if v.condition == variant.condition)
-
-    return change

@@ -13,6 +13,7 @@ from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import spec_names
 from llmkit.perturb.text import strength
+from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.data import PerturbSection
 from llmkit.tasks import gold_text, wording
 from llmkit.types import CLEAN, Ask, Edit, Question, Strength, Variant
@@ -198,3 +199,17 @@ def _guarded(question: Question) -> Guarded:
 def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:
     """Names one copy for good: another text, seed or rate has another name."""
     return f"noise/{condition}/{draw}/{question.id}/{perturber.fingerprint(question.text):016x}"
+
+
+def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
+    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
+    examples."""
+
+    def change(text: str, variant: Variant) -> str:
+        if Condition.parse(variant.condition).clean:
+            return text
+        asked = Question(f"{variant.draw}:{text}", text, "", "text")
+        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
+        return next(v.text for v in made if v.condition == variant.condition)
+
+    return change

@@ -61,3 +61,19 @@ def own_answer(question: Question) -> str:
     """Returns the answer that training and examples show under the user's own prompt: the gold one, in no words of
     llmkit's."""
     return gold_text(question)
+
+
+def worked_examples(train: Sequence[Question], count: int, own: bool = False) -> list[tuple[str, str]]:
+    """Returns the first `count` train questions with their worked solutions where the task has them, else their
+    answers; under an `own` prompt the answers alone."""
+
+    def answer(q: Question) -> str:
+        if own:
+            return own_answer(q)
+        solution = q.meta.get("solution")
+        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
+        if not solution:
+            return closing
+        return solution if closing in solution else f"{solution}\n{closing}"
+
+    return [(q.text, answer(q)) for q in train[:count]]
