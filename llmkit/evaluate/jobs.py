@@ -91,8 +91,7 @@ def wanted(
     shots: Sequence[tuple[str, str]],
     prompts: Sequence[OwnPrompt] = (),
 ) -> list[Job]:
-    """Returns every answer that is wanted, in the order in which results are kept: all of one prompt before the
-    next."""
+    """Returns every answer that is wanted, in the order in which results are kept."""
     noise = noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
     # Judged by the clean questions: noise makes English look like another language.

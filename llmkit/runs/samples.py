@@ -77,3 +77,15 @@ class Sample:
 def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
     """Returns samples as they are, and bare outcomes as samples without texts."""
     return [item if isinstance(item, Sample) else Sample(item) for item in items]
+
+
+def named_apart(samples: Iterable[Sample]) -> list[Sample]:
+    """Returns the samples of a run with the prompt's name before the arm's ("short.stand") where it has several prompts:
+    what two prompts made of a question is no repeat of one answer."""
+    samples = list(samples)
+    if len({sample.outcome.prompt for sample in samples}) < 2:
+        return samples
+    return [
+        dataclasses.replace(s, outcome=dataclasses.replace(s.outcome, arm=f"{s.outcome.prompt}.{s.outcome.arm}"))
+        for s in samples
+    ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmkit.cli import rows as rows_flags
 from llmkit.errors import DataError, RecipeError, UsageError
 from llmkit.evaluate import estimate, plan
+from llmkit.measure.compare import compare
 from llmkit.measure.results import Metrics
 from llmkit.perturb import make_variants
 from llmkit.recipe import load
@@ -427,3 +428,13 @@ def test_without_a_file_there_is_nothing_to_refuse():
 def test_a_prompt_that_is_no_prompt_is_a_fault_of_the_recipe(shop):
     with pytest.raises(RecipeError, match=r"own.yaml:1: has no `role`"):
         planned(shop(own="[{content: '{{ body }}'}]"))
+
+
+def test_runs_with_several_prompts_are_compared_prompt_by_prompt(run, shop):
+    overrides = shop(support=SUPPORT, short=SHORT) | {"data__answer": "queue", "perturb__rate": 0.3}
+    one, _ = run(right, "eval", **overrides)
+    two, _ = run(right, "eval", **overrides, seed=8)
+    rows = {(row.arm, row.condition): row for row in compare([one.folder, two.folder]).rows if row.metric == "accuracy"}
+    assert {arm for arm, _ in rows} == {"support.stand", "short.stand"}
+    assert rows["support.stand", "typing"].before == 1
+    assert rows["short.stand", "typing"].before == 0
