@@ -80,7 +80,7 @@ def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
 
 
 def named_apart(samples: Iterable[Sample]) -> list[Sample]:
-    """Returns the samples of a run with the prompt's name before the arm's ("short.stand") where it has several prompts:
+    """Returns the samples of a run, with the prompt before the arm ("short.stand") where there are several prompts:
     what two prompts made of a question is no repeat of one answer."""
     samples = list(samples)
     if len({sample.outcome.prompt for sample in samples}) < 2:
