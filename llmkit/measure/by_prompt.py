@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llmkit.measure import gates, missing, restoration
 from llmkit.measure.metrics import metrics
@@ -82,8 +83,8 @@ def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str]) -> 
 def decide(declared: Sequence[Gate], prompted: Sequence[Prompted], section: EvalSection, seed: int) -> list[GateResult]:
     """Judges every gate by the prompt that it is about."""
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None) -> Metrics:
-        return metrics(filled, section, seed, baseline)
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, *more: Any) -> Metrics:
+        return metrics(filled, section, seed, baseline, *more)
 
     by_name = {one.name: one for one in prompted}
     results: list[GateResult] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntFlag
-from itertools import product
 from typing import Any, Literal
 
 from llmkit.conditions import Condition
@@ -109,23 +108,19 @@ class Browser:
         return values | lists
 
 
-def browser(samples: Sequence[Sample], first: str = "") -> Browser:
-    """Returns the answers by question, condition, arm and repeat, as a page needs them. Arms under another prompt than
-    the `first` have its name before their own."""
+def browser(samples: Sequence[Sample]) -> Browser:
+    """Returns the answers by question, condition, arm and repeat, as a page needs them."""
     cells = Cells(samples)
-    prompts = sorted({s.outcome.prompt for s in samples}, key=lambda name: (name != first, name))
     verdicts = {
-        (o.prompt, o.arm, o.condition, o.meta.get("holdout"), pair_key(s)): bool(o.correct)
+        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): bool(s.outcome.correct)
         for s in samples
-        for o in [s.outcome]
     }
     places: dict[str, int] = {}
     texts: dict[str, int] = {}
     questions: list[tuple[str, str, str]] = []
     rows = []
     conditions = {name: i for i, name in enumerate(cells.conditions)}
-    arms = {place: i for i, place in enumerate(product(prompts, cells.arms))}
-    names = [arm if prompt == prompts[0] else f"{prompt}.{arm}" for prompt, arm in arms]
+    arms = {arm: i for i, arm in enumerate(cells.arms)}
     ordered = sorted(samples, key=lambda s: (s.outcome.question_id, conditions[s.outcome.condition], pair_key(s)[1:]))
     for sample in ordered:
         o = sample.outcome
@@ -137,7 +132,7 @@ def browser(samples: Sequence[Sample], first: str = "") -> Browser:
             (
                 places[o.question_id],
                 conditions[o.condition],
-                arms[o.prompt, o.arm],
+                arms[o.arm],
                 -1 if sample.text == sample.question else texts.setdefault(_cut(sample.text), len(texts)),
                 _flags(sample, verdicts),
                 o.parsed,
@@ -147,10 +142,10 @@ def browser(samples: Sequence[Sample], first: str = "") -> Browser:
             )
         )
     shown = tuple(ShownCondition(c, c, Condition.parse(c).clean, Condition.parse(c).rate) for c in cells.conditions)
-    return Browser(tuple(names), shown, tuple(questions), tuple(texts), tuple(rows))
+    return Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows))
 
 
-Verdicts = Mapping[tuple[str, str, str, str | None, PairKey], bool]  # prompt, arm, condition, kind held out, pair
+Verdicts = Mapping[tuple[str, str, str | None, PairKey], bool]  # arm, condition, kind held out, pair
 
 
 def _flags(sample: Sample, verdicts: Verdicts) -> int:
@@ -160,8 +155,7 @@ def _flags(sample: Sample, verdicts: Verdicts) -> int:
     def paired(arm: str, condition: str, out: str | None) -> bool | None:
         """Returns the verdict that this answer is paired with; what was asked once is paired with every repeat."""
         keys = ((question, draw, seed), (question, draw, 0), (question, 0, seed), (question, 0, 0))
-        asked = ((o.prompt, arm, condition, out, pair) for pair in keys)
-        return next((verdicts[key] for key in asked if key in verdicts), None)
+        return next((verdicts[key] for pair in keys if (key := (arm, condition, out, pair)) in verdicts), None)
 
     condition = Condition.parse(o.condition)
     on_clean = paired(o.arm, CLEAN, o.meta.get("holdout")) if condition.noisy else None

@@ -27,8 +27,7 @@ class Notes:
 
 def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
-    under = [f"Tables that name no prompt are about {metrics.prompt}, the first."] if metrics.prompts else []
-    return Notes(tuple(_headlines(metrics)), tuple(doubts.warnings(metrics)), (*_remarks(metrics), *under))
+    return Notes(tuple(_headlines(metrics)), tuple(doubts.warnings(metrics)), tuple(_remarks(metrics)))
 
 
 def changed_share(metrics: Metrics, condition: str) -> str:

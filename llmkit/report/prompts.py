@@ -24,15 +24,15 @@ def side_by_side(metrics: Metrics) -> Table | None:
         conditions.append(NOISY)
     if any(result.stability for _, _, result in places):
         conditions = [c for c in conditions if any(c in result.stability for _, _, result in places)]
-        title = "Prompts: share of rows whose answer changes under noise"
+        what = "share of rows whose answer changes under noise"
     else:
-        title = "Prompts: accuracy"
+        what = "accuracy"
     rows = [
         (Cell(prompt), Cell(arm), *(_measured(result, condition) for condition in conditions))
         for prompt, arm, result in places
     ]
     columns = (Column("prompt"), Column("arm", left=True), *(Column(c, interval="below") for c in conditions))
-    return Table(title, columns, tuple(rows))
+    return Table(f"Prompts: {what} (tables without a prompt: {metrics.prompt})", columns, tuple(rows))
 
 
 def changes(metrics: Metrics) -> Table | None:

@@ -55,7 +55,7 @@ def row(sample: Sample) -> dict[str, Any]:
 def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """Returns all answers, by question, condition and arm."""
     rows = [row(sample) for sample in samples]
-    order = ("question_id", "condition", "prompt", "arm", "draw", "search_seed", "holdout")
+    order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
     return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
 
 

@@ -16,7 +16,7 @@ from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
 from llmkit.report.written import difference, rate
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Sample, named_apart
 from llmkit.types import CLEAN
 
 
@@ -50,7 +50,7 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         _shares(metrics),
         summary(metrics),
         _sections(metrics),
-        browser(samples, metrics.prompt or ""),
+        browser(named_apart(samples, metrics.prompt)),
     )
 
 

@@ -79,13 +79,16 @@ def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
     return [item if isinstance(item, Sample) else Sample(item) for item in items]
 
 
-def named_apart(samples: Iterable[Sample]) -> list[Sample]:
+def named_apart(samples: Iterable[Sample], first: str | None = None) -> list[Sample]:
     """Returns the samples of a run, with the prompt before the arm ("short.stand") where there are several prompts:
-    what two prompts made of a question is no repeat of one answer."""
+    what two prompts made of a question is no repeat of one answer. Arms under the `first` keep their names."""
     samples = list(samples)
     if len({sample.outcome.prompt for sample in samples}) < 2:
         return samples
-    return [
-        dataclasses.replace(s, outcome=dataclasses.replace(s.outcome, arm=f"{s.outcome.prompt}.{s.outcome.arm}"))
-        for s in samples
-    ]
+    return [s if s.outcome.prompt == first else _after_prompt(s) for s in samples]
+
+
+def _after_prompt(sample: Sample) -> Sample:
+    outcome = sample.outcome
+    named = dataclasses.replace(outcome, arm=f"{outcome.prompt}.{outcome.arm}")
+    return dataclasses.replace(sample, outcome=named)
