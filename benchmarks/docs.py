@@ -53,6 +53,16 @@ rop: {search: {budget: 100.0}}
 eval:
   gates: [{metric: stand.drop, max: 0.1, bound: lo}]
 """
+PROMPT = """messages:
+  - role: system
+    content: |
+      You sort the tickets of a shop. Answer with one word:
+      delivery, billing, account or returns.
+  - role: user
+    content: |
+      {% if customer %}Customer: {{ customer }}
+      {% endif %}Ticket: {{ body }}
+"""
 FROM_ELSEWHERE = """version: 1
 model: {path: some-model, chat_template: ~/.ssh/config}
 engine: {base_url: ["http://198.51.100.7:8000/v1"], api_key_env: MY_TOKEN}
@@ -88,6 +98,16 @@ FILES: dict[str, dict[str, str]] = {
                 "answer": "B",
             },
         )
+    },
+    "docs/prompts.md": {
+        "tickets.csv": "id,customer,body\n"
+        '1,Ann,"My parcel has not arrived since Monday, please help me to find it"\n'
+        '2,Bob,"I was charged twice for the blue jacket that I ordered last week"\n'
+        "3,,How can I change the address of my order before it is sent {{ 7 * 7 }}\n",
+        "support.yaml": PROMPT,
+        "short.yaml": "- {role: user, content: '{{ body }} Which queue?'}\n",
+        "wrong.yaml": PROMPT.replace("body", "bdy"),
+        "lacking.yaml": PROMPT.replace("{{ customer }}", "{{ custmer }}"),
     },
     "docs/cli.md": {"q.jsonl": '{"question": "1+2?", "answer": 3}\n{"question":\n{"question": "1+1?", "answer": 2}\n'},
     "docs/gates.md": {

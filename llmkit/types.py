@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 Role = Literal["answerer", "corrector", "optimizer"]
 
 CLEAN = "clean"  # the condition that is always present
+Texts = tuple[str, ...]
 _MOST_TOKENS = 10**9  # of one call; no context is a thousandth as long
+
+
+class Part(NamedTuple):
+    """One of the texts of a user's row that noise falls on: a field, or one user turn of the conversation in it."""
+
+    field: str
+    turn: int | None
+    """The place of the turn in the conversation; None where the field is a text."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Question:
     `kind` names the kind of answer (`llmkit.tasks.KINDS`), and `gold` is in its canonical form: for numeric a plain
     decimal ("18", "0.5"), for choice an option's label ("B"), for boolean "yes" or "no", for text the text.
     `cluster` names what sampling treats as one unit: the question itself, or the template it was generated from.
+    `fields` are those of a user's own row but the answer, and `parts` the texts in them that noise falls on, in order:
+    `text` is all of these, an empty line between each two.
     """
 
     id: str
@@ -30,10 +42,22 @@ class Question:
     split: str = "test"
     cluster: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
     @property
     def cluster_id(self) -> str:
         return self.cluster or self.id
+
+    @property
+    def divided(self) -> bool:
+        """Whether noise falls on several texts, or on turns of a conversation, each by itself."""
+        return len(self.parts) > 1 or any(part.turn is not None for part in self.parts)
+
+    @property
+    def texts(self) -> Texts:
+        """The texts that noise falls on, as they were sent."""
+        return tuple(part.text for part in self.parts) if self.divided else (self.text,)
 
 
 class Edit(NamedTuple):
@@ -57,7 +81,8 @@ class Strength:
 class Variant:
     """A question as it is asked under one condition; `condition` "clean" carries the text unchanged.
 
-    `draw` numbers independent noisy copies; `rejected` says why a copy was left unchanged.
+    `draw` numbers independent noisy copies; `rejected` says why a copy was left unchanged. `parts` are the texts of a
+    divided question's parts under this condition.
     """
 
     question: Question
@@ -68,14 +93,36 @@ class Variant:
     seed: int = 0
     draw: int = 0
     rejected: str | None = None
+    parts: Texts = ()
+
+    @classmethod
+    def unchanged(cls, question: Question, condition: str = CLEAN) -> Variant:
+        """Returns the question as it was sent."""
+        return cls(question, condition, question.text, parts=question.texts if question.divided else ())
+
+    @property
+    def texts(self) -> Texts:
+        """The texts that the condition may have changed: one, but for a divided question."""
+        return self.parts or (self.text,)
+
+    def worded(self, texts: Texts) -> Variant:
+        """Returns the variant with other texts in the places of its own."""
+        if not self.parts:
+            return replace(self, text=texts[0])
+        return replace(self, text="\n\n".join(texts), parts=texts)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message."""
+    """One chat message. `more` are further keys of a logged turn, such as `tool_call_id`, sent as they are."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the message as a server takes it."""
+        return {"role": self.role, "content": self.content, **self.more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +247,7 @@ class Call:
 class Outcome:
     """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong.
 
-    `gold` and `correct` are None where the row has no answer to compare with.
+    `gold` and `correct` are None where the row has no answer to compare with. `prompt` names the user's own prompt.
     """
 
     question_id: str
@@ -218,3 +265,4 @@ class Outcome:
     fallback: str | None = None
     error: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""

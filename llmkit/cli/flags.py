@@ -48,6 +48,7 @@ KEYS = {
     "op": ("--op", "perturb.conditions"),
     "optimizer": ("--optimizer", "rop.optimizer"),
     "path": ("--path", "data.path"),
+    "prompt": ("--prompt", "prompts"),
     "rate": ("--rate", "perturb.rate"),
     "retries": ("--retries", "perturb.retries"),
     "revision": ("--revision", "model.revision"),
@@ -104,6 +105,7 @@ Name = Annotated[str | None, flag("name", "NAME")]
 NumProcesses = Annotated[int | None, flag("num_processes", "N")]
 Optimizer = Annotated[str | None, flag("optimizer", "MODEL")]
 Path = Annotated[str | None, flag("path", "FILE")]
+Prompt = Annotated[list[str] | None, flag("prompt", "FILE", "May be repeated.")]
 Rate = Annotated[str | None, flag("rate", "R", "Several (0,.1,.3) make a curve.")]
 Revision = Annotated[str | None, flag("revision", "REV")]
 RunsDir = Annotated[str | None, flag("runs_dir", "DIR")]

@@ -41,6 +41,7 @@ FLAGS = {
     "field": flags.Field,
     "answer": flags.AnswerField,
     "kind": flags.Kind,
+    "prompt": flags.Prompt,
     "data_dir": flags.DataDir,
     "limit": flags.Limit,
     "split": flags.Split,

@@ -46,7 +46,7 @@ def cache_key(identity: EngineIdentity, request: Request) -> str:
     sampling = request.sampling
     value: dict[str, Any] = {
         "identity": _identity_digest(identity),
-        "messages": [[m.role, m.content] for m in request.messages],
+        "messages": [[m.role, m.content, *([dict(m.more)] if m.more else [])] for m in request.messages],
         "replicate": request.replicate,
     }
     if request.continuation is not None:

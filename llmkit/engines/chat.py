@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.engines.model_paths import LocalModel, read_text
@@ -62,7 +63,7 @@ def render_template(source: str, messages: tuple[Message, ...]) -> str:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    turns = [{"role": m.role, "content": m.content} for m in messages]
+    turns = [m.as_dict() for m in messages]
     try:
         template = environment.from_string(source)
         return template.render(messages=turns, add_generation_prompt=True, bos_token="", eos_token="")
@@ -79,6 +80,19 @@ def disarm(text: str, special: re.Pattern[str] = _MARKER) -> str:
     """
     whole = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return special.sub(lambda m: f"{m[0][0]} {m[0][1:]}", whole)
+
+
+def disarmed(message: Message, special: re.Pattern[str] = _MARKER) -> Message:
+    """Returns a message with chat markers broken in all its texts, those of its further keys included."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, str):
+            return disarm(value, special)
+        if isinstance(value, Mapping):
+            return {inside(key): inside(inner) for key, inner in value.items()}
+        return [inside(inner) for inner in value] if isinstance(value, list) else value
+
+    return replace(message, content=disarm(message.content, special), more=inside(message.more))
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,7 @@ class Renderer:
 
     def prompt(self, request: Request) -> Prompt:
         """Returns the request as token ids. Raises EngineError if it does not fit or the template refuses it."""
-        messages = [Message(m.role, disarm(m.content, self._special)) for m in self.style.messages(request)]
+        messages = [disarmed(message, self._special) for message in self.style.messages(request)]
         if self.plain:
             text = plain_text(tuple(messages))
         else:
@@ -151,7 +165,7 @@ class Renderer:
         return Reply(text, reasoning, usage, "stop" if stopped else finish_reason)
 
     def _apply_template(self, messages: list[Message]) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in messages]
+        turns = [m.as_dict() for m in messages]
         try:
             text = self.tokenizer.apply_chat_template(
                 turns, chat_template=self.style.template, add_generation_prompt=True, tokenize=False

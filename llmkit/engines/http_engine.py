@@ -122,7 +122,7 @@ class HttpClient(Client):
             self.names |= self._before.form.names
 
     async def answer(self, request: Request) -> Reply:
-        messages = [{"role": m.role, "content": m.content} for m in self._style.messages(request)]
+        messages = [m.as_dict() for m in self._style.messages(request)]
         turns = [message["content"] for message in messages if message["role"] == "user"]
         values: dict[str, Any] = {
             **request.fields,

@@ -68,7 +68,7 @@ class FunctionClient(Client):
 
     async def answer(self, request: Request) -> Reply:
         await self.pace.turn()
-        messages = [{"role": m.role, "content": m.content} for m in self._style.messages(request)]
+        messages = [m.as_dict() for m in self._style.messages(request)]
         by_position, by_name = self._function.arguments(messages, request.fields)
         try:
             returned = await self._threads.call(self._function.call, by_position, by_name, self.timeout)

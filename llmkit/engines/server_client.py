@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from llmkit.engines import answers
 from llmkit.engines.canary import Sight
-from llmkit.engines.chat import ChatStyle, disarm, plain_text, render_template
+from llmkit.engines.chat import ChatStyle, disarmed, plain_text, render_template
 from llmkit.engines.client import Again, Client, Filtered, capped, credentials, failure, stay_at_home, tls_fault
 from llmkit.engines.pace import Pace
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
@@ -140,7 +140,7 @@ class ServerClient(Client):
         return await (self._generate(request, {}) if request.continuation is None else self._score(request))
 
     def _chat(self, request: Request, options: dict[str, Any]) -> dict[str, Any]:
-        messages = [{"role": m.role, "content": disarm(m.content)} for m in self.style.messages(request)]
+        messages = [disarmed(message).as_dict() for message in self.style.messages(request)]
         tools = {"tools": list(request.tools)} if request.tools else {}
         return {"messages": messages, **tools, **self._sampling(request), **options}
 
@@ -182,7 +182,7 @@ class ServerClient(Client):
             return Reply("", finish_reason="content_filter")
 
     def _render(self, request: Request) -> str:
-        messages = tuple(Message(m.role, disarm(m.content)) for m in self.style.messages(request))
+        messages = tuple(disarmed(message) for message in self.style.messages(request))
         template = self.style.template
         return plain_text(messages) if template is None else render_template(template, messages)
 

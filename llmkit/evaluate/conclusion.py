@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmkit import report
-from llmkit.measure import metrics, missing, restoration
+from llmkit.measure import by_prompt, metrics, missing
 from llmkit.measure.labelled import with_labels
 from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.measure.stability import ASSUMED, Assumed
@@ -32,14 +32,15 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     run = Run(folder.path)
     judgements = labels.judgements(folder.path)
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
+    def measure(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
         found = metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
         if judgements is None or found.unlabelled is None:
             return found
         return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
 
-    measured = restoration.marked(again(samples, stored), samples)
-    verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
+    prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, stored)
+    measured = by_prompt.together(prompted)
+    verdicts = by_prompt.decide(recipe.eval.gates, prompted, measure)
     if mixed(folder.path):
         verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]
     engine = EngineFacts(kind=run.facts.get("engine"), dtype=run.dtype)

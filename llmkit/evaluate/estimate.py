@@ -30,7 +30,8 @@ _CHARS_PER_TOKEN = 4.0  # of English, about; the estimate says "about"
 
 @dataclass(frozen=True)
 class ArmEstimate:
-    """One arm: calls in all, about how many prompt tokens, at most how many generated, and its first prompts."""
+    """One arm, named after the user's own prompt where there is one ("support.stand"): calls in all, about how many
+    prompt tokens, at most how many generated, and its first prompts."""
 
     arm: str
     answers: int
@@ -111,7 +112,7 @@ def estimate(plan: Plan) -> Estimate:
     styles = {role: ChatStyle.of(model_of(plan.recipe, role)) for role in ROLES}
     by_arm: dict[str, list[Job]] = {}
     for job in plan.jobs(plan.given):
-        by_arm.setdefault(job.arm.name, []).append(job)
+        by_arm.setdefault(f"{job.prompt}.{job.arm.name}" if job.prompt else job.arm.name, []).append(job)
     questions = len({v.question.id for v in plan.variants})
     templates = len({v.question.cluster_id for v in plan.variants})
     asked = dict.fromkeys(v.condition for v in plan.variants)
@@ -176,7 +177,8 @@ def _search(plan: Plan, styles: Styles) -> SearchEstimate:
     kinds = spec_names(recipe.perturb.conditions)
     tuning = pools.noisy_pools(plan.train, plan.dev, kinds, recipe)
     parts = []
-    for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=recipe.eval.answer == "likelihood"):
+    likelihood, prompt = recipe.eval.answer == "likelihood", next(iter(plan.prompts), None)
+    for examples, times in expected(recipe.rop, tuning, plan.scorer, likelihood=likelihood, prompt=prompt):
         asked = [request for steps, said in examples[:_SAMPLE] for request in _asked(steps, said)]
         parts.append(_spent(asked, times / max(1, len(examples[:_SAMPLE])), styles))
     sets = len(kinds) if recipe.rop.holdout == "one-out" or recipe.rop.scope == "per_type" else 1

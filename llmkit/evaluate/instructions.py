@@ -82,6 +82,7 @@ def _search(planned: Plan, ask: Ask) -> list[Instructions]:
                     seed=recipe.seed,
                     number=number,
                     likelihood=recipe.eval.answer == "likelihood",
+                    prompt=next(iter(planned.prompts), None),
                 )
             )
     return found

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from llmkit.conditions import POOLED, Condition
 from llmkit.evaluate import pools
 from llmkit.perturb.english import is_english
+from llmkit.perturb.variants import noise_on
 from llmkit.recipe import Recipe
 from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
 from llmkit.steps import mapped
-from llmkit.tasks import Scorer
+from llmkit.tasks import OwnPrompt, Scorer, worked_examples
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 TextPairs = list[tuple[str, str]]
@@ -45,7 +47,14 @@ class Job:
         # A resumed run finds its answers by this text, also in journals of earlier releases: its form is fixed.
         v = self.variant
         found = (self.instructions.trained_on, str(self.instructions.seed)) if self.meta else ("", "")
-        return "/".join((self.arm.name, *found, v.condition, str(v.draw), v.question.id))
+        under = (self.prompt,) if self.prompt else ()
+        return "/".join((*under, self.arm.name, *found, v.condition, str(v.draw), v.question.id))
+
+    @property
+    def prompt(self) -> str:
+        """The name of the user's own prompt; "" without one."""
+        own = self.arm.context.prompt
+        return own.name if own else ""
 
     def steps(self) -> Steps:
         """Returns the arm's requests; a replicate's are marked as such, so that no cache answers them with the first
@@ -65,7 +74,7 @@ def demos(
 ) -> tuple[TextPairs, TextPairs]:
     """Returns worked examples and (noisy, clean) pairs from the train pool, where an arm shows them."""
     count = max(recipe.rop.few_shot, recipe.rop.guidance_shots)
-    examples = pools.worked_examples(train, count) if "examples" in needs else []
+    examples = worked_examples(train, count, bool(recipe.prompts)) if "examples" in needs else []
     if "shots" not in needs:
         return examples, []
     shown = train[: recipe.rop.correction_shots]
@@ -80,25 +89,27 @@ def wanted(
     found: Sequence[Instructions],
     examples: Sequence[tuple[str, str]],
     shots: Sequence[tuple[str, str]],
+    prompts: Sequence[OwnPrompt] = (),
 ) -> list[Job]:
     """Returns every answer that is wanted, in the order in which results are kept."""
-    noise = pools.noise_on(recipe) if recipe.perturb.target != "question" else None
+    noise = noise_on(recipe) if recipe.perturb.target != "question" else None
     for_english = [cls.name for cls in arms if cls.english]
     # Judged by the clean questions: noise makes English look like another language.
     clean = {v.question.id: v.question.text for v in variants}
     english = is_english(clean.values(), for_english)
 
-    def made(cls: type[Arm], instructions: Instructions) -> Arm:
+    def made(cls: type[Arm], instructions: Instructions, prompt: OwnPrompt | None) -> Arm:
         likelihood = recipe.eval.answer == "likelihood"
         target = recipe.perturb.target
         section, seed = recipe.rop, recipe.seed
-        return cls(ArmContext(section, instructions, examples, shots, likelihood, seed, target, noise, english))
+        return cls(ArmContext(section, instructions, examples, shots, likelihood, seed, target, noise, english, prompt))
 
     jobs = []
-    for cls in arms:
+    under: Sequence[OwnPrompt | None] = prompts or [None]
+    for prompt, cls in product(under, arms):
         searched = cls.needs & {"correction", "guidance"}
         # An arm that uses nothing searched asks the same under every set of instructions: once is enough.
-        sets = {id(i): made(cls, i) for i in (found if searched else found[:1])}
+        sets = {id(i): made(cls, i, prompt) for i in (found if searched else found[:1])}
         for variant in variants:
             for instructions in fitting(found, variant) if searched else found[:1]:
                 jobs.append(Job(sets[id(instructions)], variant, instructions))
@@ -141,4 +152,5 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         fallback=answer.fallback if answer else None,
         error=scrub(done.error.message) if done.error else None,  # a server may quote the key it was sent
         meta=job.meta,
+        prompt=job.prompt,
     )

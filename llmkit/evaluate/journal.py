@@ -111,8 +111,8 @@ def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None, ke
     return bool(same and read and call.get("tools", []) == list(request.tools))
 
 
-def _messages(request: Request) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in request.messages]
+def _messages(request: Request) -> list[dict[str, Any]]:
+    return [message.as_dict() for message in request.messages]
 
 
 def _beside(request: Request) -> JournalRow:

@@ -18,8 +18,9 @@ from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, default_instructions, provenance, read_instructions, read_origin
+from llmkit.rop.around import refuse_prompts
 from llmkit.runs import Run
-from llmkit.tasks import SCORERS, Scorer
+from llmkit.tasks import SCORERS, OwnPrompt, Scorer, own_prompts
 from llmkit.types import Ask, Question, Variant
 
 Command = Literal["rop", "eval"]
@@ -40,6 +41,8 @@ class Plan:
     dev: list[Question]
     given: list[Instructions]
     searches: bool
+    prompts: list[OwnPrompt]
+    """The user's own prompts. The first is the one that others are compared with."""
     similar: list[pools.Similar]
     """Pairs of a tuning and a test question that share most of their words: reported, not refused."""
     ask: Ask = pools.nobody
@@ -123,7 +126,7 @@ class Plan:
     def jobs(self, found: Sequence[Instructions]) -> list[Job]:
         """Returns every answer wanted, under the instructions that were found."""
         shown = jobs.demos(self.recipe, self.needs, self.train, self.ask)
-        return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
+        return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown, prompts=self.prompts)
 
 
 def tunes(recipe: Recipe, command: Command) -> bool:
@@ -154,6 +157,8 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)
+    prompts = own_prompts(recipe)
+    refuse_prompts(prompts, questions, arms, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)
@@ -177,5 +182,5 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = pools.near_duplicates(train + dev + tuned, questions)
-    made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, similar)
+    made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, prompts, similar)
     return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -55,7 +55,7 @@ def refuse_sampling(arms: Sequence[type[Arm]], questions: Sequence[Question], re
 
 def test_questions(recipe: Recipe) -> Questions:
     """Returns the questions that are measured. Raises DataError where there are none."""
-    questions = load(recipe.data, seed=recipe.seed)
+    questions = load(recipe.data, seed=recipe.seed, noisy=recipe.perturb.fields)
     if not questions:
         raise DataError(f"{recipe.data.task or recipe.data.path}: split `{recipe.data.split}` holds no question")
     return questions
@@ -76,7 +76,7 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
     if unlabelled(questions):
         return variants + _again(variants, questions, recipe.seed)
     if recipe.eval.replicate_clean:
-        variants += [Variant(q, REPLICATE, q.text) for q in questions]
+        variants += [Variant.unchanged(q, REPLICATE) for q in questions]
     return variants
 
 
@@ -148,7 +148,7 @@ def tuning_questions(recipe: Recipe, questions: Sequence[Question]) -> tuple[lis
     data = recipe.data.model_copy(update={"limit": None})  # the limit is for the test; pools have a size of their own
     pools = []
     for split in ("train", "dev"):
-        pool = load(data, split, recipe.seed)
+        pool = load(data, split, recipe.seed, recipe.perturb.fields)
         # A seed of its own for each split: the pools stay the same whatever else is drawn.
         pools.append(Random(derive(recipe.seed, "pool", split)).sample(pool, min(size, len(pool))))
     refuse_leaks(pools[0] + pools[1], questions)
@@ -208,31 +208,3 @@ def noisy_pools(
         return spread_variants(questions, section, derive(recipe.seed, "tune", split), ask, recipe.data.data_dir)
 
     return Pools(spread(train, "train"), spread(dev, "dev"))
-
-
-def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, str]]:
-    """Returns the first `count` train questions with their worked solutions where the task has them, else their
-    answers."""
-
-    def answer(q: Question) -> str:
-        solution = q.meta.get("solution")
-        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
-        if not solution:
-            return closing
-        return solution if closing in solution else f"{solution}\n{closing}"
-
-    return [(q.text, answer(q)) for q in train[:count]]
-
-
-def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
-    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
-    examples."""
-
-    def change(text: str, variant: Variant) -> str:
-        if Condition.parse(variant.condition).clean:
-            return text
-        asked = Question(f"{variant.draw}:{text}", text, "", "text")
-        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
-        return next(v.text for v in made if v.condition == variant.condition)
-
-    return change

@@ -162,7 +162,7 @@ def open_folder(
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
     name = recipe.output.name or f"{command}-{task}"
     # Sections that change no answer (finetune, output) are left out, so that a change in them resumes this run.
-    code = digest(recipe, "model", "engine", "data", "perturb", "rop", "eval")
+    code = digest(recipe, "model", "engine", "data", "prompts", "perturb", "rop", "eval")
     if shard:
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))

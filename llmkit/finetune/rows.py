@@ -16,7 +16,7 @@ from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.records import json_lines
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
-from llmkit.tasks import question_prompt
+from llmkit.tasks import OwnPrompt, load, own_answer, own_prompts, question_messages
 from llmkit.types import Message, Question
 
 
@@ -26,7 +26,8 @@ class TrainingRow:
 
     `text` is the part that noise may change: the question of a task, the last message of a prompt; None where noise
     could touch answer options that nothing protects. `plain` rows never go through a chat template. `correction` is the
-    share of times that the row asks for a correction, where its source has a share of its own.
+    share of times that the row asks for a correction, where its source has a share of its own. `own` is the user's own
+    prompt around the question.
     """
 
     id: str
@@ -36,6 +37,7 @@ class TrainingRow:
     plain: bool = False
     question: Question | None = None
     correction: float | None = None
+    own: OwnPrompt | None = None
 
     def asks(self, text: str, instruction: str | None = None) -> tuple[Message, ...]:
         """Returns the prompt with another text in the place of its own, and under `instruction` where its form has
@@ -43,7 +45,8 @@ class TrainingRow:
         if self.question is not None and self.plain:
             return (Message("user", llm_adapters_prompt(self.question, text)),)
         if self.question is not None:
-            return (Message("user", question_prompt(self.question, text, instruction)),)
+            texts = self.question.texts if self.question.divided else (text,)
+            return question_messages(self.question, texts, instruction, prompt=self.own)
         return (*self.prompt[:-1], replace(self.prompt[-1], content=text))
 
 
@@ -57,7 +60,9 @@ def load_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
         raise UsageError(
             f"finetune.data.sources: {source.path} is a file", "`levels` and `correction` are for tasks: leave them out"
         )
-    if source.path:
+    if recipe.prompts:
+        rows = _own_rows(recipe, source, split)
+    elif source.path:
         rows = _held_out(_file_rows(Path(source.path)), recipe.finetune.data.dev_share, split, recipe.seed)
     else:
         rows = _task_rows(recipe, source, split)
@@ -80,7 +85,7 @@ def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
 
 
 def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
-    from llmkit.tasks import gold_text, load
+    from llmkit.tasks import gold_text
 
     task = source.task or recipe.data.task
     levels = source.levels or recipe.data.levels
@@ -93,11 +98,36 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Traini
             rows.append(_verbalised(question, str(task), source.correction))
             continue
         answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
-        prompt = (Message("user", question_prompt(question, question.text)),)
+        prompt = question_messages(question, question.texts)
         rows.append(
             TrainingRow(question.id, prompt, answer, question.text, question=question, correction=source.correction)
         )
     return rows
+
+
+def _own_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
+    """Returns questions under the user's own prompt, each with its answer and no word more. A source's file has the
+    fields that `data` names, and is all for training; of `data.path` and of tasks the test split never is."""
+    if len(recipe.prompts) > 1:
+        raise UsageError(f"rows are trained under one prompt, and {len(recipe.prompts)} are given", "give one --prompt")
+    if source.form != "llmkit":
+        raise UsageError(f"a prompt of your own takes the place of form {source.form}", "leave out one of the two")
+    prompt = own_prompts(recipe)[0]
+    whole = source.path is not None and source.path != recipe.data.path
+    named = {"task": source.task, "path": source.path} if source.task or source.path else {}
+    section = recipe.data.model_copy(update={**named, "limit": None, "levels": source.levels or recipe.data.levels})
+    questions = load(section, "all" if whole else split, recipe.seed, recipe.perturb.fields)
+    prompt.refuse_without_place(questions[0], section.answer if section.path else None)
+    rows: list[TrainingRow] = []
+    for question in questions:
+        if question.gold is None:
+            raise UsageError(f"{section.path}: the rows have no answers to learn", "name their field with data.answer")
+        asked = prompt.messages(question, question.texts)
+        # Of several texts the views perturb none: each would need a share of the noise.
+        text = None if question.divided else question.text
+        row = TrainingRow(question.id, asked, own_answer(question), text, question=question, own=prompt)
+        rows.append(replace(row, correction=source.correction))
+    return _held_out(rows, recipe.finetune.data.dev_share, split, recipe.seed) if whole else rows
 
 
 def _verbalised(question: Question, task: str, correction: float | None) -> TrainingRow:

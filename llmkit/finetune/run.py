@@ -20,7 +20,7 @@ from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
 from llmkit.runs import Run, RunFolder, names
 
-SECTIONS = ("model", "data", "perturb", "finetune")  # what a training run depends on
+SECTIONS = ("model", "data", "prompts", "perturb", "finetune")  # what a training run depends on
 
 
 @dataclass(frozen=True)

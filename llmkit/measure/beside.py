@@ -20,7 +20,7 @@ from llmkit.measure.results import Copies
 from llmkit.measure.values import Estimate, Interval, Part, number
 from llmkit.recipe.schema import IntervalSection
 from llmkit.runs import Run
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Sample, named_apart
 from llmkit.types import CLEAN
 
 
@@ -87,7 +87,7 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     paths = [Path(run) for run in runs]
-    read = [list(Run(path).samples()) for path in paths]
+    read = [named_apart(Run(path).samples()) for path in paths]
     names, trainings = run_names(paths), [_training(path) for path in paths]
     same, _ = same_questions(dict(zip(names, read, strict=True)))
     shared = set.intersection(

@@ -17,7 +17,7 @@ from llmkit.measure.statistics import Mean
 from llmkit.measure.values import Change, Interval, Part, number, rounded_p
 from llmkit.recipe.schema import IntervalSection
 from llmkit.runs import Run
-from llmkit.runs.samples import Sample, as_samples
+from llmkit.runs.samples import Sample, as_samples, named_apart
 from llmkit.seeds import derive
 from llmkit.types import CLEAN, Outcome
 
@@ -84,7 +84,9 @@ def compare(runs: Sequence[Path | str], section: IntervalSection | None = None, 
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs", "llmkit runs compare RUN_A RUN_B")
     names = run_names([Path(run) for run in runs])
-    compared = _compared(dict(zip(names, (list(Run(run).samples()) for run in runs), strict=True)), section, seed)
+    compared = _compared(
+        dict(zip(names, (named_apart(Run(run).samples()) for run in runs), strict=True)), section, seed
+    )
     return replace(compared, dtypes={name: Run(run).dtype_in_words for name, run in zip(names, runs, strict=True)})
 
 

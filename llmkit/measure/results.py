@@ -192,6 +192,20 @@ class Labelled(Part):
     """Labels that a later one contradicts; the later one counts."""
 
 
+class PromptResult(Part):
+    """The answers under another prompt than the first."""
+
+    OMITTED = frozenset({"changes"})
+
+    arms: dict[str, ArmResult]
+    """By arm: everything measured of it under this prompt."""
+    holm: tuple[HolmTest, ...] = ()
+    """The tests of the family that the recipe declares, under this prompt."""
+    changes: Baseline | None = None
+    """What is different from the first prompt (from the stored run where there is one), by arm; absent where rows have
+    no answers."""
+
+
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
@@ -233,6 +247,10 @@ class Metrics(Part):
     """The tests of the family that the recipe declares, with adjusted p-values."""
     noise_floor: dict[str, NoiseFloor] = Field(default_factory=dict)
     """By arm that was asked the clean questions twice: how much its answers differ."""
+    prompt: str | None = None
+    """The user's own prompt that `arms` and all above are about: the first; null without one."""
+    prompts: dict[str, PromptResult] = Field(default_factory=dict)
+    """By further prompt: what it comes to, and how it differs from the first."""
     baseline: Baseline | None = None
     """What changed since a stored run; null without one."""
     timing: dict[str, dict[str, Timing]] = Field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from dataclasses import replace
+from itertools import chain, islice, product
 from typing import Literal
 
 from llmkit.conditions import Condition
@@ -11,9 +12,11 @@ from llmkit.errors import UsageError
 from llmkit.perturb.engine import Guarded, Perturbed, Perturber
 from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import spec_names
+from llmkit.perturb.text import strength
+from llmkit.recipe.schema import Recipe
 from llmkit.recipe.schema.data import PerturbSection
-from llmkit.tasks import gold_text
-from llmkit.types import CLEAN, Ask, Question, Variant
+from llmkit.tasks import gold_text, wording
+from llmkit.types import CLEAN, Ask, Edit, Question, Strength, Variant
 
 Place = tuple[Question, str, int]  # question, condition, draw
 
@@ -89,6 +92,53 @@ def spread_variants(
 
 
 def _made(wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None) -> list[Variant]:
+    """Makes the wanted copies. The parts of a divided question are perturbed each by itself, with a seed of its own."""
+    pieces = [[(piece, condition, draw) for piece in _pieces(q)] for q, condition, draw in wanted_copies]
+    made = iter(_made_whole(list(chain.from_iterable(pieces)), by_condition, ask))
+    return [
+        _joined(place[0], list(islice(made, len(part)))) if place[0].divided else next(made)
+        for place, part in zip(wanted_copies, pieces, strict=True)
+    ]
+
+
+def _pieces(question: Question) -> list[Question]:
+    """Returns a question for each text that noise falls on."""
+    if not question.divided:
+        return [question]
+    return [
+        replace(question, id=f"{question.id}/{number}", text=part.text, options=(), fields={}, parts=())
+        for number, part in enumerate(question.parts)
+    ]
+
+
+def _joined(question: Question, made: Sequence[Variant]) -> Variant:
+    """Returns the variant of a divided question that those of its parts make up. Its strength is that of all."""
+    texts = tuple(variant.text for variant in made)
+    edits: list[Edit] = []
+    start = 0
+    for variant in made:
+        if variant.text.strip():  # `wording` leaves an empty part out
+            edits += (edit._replace(start=edit.start + start, end=edit.end + start) for edit in variant.edits)
+            start += len(variant.text) + len("\n\n")
+    text = wording(texts, question.options)
+    refused = [variant.rejected for variant in made if variant.question.text.strip()]
+    first = made[0]
+    return Variant(
+        question,
+        first.condition,
+        text,
+        tuple(edits),
+        strength(question.text, text, edits, None) if edits else Strength(),
+        first.seed,
+        first.draw,
+        refused[0] if all(refused) else None,
+        texts,
+    )
+
+
+def _made_whole(
+    wanted_copies: Sequence[Place], by_condition: Mapping[str, Perturber], ask: Ask | None
+) -> list[Variant]:
     written = _written(
         [place for place in wanted_copies if place[1] != CLEAN and by_condition[place[1]].most_calls], by_condition, ask
     )
@@ -149,3 +199,17 @@ def _guarded(question: Question) -> Guarded:
 def _name(perturber: Perturber, question: Question, condition: str, draw: int) -> str:
     """Names one copy for good: another text, seed or rate has another name."""
     return f"noise/{condition}/{draw}/{question.id}/{perturber.fingerprint(question.text):016x}"
+
+
+def noise_on(recipe: Recipe) -> Callable[[str, Variant], str]:
+    """Returns a function that changes a text as the variant's condition asks, for noise on instructions and
+    examples."""
+
+    def change(text: str, variant: Variant) -> str:
+        if Condition.parse(variant.condition).clean:
+            return text
+        asked = Question(f"{variant.draw}:{text}", text, "", "text")
+        made = make_variants([asked], recipe.perturb, recipe.seed, draws=1, data_dir=recipe.data.data_dir)
+        return next(v.text for v in made if v.condition == variant.condition)
+
+    return change

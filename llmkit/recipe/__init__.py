@@ -4,6 +4,7 @@ from llmkit.recipe.digest import digest
 from llmkit.recipe.document import Fault, Origin
 from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_recipes
 from llmkit.recipe.profiles import profile_overrides
+from llmkit.recipe.prompts import PromptFile, Turn, read_prompt
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
 from llmkit.recipe.trust import code_in_files, is_trusted, names_from_elsewhere, trust
@@ -13,7 +14,9 @@ __all__ = [
     "Loaded",
     "Origin",
     "Override",
+    "PromptFile",
     "Recipe",
+    "Turn",
     "code_in_files",
     "digest",
     "examine",
@@ -21,6 +24,7 @@ __all__ = [
     "load",
     "names_from_elsewhere",
     "profile_overrides",
+    "read_prompt",
     "refuse",
     "schema",
     "shipped_recipes",

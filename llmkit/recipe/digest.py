@@ -18,7 +18,8 @@ def digest(recipe: Recipe, *sections: str) -> str:
     """
     # The names of finished runs hang on every byte of `text`: tests/recipe/test_digest.py holds some of them.
     names = sections or [n for n in Recipe.model_fields if n not in ("version", "seed")]
-    content = {name: _identity(getattr(recipe, name)) for name in names if name != "output"}
+    # `prompts` came after runs were named: those without any keep theirs.
+    content = {name: _identity(value) for name in names if name != "output" and (value := getattr(recipe, name)) != ()}
     text = json.dumps(
         {"version": recipe.version, "seed": recipe.seed, **content}, sort_keys=True, separators=(",", ":")
     )

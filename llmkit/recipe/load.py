@@ -13,6 +13,7 @@ from typing import Any
 from llmkit.errors import RecipeError
 from llmkit.recipe.document import Document, Fault, Origin, Path, Tree, dotted, parse
 from llmkit.recipe.faults import faults_of
+from llmkit.recipe.prompts import with_prompts
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.registry import nearest
 from llmkit.resources import shipped
@@ -94,6 +95,9 @@ def examine(source: str | FilePath | None = None, overrides: Overrides = ()) -> 
     # Validated even where the text has faults of its own, so that a user sees all of them at once.
     tree = _without_empty_sections(builder.tree, Recipe)
     recipe, faults = faults_of(tree, builder.origins)
+    if recipe is not None and recipe.prompts:
+        recipe, in_prompts = with_prompts(recipe, builder.origins)
+        faults += in_prompts
     faults = sorted({*builder.faults, *faults})
     if faults or recipe is None:
         return None, faults

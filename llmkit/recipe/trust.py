@@ -24,6 +24,8 @@ _FILES = frozenset(
         "model.system_prompt",
         "data.path",
         "data.data_dir",
+        "prompts",  # a file name alone
+        "prompts.file",
         "rop.instructions",
         "eval.baseline",
         "output.dir",

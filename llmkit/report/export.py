@@ -13,7 +13,7 @@ from llmkit.measure.cells import STAND, Cell, Cells
 from llmkit.measure.changed import changed_by_noise
 from llmkit.registry import unknown
 from llmkit.runs import Run
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Sample, named_apart
 from llmkit.tasks import recorded_kind
 from llmkit.terminal import json_text
 from llmkit.types import Question
@@ -34,7 +34,9 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     if form not in FORMATS:
         raise unknown("export format", form, FORMATS)
     source = Run(run)
-    samples = [s for s in source.samples() if s.outcome.error is None and not s.outcome.meta.get("holdout")]
+    samples = [
+        s for s in named_apart(source.samples()) if s.outcome.error is None and not s.outcome.meta.get("holdout")
+    ]
     if any(s.hidden for s in samples):
         raise UsageError(f"`{run}` keeps no texts (output.texts)", "a run with output.texts: full can be exported")
     cells = Cells(samples)

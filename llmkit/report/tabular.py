@@ -28,6 +28,7 @@ def row(sample: Sample) -> dict[str, Any]:
         "question_id": o.question_id,
         "cluster_id": o.cluster_id,
         "condition": o.condition,
+        "prompt": o.prompt,
         "arm": o.arm,
         "draw": o.draw,
         "search_seed": int(o.meta.get("search_seed") or 0),

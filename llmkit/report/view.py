@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, steady, tables
+from llmkit.report import charts, details, prompts, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
 from llmkit.report.written import difference, rate
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Sample, named_apart
 from llmkit.types import CLEAN
 
 
@@ -52,7 +52,7 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         _shares(metrics),
         summary(metrics),
         _sections(metrics),
-        browser(samples),
+        browser(named_apart(samples, metrics.prompt)),
         metrics.unlabelled is not None,
     )
 
@@ -79,6 +79,8 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
     declared = any(test.metric == "drop" for test in metrics.holm)  # losses that the recipe declares to be compared
     losses = declared or effects is None
     shown = [
+        prompts.side_by_side(metrics),
+        prompts.changes(metrics),
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
@@ -196,6 +198,14 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
     where = charts.cost_condition(metrics)
     under = "noise" if where == NOISY else where
     sections = [
+        _section(
+            "prompts",
+            "Prompts",
+            "Every arm under every prompt, and the paired differences from the first prompt on the same questions. "
+            f"Everything below is about {metrics.prompt}, the first.",
+            prompts.side_by_side(metrics),
+            prompts.changes(metrics),
+        ),
         _section(
             "accuracy",
             "Accuracy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from llmkit.tasks.text import OPTIONS_BLOCK
 from llmkit.types import Reply
 
 _FENCE = re.compile(r"^\s*(?:```\w*|---+)\s*$", re.MULTILINE)
@@ -16,7 +17,6 @@ _REFUSAL = re.compile(
     r"^\W*(?:i(?:['\u2019]?m| am) (?:sorry|unable)|sorry,|i can(?:not|['\u2019]?t)|as an ai)\b",
     re.IGNORECASE,
 )
-_OPTIONS = re.compile(r"\s*Answer Choices:.*", re.DOTALL)
 
 
 def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
@@ -31,7 +31,7 @@ def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
     question = _stem(reply.text)
     if not question:
         return asked, "empty"
-    asked_options, corrected_options = _OPTIONS.search(asked), _OPTIONS.search(reply.text)
+    asked_options, corrected_options = OPTIONS_BLOCK.search(asked), OPTIONS_BLOCK.search(reply.text)
     if asked_options is None:
         return question, None
     same_labels = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
@@ -44,18 +44,13 @@ def refuses(text: str) -> bool:
     return _REFUSAL.match(text) is not None
 
 
-def without_options(text: str) -> str:
-    """Removes the block of options from a question."""
-    return _OPTIONS.sub("", text)
-
-
 def _labels(options: str) -> list[str]:
     return re.findall(r"\(([A-Z])\)", options)
 
 
 def _stem(text: str) -> str:
     """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
-    text = _OPTIONS.sub("", _FENCE.sub("", text))
+    text = OPTIONS_BLOCK.sub("", _FENCE.sub("", text))
     without_preamble = _PREAMBLE.sub("", text, count=1)
     text = " ".join((without_preamble if without_preamble.strip() else text).split())
     if len(text) > 1 and (text[0], text[-1]) in {('"', '"'), ("\u201c", "\u201d"), ("'", "'")}:

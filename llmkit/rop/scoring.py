@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.rop.arms import Arm
-from llmkit.tasks import Scorer
-from llmkit.types import CLEAN, Message, Request, Sampling, Steps, Variant
+from llmkit.tasks import Scorer, wording
+from llmkit.types import Message, Request, Sampling, Steps, Variant
 
 FAILED_NATS = -50.0
 """The likelihood score of an item whose call failed: lower than any real mean, and still a number in JSON."""
@@ -62,11 +61,11 @@ def correction_trial(arm: Arm, noisy_share: float) -> Trial:
     def run(instruction: str, variant: Variant) -> Steps:
         clean = variant.question.text
         # An unusable reply leaves the text as it was asked, here as in the arms.
-        kept_text, _ = yield from arm.correct(replace(variant, condition=CLEAN, text=clean), instruction=instruction)
-        score = -(1 - noisy_share) * (squash(kept_text) != squash(clean))
+        kept, _ = yield from arm.correct(Variant.unchanged(variant.question), instruction=instruction)
+        score = -(1 - noisy_share) * (squash(wording(kept)) != squash(clean))
         if squash(variant.text) != squash(clean):  # noise may find nothing to change
-            corrected_text, _ = yield from arm.correct(variant, instruction=instruction)
-            score += noisy_share * restored(variant.text, corrected_text, clean)
+            corrected, _ = yield from arm.correct(variant, instruction=instruction)
+            score += noisy_share * restored(variant.text, wording(corrected), clean)
         return score + 0.0  # no -0.0
 
     return run
@@ -76,7 +75,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
     """Returns a trial that scores 1 if the answer under the instruction is right, else 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        answer = yield from arm.answer(variant.text, variant, instruction)
+        answer = yield from arm.answer(variant.texts, variant, instruction)
         return float(bool(scorer.score(scorer.parsed(answer, variant.question), variant.question)))
 
     return run

@@ -30,7 +30,7 @@ from llmkit.rop.instructions import (
 from llmkit.rop.scoring import FAILED_NATS, Pair, Trial, correction_trial, guidance_trial, likelihood_trial
 from llmkit.rop.strategies import Rounds, ScoreItems, halving, hold_back, last, mean_score, ucb
 from llmkit.seeds import derive
-from llmkit.tasks import Scorer, gold_text
+from llmkit.tasks import OwnPrompt, Scorer, gold_text
 from llmkit.types import Ask, Steps, Variant
 
 
@@ -52,13 +52,14 @@ def search_both(
     seed: int,
     number: int,
     likelihood: bool = False,
+    prompt: OwnPrompt | None = None,
 ) -> Instructions:
     """Searches the correction first and then, on text that the winner corrected, the guidance: guidance must be tuned
     on what it will meet. Each of the two may spend the budget. `scorer` judges the answers under a guidance, and
-    `likelihood` says how the arms answer (`eval.answer`).
+    `likelihood` says how the arms answer (`eval.answer`), `prompt` with which words of the user's own.
     """
     seed = derive(seed, "search", trained_on, number)
-    arm, stages = _stages(section, scorer, likelihood)
+    arm, stages = _stages(section, scorer, likelihood, prompt)
 
     def searched(stage: Stage, pools: Pools) -> Search:
         return search(stage, section, pools, *stages[stage], ask, seed=derive(seed, stage))
@@ -69,11 +70,11 @@ def search_both(
 
 
 def expected(
-    section: RopSection, pools: Pools, scorer: Scorer, *, likelihood: bool = False
+    section: RopSection, pools: Pools, scorer: Scorer, *, likelihood: bool = False, prompt: OwnPrompt | None = None
 ) -> list[tuple[list[tuple[Steps, str]], int]]:
     """Lists what `search_both` asks at most, for an estimate: examples of each kind of step, each with a possible reply
     text, and the number of such steps."""
-    arm, stages = _stages(section, scorer, likelihood)
+    arm, stages = _stages(section, scorer, likelihood, prompt)
     search_options, expectations = section.search, []
     for stage, (show_pair, trial) in stages.items():
         if search_options.score == "likelihood":
@@ -91,10 +92,12 @@ def expected(
     return [*expectations, ([(arm.correct(variant), variant.text) for variant in variants], len(variants))]
 
 
-def _stages(section: RopSection, scorer: Scorer, likelihood: bool) -> tuple[Arm, dict[Stage, tuple[Pair, Trial]]]:
+def _stages(
+    section: RopSection, scorer: Scorer, likelihood: bool, prompt: OwnPrompt | None
+) -> tuple[Arm, dict[Stage, tuple[Pair, Trial]]]:
     """Returns an arm that asks as the others do, without shots, and for each stage its input and output and its
     score."""
-    arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood))
+    arm = Arm(ArmContext(section, default_instructions(), likelihood=likelihood, prompt=prompt))
     return arm, {
         "correction": (lambda v: (v.text, v.question.text), correction_trial(arm, section.search.noisy_share)),
         "guidance": (lambda v: (v.text, gold_text(v.question)), guidance_trial(arm, scorer)),
@@ -294,13 +297,13 @@ def _correct(instruction: str, arm: Arm, variants: Sequence[Variant], ask: Ask) 
         return list(variants)
 
     def run(variant: Variant) -> Steps:
-        corrected_text, _ = yield from arm.correct(variant, instruction=instruction)
-        return corrected_text
+        corrected, _ = yield from arm.correct(variant, instruction=instruction)
+        return corrected
 
     corrected_texts = dict(
         ask((f"guidance/correct/{number:05}", run(variant)) for number, variant in enumerate(variants))
     )
     return [
-        replace(variant, text=corrected_texts.get(f"guidance/correct/{number:05}") or variant.text)
+        variant.worded(corrected_texts.get(f"guidance/correct/{number:05}") or variant.texts)
         for number, variant in enumerate(variants)
     ]

@@ -101,3 +101,18 @@ class Sample:
 def as_samples(items: Iterable[Outcome | Sample]) -> list[Sample]:
     """Returns samples as they are, and bare outcomes as samples without texts."""
     return [item if isinstance(item, Sample) else Sample(item) for item in items]
+
+
+def named_apart(samples: Iterable[Sample], first: str | None = None) -> list[Sample]:
+    """Returns the samples of a run, with the prompt before the arm ("short.stand") where there are several prompts:
+    what two prompts made of a question is no repeat of one answer. Arms under the `first` keep their names."""
+    samples = list(samples)
+    if len({sample.outcome.prompt for sample in samples}) < 2:
+        return samples
+    return [s if s.outcome.prompt == first else _after_prompt(s) for s in samples]
+
+
+def _after_prompt(sample: Sample) -> Sample:
+    outcome = sample.outcome
+    named = dataclasses.replace(outcome, arm=f"{outcome.prompt}.{outcome.arm}")
+    return dataclasses.replace(sample, outcome=named)

@@ -1,12 +1,13 @@
 """Question sets: read or made, split without leaks, and their answers extracted and scored."""
 
 from llmkit.tasks import generated, sets
-from llmkit.tasks.asking import question_prompt
+from llmkit.tasks.asking import own_answer, question_messages, question_prompt, worked_examples
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
 from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
+from llmkit.tasks.own_prompts import OwnPrompt, as_sent, own_prompts, values_of
 from llmkit.tasks.scorers import SCORERS, Scorer, scorer
-from llmkit.tasks.text import normalise, render_options
+from llmkit.tasks.text import normalise, render_options, wording
 
 __all__ = [
     "KINDS",
@@ -16,9 +17,11 @@ __all__ = [
     "Hub",
     "Item",
     "Kind",
+    "OwnPrompt",
     "Questions",
     "Scorer",
     "Task",
+    "as_sent",
     "extract",
     "generated",
     "gold_text",
@@ -26,6 +29,9 @@ __all__ = [
     "kind_of",
     "load",
     "normalise",
+    "own_answer",
+    "own_prompts",
+    "question_messages",
     "question_prompt",
     "recorded_kind",
     "render_options",
@@ -33,4 +39,7 @@ __all__ = [
     "scorer",
     "sets",
     "task",
+    "values_of",
+    "wording",
+    "worked_examples",
 ]

@@ -5,22 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmkit.prompts import render
-from llmkit.tasks.kinds import kind_of
-from llmkit.types import Question
+from llmkit.tasks.kinds import gold_text, kind_of
+from llmkit.tasks.own_prompts import OwnPrompt, as_sent
+from llmkit.tasks.text import wording
+from llmkit.types import Message, Question, Texts
+
+Demos = Sequence[tuple[str, str]]
+
+
+def question_messages(
+    question: Question,
+    texts: Texts,
+    instruction: str | None = None,
+    demos: Demos = (),
+    answer_format: bool = True,
+    prompt: OwnPrompt | None = None,
+) -> tuple[Message, ...]:
+    """Returns the messages that ask `texts`, the wordings of a question's parts, after worked `demos` (question,
+    answer).
+
+    The only place where a question becomes messages, for training and for asking: an adapter must be asked in the words
+    it was trained on. That is with the user's own `prompt`, else as it was sent for a row without an answer, else in
+    llmkit's words. Only those have an instruction by default, that of the arm `stand`.
+    """
+    own = prompt or as_sent(question)
+    if own is not None:
+        examples = "\n\n".join(f"Question: {q}\nAnswer: {a}" for q, a in demos)
+        return own.messages(question, texts, instruction or "", examples)
+    content = question_prompt(question, wording(texts, question.options), instruction, demos, answer_format)
+    return (Message("user", content),)
 
 
 def question_prompt(
     question: Question,
     text: str,
     instruction: str | None = None,
-    demos: Sequence[tuple[str, str]] = (),
+    demos: Demos = (),
     answer_format: bool = True,
 ) -> str:
-    """Returns the prompt that asks `text`, a wording of `question`, after worked `demos` (question, answer).
+    """Returns the prompt that asks `text`, a wording of `question`, in llmkit's words.
 
-    The only place where a question becomes a prompt, for training and for asking: an adapter must be asked in the words
-    it was trained on. `instruction` is by default that of the arm `stand`. Without `answer_format` nothing is said of
-    how to answer, for a question that is answered by the likeliest option.
+    Without `answer_format` nothing is said of how to answer, for a question that is answered by the likeliest option.
     """
     # What all questions share comes first, byte for byte, and the question last: servers keep the common prefix cached.
     return render(
@@ -30,3 +55,25 @@ def question_prompt(
         demos=[{"question": q, "answer": a} for q, a in demos],
         question=text,
     )
+
+
+def own_answer(question: Question) -> str:
+    """Returns the answer that training and examples show under the user's own prompt: the gold one, in no words of
+    llmkit's."""
+    return gold_text(question)
+
+
+def worked_examples(train: Sequence[Question], count: int, own: bool = False) -> list[tuple[str, str]]:
+    """Returns the first `count` train questions with their worked solutions where the task has them, else their
+    answers; under an `own` prompt the answers alone."""
+
+    def answer(q: Question) -> str:
+        if own:
+            return own_answer(q)
+        solution = q.meta.get("solution")
+        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
+        if not solution:
+            return closing
+        return solution if closing in solution else f"{solution}\n{closing}"
+
+    return [(q.text, answer(q)) for q in train[:count]]

@@ -12,7 +12,7 @@ from llmkit.errors import DataError
 from llmkit.registry import Registry
 from llmkit.tasks.kinds import KINDS
 from llmkit.tasks.text import render_options
-from llmkit.types import Question
+from llmkit.types import Part, Question
 
 TASKS: Registry[type[Task | GeneratedTask]] = Registry("task", "llmkit.tasks")
 
@@ -30,7 +30,8 @@ class Item:
     """One row as its task reads it. `gold` may be raw: "1,200", 39.0, "b", True, or an option's text; None where rows
     have no answers.
 
-    `group` is what questions about the same story share: they stay in one split and count as one cluster.
+    `group` is what questions about the same story share: they stay in one split and count as one cluster. `fields` and
+    `parts` are those of a user's own row (see `Question`).
     """
 
     text: str
@@ -38,6 +39,8 @@ class Item:
     options: Sequence[str] = ()
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 def parts(**paths: str) -> Mapping[str, str]:
@@ -97,8 +100,8 @@ def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -
 
     DataError where the item cannot be asked, UsageError for an unknown kind.
     """
-    text = str(item.text).strip()
-    if not text:
+    text = str(item.text) if item.parts else str(item.text).strip()
+    if not text.strip():
         raise DataError("the question is empty")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise DataError("the question holds half a character (a lone surrogate)")
@@ -111,4 +114,4 @@ def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -
         gold = answers.canonical(gold, options)
     block = render_options(options) if options else ""
     text = text if text.endswith(block) else text + block
-    return Question(id, text, gold, kind, options, split, cluster, dict(item.meta))
+    return Question(id, text, gold, kind, options, split, cluster, dict(item.meta), item.fields, item.parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.schema import DataSection
@@ -26,18 +26,23 @@ class Questions(list[Question]):
         self.aside = dict(aside or {})
 
 
-def load(data: DataSection, split: str | None = None, seed: int = 7) -> Questions:
+def load(data: DataSection, split: str | None = None, seed: int = 7, noisy: Sequence[str] = ()) -> Questions:
     """Returns the questions of one split (default: `data.split`) in a seeded order, at most `data.limit` of them.
+
+    `noisy` are the fields of a user's own rows that noise falls on (`perturb.fields`), by default `data.question`.
 
     Raises UsageError for an unknown task or a section that names none, DataError for a set that is not at hand, a bad
     row, or a split without questions.
     """
     wanted = split or data.split
     skipped = 0
+    if noisy and data.path is None:
+        hint = "leave it out, or give a file"
+        raise UsageError("perturb.fields names fields of your own rows, and a task has none", hint)
     if data.path is not None:
         if data.task is not None:
             raise UsageError(f"both a task ({data.task}) and a file ({data.path}) are given", "set one of them to null")
-        questions, skipped = user.read(data, data.path)
+        questions, skipped = user.read(data, data.path, noisy)
     elif data.task is None:
         raise UsageError("no questions are named", "give a task (`--task gsm8k`) or a file (`--path FILE`)")
     elif isinstance(task := TASKS[data.task](), GeneratedTask):

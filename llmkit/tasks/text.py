@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from string import ascii_uppercase as LABELS
 
-__all__ = ["LABELS", "normalise", "render_options"]
+__all__ = ["LABELS", "OPTIONS_BLOCK", "normalise", "render_options", "without_options", "wording"]
+
+OPTIONS_BLOCK = re.compile(r"\s*Answer Choices:.*", re.DOTALL)
 
 _NUMBER = re.compile(r"(\d+(?:[.,/:\-]\d+)*)")
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
@@ -48,3 +50,19 @@ def render_options(options: Sequence[str]) -> str:
     """
     labelled = zip(LABELS, options, strict=False)
     return "\nAnswer Choices: " + " ".join(f"({label}) {option}" for label, option in labelled)
+
+
+def without_options(text: str) -> str:
+    """Removes the block of options from a question."""
+    return OPTIONS_BLOCK.sub("", text)
+
+
+def wording(texts: Sequence[str], options: Sequence[str] = ()) -> str:
+    """Returns the wordings of a question's parts as its one text, which ends with its options.
+
+    >>> wording(["A question", "without a mark"])
+    'A question\\n\\nwithout a mark'
+    """
+    text = "\n\n".join(text for text in texts if text.strip())
+    block = render_options(options) if len(texts) > 1 and options else ""
+    return text if text.endswith(block) else text + block

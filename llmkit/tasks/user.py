@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -16,16 +16,20 @@ from llmkit.parsing import parse_json
 from llmkit.recipe.schema import DataSection
 from llmkit.records import Record, csv_rows, decode, json_lines, parquet_rows
 from llmkit.registry import nearest
+from llmkit.tasks import conversations
 from llmkit.tasks.base import Item, question
 from llmkit.tasks.kinds import KINDS
 from llmkit.tasks.sources import json_rows
 from llmkit.tasks.splits import digest, split_all
-from llmkit.tasks.text import normalise
+from llmkit.tasks.text import normalise, wording
 from llmkit.types import Question
 
 
-def read(data: DataSection, path: str) -> tuple[list[Question], int]:
-    """Returns the questions of the file `path` in the order of the file, and the count of bad rows left out."""
+def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[Question], int]:
+    """Returns the questions of the file `path` in the order of the file, and the count of bad rows left out.
+
+    `noisy` are the fields that noise falls on, by default `data.question`.
+    """
     if KINDS[data.kind].has_options and data.options is None:
         hint = "name the field that holds the list of options"
         raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
@@ -33,9 +37,13 @@ def read(data: DataSection, path: str) -> tuple[list[Question], int]:
     lines: dict[str, str] = {}  # where each id stood
     texts: dict[str, int] = {}  # how often each text stood
     skipped = 0
+    form: tuple[str, str] | None = None  # of the first row, and where it stands
     for where, row in _rows(path):
         try:
-            item, name, cluster = _item(row, data)
+            item, name, cluster = _item(row, data, noisy)
+            form = form or (_form(item), where)
+            if _form(item) != form[0]:
+                raise DataError(f"rows are of mixed kinds: this one is {_form(item)}, {form[1]} is {form[0]}")
             if name is None:
                 count = texts[item.text] = texts.get(item.text, 0) + 1
                 name = f"row-{digest(item.text)}" + (f"-{count}" if count > 1 else "")
@@ -77,35 +85,47 @@ def _stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _item(row: Any, data: DataSection) -> tuple[Item, str | None, str]:
+def _item(row: Any, data: DataSection, noisy: Sequence[str]) -> tuple[Item, str | None, str]:
     """Returns the row as an item, with the rest of its fields as `meta`, its own id if it has one, and its cluster."""
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):
         raise DataError(f"not an object with fields but {json.dumps(row)[:60]}")
+    asked = tuple(noisy) or (_question_field(row, data),)
     used = {
-        field: _field(row, field)
-        for field in (data.question, data.answer, data.options, data.id, data.cluster)
+        field: _field(row, field, empty=field in noisy)
+        for field in (*asked, data.answer, data.options, data.id, data.cluster)
         if field
     }
-    text = used[data.question]
-    if not isinstance(text, str):
-        raise DataError(f"the field `{data.question}` is no text but {json.dumps(text, default=str)[:60]}")
+    parts = tuple(part for field in asked for part in conversations.parts_of(field, used[field]))
     options = _options(used[data.options]) if data.options else ()
     gold = used[data.answer] if data.answer else None
     if data.answer and not isinstance(gold, str | int | float | Decimal):
         raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(gold, default=str)[:60]}")
     meta = {key: value for key, value in row.items() if key not in used}
+    fields = {str(key): value for key, value in row.items() if key != data.answer}
     name, cluster = (str(used[field]) if field else None for field in (data.id, data.cluster))
-    return Item(text.strip(), gold, options, meta=meta), name, cluster or ""
+    text = wording([part.text for part in parts])
+    return Item(text, gold, options, meta=meta, fields=fields, parts=parts), name, cluster or ""
 
 
-def _field(row: Mapping[str, Any], field: str) -> Any:
+def _question_field(row: Mapping[str, Any], data: DataSection) -> str:
+    """Returns the field that is asked: a conversation where a row has no `question` but `messages`."""
+    unnamed = data.question == DataSection.model_fields["question"].default and data.question not in row
+    return conversations.FIELD if unnamed and conversations.FIELD in row else data.question
+
+
+def _form(item: Item) -> str:
+    """Returns what a row asks with, in words."""
+    return "a conversation" if any(part.turn is not None for part in item.parts) else "a text"
+
+
+def _field(row: Mapping[str, Any], field: str, empty: bool = False) -> Any:
     if field not in row:
         close = nearest(field, map(str, row))
         hint = f"did you mean `{close[0]}`? " if close else ""
         raise DataError(f"no field `{field}`", f"{hint}its fields are {', '.join(map(str, row))}")
-    if row[field] is None or row[field] == "":
+    if not empty and (row[field] is None or row[field] == ""):
         raise DataError(f"the field `{field}` is empty")
     return row[field]
 

@@ -24,7 +24,7 @@ from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
 from llmkit.runs import Run, RunFolder
 from llmkit.runs.samples import Sample
-from llmkit.tasks import SCORERS
+from llmkit.tasks import SCORERS, worked_examples
 from llmkit.types import Question, Reply
 
 
@@ -403,7 +403,7 @@ def test_a_worked_example_says_its_answer_once_and_at_its_end():
     told = Question("a", "2 + 2?", "4", "numeric", meta={"solution": "2 + 2 = 4. The answer is 4."})
     silent = Question("b", "4 + 4?", "8", "numeric", meta={"solution": "4 + 4 = 8."})
     bare = Question("c", "Which?", "B", "choice", options=("x", "y"))
-    answers = [answer for _, answer in conditions.worked_examples([told, silent, bare], 3)]
+    answers = [answer for _, answer in worked_examples([told, silent, bare], 3)]
     assert answers == ["2 + 2 = 4. The answer is 4.", "4 + 4 = 8.\nThe answer is 8", "The answer is (B)"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from helpers.commonsense import write_set
 from helpers.drive import drive
@@ -9,11 +11,13 @@ from helpers.drive import drive
 from llmkit import tasks
 from llmkit.engines.chat import ChatStyle, Renderer
 from llmkit.engines.model_paths import locate
+from llmkit.errors import UsageError
 from llmkit.finetune import rows as rows_module
 from llmkit.finetune.rows import load_rows, sources
 from llmkit.finetune.setup import encoder_for
 from llmkit.finetune.views import Views
 from llmkit.recipe.schema import RopSection
+from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.rop import arms
 from llmkit.rop.arms import ARMS, ArmContext
 from llmkit.rop.instructions import Instructions
@@ -31,10 +35,11 @@ def pairs(make, tmp_path):
         model = locate(recipe.model.path)
         encoder, views = encoder_for(recipe, model), Views(recipe)
         renderer = Renderer.load(model, ChatStyle.of(recipe.model), 4096, trust_remote_code=False)  # as an engine does
-        ask = ARMS[arm](ArmContext(RopSection(), Instructions("", ""))).ask
+        prompt = next(iter(tasks.own_prompts(recipe)), None)
+        ask = ARMS[arm](ArmContext(RopSection(), Instructions("", ""), prompt=prompt)).ask
         for row in load_rows(recipe, sources(recipe)[0], "train")[:3]:
             question = row.question
-            _, asked = drive(ask(Variant(question, "clean", question.text)), lambda request: "The answer is 4.")
+            _, asked = drive(ask(Variant.unchanged(question)), lambda request: "The answer is 4.")
             yield encoder.encode(views.view(row, 0))[0], renderer.prompt(asked[0]).ids
 
     return go
@@ -70,8 +75,66 @@ def test_a_system_prompt_is_trained_and_asked(pairs, tmp_path):
 
 @pytest.mark.parametrize("side", [rows_module, arms])
 def test_the_comparison_fails_where_one_side_asks_in_other_words(pairs, monkeypatch, side):
-    def reworded(question, text, *given, **more):
-        return tasks.question_prompt(question, text, *given, **more).replace("Question: ", "Q: ")
+    def reworded(*given, **more):
+        (message,) = tasks.question_messages(*given, **more)
+        return (replace(message, content=message.content.replace("Question: ", "Q: ")),)
 
-    monkeypatch.setattr(side, "question_prompt", reworded)
+    monkeypatch.setattr(side, "question_messages", reworded)
     assert all(trained != asked for trained, asked in pairs("arithmetic", "stand"))
+
+
+PROMPT = """
+- role: system
+  content: Sort the ticket.
+- role: user
+  content: |
+    {%% if customer is defined %%}From {{ customer }}:
+    {%% endif %%}{{ %s }}
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """own(field) -> the file of a prompt that puts that field."""
+
+    def write(field):
+        path = tmp_path / "support.yaml"
+        path.write_text(PROMPT % field)
+        return str(path)
+
+    return write
+
+
+def test_a_row_is_trained_and_asked_under_the_same_prompt_of_ones_own(pairs, own):
+    plain = pairs("arithmetic", "stand")
+    under_mine = pairs("arithmetic", "stand", prompts=[own("question")])
+    for (trained, asked), (without, _) in zip(under_mine, plain, strict=True):
+        assert trained == asked != without
+
+
+def test_a_file_of_ones_own_rows_is_trained_under_the_prompt(make, own, tmp_path):
+    rows = "".join(f"please cancel order {n},Ann {n},returns\n" for n in range(40))
+    (tmp_path / "tickets.csv").write_text(f"body,customer,queue\n{rows}")
+    fields = {"data__question": "body", "data__answer": "queue", "data__kind": "text", "data__task": None}
+    source = {"path": str(tmp_path / "tickets.csv")}
+    recipe = make(**fields, prompts=[own("body")], finetune__data__sources=[source]).recipe
+    split = {name: load_rows(recipe, sources(recipe)[0], name) for name in ("train", "dev")}
+    assert split["train"][0].answer == "returns"
+    asked = {row.prompt[-1].content for rows in split.values() for row in rows}
+    assert len(asked) >= 37  # the dev rows have a limit
+    assert {text.partition(":\n")[0] for text in asked} <= {f"From Ann {n}" for n in range(40)}
+    assert not {row.id for row in split["train"]} & {row.id for row in split["dev"]}
+    noisy = split["train"][0].asks("pleese cancel")
+    assert noisy[0].content == "Sort the ticket."
+    assert noisy[-1].content.endswith(":\npleese cancel")
+
+
+def test_rows_are_trained_under_one_prompt_and_need_answers(make, own, tmp_path):
+    (tmp_path / "tickets.csv").write_text("body\na\nb\n")
+    fields = {"data__question": "body", "data__answer": None, "data__kind": "text", "data__task": None}
+    unlabelled = make(**fields, prompts=[own("body")]).recipe
+    with pytest.raises(UsageError, match="no answers to learn"):
+        load_rows(unlabelled, SourceSection(path=str(tmp_path / "tickets.csv")), "train")
+    two = [{"name": name, "file": own("question")} for name in "ab"]
+    with pytest.raises(UsageError, match="under one prompt"):
+        load_rows(make(prompts=two).recipe, SourceSection(task="arithmetic"), "train")

@@ -28,7 +28,7 @@ class FakeEngine:
         *,
         name: str = "fake",
         shuffle: int | None = 0,
-        capabilities: frozenset[str] = frozenset({"likelihood"}),
+        capabilities: frozenset[str] = frozenset({"likelihood", "tools"}),
         local: bool = True,
     ) -> None:
         self.answer = answer

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.schema.base import Section
+from llmkit.recipe.schema.base import LATER, Section
 from llmkit.recipe.schema.data import DataSection, PerturbSection
 from llmkit.recipe.schema.finetune import FinetuneSection
 from llmkit.recipe.schema.model import BeforeSection, EngineSection, ModelSection, UsageSection
+from llmkit.recipe.schema.prompts import PromptSection
 from llmkit.recipe.schema.rop import (
     EvalSection,
     Gate,
@@ -30,6 +31,7 @@ __all__ = [
     "ModelSection",
     "OutputSection",
     "PerturbSection",
+    "PromptSection",
     "Recipe",
     "RopSection",
     "SearchSection",
@@ -49,6 +51,9 @@ class Recipe(Section):
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     data: DataSection = DataSection()
+    prompts: Annotated[tuple[PromptSection, ...], LATER] = ()
+    """Prompts of your own, each a `name` and a `file` (docs/prompts.md). The first is the one that others are compared
+    with. Default: rows without answers are sent as they are, questions with answers are put in llmkit's words."""
     perturb: PerturbSection = PerturbSection()
     rop: RopSection = RopSection()
     finetune: FinetuneSection = FinetuneSection()

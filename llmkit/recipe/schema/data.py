@@ -59,5 +59,8 @@ class PerturbSection(Section):
     """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
     target: Literal["question", "instruction", "fewshot"] = "question"
     """The part of the prompt that noise changes."""
+    fields: Annotated[tuple[str, ...], LATER] = ()
+    """The fields of your own rows that noise falls on, each by itself. Default: `data.question`; the user turns of a
+    field that holds a conversation (`messages`)."""
     retries: int = Field(4, ge=0, le=100)
     """Fresh seeds tried when a noisy copy fails the validity gate."""

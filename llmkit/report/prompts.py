@@ -1,0 +1,70 @@
+"""The tables of a run with several prompts of the user's own."""
+
+from __future__ import annotations
+
+from llmkit.conditions import Condition
+from llmkit.measure.arm_results import ArmResult
+from llmkit.measure.cells import NOISY
+from llmkit.measure.results import Metrics
+from llmkit.measure.values import Change
+from llmkit.report.elements import Cell, Column, Table
+from llmkit.report.tables import averages
+from llmkit.report.written import p_value, rate
+from llmkit.types import CLEAN
+
+
+def side_by_side(metrics: Metrics) -> Table | None:
+    """Returns the accuracy of every arm under every prompt; for rows without answers, how often its answers change."""
+    if not metrics.prompts:
+        return None
+    by_prompt = {metrics.prompt or "": metrics.arms} | {name: r.arms for name, r in metrics.prompts.items()}
+    places = [(prompt, arm, result) for prompt, arms in by_prompt.items() for arm, result in arms.items()]
+    conditions = [c for c in metrics.conditions if c == CLEAN or not Condition.parse(c).clean]
+    if averages(metrics):
+        conditions.append(NOISY)
+    if any(result.stability for _, _, result in places):
+        conditions = [c for c in conditions if any(c in result.stability for _, _, result in places)]
+        what = "share of rows whose answer changes under noise"
+    else:
+        what = "accuracy"
+    rows = [
+        (Cell(prompt), Cell(arm), *(_measured(result, condition) for condition in conditions))
+        for prompt, arm, result in places
+    ]
+    columns = (Column("prompt"), Column("arm", left=True), *(Column(c, interval="below") for c in conditions))
+    return Table(f"Prompts: {what} (tables without a prompt: {metrics.prompt})", columns, tuple(rows))
+
+
+def changes(metrics: Metrics) -> Table | None:
+    """Returns what each further prompt changes against the first, on the same questions."""
+    rows = []
+    for prompt, result in metrics.prompts.items():
+        for arm, changed in result.changes.arms.items() if result.changes else ():
+            rows += [_change(prompt, arm, c, change) for c, change in changed.accuracy_change.items()]
+            rows += [_change(prompt, arm, f"drop, {c}", change) for c, change in changed.drop_change.items()]
+    if not rows:
+        return None
+    names = ("change", "interval", "better", "worse", "p")
+    columns = (Column("prompt"), Column("arm", left=True), Column("accuracy", left=True), *map(Column, names))
+    against = "the stored run" if metrics.baseline else metrics.prompt
+    return Table(f"Prompts against {against}", columns, tuple(rows))
+
+
+def _measured(result: ArmResult, condition: str) -> Cell:
+    if result.stability:
+        stable = result.stability.get(condition)
+        return rate(stable.changed) if stable else Cell()
+    cell = result.conditions.get(condition)
+    return rate(cell.accuracy) if cell else Cell()
+
+
+def _change(prompt: str, arm: str, what: str, change: Change) -> tuple[Cell, ...]:
+    return (
+        Cell(prompt),
+        Cell(arm),
+        Cell(what),
+        Cell(f"{change.value:+.3f}", emphasis="bad" if change.high < 0 and not what.startswith("drop") else ""),
+        Cell(f"[{change.low:+.3f}, {change.high:+.3f}]"),
+        *(Cell("" if count is None else str(count)) for count in (change.better, change.worse)),
+        Cell(p_value(change.p), note="undecided" if change.undecided else ""),
+    )
