@@ -14,7 +14,7 @@ _MOST_TOKENS = 10**9  # of one call; no context is a thousandth as long
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question with its gold answer.
+    """One question with its gold answer, or a row of a user's own file that has none (`gold` None).
 
     `text` is what is put to the model: for `choice` it ends with the block "Answer Choices: (A) … (B) …".
     `kind` names the kind of answer (`llmkit.tasks.KINDS`), and `gold` is in its canonical form: for numeric a plain
@@ -24,7 +24,7 @@ class Question:
 
     id: str
     text: str
-    gold: str
+    gold: str | None
     kind: str
     options: tuple[str, ...] = ()
     split: str = "test"
@@ -179,7 +179,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong."""
+    """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong.
+
+    `gold` and `correct` are None where the row has no answer to compare with.
+    """
 
     question_id: str
     cluster_id: str
@@ -187,8 +190,8 @@ class Outcome:
     arm: str
     draw: int
     parsed: str | None
-    correct: bool
-    gold: str
+    correct: bool | None
+    gold: str | None
     calls: int = 0
     usage: Usage = Usage()
     cut: bool = False

@@ -23,6 +23,13 @@ Source = Annotated[
     str | None,
     typer.Argument(metavar="RECIPE", help="A file, a shipped recipe (`llmkit recipe ls`), or `-`."),
 ]
+RecipeOrRows = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE|ROWS",
+        help="A file, a shipped recipe (`llmkit recipe ls`), or `-`; or your rows: a .csv, .jsonl or .parquet file.",
+    ),
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any recipe key. May be repeated.")
 ]

@@ -31,7 +31,7 @@ app = typer.Typer(
 @app.command()
 @takes(FLAGS | {"eval_arms": flags.EvalArms})
 def run(
-    source: common.Source = None,
+    source: common.RecipeOrRows = None,
     set_: common.Set = None,
     shard: Shard = None,
     anew: Anew = False,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # parameter: (flag, recipe key)
 KEYS = {
     "adapter": ("--adapter", "model.adapter"),
+    "answer": ("--answer", "data.answer"),
     "arms": ("--arms", "rop.arms"),
     "baseline": ("--baseline", "eval.baseline"),
     "base_url": ("--base-url", "engine.base_url"),
@@ -32,9 +33,11 @@ KEYS = {
     "dtype": ("--dtype", "engine.dtype"),
     "engine": ("--engine", "engine.kind"),
     "eval_arms": ("--arms", "eval.arms"),
+    "field": ("--field", "data.question"),
     "gates": ("--gate", "eval.gates"),
     "holdout": ("--holdout", "rop.holdout"),
     "instructions": ("--instructions", "rop.instructions"),
+    "kind": ("--kind", "data.kind"),
     "launch": ("--launch", "finetune.launch.kind"),
     "limit": ("--limit", "data.limit"),
     "max_tokens_total": ("--max-tokens-total", "eval.max_tokens_total"),
@@ -56,6 +59,7 @@ KEYS = {
     "split": ("--split", "data.split"),
     "target": ("--target", "perturb.target"),
     "task": ("--task", "data.task"),
+    "temperature": ("--temperature", "rop.temperature"),
 }
 
 RENAMED = {"model_id": ("--model-id", "revision"), "out": ("--out", "runs_dir")}
@@ -74,6 +78,7 @@ def renamed(name: str) -> Any:
 
 
 Adapter = Annotated[str | None, flag("adapter", "DIR")]
+AnswerField = Annotated[str | None, flag("answer", "NAME")]
 Arms = Annotated[str | None, flag("arms", "A,B")]
 Baseline = Annotated[str | None, flag("baseline", "RUN")]
 BaseUrl = Annotated[list[str] | None, flag("base_url", "URL", "May be repeated.")]
@@ -85,9 +90,11 @@ Draws = Annotated[int | None, flag("draws", "N")]
 Dtype = Annotated[str | None, flag("dtype", "auto|float32|bfloat16|float16")]
 EngineKind = Annotated[str | None, flag("engine", "KIND")]
 EvalArms = Annotated[str | None, flag("eval_arms", "A,B")]
+Field = Annotated[str | None, flag("field", "NAME")]
 Gates = Annotated[list[str] | None, flag("gates", "GATE", 'For example "rop.gain@ec >= 0.05 low". May be repeated.')]
 Holdout = Annotated[str | None, flag("holdout", "none|one-out")]
 Instructions = Annotated[str | None, flag("instructions", "FILE")]
+Kind = Annotated[str | None, flag("kind", "KIND")]
 Launch = Annotated[str | None, flag("launch", "single|ddp|fsdp2|zero2|zero3")]
 Limit = Annotated[int | None, flag("limit", "N")]
 MaxTokens = Annotated[int | None, flag("max_tokens_total", "N")]
@@ -107,6 +114,7 @@ SkipBadLines = Annotated[bool | None, typer.Option("--skip-bad-lines", help=mean
 Split = Annotated[str | None, flag("split", "train|dev|test|all")]
 Target = Annotated[str | None, flag("target", "question|instruction|fewshot")]
 Task = Annotated[str | None, flag("task", "NAME")]
+Temperature = Annotated[float | None, flag("temperature", "T")]
 
 ModelId = Annotated[str | None, renamed("model_id")]
 Out = Annotated[str | None, renamed("out")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from llmkit.cli import common, flags
+from llmkit.cli import common, flags, rows
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ FLAGS = {
     "adapter": flags.Adapter,
     "task": flags.Task,
     "path": flags.Path,
+    "field": flags.Field,
+    "answer": flags.AnswerField,
+    "kind": flags.Kind,
     "data_dir": flags.DataDir,
     "limit": flags.Limit,
     "split": flags.Split,
@@ -50,6 +53,7 @@ FLAGS = {
     "base_url": flags.BaseUrl,
     "revision": flags.Revision,
     "model_id": flags.ModelId,
+    "temperature": flags.Temperature,
     "seed": flags.Seed,
     "runs_dir": flags.RunsDir,
     "out": flags.Out,
@@ -91,7 +95,7 @@ def measure(
     """Runs or resumes `command`, prints its tables (or JSON), and raises what its gates decide."""
     if anew and keep:
         raise UsageError("--anew and --keep exclude each other", "--anew asks everything again, --keep nothing")
-    loaded = common.load_trusted(source, overrides)
+    loaded = _loaded(source, overrides, command)
     _demand(loaded, command)
     from llmkit import evaluate
 
@@ -121,6 +125,19 @@ def measure(
     return evaluate.enforce(results, loaded.recipe)
 
 
+def _loaded(source: str | None, overrides: list[Any], command: Command) -> Loaded:
+    """Loads a recipe, or makes one of a file of rows and the flags."""
+    if source is None or not rows.is_rows(source):
+        return common.load_trusted(source, overrides)
+    from llmkit.evaluate import tunes
+
+    given = [*rows.defaults(source), *overrides]
+    loaded = common.load_trusted(None, given)
+    if tunes(loaded.recipe, command):
+        return common.load_trusted(None, [*given, *rows.keep_a_pool(loaded, source)])
+    return loaded
+
+
 def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> None:
     if json_:
         shown = [estimate.json() for _, estimate in estimates]
@@ -133,14 +150,14 @@ def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> N
 
 def _print_estimate(estimate: Estimate) -> None:
     print(f"{estimate.questions} questions, {', '.join(estimate.conditions)}")
-    rows = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
+    lines = [[a.arm, a.answers, a.calls, a.prompt_tokens, a.most_completion_tokens] for a in estimate.arms]
     if estimate.search:
         spent = estimate.search
-        rows.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
+        lines.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
     if estimate.noise_calls:
-        rows.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
+        lines.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
-    common.print_table(columns, rows, right=tuple(columns[1:]))
+    common.print_table(columns, lines, right=tuple(columns[1:]))
     if estimate.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
@@ -177,10 +194,10 @@ def _print(result: Result, command: Command) -> None:
 def _print_means(means: Means) -> None:
     """Prints accuracy by arm and condition, as the mean over sets."""
     print(f"\nMean accuracy over {means.sets} sets")
-    rows = [[arm, *map(_number, by_condition.values())] for arm, by_condition in means.accuracy.items()]
+    lines = [[arm, *map(_number, by_condition.values())] for arm, by_condition in means.accuracy.items()]
     if any(share is not None for share in means.changed.values()):
-        rows.append(["questions changed", *map(_number, means.changed.values())])
-    common.print_table(["arm", *means.conditions], rows, tuple(means.conditions))
+        lines.append(["questions changed", *map(_number, means.changed.values())])
+    common.print_table(["arm", *means.conditions], lines, tuple(means.conditions))
     print(f"\ndtype: {', '.join(dtype or 'not stated by the server' for dtype in means.dtypes)}")
 
 

@@ -135,7 +135,7 @@ def perturb(
         data = recipe.data
         source = data.path or f"task:{data.task}"
         if data.path:
-            fields = RowFields(data.question, data.id or id_, data.options or fields.options, data.answer)
+            fields = RowFields(data.question, data.id or id_, data.options or fields.options, data.answer or "")
     rows = InputRows(source, fields, recipe.data, recipe.seed)
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
     job = RowPerturber(made, fields, copies, recipe.data.skip_bad_lines)

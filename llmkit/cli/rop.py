@@ -20,7 +20,7 @@ TUNING = {
 
 @takes(FLAGS | TUNING)
 def rop(
-    source: common.Source = None,
+    source: common.RecipeOrRows = None,
     set_: common.Set = None,
     profile: Profile = None,
     shard: Shard = None,

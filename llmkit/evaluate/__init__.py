@@ -1,7 +1,7 @@
 """Measures a model from a recipe: plans, asks, journals, concludes; resumes, merges shards, and scores again."""
 
 from llmkit.evaluate.estimate import Estimate, estimate
-from llmkit.evaluate.plan import Command, Plan, Shard, plan
+from llmkit.evaluate.plan import Command, Plan, Shard, plan, tunes
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
 from llmkit.evaluate.sets import Means, enforce, estimate_each, means, run_each
@@ -26,4 +26,5 @@ __all__ = [
     "rescore",
     "run",
     "run_each",
+    "tunes",
 ]

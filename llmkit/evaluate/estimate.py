@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmkit.conditions import REPLICATE
+from llmkit.conditions import Condition
 from llmkit.engines.chat import ChatStyle
 from llmkit.evaluate import pools
 from llmkit.evaluate.jobs import Job
@@ -94,7 +94,8 @@ def estimate(plan: Plan) -> Estimate:
         by_arm.setdefault(job.arm.name, []).append(job)
     questions = len({v.question.id for v in plan.variants})
     templates = len({v.question.cluster_id for v in plan.variants})
-    shown = list(dict.fromkeys(v.condition for v in plan.variants if v.condition not in (CLEAN, REPLICATE)))
+    asked = dict.fromkeys(v.condition for v in plan.variants)
+    shown = [c for c in asked if c != CLEAN and Condition.parse(c).replicate == 1]
     return Estimate(
         questions,
         [CLEAN, *shown],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmkit.conditions import POOLED, REPLICATE, Condition
+from llmkit.conditions import POOLED, Condition
 from llmkit.evaluate import pools
 from llmkit.perturb.english import is_english
 from llmkit.recipe import Recipe
@@ -51,7 +51,8 @@ class Job:
         """Returns the arm's requests; a replicate's are marked as such, so that no cache answers them with the first
         ones."""
         steps = self.arm.ask(self.variant)
-        return mapped(steps, _asked_again) if self.variant.condition == REPLICATE else steps
+        again = Condition.parse(self.variant.condition).replicate > 1
+        return mapped(steps, _asked_again) if again else steps
 
 
 def _asked_again(request: Request) -> Request:

@@ -110,6 +110,18 @@ class Plan:
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown)
 
 
+def tunes(recipe: Recipe, command: Command) -> bool:
+    """Returns whether a run tunes on, or shows examples from, a part of the questions that it then does not measure."""
+    arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    needs = pools.needs_of(arms, recipe)
+    return _searches(recipe, needs) or bool(needs & {"examples", "shots"})
+
+
+def _searches(recipe: Recipe, needs: frozenset[str]) -> bool:
+    wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
+    return bool(wanted) and recipe.rop.search.budget > 0
+
+
 def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     """Loads, perturbs and checks. UsageError or DataError for anything that would stop the run later.
 
@@ -119,12 +131,12 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     scorer = SCORERS[recipe.eval.scorer]()
     engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
-    wanted = needs & {"correction", "guidance"} and not recipe.rop.instructions
-    searches = bool(wanted) and recipe.rop.search.budget > 0
+    searches = _searches(recipe, needs)
     file = recipe.rop.instructions
     given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
+    pools.refuse_unlabelled(questions, arms, searches)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions
     variants = pools.test_variants(asked_here, recipe, pools.nobody)
     pools.refuse_unchanged(variants, questions, recipe)

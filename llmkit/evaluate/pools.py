@@ -18,6 +18,8 @@ from llmkit.seeds import derive
 from llmkit.tasks import Questions, kind_of, load, normalise
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
 
+_REPEATED = 1000  # rows without answers that are asked a second time: the share that differs is then known to .01
+
 
 def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
     """Asks no model: conditions whose noise a model writes show the clean text, as in a plan that has not been run."""
@@ -71,9 +73,41 @@ def test_variants(questions: Sequence[Question], recipe: Recipe, ask: Ask) -> li
             )
         # The noise falls on what stands around the question; the condition only names it.
         variants = [replace(v, text=v.question.text, edits=(), strength=Strength(), rejected=None) for v in variants]
+    if unlabelled(questions):
+        return variants + _again(variants, questions, recipe.seed)
     if recipe.eval.replicate_clean:
         variants += [Variant(q, REPLICATE, q.text) for q in questions]
     return variants
+
+
+def unlabelled(questions: Iterable[Question]) -> bool:
+    """Returns whether rows have no answers, so that a run measures which answers change."""
+    return any(q.gold is None for q in questions)
+
+
+def _again(variants: Sequence[Variant], questions: Sequence[Question], seed: int) -> list[Variant]:
+    """Returns the variants of at most `_REPEATED` rows a second time, as sent and under each noise: what differs there
+    changes by itself."""
+    # By a hash of each row, so that a shard, a smaller limit or one more row repeats the same ones.
+    ranked = sorted(questions, key=lambda q: derive(seed, "again", q.id))
+    chosen = {q.id for q in ranked[:_REPEATED]}
+    return [
+        replace(v, condition=str(Condition.parse(v.condition).again))
+        for v in variants
+        if v.question.id in chosen and v.draw == 0
+    ]
+
+
+def refuse_unlabelled(questions: Sequence[Question], arms: Sequence[type[Arm]], searches: bool) -> None:
+    """Raises UsageError where rows have no answers and an arm, or the search for its guidance, needs some."""
+    if not unlabelled(questions):
+        return
+    for arm in arms:
+        if "examples" in arm.needs or ("guidance" in arm.needs and searches):
+            raise UsageError(
+                f"arm `{arm.name}` needs rows with answers, and these have none (data.answer)",
+                "measure the arms that only correct, or give the instructions of an earlier run (rop.instructions)",
+            )
 
 
 def perturbers_of(recipe: Recipe) -> dict[str, Perturber]:
@@ -171,7 +205,7 @@ def worked_examples(train: Sequence[Question], count: int) -> list[tuple[str, st
 
     def answer(q: Question) -> str:
         solution = q.meta.get("solution")
-        closing = f"The answer is {kind_of(q).label(q.gold)}"
+        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
         if not solution:
             return closing
         return solution if closing in solution else f"{solution}\n{closing}"

@@ -44,7 +44,8 @@ class CellResult(Part):
     outcomes: int
     """Answers: questions times draws, search seeds and kinds held out."""
     accuracy: Interval | None
-    """Share of right answers, each question weighing the same. Null for `noisy` where the arm lacks a condition."""
+    """Share of right answers, each question weighing the same. Null for `noisy` where the arm lacks a condition, and
+    where rows have no answers."""
     unparsed: int
     """Replies without a readable answer, which count as wrong."""
     cut: int = 0
@@ -63,6 +64,17 @@ class CellResult(Part):
     """Mean share of words that noise changed; null where nothing was to be changed."""
     rejected: int = 0
     """Noisy copies that were left as they were, because a check refused them."""
+
+
+class Stability(Part):
+    """The stability of an arm's answers under one condition, by rows without answers."""
+
+    n: int
+    """Rows answered as sent and under the condition."""
+    changed: Interval
+    """Share of rows whose answer under noise differs from that to the row as sent."""
+    itself: Interval | None
+    """Share of texts asked twice whose two answers differ; null where none was."""
 
 
 class OverCorrection(Part):
@@ -144,7 +156,7 @@ class ArmResult(Part):
 
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
-        "repeats", "restored", "mark",
+        "repeats", "stability", "restored", "mark",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -169,6 +181,8 @@ class ArmResult(Part):
     """By kind of noise that tuning never saw, then by condition: the gain over `stand`."""
     repeats: dict[str, Repeats] = Field(default_factory=dict)
     """Variation between noise draws and between search seeds."""
+    stability: dict[str, Stability] = Field(default_factory=dict)
+    """By noisy condition, where rows have no answers: how often the arm's answers change."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None

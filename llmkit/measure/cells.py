@@ -103,7 +103,7 @@ class Cells:
         right, asked = np.zeros(len(self.questions)), np.zeros(len(self.questions))
         for sample in samples:
             i = self.row[sample.outcome.question_id]
-            right[i] += sample.outcome.correct
+            right[i] += bool(sample.outcome.correct)
             asked[i] += 1
         means: Floats = np.where(asked > 0, right / np.maximum(asked, 1), np.nan)
         return means
@@ -181,7 +181,7 @@ class Cells:
         """Returns the verdicts of a cell: one for each key, or one for each kind of noise that was held out."""
         verdicts: dict[PairKey, list[bool]] = defaultdict(list)
         for sample in self.samples.get(cell, ()):
-            verdicts[pair_key(sample)].append(sample.outcome.correct)
+            verdicts[pair_key(sample)].append(bool(sample.outcome.correct))
         return verdicts
 
 

@@ -12,8 +12,9 @@ from llmkit.measure.arm_results import ArmResult, CellResult, Flips, Repeat, Rep
 from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, pair_key
 from llmkit.measure.compare import against
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.results import DetectableEffect, HolmTest, Metrics, NoiseFloor
+from llmkit.measure.results import Copies, DetectableEffect, HolmTest, Metrics, NoiseFloor
 from llmkit.measure.run_contrasts import RunContrasts
+from llmkit.measure.stability import stability, unlabelled
 from llmkit.measure.values import Difference, Drop, FlipRate, Interval, Unmeasured, number, rounded_p
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample, as_samples
@@ -46,6 +47,8 @@ def metrics(
     samples = sorted(as_samples(outcomes), key=_order)
     cells = Cells(samples)
     noise = changed.of_samples(samples)
+    if unlabelled(samples):
+        return _without_answers(cells, samples, noise, section)
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))
@@ -68,6 +71,32 @@ def metrics(
         holm=tuple(_holm(cells, contrasts, section.family, 1 - level, unmeasured)),
         noise_floor=_each(cells.arms, lambda arm: _noise_floor(cells, arm, level)),
         baseline=None if baseline is None else against(samples, baseline, section.interval, seed),
+        timing=cost.timing(cells),
+    )
+
+
+def _without_answers(
+    cells: Cells, samples: Sequence[Sample], noise: dict[str, Copies], section: EvalSection
+) -> Metrics:
+    """Computes what rows without answers show: which answers change. Nothing in it is right or wrong."""
+    level = section.interval.level
+    arms = {}
+    for arm in cells.arms:
+        asked = [Cell(arm, c) for c in cells.conditions if cells.samples.get(Cell(arm, c))]
+        counted = {cell.condition: _cell(cells, cell, section) for cell in asked}
+        arms[arm] = ArmResult(
+            conditions={c: result.model_copy(update={"accuracy": None}) for c, result in counted.items()},
+            stability=stability(cells, arm, level),
+        )
+    return Metrics(
+        level=level,
+        questions=len(cells.questions),
+        clusters=len(set(cells.clusters.tolist())),
+        outcomes=len(samples),
+        chance=0.0,
+        conditions=tuple(cells.conditions),
+        noise=noise,
+        arms=arms,
         timing=cost.timing(cells),
     )
 
@@ -219,7 +248,7 @@ def _repeats(cells: Cells, contrasts: RunContrasts, arm: str, condition: str) ->
 def _repeat(samples: Iterable[Sample], number_of: Callable[[Sample], int]) -> Repeat | None:
     verdicts: dict[int, list[bool]] = {}
     for sample in samples:
-        verdicts.setdefault(number_of(sample), []).append(sample.outcome.correct)
+        verdicts.setdefault(number_of(sample), []).append(bool(sample.outcome.correct))
     if len(verdicts) < 2:
         return None
     rates = [sum(right) / len(right) for _, right in sorted(verdicts.items())]
@@ -314,8 +343,9 @@ def _detectable(cells: Cells, contrasts: RunContrasts, level: float) -> Detectab
 def _chance(cells: Cells) -> float:
     """Computes the chance level, averaged over the questions."""
     first = {s.outcome.question_id: s for group in cells.samples.values() for s in group}
-    kinds = ((s, recorded_kind(s.kind, s.outcome.gold, s.options)) for s in first.values())
-    return sum(kind.chance(s.outcome.gold, s.options) for s, kind in kinds) / max(len(first), 1)
+    golds = ((s, s.outcome.gold) for s in first.values() if s.outcome.gold is not None)
+    chances = [recorded_kind(s.kind, gold, s.options).chance(gold, s.options) for s, gold in golds]
+    return sum(chances) / max(len(first), 1)
 
 
 def _order(sample: Sample) -> tuple[str, str, str, int, int, str]:

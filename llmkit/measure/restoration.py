@@ -71,7 +71,7 @@ def correction(cells: Cells, samples: Sequence[Sample], level: float) -> Correct
         restored=share((s, squash(text) == squash(s.question)) for s, text in corrected),
         numbers_kept=share((s, numbers(s.question) <= numbers(text)) for s, text in corrected),
         options_kept=share((s, _keeps(text, s.options)) for s, text in corrected if s.options),
-        answered_instead=share((s, answered_instead(said, s.question, s.outcome.gold)) for s, said in replies),
+        answered_instead=share((s, answered_instead(said, s.question, s.outcome.gold or "")) for s, said in replies),
         refused=share((s, refused(said, s.question)) for s, said in replies),
         fallback=dict(sorted(Counter(s.outcome.fallback for s in samples if s.outcome.fallback).items())),
     )

@@ -112,7 +112,7 @@ def browser(samples: Sequence[Sample]) -> Browser:
     """Returns the answers by question, condition, arm and repeat, as a page needs them."""
     cells = Cells(samples)
     verdicts = {
-        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): s.outcome.correct
+        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): bool(s.outcome.correct)
         for s in samples
     }
     places: dict[str, int] = {}
@@ -126,7 +126,7 @@ def browser(samples: Sequence[Sample]) -> Browser:
         o = sample.outcome
         if o.question_id not in places:
             places[o.question_id] = len(questions)
-            questions.append((o.question_id, _cut(sample.question), o.gold))
+            questions.append((o.question_id, _cut(sample.question), o.gold or ""))
         reply = sample.said("")
         rows.append(
             (

@@ -114,9 +114,10 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
 def _gold_index(sample: Sample) -> int:
     """Returns the place of the gold answer among the choices: (A) first, and "yes" before "no"."""
     o = sample.outcome
-    kind = recorded_kind(sample.kind, o.gold, sample.options)
-    question = Question(o.question_id, sample.question, o.gold, kind.name, sample.options)
-    return [answer for answer, _ in kind.continuations(question)].index(kind.canonical(o.gold, sample.options))
+    gold = o.gold or ""
+    kind = recorded_kind(sample.kind, gold, sample.options)
+    question = Question(o.question_id, sample.question, gold, kind.name, sample.options)
+    return [answer for answer, _ in kind.continuations(question)].index(kind.canonical(gold, sample.options))
 
 
 def _lm_eval_task(name: str, file: str, doc: Mapping[str, Any], tokens: int) -> str:

@@ -85,7 +85,8 @@ class Arm:
         """
         if not self.by_likelihood(variant):
             prompt = self.put(text, variant, instruction, demos)
-            return Answer((yield self.request(prompt, max_tokens=self.section.max_tokens, purpose="answer")))
+            longest, temperature = self.section.max_tokens, self.section.temperature
+            return Answer((yield self.request(prompt, max_tokens=longest, purpose="answer", temperature=temperature)))
         # Small models tell the likelier text better where the options are not listed before it.
         prompt = self.put(without_options(text), variant, instruction, demos)
         kind = kind_of(variant.question)

@@ -77,7 +77,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
 
     def run(instruction: str, variant: Variant) -> Steps:
         answer = yield from arm.answer(variant.text, variant, instruction)
-        return float(scorer.score(scorer.parsed(answer, variant.question), variant.question))
+        return float(bool(scorer.score(scorer.parsed(answer, variant.question), variant.question)))
 
     return run
 

@@ -16,7 +16,8 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("u
 class Sample:
     """An outcome with `question` (clean), `text` (as asked) and its calls: purpose, messages, reply, cached, seconds.
 
-    `strength` is the share of words that noise changed; `rejected` says why a noisy copy was left as it was.
+    `strength` is the share of words that noise changed; `rejected` says why a noisy copy was left as it was. `reply` is
+    what the arm answered: of several calls, only the arm knows which one is the answer.
     """
 
     outcome: Outcome
@@ -28,6 +29,7 @@ class Sample:
     kind: str = ""
     strength: float | None = None
     rejected: str | None = None
+    reply: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Sample:
@@ -50,6 +52,7 @@ class Sample:
             row.get("question_kind") or "",
             (row.get("strength") or {}).get("words"),
             row.get("rejected"),
+            row.get("said"),
         )
 
     @property

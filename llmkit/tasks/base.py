@@ -27,7 +27,8 @@ def task(name: str) -> Callable[[T], T]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row as its task reads it. `gold` may be raw: "1,200", 39.0, "b", True, or an option's text.
+    """One row as its task reads it. `gold` may be raw: "1,200", 39.0, "b", True, or an option's text; None where rows
+    have no answers.
 
     `group` is what questions about the same story share: they stay in one split and count as one cluster.
     """
@@ -103,10 +104,11 @@ def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -
         raise DataError("the question holds half a character (a lone surrogate)")
     answers = KINDS[kind]()
     options = tuple(str(option).strip() for option in item.options) if answers.has_options else ()
-    gold = "" if item.gold is None else str(item.gold).strip()
-    if not gold:
+    gold = None if item.gold is None else str(item.gold).strip()
+    if gold == "":
         raise DataError("the answer is empty")
-    gold = answers.canonical(gold, options)
+    if gold is not None:
+        gold = answers.canonical(gold, options)
     block = render_options(options) if options else ""
     text = text if text.endswith(block) else text + block
     return Question(id, text, gold, kind, options, split, cluster, dict(item.meta))

@@ -64,8 +64,8 @@ class Kind(ABC):
         return answer
 
     def gold_text(self, question: Question) -> str:
-        """Returns the gold answer as one would write it in full: "(B) library", "18"."""
-        return self.label(question.gold)
+        """Returns the gold answer as one would write it in full: "(B) library", "18"; "" where there is none."""
+        return "" if question.gold is None else self.label(question.gold)
 
     def format_request(self) -> str:
         """Returns the sentence of the prompt that asks for this kind of answer, by default prompts/format/NAME-v1."""
@@ -127,6 +127,8 @@ class Choice(Kind):
         return f"({answer})"
 
     def gold_text(self, question: Question) -> str:
+        if question.gold is None:
+            return ""
         return f"{self.label(question.gold)} {question.options[LABELS.index(question.gold)]}"
 
     def chance(self, gold: str, options: Sequence[str] = ()) -> float:
@@ -180,13 +182,13 @@ def kind_of(question: Question) -> Kind:
     return KINDS[question.kind]()
 
 
-def recorded_kind(name: str, gold: str, options: Sequence[str]) -> Kind:
+def recorded_kind(name: str, gold: str | None, options: Sequence[str]) -> Kind:
     """Returns the kind of a question in a journal. Older journals do not name it, so that options and gold decide."""
     if name in KINDS:
         return KINDS[name]()
     if options:
         return Choice()
-    return Boolean() if gold.strip().lower() in ("yes", "no") else Text()
+    return Boolean() if (gold or "").strip().lower() in ("yes", "no") else Text()
 
 
 def extract(text: str, question: Question) -> str | None:
@@ -194,11 +196,16 @@ def extract(text: str, question: Question) -> str | None:
     return kind_of(question).extract(text, question)
 
 
-def score(parsed: str | None, question: Question) -> bool:
-    """Returns whether an extracted answer is the gold one, as the question's kind compares them; None is wrong."""
+def score(parsed: str | None, question: Question) -> bool | None:
+    """Returns whether an extracted answer is the gold one, as the question's kind compares them.
+
+    An answer that could not be extracted is wrong. None where the question has no gold answer.
+    """
+    if question.gold is None:
+        return None
     return parsed is not None and kind_of(question).same(parsed, question.gold)
 
 
 def gold_text(question: Question) -> str:
-    """Returns the gold answer as one would write it: "18", "(B) library", "yes"."""
+    """Returns the gold answer as one would write it: "18", "(B) library", "yes"; "" where there is none."""
     return kind_of(question).gold_text(question)

@@ -36,8 +36,9 @@ class Scorer(ABC):
         """Returns the answer of an arm: the one that the arm knows, else the one that its reply gives."""
         return self.extract(answer.reply.text, question) if answer.parsed is None else answer.parsed
 
-    def score(self, parsed: str | None, question: Question) -> bool:
-        """Returns whether an extracted answer is the gold one; by default as the question's kind compares them."""
+    def score(self, parsed: str | None, question: Question) -> bool | None:
+        """Returns whether an extracted answer is the gold one; by default as the question's kind compares them. None
+        where the question has none."""
         return kinds.score(parsed, question)
 
 

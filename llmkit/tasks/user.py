@@ -92,11 +92,12 @@ def _item(row: Any, data: DataSection) -> tuple[Item, str | None, str]:
     if not isinstance(text, str):
         raise DataError(f"the field `{data.question}` is no text but {json.dumps(text, default=str)[:60]}")
     options = _options(used[data.options]) if data.options else ()
-    if not isinstance(used[data.answer], str | int | float | Decimal):
-        raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(used[data.answer], default=str)[:60]}")
+    gold = used[data.answer] if data.answer else None
+    if data.answer and not isinstance(gold, str | int | float | Decimal):
+        raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(gold, default=str)[:60]}")
     meta = {key: value for key, value in row.items() if key not in used}
     name, cluster = (str(used[field]) if field else None for field in (data.id, data.cluster))
-    return Item(text.strip(), used[data.answer], options, meta=meta), name, cluster or ""
+    return Item(text.strip(), gold, options, meta=meta), name, cluster or ""
 
 
 def _field(row: Mapping[str, Any], field: str) -> Any:

@@ -26,8 +26,9 @@ class DataSection(Section):
     """Your own JSONL, CSV or Parquet file; `-` reads JSONL from standard input."""
     question: str = "question"
     """The field that holds the question, in your own file."""
-    answer: str = "answer"
-    """The field that holds the answer: a number, a label or an option's text, yes or no, or free text."""
+    answer: str | None = "answer"
+    """The field that holds the answer: a number, a label or an option's text, yes or no, or free text. `null` where
+    rows have none: then the run measures which answers change."""
     kind: str = Field("numeric", examples=["numeric", "choice", "boolean", "text"])
     """The kind of answer in your own file: numeric, choice, boolean, text, or one that an installed package brings."""
     id: str | None = None

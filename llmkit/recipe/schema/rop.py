@@ -69,6 +69,8 @@ class RopSection(Section):
     """Votes of the arm `self_consistency`. Two, RoP's number of calls, are no vote: if they differ, the first wins."""
     max_tokens: int = Field(256, ge=1)
     """Longest answer, in tokens."""
+    temperature: Annotated[float, LATER] = Field(0.0, ge=0, le=2)
+    """Sampling temperature of answers: the one that your application uses. 0 takes the likeliest token."""
     correction_max_tokens: int = Field(256, ge=1)
     """Longest correction, in tokens."""
     holdout: Literal["none", "one-out"] = "none"
