@@ -194,7 +194,13 @@ class _Shell:
             return str(self.status)
         shell = ["bash", "-c", command]
         done = subprocess.run(
-            shell, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            shell,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
         )
         self.status = done.returncode
         return done.stdout.replace(str(self.folder), ".").replace(self.environment["LLMKIT_CACHE"], "~/.cache/llmkit")

@@ -95,6 +95,9 @@ class Request:
 
     With `continuation` set, nothing is generated: the reply's `logprobs` are those of the continuation's tokens, in
     nats, given the messages. `replicate` distinguishes deliberate repeats of the same call in the cache.
+
+    `tools` are the definitions that the model may call, in the form that its server takes. `fields` are those of the
+    row that the question comes from, for an application that is asked with more than messages.
     """
 
     messages: tuple[Message, ...]
@@ -103,6 +106,16 @@ class Request:
     role: Role = "answerer"
     continuation: str | None = None
     replicate: int = 0
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's call of a tool. `arguments` is the JSON value that it wrote, or its text where that is no JSON."""
+
+    name: str
+    arguments: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +145,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit."""
+    """A model's reply. `text` never contains reasoning; `finish_reason` "length" means cut by the token limit, and
+    "content_filter" that the provider kept the question or part of the reply back: a refusal.
+
+    `documents` are the ids or texts of what an application retrieved, best first; `tool_calls` in the model's order.
+    """
 
     text: str
     reasoning: str = ""
     usage: Usage = Usage()
     finish_reason: str = "stop"
     logprobs: tuple[float, ...] | None = None
+    documents: tuple[str, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

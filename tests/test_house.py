@@ -99,6 +99,19 @@ def test_tests_import_their_helpers_in_one_way():
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
+def test_no_test_waits_without_a_limit():
+    """A process that never ends would hang the tests: helpers.processes starts them, and ends them in time."""
+    waits = re.compile(
+        r"subprocess\.(?:run|Popen|call|check_call|check_output)\(|os\.(?:fork|system|popen)\(|preexec_fn|[\"']fork[\"']\)"
+        r"|start_method=|\b(?:urlopen|create_connection)\((?!.*timeout).*|\b(?:thread|reader|worker|child)s?\.join\(\)"
+    )
+    # killed_run.py forks in a process of its own, that has no other thread.
+    allowed = {"helpers/processes.py", "helpers/killed_run.py", "test_processes.py", "test_house.py"}
+    tests = benchmarks.ROOT / "tests"
+    found = {str(path.relative_to(tests)): waits.findall(path.read_text("utf-8")) for path in tests.rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines and path not in allowed} == {}
+
+
 def test_the_citation_has_the_version():
     text = (benchmarks.ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert re.search(r"^version: (.*)$", text, re.MULTILINE)[1] == llmkit.__version__

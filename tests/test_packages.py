@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.processes import run
 
 from llmkit.engines import ENGINES
 from llmkit.engines.adapters import METHODS
@@ -34,7 +35,8 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", "install", "-q", *offline, "--target", str(folder), str(source)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = run(command)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -46,7 +48,7 @@ def llmkit(site: Path, tmp_path: Path):
 
     def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llmkit", *args]
-        return subprocess.run(command, cwd=tmp_path, env=environment, input=input, capture_output=True, text=True)
+        return run(command, cwd=tmp_path, env=environment, input=input)
 
     return go
 

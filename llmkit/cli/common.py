@@ -81,17 +81,21 @@ def load_trusted(source: str | None, given: list[Any]) -> Loaded:
 def unknown_kinds(loaded: Loaded) -> list[Fault]:
     """Returns a fault, with its place, for each kind of engine or of answer that nothing registers."""
     # The recipe's schema cannot know these names, because packages add some and the rooms that register them use it.
-    from llmkit.engines import ENGINES
+    from llmkit.engines import ENGINES, kind_name
+    from llmkit.recipe import code_in_files
     from llmkit.recipe.document import Fault, Origin
     from llmkit.tasks import KINDS
 
     faults = []
-    chosen = (("data.kind", KINDS, loaded.recipe.data.kind), ("engine.kind", ENGINES, loaded.recipe.engine.kind))
+    chosen = (
+        ("data.kind", KINDS, loaded.recipe.data.kind),
+        ("engine.kind", ENGINES, kind_name(loaded.recipe.engine.kind)),
+    )
     for key, registry, name in chosen:
         if name not in registry and (key, name) != ("engine.kind", "auto"):
             error = unknown(registry.noun, name, list(registry))
             faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, f"{error.message} ({error.hint})"))
-    return sorted(faults)
+    return sorted([*faults, *code_in_files(loaded)])
 
 
 def set_up_logs() -> None:

@@ -207,9 +207,11 @@ def _number(value: float | None) -> str:
 
 def _demand(loaded: Loaded, command: str) -> None:
     """Raises UsageError where the recipe does not say which model or which questions."""
+    from llmkit.engines import is_application
+
     recipe = loaded.recipe
     missing = []
-    if recipe.model.path is None:
+    if recipe.model.path is None and not is_application(recipe.engine):
         missing.append("a model (`--model smollm2-135m`, or `model.path` in the recipe)")
     if recipe.data.task is None and recipe.data.path is None and not recipe.data.tasks:
         missing.append("questions (`--task gsm8k`, or `data.task` or `data.path` in the recipe)")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
 from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
+from llmkit.engines.http_engine import HttpEngine
 from llmkit.engines.model_paths import resolve_model
 from llmkit.engines.openai_engine import OpenAIEngine
+from llmkit.engines.python_engine import PythonEngine
 from llmkit.engines.transformers_engine import TransformersEngine
 from llmkit.engines.vllm_engine import VllmEngine
 from llmkit.recipe.schema import EngineSection, ModelSection
@@ -23,6 +25,8 @@ __all__ = [
     "decode_reply",
     "encode_reply",
     "engine_class",
+    "is_application",
+    "kind_name",
     "open_engine",
     "resolve_model",
 ]
@@ -30,7 +34,7 @@ __all__ = [
 ENGINES: Registry[EngineClass] = Registry("engine", "llmkit.engines")
 
 # `auto` asks them in this order. The last one takes every model, so engines of other packages are chosen by name only.
-_OWN: tuple[EngineClass, ...] = (OpenAIEngine, VllmEngine, TransformersEngine)
+_OWN: tuple[EngineClass, ...] = (OpenAIEngine, HttpEngine, PythonEngine, VllmEngine, TransformersEngine)
 for _engine in _OWN:
     ENGINES.add(_engine.kind)(_engine)
 
@@ -40,8 +44,19 @@ def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
     it is installed and has a place for the adapter, else transformers. UsageError for an unknown name.
     """
     if section.kind != "auto":
-        return ENGINES[section.kind]
+        return ENGINES[kind_name(section.kind)]
     return next(ENGINES[kind] for kind in ENGINES if ENGINES[kind].takes(model, section))
+
+
+def kind_name(kind: str) -> str:
+    """Returns the name in `ENGINES` of what a recipe or a flag says: `python` for `python:module:function`."""
+    return kind.partition(":")[0]
+
+
+def is_application(section: EngineSection) -> bool:
+    """Returns whether a whole application answers and no model: it needs no name of one, and its answers are cached
+    only where it is declared deterministic."""
+    return bool(getattr(engine_class(ModelSection(), section), "is_application", False))
 
 
 def open_engine(model: ModelSection, section: EngineSection) -> Engine:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
-from llmkit.types import Usage
+from llmkit.parsing import parse_json
+from llmkit.types import ToolCall, Usage
 
 _LONGEST_WORDS = 500  # characters kept of what a server says of a failure
 _LONGEST_READ = 4000  # characters looked at to find them
@@ -61,6 +64,26 @@ def texts(content: Any, thinking: bool = False) -> tuple[str, str]:
     return "", ""
 
 
+def tool_calls(choice: Any, clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
+    """Returns the tools that a chat choice calls, in order, with what `clean` leaves of their arguments."""
+    calls = getattr(getattr(choice, "message", None), "tool_calls", None)
+    functions = [getattr(call, "function", None) for call in calls] if isinstance(calls, list) else []
+    return tuple(
+        ToolCall(name, arguments(getattr(function, "arguments", None), clean))
+        for function in functions
+        if isinstance(name := getattr(function, "name", None), str)
+    )
+
+
+def arguments(written: Any, clean: Callable[[str], str]) -> Any:
+    """Returns the arguments of a tool call: the JSON value that a model wrote, else its text as it is."""
+    text = clean(written if isinstance(written, str) else json.dumps(written))
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
+
+
 def finish_reason(choice: Any) -> str:
     """Returns why the reply ended; `stop` where the server does not say."""
     reason = getattr(choice, "finish_reason", None)
@@ -91,20 +114,19 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def is_filtered(error: Any) -> bool:
-    """Returns whether an error is a provider's content filter at work: the question was asked, and the answer is a
-    refusal."""
-    body = error.body if isinstance(error.body, dict) else {}
+def is_filtered(body: Any) -> bool:
+    """Returns whether the JSON of an error is a provider's content filter at work: the question was asked, and the
+    answer is a refusal."""
+    body = body if isinstance(body, dict) else {}
     inner = body.get("innererror")
     names = [body.get("code"), body.get("type"), inner.get("code") if isinstance(inner, dict) else None]
     return any(isinstance(name, str) and name.lower() in _FILTERS for name in names)
 
 
-def words_of(error: Any) -> str:
-    """Returns what a server said of a failure, in one line."""
-    body = error.body
+def words_of(body: Any, otherwise: str) -> str:
+    """Returns what a server said of a failure, in one line; `otherwise` where it says nothing."""
     said = (body.get("message") or body.get("detail")) if isinstance(body, dict) else body
-    return one_line(str(said or error.message))
+    return one_line(str(said or otherwise))
 
 
 def one_line(text: str) -> str:

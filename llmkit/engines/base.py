@@ -12,6 +12,7 @@ from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request
 
 Key = Hashable
+ANY_FIELD = "*"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class EngineIdentity:
     system_prompt: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def fields(self) -> tuple[str, ...] | None:
+        """The names of the row's fields that the engine reads: none for a model, None where it may read any."""
+        names = dict(self.settings).get("fields", "")
+        return None if names == ANY_FIELD else tuple(names.split())
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the identity as plain JSON values."""
         return {**asdict(self), "settings": dict(self.settings)}
@@ -55,7 +62,8 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """The abilities of this engine beyond generating: `likelihood` answers requests with a `continuation`."""
+        """The abilities of this engine beyond generating: `likelihood` answers requests with a `continuation`, `tools`
+        passes a request's tools on."""
 
     @property
     def canary(self) -> Canary | None:

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from llmkit.engines.base import EngineIdentity
 from llmkit.errors import Incomplete, LlmkitError, UsageError
 from llmkit.files import on_disk
 from llmkit.resources import cache_dir
-from llmkit.types import Reply, Request, Usage
+from llmkit.types import Reply, Request, ToolCall, Usage
 
 _SCHEMA = 1
 _NETWORK = {
@@ -40,7 +40,8 @@ def cache_key(identity: EngineIdentity, request: Request) -> str:
     """Returns the SHA-256 of all that can change the answer: identity, exact messages, sampling, continuation,
     replicate.
 
-    What a request is for, and which role asks, are not part of it. A seed counts only where there is sampling.
+    What a request is for, and which role asks, are not part of it. A seed counts only where there is sampling, and of
+    the row's fields only those that the engine reads.
     """
     sampling = request.sampling
     value: dict[str, Any] = {
@@ -59,6 +60,13 @@ def cache_key(identity: EngineIdentity, request: Request) -> str:
             list(sampling.stop),
             None if greedy else sampling.seed,
         ]
+    # Only where there are any: the keys of all other requests stay what they were in earlier releases.
+    if request.tools:
+        value["tools"] = list(request.tools)
+    if identity.fields is None:
+        value["fields"] = dict(request.fields)
+    elif identity.fields:
+        value["fields"] = [[name, request.fields.get(name)] for name in identity.fields]
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -80,6 +88,10 @@ def encode_reply(reply: Reply) -> dict[str, Any]:
         value["reasoning"] = reply.reasoning
     if reply.logprobs is not None:
         value["logprobs"] = list(reply.logprobs)
+    if reply.documents:
+        value["documents"] = list(reply.documents)
+    if reply.tool_calls:
+        value["tool_calls"] = [asdict(call) for call in reply.tool_calls]
     return value
 
 
@@ -92,6 +104,8 @@ def decode_reply(value: dict[str, Any]) -> Reply:
         usage=Usage.reported(*value["usage"]),
         finish_reason=value["finish_reason"],
         logprobs=None if logprobs is None else tuple(logprobs),
+        documents=tuple(value.get("documents", ())),
+        tool_calls=tuple(ToolCall(**call) for call in value.get("tool_calls", ())),
     )
 
 

@@ -38,6 +38,11 @@ class ChatStyle:
         template, template_digest = read_text(section.chat_template, "chat template")
         return cls(template, False, system, (template_digest, system_digest))
 
+    @property
+    def makes_prompt(self) -> bool:
+        """Whether messages become one text before a server gets them."""
+        return self.plain or self.template is not None
+
     def messages(self, request: Request) -> tuple[Message, ...]:
         """Returns the request's messages, after the user's system prompt unless they bring one of their own."""
         if self.system is None or (request.messages and request.messages[0].role == "system"):

@@ -3,90 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import email.utils
-import ssl
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from llmkit.engines import answers
-from llmkit.engines.canary import PROMPTS, Canary, Sight
+from llmkit.engines.canary import Sight
 from llmkit.engines.chat import ChatStyle, disarm, plain_text, render_template
+from llmkit.engines.client import Again, Client, Filtered, credentials, failure, stay_at_home, tls_fault
+from llmkit.engines.pace import Pace
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, UsageError
 from llmkit.registry import nearest
-from llmkit.secrets import public_url, remember, scrub, scrub_reply
+from llmkit.secrets import public_url, scrub, scrub_reply
 from llmkit.types import Message, Reply, Request, Usage
 
 T = TypeVar("T")
 
 _PROBE_SECONDS = 10.0
-_LONGEST_NAME = 200  # characters of what a server calls its model
 
 
-class Again(Exception):
-    """A failure that may pass: the call is worth another try, after `wait` seconds if the server named a time."""
+class ServerClient(Client):
+    """One address of such a server."""
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        connection: bool = False,
-        throttled: bool = False,
-        late: bool = False,
-        wait: float | None = None,
+        self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int, pace: Pace
     ) -> None:
-        super().__init__(reason)
-        self.connection = connection
-        self.throttled = throttled
-        self.late = late
-        self.wait = wait
-
-
-class Filtered(Exception):
-    """A provider's content filter kept the question or the reply back. That is an answer: a refusal."""
-
-
-class ServerClient:
-    """One address. Lives on the event loop of the engine that owns it."""
-
-    def __init__(self, url: str, key: str, model: str | None, style: ChatStyle, timeout: float, places: int) -> None:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        self.address = public_url(url)
-        parts = urlsplit(url)
-        headers = {}
-        if parts.username:
-            token = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
-            remember(token)
-            headers["Authorization"] = f"Basic {token}"
+        # Which model it is, is known once the server has listed its models.
+        super().__init__(public_url(url), timeout, places, pace, model or "")
         self.client = AsyncOpenAI(
             api_key=key,
             base_url=self.address,
-            default_query=dict(parse_qsl(parts.query)),
-            default_headers=headers,
+            default_query=dict(parse_qsl(urlsplit(url).query)),
+            default_headers=credentials(url),
             max_retries=0,
             timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [self._stay_at_home]}),
+            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [stay_at_home(self.address, "--base-url")]}),
         )
-        self.timeout = timeout
-        self.model = model or ""  # which it is, is known once the server has listed its models
         self._asked_model = model
         self.style = style
         self.limit_name = "max_tokens"
         self.tokenizes = False
-        self.gives_logprobs = not self._templated
-        self.dead = False
-        self.successes = 0
-        self.read = 0  # answers of any kind that could be read, those of the canary included
-        self.places, self.taken = places, 0  # requests that it may have at once, and has
-        self.paused_until = 0.0
-        self._seen: list[list[Sight]] = [[] for _ in PROMPTS]
-        self._reported = "", ""  # what the last answer called the model, and its system_fingerprint
-        self._probing: asyncio.Task[bool] | None = None
+        self.gives_logprobs = not self.style.makes_prompt
 
     async def close(self) -> None:
         await self.client.close()
@@ -96,55 +57,22 @@ class ServerClient:
         await self._check_model()
         self.tokenizes = await self._can_score()
 
-    async def canary(self, times: int) -> Canary:
-        """Returns what the model answers to the canary's prompts, each put `times` times; asks what was not asked
-        yet."""
-        for before in range(times):
-            for prompt, asked in zip(PROMPTS, self._seen, strict=True):
-                if len(asked) <= before:  # else it was answered before a call failed
-                    asked.append(await self._sight(prompt))
-        return Canary.of(self._seen, *self._reported)
-
-    async def alive(self) -> bool:
-        """Returns whether the server still answers anything at all; asked once for everybody who wants to know."""
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probe())
-        return await self._probing
-
-    async def _probe(self) -> bool:
+    async def responds(self) -> bool:
         from openai import APIConnectionError, APIStatusError
 
-        for wait in (0.0, 0.5, 1.0, 2.0):
-            await asyncio.sleep(wait)
-            try:
-                await self._listed()
-            except (APIConnectionError, TimeoutError):
-                continue
-            except (APIStatusError, EngineError, ValueError, RecursionError):
-                return True
+        try:
+            await self._listed()
+        except (APIConnectionError, TimeoutError):
+            return False
+        except (APIStatusError, EngineError, ValueError, RecursionError):
             return True
-        return False
+        return True
 
     async def _listed(self) -> Any:
         """Returns the server's list of models, whole within a few seconds."""
+        await self.pace.turn()
         async with asyncio.timeout(_PROBE_SECONDS):
             return await self.client.with_options(timeout=_PROBE_SECONDS).models.list()
-
-    async def _stay_at_home(self, request: Any) -> None:
-        """Refuses a request that a redirect would take to another server: it carries the user's questions along."""
-        home, url = urlsplit(self.address), request.url
-        usual = {"http": 80, "https": 443}
-        here, there = (
-            (u_host, port or usual.get(scheme))
-            for scheme, u_host, port in ((home.scheme, home.hostname, home.port), (url.scheme, url.host, url.port))
-        )
-        secured = home.hostname == url.host and url.scheme == "https" and url.port in (None, 443)
-        if not secured and (home.scheme, here) != (url.scheme, there):
-            where = scrub(f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}")
-            raise EngineError(
-                f"{self.address} redirects to another server, {where}: nothing was sent there",
-                "if you trust that one, give its address with --base-url",
-            )
 
     async def _check_model(self) -> None:
         from openai import APIConnectionError, APIStatusError, AuthenticationError, PermissionDeniedError
@@ -157,7 +85,7 @@ class ServerClient:
                 "check the variable that engine.api_key_env names",
             ) from error
         except (APIConnectionError, TimeoutError) as error:
-            if fault := _tls_fault(error):
+            if fault := tls_fault(error):
                 raise EngineError(
                     f"the TLS connection to {self.address} fails: {fault}",
                     "is it http:// or https://? For a certificate of your own set SSL_CERT_FILE",
@@ -185,7 +113,7 @@ class ServerClient:
         except (Again, EngineError, Filtered):
             return False
 
-    async def _sight(self, prompt: str) -> Sight:
+    async def sight(self, prompt: str) -> Sight:
         """Returns the likeliest first tokens of an answer; its words where the server gives no log-probabilities."""
         request = Request((Message("user", prompt),))
         if self.gives_logprobs:
@@ -200,20 +128,16 @@ class ServerClient:
             except EngineError as error:
                 if self.limit_name in error.message and "max_completion_tokens" in error.message:
                     self.limit_name = "max_completion_tokens"  # what OpenAI's newer models want
-                    return await self._sight(prompt)
+                    return await self.sight(prompt)
         return (await self._generate(request, {self.limit_name: 16})).text
 
     async def answer(self, request: Request) -> Reply:
-        """Makes one call. Raises Again for a failure that may pass, EngineError for one that will not."""
         return await (self._generate(request, {}) if request.continuation is None else self._score(request))
-
-    @property
-    def _templated(self) -> bool:
-        return self.style.plain or self.style.template is not None
 
     def _chat(self, request: Request, options: dict[str, Any]) -> dict[str, Any]:
         messages = [{"role": m.role, "content": disarm(m.content)} for m in self.style.messages(request)]
-        return {"messages": messages, **self._sampling(request), **options}
+        tools = {"tools": list(request.tools)} if request.tools else {}
+        return {"messages": messages, **tools, **self._sampling(request), **options}
 
     def _sampling(self, request: Request) -> dict[str, Any]:
         sampling = request.sampling
@@ -226,7 +150,7 @@ class ServerClient:
         return values
 
     async def _generate(self, request: Request, options: dict[str, Any]) -> Reply:
-        if self._templated:
+        if self.style.makes_prompt:
             prompt = self._render(request)
             values = {**self._sampling(request), "prompt": prompt}
             if self.limit_name in options:
@@ -237,12 +161,15 @@ class ServerClient:
 
         def read(answer: Any) -> Reply:
             choice = answers.first_choice(answer)
-            said, thought = (answers.texts(choice.text)[0], "") if self._templated else answers.said_in_chat(choice)
+            said, thought = (
+                (answers.texts(choice.text)[0], "") if self.style.makes_prompt else answers.said_in_chat(choice)
+            )
             text, inline = split_reasoning(said, opened)
             reasoning = "\n".join(part for part in (thought, inline) if part)
             asked = "\n".join(m.content for m in self.style.messages(request))
             text, reasoning = (scrub_reply(part, asked) for part in (text, reasoning))
-            return Reply(text, reasoning, answers.usage_of(answer), answers.finish_reason(choice))
+            calls = answers.tool_calls(choice, lambda written: scrub_reply(written, asked))
+            return Reply(text, reasoning, answers.usage_of(answer), answers.finish_reason(choice), tool_calls=calls)
 
         try:
             return await self._read(call, read)
@@ -256,7 +183,7 @@ class ServerClient:
 
     async def _score(self, request: Request) -> Reply:
         """Returns log-probabilities of the continuation, from an echoed prompt of token ids."""
-        if self._templated:
+        if self.style.makes_prompt:
             body: dict[str, Any] = {"prompt": self._render(request), "add_special_tokens": self.style.plain}
         else:
             body = {"messages": self._chat(request, {})["messages"], "add_generation_prompt": True}
@@ -287,7 +214,7 @@ class ServerClient:
         tokens = await self._read(call, lambda answer: answer["tokens"] if isinstance(answer, dict) else [])
         return tokens if isinstance(tokens, list) else []
 
-    async def _read(self, call: Awaitable[Any], read: Callable[[Any], T]) -> T:
+    async def _read(self, call: Coroutine[Any, Any, Any], read: Callable[[Any], T]) -> T:
         """Awaits a call of the client and reads its answer; tells failures that may pass from those that will not."""
         answer = await self._answered(call)
         try:
@@ -296,60 +223,32 @@ class ServerClient:
             raise Again(scrub(str(error))) from error
         except (AttributeError, LookupError, TypeError, RecursionError) as error:
             raise Again("the answer is not of the form that the protocol gives it") from error
-        self.read += 1
-        self._reported = _reported(answer, "model"), _reported(answer, "system_fingerprint")
+        self._took(getattr(answer, "model", None), getattr(answer, "system_fingerprint", None))
         return value
 
-    async def _answered(self, call: Awaitable[Any]) -> Any:
+    async def _answered(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Returns the answer to a call, whole within the time limit: the client's own limit is one between two
         bytes."""
         from openai import APIConnectionError, APIResponseValidationError, APIStatusError, APITimeoutError
 
+        # Before the time limit begins: a turn may be a long way off.
+        try:
+            await self.pace.turn()
+        except asyncio.CancelledError:
+            call.close()  # Python warns of a call that was made and never awaited
+            raise
         try:
             async with asyncio.timeout(self.timeout):
                 return await call
         except (APITimeoutError, TimeoutError) as error:
             raise Again("no whole answer within the time limit", late=True) from error
         except APIConnectionError as error:
-            reason = _tls_fault(error) or type(error.__cause__).__name__
+            reason = tls_fault(error) or type(error.__cause__).__name__
             raise Again(f"the connection broke ({reason})", connection=True) from error
         except APIStatusError as error:
-            status, words = error.status_code, scrub(answers.words_of(error))
-            if answers.is_filtered(error):
+            status, words = error.status_code, scrub(answers.words_of(error.body, error.message))
+            if answers.is_filtered(error.body):
                 raise Filtered(words) from error
-            if status == 429:
-                wait = _retry_after(error.response.headers)
-                raise Again(f"too many requests (429): {words}", throttled=True, wait=wait) from error
-            if status >= 500 or status in (408, 409):
-                raise Again(f"server error {status}: {words}") from error
-            raise EngineError(f"{self.address} refuses the request ({status}): {words}") from error
+            raise failure(self.address, status, words, error.response.headers) from error
         except (APIResponseValidationError, ValueError, RecursionError) as error:
             raise Again("the answer is not whole JSON, or nested too deeply") from error
-
-
-def _reported(answer: Any, name: str) -> str:
-    """Returns what an answer says of its model, short and without keys."""
-    return scrub_reply(str(getattr(answer, name, None) or ""), "")[:_LONGEST_NAME]
-
-
-def _tls_fault(error: BaseException) -> str | None:
-    """Returns what TLS complains of, if that is why a connection failed."""
-    at: BaseException | None = error
-    while at is not None and not isinstance(at, ssl.SSLError):
-        at = at.__cause__ or at.__context__
-    if isinstance(at, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {at.verify_message}"
-    return None if at is None else (at.reason or str(at)).replace("_", " ").lower()
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Returns the seconds that a Retry-After header asks for, given as a number or a date; None without one that can be
-    read."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = (
-            float(value) if value[:1].isdigit() else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        )
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, seconds)

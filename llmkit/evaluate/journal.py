@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
+from llmkit.files import text_digest
 from llmkit.runs import Finished, names
 from llmkit.steps import drive
 from llmkit.tasks import Scorer
@@ -55,6 +57,7 @@ def call_row(call: Call) -> JournalRow:
         "purpose": request.purpose,
         "messages": _messages(request),
         "continuation": request.continuation,
+        **_beside(request),
         "reply": encode_reply(call.reply),
         "cached": call.cached,
         "seconds": round(call.seconds, 4),
@@ -89,11 +92,18 @@ def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) ->
     # The key covers model, sampling and messages. Where the identity would cost a request, the messages have to do.
     if engines is not None:
         return bool(call["id"] == cache_key(engines[request.role].identity, request))
-    return bool(call["continuation"] == request.continuation and call["messages"] == _messages(request))
+    same = call["continuation"] == request.continuation and call["messages"] == _messages(request)
+    return bool(same and {name: call[name] for name in ("tools", "fields") if name in call} == _beside(request))
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in request.messages]
+
+
+def _beside(request: Request) -> JournalRow:
+    """Returns what a request has beside its messages: tools, and a digest of its row's fields, where it has any."""
+    fields = {"fields": text_digest(json.dumps(dict(request.fields), sort_keys=True))} if request.fields else {}
+    return {"tools": list(map(dict, request.tools)), **fields} if request.tools else fields
 
 
 def tokens_asked(rows: Iterable[JournalRow]) -> int:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmkit.engines import Engine, ResponseCache, engine_class
+from llmkit.engines import Engine, ResponseCache, engine_class, is_application
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
@@ -19,7 +19,7 @@ from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.measure import missing
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.recipe import Loaded, digest, to_yaml
+from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
 from llmkit.rop import Instructions
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
 from llmkit.runs.generations import Generations, IfChanged
@@ -60,6 +60,8 @@ def run(
     `tokens` were used for other sets under the same budget. `if_changed` says what happens where a server's model is
     another one than before; `anew` begins anew in any case. A finished run with gates does so by itself.
     """
+    if faults := code_in_files(loaded):
+        raise refuse(faults)
     planned = plan(loaded.recipe, command, shard)
     if shard and planned.searches:
         raise UsageError(
@@ -77,7 +79,8 @@ def run(
         system = ChatStyle.of(loaded.recipe.model).system
         dtype = dtype_of(engines["answerer"])
         folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
-        cache = stack.enter_context(ResponseCache()) if use_cache else None
+        cached = use_cache and (loaded.recipe.engine.deterministic or not is_application(loaded.recipe.engine))
+        cache = stack.enter_context(ResponseCache()) if cached else None
         generations = Generations(folder, if_changed)
         # An empty journal holds nothing that could count no more.
         if if_changed == "anew" and any(folder.entries()):

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -219,6 +220,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def _worker_context() -> Any:
+    """Returns the context in which workers start: their process ends them when it exits.
+
+    A pool would have it wait for them, and where a signal came between two starts, nothing ever tells them to end.
+    """
+    # Forked at once into a group of their own: a worker that imports first, or the server of "forkserver", would meet
+    # the signals that are sent to the group of this process.
+    start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = type(multiprocessing.get_context(start_method))()
+    context.Process = partial(context.Process, daemon=True)
+    return context
+
+
 def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
     return _job.made(
         [
@@ -265,10 +279,7 @@ def _chunks(
     if workers <= 1:
         yield from map(row_perturber.made, chunks)
         return
-    start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    worker_pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context(start_method), _start_worker, (row_perturber,)
-    )
+    worker_pool = ProcessPoolExecutor(workers, _worker_context(), _start_worker, (row_perturber,))
     waiting: deque[Future[PerturbedRows]] = deque()
     try:
         for chunk in chunks:

@@ -6,7 +6,7 @@ from llmkit.recipe.load import Loaded, Override, examine, load, refuse, shipped_
 from llmkit.recipe.profiles import profile_overrides
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
-from llmkit.recipe.trust import is_trusted, names_from_elsewhere, trust
+from llmkit.recipe.trust import code_in_files, is_trusted, names_from_elsewhere, trust
 
 __all__ = [
     "Fault",
@@ -14,6 +14,7 @@ __all__ = [
     "Origin",
     "Override",
     "Recipe",
+    "code_in_files",
     "digest",
     "examine",
     "is_trusted",

@@ -50,6 +50,11 @@ class Loaded:
         return self.origins.get(key)
 
 
+def is_flag(origin: Origin) -> bool:
+    """Returns whether a value was given on the command line or in a call, not in a file."""
+    return origin.rank > _OVERRIDES
+
+
 Overrides = Iterable["str | Override"] | Mapping[str, Any]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmkit.recipe.load import Loaded
+from llmkit.recipe.document import Fault
+from llmkit.recipe.load import Loaded, is_flag
 from llmkit.resources import cache_dir, shipped
 from llmkit.secrets import scrub
 
@@ -52,6 +53,16 @@ def names_from_elsewhere(loaded: Loaded, cwd: Path) -> dict[str, list[str]]:
     return named
 
 
+def code_in_files(loaded: Loaded) -> list[Fault]:
+    """Returns the fault of an engine that is code of the user's own (`python:module:function`) and that a file names:
+    only a flag may, because a recipe must not bring code."""
+    origin = loaded.origin("engine.kind")
+    if ":" not in loaded.recipe.engine.kind or origin is None or is_flag(origin):
+        return []
+    message = f"a recipe must not name code: say --engine {loaded.recipe.engine.kind} on the command line"
+    return [Fault(origin, "engine.kind", message)]
+
+
 def is_trusted(loaded: Loaded, named: dict[str, list[str]]) -> bool:
     """Returns whether the user has said yes before to just these recipes with just these names."""
     try:
@@ -77,9 +88,9 @@ def _named(key: str, value: str | bool) -> str | None:
     if not isinstance(value, str):
         return None
     shown = scrub(value)
-    if key == "engine.api_key_env":
+    if key == "engine.api_key_env" or "headers_env" in key.split("."):
         return f"the variable {shown}"
-    if key == "engine.base_url":
+    if key in ("engine.base_url", "engine.url", "engine.before.url"):
         return f"the server {shown}"
     is_noise = key == "perturb.conditions" and any(part in value for part in _FILE_NOISE)
     is_path = value.startswith(("/", ".", "~")) or Path(value).exists()

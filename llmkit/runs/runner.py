@@ -195,6 +195,8 @@ class _Run:
                 "this engine gives no log-probabilities of a given text",
                 "use --engine vllm or transformers, or score by execution",
             )
+        if request.tools and "tools" not in engine.capabilities:
+            raise UsageError("this engine passes no tools on", "ask a server: --base-url URL")
         key = cache_key(engine.identity, request)
         if runner.cache and (reply := runner.cache.get(key)):
             self.place(job, place, Call(request, reply, key, cached=True))

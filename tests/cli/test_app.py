@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from helpers.fault_server import FaultServer
+from helpers.processes import run as run_process
+from helpers.processes import started
 
 from llmkit.cli import app, common, flags
 from llmkit.errors import DataError, EngineError, GateFailed, GateUndecided, Incomplete, LlmkitError, UsageError
@@ -41,7 +43,7 @@ def raising(error: BaseException):
 
 
 def process(*args: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "llmkit", *args], capture_output=True, text=True, **options)
+    return run_process([sys.executable, "-m", "llmkit", *args], **options)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["recipe", "--help"], ["cache", "info"]])
@@ -53,7 +55,8 @@ def test_light_commands_import_nothing_heavy(arguments, tmp_path):
         "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
     )
     environment = {**os.environ, "LLMKIT_CACHE": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = run_process([sys.executable, "-c", code], env=environment)
+    assert done.returncode == 0, done.stderr
     imported = set(done.stderr.splitlines()[-1].split())
     assert "llmkit" in imported
     assert not imported & HEAVY
@@ -191,10 +194,11 @@ def test_sigterm_is_an_interrupt(tmp_path):
         "sys.modules['llmkit.cli.finetune'] = module\n"
         "app.main(['finetune'])\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    child.send_signal(signal.SIGTERM)
-    _, err = child.communicate(timeout=30)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started([sys.executable, "-c", code], **pipes) as child:
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate()
     assert child.returncode == 130
     assert err.startswith("error: interrupted")
 
@@ -202,10 +206,10 @@ def test_sigterm_is_an_interrupt(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX pipe")
 def test_a_reader_that_leaves_is_no_error():
     many = [sys.executable, "-m", "llmkit", "recipe", "schema"]
-    child = subprocess.Popen(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    child.stdout.close()  # before anything is written
-    err = child.stderr.read()
-    assert child.wait(timeout=30) == 141
+    with started(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        child.stdout.close()  # before anything is written
+        err = child.stderr.read()
+        assert child.wait() == 141
     assert err == b""
 
 
@@ -219,7 +223,7 @@ def test_what_is_piped_is_utf_8_and_anything_can_be_printed(tmp_path):
         "app.main(['finetune'])\n"
     )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    done = run_process([sys.executable, "-c", code], env=environment, text=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout.decode("utf-8")) == ["\u00e4", "\ud800"]
 
@@ -337,6 +341,6 @@ def test_an_evaluation_over_http_imports_nothing_heavy(tmp_path):
         )
         environment = {**os.environ, "LLMKIT_CACHE": str(tmp_path / "cache")}
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        done = run_process(command, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert not set(done.stderr.splitlines()[-1].split()) & (HEAVY - {"numpy", "pandas"} | {"peft", "huggingface_hub"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.fakes import FakeEngine
+from helpers.processes import run
 
 from llmkit import files
 
@@ -81,7 +81,7 @@ def test_wherever_the_disk_is_full_a_run_ends_with_4_and_the_same_command_goes_o
 def test_a_full_disk_behind_stdout_is_said():
     script = "from llmkit.cli.app import main; main(['recipe', 'schema'])"
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = run([sys.executable, "-c", script], stdout=full)
     assert done.returncode == 4
     assert done.stderr.startswith("error: no space left\nhint: free some space")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
+from helpers.processes import run
 
 SCRIPT = """
 import sys
@@ -25,6 +25,6 @@ def test_a_machine_without_triton_is_not_told_so(mode):
         pass
     else:
         pytest.skip("this machine has Triton")
-    said = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, timeout=120)
+    said = run([sys.executable, "-c", SCRIPT, mode])
     assert said.returncode == 0
     assert ("Triton not available" in said.stderr) == (mode == "debug")

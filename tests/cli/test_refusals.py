@@ -10,6 +10,7 @@ import time
 
 import pytest
 from helpers import synthetic
+from helpers.processes import started
 
 DEEP = "[" * 50_000 + "]" * 50_000
 EVAL = ("eval", "--dry-run", "--model", "m")
@@ -131,8 +132,10 @@ def test_a_damaged_run_is_named_and_never_internal(llmkit, runs, command):
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
 from llmkit.cli import app
+# A shell that started the tests in the background has them ignore SIGINT, and children inherit that.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 module = type(sys)("a_command")
 def call():
     try:
@@ -151,13 +154,12 @@ app.main(["finetune"])
 def test_a_second_interruption_keeps_the_exit_code(wish, pause):
     command = [sys.executable, "-c", WAITING]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell that started the tests in the background has them ignore SIGINT, and children inherit that.
-    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as child:
+    with started(command, **pipes) as child:
         assert child.stdout.readline() == "ready\n"
         child.send_signal(wish)
         time.sleep(pause)
         child.send_signal(wish)
-        _, err = child.communicate(timeout=30)
+        _, err = child.communicate()
     assert child.returncode == 130
     assert err.startswith("error: interrupted")
     assert "Traceback" not in err

@@ -8,11 +8,19 @@ import subprocess
 import sys
 
 import pytest
+from helpers.processes import started
 
 ASKS = ("eval", "--dry-run", "--model", "m", "--limit", "3")
 NAMED = [
     ("engine: {base_url: [http://127.0.0.1:9/v1]}", "the server http://127.0.0.1:9/v1"),
     ("engine: {api_key_env: MY_TOKEN}", "the variable MY_TOKEN"),
+    ("engine: {url: 'http://127.0.0.1:9/chat'}", "the server http://127.0.0.1:9/chat"),
+    ("engine: {headers_env: {X-Key: MY_TOKEN}}", "the variable MY_TOKEN"),
+    ("engine: {before: {url: 'http://127.0.0.1:9/a', session: $.a}}", "the server http://127.0.0.1:9/a"),
+    (
+        "engine: {before: {url: 'http://127.0.0.1:9/a', session: $.a, headers_env: {X-Key: MY_TOKEN}}}",
+        "the variable MY_TOKEN",
+    ),
     ("model: {system_prompt: /etc/hostname}", "the file /etc/hostname"),
     ("perturb: {conditions: ['ec', 'file:pairs.json']}", "the file file:pairs.json"),
     ("output: {dir: ../elsewhere}", "the file ../elsewhere"),
@@ -81,7 +89,7 @@ def test_a_terminal_is_asked_and_a_yes_is_remembered(elsewhere, tmp_path, answer
     def run():
         mine, theirs = pty.openpty()
         command = [sys.executable, "-m", "llmkit", *ASKS, path]
-        with subprocess.Popen(
+        with started(
             command, cwd=tmp_path, env=environment, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL
         ) as child:
             os.close(theirs)
@@ -91,7 +99,7 @@ def test_a_terminal_is_asked_and_a_yes_is_remembered(elsewhere, tmp_path, answer
                 while piece := os.read(mine, 4096):
                     said += piece
             except OSError:  # the child has closed its end
-                pass
+                child.wait()
         os.close(mine)
         return child.returncode, said.decode()
 

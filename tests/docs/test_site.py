@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.benchmarks import ROOT
+from helpers.processes import run
 
 WITHOUT_NETWORK = """
 import socket, sys
@@ -27,12 +27,10 @@ cli(sys.argv[1:])
 def site(tmp_path_factory) -> Path:
     pytest.importorskip("mkdocs")
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
+    done = run(
         [sys.executable, "-c", WITHOUT_NETWORK, "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr
     return folder

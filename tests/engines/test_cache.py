@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
+import json
 import resource
 import sqlite3
 import sys
 from collections import deque
 
 import pytest
+from helpers.processes import in_processes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.engines import EngineIdentity, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.engines import cache as cache_module
 from llmkit.errors import Incomplete, LlmkitError, UsageError
-from llmkit.types import Message, Reply, Request, Sampling, Usage
+from llmkit.types import Message, Reply, Request, Sampling, ToolCall, Usage
 
 IDENTITY = EngineIdentity(kind="vllm", version="1", model="m", revision="abc", settings=(("device", "cpu"),))
 REQUEST = Request((Message("user", "hi"),), Sampling(max_tokens=5, temperature=0.5, seed=1))
+
+KEYS = (
+    "5fd56c69ded6ad9c5768bc09df8f2fca69a0c818b7a79852ea8d0d675b3475da",
+    "00afef971a898977e50f072cd791f7542bfa9aae750e764f03e0dead28fea039",
+    "2c33d255dfac337c6006fd0d6be0f9cdf330d9dda95eea4955a225dbef8c8987",
+)
+"""Of before requests had tools and fields, for three requests."""
 
 
 def changed(value, **fields):
@@ -87,13 +95,7 @@ def _write(path, worker):
 
 def test_several_processes_corrupt_nothing(tmp_path):
     path = tmp_path / "replies.sqlite"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_write, args=(path, i)) for i in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [w.exitcode for w in workers] == [0] * 4
+    assert in_processes(_write, *((path, i) for i in range(4))) == [0] * 4
     with ResponseCache(path) as cache:
         assert cache.info().replies == 600
         assert cache.get("1-299") == Reply("reply 299")
@@ -143,9 +145,33 @@ def _fill(path):
 
 def test_a_disk_that_takes_no_more_is_incomplete_and_keeps_what_it_took(tmp_path):
     path = tmp_path / "replies.sqlite"
-    child = multiprocessing.get_context("fork").Process(target=_fill, args=(path,))
-    child.start()
-    child.join()
-    assert child.exitcode == Incomplete.exit_code
+    assert in_processes(_fill, (path,)) == [Incomplete.exit_code]
     with ResponseCache(path) as cache:
         assert cache.get("0") == Reply("x" * 500)
+
+
+def test_keys_of_earlier_releases_are_still_the_keys():
+    greedy = changed(REQUEST, sampling=Sampling(max_tokens=5, seed=1))
+    assert cache_key(IDENTITY, REQUEST) == KEYS[0]
+    assert cache_key(IDENTITY, greedy) == KEYS[1]
+    assert cache_key(IDENTITY, changed(REQUEST, continuation=" yes")) == KEYS[2]
+    assert cache_key(IDENTITY, changed(REQUEST, fields={"customer": "c9"})) == KEYS[0], "a model reads no fields"
+
+
+def test_tools_and_the_fields_that_an_engine_reads_change_the_key():
+    application = changed(IDENTITY, settings=(("fields", "customer tier"),))
+    any_field = changed(IDENTITY, settings=(("fields", "*"),))
+    rows = [{}, {"customer": "a"}, {"customer": "a", "other": "x"}, {"tier": "a"}]
+    requests = [changed(REQUEST, fields=row) for row in rows]
+    assert len({cache_key(application, request) for request in requests}) == 3
+    assert len({cache_key(any_field, request) for request in requests}) == 4
+    tools = [changed(REQUEST, tools=({"name": name},)) for name in "ab"]
+    assert len({cache_key(IDENTITY, request) for request in [REQUEST, *tools]}) == 3
+
+
+def test_a_reply_of_an_earlier_release_can_be_read():
+    stored = {"text": "4", "usage": [1, 2, 0], "finish_reason": "stop"}
+    assert decode_reply(stored) == Reply("4", usage=Usage(1, 2))
+    assert encode_reply(decode_reply(stored)) == stored
+    reply = Reply("4", documents=("a", "b"), tool_calls=(ToolCall("f", {"n": [1]}), ToolCall("g", "no JSON")))
+    assert decode_reply(json.loads(json.dumps(encode_reply(reply)))) == reply

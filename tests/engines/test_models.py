@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
+from helpers.processes import run
 
 from llmkit.engines import engine_class, open_engine, resolve_model
 from llmkit.engines.model_paths import LocalModel, locate, locate_adapter, shipped_adapters
@@ -168,7 +168,7 @@ def test_an_identity_starts_nothing_and_imports_nothing_heavy(tmp_path):
         f"print(open_engine(ModelSection(path={str(path)!r}), EngineSection()).identity)\n"
         "print([m for m in ('torch', 'vllm', 'transformers', 'datasets', 'openai', 'scipy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = run([sys.executable, "-c", script])
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 

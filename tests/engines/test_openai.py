@@ -13,8 +13,8 @@ from collections import Counter
 import pytest
 from helpers.fault_server import FaultServer
 
-from llmkit.engines import ResponseCache, open_engine, openai_engine
-from llmkit.engines.server_client import _retry_after
+from llmkit.engines import ResponseCache, open_engine, server_engine
+from llmkit.engines.client import retry_after
 from llmkit.errors import EngineError, Incomplete, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.runs import Runner
@@ -80,12 +80,12 @@ def test_a_passing_fault_is_tried_again(fault):
     ],
 )
 def test_what_a_server_may_say_of_when_to_come_again(value, seconds, monkeypatch):
-    monkeypatch.setattr("llmkit.engines.server_client.time.time", lambda: 1445412450.0)  # 07:27:30 on 21 October 2015
-    assert _retry_after({"retry-after": value} if value else {}) == seconds
+    monkeypatch.setattr("llmkit.engines.client.time.time", lambda: 1445412450.0)  # 07:27:30 on 21 October 2015
+    assert retry_after({"retry-after": value} if value else {}) == seconds
 
 
 def test_a_wait_is_cut_at_the_longest(monkeypatch):
-    monkeypatch.setattr(openai_engine, "_LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(server_engine, "_LONGEST_WAIT", 0.05)
     with FaultServer(lambda text, attempt: "429 3600" if attempt < 2 and text == "wait" else None) as server:
         began = time.monotonic()
         done = run(connect(server.url), ["wait", "go on"])

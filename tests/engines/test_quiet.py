@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+
+from helpers import processes
 
 SCRIPT = """
 import logging, os, sys
@@ -24,7 +25,7 @@ except KeyError:
 
 
 def run(mode):
-    return subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, timeout=60)
+    return processes.run([sys.executable, "-c", SCRIPT, mode])
 
 
 def test_nothing_comes_out_and_all_is_as_before_even_after_an_error():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
 
 import pytest
+from helpers.processes import started
 
 from llmkit.engines import ResponseCache, open_engine
 from llmkit.recipe.schema import EngineSection, ModelSection
@@ -33,10 +33,8 @@ def server(smollm2, tmp_path_factory):
     command += ["--max-model-len", "1024", "--kv-cache-memory-bytes", "256M", "--block-size", "32"]
     own = {"VLLM_WORKER_MULTIPROC_METHOD": "fork", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    with open(log, "w") as out:
-        process = subprocess.Popen(command, env={**os.environ, **own}, stdout=out, stderr=out)
-    try:
-        for _ in range(600):
+    with open(log, "w") as out, started(command, 540, env={**os.environ, **own}, stdout=out, stderr=out) as process:
+        while True:
             assert process.poll() is None, log.read_text()[-3000:]
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
@@ -44,13 +42,6 @@ def server(smollm2, tmp_path_factory):
             except OSError:
                 time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def two_stages(question):

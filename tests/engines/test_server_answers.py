@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 
 import pytest
 from helpers.fault_server import FaultServer
+from helpers.processes import run
 
-from llmkit.engines import ResponseCache, decode_reply, open_engine
+from llmkit.engines import ResponseCache, decode_reply, encode_reply, open_engine
 from llmkit.engines.answers import one_line
-from llmkit.errors import EngineError
+from llmkit.errors import EngineError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.resources import cache_dir
 from llmkit.runs import Runner
-from llmkit.types import Message, Request, Sampling, Usage
+from llmkit.types import Message, Request, Sampling, ToolCall, Usage
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +198,7 @@ def test_a_certificate_that_nobody_signed_is_named_and_its_owner_may_trust_it(tm
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
     try:
-        subprocess.run(made, check=True, capture_output=True)
+        assert run(made).returncode == 0
     except FileNotFoundError:
         pytest.skip("openssl is not here")
     with FaultServer(certificate=(cert, key)) as server:
@@ -234,3 +234,86 @@ def test_an_older_cache_becomes_private(tmp_path):
         with ResponseCache(path):
             assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {0o600}
         cache.info()
+
+
+@pytest.mark.parametrize("content", ["The answer", None])
+def test_a_reply_that_a_filter_cut_is_an_answer(content):
+    def cut(answer):
+        answer["choices"][0] |= {
+            "finish_reason": "content_filter",
+            "message": {"role": "assistant", "content": content},
+        }
+        return answer
+
+    with FaultServer(change=cut) as server:
+        reply = ask(server.url, "what is it")["what is it"]
+        assert server.tries["what is it"] == 1
+    assert (reply.text, reply.finish_reason) == (content or "", "content_filter")
+
+
+@pytest.mark.parametrize(
+    ("error", "filtered"),
+    [
+        ({"code": "content_filter"}, True),
+        ({"type": "content_filter", "code": None}, True),
+        ({"code": "bad", "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {}}}, True),
+        ({"code": "invalid_value", "innererror": None}, False),
+        ("content_filter", False),
+    ],
+)
+def test_the_shapes_of_a_content_filter(error, filtered):
+    def refuse(handler, body):
+        handler._send(400, {"error": error})
+
+    with FaultServer(lambda text, attempt: refuse if text == "bad" else None) as server:
+        reply = ask(server.url, "bad")["bad"]
+        assert server.tries["bad"] == 1
+    assert (getattr(reply, "finish_reason", None) == "content_filter") is filtered
+
+
+TOOLS = ({"type": "function", "function": {"name": "find", "parameters": {"type": "object", "x-own": [1, None]}}},)
+
+
+def with_tools(url):
+    section = EngineSection(kind="openai", base_url=(url,), retries=0)
+
+    def steps():
+        return (yield Request((Message("user", "find it"),), tools=TOOLS))
+
+    with Runner({"answerer": open_engine(ModelSection(path="tiny"), section)}) as runner:
+        (done,) = runner.run([("a", steps())])
+    return done.result
+
+
+def test_tools_go_to_the_server_and_their_calls_come_back(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+    calls = [
+        {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"q": "ä", "n": [1, 2]}'}},
+        {"id": "2", "type": "function", "function": {"name": "end", "arguments": "not JSON, some-key-of-mine"}},
+        {"id": "3", "type": "function", "function": {"name": "now", "arguments": {"already": True}}},
+        {"id": "4", "type": "function", "function": {"name": None}},
+        "no call",
+    ]
+    with FaultServer(change=with_message(content=None, tool_calls=calls), logprobs=False) as server:
+        reply = with_tools(server.url)
+        asked = next(body for body in server.bodies if "tools" in body)
+        assert sum("tools" in body for body in server.bodies) == 1, "the canary asks without"
+    assert asked["tools"] == list(TOOLS)
+    assert reply.text == ""
+    assert reply.tool_calls == (
+        ToolCall("find", {"q": "ä", "n": [1, 2]}),
+        ToolCall("end", "not JSON, ***"),
+        ToolCall("now", {"already": True}),
+    )
+    assert decode_reply(json.loads(json.dumps(encode_reply(reply)))) == reply
+
+
+def test_an_engine_that_passes_no_tools_on_says_so():
+    def steps():
+        return (yield Request((Message("user", "find it"),), tools=TOOLS))
+
+    with FaultServer() as server:
+        section = EngineSection(kind="openai", base_url=(server.url,))
+        engine = open_engine(ModelSection(path="tiny", chat_template="none"), section)
+        with Runner({"answerer": engine}) as runner, pytest.raises(UsageError, match="passes no tools on"):
+            list(runner.run([("a", steps())]))

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from helpers.killing import Forks, marks, result, rop
+from helpers.processes import LIMIT
 
 from llmkit import evaluate
 from llmkit.recipe import load
@@ -88,31 +89,36 @@ def test_vllm_killed_twice_ends_in_the_same_metrics_and_the_same_words(tmp_path,
     pytest.importorskip("vllm")
     monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
     server = multiprocessing.get_context("forkserver")  # imports vLLM once; each run is a fork of it
-    server.set_forkserver_preload(["vllm.entrypoints.llm", "llmkit.evaluate.pipeline"])
+    server.set_forkserver_preload(["vllm.entrypoints.llm", "llmkit.evaluate.run"])
 
     def begin(name, use_cache):
         recipe = load(None, RECIPE | VLLM | {"model.path": tiny_llama, "output.dir": str(tmp_path / name)})
         process = server.Process(
-            target=evaluate.run, args=(recipe, "rop"), kwargs={"quiet": True, "use_cache": use_cache}
+            target=evaluate.run, args=(recipe, "rop"), kwargs={"quiet": True, "use_cache": use_cache}, daemon=True
         )
         process.start()
         return process
 
+    def end(process):
+        process.join(LIMIT)
+        process.kill()  # one that is still running; then its exit code is not what the test wants
+        process.join(60)
+        return process.exitcode
+
     whole = begin("whole", use_cache=False)
-    whole.join(300)
-    assert whole.exitcode == 0
+    assert end(whole) == 0
     undisturbed = journal(tmp_path / "whole")
     for share in (0.3, 0.7):
         process = begin("killed", use_cache=True)
+        deadline = time.monotonic() + LIMIT
         while process.is_alive() and len(journal(tmp_path / "killed")) < share * len(undisturbed):
+            assert time.monotonic() < deadline
             time.sleep(0.005)
         process.kill()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
+        assert end(process) == -signal.SIGKILL
         assert len(journal(tmp_path / "killed")) < len(undisturbed)
     process = begin("killed", use_cache=True)
-    process.join(300)
-    assert process.exitcode == 0
+    assert end(process) == 0
 
     assert result(tmp_path / "killed") == result(tmp_path / "whole")
     rows = journal(tmp_path / "killed")

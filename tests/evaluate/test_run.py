@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.fakes import FakeEngine
+from helpers.processes import started
 from helpers.scripted import OVERRIDES, scholar
 
 from llmkit import evaluate
@@ -375,11 +376,12 @@ def test_scoring_keeps_out_of_an_unfinished_run_and_of_one_that_is_being_written
     hold = "import sys; from pathlib import Path; from llmkit.runs import RunFolder\n"
     hold += "folder = RunFolder.reopen(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", hold, str(result.folder)], **pipes) as other:
+    with started([sys.executable, "-c", hold, str(result.folder)], **pipes) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match="another process works in"):
             rescore(result.folder, loaded)
         other.stdin.close()
+        assert other.wait() == 0
     assert rescore(result.folder, loaded).outcomes == 18
     (result.folder / "metrics.json").unlink()
     with pytest.raises(DataError, match="is unfinished"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.processes import started
 from helpers.training import Stopped, by_step, losses, stop_at
 from safetensors.torch import load_file
 
@@ -232,14 +232,13 @@ def test_a_training_killed_by_the_system_ends_in_the_weights_of_a_whole_one(make
     recipe.write_text((whole.folder / "recipe.resolved.yaml").read_text())
     flag, out = tmp_path / "at-step-3", tmp_path / "killed"
     command = [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(recipe), str(out), str(flag)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 240
-    while not flag.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert flag.exists(), process.communicate(timeout=10)[1].decode() if process.poll() is not None else "too slow"
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
-    process.stderr.close()
+    said = tmp_path / "said.txt"
+    with said.open("w") as stderr, started(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
+        while not flag.exists():
+            assert process.poll() is None, said.read_text()
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
     resumed = finetune(make(**settings, **{"output.dir": str(out)}), quiet=True)
     assert resumed.metrics["resumed_from"] == "checkpoint-2"
     assert losses(resumed) == losses(whole)

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server that fails on command, for tests of the openai engine."""
+"""A small OpenAI-compatible server that fails on command, and an application with an address of its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+Route = Callable[[Any, Any], Any]
+"""Answers a request to one address in its own way, given the handler and the request's body, or None for a GET."""
 Fault = Callable[[str, int], Any]
 """From the text of the last message and the number of this try (0 first) to a fault's name, or None; or to a function
 that is given the handler and the request's body and answers in its own way."""
@@ -23,7 +26,7 @@ that is given the handler and the request's body and answers in its own way."""
 class FaultServer:
     """Answers each message with its words backwards, after the faults that `fault` asks for. Use as a context manager.
 
-    `change` turns a good answer into what is sent.
+    `change` turns a good answer into what is sent. `routes` are addresses of an application, by their paths.
 
     `tries` counts calls per message, `answered` good answers per message, `headers` keeps what was sent.
     """
@@ -38,7 +41,9 @@ class FaultServer:
         delay: float = 0.0,
         change: Callable[[dict[str, Any]], Any] = lambda answer: answer,
         certificate: tuple[Path, Path] | None = None,
+        routes: Mapping[str, Route] = MappingProxyType({}),
     ) -> None:
+        self.routes = routes
         self.fault = fault
         self.model = model
         self.bias = bias
@@ -106,14 +111,20 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Keep the terminal clean."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> Any:
         self._note()
-        self._send(200, {"object": "list", "data": [{"id": self.server_.model, "object": "model"}]})
+        if route := self.server_.routes.get(self.path.split("?")[0]):
+            return route(self, None)
+        return self._send(200, {"object": "list", "data": [{"id": self.server_.model, "object": "model"}]})
 
     def do_POST(self) -> None:
         me = self.server_
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._note()
+        if route := me.routes.get(self.path.split("?")[0]):
+            with me._lock:
+                me.bodies.append(body)
+            return route(self, body)
         if not self.path.split("?")[0].endswith("completions"):
             return self._send(404, {"error": {"message": "no such page"}})
         text = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
@@ -205,9 +216,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_bytes(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         with contextlib.suppress(OSError):
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            for name, value in headers.items():
+            sizes = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+            for name, value in (sizes | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
+
+    def _send_chunks(self, chunks: Iterable[bytes], kind: str = "text/event-stream", whole: bool = True) -> None:
+        """Sends the pieces one after the other, each in a chunk of its own; without `whole` the end is missing."""
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for chunk in chunks:
+                self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+                self.wfile.flush()
+            if whole:
+                self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = not whole

@@ -12,6 +12,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from helpers import processes
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,9 +29,7 @@ def attempt(
 ) -> subprocess.CompletedProcess[str]:
     """A command with the environment `variables`, which may fail."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    return subprocess.run(
-        [*map(str, command)], cwd=cwd, env=environment | variables, input=input, capture_output=True, text=True
-    )
+    return processes.run([*map(str, command)], cwd=cwd, env=environment | variables, input=input)
 
 
 def build_wheel(folder: Path) -> Path:

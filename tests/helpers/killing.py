@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
+
+from helpers.processes import limited, started
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 
@@ -22,13 +25,13 @@ class Forks:
     def __enter__(self) -> Forks:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         env = os.environ | {"LLMKIT_CACHE": str(self.folder / "cache")}
-        self._process = subprocess.Popen([sys.executable, str(SCRIPT)], env=env, **pipes)
+        self._started = started([sys.executable, SCRIPT], threading.TIMEOUT_MAX, env=env, **pipes)
+        self._process = self._started.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
+        self._started.__exit__(None, None, None)
 
     def run(
         self,
@@ -41,8 +44,9 @@ class Forks:
     ) -> int:
         """The exit code of a command that is sent `signal`, `delay` seconds after it made `mark` `count` times."""
         given = {"args": args, "log": str(log), "mark": mark, "count": count, "delay": delay, "signal": int(signal)}
-        print(json.dumps(given), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+        with limited(self._process):
+            print(json.dumps(given), file=self._process.stdin, flush=True)
+            return int(self._process.stdout.readline())
 
 
 def rop(recipe: dict[str, Any], out: Path) -> list[str]:

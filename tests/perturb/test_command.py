@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from helpers.processes import run, started
 
 from llmkit.cli import app, common
 from llmkit.perturb import stream, undo
@@ -334,10 +335,31 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     path = Path(tmp_path, "in.jsonl")
     path.write_bytes(jsonl(ROWS * 20))
     command = f"{sys.executable} -m llmkit perturb {path} --op ec --workers 2 | head -n 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    done = run(["sh", "-c", command])
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr.lower()
+
+
+INTERRUPTED = """
+import sys
+from multiprocessing.process import BaseProcess
+from llmkit.cli import app
+start = BaseProcess.start
+def interrupted(self):
+    start(self)
+    raise KeyboardInterrupt
+BaseProcess.start = interrupted
+app.main(["perturb", sys.argv[1], "--op", "ec", "--workers", "2", "--out", sys.argv[2]])
+"""
+
+
+def test_an_interruption_between_the_starts_of_two_workers_ends_the_command(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(jsonl(ROWS * 4))
+    done = run([sys.executable, "-c", INTERRUPTED, path, tmp_path / "out.jsonl"], limit=120)
+    assert done.returncode == 130
+    assert "error: interrupted" in done.stderr
 
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)])
@@ -346,10 +368,10 @@ def test_a_command_that_is_ended_leaves_no_workers_behind(tmp_path, sign, code):
     path, out = Path(tmp_path, "in.jsonl"), Path(tmp_path, "out.jsonl")
     path.write_bytes(jsonl(ROWS * 200))
     command = [sys.executable, "-m", "llmkit", "perturb", str(path), "--op", "ec", "--workers", "2", "-o", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+    with started(command, stderr=subprocess.PIPE) as process:
         while not (out.exists() and out.stat().st_size):
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, sign)
-        process.communicate(timeout=60)
+        process.communicate()
     assert process.returncode == code

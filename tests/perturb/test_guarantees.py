@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
+from helpers.processes import run
 from helpers.strategies import questions, rates, seeds, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,20 +105,11 @@ def test_processes_and_hash_seeds_do_not_matter():
 
     draw()
     children = [
-        subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for hash_seed in ("1", "77")
+        run([sys.executable, "-c", _CHILD], env={**os.environ, "PYTHONHASHSEED": seed}, input=json.dumps(drawn))
+        for seed in ("1", "77")
     ]
-    for child in children:
-        child.stdin.write(json.dumps(drawn))
-        child.stdin.close()
-    printed = {child.stdout.read() for child in children}
-    assert [child.wait() for child in children] == [0, 0]
+    printed = {child.stdout for child in children}
+    assert [child.returncode for child in children] == [0, 0]
     assert len(printed) == 1
     assert len(drawn) >= 500
     assert sum(new != text for new, (_, text, _) in zip(json.loads(printed.pop()), drawn, strict=True)) > 200

@@ -31,6 +31,9 @@ def test_it_is_twelve_hex_digits_and_the_same_every_time():
         "engine.timeout_s=3",
         "engine.retries=0",
         "engine.api_key_env=MY_KEY",
+        "engine.rps=3",
+        "engine.deterministic=true",
+        "engine.headers_env={X-Key: MY_KEY}",
         "eval.gates=[{metric: stand.drop, max: 0.2}]",
         "eval.baseline=runs/other",
         "eval.interval.level=0.9",
@@ -47,6 +50,8 @@ def test_where_how_fast_and_how_it_is_judged_do_not_change_it(override):
 @pytest.mark.parametrize(
     "override",
     ["seed=8", "data.limit=7", "model.path=x", "engine.dtype=bfloat16", "perturb.retries=0", "rop.search.budget=1",
+     "engine.url=http://a/b", "engine.method=PUT", "engine.body={a: 1}", "engine.answer=$.a", "engine.documents=$.a",
+     "engine.before={url: http://a/b, session: $.a}", "engine.stream=sse", "engine.reported_model=$.a",
      "rop.search.noisy_share=0.9", "perturb.conditions=[sc, ec, woo, hw, uic]", "eval.draws=2"],
 )  # fmt: skip
 def test_what_changes_a_result_changes_it(override):
@@ -72,6 +77,7 @@ def test_a_recipe_of_before_keeps_the_name_of_its_run():
     """Fields that came later change no digest of a recipe that does not set them."""
     recipe = load(None, {"model.path": "smollm2-135m", "data.task": "gsm8k"}).recipe
     assert digest(recipe, "data") == "27e37e74e9a9"
+    assert digest(recipe, "engine") == "081de6cdfaa7"
     assert of("data.path=own.jsonl", "data.cluster=document") != of("data.path=own.jsonl")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from helpers.processes import started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,14 +99,10 @@ def test_two_processes_never_share_a_folder_and_a_dead_one_is_taken_over(tmp_pat
         f"folder = RunFolder.open({str(tmp_path)!r}, 'demo', '0123456789ab', recipe=None, resolved='')\n"
         "print('held', flush=True); time.sleep(60)"
     )
-    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    try:
+    with started([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match="another process"):
             open_folder(tmp_path)
-    finally:
-        other.kill()
-        other.wait()
     with open_folder(tmp_path) as folder:
         folder.append({"id": 0})
 

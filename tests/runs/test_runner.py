@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers.fakes import FakeEngine, fake_reply
+from helpers.processes import started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -322,24 +323,22 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_the_same(tmp_path):
 
     def start(name):
         env = {**os.environ, "LLMKIT_CACHE": str(tmp_path / f"{name}-cache"), "PYTHONPATH": str(SCRIPT.parent.parent)}
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(tmp_path / name)], env=env, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, str(SCRIPT), str(tmp_path / name)]
+        return started(command, env=env, stdout=subprocess.PIPE, text=True)
 
-    quiet = start("undisturbed")
-    expected, _ = quiet.communicate(timeout=120)
+    with start("undisturbed") as quiet:
+        expected, _ = quiet.communicate()
     assert quiet.returncode == 0
     kills = 0
     while kills < 20:
-        process = start("killed")
-        started = process.stdout.readline()
-        if started == "started\n":
-            time.sleep(rng.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
+        with start("killed") as process:
+            if process.stdout.readline() == "started\n":
+                time.sleep(rng.uniform(0, 0.05))
+            process.kill()
+            process.communicate()
         kills += 1
-    process = start("killed")
-    got, _ = process.communicate(timeout=120)
+    with start("killed") as process:
+        got, _ = process.communicate()
     assert process.returncode == 0
     assert got == expected
     asked = (tmp_path / "killed" / "asked.txt").read_text().splitlines()

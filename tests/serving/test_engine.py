@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import engine_run
+from helpers.processes import run
 
 from llmkit.errors import DataError, LlmkitError, UsageError
 
@@ -43,7 +43,7 @@ def test_it_builds_in_what_fits_no_slot_and_nothing_after_that(tiny_llama, tiny_
     ]
     program = engine_run.__file__
     damaged = ("vllm", tiny_llama, str(broken))
-    done = subprocess.run([sys.executable, program, json.dumps([*jobs, damaged])], capture_output=True, text=True)
+    done = run([sys.executable, program, json.dumps([*jobs, damaged])])
     line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
     assert line, done.stderr[-3000:]
     *said, refused = json.loads(line.removeprefix("SAID "))

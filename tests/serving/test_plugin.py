@@ -1,8 +1,8 @@
 import json
-import subprocess
 import sys
 
 import pytest
+from helpers.processes import run
 
 from llmkit.serving.plugin import init_amx, names_talklora, peft_type
 
@@ -33,7 +33,7 @@ from llmkit.serving.plugin import register
 register()
 print([name for name in sys.modules if name.split(".")[0] in ("vllm", "torch")])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": ""})
+    done = run([sys.executable, "-c", code], env={"PATH": ""})
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections import deque
+from contextlib import contextmanager
 
 import httpx
 import pytest
+from helpers.processes import run, started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("engine")]
 
@@ -22,25 +22,27 @@ PROMPT = "3 apples and 4 pears are 7 pieces of fruit. How many are left? " * 6  
 OPTIONS = ["--", "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
 
 
-def start(tiny_llama, *adapters, options=()):
+@contextmanager
+def serving(tiny_llama, *adapters, options=()):
+    """A running server's process and what it said when it was ready."""
     command = [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--json"]
     for adapter in adapters:
         command += ["--adapter", adapter]
-    process = subprocess.Popen(
-        [*command, *OPTIONS, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    line = process.stdout.readline()
-    assert line, process.communicate()[1]
-    return process, json.loads(line)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started([*command, *OPTIONS, *options], 540, **pipes) as process:
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        yield process, json.loads(line)
 
 
 @pytest.fixture(scope="module")
 def ready(tiny_llama, tiny_adapters, tmp_path_factory):
     adapters = [f"talk={tiny_adapters['talk-a']}", f"plain={tiny_adapters['plain']}"]
-    process, ready = start(tiny_llama, *adapters, options=["--max-loras", "4", "--enable-prompt-tokens-details"])
-    yield ready
-    process.terminate()
-    process.communicate(timeout=60)
+    options = ["--max-loras", "4", "--enable-prompt-tokens-details"]
+    with serving(tiny_llama, *adapters, options=options) as (process, ready):
+        yield ready
+        process.terminate()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +142,12 @@ def test_an_adapter_that_does_not_fit_is_refused_and_the_server_goes_on(ready, c
 def test_sigterm_lets_a_running_request_finish(tiny_llama, tiny_adapters):
     from openai import OpenAI
 
-    process, ready = start(tiny_llama, f"talk={tiny_adapters['talk-a']}")
-    client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
-    stream = long_stream(client, "talk", 300)
-    process.send_signal(signal.SIGTERM)
-    reasons = [chunk.choices[0].finish_reason for chunk in stream]
-    _, log = process.communicate(timeout=60)
+    with serving(tiny_llama, f"talk={tiny_adapters['talk-a']}") as (process, ready):
+        client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
+        stream = long_stream(client, "talk", 300)
+        process.send_signal(signal.SIGTERM)
+        reasons = [chunk.choices[0].finish_reason for chunk in stream]
+        _, log = process.communicate()
     assert reasons[-1] == "length"
     assert process.returncode == 0, log
     with pytest.raises(ProcessLookupError):
@@ -159,20 +161,20 @@ def test_what_fits_no_slot_is_built_in_and_what_outlives_the_drain_time_ends_cle
     path = own_adapter / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "top_k": 2}))
     options = ["--max-model-len", "1024", "--shutdown-timeout", "1"]
-    process, ready = start(tiny_llama, f"odd={own_adapter}", options=options)
-    assert ready["models"] == ["odd"]
-    client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0, timeout=60)
-    assert complete(client, "odd") == expected(tiny_llama, own_adapter) != expected(tiny_llama)
-    stream = long_stream(client, "odd", 850)
-    process.send_signal(signal.SIGTERM)
-    with pytest.raises(APIStatusError):  # an answer of the server, not a connection that is gone
-        ask_until_refused(client, "odd")
-    reasons, broken = [], False
-    try:
-        reasons = [chunk.choices[0].finish_reason for chunk in stream]
-    except (APIError, httpx.HTTPError):
-        broken = True
-    _, log = process.communicate(timeout=60)
+    with serving(tiny_llama, f"odd={own_adapter}", options=options) as (process, ready):
+        assert ready["models"] == ["odd"]
+        client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0, timeout=60)
+        assert complete(client, "odd") == expected(tiny_llama, own_adapter) != expected(tiny_llama)
+        stream = long_stream(client, "odd", 850)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(APIStatusError):  # an answer of the server, not a connection that is gone
+            ask_until_refused(client, "odd")
+        reasons, broken = [], False
+        try:
+            reasons = [chunk.choices[0].finish_reason for chunk in stream]
+        except (APIError, httpx.HTTPError):
+            broken = True
+        _, log = process.communicate()
     assert broken or reasons[-1] == "abort", reasons
     assert process.returncode == 0, log
     assert log.count("warning: no LoRA slots for gates with top_k") == 1
@@ -180,7 +182,9 @@ def test_what_fits_no_slot_is_built_in_and_what_outlives_the_drain_time_ends_cle
         os.kill(ready["pid"], 0)
 
 
-def test_a_vllm_of_the_users_own_serves_a_talklora_adapter_that_its_command_line_names(tiny_llama, tiny_adapters):
+def test_a_vllm_of_the_users_own_serves_a_talklora_adapter_that_its_command_line_names(
+    tiny_llama, tiny_adapters, tmp_path
+):
     """vLLM's own server, started without llmkit: the installed plugin sees the adapter and acts."""
     from openai import OpenAI
 
@@ -190,21 +194,14 @@ def test_a_vllm_of_the_users_own_serves_a_talklora_adapter_that_its_command_line
     command += ["--kv-cache-memory-bytes", "256M", "--block-size", "32"]
     own = {name: value for name, value in os.environ.items() if name != "LLMKIT_VLLM"}
     own["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=own)
-    log = deque(maxlen=40)
-    reader = threading.Thread(target=lambda: log.extend(process.stdout))
-    reader.start()
-    try:
+    log = tmp_path / "log.txt"
+    with log.open("w") as out, started(command, stdout=out, stderr=out, env=own) as process:
         url = f"http://127.0.0.1:{port}"
         while not answers(f"{url}/health"):
-            assert process.poll() is None, "".join(log)
+            assert process.poll() is None, log.read_text()[-3000:]
             time.sleep(0.3)
         client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
         assert complete(client, "mine") == expected(tiny_llama, folder) != expected(tiny_llama)
-    finally:
-        process.terminate()
-        process.wait(60)
-        reader.join(5)
 
 
 def free_port():
@@ -220,11 +217,8 @@ def answers(url):
 
 
 def test_a_server_that_dies_while_starting_shows_its_last_lines(tiny_llama):
-    done = subprocess.run(
-        [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--", "--no-such-option"],
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--", "--no-such-option"]
+    done = run(command)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "error: the server died while starting (exit code 2)" in done.stderr
@@ -232,16 +226,15 @@ def test_a_server_that_dies_while_starting_shows_its_last_lines(tiny_llama):
 
 
 def test_ctrl_c_while_starting_leaves_nothing_behind(tiny_llama):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
     )
-    assert process.stderr.readline().startswith("starting vLLM")
-    threading.Event().wait(1.0)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=90)
+    code += "from llmkit.cli.app import main; main(sys.argv[1:])"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with started([sys.executable, "-c", code, "serve", "--model", tiny_llama, "--port", "0"], **pipes) as process:
+        assert process.stderr.readline().startswith("starting vLLM")
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
     assert process.returncode == 130, err
     assert out == ""

@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import processes
 
 from llmkit.errors import DataError
 
@@ -261,7 +261,7 @@ print(WorkerLoRAManager._load_adapter.__code__.co_filename.endswith("worker_mana
       current_platform.get_punica_wrapper().startswith("vllm."), "llmkit.serving.vllm_internals" in sys.modules)
 """
     environment = {name: value for name, value in os.environ.items() if name != "LLMKIT_VLLM"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = processes.run([sys.executable, "-c", code], env=environment)
     assert done.stdout.split()[-3:] == ["True", "True", "False"], done.stderr
 
 
@@ -270,7 +270,7 @@ def say_elsewhere(llm, names, folders=(), environment=()):
     job = {"llm": llm, "environment": dict(environment), "folders": dict(folders), "names": names, "new": NEW}
     job["prompts"] = PROMPTS[: len(names)]
     program = Path(__file__).with_name("vllm_run.py")
-    done = subprocess.run([sys.executable, program, json.dumps(job)], capture_output=True, text=True)
+    done = processes.run([sys.executable, program, json.dumps(job)])
     line = next((line for line in done.stdout.splitlines() if line.startswith("SAID ")), None)
     assert line, done.stderr[-3000:]
     return json.loads(line.removeprefix("SAID "))

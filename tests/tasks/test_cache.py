@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
 
 import pytest
+from helpers.processes import in_processes
 
 from llmkit.recipe.schema import DataSection
 from llmkit.tasks import TASKS, cache, load
@@ -80,24 +82,20 @@ def test_a_folder_that_cannot_be_written_is_no_error(folder, questions):
     assert folder.parent.is_file()
 
 
-def _load_large(arguments):
-    data_dir, cache_dir = arguments
-    import os
-
+def _load_large(data_dir, cache_dir, ids):
     os.environ["LLMKIT_CACHE"] = cache_dir
-    return [q.id for q in load(DataSection(task="svamp", data_dir=data_dir, limit=50), "all")]
+    ids.write_text(json.dumps([q.id for q in load(DataSection(task="svamp", data_dir=data_dir, limit=50), "all")]))
 
 
 def test_two_processes_may_make_the_same_set_at_once(tmp_path):
-    import json
-
     rows = [
         {"Body": f"Ann has {i} pens " + "and more " * 20, "Question": "How many?", "Answer": i} for i in range(6000)
     ]
     (tmp_path / "svamp").mkdir()
     (tmp_path / "svamp" / "SVAMP.json").write_text(json.dumps(rows))
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        one, two = pool.map(_load_large, [(str(tmp_path), str(tmp_path / "cache"))] * 2)
+    ids = [tmp_path / "one.json", tmp_path / "two.json"]
+    assert in_processes(_load_large, *((str(tmp_path), str(tmp_path / "cache"), path) for path in ids)) == [0, 0]
+    one, two = (json.loads(path.read_text()) for path in ids)
     assert one == two
     (kept,) = (tmp_path / "cache" / "data").iterdir()
     assert [q.id for q in ordered(cache.read(kept), 7, 50)] == one

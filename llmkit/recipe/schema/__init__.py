@@ -9,7 +9,7 @@ from pydantic import Field
 from llmkit.recipe.schema.base import Section
 from llmkit.recipe.schema.data import DataSection, PerturbSection
 from llmkit.recipe.schema.finetune import FinetuneSection
-from llmkit.recipe.schema.model import EngineSection, ModelSection
+from llmkit.recipe.schema.model import BeforeSection, EngineSection, ModelSection, UsageSection
 from llmkit.recipe.schema.rop import (
     EvalSection,
     Gate,
@@ -20,6 +20,7 @@ from llmkit.recipe.schema.rop import (
 )
 
 __all__ = [
+    "BeforeSection",
     "DataSection",
     "EngineSection",
     "EvalSection",
@@ -33,6 +34,7 @@ __all__ = [
     "RopSection",
     "SearchSection",
     "Section",
+    "UsageSection",
     "meaning",
 ]
 

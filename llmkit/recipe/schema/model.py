@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
-from llmkit.recipe.schema.base import NEUTRAL, Section
+from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
 
 
 def _variable(name: str) -> str:
     if not name.isidentifier():  # perhaps the key itself: it must not be repeated in the message
         raise ValueError("should be the name of an environment variable, not a key")
     return name
+
+
+def _path(path: str) -> str:
+    from llmkit.forms import check_path
+
+    return check_path(path)
+
+
+def _body(body: JsonValue) -> JsonValue:
+    from llmkit.forms import Form
+
+    Form(body)
+    return body
+
+
+Variable = Annotated[str, AfterValidator(_variable)]
+JsonPath = Annotated[str, AfterValidator(_path)]
+Body = Annotated[JsonValue, AfterValidator(_body)]
+Method = Literal["POST", "PUT", "PATCH", "GET"]
 
 
 class ModelSection(Section):
@@ -30,12 +49,36 @@ class ModelSection(Section):
     """A text file that stands before every conversation as the system message."""
 
 
+class BeforeSection(Section):
+    """A call of your application before each question, such as one that opens a session."""
+
+    url: str
+    """The address."""
+    method: Method = "POST"
+    """The HTTP method. GET sends the body as the query."""
+    headers_env: Annotated[dict[str, Variable], NEUTRAL] = Field(default_factory=dict)
+    """Header names, each with the environment variable that holds its value."""
+    body: Body = None
+    """As `engine.body`, without `session`."""
+    session: JsonPath
+    """The JSONPath of what fills `{{ session }}` in `engine.body`."""
+
+
+class UsageSection(Section):
+    """The places of the token counts in your application's reply."""
+
+    prompt: JsonPath | None = None
+    """The JSONPath of the number of prompt tokens."""
+    completion: JsonPath | None = None
+    """The JSONPath of the number of new tokens."""
+
+
 class EngineSection(Section):
     """The way the model is run."""
 
-    kind: str = Field("auto", examples=["auto", "vllm", "openai", "transformers"])
-    """What runs the model: `vllm`, `openai`, `transformers`, or an engine that another package brings. `auto`: a server
-    if `base_url` is given, else vLLM if it imports, else transformers."""
+    kind: str = Field("auto", examples=["auto", "vllm", "openai", "transformers", "http"])
+    """What runs the model: `vllm`, `openai`, `transformers`, `http` (your application), or an engine that another
+    package brings. `auto`: a server if `base_url` is given, else vLLM if it imports, else transformers."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The dtype that the model computes in. `auto`: what the weights are stored in, or what is faster here."""
     max_model_len: int | None = Field(None, ge=16)
@@ -60,9 +103,36 @@ class EngineSection(Section):
     """Addresses of OpenAI-compatible servers; several share the load."""
     replicas: bool = False
     """Declare that all `base_url` serve the same model, so that their answers may be shared."""
-    api_key_env: Annotated[str, NEUTRAL, AfterValidator(_variable)] = "OPENAI_API_KEY"
+    url: Annotated[str | None, LATER] = None
+    """The address of your application, for `kind: http`."""
+    method: Annotated[Method, LATER] = "POST"
+    """The HTTP method that it takes. GET sends the body as the query."""
+    headers_env: Annotated[dict[str, Variable], NEUTRAL] = Field(default_factory=dict)
+    """Names of headers that it wants, each with the environment variable that holds its whole value."""
+    body: Annotated[Body, LATER] = None
+    """What it is sent: any JSON value. Each text in it is a Jinja template over `messages`, `prompt` (the last user
+    turn), `session`, `tools` and the row's fields; one that is exactly `{{ messages }}` becomes the list."""
+    answer: Annotated[JsonPath | None, LATER] = None
+    """The JSONPath (RFC 9535) of the answer in its reply; with `stream`, of the piece of text in each event."""
+    usage: Annotated[UsageSection | None, LATER] = None
+    """Where its reply counts tokens."""
+    documents: Annotated[JsonPath | None, LATER] = None
+    """The JSONPath of the ids or texts of what it retrieved, best first."""
+    reported_model: Annotated[JsonPath | None, LATER] = None
+    """The JSONPath of the model's name in its reply: another one in a later start is noticed."""
+    reported_fingerprint: Annotated[JsonPath | None, LATER] = None
+    """The JSONPath of what else names its version, such as `$.system_fingerprint`."""
+    stream: Annotated[Literal["sse"] | None, LATER] = None
+    """`sse`: it answers by server-sent events, each with JSON, until one is `[DONE]` or the reply ends."""
+    before: Annotated[BeforeSection | None, LATER] = None
+    """A call before each question."""
+    deterministic: Annotated[bool, NEUTRAL] = False
+    """Declare that your application answers the same to the same request, so that its answers may be cached."""
+    rps: Annotated[float | None, NEUTRAL] = Field(None, gt=0)
+    """At most this many requests a second, retries included, to servers and your own application."""
+    api_key_env: Annotated[Variable, NEUTRAL] = "OPENAI_API_KEY"
     """The environment variable that holds the key. The key itself never stands in a recipe."""
     timeout_s: Annotated[float, NEUTRAL] = Field(120.0, gt=0)
-    """Seconds to wait for one reply of a server."""
+    """Seconds to wait for one reply of a server or of your application."""
     retries: Annotated[int, NEUTRAL] = Field(4, ge=0, le=100)
-    """Times that a failed request to a server is sent again."""
+    """Times that a failed request to a server or your application is sent again."""

@@ -1,0 +1,205 @@
+"""An application of the user's own behind an HTTP address: any JSON in, any JSON or server-sent events out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, ClassVar
+
+from llmkit.engines.base import EngineIdentity
+from llmkit.engines.canary import PROMPTS, Canary, Sight, known, namespace
+from llmkit.engines.chat import ChatStyle
+from llmkit.engines.client import Client, Filtered, Unreadable
+from llmkit.engines.endpoint import Endpoint, Received
+from llmkit.engines.pace import Pace
+from llmkit.engines.reasoning import split_reasoning
+from llmkit.engines.server_engine import ServerEngine
+from llmkit.errors import EngineError, UsageError
+from llmkit.files import text_digest
+from llmkit.recipe.schema import EngineSection, ModelSection
+from llmkit.secrets import scrub_reply
+from llmkit.types import Message, Reply, Request, Usage
+
+_OWN = ("messages", "prompt", "session", "tools")  # names in a body that are no fields of a row
+_MOST_UNREADABLE = 10  # answers without one that can be read: the recipe is wrong, and every call may cost money
+_log = logging.getLogger(__name__)
+
+
+class HttpEngine(ServerEngine):
+    """Sends `engine.body` to `engine.url`, and reads the answer by JSONPath.
+
+    Its identity is what the recipe says. Where the reply names its model (`engine.reported_model`), or the application
+    is declared deterministic, it is asked at the start, so that another model behind the address is noticed.
+    """
+
+    kind: ClassVar[str] = "http"
+    is_application: ClassVar[bool] = True
+    capabilities: ClassVar[frozenset[str]] = frozenset({"tools"})
+
+    @classmethod
+    def takes(cls, model: ModelSection, section: EngineSection) -> bool:
+        """Returns whether the recipe gives the address of an application."""
+        return bool(section.url)
+
+    def __init__(self, model: ModelSection, engine: EngineSection) -> None:
+        super().__init__(engine)
+        missing = [f"engine.{name}" for name in ("url", "body", "answer") if getattr(engine, name) is None]
+        if missing:
+            raise UsageError(f"an application over HTTP needs {', '.join(missing)}", "see docs/endpoints.md")
+        if model.adapter or model.chat_template:
+            raise UsageError("an adapter or a chat template cannot be sent to an application")
+        self._style = ChatStyle.of(model)
+        self._client = HttpClient(engine, self._style, self.pace)
+        self._given: dict[str, Any] = {
+            "model": model.path or "not stated",
+            "revision": model.revision or "",
+            "address": self._client.address,
+            "asked": text_digest(json.dumps(_asked(engine), sort_keys=True)),
+            "system_prompt": self._style.digests[1],
+        }
+        if self.identity_is_local:
+            self._identity = self._identify(())
+
+    @property
+    def identity_is_local(self) -> bool:
+        """False where the application is asked at the start."""
+        section = self._section
+        return not (section.deterministic or section.reported_model or section.reported_fingerprint)
+
+    @property
+    def canary(self) -> Canary | None:
+        """By what the model behind the application is recognised; None where nothing can tell."""
+        return None if self.identity_is_local else super().canary
+
+    async def start(self) -> tuple[EngineIdentity, Canary | None]:
+        self.clients = [self._client]
+        if self._identity is not None:
+            return self._identity, None
+        faults, canary = await self.recognise([self._client], known(self._given))
+        if canary is None:
+            raise next(iter(faults.values()))
+        if self._section.deterministic and not canary.tells:
+            _log.warning(
+                "%s is declared deterministic, and answers the same short prompts differently", self._client.address
+            )
+        reported = (("model", canary.model), ("system_fingerprint", canary.fingerprint))
+        return self._identify((("canary", namespace(self._given, canary)), *reported)), canary
+
+    def _identify(self, settings: tuple[tuple[str, str], ...]) -> EngineIdentity:
+        fields = " ".join(sorted(self._client.names - {*_OWN}))
+        return EngineIdentity(
+            kind=self.kind,
+            version="1",
+            model=self._given["model"],
+            revision=self._given["revision"] or "not stated",
+            system_prompt=self._given["system_prompt"],
+            settings=(
+                ("address", self._given["address"]),
+                ("asked", self._given["asked"]),
+                ("fields", fields),
+                *settings,
+            ),
+        )
+
+
+class HttpClient(Client):
+    """The application, with the call that goes before each question."""
+
+    def __init__(self, section: EngineSection, style: ChatStyle, pace: Pace) -> None:
+        before = section.before
+        shared = (section.timeout_s, section.max_num_seqs, pace)
+        self._endpoint = Endpoint(section, "engine", *shared, stream=section.stream is not None)
+        self._before = Endpoint(before, "engine.before", *shared) if before else None
+        super().__init__(self._endpoint.address, section.timeout_s, section.max_num_seqs, pace)
+        self._section = section
+        self._style = style
+        self._unreadable = 0
+        self.names = self._endpoint.form.names
+        """The names that its bodies use."""
+        if self._before is None and "session" in self.names:
+            raise UsageError("`engine.body` uses `session`, and no call fills it", "give engine.before")
+        if self._before is not None:
+            self.names |= self._before.form.names
+
+    async def answer(self, request: Request) -> Reply:
+        messages = [{"role": m.role, "content": m.content} for m in self._style.messages(request)]
+        turns = [message["content"] for message in messages if message["role"] == "user"]
+        values: dict[str, Any] = {
+            **request.fields,
+            "messages": messages,
+            "prompt": turns[-1] if turns else "",
+            "tools": list(request.tools),
+        }
+        try:
+            if self._before is not None and self._section.before is not None:
+                opened = await self._before.send(values)
+                values["session"] = self._found(opened, self._section.before.session, "engine.before.session")[0]
+            received = await self._endpoint.send(values)
+            return self._reply(received, "\n".join(turns))
+        except Filtered:
+            return Reply("", finish_reason="content_filter")
+        except Unreadable as error:
+            self._unreadable += 1
+            if not self.read and self._unreadable >= _MOST_UNREADABLE:
+                self.fault = EngineError(
+                    f"none of the first {self._unreadable} answers can be read: {error.message}", error.hint
+                )
+                self.dead = True
+            raise
+
+    async def sight(self, prompt: str) -> Sight:
+        # A prompt of the canary comes from no row: it stands for every field that the body wants.
+        fields = dict.fromkeys(self.names.difference(_OWN), prompt)
+        return (await self.answer(Request((Message("user", prompt),), fields=fields))).text
+
+    async def responds(self) -> bool:
+        return await self._endpoint.responds()
+
+    async def canary(self, times: int) -> Canary:
+        if self._section.deterministic:
+            return await super().canary(times)
+        # An application need not answer the same prompt alike: only what its reply calls the model can tell.
+        if not self.read:
+            await self.sight(PROMPTS[0])
+        return Canary([None] * len(PROMPTS), *self._reported)
+
+    async def close(self) -> None:
+        for endpoint in filter(None, (self._endpoint, self._before)):
+            await endpoint.close()
+
+    def _reply(self, received: Received, asked: str) -> Reply:
+        section = self._section
+        pieces = self._found(received, section.answer or "", "engine.answer")
+        text, reasoning = split_reasoning("".join(map(_text, pieces)))
+        usage = section.usage
+        counts = (received.last(usage.prompt), received.last(usage.completion)) if usage else ()
+        self._took(received.last(section.reported_model), received.last(section.reported_fingerprint))
+        return Reply(
+            scrub_reply(text, asked),
+            scrub_reply(reasoning, asked),
+            Usage.reported(*counts),
+            documents=tuple(scrub_reply(_text(found), asked) for found in received.find(section.documents)),
+        )
+
+    def _found(self, received: Received, path: str, key: str) -> list[Any]:
+        found = received.find(path)
+        if not found:
+            raise Unreadable(
+                f"{self.address}: `{key}` ({path}) finds nothing in the reply: {received.shown}",
+                f"compare `{key}` with the reply; `$` is its root",
+            )
+        return found
+
+
+def _text(value: Any) -> str:
+    """Returns what a JSON value says: a text as it is, nothing for null, else the JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _asked(section: EngineSection) -> list[Any]:
+    """Returns all of a recipe that decides what an application is sent and what is read of its reply."""
+    names = ("method", "body", "answer", "documents", "stream", "before")
+    written = section.model_dump(mode="json", include=set(names), exclude={"before": {"headers_env"}})
+    return [written[name] for name in names]

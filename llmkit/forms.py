@@ -1,0 +1,135 @@
+"""JSON values with templates in them, and paths into JSON values: how an application is asked, and how it is read.
+
+Templates are Jinja in its sandbox, paths are JSONPath (RFC 9535).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+    from jsonpath import JSONPath
+
+_WHOLE = re.compile(r"\{\{-?\s*(\w+)\s*-?\}\}")
+
+
+class Form:
+    """A JSON value whose texts are templates, each rendered by itself; keys, numbers and the like stay as they are.
+
+    A text that is exactly `{{ name }}`, with one of `whole` as the name, becomes that value with its JSON type. Values
+    are put in as they are: what stands in one is never a template. ValueError for a template that cannot be read.
+    """
+
+    def __init__(self, value: Any, whole: frozenset[str] = frozenset()) -> None:
+        from jinja2 import meta
+
+        self._whole = whole
+        self._value = self._read(value, "")
+        written = _environment()
+        trees = [written.parse(text) for text in _texts(value)]
+        self.names = frozenset(name for tree in trees for name in meta.find_undeclared_variables(tree))
+        """The names that the templates use."""
+
+    def fill(self, values: Mapping[str, Any]) -> Any:
+        """Returns the value with every template rendered. ValueError, with its place, for one that fails, as for a
+        name that has no value."""
+        return self._fill(self._value, values, "")
+
+    def _read(self, value: Any, place: str) -> Any:
+        from jinja2 import TemplateError
+
+        if isinstance(value, Mapping):
+            return {key: self._read(inner, f"{place}.{key}") for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._read(inner, f"{place}.{number}") for number, inner in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        alone = _WHOLE.fullmatch(value.strip())
+        if alone and alone[1] in self._whole:
+            return _Whole(alone[1])
+        try:
+            return _environment().from_string(value)
+        except TemplateError as error:
+            raise ValueError(f"{place.lstrip('.')}: {error}".removeprefix(": ")) from error
+
+    def _fill(self, value: Any, values: Mapping[str, Any], place: str) -> Any:
+        from jinja2 import Template
+
+        if isinstance(value, dict):
+            return {key: self._fill(inner, values, f"{place}.{key}") for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._fill(inner, values, f"{place}.{number}") for number, inner in enumerate(value)]
+        if isinstance(value, _Whole):
+            if value.name not in values:
+                raise ValueError(f"{place.lstrip('.')}: '{value.name}' is undefined".removeprefix(": "))
+            return values[value.name]
+        if not isinstance(value, Template):
+            return value
+        return _rendered(value, values, place)
+
+
+class _Whole:
+    """The place of a value that is put in with its type."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _rendered(template: Template, values: Mapping[str, Any], place: str) -> str:
+    try:
+        return template.render(values)
+    except Exception as error:  # a template may divide by zero, or worse
+        raise ValueError(f"{place.lstrip('.')}: {error}".removeprefix(": ")) from error
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+
+
+def find(path: str, value: Any) -> list[Any]:
+    """Returns all that a JSONPath finds in a JSON value, in order. ValueError for a text that is no JSONPath.
+
+    >>> find("$.choices[*].text", {"choices": [{"text": "a"}, {"text": "b"}]})
+    ['a', 'b']
+    """
+    from jsonpath import JSONPathError
+
+    compiled = _compiled(path)
+    try:
+        return list(compiled.findall(value))
+    except (JSONPathError, RecursionError):  # a value nested too deeply for the path
+        return []
+
+
+def check_path(path: str) -> str:
+    """Returns a JSONPath as it is. ValueError for a text that is none."""
+    _compiled(path)
+    return path
+
+
+@cache
+def _compiled(path: str) -> JSONPath:
+    from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
+
+    try:
+        compiled = JSONPathEnvironment(strict=True).compile(path)
+    except (JSONPathError, RecursionError) as error:
+        raise ValueError(f"is no JSONPath (RFC 9535): {str(error).partition(chr(10))[0]}") from error
+    assert isinstance(compiled, JSONPath)  # a query of several joined ones is no part of the RFC
+    return compiled

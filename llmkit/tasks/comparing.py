@@ -1,0 +1,258 @@
+"""Same or changed: two replies of an application, to two wordings of the same row.
+
+The parsed answer decides where the kind of answer has one; else tool calls, else JSON by value, else the facts
+signature of the texts. No likeness of embeddings is ever a verdict: "27 seats are free" and "28 seats are free" are
+as near as two paraphrases.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llmkit.tasks import fact_words as lists
+from llmkit.tasks import json_values, numbers
+from llmkit.tasks.facts import Fact, Facts, facts, stem, without_emphasis
+from llmkit.tasks.kinds import Text, kind_of
+from llmkit.types import Question
+
+Verdict = Literal["same", "facts", "wording", "unclear"]
+
+CHANGES: Mapping[str, str] = {
+    "empty": "one reply is empty or only polite",
+    "refusal": "one reply refuses",
+    "tool_call": "another tool call",
+    "json": "another value in the JSON",
+    "label": "another label or choice",
+    "number": "another number",
+    "amount": "another amount of money",
+    "date": "another date",
+    "time": "another time of day",
+    "id": "another order number, code or phone number",
+    "url": "another web address",
+    "email": "another e-mail address",
+    "name": "another name",
+    "negation": "what one reply affirms, the other denies",
+    "language": "another language",
+    "content": "next to no words in common",
+}
+"""The kinds of change with their plain words, in the order in which reports show them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What an application gave back: text, tool calls (name and arguments), and whether a limit of tokens cut it."""
+
+    text: str
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The verdict on two replies. `kinds` are those of `CHANGES`, in its order; `paths` name JSON values that differ.
+
+    same: equal, or equal in canonical form. facts: someone who acts on the replies would act differently. wording:
+    only the words differ. unclear: rules cannot tell. Only `facts` counts as changed.
+    """
+
+    verdict: Verdict
+    kinds: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return self.verdict == "facts"
+
+
+SAME, WORDING, UNCLEAR = Comparison("same"), Comparison("wording"), Comparison("unclear")
+
+
+def compare(first: Response, second: Response, question: Question) -> Comparison:
+    """Returns whether two replies to wordings of `question` say the same. Symmetric, linear in the texts.
+
+    The question's own facts help: a reply that leaves out what the question already said has not changed.
+    """
+    json_values_of = [json_values.find_json(reply.text) for reply in (first, second)]
+    calls = [
+        [*reply.tool_calls, *json_values.tool_calls_in(value)]
+        for reply, value in zip((first, second), json_values_of, strict=True)
+    ]
+    if any(calls):
+        return _calls(calls[0], calls[1])
+    if isinstance(kind_of(question), Text):
+        if _canonical(first.text) == _canonical(second.text):
+            return SAME
+        if any(value is not None for value in json_values_of):
+            return _json(json_values_of[0], json_values_of[1], first, second)
+        return _texts(first, second, question.text)
+    return _answers(first, second, question)
+
+
+def _changed(kinds: Iterable[str], paths: Iterable[str] = ()) -> Comparison:
+    found = set(kinds)
+    return Comparison("facts", tuple(kind for kind in CHANGES if kind in found), tuple(paths))
+
+
+def _answers(first: Response, second: Response, question: Question) -> Comparison:
+    kind = kind_of(question)
+    answers = [kind.extract(reply.text, question) for reply in (first, second)]
+    if answers[0] == answers[1]:
+        if answers[0] is not None or _canonical(first.text) == _canonical(second.text):
+            return SAME
+        return UNCLEAR  # two replies that cannot be read
+    is_number = not kind.has_options and any(answer and numbers.parse(answer) is not None for answer in answers)
+    return _changed(["number" if is_number else "label"])
+
+
+def _calls(first: Sequence[Any], second: Sequence[Any]) -> Comparison:
+    """Compares tool calls whatever their order, since parallel calls have none."""
+    one, other = (
+        sorted(
+            (json_values.canonical_call(call) for call in calls if isinstance(call, Mapping)),
+            key=lambda call: json.dumps(call, sort_keys=True, default=str),
+        )
+        for calls in (first, second)
+    )
+    paths = list(json_values.differing_paths(one, other, _strings_differ, "$.tool_calls"))
+    return _changed(["tool_call"], paths) if paths else SAME
+
+
+def _json(one: Any, other: Any, first: Response, second: Response) -> Comparison:
+    if one is None or other is None:
+        if first.cut or second.cut:
+            return UNCLEAR
+        return _changed(["empty" if not first.text.strip() or not second.text.strip() else "json"])
+    paths = list(json_values.differing_paths(one, other, _strings_differ))
+    return _changed(["json"], paths) if paths else SAME
+
+
+_SHORT = 5  # words: a shorter string of a JSON value is an answer, a longer one is prose
+
+
+def _strings_differ(one: str, other: str) -> bool:
+    if _canonical(one) == _canonical(other):
+        return False
+    verdict = _texts(Response(one), Response(other), "").verdict
+    return verdict == "facts" or (verdict == "unclear" and min(len(one.split()), len(other.split())) <= _SHORT)
+
+
+def _canonical(text: str) -> str:
+    """Returns a text without emphasis, case and layout."""
+    return " ".join(without_emphasis(unicodedata.normalize("NFKC", text)).casefold().split())
+
+
+_CONTAINED = 0.9  # of the shorter reply's content words: the longer one only says more
+_BESIDE_FACTS = 0.5  # of them where the replies give the same facts: those were what was asked for
+_ALIKE = 0.5  # below it a negation is part of another sentence, not what changed
+_FOREIGN = 0.1  # two answers to one row share its topic, however they are worded
+_SAYS_SOMETHING = 2  # content words that make more than a greeting
+_ENOUGH = 6  # content words that show that two replies share none
+
+
+def _texts(first: Response, second: Response, asked: str) -> Comparison:
+    """Compares two texts by their facts signatures."""
+    if _canonical(first.text) == _canonical(second.text):
+        return SAME
+    if not first.text.strip() or not second.text.strip():
+        return _changed(["empty"])
+    one, other, known = facts(first.text), facts(second.text), facts(asked)
+    if one.refuses != other.refuses:
+        return _changed(["refusal"])
+    if one.refuses:
+        return WORDING
+    kinds = {*_said(one, other, known), *_labels(one, other), *_names(one, other), *_polarity(one, other)}
+    if one.language and other.language and one.language != other.language:
+        kinds.add("language")
+    silent = [_only_polite(reply) for reply in (one, other)]
+    if silent[0] != silent[1] and max(len(one.words), len(other.words)) >= _SAYS_SOMETHING:
+        kinds.add("empty")
+    if kinds:
+        return _changed(kinds)
+    return _by_words(one, other)
+
+
+def _by_words(one: Facts, other: Facts) -> Comparison:
+    """Returns the verdict on two replies without a conflict of facts, by the content words that they share."""
+    if {one.label, other.label} == {"no", None} and not (other if one.label else one).denies:
+        return UNCLEAR  # a bare "No" beside a sentence that may mean it
+    agreed = one.said and other.said and len(_only(one, other)) < len(one.said)
+    shared = _shared(one, other)
+    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED):
+        return WORDING
+    if shared <= _FOREIGN and min(len(one.words), len(other.words)) >= _ENOUGH:
+        return _changed(["content"])
+    return UNCLEAR
+
+
+def _only_polite(reply: Facts) -> bool:
+    return not (reply.words or reply.said or reply.label)
+
+
+def _shared(one: Facts, other: Facts) -> float:
+    """Returns the share of the content words of the shorter reply that the other has; 1 where it has none."""
+    fewer = min(len(one.words), len(other.words))
+    return len(one.words & other.words) / fewer if fewer else 1.0
+
+
+def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
+    """Returns the kinds of facts in which two replies conflict: each has one of that kind that the other lacks.
+
+    A fact that only one reply has is a conflict if the question did not give it already, unless the other reply
+    is part of this one and has a fact or a label itself: then this one only says more.
+    """
+    first_only, second_only = _only(one, other), _only(other, one)
+    kinds = {fact.kind for fact in first_only} & {fact.kind for fact in second_only}
+    if one.words == other.words:  # "27 and 28" became "28 and 28"
+        lost = {fact.kind for fact in (*first_only, *second_only)}
+        kinds |= {kind for kind in lost if _mentions(one, kind) == _mentions(other, kind)}
+    if kinds:
+        return kinds
+    new = {fact.kind for fact in (*first_only, *second_only) if fact.value not in lists.DAYS and not _has(known, fact)}
+    more = not (first_only and second_only) and (one.said or one.label) and (other.said or other.label)
+    return set() if more and _shared(one, other) >= _CONTAINED else new
+
+
+def _mentions(reply: Facts, kind: str) -> int:
+    return sum(count for fact, count in reply.said.items() if fact.kind == kind)
+
+
+def _only(one: Facts, other: Facts) -> list[Fact]:
+    values: dict[str, list[Fact]] = {}
+    for fact in other.said:
+        values.setdefault(fact.value, []).append(fact)
+    return [fact for fact in one.said if not any(fact.agrees(twin) for twin in values.get(fact.value, ()))]
+
+
+def _has(known: Facts, fact: Fact) -> bool:
+    return any(fact.agrees(twin) for twin in known.said)
+
+
+def _labels(one: Facts, other: Facts) -> set[str]:
+    if one.label and other.label:
+        return {"label"} if one.label != other.label else set()
+    says_yes = "yes" in (one.label, other.label)
+    return {"negation"} if says_yes and (one.denies if other.label else other.denies) else set()
+
+
+def _names(one: Facts, other: Facts) -> set[str]:
+    return {"name"} if one.names - other.words and other.names - one.words else set()
+
+
+_OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)
+
+
+def _polarity(one: Facts, other: Facts) -> set[str]:
+    """Returns "negation" where one reply only denies what the other affirms, or affirms its opposite."""
+    if _shared(one, other) < _ALIKE:
+        return set()
+    turned = (one.denied & other.affirmed) - other.denied or (other.denied & one.affirmed) - one.denied
+    opposite = any(
+        (a in one.words and b in other.words and a not in other.words and b not in one.words)
+        or (b in one.words and a in other.words and b not in other.words and a not in one.words)
+        for a, b in _OPPOSITES
+    )
+    return {"negation"} if turned or opposite else set()
