@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -76,6 +77,8 @@ class Endpoint:
                 f"`{key}.url` must begin with http:// or https://, name a host, and have no port but a number",
                 "for example http://127.0.0.1:8000/chat",
             )
+        if section.method == "GET" and not isinstance(section.body, dict | None):
+            raise UsageError(f"`{key}.body` of a GET is its query: a map of names and values")
         self.address = public_url(url)
         self.method = section.method
         parts = urlsplit(url)
@@ -129,6 +132,8 @@ class Endpoint:
                 # Compressed, a small reply could unfold into gigabytes.
                 headers={"Accept-Encoding": "identity", "User-Agent": "llmkit"},
                 timeout=self._timeout,
+                # A jar would carry the session of one conversation into the next.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 limits=Limits(max_connections=self._places, max_keepalive_connections=self._places),
                 event_hooks={"request": [stay_at_home(self.address, f"{self.key}.url")]},
                 follow_redirects=True,
@@ -141,6 +146,8 @@ class Endpoint:
             pairs = filled.items() if isinstance(filled, dict) else ()
             texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in pairs}
             return {"params": [*self._query, *texts.items()], "headers": self._headers}
+        if filled is None:
+            return {"params": self._query, "headers": self._headers}
         # Half characters are no text in UTF-8, and a reader may refuse their escapes.
         content = json.dumps(filled, ensure_ascii=False).encode("utf-8", "replace")
         return {
@@ -182,14 +189,14 @@ class Endpoint:
         except ValueError:
             body = text
         error = body.get("error", body) if isinstance(body, dict) else body
-        words = scrub(answers.words_of(error, response.reason_phrase))
+        words = scrub(answers.words_of(error, shown(text) if text.strip() else response.reason_phrase))
         if answers.is_filtered(error):
             return Filtered(words)
         return failure(self.address, response.status_code, words, response.headers)
 
     async def _json(self, response: Response) -> Received:
         data = await self._bytes(response)
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8-sig", "replace")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith("html") or text.lstrip()[:1] == "<":
             raise Unreadable(

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from llmkit.tasks import fact_words as lists
 from llmkit.tasks import numbers, numerals
-from llmkit.tasks.reply_form import STOP, label_of, language_of, refuses, tokens
+from llmkit.tasks.reply_form import STOP, answer_of, label_of, language_of, refuses, tokens
 
 MOST_FACTS = 2_000
 """Facts kept of one reply: the first ones."""
@@ -45,7 +45,7 @@ class Facts:
 
     `said` counts each fact. `names` are capitalised words inside sentences, `denied` the words that a negation falls
     on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with,
-    and `denies` says that a negation is in its first sentence with content.
+    `answer` what it marks as its answer, and `denies` says that a negation is in its first sentence with content.
     """
 
     said: Counter[Fact] = field(default_factory=Counter)
@@ -57,6 +57,7 @@ class Facts:
     refuses: bool = False
     language: str | None = None
     label: str | None = None
+    answer: str | None = None
 
 
 def facts(text: str) -> Facts:
@@ -91,6 +92,7 @@ def facts(text: str) -> Facts:
         refuses(prose),
         language,
         label_of(text),
+        answer_of(prose),
     )
 
 
@@ -345,7 +347,10 @@ _NAME = re.compile(
 )
 
 
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,60}\](?!\()")  # "[Your Name]" names nobody
+
+
 def _names(text: str) -> frozenset[str]:
     """Returns the capitalised words that do not begin a sentence, as stems."""
-    words = (m[0].casefold() for m in _NAME.finditer(text))
+    words = (m[0].casefold() for m in _NAME.finditer(_PLACEHOLDER.sub(" ", text)))
     return frozenset(stem(word) for word in words if word not in STOP and word not in lists.MONTHS)
