@@ -27,7 +27,8 @@ from llmkit.recipe import Recipe, load
 from llmkit.resources import shipped
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive
-from llmkit.types import CLEAN
+from llmkit.tasks.comparing import Response, compare
+from llmkit.types import CLEAN, Question
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "stability.json"
@@ -96,8 +97,11 @@ def answers_of(samples: Sequence[Sample]) -> Answers:
 
 
 def differ(one: Sample, other: Sample) -> bool:
-    """Returns whether two answers differ, as a run without labels decides it."""
-    return one.outcome.parsed != other.outcome.parsed
+    """Returns whether two answers differ, as a run without labels decides it: a failed call is a change."""
+    if one.outcome.error or other.outcome.error:
+        return True
+    asked = Question(one.outcome.question_id, one.question, None, one.kind or "text", one.options)
+    return compare(Response(one.reply or ""), Response(other.reply or ""), asked).changed
 
 
 def without_labels(samples: Sequence[Sample]) -> list[Sample]:
@@ -139,28 +143,24 @@ def correlations(answers: Answers, seed: int, draws: int = DRAWS) -> dict[str, l
 def measure(name: str, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Runs one model, and returns its cells and how their two columns go together."""
     loaded = load("base/smollm2", {**MODELS[name], **NOISE, "engine.dtype": "float32", **extra})
-    recipe: Recipe = loaded.recipe
-    result = evaluate.run(loaded, "eval")
-    labelled = result.metrics
-    assert labelled is not None
+    return summary(evaluate.run(loaded, "eval").samples, loaded.recipe, chance=1 / 7 if name == "tickets" else 0.0)
+
+
+def summary(samples: Sequence[Sample], recipe: Recipe, chance: float) -> dict[str, Any]:
+    """Returns what the docs show of one run: its cells, and the correlation of their two columns."""
+    labelled = metrics(samples, recipe.eval, recipe.seed)
     (arm,) = labelled.arms
-    hidden = metrics(without_labels(result.samples), recipe.eval, recipe.seed).arms[arm].stability
+    hidden = metrics(without_labels(samples), recipe.eval, recipe.seed).arms[arm].stability
     drops = labelled.arms[arm].drop
-    cells = [
-        {
-            "cell": cell,
-            "changed": _interval(hidden[cell].changed),
-            "lost": _interval(drops[cell]),
-        }
-        for cell in hidden
-    ]
     return {
         "rows": labelled.questions,
         "clusters": labelled.clusters,
-        "chance": round(1 / 7, 3) if name == "tickets" else labelled.chance,
+        "chance": round(chance, 3),
         "accuracy": _interval(labelled.arms[arm].conditions[CLEAN].accuracy),
-        "cells": cells,
-        **correlations(answers_of(result.samples), recipe.seed),
+        "cells": [
+            {"cell": cell, "changed": _interval(hidden[cell].changed), "lost": _interval(drops[cell])} for cell in drops
+        ],
+        **correlations(answers_of(samples), recipe.seed),
     }
 
 
