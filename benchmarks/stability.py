@@ -152,15 +152,17 @@ def summary(samples: Sequence[Sample], recipe: Recipe, chance: float) -> dict[st
     (arm,) = labelled.arms
     hidden = metrics(without_labels(samples), recipe.eval, recipe.seed).arms[arm].stability
     drops = labelled.arms[arm].drop
+    answers = answers_of(samples)
     return {
         "rows": labelled.questions,
         "clusters": labelled.clusters,
         "chance": round(chance, 3),
         "accuracy": _interval(labelled.arms[arm].conditions[CLEAN].accuracy),
         "cells": [
-            {"cell": cell, "changed": _interval(hidden[cell].changed), "lost": _interval(drops[cell])} for cell in drops
+            {"cell": cell, "changed": _interval(hidden[cell].changed), "lost": _interval(drops[cell])}
+            for cell in sorted(answers.cells)
         ],
-        **correlations(answers_of(samples), recipe.seed),
+        **correlations(answers, recipe.seed),
     }
 
 
@@ -174,7 +176,7 @@ def tables(results: Mapping[str, Any]) -> str:
     for name, model in results["models"].items():
         parts.append(
             f"**{name}**: {model['rows']} rows in {model['clusters']} clusters, right as sent on "
-            f"{_shown(model['accuracy'])} (chance {model['chance']:.3f}).\n\n"
+            f"{_shown(model['accuracy'])} (chance {model['chance']:.3f}); {model['engine']}, {model['date']}.\n\n"
             "| noise | changed, without labels | lost, with labels | lost / changed |\n|---|---|---|---|\n"
             + "".join(
                 f"| `{c['cell']}` | {_shown(c['changed'])} | {_shown(c['lost'])} | {_ratio(c)} |\n"
@@ -183,8 +185,7 @@ def tables(results: Mapping[str, Any]) -> str:
             + f"\nOver these {len(model['cells'])} cells the correlation of the two columns is "
             f"{_shown(model['pearson'])} (Pearson) and {_shown(model['spearman'])} (Spearman).\n"
         )
-    engine = results["engine"]
-    return f"{engine['date']}, {engine['kind']}, {engine['dtype']}; 95 % intervals.\n\n" + "\n".join(parts)
+    return "\n".join(parts)
 
 
 def _shown(interval: Sequence[float]) -> str:
@@ -197,6 +198,19 @@ def _ratio(cell: Mapping[str, Any]) -> str:
     return f"{lost / changed:.2f}" if changed else ""
 
 
+def dated(engine: str) -> dict[str, str]:
+    """Returns what answered, and today's date as the docs write it."""
+    today = datetime.date.today()
+    return {"date": f"{today.day} {today:%B %Y}", "engine": f"{engine} in float32"}
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Writes the tables into the docs."""
+    page = DOCS.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    DOCS.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
 def main() -> None:
     """Measures each model that is asked for, keeps the results of the others, and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,16 +219,12 @@ def main() -> None:
     parser.add_argument("--engine", default="transformers")
     args = parser.parse_args()
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"models": {}}
-    today = datetime.date.today()
-    known["engine"] = {"date": f"{today.day} {today:%B %Y}", "kind": args.engine, "dtype": "float32"}
     for name in args.model or MODELS:
         with tempfile.TemporaryDirectory() as folder:
             given = {"engine.kind": args.engine, "data.limit": args.limit, "output.dir": folder}
-            known["models"][name] = measure(name, given)
+            known["models"][name] = {**dated(args.engine), **measure(name, given)}
         RESULTS.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    DOCS.write_text(f"{before}{BEGIN}\n\n{tables(known)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    write(known)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from helpers import benchmarks
@@ -52,3 +54,12 @@ def test_no_more_accuracy_is_lost_than_answers_change(given):
     hidden = stability.without_labels(samples)
     assert {(s.outcome.gold, s.outcome.correct) for s in hidden} == {(None, None)}
     assert [s.outcome.parsed for s in hidden] == [s.outcome.parsed for s in samples]
+
+
+def test_the_docs_show_the_results_that_are_kept():
+    results = json.loads(stability.RESULTS.read_text(encoding="utf-8"))
+    assert results["models"].keys() == stability.MODELS.keys()
+    assert stability.tables(results) in stability.DOCS.read_text(encoding="utf-8")
+    for model in results["models"].values():
+        assert model["accuracy"][1] > model["chance"]
+        assert len(model["cells"]) >= 10
