@@ -113,12 +113,20 @@ def _calls(first: Sequence[Any], second: Sequence[Any]) -> Comparison:
     one, other = (
         sorted(
             (json_values.canonical_call(call) for call in calls if isinstance(call, Mapping)),
-            key=lambda call: json.dumps(call, sort_keys=True, default=str),
+            key=_written,
         )
         for calls in (first, second)
     )
     paths = list(json_values.differing_paths(one, other, _strings_differ, "$.tool_calls"))
     return _changed(["tool_call"], paths) if paths else SAME
+
+
+def _written(call: Mapping[str, Any]) -> str:
+    """Returns a call as text to order calls by; its name where it is nested too deeply to be written."""
+    try:
+        return json.dumps(call, sort_keys=True, default=str)
+    except (RecursionError, TypeError, ValueError):
+        return str(call.get("name"))
 
 
 def _json(one: Any, other: Any, first: Response, second: Response) -> Comparison:
@@ -175,7 +183,7 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
         kinds.add("empty")
     if kinds:
         return _changed(kinds)
-    return _by_words(one, other)
+    return _by_words(one, other, known)
 
 
 def _whole(reply: Response) -> str:
@@ -183,13 +191,19 @@ def _whole(reply: Response) -> str:
     return " ".join(reply.text.rstrip().rsplit(maxsplit=1)[:-1]) if reply.cut else reply.text
 
 
-def _by_words(one: Facts, other: Facts) -> Comparison:
-    """Returns the verdict on two replies without a conflict of facts, by the content words that they share."""
+def _by_words(one: Facts, other: Facts, known: Facts) -> Comparison:
+    """Returns the verdict on two replies without a conflict of facts, by the content words that they share.
+
+    Where each has words that neither the other nor the question has, those may be other words or another matter.
+    """
     if {one.label, other.label} == {"no", None} and not (other if one.label else one).denies:
         return UNCLEAR  # a bare "No" beside a sentence that may mean it
-    agreed = one.said and other.said and len(_only(one, other)) < len(one.said)
+    agreed = _both(one, other)
+    if len(agreed) > 1 and not _only(one, other) and not _only(other, one):
+        return WORDING
     shared = _shared(one, other)
-    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED):
+    replaced = one.words - other.words - known.words and other.words - one.words - known.words
+    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED) and not replaced:
         return WORDING
     if shared <= _FOREIGN and min(len(one.words), len(other.words)) >= _ENOUGH:
         return _changed(["content"])
@@ -239,12 +253,14 @@ def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
     if not one.answer and not other.answer:
         return None
     marked, unmarked = (one, other) if one.answer else (other, one)
-    if unmarked.said and not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
-        repeated = len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
-        if repeated and len(unmarked.words) >= _SAYS_SOMETHING:
+    if not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
+        repeated = unmarked.said and len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
+        if unmarked.asks or (repeated and len(unmarked.words) >= _SAYS_SOMETHING):
             return _changed(["empty"])
     if _answer_kind(marked.answer or "") != "number":
-        return None
+        if not unmarked.label or " " in f"{unmarked.label}{marked.answer}":
+            return None
+        return WORDING if unmarked.label == marked.answer else _changed(["label"])
     results = {fact.value for fact in unmarked.said if not _has(known, fact)}
     results = results or {fact.value for fact in unmarked.said}
     if results == {marked.answer}:
@@ -284,7 +300,7 @@ def _labels(one: Facts, other: Facts) -> set[str]:
 
 
 def _names(one: Facts, other: Facts) -> set[str]:
-    return {"name"} if one.names - other.words and other.names - one.words else set()
+    return {"name"} if one.names - other.words - other.names and other.names - one.words - one.names else set()
 
 
 _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)
@@ -292,7 +308,7 @@ _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)
 
 def _polarity(one: Facts, other: Facts) -> set[str]:
     """Returns "negation" where one reply only denies what the other affirms, or affirms its opposite."""
-    if _shared(one, other) < _ALIKE:
+    if _shared(one, other) < _ALIKE and min(len(one.words), len(other.words)) > _SAYS_SOMETHING:
         return set()
     turned = [(one.denied & other.affirmed) - other.denied, (other.denied & one.affirmed) - one.denied]
     moved = all(turned)  # "not the price that I saw", "the price is not the one I saw"

@@ -67,6 +67,9 @@ _ANSWER = re.compile(
 )
 
 
+_LETTER = re.compile(r"([B-HJ-Zb-hj-z]|[Aa](?!\s[a-z]))(?![\w'’])")
+
+
 def answer_of(text: str) -> str | None:
     """Returns what a reply marks as its answer, the last of several: a number in plain form, or at most three words.
 
@@ -76,6 +79,9 @@ def answer_of(text: str) -> str | None:
     last = next(iter(deque(_ANSWER.finditer(text), maxlen=1)), None)
     if last is None:
         return None
+    letter = _LETTER.match(last[1])
+    if letter:
+        return letter[1].casefold()
     value = numbers.parse(last[1])
     words = last[1].casefold().split()
     return numbers.write(value) if value is not None else " ".join(words) if 0 < len(words) <= 3 else None
