@@ -1,4 +1,5 @@
-"""Folders of llmkit's own files (prompts, recipes, adapters; in a wheel or a checkout) and of the user's cache."""
+"""Folders of llmkit's own files (prompts, recipes, adapters, examples; in a wheel or a checkout) and of the user's
+cache."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(kind: str) -> Path:
-    """Returns the folder of shipped `prompts`, `recipes` or `adapters`: inside the package in a wheel, else beside
-    it."""
+    """Returns the folder of shipped `prompts`, `recipes`, `adapters` or `examples`: inside the package in a wheel, else
+    beside it."""
     packaged_folder = _PACKAGE / f"_{kind}"
     return packaged_folder if packaged_folder.is_dir() else _PACKAGE.parent / kind
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,18 @@ def show(
     where = "" if recipe.data.split == "all" else f" in the {recipe.data.split} split"
     aside = "".join(f"; set aside in {split}: {count}" for split, count in sorted(questions.aside.items()))
     note(f"{len(shown)} of {len(questions)} questions{where}{skipped}{aside}")
+
+
+@app.command()
+def copy(
+    example: Annotated[str, typer.Argument(metavar="EXAMPLE", help="An example that comes with llmkit: tickets.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where its files go.")] = Path("."),
+) -> None:
+    """Copy an example application to try llmkit on: rows, labels, a prompt, training data."""
+    from llmkit.tasks.examples import copy_example
+
+    for path in copy_example(example, folder):
+        print(path)
 
 
 def _facts(name: str, task: Any) -> dict[str, str | list[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -122,6 +124,62 @@ def test_a_server_is_measured_and_repaired_and_its_runs_are_compared(llmkit, ser
         done = llmkit("runs", *arguments)
         assert done.returncode == 0, done.stderr
         assert Path(folders[0]).name in done.stdout
+
+
+WORDS = {
+    "billing": ("charge", "invoice", "bill", "paid", "amount", "voucher"),
+    "delivery": ("parcel", "courier", "tracking", "driver", "shipment", "carrier"),
+    "returns": ("return", "refund", "exchange", "swap", "give back", "send back"),
+    "account": ("password", "profile", "account", "login"),
+    "technical": ("app", "site", "page"),
+    "defect": ("broken", "missing", "crack", "scratch"),
+}
+
+
+def clerk(text: str, attempt: int):
+    """Has a server answer a ticket with the first queue of which it holds a word: noise changes some answers then."""
+    queue = next((queue for queue, words in WORDS.items() if any(word in text for word in words)), "product")
+
+    def reply(handler, body):
+        answer = handler._answer(body, text)
+        answer["choices"][0] |= {"message": {"role": "assistant", "content": queue}, "finish_reason": "stop"}
+        handler._send(200, answer)
+
+    return reply
+
+
+def story() -> list[list[str]]:
+    """Returns the commands of docs/application.md that need no model of their own, without `llmkit`."""
+    page = (ROOT / "docs" / "application.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^\$ llmkit (.*)$", page, re.MULTILINE)]
+    return [words for words in commands if words[0] not in ("serve", "finetune")]
+
+
+def test_the_story_of_an_application_runs_with_nothing_but_a_server(llmkit, tmp_path):
+    with FaultServer(clerk, model="support-v3") as server:
+        for words in story():
+            if "--import" in words:
+                fill_in(tmp_path / words[words.index("--import") + 1], tmp_path)
+            done = llmkit(*(server.url if word.startswith("http://") else word for word in words))
+            assert done.returncode == 0, f"{words}: {done.stderr}"
+    assert {words[0] for words in story()} == {"data", "eval", "label"}
+    (run,) = (tmp_path / "runs").glob("support-*")
+    assert (run / "labels.jsonl").read_text().count("\n") > 0
+
+
+def fill_in(path: Path, folder: Path) -> None:
+    """Fills in the verdicts by the queues of tickets-labelled.csv, as docs/application.md does."""
+    with (folder / "tickets-labelled.csv").open(encoding="utf-8", newline="") as file:
+        queues = {row["body"]: row["queue"] for row in csv.DictReader(file)}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        right = [name for name in ("first", "second") if row[name].strip() == queues[row["text"]]]
+        row["verdict"] = right[0] if right else "neither"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def test_the_readmes_example_of_a_missing_extra_is_what_is_printed(llmkit):

@@ -90,6 +90,12 @@ def test_the_installed_adapters_are_found(installed, tmp_path):
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected
 
 
+def test_the_installed_example_can_be_copied(installed, tmp_path):
+    run(installed / "llmkit", "data", "copy", "tickets", cwd=tmp_path)
+    expected = {p.name: p.read_bytes() for p in (ROOT / "examples" / "tickets").iterdir()}
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == expected
+
+
 def test_the_readme_installs_from_the_repository_and_from_no_index(tmp_path):
     """llmkit-robust is not published yet, and `llmkit` would be somebody else's package."""
     lines = re.findall(r"`pip install ([^`\n]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
