@@ -28,7 +28,7 @@ Input = Annotated[
     ),
 ]
 Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
-Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1]")]
+Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1; for `like:` fitted]")]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
 Copies = Annotated[
@@ -108,7 +108,7 @@ def perturb(
         source if from_recipe else None,
         set_,
         op=op,
-        rate=rate if rate or from_recipe else "0.1",
+        rate=rate if rate or from_recipe else _default_rate(op),
         retries=retries,
         seed=seed,
         limit=limit,
@@ -153,6 +153,14 @@ def perturb(
     with _runner(recipe, not no_cache) if asking else nullcontext() as runner:
         _write(job, rows, runner, workers, out, resume, html, stats, json_)
     return None
+
+
+def _default_rate(op: str | None) -> str:
+    """Returns the rate where none is given: 0.1, or that of the people where all noise is from profiles of them."""
+    from llmkit.perturb.spec import spec_names
+
+    specs = spec_names(op or "")
+    return "fitted" if specs and all(spec.startswith("like:") for spec in specs) else "0.1"
 
 
 @contextmanager
