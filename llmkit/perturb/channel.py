@@ -199,6 +199,19 @@ def rewritten(word: str, edits: Iterable[Rewrite]) -> str:
     return word
 
 
+def new_pairs(before: str, old: str, new: str, after: str) -> tuple[str, ...]:
+    """Returns the pairs of letters that come to stand together by an edit between two letters.
+
+    >>> new_pairs("c", "h", "", "o"), new_pairs("t", "h", "g", "e"), new_pairs("i", "l", "ll", "$")
+    (('co',), ('tg', 'ge'), ())
+    """
+    if not new:
+        return (before + after,)
+    if old and new == old + old or old == new + new:
+        return ()
+    return before + new[0], new[-1] + after
+
+
 def kind_of_pair(intended: str, typed: str) -> str:
     """Returns the kind of a misspelling: that of its one edit, or "more" for several.
 
@@ -229,10 +242,15 @@ class Channel:
     """By kind and place ("del.head"), the factor on every rate there."""
     numbers: Sequence[Sequence[float]]
     """By class of word length, the shares of one, two, three and four edits."""
+    pairs: Mapping[str, float]
+    """By two letters, the factor on every edit that puts the second behind the first: what people type can be spoken."""
     letters: str
     """The letters that an edit may add."""
     _rules: Mapping[str, Sequence[Rule]] = field(init=False, repr=False, compare=False)
     _cached: dict[str, Options] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _others: dict[tuple[str, str, str], Sequence[tuple[str, float]]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         rules: dict[tuple[str, str], Rule] = {}
@@ -258,7 +276,7 @@ class Channel:
 
         All rare edits that put a letter in one place are one, with the new letter `ANY`.
         """
-        length, letters, places = len(word), self.letters, self.places
+        length, places = len(word), self.places
         for start in range(length + 1):
             before = word[start - 1] if start else START
             for end in range(start, min(length, start + LONGEST_BLOCK) + 1):
@@ -269,19 +287,38 @@ class Channel:
                     new = rule.new
                     if (not old and new in (before, after)) or (not new and old in (before, after)):
                         continue  # adding or dropping one of two equal letters is an edit of the pair
-                    if new + new == old and after == new or old + old == new and after == old:
-                        continue  # as is the same edit one letter further on
-                    yield Rewrite(start, end, new), rule, places.get(f"{rule.kind}.{where}", 1.0)
+                    if new + new == old and after == new or old + old == new and old in (before, after):
+                        continue  # as is the same edit one letter further on; nobody writes a letter thrice
+                    factor = places.get(f"{rule.kind}.{where}", 1.0)
+                    yield Rewrite(start, end, new), rule, factor * self._fit(before, old, new, after)
                 if end - start < 2:
-                    known = {rule.new for rule in rules}
-                    others = sum(letter not in known and letter not in (old or (before, after)) for letter in letters)
+                    others = sum(weight for _, weight in self.others(before, old, after))
                     if others:
                         rare = "sub" if old else "ins"
                         yield Rewrite(start, end, ANY), None, others * places.get(f"{rare}.{where}", 1.0)
-                    if old and "" not in known and old not in (before, after):
-                        yield Rewrite(start, end, ""), None, places.get(f"del.{where}", 1.0)
+                    if old and old not in (before, after) and all(rule.new for rule in rules):
+                        factor = places.get(f"del.{where}", 1.0)
+                        yield Rewrite(start, end, ""), None, factor * self.pairs.get(before + after, 1.0)
                 elif end - start == 2 and old[0] != old[1] and not any(rule.kind == "swap" for rule in rules):
-                    yield Rewrite(start, end, old[::-1]), None, places.get(f"swap.{where}", 1.0)
+                    factor = places.get(f"swap.{where}", 1.0) * self._fit(before, old, old[::-1], after)
+                    yield Rewrite(start, end, old[::-1]), None, factor
+
+    def _fit(self, before: str, old: str, new: str, after: str) -> float:
+        """Returns the factor of the pairs of letters that an edit makes."""
+        factor = 1.0
+        for pair in new_pairs(before, old, new, after):
+            factor *= self.pairs.get(pair, 1.0)
+        return factor
+
+    def others(self, before: str, old: str, after: str) -> Sequence[tuple[str, float]]:
+        """Returns the letters that no rule puts in this place, each with the factor of the pairs that it makes."""
+        around = before, old, after
+        others = self._others.get(around)
+        if others is None:
+            known = {rule.new for rule in self._rules.get(old, ())} | set(old or (before, after))
+            others = [(new, self._fit(before, old, new, after)) for new in self.letters if new not in known]
+            self._others[around] = others
+        return others
 
     def options(self, word: str) -> Options:
         """Returns every edit of the word, the likeliest first, and the sums of their weights."""
@@ -307,10 +344,12 @@ class Channel:
         """Returns the weight of one edit of a word; 0 where the model does not know such an edit."""
         start, end, new = edit
         old, edit_kind = word[start:end], kind(word, edit)
+        before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
         factor = self.places.get(f"{edit_kind}.{place(start, end, len(word))}", 1.0)
+        factor *= self._fit(before, old, new, after)
         for rule in self._rules.get(old, ()):
             if rule.new == new:
-                return factor * rule.rate(word[start - 1] if start else START, word[end] if end < len(word) else END)
+                return factor * rule.rate(before, after)
         return factor * self.rare.get(edit_kind, 0.0)
 
     def sample(self, word: str, rng: Random) -> str | None:
@@ -341,10 +380,15 @@ class Channel:
         """Returns the edit with its letter drawn, if it may be any."""
         if edit.new != ANY:
             return edit
-        old = word[edit.start : edit.end]
-        known = {rule.new for rule in self._rules.get(old, ())} | set(old or word[max(0, edit.start - 1) : edit.end + 1])
-        others = [letter for letter in self.letters if letter not in known]
-        return edit._replace(new=others[int(rng.random() * len(others))])
+        start, end = edit.start, edit.end
+        before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
+        others = self.others(before, word[start:end], after)
+        remaining = rng.random() * sum(weight for _, weight in others)
+        for letter, weight in others:
+            remaining -= weight
+            if remaining < 0:
+                break
+        return edit._replace(new=letter)
 
     def log_probability(self, typed: str, intended: str) -> float:
         """Returns the natural logarithm of the probability that `intended`, where it is misspelt, is typed so.
@@ -373,5 +417,7 @@ class Channel:
 
 def _collide(edit: Rewrite, other: Rewrite) -> bool:
     if edit.start == edit.end or other.start == other.end:
-        return edit.start <= other.end and other.start <= edit.end and (edit.start, edit.end) == (other.start, other.end)
+        return (
+            edit.start <= other.end and other.start <= edit.end and (edit.start, edit.end) == (other.start, other.end)
+        )
     return edit.start < other.end and other.start < edit.end

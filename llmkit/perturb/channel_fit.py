@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from llmkit.perturb.channel import (
+    ANY,
     END,
     LENGTH_CLASSES,
     LONGEST_BLOCK,
@@ -20,6 +21,7 @@ from llmkit.perturb.channel import (
     key,
     kind,
     length_class,
+    new_pairs,
     place,
     read_key,
 )
@@ -30,7 +32,7 @@ LEAST = 5
 MOST_PAIRS = 20_000
 """Misspellings that are fitted; of more, a sample."""
 
-_ROUNDS = 4
+_ROUNDS = ("rates", "pairs", "rates", "places")  # the factors that each pass over the words settles
 _PRIOR = 3.0  # edits that a rate without neighbours counts for, in one with a neighbour
 _DROPPED = 2.0  # edits taken for any number that is too small to be used
 _LEAST_RATIO = 1.15  # a rate with a neighbour that is nearer than this to the one without is left out
@@ -84,7 +86,7 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
     if len(misspellings) > MOST_PAIRS:
         misspellings = Random(0).sample(list(misspellings), MOST_PAIRS)
     known_blocks = _known_blocks(misspellings)
-    tally, places, numbers = _Tally(), Counter[str](), [Counter[int]() for _ in range(LENGTH_CLASSES)]
+    tally, pairs, places, numbers = _Tally(), _Tally(), Counter[str](), [Counter[int]() for _ in range(LENGTH_CLASSES)]
     edits_of_word: Counter[str] = Counter()
     rare_counts: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for pair in misspellings:
@@ -94,6 +96,8 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
         for edit in edits:
             for rule in rules(pair.intended, edit):
                 tally.add(rule, pair.person, pair.weight)
+            for two in _new_pairs(pair.intended, edit):
+                pairs.add(two, pair.person, pair.weight)
             edit_kind = kind(pair.intended, edit)
             places[f"{edit_kind}.{place(edit.start, edit.end, len(pair.intended))}"] += pair.weight  # type: ignore[assignment]
             rare_counts[edit_kind].append((rules(pair.intended, edit)[0], pair.weight))
@@ -109,19 +113,24 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
         for edit_kind, counted in rare_counts.items()
         if edit_kind != "more"
     }
-    channel = Channel(dict.fromkeys(bases, 1.0), dict.fromkeys(rare, 1e-3), {}, [[1.0]] * LENGTH_CLASSES, letters)
-    for number in range(_ROUNDS):
-        exposure = _exposure(channel, edits_of_word, is_first=number == 0)
-        rates = _smoothed(tally, exposure.by_rule)
-        factors = {
-            where: channel.places.get(where, 1.0) * (places[where] + _FREE_PLACES) / (expected + _FREE_PLACES)
-            for where, expected in exposure.by_place.items()
-            if number
-        }
-        rates_of_rare = {
-            edit_kind: rare[edit_kind] / exposure.of_rare[edit_kind] for edit_kind in rare if exposure.of_rare[edit_kind]
-        }
-        channel = Channel(rates, rates_of_rare, factors, _number_shares(numbers), letters)
+    channel = Channel(dict.fromkeys(bases, 1.0), dict.fromkeys(rare, 1e-3), {}, [[1.0]] * LENGTH_CLASSES, {}, letters)
+    shares = _number_shares(numbers)
+    for family in _ROUNDS:
+        exposure = _exposure(channel, edits_of_word, is_first=not channel.pairs and family == "rates")
+        if family == "rates":
+            rates = _smoothed(tally, exposure.by_rule)
+            of_rare = {name: rare[name] / exposure.of_rare[name] for name in rare if exposure.of_rare[name]}
+            channel = Channel(rates, of_rare, channel.places, shares, channel.pairs, letters)
+        elif family == "pairs":
+            pair_factors = _pair_factors(channel, pairs, exposure.by_pair)
+            channel = Channel(channel.rates, channel.rare, channel.places, shares, pair_factors, letters)
+        else:
+            factors = {
+                where: (places[where] + _FREE_PLACES * bool(places[where])) / (expected + _FREE_PLACES)
+                for where, expected in exposure.by_place.items()
+                if expected
+            }
+            channel = Channel(channel.rates, channel.rare, factors, shares, channel.pairs, letters)
     return _rounded(channel)
 
 
@@ -147,37 +156,70 @@ def _segmented(pair: Misspelling, known_blocks: frozenset[str]) -> list[Rewrite]
 @dataclass(frozen=True)
 class _Exposure:
     """Counts of edits to expect at rate 1: by rule, by kind and place (there at the present rates), and of rare edits
-    by kind."""
+    by kind; by pair of letters that they make."""
 
     by_rule: Mapping[str, float]
     by_place: Mapping[str, float]
     of_rare: Mapping[str, float]
+    by_pair: Mapping[str, float]
 
 
 def _exposure(channel: Channel, edits_of_word: Mapping[str, float], is_first: bool) -> _Exposure:
     by_context: dict[tuple[str, str, str, str], float] = defaultdict(float)
     by_place: dict[str, float] = defaultdict(float)
     of_rare: dict[str, float] = defaultdict(float)
+    by_pair: dict[str, float] = defaultdict(float)
     for word, count in edits_of_word.items():
-        per_weight = count / (1.0 if is_first else channel.options(word).total or 1.0)
         framed, length = f"{START}{word}{END}", len(word)
+        weighted: list[tuple[Rewrite, str, bool, float, float]] = []
         for edit, rule, factor in channel.edits(word):
-            start, end, new = edit
             if rule is None:
-                edit_kind, rate = kind(word, edit), 0.0
-                of_rare[edit_kind] += per_weight * factor
-                rate = channel.rare.get(edit_kind, 0.0)
+                edit_kind = kind(word, edit)
+                weighted.append((edit, edit_kind, True, factor, factor * channel.rare.get(edit_kind, 0.0)))
             else:
-                left, right = framed[start], framed[end + 1]
-                by_context[left, word[start:end], new, right] += per_weight * factor
-                edit_kind, rate = rule.kind, rule.rate(left, right)
-            by_place[f"{edit_kind}.{place(start, end, length)}"] += per_weight * factor * rate
+                rate = rule.rate(framed[edit.start], framed[edit.end + 1])
+                weighted.append((edit, rule.kind, False, factor, factor * rate))
+        total = 1.0 if is_first else sum(weight for *_, weight in weighted) or 1.0
+        per_weight = count / total
+        for (start, end, new), edit_kind, is_rare, factor, weight in weighted:
+            left, old, right = framed[start], word[start:end], framed[end + 1]
+            if is_rare:
+                of_rare[edit_kind] += per_weight * factor
+            else:
+                by_context[left, old, new, right] += per_weight * factor
+            expected = per_weight * weight
+            by_place[f"{edit_kind}.{place(start, end, length)}"] += expected
+            if new == ANY:
+                others = channel.others(left, old, right)
+                share = expected / (sum(one for _, one in others) or 1.0)
+                for letter, letter_weight in others:
+                    by_pair[left + letter] += letter_weight * share
+                    by_pair[letter + right] += letter_weight * share
+            else:
+                for two in new_pairs(left, old, new, right):
+                    by_pair[two] += expected
     by_rule: dict[str, float] = defaultdict(float)
     for (left, old, new, right), at_rate_1 in by_context.items():
         for rule_name in (key("", old, new, ""), key(left, old, new, ""), key("", old, new, right)):
             by_rule[rule_name] += at_rate_1
         by_rule[key(left, old, new, right)] = at_rate_1
-    return _Exposure(by_rule, by_place, of_rare)
+    return _Exposure(by_rule, by_place, of_rare, by_pair)
+
+
+def _new_pairs(word: str, edit: Rewrite) -> tuple[str, ...]:
+    start, end, new = edit
+    framed = f"{START}{word}{END}"
+    return new_pairs(framed[start], word[start:end], new, framed[end + 1])
+
+
+def _pair_factors(channel: Channel, pairs: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
+    """Returns the factors of pairs of letters, moved so that each pair comes of edits as often as people made it."""
+    factors = {}
+    for two, count in expected.items():
+        if pairs.enough(two) or count >= LEAST:
+            typed = pairs.counts[two] if pairs.enough(two) else _DROPPED
+            factors[two] = channel.pairs.get(two, 1.0) * (typed + _PRIOR) / (count + _PRIOR)
+    return factors
 
 
 def _smoothed(tally: _Tally, exposure: Mapping[str, float]) -> dict[str, float]:
@@ -196,7 +238,9 @@ def _smoothed(tally: _Tally, exposure: Mapping[str, float]) -> dict[str, float]:
                 continue
             base = expected = bases[key("", old, new, "")]
             if neighbours == 2:
-                expected *= rates.get(key(left, old, new, ""), base) * rates.get(key("", old, new, right), base) / base**2
+                expected *= (
+                    rates.get(key(left, old, new, ""), base) * rates.get(key("", old, new, right), base) / base**2
+                )
             expected_count = expected * exposure[rule]
             is_enough = tally.enough(rule)
             if not is_enough and expected_count < LEAST:
@@ -230,5 +274,6 @@ def _rounded(channel: Channel) -> Channel:
         {edit_kind: float(f"{rate:.4g}") for edit_kind, rate in sorted(channel.rare.items())},
         {where: float(f"{factor:.3g}") for where, factor in sorted(channel.places.items())},
         [[round(share, 4) for share in shares] for shares in channel.numbers],
+        {two: float(f"{factor:.3g}") for two, factor in sorted(channel.pairs.items()) if not 0.9 < factor < 1.1},
         channel.letters,
     )

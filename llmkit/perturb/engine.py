@@ -28,7 +28,6 @@ Rate = float | str | None
 """A share of the words, "paper", "fitted", a multiple of it such as "x0.5", or None for the operator's own default."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Perturbed:
     """One noisy copy. If `rejected`, the text is unchanged and `reason` says why; otherwise `reason` describes a
@@ -302,5 +301,7 @@ def checked_rate(rate: Rate) -> Rate:
     except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1:
-        raise UsageError(f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, `paper`, `fitted` or `x2`")
+        raise UsageError(
+            f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, `paper`, `fitted` or `x2`"
+        )
     return number

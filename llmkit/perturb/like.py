@@ -95,9 +95,7 @@ class Like(Operator):
         if error in ("word", "real"):
             confusions = self.profile.confusions.get(word.lower(), {})
             for _ in range(8):
-                typed = (
-                    weighted(confusions, rng) if error == "real" else self.profile.misspell(word.lower(), rng)
-                )
+                typed = weighted(confusions, rng) if error == "real" else self.profile.misspell(word.lower(), rng)
                 if typed and not (source.numbers and source.number_words and typed in NUMBER_WORDS):
                     return start, end, like(typed, word)
             return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 from llmkit.parsing import parse_json
 from llmkit.perturb.channel import LENGTH_CLASSES, Channel
 from llmkit.perturb.channel_fit import LEAST, Misspelling, fit_channel
@@ -108,6 +108,7 @@ class Profile:
             "rare": dict(channel.rare),
             "at": dict(channel.places),
             "more": [list(shares) for shares in channel.numbers],
+            "pair": dict(channel.pairs),
             "abc": channel.letters,
         }
         return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
@@ -166,7 +167,9 @@ def _rates(observed: Observed) -> tuple[list[float], float | None]:
     for length in range(1, LONGEST + 1):
         prior = rates[-1] if rates else mean / 5
         count = wrong[length] if wrong[length] >= LEAST else 0
-        rates.append((count + _SHARED_LENGTH * (prior / (prior + mean))) / (room[length] + _SHARED_LENGTH / (prior + mean)))
+        rates.append(
+            (count + _SHARED_LENGTH * (prior / (prior + mean))) / (room[length] + _SHARED_LENGTH / (prior + mean))
+        )
     if not observed.texts:
         return [float(f"{rate / scale:.3g}") for rate in rates], None
     words, errors = (sum(column) for column in zip(*observed.texts, strict=True))
@@ -273,7 +276,12 @@ def _read(content: Mapping[str, Any]) -> Profile:
     return Profile(
         lang=content["lang"],
         channel=Channel(
-            numbers(content["edit"]), numbers(content["rare"]), numbers(content["at"]), shares, content["abc"]
+            numbers(content["edit"]),
+            numbers(content["rare"]),
+            numbers(content["at"]),
+            shares,
+            numbers(content["pair"]),
+            content["abc"],
         ),
         by_length=by_length,
         real=number(content["real"], 1),
@@ -283,10 +291,3 @@ def _read(content: Mapping[str, Any]) -> Profile:
         spread=number(content["rho"], 1),
         about=dict(content["meta"]),
     )
-
-
-def checked_lang(lang: str) -> str:
-    """Returns the language of a profile. UsageError where there is no list of its words."""
-    if lang != "en":
-        raise UsageError(f"there is no word list for `{lang}`", "`--lang en`; for other languages fit from pairs")
-    return lang
