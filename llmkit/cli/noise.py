@@ -107,9 +107,9 @@ def compare(real: Real, others: Others, seed: Seed = None, as_json: Json = False
         return
     columns = ["noise", "pairs", "auc", "kinds", "places", "lengths", "growth"]
     cells = [
-        [row.name, row.closeness.pairs, row.closeness.auc, row.closeness.kinds, row.closeness.places]
-        + [row.closeness.lengths, row.slope]
+        (row.name, near.pairs, near.auc, near.kinds, near.places, near.lengths, row.slope)
         for row in rows
+        for near in [row.closeness]
     ]
     print_table(columns, [["-" if cell is None else cell for cell in row] for row in cells], right=tuple(columns[1:]))
 

@@ -1,4 +1,4 @@
-"""A noisy channel: how people come to type one word for another. Sampled, it makes noise; scored, it serves a corrector.
+"""A noisy channel: how people come to type one word for another. Sampled, it makes noise; scored, it corrects.
 
 Misspelling a word is a number of edits, each drawn among all the edits that the word has room for. The weight of an
 edit is its rate between its two neighbours, by one neighbour or none where that pair was too rare to be counted,
@@ -10,38 +10,32 @@ from __future__ import annotations
 
 import math
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-START, END = "^", "$"
-"""The neighbours of a word's first and last letter."""
-
-LONGEST_WORD = 40
-"""Longer runs of letters are left alone: aligning them takes quadratic time, and they are hardly words."""
+from llmkit.perturb.alignment import (
+    ANY,
+    END,
+    LONGEST_BLOCK,
+    START,
+    Rewrite,
+    align,
+    blocks,
+    kind,
+    kind_of_rule,
+    new_pairs,
+    place,
+    read_key,
+    rewritten,
+)
+from llmkit.perturb.base import weighted
 
 MOST_EDITS = 4
-LONGEST_BLOCK = 3  # letters on either side of a rewrite such as ph > f
-PLACES = ("head", "2nd", "mid", "pen", "tail")
-KINDS = ("del", "ins", "dup", "sub", "swap", "more")
-"""Kinds of misspelling: a letter left out, added, doubled, replaced, two exchanged; several edits."""
-
+_UNKNOWN = 1e-7  # the share of an edit, or of a number of edits, that the model does not know
 _SECOND = (4, 6, 8, 10)  # the upper ends of the lengths over which the number of edits is shared
-
-
-ANY = "\0"
-"""As the new letters of an edit: any letter that no rule names here."""
-
-
-class Rewrite(NamedTuple):
-    """One edit of a word: `word[start:end]` becomes `new`."""
-
-    start: int
-    end: int
-    new: str
 
 
 class Rule(NamedTuple):
@@ -75,153 +69,6 @@ class Options(NamedTuple):
         return self.sums[-1] if self.sums else 0.0
 
 
-def key(left: str, old: str, new: str, right: str) -> str:
-    """Writes a rule, with the neighbours that it asks for: "i(e>)$" leaves out an e between i and the word's end."""
-    return f"{left}({old}>{new}){right}"
-
-
-def read_key(name: str) -> tuple[str, str, str, str]:
-    """Reads what `key` wrote: left neighbour, old letters, new letters, right neighbour.
-
-    >>> read_key("i(e>)$")
-    ('i', 'e', '', '$')
-    """
-    left, _, rest = name.partition("(")
-    middle, _, right = rest.rpartition(")")
-    old, _, new = middle.partition(">")
-    return left, old, new, right
-
-
-def kind(word: str, edit: Rewrite) -> str:
-    """Returns the kind of one edit.
-
-    >>> kind("their", Rewrite(2, 4, "ie")), kind("until", Rewrite(4, 5, "ll")), kind("phone", Rewrite(0, 2, "f"))
-    ('swap', 'dup', 'more')
-    """
-    return _kind(word[edit.start : edit.end], edit.new)
-
-
-@lru_cache(maxsize=1 << 12)
-def _kind(old: str, new: str) -> str:
-    before, after = len(old), len(new)
-    if before == 1 and not new or before == 2 and old == new + new:
-        return "del"
-    if not old and after == 1:
-        return "ins"
-    if before == 1 and new == old + old:
-        return "dup"
-    if before == after == 1:
-        return "sub"
-    return "swap" if before == after == 2 and old == new[::-1] else "more"
-
-
-def place(start: int, end: int, length: int) -> str:
-    """Returns where in a word an edit is: at its head, its second letter, its last but one, its tail, or between."""
-    if start < 2:
-        return "2nd" if start else "head"
-    return "tail" if end == length else "pen" if end == length - 1 else "mid"
-
-
-@lru_cache(maxsize=1 << 14)
-def align(intended: str, typed: str) -> tuple[Rewrite, ...]:
-    """Returns the fewest edits of single letters and neighbouring pairs that make `typed` of `intended`.
-
-    Of equally few, those furthest to the right. A letter doubled, or a double letter written once, is an edit of that
-    letter or pair, because what matters is what stands around the pair.
-
-    >>> align("accommodate", "acomodatte")
-    (Rewrite(start=1, end=3, new='c'), Rewrite(start=4, end=6, new='m'), Rewrite(start=9, end=10, new='tt'))
-    """
-    rows, columns = len(intended), len(typed)
-    costs = [list(range(columns + 1))]
-    for i in range(1, rows + 1):
-        above, row = costs[-1], [i]
-        letter = intended[i - 1]
-        for j in range(1, columns + 1):
-            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != typed[j - 1]))
-            if i > 1 and j > 1 and letter == typed[j - 2] and intended[i - 2] == typed[j - 1] != letter:
-                cost = min(cost, costs[i - 2][j - 2] + 1)
-            row.append(cost)
-        costs.append(row)
-    edits: list[Rewrite] = []
-    i, j = rows, columns
-    while i or j:
-        cost = costs[i][j]
-        if i and costs[i - 1][j] + 1 == cost:
-            edits.append(Rewrite(i - 1, i, ""))
-            i -= 1
-        elif j and costs[i][j - 1] + 1 == cost:
-            edits.append(Rewrite(i, i, typed[j - 1]))
-            j -= 1
-        elif i and j and intended[i - 1] == typed[j - 1] and costs[i - 1][j - 1] == cost:
-            i, j = i - 1, j - 1
-        elif (
-            i > 1
-            and j > 1
-            and intended[i - 1] == typed[j - 2] != typed[j - 1] == intended[i - 2]
-            and costs[i - 2][j - 2] + 1 == cost
-        ):
-            edits.append(Rewrite(i - 2, i, typed[j - 2 : j]))
-            i, j = i - 2, j - 2
-        else:
-            edits.append(Rewrite(i - 1, i, typed[j - 1]))
-            i, j = i - 1, j - 1
-    edits.reverse()
-    for number, (start, end, new) in enumerate(edits):
-        is_free = start > 0 and (number == 0 or edits[number - 1].end < start)
-        before = intended[start - 1 : start]
-        if is_free and not new and end == start + 1 and before == intended[start]:
-            edits[number] = Rewrite(start - 1, end, before)
-        elif is_free and start == end and new == before:
-            edits[number] = Rewrite(start - 1, end, before + before)
-    return tuple(edits)
-
-
-def blocks(edits: Sequence[Rewrite]) -> Iterator[tuple[Rewrite, tuple[Rewrite, ...]]]:
-    """Yields stretches of edits that touch, each as one rewrite and as the edits it is made of."""
-    run: list[Rewrite] = []
-    for edit in (*edits, None):
-        if run and (edit is None or edit.start != run[-1].end):
-            yield Rewrite(run[0].start, run[-1].end, "".join(piece.new for piece in run)), tuple(run)
-            run = []
-        if edit is not None:
-            run.append(edit)
-
-
-def rewritten(word: str, edits: Iterable[Rewrite]) -> str:
-    """Applies edits that do not overlap.
-
-    >>> rewritten("their", [Rewrite(2, 4, "ie")])
-    'thier'
-    """
-    for edit in sorted(edits, reverse=True):
-        word = word[: edit.start] + edit.new + word[edit.end :]
-    return word
-
-
-def new_pairs(before: str, old: str, new: str, after: str) -> tuple[str, ...]:
-    """Returns the pairs of letters that come to stand together by an edit between two letters.
-
-    >>> new_pairs("c", "h", "", "o"), new_pairs("t", "h", "g", "e"), new_pairs("i", "l", "ll", "$")
-    (('co',), ('tg', 'ge'), ())
-    """
-    if not new:
-        return (before + after,)
-    if old and new == old + old or old == new + new:
-        return ()
-    return before + new[0], new[-1] + after
-
-
-def kind_of_pair(intended: str, typed: str) -> str:
-    """Returns the kind of a misspelling: that of its one edit, or "more" for several.
-
-    >>> kind_of_pair("because", "becuase"), kind_of_pair("because", "becouse"), kind_of_pair("because", "beacouse")
-    ('swap', 'sub', 'more')
-    """
-    edits = align(intended, typed)
-    return kind(intended, edits[0]) if len(edits) == 1 else "more"
-
-
 def length_class(length: int) -> int:
     """Returns the number of the class of word lengths that shares its numbers of edits."""
     return bisect([bound + 1 for bound in _SECOND], length)
@@ -243,7 +90,7 @@ class Channel:
     numbers: Sequence[Sequence[float]]
     """By class of word length, the shares of one, two, three and four edits."""
     pairs: Mapping[str, float]
-    """By two letters, the factor on every edit that puts the second behind the first: what people type can be spoken."""
+    """By two letters, the factor on every edit that puts the second behind the first: some pairs cannot be spoken."""
     letters: str
     """The letters that an edit may add."""
     _rules: Mapping[str, Sequence[Rule]] = field(init=False, repr=False, compare=False)
@@ -260,7 +107,7 @@ class Channel:
             if left or right:
                 sided.append((left, old, new, right, rate))
             elif rate > 0:
-                rules[old, new] = Rule(new, _kind(old, new), rate, {}, {}, {})
+                rules[old, new] = Rule(new, kind_of_rule(old, new), rate, {}, {}, {})
         for left, old, new, right, rate in sided:
             if rule := rules.get((old, new)):
                 rates = rule.by_both if left and right else rule.by_left if left else rule.by_right
@@ -271,8 +118,8 @@ class Channel:
         object.__setattr__(self, "_rules", by_old)
 
     def edits(self, word: str) -> Iterator[tuple[Rewrite, Rule | None, float]]:
-        """Yields every edit that the word has room for, each typed form of a single edit once, with its rule (None for a
-        rare one) and what its rate is to be multiplied by.
+        """Yields every edit that the word has room for, each typed form of a single edit once. With it come its rule
+        (None for a rare one) and what its rate is to be multiplied by.
 
         All rare edits that put a letter in one place are one, with the new letter `ANY`.
         """
@@ -287,7 +134,7 @@ class Channel:
                     new = rule.new
                     if (not old and new in (before, after)) or (not new and old in (before, after)):
                         continue  # adding or dropping one of two equal letters is an edit of the pair
-                    if new + new == old and after == new or old + old == new and old in (before, after):
+                    if (new + new == old and after == new) or (old + old == new and old in (before, after)):
                         continue  # as is the same edit one letter further on; nobody writes a letter thrice
                     factor = places.get(f"{rule.kind}.{where}", 1.0)
                     yield Rewrite(start, end, new), rule, factor * self._fit(before, old, new, after)
@@ -299,7 +146,12 @@ class Channel:
                     if old and old not in (before, after) and all(rule.new for rule in rules):
                         factor = places.get(f"del.{where}", 1.0)
                         yield Rewrite(start, end, ""), None, factor * self.pairs.get(before + after, 1.0)
-                elif end - start == 2 and old[0] != old[1] and not any(rule.kind == "swap" for rule in rules):
+                    if old and old not in (before, after) and not any(rule.kind == "dup" for rule in rules):
+                        yield Rewrite(start, end, old + old), None, places.get(f"dup.{where}", 1.0)
+                elif end - start == 2 and old[0] == old[1]:
+                    if after != old[0] and not any(rule.kind == "del" for rule in rules):
+                        yield Rewrite(start, end, old[0]), None, places.get(f"del.{where}", 1.0)
+                elif end - start == 2 and not any(rule.kind == "swap" for rule in rules):
                     factor = places.get(f"swap.{where}", 1.0) * self._fit(before, old, old[::-1], after)
                     yield Rewrite(start, end, old[::-1]), None, factor
 
@@ -325,16 +177,16 @@ class Channel:
         options = self._cached.get(word)
         if options is None:
             framed = f"{START}{word}{END}"
-            weighted: list[tuple[float, Rewrite]] = []
+            choices: list[tuple[float, Rewrite]] = []
             for edit, rule, factor in self.edits(word):
                 start, end, _ = edit
                 if rule is not None:
-                    weighted.append((factor * rule.rate(framed[start], framed[end + 1]), edit))
+                    choices.append((factor * rule.rate(framed[start], framed[end + 1]), edit))
                 elif (rate := factor * self.rare.get(kind(word, edit), 0.0)) > 0:
-                    weighted.append((rate, edit))
-            weighted.sort(reverse=True)
-            sums = tuple(accumulate(weight for weight, _ in weighted))
-            options = Options(tuple(edit for _, edit in weighted), sums)
+                    choices.append((rate, edit))
+            choices.sort(reverse=True)
+            sums = tuple(accumulate(weight for weight, _ in choices))
+            options = Options(tuple(edit for _, edit in choices), sums)
             if len(self._cached) >= 1 << 14:
                 self._cached.clear()
             self._cached[word] = options
@@ -383,18 +235,13 @@ class Channel:
         start, end = edit.start, edit.end
         before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
         others = self.others(before, word[start:end], after)
-        remaining = rng.random() * sum(weight for _, weight in others)
-        for letter, weight in others:
-            remaining -= weight
-            if remaining < 0:
-                break
-        return edit._replace(new=letter)
+        return edit._replace(new=weighted(dict(others), rng))
 
     def log_probability(self, typed: str, intended: str) -> float:
         """Returns the natural logarithm of the probability that `intended`, where it is misspelt, is typed so.
 
-        Of the ways to part several edits into rules the likeliest counts, so that a sum over all typed forms is at most
-        1. Minus infinity where the channel cannot type it.
+        Of the ways to part several edits into rules the likeliest counts. What the channel never types has a small share
+        all the same, because a corrector meets it; minus infinity only where nothing is misspelt.
         """
         if typed == intended:
             return -math.inf
@@ -404,15 +251,15 @@ class Channel:
         logs, count = 0.0, 0
         for block, pieces in blocks(align(intended, typed)):
             whole = self.weight(intended, block)
-            parts = [self.weight(intended, piece) for piece in pieces]
-            part_log = sum(math.log(part / total) if part else -math.inf for part in parts)
+            parts = [max(self.weight(intended, piece) / total, _UNKNOWN) for piece in pieces]
+            part_log = sum(map(math.log, parts))
             if len(pieces) > 1 and whole and math.log(whole / total) > part_log:
                 logs, count = logs + math.log(whole / total), count + 1
             else:
                 logs, count = logs + part_log, count + len(pieces)
         shares = self.numbers[length_class(len(intended))]
         share = shares[count - 1] if count <= len(shares) else 0.0
-        return logs + math.log(share * math.factorial(count)) if share else -math.inf
+        return logs + math.log(max(share, _UNKNOWN) * math.factorial(count))
 
 
 def _collide(edit: Rewrite, other: Rewrite) -> bool:

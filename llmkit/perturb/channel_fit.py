@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from llmkit.perturb.channel import (
+from llmkit.perturb.alignment import (
     ANY,
     END,
-    LENGTH_CLASSES,
     LONGEST_BLOCK,
-    MOST_EDITS,
     START,
-    Channel,
     Rewrite,
     align,
     blocks,
     key,
     kind,
-    length_class,
     new_pairs,
     place,
     read_key,
 )
+from llmkit.perturb.channel import LENGTH_CLASSES, MOST_EDITS, Channel, length_class
 
 LEAST = 5
 """People (or texts, where no person is named) whose misspellings show an edit; what fewer did leaves no trace."""
@@ -55,11 +52,11 @@ class _Tally:
     """Weighted counts of things, and whether enough different people did each."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, float] = defaultdict(float)
         self._people: dict[str, set[str]] = defaultdict(set)
 
     def add(self, thing: str, person: str, weight: float) -> None:
-        self.counts[thing] += weight  # type: ignore[assignment]
+        self.counts[thing] += weight
         people = self._people[thing]
         if len(people) < LEAST and weight >= 0.5:
             people.add(person)
@@ -80,32 +77,34 @@ def rules(word: str, edit: Rewrite) -> tuple[str, str, str, str]:
 def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
     """Returns the channel whose draws have, on the same intended words, the edits that were typed.
 
-    Each round divides how often an edit was typed by how often it would have been at rate 1 (an MM step of a multinomial
-    logit whose weights are products), then smooths rates with neighbours towards those without.
+    Each pass divides how often an edit was typed by how often it would have been at rate 1 (an MM step of a
+    multinomial logit whose weights are products), then smooths rates with neighbours towards those without.
     """
     if len(misspellings) > MOST_PAIRS:
         misspellings = Random(0).sample(list(misspellings), MOST_PAIRS)
     known_blocks = _known_blocks(misspellings)
-    tally, pairs, places, numbers = _Tally(), _Tally(), Counter[str](), [Counter[int]() for _ in range(LENGTH_CLASSES)]
-    edits_of_word: Counter[str] = Counter()
+    tally, pairs = _Tally(), _Tally()
+    places: dict[str, float] = defaultdict(float)
+    numbers: list[dict[int, float]] = [defaultdict(float) for _ in range(LENGTH_CLASSES)]
+    edits_of_word: dict[str, float] = defaultdict(float)
     rare_counts: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for pair in misspellings:
         edits = _segmented(pair, known_blocks)
-        edits_of_word[pair.intended] += len(edits) * pair.weight  # type: ignore[assignment]
-        numbers[length_class(len(pair.intended))][min(len(edits), MOST_EDITS)] += pair.weight  # type: ignore[assignment]
+        edits_of_word[pair.intended] += len(edits) * pair.weight
+        numbers[length_class(len(pair.intended))][min(len(edits), MOST_EDITS)] += pair.weight
         for edit in edits:
             for rule in rules(pair.intended, edit):
                 tally.add(rule, pair.person, pair.weight)
             for two in _new_pairs(pair.intended, edit):
                 pairs.add(two, pair.person, pair.weight)
             edit_kind = kind(pair.intended, edit)
-            places[f"{edit_kind}.{place(edit.start, edit.end, len(pair.intended))}"] += pair.weight  # type: ignore[assignment]
+            places[f"{edit_kind}.{place(edit.start, edit.end, len(pair.intended))}"] += pair.weight
             rare_counts[edit_kind].append((rules(pair.intended, edit)[0], pair.weight))
-    added = Counter[str]()
-    for rule, count in tally.counts.items():
-        left, old, new, right = read_key(rule)
+    added: set[str] = set()
+    for rule in tally.counts:
+        left, _, new, right = read_key(rule)
         if not left and not right and tally.enough(rule):
-            added.update(dict.fromkeys(new, count))
+            added.update(new)
     letters = "".join(sorted(added))
     bases = {rule for rule in tally.counts if rule[0] == "(" and rule[-1] == ")" and tally.enough(rule)}
     rare = {
@@ -251,15 +250,15 @@ def _smoothed(tally: _Tally, exposure: Mapping[str, float]) -> dict[str, float]:
     return rates
 
 
-def _number_shares(numbers: Sequence[Counter[int]]) -> list[list[float]]:
+def _number_shares(numbers: Sequence[Mapping[int, float]]) -> list[list[float]]:
     """Returns the shares of one, two, three and four edits, by class of word length."""
-    together = sum(numbers, Counter[int]())
+    together = {n: sum(counted.get(n, 0.0) for counted in numbers) for n in range(1, MOST_EDITS + 1)}
     total = sum(count for count in together.values() if count >= LEAST) or 1.0
     shared = [together[n] / total if together[n] >= LEAST else 0.0 for n in range(1, MOST_EDITS + 1)]
     shares = []
     for counted in numbers:
         smoothed = [
-            (counted[n] if counted[n] >= LEAST else 0.0) + _SHARED_NUMBERS * shared[n - 1]
+            (counted.get(n, 0.0) if counted.get(n, 0.0) >= LEAST else 0.0) + _SHARED_NUMBERS * shared[n - 1]
             for n in range(1, MOST_EDITS + 1)
         ]
         whole = sum(smoothed)

@@ -1,4 +1,4 @@
-"""How close noise comes to what people type: distances between counts, and a classifier that tries to tell them apart."""
+"""How close noise comes to what people type: distances of counts, and a classifier that tries to distinguish them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from llmkit.perturb.channel import KINDS, PLACES, align, kind_of_pair, place
+from llmkit.perturb.alignment import KINDS, PLACES, align, kind_of_pair, place
 from llmkit.seeds import derive
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def told_apart(first: Sequence[Pair], second: Sequence[Pair]) -> float:
 
     pairs = [*first, *second]
     labels = np.r_[np.zeros(len(first)), np.ones(len(second))]
-    folds = np.array([derive("fold", intended) % FOLDS for intended, _ in pairs])
+    folds = np.array([derive(0, "fold", intended) % FOLDS for intended, _ in pairs])
     grams = [_grams(typed) for _, typed in pairs]
     scores = np.zeros(len(pairs))
     for fold in range(FOLDS):
@@ -184,13 +184,13 @@ class _Rows:
         """Returns the product with a vector of one number a column."""
         import numpy as np
 
-        return np.bincount(self._rows, weights[self._columns], minlength=self.shape[0])
+        return np.bincount(self._rows, weights[self._columns], minlength=self.shape[0]).astype(np.float64)
 
     def transposed_dot(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the product of the transposed matrix with a vector of one number a row."""
         import numpy as np
 
-        return np.bincount(self._columns, values[self._rows], minlength=self.shape[1])
+        return np.bincount(self._columns, values[self._rows], minlength=self.shape[1]).astype(np.float64)
 
 
 def _fitted(rows: _Rows, labels: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -200,7 +200,7 @@ def _fitted(rows: _Rows, labels: NDArray[np.float64]) -> tuple[NDArray[np.float6
     """
     import numpy as np
 
-    count, width = rows.shape
+    _, width = rows.shape
     solution = np.zeros(width + 1)  # the intercept, which has no penalty, comes last
     penalty = np.r_[np.ones(width), 0.0]
 
@@ -218,7 +218,8 @@ def _fitted(rows: _Rows, labels: NDArray[np.float64]) -> tuple[NDArray[np.float6
 
         def curved(direction: NDArray[np.float64], curvature: NDArray[np.float64] = curvature) -> NDArray[np.float64]:
             values = curvature * (rows.dot(direction[:-1]) + direction[-1])
-            return np.r_[rows.transposed_dot(values), values.sum()] + penalty * direction
+            product: NDArray[np.float64] = np.r_[rows.transposed_dot(values), values.sum()] + penalty * direction
+            return product
 
         step = _conjugate_gradients(curved, -gradient)
         size, before = 1.0, loss(solution)

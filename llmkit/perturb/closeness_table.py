@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from llmkit.errors import DataError
 from llmkit.perturb.closeness import MOST_PAIRS, Closeness, Pair, compare, halves
 from llmkit.perturb.engine import Perturber
-from llmkit.perturb.observed import Observed, core, read_pairs
+from llmkit.perturb.observed import Observed, core, observe, read_pairs
 from llmkit.perturb.profile import LONGEST, Profile, fit
 from llmkit.seeds import derive
 
@@ -35,7 +36,7 @@ def word_pairs(observed: Observed) -> list[Pair]:
 
 
 def table(real: str, others: Sequence[str], seed: int = 7) -> Iterator[Row]:
-    """Yields a row for each of `others` (a file of pairs, or the spec of an operator), then one of nlpaug and one of the
+    """Yields a row for each of `others` (a file of pairs, or an operator's spec), then one of nlpaug and one of the
     real set beside itself.
 
     An operator is applied to the real set's intended words, so that only what it does to them differs.
@@ -74,8 +75,6 @@ def noise_on_words(spec: str, words: Sequence[str], seed: int = 7) -> list[Pair]
 
 def noise_on_texts(spec: str, observed: Observed, seed: int = 7) -> Observed | None:
     """Returns what an operator does to the intended texts, at the rate of the real errors; None without texts."""
-    from llmkit.perturb.observed import observe
-
     words = sum(count for count, _ in observed.texts)
     errors = sum(wrong for _, wrong in observed.texts)
     if not words or not errors:
@@ -110,10 +109,9 @@ def slope(real: Observed, other: Observed) -> float | None:
 
 def on_words_left_out(observed: Observed, lang: str, seed: int = 7) -> Closeness | None:
     """Returns how close a profile of one half of the words comes on the other half; None where a half is too little."""
-    from dataclasses import replace
 
     def side(of_fit: bool) -> Observed:
-        pairs = [pair for pair in observed.misspellings if (derive("half", pair.intended) % 2 == 0) == of_fit]
+        pairs = [pair for pair in observed.misspellings if (derive(0, "half", pair.intended) % 2 == 0) == of_fit]
         return replace(observed, misspellings=pairs)
 
     try:

@@ -1,4 +1,4 @@
-"""Misspellings found in a log, where nobody wrote down what was meant: guessed by the channel itself, round by round."""
+"""Misspellings found in a log, where nobody wrote down what was meant: guessed by the channel, round by round."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _guess(observed: Observed, texts: list[tuple[str, str]]) -> None:
 
 
 def _words(text: str) -> list[str]:
-    """Returns the words of a text in lower case, but no names: what is capitalised elsewhere than behind a full stop."""
+    """Returns the words of a text in lower case, without names: what is capitalised inside a sentence."""
     words, is_start = [], True
     for token in text.split():
         word = core(token)

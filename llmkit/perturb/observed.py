@@ -13,7 +13,7 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from llmkit.errors import DataError
-from llmkit.perturb.channel import LONGEST_WORD, align
+from llmkit.perturb.alignment import LONGEST_WORD, align
 from llmkit.perturb.channel_fit import Misspelling
 from llmkit.perturb.wordbook import real_words
 from llmkit.records import csv_rows, json_lines

@@ -145,30 +145,27 @@ def _rates(observed: Observed) -> tuple[list[float], float | None]:
 
     Without texts the words around the misspelt ones are taken to be as long as English words are.
     """
-    room: Counter[int] = Counter()
-    wrong: Counter[int] = Counter()
-    if observed.texts:
-        lengths: Mapping[int, float] = observed.lengths
-        wrong_lengths: Mapping[int, float] = observed.wrong_lengths
-    else:
-        every: Counter[int] = Counter()
+    lengths: dict[int, float] = dict(observed.lengths)
+    wrong_lengths: dict[int, float] = dict(observed.wrong_lengths)
+    if not observed.texts:
+        lengths, wrong_lengths = defaultdict(float), defaultdict(float)
         for word, count in common_words(1).items():
-            every[len(word)] += count
-        lengths, wrong_lengths = every, Counter[int]()
+            lengths[len(word)] += count
         for pair in observed.misspellings:
-            wrong_lengths[len(pair.intended)] += pair.weight  # type: ignore[index]
-    for length, count in lengths.items():
-        room[min(length, LONGEST)] += count  # type: ignore[assignment]
-    for length, count in wrong_lengths.items():
-        wrong[min(length, LONGEST)] += count  # type: ignore[assignment]
+            wrong_lengths[len(pair.intended)] += pair.weight
+    room: dict[int, float] = defaultdict(float)
+    wrong: dict[int, float] = defaultdict(float)
+    for length in lengths.keys() | wrong_lengths.keys():
+        room[min(length, LONGEST)] += lengths.get(length, 0.0)
+        wrong[min(length, LONGEST)] += wrong_lengths.get(length, 0.0)
     scale = 1.0 if observed.texts else sum(wrong.values()) / sum(room.values())
     mean = sum(wrong.values()) / max(1, sum(room.values()))
-    rates = []
+    rates: list[float] = []
     for length in range(1, LONGEST + 1):
         prior = rates[-1] if rates else mean / 5
-        count = wrong[length] if wrong[length] >= LEAST else 0
+        seen = wrong[length] if wrong[length] >= LEAST else 0
         rates.append(
-            (count + _SHARED_LENGTH * (prior / (prior + mean))) / (room[length] + _SHARED_LENGTH / (prior + mean))
+            (seen + _SHARED_LENGTH * (prior / (prior + mean))) / (room[length] + _SHARED_LENGTH / (prior + mean))
         )
     if not observed.texts:
         return [float(f"{rate / scale:.3g}") for rate in rates], None
