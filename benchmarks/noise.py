@@ -15,8 +15,10 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
-from llmkit.perturb.closeness_table import on_words_left_out, table
+from llmkit.perturb.closeness import compare
+from llmkit.perturb.closeness_table import table, word_pairs
 from llmkit.perturb.observed import read_pairs
 from llmkit.perturb.profile import SHIPPED, fit
 from llmkit.seeds import derive
@@ -40,6 +42,7 @@ SOURCES = {
 def write_profiles(data: Path) -> None:
     """Fits and writes the profiles."""
     learners = read_pairs(str(data / "jfleg.jsonl"))
+    learner_pairs = word_pairs(learners)
     for name, (file, source, licence) in SOURCES.items():
         observed = read_pairs(str(data / file))
         profile = fit(observed, "en", {"src": source, "lic": licence, "date": DATE})
@@ -48,9 +51,10 @@ def write_profiles(data: Path) -> None:
             profile = replace(
                 profile, rate=of_learners.rate, spread=of_learners.spread, by_length=of_learners.by_length
             )
-        near = on_words_left_out(observed, "en")
-        if near:
-            profile = replace(profile, about={**profile.about, "auc": near.auc, "tv": near.kinds})
+        rng = Random(7)
+        drawn = [(word, typed) for word, _ in learner_pairs if (typed := profile.misspell(word, rng))]
+        near = compare(learner_pairs, drawn)
+        profile = replace(profile, about={**profile.about, "auc": near.auc, "tv": near.kinds, "on": "JFLEG"})
         SHIPPED.mkdir(exist_ok=True)
         (SHIPPED / f"{name}.json").write_text(profile.text(), encoding="utf-8")
         print(name, profile.about, flush=True)

@@ -149,7 +149,7 @@ def rewritten(word: str, edits: Iterable[Rewrite]) -> str:
     >>> rewritten("their", [Rewrite(2, 4, "ie")])
     'thier'
     """
-    for edit in reversed(sorted(edits, key=lambda edit: edit[:2])):
+    for edit in sorted(list(edits)[::-1], key=lambda edit: edit[:2], reverse=True):
         word = word[: edit.start] + edit.new + word[edit.end :]
     return word
 

@@ -240,8 +240,8 @@ class Channel:
     def log_probability(self, typed: str, intended: str) -> float:
         """Returns the natural logarithm of the probability that `intended`, where it is misspelt, is typed so.
 
-        Of the ways to part several edits into rules the likeliest counts. What the channel never types has a small share
-        all the same, because a corrector meets it; minus infinity only where nothing is misspelt.
+        Of the ways to part several edits into rules the likeliest counts. What the channel never types has a small
+        share all the same, because a corrector meets it; minus infinity only where nothing is misspelt.
         """
         if typed == intended:
             return -math.inf

@@ -26,7 +26,7 @@ from llmkit.perturb.channel import LENGTH_CLASSES, MOST_EDITS, Channel, length_c
 LEAST = 5
 """People (or texts, where no person is named) whose misspellings show an edit; what fewer did leaves no trace."""
 
-MOST_PAIRS = 20_000
+MOST_PAIRS = 6_000
 """Misspellings that are fitted; of more, a sample."""
 
 _ROUNDS = ("rates", "pairs", "rates", "places")  # the factors that each pass over the words settles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _APOSTROPHES = str.maketrans("", "", "'’ʼ`")
 _MARKS = ".,;:!?"
 _SHARE_OF_TRANSLATIONS = 0.5
+_MOST_CELLS = 900  # of the table that pairs the words of two stretches
 
 PAIR_HINT = 'one JSON object a line: {"typed": "teh cat", "intended": "the cat"}, and "user" if it is known'
 
@@ -157,21 +158,15 @@ def observe(observed: Observed, typed: str, intended: str, person: str) -> None:
             compared[start:end] = [True] * (end - start)
             continue
         old, new = intended_tokens[start:end], typed_tokens[typed_start:typed_end]
-        if len(old) == len(new):
-            for index, (old_token, new_token) in enumerate(zip(old, new, strict=True), start):
-                if (error := _error(old_token, new_token)) is None:
-                    observed.unread += old_token != new_token
-                    compared[index] = old_token == new_token
-                    continue
-                compared[index] = True
+        for error, first, last, typed_first, typed_last in _matched(old, new):
+            if error is None:
+                observed.unread += 1
+                continue
+            compared[start + first : start + last] = [True] * (last - first)
+            if error:
                 wrong += 1
-                _add(observed, error, old_token, new_token, person, is_text)
-        elif "".join(old).lower() == "".join(new).lower() and old:
-            compared[start:end] = [True] * (end - start)
-            wrong += 1
-            _add(observed, "join" if len(new) < len(old) else "cut", " ".join(old), " ".join(new), person, is_text)
-        else:
-            observed.unread += 1
+                written = " ".join(new[typed_first:typed_last])
+                _add(observed, error, " ".join(old[first:last]), written, person, is_text)
     if is_text:
         words = [token for token, is_compared in zip(intended_tokens, compared, strict=True) if is_compared]
         _add_room(observed, words)
@@ -195,6 +190,43 @@ def _merged(steps: Iterable[Any]) -> Iterator[tuple[str, int, int, int, int]]:
             change = "replace", start, end, typed_start, typed_end
     if change:
         yield change
+
+
+def _matched(old: Sequence[str], new: Sequence[str]) -> list[tuple[str | None, int, int, int, int]]:
+    """Pairs the tokens of two stretches, so that as few as possible are left without a word that explains them.
+
+    Returns the error ("" for none, None for what no error explains), and the tokens on both sides.
+    """
+    if len(old) * len(new) > _MOST_CELLS:
+        return [(None, 0, len(old), 0, len(new))]
+    best: dict[tuple[int, int], tuple[float, tuple[int, int, str | None]]] = {(0, 0): (0.0, (0, 0, ""))}
+    for i in range(len(old) + 1):
+        for j in range(len(new) + 1):
+            ways: list[tuple[float, tuple[int, int, str | None]]] = []
+            if i and j:
+                error = "" if old[i - 1] == new[j - 1] else _error(old[i - 1], new[j - 1])
+                ways.append((best[i - 1, j - 1][0] + (2.0 if error is None else 0.1 * bool(error)), (1, 1, error)))
+            if i and j > 1 and _same_letters(old[i - 1], new[j - 2] + new[j - 1]):
+                ways.append((best[i - 1, j - 2][0] + 0.1, (1, 2, "cut")))
+            if i > 1 and j and _same_letters(old[i - 2] + old[i - 1], new[j - 1]):
+                ways.append((best[i - 2, j - 1][0] + 0.1, (2, 1, "join")))
+            if i:
+                ways.append((best[i - 1, j][0] + 1.0, (1, 0, None)))
+            if j:
+                ways.append((best[i, j - 1][0] + 1.0, (0, 1, None)))
+            if ways:
+                best[i, j] = min(ways, key=lambda way: way[0])
+    steps: list[tuple[str | None, int, int, int, int]] = []
+    i, j = len(old), len(new)
+    while i or j:
+        back, typed_back, error = best[i, j][1]
+        steps.append((error, i - back, i, j - typed_back, j))
+        i, j = i - back, j - typed_back
+    return steps[::-1]
+
+
+def _same_letters(intended: str, typed: str) -> bool:
+    return intended.lower().rstrip(_MARKS) == typed.lower().rstrip(_MARKS)
 
 
 def _error(intended: str, typed: str) -> str | None:
