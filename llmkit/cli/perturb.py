@@ -179,9 +179,10 @@ def _list(json_: bool) -> None:
 
     if json_:
         return common.print_json(listing())
-    columns = ["name", "level", "rate", "paper_rate", "example", "source"]
+    columns = ["name", "level", "rate", "paper_rate", "people", "languages", "example", "source"]
     rows = [[o[column] for column in columns] for o in listing()]
-    return common.print_table(["operator", "level", "rate", "paper", "example", "source"], rows)
+    names = ["operator", "level", "rate", "paper", "AUC to people", "languages", "example", "source"]
+    return common.print_table(names, rows)
 
 
 def _preview(job: RowPerturber, rows: Any, count: int) -> None:

@@ -149,7 +149,9 @@ def rewritten(word: str, edits: Iterable[Rewrite]) -> str:
     >>> rewritten("their", [Rewrite(2, 4, "ie")])
     'thier'
     """
-    for edit in sorted(list(edits)[::-1], key=lambda edit: edit[:2], reverse=True):
+    given = list(edits)
+    given.reverse()
+    for edit in sorted(given, key=lambda edit: edit[:2], reverse=True):
         word = word[: edit.start] + edit.new + word[edit.end :]
     return word
 

@@ -9,7 +9,7 @@ Brill and Moore (2000).
 from __future__ import annotations
 
 import math
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -71,7 +71,7 @@ class Options(NamedTuple):
 
 def length_class(length: int) -> int:
     """Returns the number of the class of word lengths that shares its numbers of edits."""
-    return bisect([bound + 1 for bound in _SECOND], length)
+    return bisect_left(_SECOND, length)
 
 
 LENGTH_CLASSES = len(_SECOND) + 1
@@ -209,21 +209,25 @@ class Channel:
         options = self.options(word)
         if not options.edits:
             return None
+        edits, sums = options
+        shares = self.numbers[length_class(len(word))]
         for _ in range(8):
-            count, share = 1, rng.random()
-            for number_share in self.numbers[length_class(len(word))]:
-                share -= number_share
-                if share < 0:
-                    break
-                count += 1
-            chosen: list[Rewrite] = []
-            for _ in range(4 * min(count, MOST_EDITS)):
-                edit = options.edits[bisect(options.sums, rng.random() * options.total)]
-                if not any(_collide(edit, other) for other in chosen):
-                    chosen.append(edit)
-                    if len(chosen) >= count:
+            edit = edits[bisect(sums, rng.random() * sums[-1])]
+            chosen, share = [edit], rng.random() - shares[0]
+            if share >= 0:
+                count = 2
+                for number_share in shares[1:]:
+                    share -= number_share
+                    if share < 0:
                         break
-            typed = rewritten(word, [self._settled(word, edit, rng) for edit in chosen])
+                    count += 1
+                for _ in range(4 * min(count, MOST_EDITS)):
+                    edit = edits[bisect(sums, rng.random() * sums[-1])]
+                    if not any(_collide(edit, other) for other in chosen):
+                        chosen.append(edit)
+                        if len(chosen) >= count:
+                            break
+            typed = rewritten(word, [self._settled(word, one, rng) for one in chosen])
             if typed and typed != word:
                 return typed
         return None

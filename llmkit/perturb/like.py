@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from math import log
 from random import Random
+from typing import NamedTuple
 
 from llmkit.perturb.base import Operator, letters_in, like, operator, weighted
 from llmkit.perturb.numerals import NUMBER_WORDS
@@ -13,6 +17,44 @@ from llmkit.perturb.text import PlainChange, Source
 
 _MARKS = frozenset(".,;:!?")
 _LEAST_LETTERS = 2
+_MOST_REPEATS = 16
+_MOST_TOKENS = 1 << 16  # that are remembered
+
+
+LettersOf = Callable[[str], tuple[str, int]]
+
+
+def drawn_order(weights: Sequence[float], rng: Random) -> Iterator[int]:
+    """Yields each place with a weight above 0 once, drawn by weight from those that remain.
+
+    >>> sorted(drawn_order([0.5, 0.0, 2.0], Random(1)))
+    [0, 2]
+    """
+    sums = list(accumulate(weights))
+    if not sums or not sums[-1]:
+        return
+    drawn: set[int] = set()
+    repeats = 0
+    while repeats < _MOST_REPEATS:
+        place = bisect(sums, rng.random() * sums[-1])
+        if place in drawn:
+            repeats += 1
+        else:
+            drawn.add(place)
+            yield place
+    # Most of the weight is drawn: the rest in the order of exponential times, each at its own rate.
+    remaining = [place for place, weight in enumerate(weights) if weight and place not in drawn]
+    times = {place: -log(1.0 - rng.random()) / weights[place] for place in remaining}
+    yield from sorted(remaining, key=times.__getitem__)
+
+
+class _Room(NamedTuple):
+    """What a token has room for: its letters and where they begin, the rates of its errors, and their sum."""
+
+    total: float
+    word: str
+    offset: int
+    rates: dict[str, float]
 
 
 @operator("like", level="word")
@@ -32,6 +74,7 @@ class Like(Operator):
         super().__init__(argument)
         self.profile: Profile = load(str(argument))
         self.english = self.profile.lang == "en"
+        self._known: defaultdict[LettersOf, dict[str, _Room]] = defaultdict(dict)
 
     def wanted_as_fitted(self, source: Source, factor: float, rng: Random) -> int:
         if self.profile.rate is None:  # only misspellings were seen: there is no rate to repeat
@@ -39,57 +82,56 @@ class Like(Operator):
         return self.profile.wanted(source.words, factor, rng)
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
-        letters_of_token, tokens = letters_in(source), source.tokens
-        keyed: list[tuple[float, int, dict[str, float]]] = []
-        for index, token in enumerate(tokens):
-            word, offset = letters_of_token(token)
-            start = source.start(index) + offset
-            if not word or not source.free_letters(word, start, start + len(word)):
+        letters_of_token, known = letters_in(source), self._known[letters_in(source)]
+        rooms = [known.get(token) or self._room(token, letters_of_token, known) for token in source.tokens]
+        changes: list[PlainChange] = []
+        for index in drawn_order([room.total for room in rooms], rng) if wanted else ():
+            room = rooms[index]
+            start = source.start(index) + room.offset
+            if not source.free_letters(room.word, start, start + len(room.word)):
                 continue
-            hazards = self._hazards(source, index, word, letters_of_token)
-            if total := sum(hazards.values()):
-                # The smallest of exponential times, each at its own rate: weighted sampling without replacement.
-                keyed.append((-math.log(1.0 - rng.random()) / total, index, hazards))
-        keyed.sort(key=lambda item: item[:2])
-        changes: dict[int, PlainChange] = {}
-        for _, index, hazards in keyed:
+            rates = room.rates
+            while rates:
+                error = weighted(rates, rng) if len(rates) > 1 else next(iter(rates))
+                change = self._change(source, index, error, room, rng)
+                if change is not None:
+                    changes.append(change)
+                    break
+                rates = {other: rate for other, rate in rates.items() if other != error}
             if len(changes) >= wanted:
                 break
-            while hazards:
-                error = weighted(hazards, rng)
-                change = self._change(source, index, error, letters_of_token(tokens[index]), rng)
-                if change is not None:
-                    changes[index] = change
-                    break
-                del hazards[error]
-        return sorted(changes.values())
+        return sorted(changes)
 
-    def _hazards(self, source: Source, index: int, word: str, letters_of_token: object) -> dict[str, float]:
-        """Returns the rates of the errors that this token has room for."""
-        profile, token = self.profile, source.tokens[index]
-        hazards: dict[str, float] = {}
+    def _room(self, token: str, letters_of_token: LettersOf, known: dict[str, _Room]) -> _Room:
+        """Returns the errors that a token has room for, and remembers them."""
+        word, offset = letters_of_token(token)
+        rates = self._rates(token, word) if word else {}
+        if len(known) >= _MOST_TOKENS:
+            known.clear()
+        known[token] = room = _Room(sum(rates.values()), word, offset, rates)
+        return room
+
+    def _rates(self, token: str, word: str) -> dict[str, float]:
+        profile, other = self.profile, self.profile.other
+        rates: dict[str, float] = {}
         if len(word) >= _LEAST_LETTERS and (word.islower() or word.isupper() or word[1:].islower()):
-            hazards["word"] = profile.length_rate(len(word)) or 1e-6
-        other = profile.other
-        if other:
-            if "caps" in other and token[0].isupper() and token == word:
-                hazards["caps"] = other["caps"]
-            if "apos" in other and ("'" in token[1:-1] or "’" in token[1:-1]):
-                hazards["apos"] = other["apos"]
-            if "punc" in other and token[-1] in _MARKS and len(token) == len(word) + 1:
-                hazards["punc"] = other["punc"]
-            if "cut" in other and len(word) > 3:
-                hazards["cut"] = other["cut"]
-            if "join" in other and token == word and index + 1 < len(source.tokens):
-                hazards["join"] = other["join"]
+            rates["word"] = profile.length_rate(len(word)) or 1e-6
+        if "caps" in other and token[0].isupper() and token == word:
+            rates["caps"] = other["caps"]
+        if "apos" in other and ("'" in token[1:-1] or "’" in token[1:-1]):
+            rates["apos"] = other["apos"]
+        if "punc" in other and token[-1] in _MARKS and len(token) == len(word) + 1:
+            rates["punc"] = other["punc"]
+        if "cut" in other and len(word) > 3:
+            rates["cut"] = other["cut"]
+        if "join" in other and token == word:
+            rates["join"] = other["join"]
         if confusions := profile.confusions.get(word.lower()):
-            hazards["real"] = sum(confusions.values())
-        return hazards
+            rates["real"] = sum(confusions.values())
+        return rates
 
-    def _change(
-        self, source: Source, index: int, error: str, letters: tuple[str, int], rng: Random
-    ) -> PlainChange | None:
-        word, offset = letters
+    def _change(self, source: Source, index: int, error: str, room: _Room, rng: Random) -> PlainChange | None:
+        word, offset = room.word, room.offset
         token, token_start = source.tokens[index], source.start(index)
         start, end = token_start + offset, token_start + offset + len(word)
         if error in ("word", "real"):
@@ -116,6 +158,8 @@ class Like(Operator):
 
     def _joined(self, source: Source, index: int) -> PlainChange | None:
         """Returns the change that leaves out the space behind a word; None where the next is no plain word."""
+        if index + 1 == len(source.tokens):
+            return None
         gap_start, gap_end, following = source.end(index), source.start(index + 1), source.tokens[index + 1]
         word, offset = letters_in(source)(following)
         if not word or offset or source.between(index) != " " or not source.free_word(gap_start - 1, gap_end + 1):

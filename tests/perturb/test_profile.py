@@ -179,7 +179,7 @@ def test_fit_compare_and_generate_as_a_new_user_would(tmp_path, llmkit):
     by_name = {row["noise"]: row for row in json.loads(out)}
     assert code == 0
     assert set(by_name) == {"like:profile.json", "ec", "nlpaug:keyboard", "real against real"}
-    assert by_name["like:profile.json"]["auc"] < 0.65 < 0.8 < by_name["ec"]["auc"]
+    assert by_name["like:profile.json"]["auc"] < 0.65 < 0.7 < by_name["ec"]["auc"]
     assert by_name["like:profile.json"]["kinds"] < 0.12 < by_name["ec"]["kinds"]
     made = Perturber("like:profile.json", rate=0.3).apply(SENTENCE, "q")
     assert made.edits
