@@ -27,6 +27,7 @@ from llmkit.terminal import guarded
 # name: (module and function or Typer, help, does the same command resume what was interrupted)
 COMMANDS = {
     "perturb": ("llmkit.cli.perturb:perturb", "Make noisy copies of questions without changing their answers.", False),
+    "noise": ("llmkit.cli.noise:app", "Fit noise to what people write, and say how close it comes.", False),
     "rop": ("llmkit.cli.rop:rop", "Repair at prompt time: correct the question, then guide.", True),
     "eval": ("llmkit.cli.eval:app", "Measure a model on clean and noisy questions.", True),
     "label": ("llmkit.cli.label:label", "Label the few changed answers that decide what was lost.", True),

@@ -28,7 +28,7 @@ Input = Annotated[
     ),
 ]
 Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
-Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1]")]
+Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1; for `like:` fitted]")]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
 Copies = Annotated[
@@ -108,7 +108,7 @@ def perturb(
         source if from_recipe else None,
         set_,
         op=op,
-        rate=rate if rate or from_recipe else "0.1",
+        rate=rate if rate or from_recipe else _default_rate(op),
         retries=retries,
         seed=seed,
         limit=limit,
@@ -155,6 +155,14 @@ def perturb(
     return None
 
 
+def _default_rate(op: str | None) -> str:
+    """Returns the rate where none is given: 0.1, or that of the people where all noise is from profiles of them."""
+    from llmkit.perturb.spec import spec_names
+
+    specs = spec_names(op or "")
+    return "fitted" if specs and all(spec.startswith("like:") for spec in specs) else "0.1"
+
+
 @contextmanager
 def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
     """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
@@ -172,9 +180,10 @@ def _list(json_: bool) -> None:
 
     if json_:
         return common.print_json(listing())
-    columns = ["name", "level", "rate", "paper_rate", "example", "source"]
+    columns = ["name", "level", "rate", "paper_rate", "people", "languages", "example", "source"]
     rows = [[o[column] for column in columns] for o in listing()]
-    return common.print_table(["operator", "level", "rate", "paper", "example", "source"], rows)
+    names = ["operator", "level", "rate", "paper", "AUC to people", "languages", "example", "source"]
+    return common.print_table(names, rows)
 
 
 def _preview(job: RowPerturber, rows: Any, count: int) -> None:

@@ -8,7 +8,18 @@ from llmkit.perturb.protection import PROTECT
 from llmkit.perturb.text import Change, Source, strength, undo
 from llmkit.perturb.variants import make_variants, perturbers, spread_variants
 
-_REGISTER = ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "peers", "model_operators", "paper")
+_REGISTER = (
+    "chars",
+    "lookalikes",
+    "spacing",
+    "words",
+    "sentences",
+    "pairs",
+    "like",
+    "peers",
+    "model_operators",
+    "paper",
+)
 for _module in _REGISTER:
     import_module(f"llmkit.perturb.{_module}")
 

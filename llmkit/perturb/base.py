@@ -56,6 +56,7 @@ class Operator:
     adds_numbers: bool = False
     changes_numbers: bool = False
     english: bool = False  # whether it works from English words, and so must leave other languages alone
+    fitted: ClassVar[bool] = False  # whether it has a rate of its own, which no other operator's default replaces
     most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
     shows_example: ClassVar[bool] = True  # False for those that need a file or a model of the user's
@@ -86,6 +87,10 @@ class Operator:
     def wanted_as_paper(self, source: Source) -> int:
         """Returns the number of changes that reaches the strength of the RoP paper's own data."""
         return self.wanted(source, self.paper_rate)
+
+    def wanted_as_fitted(self, source: Source, factor: float, rng: Random) -> int:
+        """Draws the number of changes at `factor` times the rate of the people it imitates; else of its default."""
+        return self.wanted(source, min(1.0, self.default_rate * factor))
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         """Returns at most `wanted` changes, sorted, not overlapping, none inside a protected span."""

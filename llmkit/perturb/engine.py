@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
 
 from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from llmkit.perturb.model_operators import ModelOperator
 
 UNCHANGED = Strength()
-Rate = float | Literal["paper"] | None
+Rate = float | str | None
+"""A share of the words, "paper", "fitted", a multiple of it such as "x0.5", or None for the operator's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,8 @@ class Perturber:
             rng = Random(seed)
             chain = self.mixture.draw(rng)
             new_text, edits, shortfall = self._once(source, chain, rng)
+            if not edits and shortfall is None and chain.fitted:  # as many texts of a profile's people have no error
+                return Perturbed(text, seed=seed, reason="no error was drawn")
             reason = self._fault(source, new_text, chain, edits, gold)
             if reason is None:
                 realised = strength(text, new_text, edits, source if chain.protects else None)
@@ -187,7 +190,7 @@ class Perturber:
         faults: list[str] = []
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
-            wanted_changes = self._wanted(operator, source)
+            wanted_changes = self._wanted(operator, source, Random(seed))
             changes, why_none, detail = yield from operator.attempt(source, wanted_changes, Random(seed), gold)
             new_text, edits = apply(text, changes)
             fault = self._fault(source, new_text, chain, edits, gold) if changes else f"{operator.name}: {why_none}"
@@ -199,10 +202,14 @@ class Perturber:
             faults.append(fault)
         return Perturbed(text, seed=seed, rejected=True, reason=fault, detail=record_detail or None)
 
-    def _wanted(self, operator: Operator, source: Source) -> int:
-        if self.rate == "paper":
+    def _wanted(self, operator: Operator, source: Source, rng: Random) -> int:
+        if isinstance(self.rate, float | int):
+            return operator.wanted(source, self.rate)
+        if self.rate == "paper" and not operator.fitted:
             return operator.wanted_as_paper(source)
-        return operator.wanted(source, operator.default_rate if self.rate is None else self.rate)
+        if self.rate is None and not operator.fitted:
+            return operator.wanted(source, operator.default_rate)
+        return operator.wanted_as_fitted(source, multiple(self.rate), rng)
 
     def _once(self, source: Source, chain: Chain, rng: Random) -> tuple[str, tuple[Edit, ...], str | None]:
         """Makes one attempt. Returns the text, its edits, and the reason for a shortfall of changes."""
@@ -213,7 +220,9 @@ class Perturber:
             if operator.english and not self.english:
                 shortfalls.append(f"{operator.name}: the set is not in English")
                 continue
-            wanted_changes = self._wanted(operator, source)
+            wanted_changes = self._wanted(operator, source, rng)
+            if not wanted_changes:
+                continue
             changes = operator.changes(source, wanted_changes, rng)
             if not changes:
                 shortfalls.append(f"{operator.name}: {operator.nothing}")
@@ -274,14 +283,25 @@ def _count(answer: str, text: str) -> int:
     return len(re.findall(rf"(?<![\w.]){re.escape(answer)}(?!\w|\.\d)", text.replace(",", ""), re.IGNORECASE))
 
 
+_MULTIPLE = re.compile(r"x\d{1,3}(?:\.\d{1,6})?")
+
+
+def multiple(rate: Rate) -> float:
+    """Returns what a rate multiplies the fitted one by: 2.0 for "x2", 1.0 for all that is no multiple."""
+    return float(rate[1:]) if isinstance(rate, str) and _MULTIPLE.fullmatch(rate) else 1.0
+
+
 def checked_rate(rate: Rate) -> Rate:
-    """Returns the rate. UsageError if it is neither a number in 0..1 nor "paper"."""
-    if rate is None or rate == "paper":
+    """Returns the rate. UsageError if it is neither a number in 0..1 nor "paper", "fitted" or a multiple such as
+    "x0.5"."""
+    if rate is None or rate in ("paper", "fitted") or (isinstance(rate, str) and _MULTIPLE.fullmatch(rate)):
         return rate
     try:
         number = float(rate)
     except (TypeError, ValueError):
         number = math.nan
     if not 0 <= number <= 1:
-        raise UsageError(f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, or `paper`")
+        raise UsageError(
+            f"rate {rate!r} is not in 0..1", "give a share of words such as 0.1, `paper`, `fitted` or `x2`"
+        )
     return number

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from llmkit.parsing import JsonObject
 from llmkit.perturb.base import OPERATORS
 from llmkit.perturb.engine import Perturber
+from llmkit.perturb.profile import SHIPPED
 from llmkit.perturb.text import EditRecord
 from llmkit.terminal import visible
 
@@ -47,8 +48,12 @@ def coloured(text: str, edits: Sequence[EditRecord], colour: bool = True) -> str
 
 
 def listing() -> list[JsonObject]:
-    """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source."""
-    operators = []
+    """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source.
+
+    `people` is the AUC of a classifier that distinguishes it from learners' misspellings (docs/noise.md), .5 being not
+    at all, or "synthetic" where nothing was measured; `languages` is "en" for what works from English words.
+    """
+    operators, measured = [], people()
     for name in OPERATORS:
         operator_class = OPERATORS[name]
         spec = name if operator_class.argument is None else f"{name}:{operator_class.argument}"
@@ -62,9 +67,17 @@ def listing() -> list[JsonObject]:
                 "example": _quietly(example, spec) if operator_class.shows_example else None,
                 "what": description,
                 "source": source,
+                "people": measured.get(spec, "synthetic"),
+                "languages": "en" if operator_class.english else "profile's" if operator_class.fitted else "any",
             }
         )
     return operators
+
+
+def people() -> dict[str, float]:
+    """Returns how close operators come to people: `benchmarks/noise.py table` measures it."""
+    measured: dict[str, float] = json.loads((SHIPPED.parent / "people.json").read_text(encoding="utf-8"))
+    return measured
 
 
 def _quietly(make_example: Callable[[str], str], spec: str) -> str:

@@ -11,7 +11,7 @@ from llmkit.errors import UsageError
 from llmkit.perturb.base import OPERATORS, Operator, weighted
 from llmkit.perturb.either import Either, located
 
-_TAKES_A_PATH = ("file:", "natural:")  # "+" may be part of a path
+_TAKES_A_PATH = ("file:", "natural:", "like:")  # "+" may be part of a path
 _LEAST_SHARE = 1e-6
 _EXAMPLE = "write e.g. `mix(ec:0.7,sc:0.3)`"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -25,6 +25,7 @@ class Chain(tuple[Operator, ...]):
         self.protects = all(member.protects for member in self)
         self.adds_numbers = any(member.adds_numbers for member in self)
         self.changes_numbers = any(member.changes_numbers for member in self)
+        self.fitted = any(member.fitted for member in self)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice, product
-from typing import Literal
 
 from llmkit.conditions import Condition
 from llmkit.errors import UsageError
@@ -43,8 +42,8 @@ def perturbers(
 def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, english: bool) -> dict[str, Perturber]:
     rates = section.rate if isinstance(section.rate, tuple) else (section.rate,)
 
-    def name(spec: str, rate: float | Literal["paper"]) -> str:
-        return spec if len(rates) == 1 or rate == "paper" else str(Condition(spec, rate))
+    def name(spec: str, rate: float | str) -> str:
+        return spec if len(rates) == 1 or isinstance(rate, str) else str(Condition(spec, rate))
 
     return {
         name(spec, rate): Perturber(
