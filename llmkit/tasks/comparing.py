@@ -22,7 +22,7 @@ from llmkit.types import Question
 Verdict = Literal["same", "facts", "wording", "unclear"]
 
 CHANGES: Mapping[str, str] = {
-    "empty": "one reply is empty or only polite",
+    "empty": "one reply is empty, only polite, or repeats the question",
     "refusal": "one reply refuses",
     "tool_call": "another tool call",
     "json": "another value in the JSON",
@@ -113,12 +113,20 @@ def _calls(first: Sequence[Any], second: Sequence[Any]) -> Comparison:
     one, other = (
         sorted(
             (json_values.canonical_call(call) for call in calls if isinstance(call, Mapping)),
-            key=lambda call: json.dumps(call, sort_keys=True, default=str),
+            key=_written,
         )
         for calls in (first, second)
     )
     paths = list(json_values.differing_paths(one, other, _strings_differ, "$.tool_calls"))
     return _changed(["tool_call"], paths) if paths else SAME
+
+
+def _written(call: Mapping[str, Any]) -> str:
+    """Returns a call as text to order calls by; its name where it is nested too deeply to be written."""
+    try:
+        return json.dumps(call, sort_keys=True, default=str)
+    except (RecursionError, TypeError, ValueError):
+        return str(call.get("name"))
 
 
 def _json(one: Any, other: Any, first: Response, second: Response) -> Comparison:
@@ -159,12 +167,15 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
         return SAME
     if not first.text.strip() or not second.text.strip():
         return _changed(["empty"])
-    one, other, known = facts(first.text), facts(second.text), facts(asked)
+    one, other, known = facts(_whole(first)), facts(_whole(second)), facts(asked)
     if one.refuses != other.refuses:
         return _changed(["refusal"])
+    said = _said(one, other, known, first.cut, second.cut)
     if one.refuses:
-        return WORDING
-    kinds = {*_said(one, other, known), *_labels(one, other), *_names(one, other), *_polarity(one, other)}
+        return _changed(said) if said else WORDING
+    if (verdict := _marked(one, other, known)) is not None:
+        return verdict
+    kinds = {*said, *_labels(one, other), *_names(one, other), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
     silent = [_only_polite(reply) for reply in (one, other)]
@@ -172,16 +183,27 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
         kinds.add("empty")
     if kinds:
         return _changed(kinds)
-    return _by_words(one, other)
+    return _by_words(one, other, known)
 
 
-def _by_words(one: Facts, other: Facts) -> Comparison:
-    """Returns the verdict on two replies without a conflict of facts, by the content words that they share."""
+def _whole(reply: Response) -> str:
+    """Returns the text of a reply; without its last word where a limit cut it, since that may be half a number."""
+    return " ".join(reply.text.rstrip().rsplit(maxsplit=1)[:-1]) if reply.cut else reply.text
+
+
+def _by_words(one: Facts, other: Facts, known: Facts) -> Comparison:
+    """Returns the verdict on two replies without a conflict of facts, by the content words that they share.
+
+    Where each has words that neither the other nor the question has, those may be other words or another matter.
+    """
     if {one.label, other.label} == {"no", None} and not (other if one.label else one).denies:
         return UNCLEAR  # a bare "No" beside a sentence that may mean it
-    agreed = one.said and other.said and len(_only(one, other)) < len(one.said)
+    agreed = _both(one, other)
+    if len(agreed) > 1 and not _only(one, other) and not _only(other, one):
+        return WORDING
     shared = _shared(one, other)
-    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED):
+    replaced = one.words - other.words - known.words and other.words - one.words - known.words
+    if shared >= (_BESIDE_FACTS if agreed else _CONTAINED) and not replaced:
         return WORDING
     if shared <= _FOREIGN and min(len(one.words), len(other.words)) >= _ENOUGH:
         return _changed(["content"])
@@ -198,12 +220,15 @@ def _shared(one: Facts, other: Facts) -> float:
     return len(one.words & other.words) / fewer if fewer else 1.0
 
 
-def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
+def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool) -> set[str]:
     """Returns the kinds of facts in which two replies conflict: each has one of that kind that the other lacks.
 
     A fact that only one reply has is a conflict if the question did not give it already, unless the other reply
-    is part of this one and has a fact or a label itself: then this one only says more.
+    is part of this one and they agree on a label or on a fact that is new too: then this one only says more. A reply
+    that was cut might have given it.
     """
+    if one.answer or other.answer:
+        return set()
     first_only, second_only = _only(one, other), _only(other, one)
     kinds = {fact.kind for fact in first_only} & {fact.kind for fact in second_only}
     if one.words == other.words:  # "27 and 28" became "28 and 28"
@@ -211,9 +236,40 @@ def _said(one: Facts, other: Facts, known: Facts) -> set[str]:
         kinds |= {kind for kind in lost if _mentions(one, kind) == _mentions(other, kind)}
     if kinds:
         return kinds
-    new = {fact.kind for fact in (*first_only, *second_only) if fact.value not in lists.DAYS and not _has(known, fact)}
-    more = not (first_only and second_only) and (one.said or one.label) and (other.said or other.label)
-    return set() if more and _shared(one, other) >= _CONTAINED else new
+    alone = [*([] if other_cut else first_only), *([] if one_cut else second_only)]
+    new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
+    agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
+    more = agreed and not (first_only and second_only) and _shared(one, other) >= _CONTAINED
+    return set() if more else new
+
+
+def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
+    """Returns the verdict of the answer that a reply marks, beside which its other facts are working.
+
+    None where neither marks one, or where the other reply may have it or not.
+    """
+    if one.answer and other.answer:
+        return WORDING if one.answer == other.answer else _changed([_answer_kind(one.answer, other.answer)])
+    if not one.answer and not other.answer:
+        return None
+    marked, unmarked = (one, other) if one.answer else (other, one)
+    if not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
+        repeated = unmarked.said and len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
+        if unmarked.asks or (repeated and len(unmarked.words) >= _SAYS_SOMETHING):
+            return _changed(["empty"])
+    if _answer_kind(marked.answer or "") != "number":
+        if not unmarked.label or " " in f"{unmarked.label}{marked.answer}":
+            return None
+        return WORDING if unmarked.label == marked.answer else _changed(["label"])
+    results = {fact.value for fact in unmarked.said if not _has(known, fact)}
+    results = results or {fact.value for fact in unmarked.said}
+    if results == {marked.answer}:
+        return WORDING
+    return _changed(["number"]) if results and marked.answer not in results else None
+
+
+def _answer_kind(*answers: str) -> str:
+    return "number" if any(numbers.parse(answer) is not None for answer in answers) else "label"
 
 
 def _mentions(reply: Facts, kind: str) -> int:
@@ -225,6 +281,11 @@ def _only(one: Facts, other: Facts) -> list[Fact]:
     for fact in other.said:
         values.setdefault(fact.value, []).append(fact)
     return [fact for fact in one.said if not any(fact.agrees(twin) for twin in values.get(fact.value, ()))]
+
+
+def _both(one: Facts, other: Facts) -> list[Fact]:
+    missing = {*_only(one, other)}
+    return [fact for fact in one.said if fact not in missing]
 
 
 def _has(known: Facts, fact: Fact) -> bool:
@@ -239,7 +300,7 @@ def _labels(one: Facts, other: Facts) -> set[str]:
 
 
 def _names(one: Facts, other: Facts) -> set[str]:
-    return {"name"} if one.names - other.words and other.names - one.words else set()
+    return {"name"} if one.names - other.words - other.names and other.names - one.words - one.names else set()
 
 
 _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)
@@ -247,12 +308,13 @@ _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)
 
 def _polarity(one: Facts, other: Facts) -> set[str]:
     """Returns "negation" where one reply only denies what the other affirms, or affirms its opposite."""
-    if _shared(one, other) < _ALIKE:
+    if _shared(one, other) < _ALIKE and min(len(one.words), len(other.words)) > _SAYS_SOMETHING:
         return set()
-    turned = (one.denied & other.affirmed) - other.denied or (other.denied & one.affirmed) - one.denied
+    turned = [(one.denied & other.affirmed) - other.denied, (other.denied & one.affirmed) - one.denied]
+    moved = all(turned)  # "not the price that I saw", "the price is not the one I saw"
     opposite = any(
         (a in one.words and b in other.words and a not in other.words and b not in one.words)
         or (b in one.words and a in other.words and b not in other.words and a not in one.words)
         for a, b in _OPPOSITES
     )
-    return {"negation"} if turned or opposite else set()
+    return {"negation"} if (any(turned) and not moved) or opposite else set()

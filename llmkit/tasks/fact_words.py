@@ -56,6 +56,13 @@ _UNITS = (
 )
 UNITS = {word.replace("\\s", " "): words.split()[0] for words in _UNITS for word in words.split()}
 
+HOURS = {
+    word: hour
+    for hour, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), 1
+    )
+}
+
 _CURRENCIES = (
     "USD $ us$ usd dollar dollars buck bucks",
     "EUR € eur euro euros",
@@ -87,7 +94,7 @@ FUNCTION_WORDS = {
 }
 
 _NEGATORS = (
-    "not never cannot without neither nor nobody none unable impossible hardly"
+    "not non never cannot without neither nor nobody none unable impossible hardly"
     " nicht kein keine keinen keiner keinem nie niemals pas jamais aucun aucune nunca ningún ninguna tampoco não nenhum"
     " niet geen нет не никогда नहीं"
 )
@@ -102,6 +109,8 @@ IDIOM = re.compile(
     re.IGNORECASE,
 )
 """Phrases with a negation that deny nothing."""
+LACKING = re.compile(r"\bout\sof\s(?=stock|order|service|date|warranty)", re.IGNORECASE)
+"""Denies what follows as "not" does."""
 CONDITION = re.compile(
     r"\b(?:if|unless|whether|in\scase|until|wenn|falls|si|se|als)\b[^.,;:!?\n]{0,300}", re.IGNORECASE
 )
@@ -115,13 +124,14 @@ REFUSAL = re.compile(
     rf"\bi\s{_AUXILIARY}\s(?:\w+\s){{0,1}}{_HELP}\b|\bwe\s{_AUXILIARY}\s(?:help|assist|answer)\b"
     r"|\bi(?:['’]?m|\sam)\s(?:\w+\s){0,2}(?:unable|not\sable|not\sallowed|not\spermitted|not\squalified)\b"
     r"|\bi\s(?:do\snot|don['’]?t)\s(?:have\s(?:access|(?:any\s|enough\s|personal\s)?information|the\sability)|know\b)"
+    r"|\b(?:does\snot|doesn['’]?t)\s(?:say|mention|specify|state|provide|contain|include)\b|\bno\sinformation\b"
     r"|\bas\san\s(?:ai|artificial)\b|\bi\smust\s(?:decline|refuse)\b|\bagainst\smy\s(?:policy|guidelines)\b"
     r"|\bi\s(?:have\sto|must)\srefuse\b"
     r"|\bich\skann\s(?:\w+\s){0,3}nicht\b|\bje\sne\s(?:peux|sais)\spas\b|\bno\s(?:puedo|tengo\sacceso)\b"
     r"|\bnão\s(?:posso|consigo)\b|我(?:无法|不能|没办法)|я\sне\sмогу|मैं\s(?:\w+\s)?नहीं|できません",
     re.IGNORECASE,
 )
-"""Words by which an application says that it cannot or will not help."""
+"""Words by which an application says that it cannot or will not help, or has no answer."""
 REFUSAL_REACH = 300
 """Characters from the beginning of a reply in which a refusal is looked for: further on it limits an answer."""
 
@@ -142,6 +152,7 @@ _OPPOSITES = (
     "buy sell|safe unsafe|safe dangerous|even odd|correct incorrect|correct wrong|before after|"
     "above below|maximum minimum|used unused|paid unpaid|positive negative|success failure|legal illegal|"
     "refundable nonrefundable|always never"
+    "|rose fell|grow shrink|grew shrank|gain loss|pass fail"
 )
 OPPOSITES = tuple(tuple(pair.split()) for pair in _OPPOSITES.split("|"))
 

