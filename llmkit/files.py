@@ -35,16 +35,18 @@ def on_disk(place: Path) -> Iterator[None]:
         raise
 
 
-def write_atomic(path: Path, content: str | bytes, private: bool = False) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[bytes], private: bool = False) -> None:
     """Writes under a temporary name, flushes to disk, and renames: readers see the old file or the new one.
 
-    With `private` the file is for its owner alone (mode 0600). Incomplete where the disk is full.
+    Content that comes in parts is never held as a whole. With `private` the file is for its owner alone (mode 0600).
+    Incomplete where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with on_disk(path.parent):
             with open(temporary, "wb", opener=_for_owner if private else None) as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                whole = content.encode() if isinstance(content, str) else content
+                file.writelines([whole] if isinstance(whole, bytes) else whole)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

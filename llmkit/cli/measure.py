@@ -172,13 +172,9 @@ def _print_estimate(estimate: Estimate) -> None:
         lines.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, lines, right=tuple(columns[1:]))
-    calls = f"\n{estimate.calls:,} calls"
-    print(calls if estimate.price is None else f"{calls}, at most {estimate.price:,.2f} by the recipe's prices")
-    if estimate.aside:
-        aside = ", ".join(f"{count:,} in `{split}`" for split, count in sorted(estimate.aside.items()))
-        print(f"Rows set aside: {aside} (data.split: all asks every row)")
+    _print_price(estimate)
     if estimate.shows:
-        print(estimate.shows)
+        print(f"\n{estimate.shows}")
     elif estimate.effect is None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
@@ -187,6 +183,18 @@ def _print_estimate(estimate: Estimate) -> None:
         for number, prompt in enumerate(arm.first, 1):
             print(f"\n--- {arm.arm}, call {number}")
             print("\n".join(f"[{m.role}] {m.content}" for m in prompt))
+
+
+def _print_price(estimate: Estimate) -> None:
+    """Prints money, time and the rows that are not asked, as far as anything is known of them."""
+    known = [f"at most {estimate.price:,.2f} by the recipe's prices"] if estimate.price is not None else []
+    if estimate.minutes is not None:
+        known.append(f"{estimate.minutes:,.1f} minutes or more at engine.rps")
+    if known:
+        print(f"\n{estimate.calls:,} calls: {', '.join(known)}")
+    if estimate.aside:
+        aside = ", ".join(f"{count:,} in `{split}`" for split, count in sorted(estimate.aside.items()))
+        print(f"Rows set aside: {aside} (data.split: all asks every row)")
 
 
 def _print(result: Result, command: Command) -> None:

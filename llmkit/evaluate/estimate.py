@@ -54,7 +54,8 @@ class Estimate:
     """A run before it starts. `effect` is the smallest gain that would be found in four of five such runs, if two arms
     disagree on a fifth of the questions; None where no gain would.
 
-    `price` is what all calls cost at most by the recipe's prices, None where it has none; `aside` counts the rows of
+    `price` is what all calls cost at most by the recipe's prices, None where it has none; `rps` bounds how many are sent
+    a second; `aside` counts the rows of
     the user's own file in other splits. `shows` says what rows without answers can show, "" where rows have answers.
     """
 
@@ -65,6 +66,7 @@ class Estimate:
     noise_calls: int
     effect: float | None
     price: float | None = None
+    rps: float | None = None
     aside: Mapping[str, int] = field(default_factory=dict)
     shows: str = ""
 
@@ -72,6 +74,11 @@ class Estimate:
     def calls(self) -> int:
         searching = self.search.calls if self.search else 0
         return self.noise_calls + searching + sum(a.calls for a in self.arms)
+
+    @property
+    def minutes(self) -> float | None:
+        """The least time that all calls take at the recipe's requests a second; None where it says none."""
+        return None if self.rps is None else self.calls / self.rps / 60
 
     def json(self) -> dict[str, Any]:
         return {
@@ -83,6 +90,7 @@ class Estimate:
             "noise_calls": self.noise_calls,
             "minimum_detectable_effect": self.effect,
             "most_price": self.price,
+            "minutes": self.minutes,
             "set_aside": dict(self.aside),
             "arms": {
                 a.arm: {
@@ -118,6 +126,7 @@ def estimate(plan: Plan) -> Estimate:
         plan.noise_calls,
         minimum_detectable_effect(worth(questions, templates), clusters=templates if templates < questions else None),
         _price([*arms, *([search] if search else [])], plan.recipe.eval),
+        plan.recipe.engine.rps,
         plan.aside,
         plan.shows() if pools.unlabelled(plan.questions) else "",
     )

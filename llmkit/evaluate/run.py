@@ -133,7 +133,7 @@ def _answer(
     local = engines if are_local(engines) else None
     jobs_by_key = {job.key: job for job in wanted}
     known = {
-        row["key"]: Sample.from_row(row)
+        row["key"]: Sample.from_row(row).lean()
         for row in finished(rows).values()
         if (job := jobs_by_key.get(row["key"])) and answers(row, job, local, keeper)
     }
@@ -145,7 +145,7 @@ def _answer(
             key = str(done.key)
             row = keeper.kept(outcome_row(missing[key], done, planned.scorer))
             folder.append(row)
-            known[key] = Sample.from_row(row)
+            known[key] = Sample.from_row(row).lean()
     # In the order of the jobs, so that no result depends on the order in which replies came.
     return [known[job.key] for job in wanted]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from llmkit.errors import UsageError
 from llmkit.files import text_digest
-from llmkit.measure.compared import Comparer, canonical, decisive, refused, signature
+from llmkit.measure.compared import canonical, compared, decisive, refused, signature
 from llmkit.runs import names
 from llmkit.runs.samples import Sample
 
@@ -36,7 +36,6 @@ class Keeper:
         self.policy = policy
         self._key = secrets.token_bytes(32)
         self._answered: dict[str, list[Sample]] = defaultdict(list)
-        self._compare = Comparer()
 
     @property
     def full(self) -> bool:
@@ -78,7 +77,7 @@ class Keeper:
         }
 
     def _verdict(self, one: Sample, other: Sample) -> list[str]:
-        found = self._compare(one, other)
+        found = compared(one, other)
         return [found.verdict, *found.kinds]
 
     def _call(self, call: Mapping[str, Any]) -> Row:

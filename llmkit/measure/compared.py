@@ -22,23 +22,11 @@ FAILED = Comparison("facts", ("failed",))
 
 _LABEL_WORDS = 5  # a longer reply of free text is prose, which no equality judges
 _KEPT = 50_000  # replies whose facts are kept
+_PAIRS = 250_000  # pairs whose verdict is kept: numbers and page compare the same ones
 
 
-class Comparer:
-    """Compares samples, each pair once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int], Comparison] = {}
-
-    def __call__(self, one: Sample, other: Sample) -> Comparison:
-        """Returns the verdict on two answers to one row; a failed call is a change."""
-        pair = id(one), id(other)
-        if pair not in self._known:
-            self._known[pair] = _compared(one, other)
-        return self._known[pair]
-
-
-def _compared(one: Sample, other: Sample) -> Comparison:
+def compared(one: Sample, other: Sample) -> Comparison:
+    """Returns the verdict on two answers to one row; a failed call is a change."""
     if failed(one) or failed(other):
         return FAILED
     if one.hidden and other.hidden:
@@ -47,14 +35,19 @@ def _compared(one: Sample, other: Sample) -> Comparison:
     if not _kind(one).exact:
         if said == again:
             return SAME
-        asked = Question(one.outcome.question_id, one.question, None, one.kind or "text", one.options)
-        return compare(Response(said, cut=one.outcome.cut), Response(again, cut=other.outcome.cut), asked)
+        cut = one.outcome.cut, other.outcome.cut
+        return _prose(said, again, one.question, one.kind or "text", cut)
     parsed = one.outcome.parsed, other.outcome.parsed
     if parsed[0] == parsed[1]:
         readable = parsed[0] is not None or normalise(said) == normalise(again)
         return SAME if readable else UNCLEAR
     numeric = not one.options and any(answer and parse(answer) is not None for answer in parsed)
     return Comparison("facts", ("number" if numeric else "label",))
+
+
+@lru_cache(maxsize=_PAIRS)
+def _prose(one: str, other: str, asked: str, kind: str, cut: tuple[bool, bool]) -> Comparison:
+    return compare(Response(one, cut=cut[0]), Response(other, cut=cut[1]), Question("", asked, None, kind))
 
 
 def _hidden(one: Sample, other: Sample, first: Hidden, second: Hidden) -> Comparison:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmkit.conditions import Condition
 from llmkit.measure import bounds, statistics
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, PairKey, pair_key
-from llmkit.measure.compared import Comparer, decisive, failed, refused, signature, unequal
+from llmkit.measure.compared import compared, decisive, failed, refused, signature, unequal
 from llmkit.measure.stability_results import Effect, Repair, Stability
 from llmkit.measure.statistics import contradicts, mcnemar
 from llmkit.measure.values import Difference, Estimate, Interval, number, rounded_p
@@ -43,14 +43,13 @@ class Unlabelled:
     draws: int
     seed: int
     assumed: Assumed = ASSUMED
-    compare: Comparer = field(default_factory=Comparer)
 
     def stability(self, arm: str, condition: str) -> Stability | None:
         """Compares an arm's answers under a condition, or under all noisy ones, with those to the rows as sent."""
         pairs = list(self._matched(Cell(arm, condition), Cell(arm, CLEAN)))
         if not pairs:
             return None
-        verdicts = [self.compare(noisy, clean) for noisy, clean in pairs]
+        verdicts = [compared(noisy, clean) for noisy, clean in pairs]
         rows = self._rows(pairs)
         counted = Counter(kind for verdict in verdicts for kind in verdict.kinds)
         answered = [pair for pair in pairs if not any(map(failed, pair))]
@@ -111,7 +110,7 @@ class Unlabelled:
         return most / len(answered), sum(map(refused, answered)) / len(answered)
 
     def _changed(self, pair: Sequence[Sample], if_failed: bool) -> bool:
-        return if_failed if any(map(failed, pair)) else self.compare(pair[0], pair[1]).changed
+        return if_failed if any(map(failed, pair)) else compared(pair[0], pair[1]).changed
 
     def _conditions(self, arm: str, condition: str) -> list[str]:
         return self.cells.noisy_of(Cell(arm, CLEAN)) if condition == NOISY else [condition]
@@ -169,7 +168,7 @@ class Unlabelled:
                     second, first, sent, sent_again = four
                     across, within = (first, sent), [(second, first), (sent_again, sent)]
                     groups.append(four)
-                    values.append(2 * self.compare(*across).changed - sum(self.compare(*p).changed for p in within))
+                    values.append(2 * compared(*across).changed - sum(compared(*p).changed for p in within))
         if not groups:
             return None
         mean, p, _ = self._tested(self._rows(groups), values, 2.0)

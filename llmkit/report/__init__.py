@@ -5,7 +5,7 @@ One view (view.py) decides what is shown and how numbers are written; everything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmkit.extras import installed
@@ -28,11 +28,15 @@ def write(folder: Path, samples: Sequence[Sample], metrics: Metrics) -> list[Pat
 
     shown = view.of_run(metrics, facts(folder), samples)
     table = tabular.table(samples)
-    files = {"report.html": html.page(shown).encode("utf-8", "replace"), "outcomes.csv": tabular.csv(table)}
+    # Each is made when it is written: a run may have more answers than there is room for in several forms.
+    files: dict[str, Callable[[], bytes | Iterable[bytes]]] = {
+        "report.html": lambda: html.page(shown).encode("utf-8", "replace"),
+        "outcomes.csv": lambda: tabular.csv_lines(table),
+    }
     if installed("pyarrow"):
-        files["outcomes.parquet"] = tabular.parquet(table)
+        files["outcomes.parquet"] = lambda: tabular.parquet(table)
     if metrics.gates:
-        files["junit.xml"] = junit.document(shown)
+        files["junit.xml"] = lambda: junit.document(shown)
     for name, content in files.items():
-        write_atomic(folder / name, content)
+        write_atomic(folder / name, content())
     return [folder / name for name in files]

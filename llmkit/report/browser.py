@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import IntFlag
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import STAND, Cells, PairKey, pair_key
-from llmkit.measure.compared import Comparer, reply
+from llmkit.measure.compared import compared, reply
 from llmkit.measure.stability import unlabelled
 from llmkit.rop.scoring import squash
 from llmkit.runs.samples import Sample
@@ -17,6 +18,7 @@ from llmkit.secrets import scrub
 from llmkit.types import CLEAN
 
 PAGE = 25  # answers on screen at a time
+MOST = 40_000  # answers that a page holds: some tens of megabytes
 _NOT_KEPT = "(texts of this run are not kept: output.texts)"
 _LONGEST = 20_000  # characters shown of one text; a reply rarely has a tenth of it
 
@@ -41,6 +43,12 @@ class Flag(IntFlag):
     TOUCHED = 16384
     RESTORED = 32768
     BROKEN = 65536
+
+
+_TELLING = (
+    Flag.ERROR | Flag.RIGHT_TO_WRONG | Flag.WRONG_TO_RIGHT | Flag.WON | Flag.LOST | Flag.CHANGED | Flag.UNCLEAR
+    | Flag.BY_ITSELF | Flag.TOUCHED | Flag.RESTORED | Flag.BROKEN
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +133,13 @@ class Browser:
     rows: tuple[tuple[Any, ...], ...]
     kinds: tuple[Kind, ...] = KINDS
     chips: tuple[Kind, ...] = CHIPS
+    left_out: int = 0
+    """Answers of the run that the page has no room for."""
     page: int = PAGE
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the values as JSON has them. The rows are not copied: there can be many."""
-        values = {name: getattr(self, name) for name in ("arms", "questions", "texts", "rows", "page")}
+        values = {name: getattr(self, name) for name in ("arms", "questions", "texts", "rows", "page", "left_out")}
         lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("conditions", "kinds", "chips")}
         return values | lists
 
@@ -137,15 +147,18 @@ class Browser:
 def browser(samples: Sequence[Sample]) -> Browser:
     """Returns the answers by question, condition, arm and repeat, as a page needs them."""
     cells = Cells(samples)
-    compared = unlabelled(samples)
-    flags_of = _changes(cells) if compared else _verdicts(samples)
+    without = unlabelled(samples)
+    flags_of = _changes(cells) if without else _verdicts(samples)
     places: dict[str, int] = {}
     texts: dict[str, int] = {}
     questions: list[tuple[str, str, str]] = []
     rows = []
     conditions = {name: i for i, name in enumerate(cells.conditions)}
     arms = {arm: i for i, arm in enumerate(cells.arms)}
-    ordered = sorted(samples, key=lambda s: (s.outcome.question_id, conditions[s.outcome.condition], pair_key(s)[1:]))
+    shown_samples = _most_telling(samples, flags_of)
+    ordered = sorted(
+        shown_samples, key=lambda s: (s.outcome.question_id, conditions[s.outcome.condition], pair_key(s)[1:])
+    )
     for sample in ordered:
         o = sample.outcome
         if o.question_id not in places:
@@ -169,13 +182,29 @@ def browser(samples: Sequence[Sample]) -> Browser:
                 _note(sample, kinds),
             )
         )
-    shown = tuple(_shown(name, conditions if compared else {}) for name in cells.conditions)
-    kept = Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows))
-    if not compared:
+    shown = tuple(_shown(name, conditions if without else {}) for name in cells.conditions)
+    left_out = len(samples) - len(rows)
+    kept = Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows), left_out=left_out)
+    if not without:
         return kept
     others = [kind for kind in KINDS if kind.value in _OF_ANY]
     labels = [chip for chip in CHIPS if chip.value in _OF_ANY]
     return replace(kept, kinds=(KINDS[0], *CHANGES, *others), chips=(*CHANGES, *labels))
+
+
+def _most_telling(samples: Sequence[Sample], flags_of: FlagsOf) -> Sequence[Sample]:
+    """Returns the answers that a page has room for, those to questions whose answers differ before others."""
+    if len(samples) <= MOST:
+        return samples
+    asked = Counter(s.outcome.question_id for s in samples)
+    telling = dict.fromkeys(s.outcome.question_id for s in samples if flags_of(s)[0] & _TELLING)
+    chosen: set[str] = set()
+    room = MOST
+    for question in [*telling, *(q for q in asked if q not in telling)]:
+        if asked[question] <= room:
+            chosen.add(question)
+            room -= asked[question]
+    return [s for s in samples if s.outcome.question_id in chosen]
 
 
 def _shown(name: str, places: Mapping[str, int]) -> ShownCondition:
@@ -200,7 +229,6 @@ def _verdicts(samples: Sequence[Sample]) -> FlagsOf:
 def _changes(cells: Cells) -> FlagsOf:
     """Returns what finds the flags of answers to rows without labels, by the answers that they are compared with."""
     known = {(cell.arm, cell.condition, pair_key(s)): s for cell, group in cells.samples.items() for s in group}
-    compare = Comparer()
 
     def beside(sample: Sample, arm: str, condition: str) -> Sample | None:
         row, draw, seed = pair_key(sample)
@@ -213,18 +241,18 @@ def _changes(cells: Cells) -> FlagsOf:
         kinds: Sequence[str] = ()
         before = beside(sample, o.arm, CLEAN if condition.replicate == 1 else str(condition.once))
         if before and before is not sample:
-            verdict = compare(sample, before)
+            verdict = compared(sample, before)
             kinds = verdict.kinds
             seen = {"wording": Flag.WORDING, "unclear": Flag.UNCLEAR, "facts": Flag.CHANGED}
             again = verdict.changed and condition.replicate > 1
             flags |= Flag.BY_ITSELF if again else seen.get(verdict.verdict, Flag(0))
         sent = beside(sample, STAND, CLEAN)
         if o.arm != STAND and sent and condition.replicate == 1:
-            away = compare(sample, sent).changed
+            away = compared(sample, sent).changed
             stand = beside(sample, STAND, o.condition)
             if condition.clean:
                 flags |= Flag.TOUCHED if away else Flag(0)
-            elif stand and away != (turned := compare(stand, sent).changed):
+            elif stand and away != (turned := compared(stand, sent).changed):
                 flags |= Flag.RESTORED if turned else Flag.BROKEN
         return flags, kinds
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv as csv_
 import io
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 from llmkit.measure.changed import changed_by_noise
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 
 _FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
+
+_BATCH = 10_000  # rows of one group of a Parquet file
 
 
 def row(sample: Sample) -> dict[str, Any]:
@@ -51,20 +53,51 @@ def row(sample: Sample) -> dict[str, Any]:
     }
 
 
-def table(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+class Answers(Sequence[dict[str, Any]]):
+    """All answers, by question, condition and arm; each row is made when it is asked for."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = sorted(samples, key=_order)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        chosen = self._samples[place]
+        return row(chosen) if isinstance(chosen, Sample) else [row(sample) for sample in chosen]
+
+
+def _order(sample: Sample) -> tuple[str, ...]:
+    o = sample.outcome
+    seed = int(o.meta.get("search_seed") or 0)
+    return o.question_id, o.condition, o.arm, str(o.draw), str(seed), str(o.meta.get("holdout"))
+
+
+def table(samples: Sequence[Sample]) -> Answers:
     """Returns all answers, by question, condition and arm."""
-    rows = [row(sample) for sample in samples]
-    order = ("question_id", "condition", "arm", "draw", "search_seed", "holdout")
-    return sorted(rows, key=lambda r: tuple(str(r[k]) for k in order))
+    return Answers(samples)
 
 
 def csv(rows: Sequence[dict[str, Any]]) -> bytes:
     """Returns CSV with a header. What is missing is empty; what a spreadsheet would run as a formula begins with '."""
+    return b"".join(csv_lines(rows))
+
+
+def csv_lines(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """Yields the lines of CSV, the header first."""
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: inert(cell) for name, cell in row.items()} for row in rows)
-    return out.getvalue().encode("utf-8")
+    for one in rows:
+        writer.writerow({name: inert(cell) for name, cell in one.items()})
+        yield out.getvalue().encode("utf-8")
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue().encode("utf-8")
 
 
 def inert(cell: Any) -> Any:
@@ -93,5 +126,7 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
     names = list(rows[0]) if rows else list(types)
     schema = pa.schema([(name, kinds.get(types.get(name, str), pa.string())) for name in names])
     out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out, compression="zstd")
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for start in range(0, max(len(rows), 1), _BATCH):
+            writer.write_table(pa.Table.from_pylist(list(rows[start : start + _BATCH]), schema=schema))
     return out.getvalue()

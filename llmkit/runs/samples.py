@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.types import Outcome, Usage
@@ -73,6 +73,11 @@ class Sample:
             row.get("key") or "",
             Hidden(**row["hidden"]) if row.get("hidden") else None,
         )
+
+    def lean(self) -> Sample:
+        """Returns the sample without what it was asked, which takes most of the room: the journal has it."""
+        kept = ("purpose", "reply", "cached", "seconds")
+        return replace(self, calls=tuple({name: call[name] for name in kept} for call in self.calls))
 
     @property
     def seconds(self) -> float:
