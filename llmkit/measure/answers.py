@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.files import text_digest
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells
-from llmkit.measure.compared import Comparer, canonical, decisive, failed, reply
+from llmkit.measure.compared import canonical, compared, decisive, failed, reply
 from llmkit.measure.contrasts import Contrast
 from llmkit.runs.labels import pair_digest
 from llmkit.runs.samples import Sample
@@ -25,7 +25,7 @@ labelled run; it is right where a gate is tried with the best that a missing ans
 _NOTHING = 1e-9  # weights of equal answers, a half and two quarters for one, may miss each other in the last digit
 
 
-def alike(one: Sample, other: Sample, compare: Comparer) -> bool:
+def alike(one: Sample, other: Sample) -> bool:
     """Returns whether two answers to a row are right or wrong together, so that they cancel in a difference.
 
     Answers that a scorer compares are if their canonical forms are equal; prose is if only its words differ. Where the
@@ -35,7 +35,7 @@ def alike(one: Sample, other: Sample, compare: Comparer) -> bool:
         return canonical(one) == canonical(other)
     if decisive(one) or decisive(other):
         return normalise(canonical(one) or "") == normalise(canonical(other) or "")
-    return compare(one, other).verdict in ("same", "wording")
+    return compared(one, other).verdict in ("same", "wording")
 
 
 def is_unread(sample: Sample) -> bool:
@@ -148,12 +148,11 @@ def changed_rows(cells: Cells, seed: int) -> list[ChangedRow]:
         if Condition.parse(cell.condition).replicate == 1:
             for sample in samples:
                 given[sample.outcome.question_id][cell].append(sample)
-    compare = Comparer()
-    rows = [row for id, by_cell in given.items() if (row := _changed(id, by_cell, compare))]
+    rows = [row for id, by_cell in given.items() if (row := _changed(id, by_cell))]
     return sorted(rows, key=lambda row: (derive(seed, "label", row.id), row.id))
 
 
-def _changed(id: str, by_cell: Mapping[Cell, Sequence[Sample]], compare: Comparer) -> ChangedRow | None:
+def _changed(id: str, by_cell: Mapping[Cell, Sequence[Sample]]) -> ChangedRow | None:
     groups: list[list[Sample]] = []
     unread: list[Sample] = []
 
@@ -162,7 +161,7 @@ def _changed(id: str, by_cell: Mapping[Cell, Sequence[Sample]], compare: Compare
             unread.append(sample)
             return RIGHT if sample.outcome.correct else WRONG
         for i, group in enumerate(groups):
-            if alike(group[0], sample, compare):
+            if alike(group[0], sample):
                 group.append(sample)
                 return i
         groups.append([sample])
