@@ -58,7 +58,17 @@ model: {path: some-model, chat_template: ~/.ssh/config}
 engine: {base_url: ["http://198.51.100.7:8000/v1"], api_key_env: MY_TOKEN}
 data: {task: arithmetic}
 """
+SUPPORT = """model: {path: support-v3}
+data: {path: tickets.csv, question: body, answer: refund, kind: boolean, split: all}
+perturb: {conditions: [typing], rate: 0.3}
+"""
 FILES: dict[str, dict[str, str]] = {
+    "docs/endpoints.md": {
+        "support.yaml": SUPPORT,
+        "support.py": "def answer(question: str):\n    return 'no'\n",
+        "names-code.yaml": "extends: support\nengine: {kind: python:support:answer}\n",
+        "tickets.csv": "body,refund\n" + "".join(f"Where is my order {n}? It should be here,no\n" for n in range(80)),
+    },
     "docs/perturb.md": {
         "q.jsonl": _lines(
             {

@@ -99,7 +99,10 @@ def _environment() -> Environment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    # A name is a value that was given, never one of Jinja's own: a row may have a field `range`.
+    environment.globals.clear()
+    return environment
 
 
 def find(path: str, value: Any) -> list[Any]:

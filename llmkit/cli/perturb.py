@@ -158,11 +158,12 @@ def perturb(
 @contextmanager
 def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
     """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
-    from llmkit.engines import ResponseCache, open_engine
+    from llmkit.engines import ResponseCache, may_cache, open_engine
     from llmkit.runs import Runner
 
     with ExitStack() as stack:
-        cache = stack.enter_context(ResponseCache()) if use_cache else None
+        cached = use_cache and may_cache(recipe.engine)
+        cache = stack.enter_context(ResponseCache()) if cached else None
         yield stack.enter_context(Runner({"answerer": open_engine(recipe.model, recipe.engine)}, cache))
 
 

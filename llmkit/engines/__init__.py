@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
-from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
+from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply, fields_read
 from llmkit.engines.http_engine import HttpEngine
 from llmkit.engines.model_paths import resolve_model
 from llmkit.engines.openai_engine import OpenAIEngine
@@ -25,8 +25,10 @@ __all__ = [
     "decode_reply",
     "encode_reply",
     "engine_class",
+    "fields_read",
     "is_application",
     "kind_name",
+    "may_cache",
     "open_engine",
     "resolve_model",
 ]
@@ -50,13 +52,18 @@ def engine_class(model: ModelSection, section: EngineSection) -> EngineClass:
 
 def kind_name(kind: str) -> str:
     """Returns the name in `ENGINES` of what a recipe or a flag says: `python` for `python:module:function`."""
-    return kind.partition(":")[0]
+    return PythonEngine.kind if kind.startswith(f"{PythonEngine.kind}:") else kind
 
 
 def is_application(section: EngineSection) -> bool:
-    """Returns whether a whole application answers and no model: it needs no name of one, and its answers are cached
-    only where it is declared deterministic."""
+    """Returns whether a whole application answers and no model: it needs no name of one."""
     return bool(getattr(engine_class(ModelSection(), section), "is_application", False))
+
+
+def may_cache(section: EngineSection) -> bool:
+    """Returns whether answers may go into the response cache: those of an application only where it is declared
+    deterministic."""
+    return section.deterministic or not is_application(section)
 
 
 def open_engine(model: ModelSection, section: EngineSection) -> Engine:

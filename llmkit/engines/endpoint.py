@@ -9,11 +9,23 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from llmkit.engines import answers
-from llmkit.engines.client import Again, Filtered, Unreadable, credentials, failure, stay_at_home, tls_fault
+from llmkit.engines.client import (
+    LARGEST,
+    Again,
+    Filtered,
+    Unreadable,
+    capped,
+    credentials,
+    failure,
+    stay_at_home,
+    tls_fault,
+    too_large,
+)
 from llmkit.engines.openai_engine import is_address
 from llmkit.engines.pace import Pace
 from llmkit.errors import EngineError, UsageError
@@ -29,7 +41,6 @@ T = TypeVar("T")
 
 WHOLE = frozenset({"messages", "session", "tools"})
 """The values of a body that are put in with their JSON type, where a text is nothing else."""
-LARGEST = 16 * 2**20  # bytes of a reply: a long answer with its documents is a hundredth of that
 _SHOWN = 200  # characters of a reply that an error shows
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROBE_SECONDS = 10.0
@@ -76,6 +87,8 @@ class Endpoint:
                 f"`{key}.url` must begin with http:// or https://, name a host, and have no port but a number",
                 "for example http://127.0.0.1:8000/chat",
             )
+        if section.method == "GET" and not isinstance(section.body, dict | None):
+            raise UsageError(f"`{key}.body` of a GET is its query: a map of names and values")
         self.address = public_url(url)
         self.method = section.method
         parts = urlsplit(url)
@@ -129,8 +142,13 @@ class Endpoint:
                 # Compressed, a small reply could unfold into gigabytes.
                 headers={"Accept-Encoding": "identity", "User-Agent": "llmkit"},
                 timeout=self._timeout,
+                # A jar would carry the session of one conversation into the next.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 limits=Limits(max_connections=self._places, max_keepalive_connections=self._places),
-                event_hooks={"request": [stay_at_home(self.address, f"{self.key}.url")]},
+                event_hooks={
+                    "request": [stay_at_home(self.address, f"{self.key}.url")],
+                    "response": [capped(self.address)],
+                },
                 follow_redirects=True,
             )
         return self._client
@@ -141,6 +159,8 @@ class Endpoint:
             pairs = filled.items() if isinstance(filled, dict) else ()
             texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in pairs}
             return {"params": [*self._query, *texts.items()], "headers": self._headers}
+        if filled is None:
+            return {"params": self._query, "headers": self._headers}
         # Half characters are no text in UTF-8, and a reader may refuse their escapes.
         content = json.dumps(filled, ensure_ascii=False).encode("utf-8", "replace")
         return {
@@ -182,14 +202,14 @@ class Endpoint:
         except ValueError:
             body = text
         error = body.get("error", body) if isinstance(body, dict) else body
-        words = scrub(answers.words_of(error, response.reason_phrase))
+        words = scrub(answers.words_of(error, shown(text) if text.strip() else response.reason_phrase))
         if answers.is_filtered(error):
             return Filtered(words)
         return failure(self.address, response.status_code, words, response.headers)
 
     async def _json(self, response: Response) -> Received:
         data = await self._bytes(response)
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8-sig", "replace")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind.endswith("html") or text.lstrip()[:1] == "<":
             raise Unreadable(
@@ -212,11 +232,8 @@ class Endpoint:
             raise Unreadable(f"{self.address} answers {kind or 'something'}, not an event stream: {shown(text)}")
         response.encoding = "utf-8"  # whatever its header says: events have no other
         values: list[Any] = []
-        first, size = "", 0
+        first = ""
         async for event in EventSource(response, LARGEST):
-            size += len(event.data)
-            if size > LARGEST:
-                raise self._too_large()
             if event.data.strip() == "[DONE]":
                 break
             if event.event == "error":
@@ -230,14 +247,11 @@ class Endpoint:
 
     async def _bytes(self, response: Response) -> bytes:
         data = bytearray()
-        async for chunk in response.aiter_bytes():
-            data += chunk
-            if len(data) > LARGEST:
-                raise self._too_large()
+        async for piece in response.aiter_bytes():
+            data += piece
+            if len(data) > LARGEST:  # of what was compressed in spite of all
+                raise too_large(self.address)
         return bytes(data)
-
-    def _too_large(self) -> EngineError:
-        return EngineError(f"{self.address} sends more than {LARGEST // 2**20} MiB: the reply was cut off")
 
 
 def shown(text: str) -> str:

@@ -135,7 +135,7 @@ class HttpClient(Client):
                 opened = await self._before.send(values)
                 values["session"] = self._found(opened, self._section.before.session, "engine.before.session")[0]
             received = await self._endpoint.send(values)
-            return self._reply(received, "\n".join(turns))
+            return self._reply(received, "\n".join((*turns, *request.fields.values())))
         except Filtered:
             return Reply("", finish_reason="content_filter")
         except Unreadable as error:
@@ -192,10 +192,11 @@ class HttpClient(Client):
 
 
 def _text(value: Any) -> str:
-    """Returns what a JSON value says: a text as it is, nothing for null, else the JSON."""
+    """Returns what a JSON value says: a text as it is but for half characters, nothing for null, else the JSON."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
 
 
 def _asked(section: EngineSection) -> list[Any]:

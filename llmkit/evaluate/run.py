@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmkit.engines import Engine, ResponseCache, engine_class, is_application
+from llmkit.engines import Engine, ResponseCache, engine_class, may_cache
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
@@ -80,7 +80,7 @@ def run(
         system = ChatStyle.of(loaded.recipe.model).system
         dtype = dtype_of(engines["answerer"])
         folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
-        cached = use_cache and (loaded.recipe.engine.deterministic or not is_application(loaded.recipe.engine))
+        cached = use_cache and may_cache(loaded.recipe.engine)
         cache = stack.enter_context(ResponseCache()) if cached else None
         generations = Generations(folder, if_changed)
         # An empty journal holds nothing that could count no more.

@@ -113,12 +113,20 @@ def _calls(first: Sequence[Any], second: Sequence[Any]) -> Comparison:
     one, other = (
         sorted(
             (json_values.canonical_call(call) for call in calls if isinstance(call, Mapping)),
-            key=lambda call: json.dumps(call, sort_keys=True, default=str),
+            key=_written,
         )
         for calls in (first, second)
     )
     paths = list(json_values.differing_paths(one, other, _strings_differ, "$.tool_calls"))
     return _changed(["tool_call"], paths) if paths else SAME
+
+
+def _written(call: Mapping[str, Any]) -> str:
+    """Returns a call as text to order calls by; its name where it is nested too deeply to be written."""
+    try:
+        return json.dumps(call, sort_keys=True, default=str)
+    except (RecursionError, TypeError, ValueError):
+        return str(call.get("name"))
 
 
 def _json(one: Any, other: Any, first: Response, second: Response) -> Comparison:

@@ -57,6 +57,7 @@ class Support:
         self.sessions = 0
         self.answered = []
         self.failing = 0
+        self.model = "first"
 
     def door(self, handler, body):
         self.sessions += 1
@@ -68,7 +69,9 @@ class Support:
         self.answered.append(body["turns"][-1]["content"])
         negative = "late" in self.answered[-1] or "broken" in self.answered[-1]
         reply = {"text": f"<think>{handler.headers['X-Key']}</think>{'no' if negative else 'yes'}"}
-        return handler._send(200, {"reply": reply, "found": [{"id": 3}], "tokens": {"in": 20, "out": 1}})
+        return handler._send(
+            200, {"model": self.model, "reply": reply, "found": [{"id": 3}], "tokens": {"in": 20, "out": 1}}
+        )
 
 
 def test_an_application_over_http_is_measured_and_the_run_goes_on(tmp_path, monkeypatch, capfd):
@@ -113,9 +116,25 @@ def test_answers_are_cached_where_the_application_is_declared_deterministic(tmp_
         assert len(support.answered) == asked + 5, "the canary alone"
 
 
+def test_a_run_stops_where_another_model_answers(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("SUPPORT_KEY", "a")
+    support = Support()
+    with FaultServer(routes={"/chat": support.chat, "/door": support.door}) as server:
+        host = server.url.removesuffix("/v1")
+        engine = ENGINE.format(url=f"{host}/chat", door=f"{host}/door") + "  reported_model: $.model\n"
+        (tmp_path / "mine.yaml").write_text(RECIPE + engine)
+        support.failing = 20
+        assert shell(["eval", "mine.yaml"]) == 4
+        support.failing, support.model = 0, "second"
+        assert shell(["eval", "mine.yaml"]) == 1
+        assert "another model answers as `support-v3`" in capfd.readouterr().err
+        assert shell(["eval", "mine.yaml", "--anew"]) == 0
+    assert len(support.answered) == 1 + 19 + 1 + 1 + 60
+
+
 def test_a_function_is_measured_by_flag_only(tmp_path, capfd):
     (tmp_path / "support_app.py").write_text(APP)
-    (tmp_path / "mine.yaml").write_text(RECIPE)
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("model: {path: support-v3}\n", ""))
     engine = "python:support_app:answer"
     assert shell(["eval", "mine.yaml", "--engine", engine]) == 0
     (folder,) = (tmp_path / "runs").iterdir()

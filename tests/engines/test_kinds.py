@@ -48,6 +48,12 @@ def test_a_run_with_an_unknown_engine_stops_before_anything_is_loaded():
     assert refused.value.hint == "did you mean `vllm`?"
 
 
+@pytest.mark.parametrize("kind", ["vllm:x", "http:a:b", "pythonic:a:b"])
+def test_only_a_function_has_a_name_behind_its_kind(kind):
+    with pytest.raises(UsageError, match=f"unknown engine `{kind}`"):
+        open_engine(ModelSection(path="m"), EngineSection(kind=kind))
+
+
 def test_only_a_server_has_to_be_asked_who_it_is():
     local = {kind: ENGINES[kind].identity_is_local for kind in ("openai", "transformers", "vllm")}
     assert local == {"openai": False, "transformers": True, "vllm": True}

@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         me = self.server_
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
         self._note()
         if route := me.routes.get(self.path.split("?")[0]):
             with me._lock:
