@@ -63,14 +63,15 @@ def split(gate: Gate, prompts: Iterable[str]) -> tuple[str | None, Gate]:
     return None, gate
 
 
-def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str]) -> list[Gate]:
-    """Raises UsageError for a gate on what a run will not have; returns the gates without the names of prompts."""
+def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str], **rows: bool) -> list[Gate]:
+    """Raises UsageError for a gate on what a run will not have; returns the gates without the names of prompts. `rows`
+    is what else `gates.validate` asks about."""
     prompts = [section.name for section in recipe.prompts]
     judged = []
     for declared in recipe.eval.gates:
         name, gate = split(declared, prompts)
         compared = bool(recipe.eval.baseline) or name in prompts[1:]
-        gates.validate([gate], arms, conditions, baseline=compared)
+        gates.validate([gate], arms, conditions, baseline=compared, **rows)
         judged.append(gate)
     return judged
 

@@ -144,7 +144,12 @@ def test_each_prompt_is_measured_as_a_run_of_its_own_would_be(run, shop):
 
 def test_rows_without_answers_show_what_changes_by_prompt(run, shop):
     overrides = shop(support=SUPPORT, short=SHORT) | {"perturb__rate": 0.9}
-    result, _ = run(lambda r: r.messages[-1].content if len(r.messages) == 1 else "always", "eval", **overrides)
+
+    # A number made of the text: another wording is another fact.
+    def answer(request):
+        return "No. 7" if request.messages[1:] else f"No. {sum(map(ord, request.messages[0].content))}"
+
+    result, _ = run(answer, "eval", **overrides)
     assert result.metrics.arms["stand"].stability["typing"].changed.value == 0
     assert result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value > 0
     assert result.metrics.prompts["short"].changes is None
