@@ -14,6 +14,8 @@ from llmkit.errors import UsageError
 from llmkit.evaluate.pools import near_duplicates, refuse_leaks
 from llmkit.recipe import load
 from llmkit.resources import shipped
+from llmkit.tasks import load as load_questions
+from llmkit.tasks import own_prompts
 from llmkit.tasks.examples import copy_example, example_names
 from llmkit.types import Question
 
@@ -62,6 +64,17 @@ def sentences(questions: list[Question]) -> set[str]:
 def test_the_training_file_is_what_its_program_writes(chats):
     assert [row["messages"] for row in benchmarks.load("tickets").rows()] == chats
     assert {turns[-1]["content"] for turns in chats} == QUEUES
+
+
+def test_a_ticket_is_asked_in_the_words_that_were_trained(chats, tmp_path):
+    path = tmp_path / "tickets.jsonl"
+    path.write_text("".join(json.dumps({"body": turns[1]["content"]}) + "\n" for turns in chats[:100]))
+    keys = {"data.path": str(path), "data.question": "body", "data.answer": None, "data.kind": "text"}
+    recipe = load(None, {**keys, "data.split": "all", "prompts": [str(FOLDER / "support.yaml")]}).recipe
+    (prompt,) = own_prompts(recipe)
+    asked = {question.text: prompt.messages(question, question.texts) for question in load_questions(recipe.data)}
+    for *turns, _ in chats[:100]:
+        assert [(m.role, m.content) for m in asked[turns[1]["content"]]] == [(t["role"], t["content"]) for t in turns]
 
 
 def test_the_recipe_trains_on_a_file_of_the_example():
