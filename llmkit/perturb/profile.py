@@ -109,7 +109,7 @@ class Profile:
             "at": dict(channel.places),
             "more": [list(shares) for shares in channel.numbers],
             "pair": dict(channel.pairs),
-            "abc": channel.letters,
+            "abc": " ".join(channel.letters),
         }
         return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
 
@@ -278,7 +278,7 @@ def _read(content: Mapping[str, Any]) -> Profile:
             numbers(content["at"]),
             shares,
             numbers(content["pair"]),
-            content["abc"],
+            content["abc"].replace(" ", ""),
         ),
         by_length=by_length,
         real=number(content["real"], 1),
