@@ -8,7 +8,7 @@ from llmkit.measure.cells import NOISY
 from llmkit.measure.results import Metrics
 from llmkit.measure.values import Change
 from llmkit.report.elements import Cell, Column, Table
-from llmkit.report.tables import averages
+from llmkit.report.notes import averages
 from llmkit.report.written import p_value, rate
 from llmkit.types import CLEAN
 
