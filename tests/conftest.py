@@ -1,9 +1,10 @@
-"""Fixtures of every room: the real sets, a tiny real model, the bundled one."""
+"""Fixtures of every room: the real sets, a tiny real model, the bundled one, a real browser."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -80,3 +81,18 @@ def run(tmp_path, monkeypatch, opens):
         return evaluate.run(loaded, command, use_cache=use_cache, quiet=True, shard=shard), engine
 
     return go
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser for the tests of pages."""
+    from helpers.pages import FLAGS
+
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("no Chromium on this machine: `apt-get install chromium`")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()

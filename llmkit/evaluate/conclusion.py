@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from llmkit import report
 from llmkit.measure import metrics, missing, restoration
+from llmkit.measure.labelled import with_labels
 from llmkit.measure.results import EngineFacts, Metrics
-from llmkit.measure.stability import Assumed
+from llmkit.measure.stability import ASSUMED, Assumed
 from llmkit.recipe import Recipe
-from llmkit.runs import Run, RunFolder, names
+from llmkit.runs import Run, RunFolder, labels, names
 from llmkit.runs.generations import mixed
 from llmkit.runs.samples import Sample
 
@@ -29,11 +30,15 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     missing.refuse_all_failed(failed)
     stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
     run = Run(folder.path)
-    measured = restoration.marked(metrics(samples, recipe.eval, recipe.seed, stored), samples)
+    judgements = labels.judgements(folder.path)
 
-    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed) -> Metrics:
-        return metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
+    def again(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
+        found = metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
+        if judgements is None or found.unlabelled is None:
+            return found
+        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
 
+    measured = restoration.marked(again(samples, stored), samples)
     verdicts = missing.decide(recipe.eval.gates, measured, samples, stored, again)
     if mixed(folder.path):
         verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]

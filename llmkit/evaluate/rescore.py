@@ -10,7 +10,7 @@ from llmkit.evaluate.conclusion import conclude
 from llmkit.measure import limits
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded
-from llmkit.runs import Run, RunFolder, names
+from llmkit.runs import RunFolder, names
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS
@@ -35,14 +35,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
     where the folder holds no outcomes or the run is unfinished, UsageError where another process works in it.
     """
     limits.refuse_idle(loaded.recipe.eval.gates)
-    if not any(Run(run).entries(names.OUTCOME)):
-        raise DataError(f"no outcomes in `{run}`", "give a run folder, as `llmkit runs ls` lists them")
-    with RunFolder.reopen(run) as folder:
-        if Run(run).state == "unfinished":
-            raise DataError(
-                f"the run in `{run}` is unfinished: its numbers would be of a part only",
-                "the same llmkit command finishes it; `llmkit runs merge` joins shards",
-            )
+    with RunFolder.reopen_finished(run) as folder:
         return _rescore(folder, loaded)
 
 

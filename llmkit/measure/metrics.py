@@ -92,7 +92,7 @@ def _arm(cells: Cells, contrasts: RunContrasts, arm: str, guess: float, section:
         flips=each(conditions, lambda c: _flips(cells, arm, c, level)),
         gain=each(compared, lambda c: contrasts.difference(Contrast("gain", arm, c))),
         recovery=each(compared, lambda c: _recovery(cells, contrasts, arm, c, guess, level)),
-        clean_drop=harm and _negated(harm),
+        clean_drop=harm and negated(harm),
         over_correction=restoration.over_correction(cells, cells.samples_of(clean), level),
         correction=each(noisy, lambda c: restoration.correction(cells, cells.samples_of(clean.under(c)), level)),
         curves=curves.curves(cells, contrasts.means, arm, level),
@@ -304,7 +304,7 @@ def _order(sample: Sample) -> tuple[str, str, str, int, int, str]:
     return o.question_id, o.condition, o.arm, *pair_key(sample)[1:], str(o.meta.get("holdout") or "")
 
 
-def _negated(gain: Difference) -> Difference:
+def negated(gain: Difference) -> Difference:
     """Turns a gain on clean questions round: the accuracy lost there."""
     ends = {"value": 0.0 - gain.value, "low": 0.0 - gain.high, "high": 0.0 - gain.low}
     return gain.model_copy(update={**ends, "better": gain.worse, "worse": gain.better})

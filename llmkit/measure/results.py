@@ -174,10 +174,28 @@ class GateResult(Part):
     """Why the gate is undecided."""
 
 
+class Labelled(Part):
+    """The labels of a run without answers, which its losses and gains rest on."""
+
+    pairs: int
+    """Pairs of unequal answers that a person has to look at for every difference to be known."""
+    labelled: int
+    """How many of them have a label."""
+    skipped: int
+    """Pairs among these of which the person could not tell: they count as they hurt most."""
+    rows: int
+    """Rows with such pairs."""
+    used: int
+    """Rows that count, in the random order in which rows are labelled: all, or those before the first one without a
+    label."""
+    conflicts: int
+    """Labels that a later one contradicts; the later one counts."""
+
+
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"unlabelled", "constant"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels"})
 
     version: int = 1
     """The version of this format."""
@@ -193,6 +211,8 @@ class Metrics(Part):
     """The rate of right answers by blind guessing."""
     unlabelled: int | None = None
     """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
+    labels: Labelled | None = None
+    """What people labelled of a run without answers; absent where nobody did."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]

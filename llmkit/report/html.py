@@ -48,17 +48,37 @@ def runs(view: RunsView) -> str:
     return render("runs.html", title=view.title, view=view)
 
 
-def render(template: str, *, title: str, styles: Sequence[str] = (), scripts: Sequence[str] = (), **values: Any) -> str:
-    """Returns a page of its own from a template, with the style of all pages, and more styles and scripts by name."""
+def render(
+    template: str,
+    *,
+    title: str,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    form: str = "'none'",
+    **values: Any,
+) -> str:
+    """Returns a page of its own from a template, with the style of all pages, and more styles and scripts by name.
+
+    `form` is where its forms may be sent, as a content security policy says it: nowhere.
+    """
     from markupsafe import Markup
 
-    style, script = ("\n".join(map(_read, names)) for names in (("page.css", *styles), scripts))
-    policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
-    policy.append(f"style-src 'sha256-{_digest(style)}'")
-    if script:
-        policy.append(f"script-src 'sha256-{_digest(script)}'")
-    own = {"policy": Markup("; ".join(policy)), "style": Markup(style), "script": Markup(script)}
+    style, script = (Markup(_joined(names)) for names in (("page.css", *styles), scripts))
+    own = {"policy": Markup(policy(styles, scripts, form)), "style": style, "script": script}
     return _environment().get_template(template).render(title=title, version=__version__, **own, **values)
+
+
+def policy(styles: Sequence[str], scripts: Sequence[str], form: str = "'none'") -> str:
+    """Returns the content security policy of a page with these styles and scripts."""
+    parts = ["default-src 'none'", "img-src data:", "base-uri 'none'", f"form-action {form}"]
+    parts.append(f"style-src 'sha256-{_digest(_joined(('page.css', *styles)))}'")
+    if scripts:
+        parts.append(f"script-src 'sha256-{_digest(_joined(scripts))}'")
+    return "; ".join(parts)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "\n".join(map(_read, names))
 
 
 def picture(chart: Chart, names: Sequence[tuple[str, str]]) -> str:

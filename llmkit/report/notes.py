@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.measure import doubts
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import Metrics
+from llmkit.measure.results import Labelled, Metrics
 from llmkit.report.written import short
 from llmkit.types import CLEAN
 
@@ -32,6 +32,8 @@ def notes(metrics: Metrics) -> Notes:
     headlines, remarks = _headlines(metrics), _remarks(metrics)
     if metrics.unlabelled:
         headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
+    if metrics.labels:
+        remarks.append(labels_line(metrics.labels))
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
 
 
@@ -84,6 +86,29 @@ def _answered_by(metrics: Metrics) -> list[str]:
         return []
     dtype = f"in {engine.dtype}" if engine.dtype else "in a dtype that its server does not state"
     return [f"Answered by {engine.kind}, {dtype}."]
+
+
+def labels_line(labels: Labelled) -> str:
+    """Returns what losses and gains of a run without answers rest on: who looked at what, and how it was chosen."""
+    if not labels.pairs:
+        return "No answers differ, so nothing had to be labelled."
+    pairs = f"Losses and gains rest on labels of {labels.labelled} of {labels.pairs} pairs of answers"
+    chosen = (
+        "all rows that changed" if labels.used == labels.rows else f"a random {labels.used} of {labels.rows} such rows"
+    )
+    skipped = f"; {labels.skipped} skipped, which count as they hurt most" if labels.skipped else ""
+    conflicts = f"; {labels.conflicts} contradict earlier ones, and the later count" if labels.conflicts else ""
+    return f"{pairs}, {chosen}{skipped}{conflicts}."
+
+
+def in_points(metrics: Metrics, arm: str, condition: str) -> str:
+    """Returns what noise took from an arm in one sentence, in points of a hundred."""
+    drop = metrics.arms[arm].drop.get(condition)
+    under = "noise" if condition == NOISY else condition
+    if drop is None or drop.value is None or drop.low is None or drop.high is None:
+        return f"what {arm} lost under {under} is not known: {drop.reason if drop else 'it was not measured'}"
+    value, low, high = (100 * end for end in (drop.value, drop.low, drop.high))
+    return f"{arm} lost {value:.1f} points under {under} [{low:.1f}, {high:.1f}]"
 
 
 def _same_source(metrics: Metrics) -> list[str]:
@@ -149,6 +174,6 @@ def _how_to_read_changes(metrics: Metrics) -> list[str]:
     bounded = [s.lost_at_most for arm in metrics.arms.values() for s in arm.stability.values()]
     if any(bounded):
         lines.append(f"At most wrong: no accuracy lost more, with {percent} confidence on one side.")
-    if bounded:
+    if bounded and not metrics.labels:
         lines.append("`llmkit label RUN` asks a person about the rows that changed: then losses are known.")
     return lines

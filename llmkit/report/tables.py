@@ -111,7 +111,7 @@ def _losses(metrics: Metrics, first: str, places: Sequence[tuple[Cell, str, str]
     rows = []
     for (label, name, condition), p in zip(places, tests.cells, strict=True):
         drop, flips = metrics.arms[name].drop[condition], metrics.arms[name].flips.get(condition)
-        ways = (flips.right_to_wrong, flips.wrong_to_right) if flips else ()
+        ways = (flips.right_to_wrong, flips.wrong_to_right) if flips else (None, None)
         rows.append(
             (
                 label,
@@ -119,7 +119,7 @@ def _losses(metrics: Metrics, first: str, places: Sequence[tuple[Cell, str, str]
                 _drawn(metrics, name, drop),
                 difference(drop),
                 difference(drop.relative, plus=False),
-                *(rate(way) if way.of else Cell(hint="no such answers") for way in ways),
+                *(rate(way) if way is None or way.of else Cell(hint="no such answers") for way in ways),
                 p,
             )
         )

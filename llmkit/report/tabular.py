@@ -93,14 +93,15 @@ def csv_lines(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     for one in rows:
-        writer.writerow({name: _inert(cell) for name, cell in one.items()})
+        writer.writerow({name: inert(cell) for name, cell in one.items()})
         yield out.getvalue().encode("utf-8")
         out.seek(0)
         out.truncate()
     yield out.getvalue().encode("utf-8")
 
 
-def _inert(cell: Any) -> Any:
+def inert(cell: Any) -> Any:
+    """Returns a cell that no spreadsheet runs as a formula: such a text begins with '."""
     if not isinstance(cell, str):
         return cell
     text = cell.replace("\r\n", "\n").replace("\r", "\n")  # the csv module does not quote a lone \r, which ends a row

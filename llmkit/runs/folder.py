@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.files import lock, on_disk, write_atomic
 from llmkit.recipe import without_secrets
 from llmkit.runs import names
@@ -57,6 +57,22 @@ class RunFolder:
         folder._take("wait for it, then do this again", "copy the folder to where you may write")
         with folder._closed_on_failure():
             folder._open_journal()
+        return folder
+
+    @classmethod
+    def reopen_finished(cls, path: Path) -> RunFolder:
+        """Takes over the folder of a run whose numbers are those of the whole. Raises as `open` does, and DataError
+        where the folder holds no outcomes or the run is unfinished."""
+        run = Run(path)
+        if not any(run.entries(names.OUTCOME)):
+            raise DataError(f"no outcomes in `{path}`", "give a run folder, as `llmkit runs ls` lists them")
+        folder = cls.reopen(path)
+        with folder._closed_on_failure():
+            if run.state == "unfinished":
+                raise DataError(
+                    f"the run in `{path}` is unfinished: its numbers would be of a part only",
+                    "the same llmkit command finishes it; `llmkit runs merge` joins shards",
+                )
         return folder
 
     @contextlib.contextmanager

@@ -20,6 +20,8 @@ METRICS = "metrics.json"
 """The measurements. A run that has them is finished."""
 JOURNAL = "samples.jsonl"
 """One line for each piece of finished work, in the order in which it was finished."""
+LABELS = "labels.jsonl"
+"""One line for each judgement of a person, on a pair of answers to one row."""
 LOCK = ".lock"
 """Held by the process that writes in the folder."""
 

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+
 
 @contextmanager
 def opened(chromium, file):
