@@ -54,9 +54,9 @@ class Estimate:
     """A run before it starts. `effect` is the smallest gain that would be found in four of five such runs, if two arms
     disagree on a fifth of the questions; None where no gain would.
 
-    `price` is what all calls cost at most by the recipe's prices, None where it has none; `rps` bounds how many are sent
-    a second; `aside` counts the rows of
-    the user's own file in other splits. `shows` says what rows without answers can show, "" where rows have answers.
+    `price` is what all calls cost at most by the recipe's prices, None where it has none; `rps` bounds how many are
+    sent a second; `aside` counts the rows of the user's own file in other splits. `shows` says what rows without
+    answers can show, "" where rows have answers.
     """
 
     questions: int

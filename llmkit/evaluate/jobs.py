@@ -21,7 +21,7 @@ from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, 
 TextPairs = list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One variant put by one arm under one set of instructions."""
 

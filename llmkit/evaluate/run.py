@@ -108,6 +108,7 @@ def run(
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
             return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
+        del planned  # its variants take as much room as the answers
         measured = conclude(loaded.recipe, samples, folder)
         gates = list(measured.gates)
         return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
@@ -133,7 +134,7 @@ def _answer(
     local = engines if are_local(engines) else None
     jobs_by_key = {job.key: job for job in wanted}
     known = {
-        row["key"]: Sample.from_row(row).lean()
+        row["key"]: _kept(row)
         for row in finished(rows).values()
         if (job := jobs_by_key.get(row["key"])) and answers(row, job, local, keeper)
     }
@@ -143,11 +144,17 @@ def _answer(
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
             key = str(done.key)
-            row = keeper.kept(outcome_row(missing[key], done, planned.scorer))
+            row = keeper.kept(outcome_row(missing.pop(key), done, planned.scorer))
             folder.append(row)
-            known[key] = Sample.from_row(row).lean()
+            known[key] = _kept(row)
     # In the order of the jobs, so that no result depends on the order in which replies came.
     return [known[job.key] for job in wanted]
+
+
+def _kept(row: JournalRow) -> Sample:
+    """Returns an answer as it stays in memory: logs without labels are long, and only their replies are looked at."""
+    sample = Sample.from_row(row)
+    return sample.lean() if sample.outcome.gold is None else sample
 
 
 def open_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -108,7 +109,7 @@ def refused(sample: Sample) -> bool:
     if sample.hidden:
         return sample.hidden.refused
     filtered = any(
-        isinstance(given := call.get("reply"), dict) and given.get("finish_reason") == "content_filter"
+        isinstance(given := call.get("reply"), Mapping) and given.get("finish_reason") == "content_filter"
         for call in sample.calls
     )
     return filtered or refuses(reply(sample))

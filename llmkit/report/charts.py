@@ -11,9 +11,9 @@ from llmkit.measure.results import Metrics
 from llmkit.measure.values import Interval
 from llmkit.report.drawing import ticks
 from llmkit.report.elements import Chart, Choice, Grid, Mark, Option, Point, Series
-from llmkit.report.notes import changed_share
+from llmkit.report.notes import averages, changed_share
 from llmkit.report.palette import colour
-from llmkit.report.tables import accuracy_of, averages, engine_seconds, noisy_conditions, single_cells
+from llmkit.report.tables import accuracy_of, engine_seconds, noisy_conditions, single_cells
 from llmkit.report.written import figures, interval_words
 from llmkit.types import CLEAN
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmkit.conditions import Condition
@@ -28,11 +29,9 @@ class Notes:
 
 def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
-    from llmkit.report import steady
-
     headlines, remarks = _headlines(metrics), _remarks(metrics)
     if metrics.unlabelled:
-        headlines, remarks = steady.headlines(metrics) + headlines, steady.remarks(metrics) + _answered_by(metrics)
+        headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
     if metrics.labels:
         remarks.append(labels_line(metrics.labels))
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
@@ -45,6 +44,16 @@ def changed_share(metrics: Metrics, condition: str) -> str:
     """
     shares = [copies.share for name, copies in metrics.noise.items() if condition in (NOISY, name)]
     return f"{sum(shares) / len(shares):.3f}" if shares else ""
+
+
+def averages(metrics: Metrics) -> bool:
+    """Returns whether the average over all noise says more than the single conditions: there are several."""
+    return sum(Condition.parse(c).noisy for c in metrics.conditions) > 1
+
+
+def shown(metrics: Metrics, measured: Mapping[str, object]) -> list[str]:
+    """Returns the conditions of a measurement that a table shows: the average only where there are several."""
+    return [c for c in measured if c != NOISY or averages(metrics)]
 
 
 def _headlines(metrics: Metrics) -> list[str]:
@@ -130,3 +139,44 @@ def _operators(condition: str) -> set[str]:
     the file does not have.
     """
     return set(re.findall(r"\w+", re.sub(r"file:[^|]*", "", Condition.parse(condition).spec)))
+
+
+def _changes(metrics: Metrics) -> list[str]:
+    """Returns what a run without answers comes to, one sentence for each noise."""
+    lines = []
+    for name, arm in metrics.arms.items():
+        if name != STAND and STAND in metrics.arms:
+            continue
+        if CLEAN in arm.repeated and not arm.stability:
+            lines.append(f"{name}: {_percent(arm.repeated[CLEAN].value)} of the answers change by themselves.")
+        for condition in shown(metrics, arm.stability):
+            stable = arm.stability[condition]
+            parts = [f"{_percent(stable.itself.value)} of the answers change by themselves"] if stable.itself else []
+            ends = f"[{100 * stable.changed.low:.1f}, {100 * stable.changed.high:.1f}]"
+            under = "all noise, averaged" if condition == NOISY else condition
+            parts.append(f"{_percent(stable.changed.value)} {ends} under {under}")
+            if stable.lost_at_most:
+                parts.append(f"at most {_percent(stable.lost_at_most.high)} can have gone wrong")
+            lines.append(f"{name}: {', '.join(parts)}.")
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _how_to_read_changes(metrics: Metrics) -> list[str]:
+    """Returns how to read the numbers of rows without answers."""
+    n, clusters, percent = metrics.questions, metrics.clusters, f"{metrics.level:.0%}"
+    rows = f"{n:,} rows" if clusters == n else f"{n:,} rows in {clusters:,} groups"
+    lines = [
+        f"{rows} without answers, so nothing is right or wrong; ranges are {percent} intervals; failed calls count "
+        "as changed.",
+        "By itself: two answers to the same text differ, as sent and under noise; it is not subtracted from anything.",
+    ]
+    bounded = [s.lost_at_most for arm in metrics.arms.values() for s in arm.stability.values()]
+    if any(bounded):
+        lines.append(f"At most wrong: no accuracy lost more, with {percent} confidence on one side.")
+    if bounded and not metrics.labels:
+        lines.append("`llmkit label RUN` asks a person about the rows that changed: then losses are known.")
+    return lines

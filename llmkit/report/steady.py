@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from llmkit.conditions import Condition
 from llmkit.measure.cells import NOISY, STAND
 from llmkit.measure.results import Metrics
@@ -11,18 +9,14 @@ from llmkit.measure.stability_results import Stability
 from llmkit.measure.values import Interval
 from llmkit.report.drawing import ticks
 from llmkit.report.elements import Cell, Chart, Column, Grid, Point, Series, Span, Table, Tile
+from llmkit.report.notes import shown
 from llmkit.report.palette import colour
-from llmkit.report.tables import arm_cell, averages
+from llmkit.report.tables import arm_cell
 from llmkit.report.written import count, difference, interval_words, missing, p_value, rate, short
 from llmkit.types import CLEAN
 
 _LEAST_TOP = 0.01  # no axis of shares is shorter
 _AGAIN = "by itself"
-
-
-def shown(metrics: Metrics, measured: Mapping[str, object]) -> list[str]:
-    """Returns the conditions of a measurement that a table shows: the average only where there are several."""
-    return [c for c in measured if c != NOISY or averages(metrics)]
 
 
 def changes(metrics: Metrics) -> Table | None:
@@ -193,44 +187,3 @@ def tiles(metrics: Metrics) -> list[Tile]:
         elif arm.touched:
             shown.append((f"{name}: answers touched", rate(arm.touched)))
     return [Tile(name, cell) for name, cell in shown if cell.span]
-
-
-def headlines(metrics: Metrics) -> list[str]:
-    """Returns what a run without answers comes to, one sentence for each noise."""
-    lines = []
-    for name, arm in metrics.arms.items():
-        if name != STAND and STAND in metrics.arms:
-            continue
-        if CLEAN in arm.repeated and not arm.stability:
-            lines.append(f"{name}: {_percent(arm.repeated[CLEAN].value)} of the answers change by themselves.")
-        for condition in shown(metrics, arm.stability):
-            stable = arm.stability[condition]
-            parts = [f"{_percent(stable.itself.value)} of the answers change by themselves"] if stable.itself else []
-            ends = f"[{100 * stable.changed.low:.1f}, {100 * stable.changed.high:.1f}]"
-            under = "all noise, averaged" if condition == NOISY else condition
-            parts.append(f"{_percent(stable.changed.value)} {ends} under {under}")
-            if stable.lost_at_most:
-                parts.append(f"at most {_percent(stable.lost_at_most.high)} can have gone wrong")
-            lines.append(f"{name}: {', '.join(parts)}.")
-    return lines
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def remarks(metrics: Metrics) -> list[str]:
-    """Returns how to read the numbers of rows without answers."""
-    n, clusters, percent = metrics.questions, metrics.clusters, f"{metrics.level:.0%}"
-    rows = f"{count(n)} rows" if clusters == n else f"{count(n)} rows in {count(clusters)} groups"
-    lines = [
-        f"{rows} without answers, so nothing is right or wrong; ranges are {percent} intervals; failed calls count "
-        "as changed.",
-        "By itself: two answers to the same text differ, as sent and under noise; it is not subtracted from anything.",
-    ]
-    bounded = [s.lost_at_most for arm in metrics.arms.values() for s in arm.stability.values()]
-    if any(bounded):
-        lines.append(f"At most wrong: no accuracy lost more, with {percent} confidence on one side.")
-    if bounded and not metrics.labels:
-        lines.append("`llmkit label RUN` asks a person about the rows that changed: then losses are known.")
-    return lines

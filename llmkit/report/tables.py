@@ -12,7 +12,7 @@ from llmkit.measure.cells import NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.values import Difference, Interval, Unmeasured
 from llmkit.report.elements import Cell, Column, Emphasis, Point, Table
-from llmkit.report.notes import changed_share
+from llmkit.report.notes import averages, changed_share
 from llmkit.report.palette import colour
 from llmkit.report.written import count, difference, missing, p_value, rate, short
 from llmkit.types import CLEAN
@@ -22,11 +22,6 @@ _SIDE_BY_SIDE = 7  # conditions that a narrow medium shows in one piece
 _LEAST_REACH = 0.02  # differences are drawn on no shorter axis, so that chance does not look like an effect
 
 Drawable = Difference | Unmeasured | None  # a difference, or what is in its place
-
-
-def averages(metrics: Metrics) -> bool:
-    """Returns whether the average over all noise says more than the single conditions: there are several."""
-    return sum(Condition.parse(c).noisy for c in metrics.conditions) > 1
 
 
 def noisy_conditions(metrics: Metrics) -> list[str]:

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.types import Outcome, Usage
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("usage", "calls"))
+
+
+class _LeanCall(Mapping[str, Any]):
+    """A call without what was asked, in a quarter of the room of a dict."""
+
+    __slots__ = ("_values",)
+    _NAMES = ("purpose", "cached", "seconds", "reply")
+
+    def __init__(self, call: Mapping[str, Any]) -> None:
+        reply = call["reply"]
+        if isinstance(reply, Mapping):  # in older journals it is the text alone
+            reply = (reply.get("text"), tuple(reply.get("usage") or ()), reply.get("finish_reason"))
+        self._values = (call.get("purpose"), call.get("cached"), call.get("seconds"), reply)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._NAMES:
+            raise KeyError(name)
+        value = self._values[self._NAMES.index(name)]
+        return dict(zip(("text", "usage", "finish_reason"), value, strict=True)) if isinstance(value, tuple) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._NAMES)
+
+    def __len__(self) -> int:
+        return len(self._NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +100,8 @@ class Sample:
         )
 
     def lean(self) -> Sample:
-        """Returns the sample without what it was asked, which takes most of the room: the journal has it."""
-        kept = ("purpose", "reply", "cached", "seconds")
-        return replace(self, calls=tuple({name: call[name] for name in kept} for call in self.calls))
+        """Returns the sample without messages and edits, which take most of the room and which the journal has."""
+        return replace(self, edits=(), calls=tuple(map(_LeanCall, self.calls)))
 
     @property
     def seconds(self) -> float:

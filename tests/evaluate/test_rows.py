@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from functools import partial
 
@@ -10,7 +11,8 @@ from helpers.unlabelled import TICKETS, as_overrides, write_tickets
 
 from llmkit.cli import rows
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluate import tunes
+from llmkit.evaluate import estimate, plan, rescore, tunes
+from llmkit.measure import compare
 from llmkit.recipe import load
 
 
@@ -80,3 +82,70 @@ def test_answers_beside_the_rows_make_them_right_or_wrong(run, tickets):
     path = tickets(queue=["delivery", "billing", "order", "returns"])
     result, _ = run(lambda request: "billing", "eval", **as_overrides(path, data__answer="queue"))
     assert result.metrics.arms["stand"].conditions["clean"].accuracy.value == 0.25
+
+
+def test_rows_with_one_text_are_rows_of_their_own(run, tickets):
+    result, _ = run(echo, "eval", **as_overrides(tickets([TICKETS[0], *TICKETS]), perturb__rate=0.5))
+    assert result.metrics.unlabelled == result.metrics.questions == 5
+    assert result.metrics.arms["stand"].stability["typing"].n == 5
+
+
+def test_a_field_that_is_text_here_and_a_list_there_is_refused_with_its_row_or_left_out(run, tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    rows_ = [{"body": TICKETS[0]}, {"body": ["a", "list"]}, {"body": TICKETS[1]}, {"body": TICKETS[2]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_), encoding="utf-8")
+    with pytest.raises(DataError, match=r"mixed\.jsonl:2.*no text but"):
+        run(echo, "eval", **as_overrides(str(path), perturb__rate=0.5))
+    result, _ = run(echo, "eval", **as_overrides(str(path), perturb__rate=0.5, data__skip_bad_lines=True))
+    assert result.metrics.questions == 3
+
+
+def test_a_run_says_what_so_many_rows_can_show_and_what_they_cost(run, tickets):
+    keys = {"model.path": "scripted", "engine.kind": "fake", "eval.price_prompt": 1e6, "eval.price_completion": 0.0}
+    given = {k.replace("__", "."): v for k, v in as_overrides(tickets(), perturb__rate=0.5).items()}
+    planned = plan(load(None, given | keys | {"engine.rps": 2.0}).recipe, "eval")
+    assert planned.remarks()[0].startswith("4 rows without answers: where none of their answers changes, at most 0.527")
+    counted = estimate(planned)
+    assert counted.price == sum(arm.prompt_tokens for arm in counted.arms)
+    assert counted.minutes == 16 / 2 / 60
+    assert counted.json()["set_aside"] == {}
+
+
+def test_runs_without_answers_are_not_compared_by_accuracy(run, tickets):
+    keys = as_overrides(tickets(), perturb__rate=0.5)
+    folders = [run(echo, "eval", **keys, output__name=name)[0].folder for name in ("one", "other")]
+    with pytest.raises(UsageError, match="no accuracy can be compared"):
+        compare(folders)
+
+
+def test_a_finished_run_is_scored_again_without_a_model(run, tickets):
+    result, _ = run(echo, "eval", **as_overrides(tickets(), perturb__rate=0.5))
+    gate = {"metric": "stand.changed", "condition": "typing", "max": 0.99, "bound": "point"}
+    again = rescore(result.folder, load(result.folder / "recipe.resolved.yaml", {"eval.gates": [gate]}))
+    assert again.metrics.arms == result.metrics.arms
+    assert [verdict.metric for verdict in again.gates] == ["stand.changed"]
+
+
+def test_a_dear_run_is_asked_about_once_and_only_on_a_terminal(run, tickets, monkeypatch):
+    from llmkit.cli import measure
+
+    given = {k.replace("__", "."): v for k, v in as_overrides(tickets()).items()}
+    given |= {"model.path": "m", "engine.kind": "fake", "eval.ask_above": 1.0}
+    loaded = load(None, given | {"eval.price_prompt": 1e6})
+    measure._ask_above(loaded, "eval")  # no terminal here
+    asked = []
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text))
+    with pytest.raises(UsageError, match="not started"):
+        measure._ask_above(loaded, "eval")
+    assert len(asked) == 1
+    measure._ask_above(load(None, given), "eval")
+    assert len(asked) == 1
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        return True

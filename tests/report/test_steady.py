@@ -10,7 +10,8 @@ from rich.console import Console
 from llmkit.conditions import Condition
 from llmkit.measure import gates
 from llmkit.recipe.schema import Gate
-from llmkit.report import html, junit, markdown, steady, view
+from llmkit.report import html, junit, markdown, view
+from llmkit.report.notes import notes
 from llmkit.report.terminal import summary
 
 ROWS = ["AABB" if i % 5 == 0 else "CBCC" if i % 7 == 0 else "BBBB" for i in range(60)]
@@ -76,7 +77,7 @@ def test_rows_as_they_are_need_no_noise():
     found = shown(samples)
     assert found.arms["spell_fix"].touched.value == pytest.approx(1 / 6, abs=1e-6)
     assert [table.title for table in view.summary(found)] == ["What each repair does to the rows as sent", "Cost"]
-    assert "by itself" not in steady.headlines(found)
+    assert "by itself" not in notes(found).headlines
 
 
 def test_junit_has_the_verdicts_and_their_reasons():
