@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from llmkit.labels import Labelling
     from llmkit.measure.answers import Pair
+    from llmkit.measure.contrasts import Contrast
     from llmkit.measure.results import Metrics
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")]
@@ -86,21 +87,24 @@ def label(
 
 def _outlook(opened: Labelling, pairs: Sequence[Pair], rows: int | None) -> str:
     """Says before anything is asked how many pairs there are, and what labelling them would come to know."""
-    counts, name = opened.counts(), opened.run.main()
+    counts = opened.counts()
     if not counts.pairs:
         return "no answers differ, so there is nothing to label"
     done = f", {counts.labelled} of them labelled" if counts.labelled else ""
     line = f"{counts.pairs} pairs of answers to {counts.rows} rows{done}"
-    part = rows if rows is not None else 40 if counts.rows > 60 else max(counts.rows // 2, 1)
-    line += _expected(opened, counts.rows, f"; all of them would know the loss of {name.arm} to about +-")
-    if counts.used < part < counts.rows:
-        flag = "" if rows else f" (--rows {part})"
-        line += _expected(opened, part, f", a random {part} rows{flag} to about +-")
+    if name := opened.run.main():
+        part = rows if rows is not None else 40 if counts.rows > 60 else max(counts.rows // 2, 1)
+        what = f"the {'loss' if name.kind == 'drop' else 'gain'} of {name.arm}"
+        line += _width(opened, name, counts.rows, f"; all of them would know {what} to about +-")
+        if counts.used < part < counts.rows:
+            line += _width(
+                opened, name, part, f", a random {part} rows{'' if rows else f' (--rows {part})'} to about +-"
+            )
     return f"{line}\n{len(pairs)} to label now"
 
 
-def _expected(opened: Labelling, rows: int, words: str) -> str:
-    half = opened.run.expected(opened.run.main(), rows)
+def _width(opened: Labelling, name: Contrast, rows: int, words: str) -> str:
+    half = opened.run.expected(name, rows)
     return "" if half is None else f"{words}{half:.3f}"
 
 
@@ -148,5 +152,6 @@ def _print(measured: Metrics, opened: Labelling, folder: Path) -> None:
     from llmkit.report.terminal import console
 
     console().print(summary(measured))
-    name = opened.run.main()
-    print(f"\n{in_points(measured, name.arm, name.condition)}\nrun: {folder}")
+    if name := opened.run.main():
+        print(f"\n{in_points(measured, name.arm, name.condition)}")
+    print(f"run: {folder}")

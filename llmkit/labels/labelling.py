@@ -57,7 +57,12 @@ class Labelling:
     def adopt(self, files: Iterable[Path]) -> int:
         """Adds labels of other files that speak of this run's answers, and returns how many. DataError for a file that
         is damaged or not there."""
-        needed = {(pair.row.digest, digest) for pair in self.run.pairs for digest in pair.digests[1:]}
+        needed = {
+            (row.digest, digest)
+            for row in self.run.judged_rows
+            for place in range(len(row.answers))
+            for digest in row.digests(place)
+        }
         known = set(read(self.file))
         adopted: list[Label] = []
         for file in files:

@@ -141,10 +141,13 @@ class LabelledRun:
             }
         return fields
 
-    def main(self) -> Contrast:
-        """Returns the difference that comes first: the loss of `stand`, or of the first arm, under all noise."""
+    def main(self) -> Contrast | None:
+        """Returns the difference that comes first: the loss of `stand`, or of the first arm, under all noise; without
+        noise, the gain of the first repair on the rows as sent. None where there is nothing to compare."""
         arm = STAND if STAND in self.cells.arms else self.cells.arms[0]
         noisy = self.cells.noisy_of(Cell(arm, CLEAN))
+        if not noisy:
+            return next(iter(self.contrasts), None)
         return Contrast("drop", arm, NOISY if len(noisy) > 1 else noisy[0])
 
     def expected(self, name: Contrast, rows: int | None = None) -> float | None:

@@ -102,13 +102,16 @@ def labels_line(labels: Labelled) -> str:
 
 
 def in_points(metrics: Metrics, arm: str, condition: str) -> str:
-    """Returns what noise took from an arm in one sentence, in points of a hundred."""
-    drop = metrics.arms[arm].drop.get(condition)
-    under = "noise" if condition == NOISY else condition
-    if drop is None or drop.value is None or drop.low is None or drop.high is None:
-        return f"what {arm} lost under {under} is not known: {drop.reason if drop else 'it was not measured'}"
-    value, low, high = (100 * end for end in (drop.value, drop.low, drop.high))
-    return f"{arm} lost {value:.1f} points under {under} [{low:.1f}, {high:.1f}]"
+    """Returns in one sentence, in points of a hundred, what noise took from an arm, or on clean rows what it lost
+    against `stand`."""
+    result = metrics.arms[arm]
+    lost = result.clean_drop if condition == CLEAN else result.drop.get(condition)
+    under = "under noise" if condition == NOISY else f"under {condition}"
+    where = "against stand on the rows as sent" if condition == CLEAN else under
+    if lost is None or lost.value is None or lost.low is None or lost.high is None:
+        return f"what {arm} lost {where} is not known: {lost.reason if lost else 'it was not measured'}"
+    value, low, high = (100 * end for end in (lost.value, lost.low, lost.high))
+    return f"{arm} lost {value:.1f} points {where} [{low:.1f}, {high:.1f}]"
 
 
 def _same_source(metrics: Metrics) -> list[str]:

@@ -167,6 +167,17 @@ def test_labels_of_another_folder_are_read_when_they_are_named(asked, llmkit, fi
     assert "there is no file" in err
 
 
+def test_repairs_are_compared_on_rows_as_sent_where_there_is_no_noise(asked, llmkit, fill, tmp_path):
+    hidden, file = asked(perturb__conditions=[]), tmp_path / "changed.csv"
+    code, _, err = llmkit("label", hidden.folder, "--csv", file)
+    assert code == 0
+    assert "would know the gain of zero_shot_cot to about" in err
+    fill(hidden.folder, file)
+    _, out, _ = llmkit("label", hidden.folder, "--import", file)
+    harm = asked(gold=True, perturb__conditions=[]).metrics.arms["zero_shot_cot"].clean_drop
+    assert f"zero_shot_cot lost {100 * harm.value:.1f} points against stand on the rows as sent" in out
+
+
 @pytest.mark.slow
 def test_what_was_said_outlives_a_kill_and_ctrl_c_ends_with_the_result(asked, oracle, opened):
     hidden = asked()
