@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
-from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply
+from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply, fields_read
 from llmkit.engines.http_engine import HttpEngine
 from llmkit.engines.model_paths import resolve_model
 from llmkit.engines.openai_engine import OpenAIEngine
@@ -25,6 +25,7 @@ __all__ = [
     "decode_reply",
     "encode_reply",
     "engine_class",
+    "fields_read",
     "is_application",
     "kind_name",
     "may_cache",

@@ -63,12 +63,16 @@ def cache_key(identity: EngineIdentity, request: Request) -> str:
     # Only where there are any: the keys of all other requests stay what they were in earlier releases.
     if request.tools:
         value["tools"] = list(request.tools)
-    if identity.fields is None:
-        value["fields"] = dict(request.fields)
-    elif identity.fields:
-        value["fields"] = [[name, request.fields.get(name)] for name in identity.fields]
+    if fields := fields_read(identity, request):
+        value["fields"] = fields
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fields_read(identity: EngineIdentity, request: Request) -> dict[str, str]:
+    """Returns those of the row's fields that the engine reads, and so can answer differently to."""
+    fields = request.fields
+    return {name: fields[name] for name in (fields if identity.fields is None else identity.fields) if name in fields}
 
 
 @lru_cache(maxsize=64)

@@ -6,8 +6,9 @@ import asyncio
 import base64
 import email.utils
 import ssl
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,7 @@ from llmkit.errors import EngineError
 from llmkit.secrets import remember, scrub, scrub_reply
 from llmkit.types import Message, Reply, Request
 
+LARGEST = 16 * 2**20  # bytes of a reply: a long answer with its documents is a hundredth of that
 _LONGEST_NAME = 200  # characters of what a server calls its model
 
 
@@ -150,6 +152,35 @@ def stay_at_home(address: str, flag: str) -> Callable[[Any], Awaitable[None]]:
             )
 
     return refuse_others
+
+
+def capped(address: str) -> Callable[[Any], Awaitable[None]]:
+    """Returns the hook of an HTTP client that cuts off a reply at `LARGEST` bytes, with an EngineError."""
+
+    async def cap(response: Any) -> None:
+        http = sys.modules[type(response).__module__.partition(".")[0]]  # httpx, or what took its place
+        pieces = response.stream
+
+        class Capped(http.AsyncByteStream):  # type: ignore[name-defined, misc]
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                size = 0
+                async for piece in pieces:
+                    size += len(piece)
+                    if size > LARGEST:
+                        raise too_large(address)
+                    yield piece
+
+            async def aclose(self) -> None:
+                await pieces.aclose()
+
+        response.stream = Capped()
+
+    return cap
+
+
+def too_large(address: str) -> EngineError:
+    """Creates the error for a reply that is longer than any answer."""
+    return EngineError(f"{address} sends more than {LARGEST // 2**20} MiB: the reply was cut off")
 
 
 def tls_fault(error: BaseException) -> str | None:

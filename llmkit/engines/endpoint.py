@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from llmkit.engines import answers
-from llmkit.engines.client import Again, Filtered, Unreadable, credentials, failure, stay_at_home, tls_fault
+from llmkit.engines.client import (
+    LARGEST,
+    Again,
+    Filtered,
+    Unreadable,
+    capped,
+    credentials,
+    failure,
+    stay_at_home,
+    tls_fault,
+    too_large,
+)
 from llmkit.engines.openai_engine import is_address
 from llmkit.engines.pace import Pace
 from llmkit.errors import EngineError, UsageError
@@ -30,7 +41,6 @@ T = TypeVar("T")
 
 WHOLE = frozenset({"messages", "session", "tools"})
 """The values of a body that are put in with their JSON type, where a text is nothing else."""
-LARGEST = 16 * 2**20  # bytes of a reply: a long answer with its documents is a hundredth of that
 _SHOWN = 200  # characters of a reply that an error shows
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROBE_SECONDS = 10.0
@@ -135,7 +145,10 @@ class Endpoint:
                 # A jar would carry the session of one conversation into the next.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 limits=Limits(max_connections=self._places, max_keepalive_connections=self._places),
-                event_hooks={"request": [stay_at_home(self.address, f"{self.key}.url")]},
+                event_hooks={
+                    "request": [stay_at_home(self.address, f"{self.key}.url")],
+                    "response": [capped(self.address)],
+                },
                 follow_redirects=True,
             )
         return self._client
@@ -219,11 +232,8 @@ class Endpoint:
             raise Unreadable(f"{self.address} answers {kind or 'something'}, not an event stream: {shown(text)}")
         response.encoding = "utf-8"  # whatever its header says: events have no other
         values: list[Any] = []
-        first, size = "", 0
+        first = ""
         async for event in EventSource(response, LARGEST):
-            size += len(event.data)
-            if size > LARGEST:
-                raise self._too_large()
             if event.data.strip() == "[DONE]":
                 break
             if event.event == "error":
@@ -237,14 +247,11 @@ class Endpoint:
 
     async def _bytes(self, response: Response) -> bytes:
         data = bytearray()
-        async for chunk in response.aiter_bytes():
-            data += chunk
-            if len(data) > LARGEST:
-                raise self._too_large()
+        async for piece in response.aiter_bytes():
+            data += piece
+            if len(data) > LARGEST:  # of what was compressed in spite of all
+                raise too_large(self.address)
         return bytes(data)
-
-    def _too_large(self) -> EngineError:
-        return EngineError(f"{self.address} sends more than {LARGEST // 2**20} MiB: the reply was cut off")
 
 
 def shown(text: str) -> str:

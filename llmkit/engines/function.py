@@ -77,8 +77,7 @@ class Function:
             turns = [message["content"] for message in messages if message["role"] == "user"]
             return (turns[-1] if turns else "",), {}
         if missing := sorted(self.needed - row.keys()):
-            has = ", ".join(row) or "no fields"
-            raise EngineError(f"`{self.name}` needs {', '.join(missing)}, and the row has {has}")
+            raise EngineError(f"`{self.name}` needs {', '.join(missing)}, and the row has no such field")
         given = row if self.takes_any else {name: row[name] for name in self.fields if name in row}
         return ([dict(message) for message in messages],), {name: given[name] for name in given if name != self.first}
 

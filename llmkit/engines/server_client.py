@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from llmkit.engines import answers
 from llmkit.engines.canary import Sight
 from llmkit.engines.chat import ChatStyle, disarm, plain_text, render_template
-from llmkit.engines.client import Again, Client, Filtered, credentials, failure, stay_at_home, tls_fault
+from llmkit.engines.client import Again, Client, Filtered, capped, credentials, failure, stay_at_home, tls_fault
 from llmkit.engines.pace import Pace
 from llmkit.engines.reasoning import opens_reasoning, split_reasoning
 from llmkit.engines.sampling import request_seed
@@ -41,7 +41,12 @@ class ServerClient(Client):
             default_headers=credentials(url),
             max_retries=0,
             timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(event_hooks={"request": [stay_at_home(self.address, "--base-url")]}),
+            http_client=DefaultAsyncHttpxClient(
+                event_hooks={
+                    "request": [stay_at_home(self.address, "--base-url")],
+                    "response": [capped(self.address)],
+                }
+            ),
         )
         self._asked_model = model
         self.style = style

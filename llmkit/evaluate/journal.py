@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -93,7 +92,9 @@ def _asks(call: Mapping[str, Any], request: Request, engines: Engines | None) ->
     if engines is not None:
         return bool(call["id"] == cache_key(engines[request.role].identity, request))
     same = call["continuation"] == request.continuation and call["messages"] == _messages(request)
-    return bool(same and {name: call[name] for name in ("tools", "fields") if name in call} == _beside(request))
+    # Only the fields that the engine read are journalled, and in older journals there are none.
+    read = all(text_digest(request.fields.get(name, "")) == value for name, value in call.get("fields", {}).items())
+    return bool(same and read and call.get("tools", []) == list(request.tools))
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
@@ -101,9 +102,10 @@ def _messages(request: Request) -> list[dict[str, str]]:
 
 
 def _beside(request: Request) -> JournalRow:
-    """Returns what a request has beside its messages: tools, and a digest of its row's fields, where it has any."""
-    fields = {"fields": text_digest(json.dumps(dict(request.fields), sort_keys=True))} if request.fields else {}
-    return {"tools": list(map(dict, request.tools)), **fields} if request.tools else fields
+    """Returns what a request has beside its messages, where it has any: tools, and a digest of each field read."""
+    fields = {name: text_digest(value) for name, value in request.fields.items()}
+    beside = {"tools": list(map(dict, request.tools)), "fields": fields}
+    return {name: value for name, value in beside.items() if value}
 
 
 def tokens_asked(rows: Iterable[JournalRow]) -> int:

@@ -7,10 +7,10 @@ import itertools
 import signal
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from llmkit.engines import Engine, Key, cache_key
+from llmkit.engines import Engine, Key, cache_key, fields_read
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.signals import interrupt
 from llmkit.steps import Walk
@@ -198,6 +198,8 @@ class _Run:
         if request.tools and "tools" not in engine.capabilities:
             raise UsageError("this engine passes no tools on", "ask a server: --base-url URL")
         key = cache_key(engine.identity, request)
+        if request.fields:  # the journal must not take a call for another one because of a field that nobody reads
+            request = replace(request, fields=fields_read(engine.identity, request))
         if runner.cache and (reply := runner.cache.get(key)):
             self.place(job, place, Call(request, reply, key, cached=True))
         elif key in self.by_cache_key:  # before the budget: joining costs nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import threading
@@ -290,6 +291,14 @@ def test_a_content_filter_is_an_answer(error):
         assert len(server.bodies) == 1
 
 
+def test_a_small_reply_that_unfolds_is_cut_off():
+    packed = gzip.compress(b" " * 40 * 2**20)
+    route = lambda handler, body: handler._send_bytes(200, packed, {"Content-Encoding": "gzip"})  # noqa: E731
+    with FaultServer(routes={"/chat": route}) as server:
+        says(ask(opened(server), "a")["a"], "sends more than 16 MiB")
+        assert server.headers[0]["Accept-Encoding"] == "identity"
+
+
 def test_an_answer_has_no_half_characters_and_no_mark_before_it():
     with FaultServer(routes={"/chat": saying(200, b'\xef\xbb\xbf{"answer": "a\\ud800b"}')}) as server:
         assert ask(opened(server), "a")["a"].text == "a?b"
@@ -347,7 +356,7 @@ BROKEN = {
     ),
     "no stream": (answering(), "answers application/json, not an event stream: .*re: a", 1),
     "huge": (events(*(f'data: {{"d": "{"x" * 2**20}"}}\n\n' for _ in range(40))), "sends more than 16 MiB", 1),
-    "one huge line": (events("data: ", *("x" * 2**20 for _ in range(40))), "exceeded the 16777216 byte limit", 1),
+    "one huge line": (events("data: ", *("x" * 2**20 for _ in range(40))), "sends more than 16 MiB", 1),
 }
 
 
@@ -472,12 +481,18 @@ def test_no_more_requests_a_second_than_were_asked_for():
 
     def route(handler, body):
         moments.append(time.monotonic())
-        answering()(handler, body)
+        if body and len(moments) == 20:
+            return handler._send(503, {})
+        return handler._send(200, {"answer": "a", "id": 1})
 
-    with FaultServer(routes={"/chat": route}) as server:
-        ask(opened(server, rps=50.0, max_num_seqs=16), *(f"q{i}" for i in range(26)))
-    assert len(moments) == 26
-    assert max(moments) - min(moments) >= 0.8 * 25 / 50, "on their way some are delayed, and none is early"
+    with FaultServer(routes={"/chat": route, "/door": route}) as server:
+        began = time.monotonic()
+        before = {"url": server.url.removesuffix("/v1") + "/door", "session": "$.id"}
+        ask(opened(server, rps=50.0, max_num_seqs=16, before=before), *(f"q{i}" for i in range(15)))
+    assert len(moments) in (31, 32), "one was tried again"
+    # Counted from the start, because on their way some are delayed, and none is early.
+    for number, moment in enumerate(sorted(moments)):
+        assert moment - began >= number / 50
 
 
 def identity(server, **keys):

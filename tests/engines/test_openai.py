@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from helpers.fault_server import FaultServer
 
-from llmkit.engines import ResponseCache, open_engine, server_engine
+from llmkit.engines import ResponseCache, canary, open_engine, server_engine
 from llmkit.engines.client import retry_after
 from llmkit.errors import EngineError, Incomplete, LlmkitError, UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
@@ -348,3 +348,18 @@ def test_every_error_of_this_engine_is_one_a_user_can_read():
     with FaultServer(lambda text, attempt: "500") as server, pytest.raises(LlmkitError) as caught:
         run(connect(server.url, retries=0), QUESTIONS)
     assert "Traceback" not in str(caught.value)
+
+
+def test_no_more_requests_a_second_than_were_asked_for():
+    moments = []
+
+    def note(text, attempt):
+        moments.append(time.monotonic())
+        return "500" if text == QUESTIONS[0] and attempt == 0 else None
+
+    with FaultServer(note) as server:
+        began = time.monotonic()
+        run(connect(server.url, rps=50.0), QUESTIONS)
+    assert len(moments) > len(QUESTIONS) + len(canary.PROMPTS)
+    for number, moment in enumerate(sorted(moments)):
+        assert moment - began >= number / 50

@@ -125,6 +125,11 @@ def at_once(question: str):
     return question
 
 
+def when(question: str):
+    seen.append(time.monotonic())
+    return question
+
+
 not_a_function = 3
 
 
@@ -171,7 +176,7 @@ def test_any_other_gets_the_messages_and_the_fields_that_it_takes():
     assert ask(opened("fields"), "hi", fields=row)["hi"].text == "c9 free"
     assert ask(opened("any_field"), "hi", fields=row)["hi"].text == "[('customer', 'c9'), ('other', 'x')]"
     error = ask(opened("fields"), "hi", fields={"other": "x"})["hi"]
-    assert error.message == "`python:my_app.bot:fields` needs customer, and the row has other"
+    assert error.message == "`python:my_app.bot:fields` needs customer, and the row has no such field"
 
 
 def test_a_system_prompt_goes_first(tmp_path):
@@ -199,6 +204,13 @@ def test_plain_calls_run_at_once_and_no_more_than_allowed():
     ask(opened("at_once", max_num_seqs=3), *map(str, range(12)))
     seen = sys.modules["my_app.bot"].seen
     assert 2 <= max(seen) - min(seen) + 1 <= 3
+
+
+def test_no_more_calls_a_second_than_were_asked_for():
+    began = time.monotonic()
+    ask(opened("when", rps=50.0), *map(str, range(20)))
+    for number, moment in enumerate(sorted(sys.modules["my_app.bot"].seen)):
+        assert moment - began >= number / 50
 
 
 def test_a_mapping_says_more_than_a_text():

@@ -181,6 +181,17 @@ def test_a_redirect_to_another_server_carries_nothing_along(place):
         assert done["common"].text == "common"
 
 
+def test_a_reply_that_never_ends_is_cut_off():
+    def flood(handler, body):
+        handler._send_chunks((b" " * 2**20 for _ in range(100)), "application/json")
+
+    with FaultServer(lambda text, attempt: flood if text == "flood" else None) as server:
+        done = ask(server.url, "flood", "drop")
+        assert server.tries["flood"] == 1
+    assert "sends more than 16 MiB: the reply was cut off" in done["flood"].message
+    assert done["drop"].text == "drop"
+
+
 def test_a_redirect_within_the_server_is_followed():
     with FaultServer(lambda t, a: f"redirect {server.url}/chat/completions" if t == "go" and a < 1 else None) as server:
         assert ask(server.url, "go")["go"].text == "go"
