@@ -178,7 +178,7 @@ class TestFaults:
             ("perturb: {conditions: ec}", 'perturb.conditions: should be a list, not "ec"'),
             (
                 "perturb: {rate: papr}",
-                "perturb.rate: should be a number or 'paper' or 'fitted' or 'x0.5' or 'x2' or a list, not \"papr\"",
+                "perturb.rate: should be a number or 'paper', 'fitted', 'x0.5' or 'x2' or a list, not \"papr\"",
             ),
             ("perturb: {rate: [0.1, x]}", 'perturb.rate.1: should be a number, not "x"'),
             ("eval: {gates: [{min: 0.1}]}", "a.yaml:1: eval.gates.0.metric: is required"),
