@@ -64,6 +64,9 @@ class Like(Operator):
     apostrophe or a mark, each as often as in the profile (noisy channel, Kernighan et al. 1990; Brill and Moore 2000).
 
     `--rate fitted` makes as many errors as the people did, and as unevenly: many texts have none. `x2` is twice that.
+
+    >>> Like("learner").changes(Source("They believe it"), 1, Random(1))
+    [(5, 12, 'bleieve')]
     """
 
     argument = "learner"

@@ -176,7 +176,10 @@ class TestFaults:
             ("data: {split: tets}", "(did you mean `test`?)"),
             ("engine: {dtype: float3}", "(did you mean `float32`"),
             ("perturb: {conditions: ec}", 'perturb.conditions: should be a list, not "ec"'),
-            ("perturb: {rate: papr}", "perturb.rate: should be a number or 'paper' or a list, not \"papr\""),
+            (
+                "perturb: {rate: papr}",
+                "perturb.rate: should be a number or 'paper', 'fitted', 'x0.5' or 'x2' or a list, not \"papr\"",
+            ),
             ("perturb: {rate: [0.1, x]}", 'perturb.rate.1: should be a number, not "x"'),
             ("eval: {gates: [{min: 0.1}]}", "a.yaml:1: eval.gates.0.metric: is required"),
             ("eval: {gates: [{metric: a, mni: 1}]}", "eval.gates.0.mni: unknown key (did you mean `min`?)"),

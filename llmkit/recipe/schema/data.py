@@ -50,12 +50,7 @@ class PerturbSection(Section):
 
     conditions: tuple[str, ...] = ("ec", "sc", "woo", "hw", "uic")
     """Operators, compositions (`ec+uic`), mixtures (`mix(ec:0.7,sc:0.3)`) or pairs from a file (`file:PATH`)."""
-    rate: (
-        float
-        | Literal["paper", "fitted"]
-        | Annotated[str, Field(pattern=r"^x\d{1,3}(\.\d{1,6})?$")]
-        | tuple[float, ...]
-    ) = "paper"
+    rate: float | Literal["paper", "fitted", "x0.5", "x2"] | tuple[float, ...] = "paper"
     """Share of words changed, of those outside options and other protected spans; `paper` is the strength measured on
     the RoP paper's own data, `fitted` that of a profile's people, `x2` twice that."""
     protect: tuple[str, ...] = ("numbers", "options", "code", "latex", "urls", "placeholders")
