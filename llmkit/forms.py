@@ -1,17 +1,18 @@
 """JSON values with templates in them, and paths into JSON values: how an application is asked, and how it is read.
 
-Templates are Jinja in its sandbox, paths are JSONPath (RFC 9535).
+Templates are those of `templates`, paths are JSONPath (RFC 9535).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from llmkit.templates import BadTemplate, BoundedTemplate
+
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
     from jsonpath import JSONPath
 
 _WHOLE = re.compile(r"\{\{-?\s*(\w+)\s*-?\}\}")
@@ -25,14 +26,10 @@ class Form:
     """
 
     def __init__(self, value: Any, whole: frozenset[str] = frozenset()) -> None:
-        from jinja2 import meta
-
         self._whole = whole
-        self._value = self._read(value, "")
-        written = _environment()
-        trees = [written.parse(text) for text in _texts(value)]
-        self.names = frozenset(name for tree in trees for name in meta.find_undeclared_variables(tree))
+        self.names: set[str] = set()
         """The names that the templates use."""
+        self._value = self._read(value, "")
 
     def fill(self, values: Mapping[str, Any]) -> Any:
         """Returns the value with every template rendered. ValueError, with its place, for one that fails, as for a
@@ -40,8 +37,6 @@ class Form:
         return self._fill(self._value, values, "")
 
     def _read(self, value: Any, place: str) -> Any:
-        from jinja2 import TemplateError
-
         if isinstance(value, Mapping):
             return {key: self._read(inner, f"{place}.{key}") for key, inner in value.items()}
         if isinstance(value, list | tuple):
@@ -50,26 +45,30 @@ class Form:
             return value
         alone = _WHOLE.fullmatch(value.strip())
         if alone and alone[1] in self._whole:
+            self.names.add(alone[1])
             return _Whole(alone[1])
         try:
-            return _environment().from_string(value)
-        except TemplateError as error:
-            raise ValueError(f"{place.lstrip('.')}: {error}".removeprefix(": ")) from error
+            template = BoundedTemplate(value)
+        except BadTemplate as error:
+            raise _at(place, error) from error
+        self.names.update(template.names)
+        return template
 
     def _fill(self, value: Any, values: Mapping[str, Any], place: str) -> Any:
-        from jinja2 import Template
-
         if isinstance(value, dict):
             return {key: self._fill(inner, values, f"{place}.{key}") for key, inner in value.items()}
         if isinstance(value, list):
             return [self._fill(inner, values, f"{place}.{number}") for number, inner in enumerate(value)]
         if isinstance(value, _Whole):
             if value.name not in values:
-                raise ValueError(f"{place.lstrip('.')}: '{value.name}' is undefined".removeprefix(": "))
+                raise _at(place, f"'{value.name}' is undefined")
             return values[value.name]
-        if not isinstance(value, Template):
+        if not isinstance(value, BoundedTemplate):
             return value
-        return _rendered(value, values, place)
+        try:
+            return value.render(values)
+        except BadTemplate as error:
+            raise _at(place, error) from error
 
 
 class _Whole:
@@ -79,30 +78,8 @@ class _Whole:
         self.name = name
 
 
-def _rendered(template: Template, values: Mapping[str, Any], place: str) -> str:
-    try:
-        return template.render(values)
-    except Exception as error:  # a template may divide by zero, or worse
-        raise ValueError(f"{place.lstrip('.')}: {error}".removeprefix(": ")) from error
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    # A name is a value that was given, never one of Jinja's own: a row may have a field `range`.
-    environment.globals.clear()
-    return environment
+def _at(place: str, what: object) -> ValueError:
+    return ValueError(f"{place.lstrip('.')}: {what}".removeprefix(": "))
 
 
 def find(path: str, value: Any) -> list[Any]:

@@ -66,8 +66,10 @@ class BoundedTemplate:
         try:
             tree = environment.parse(source)
             _check(tree)
-            unknown = meta.find_undeclared_variables(tree) - {"range"}
-            uses = [(node.name, node.lineno) for node in tree.find_all(nodes.Name) if node.name in unknown]
+            unknown = meta.find_undeclared_variables(tree)
+            called = {id(call.node) for call in tree.find_all(nodes.Call)}  # `range`; a value cannot be called
+            found = [name for name in tree.find_all(nodes.Name) if name.name in unknown and id(name) not in called]
+            uses = [(name.name, name.lineno) for name in found]
             if ROW in unknown:
                 uses += _of_row(tree)
             for loop in tree.find_all(nodes.For):

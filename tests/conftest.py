@@ -64,15 +64,22 @@ def opens():
 def run(tmp_path, monkeypatch, opens):
     """run(answer, command, **overrides) -> (Result, engine), with a scripted engine. A key's dots are written as two
     underscores."""
+    from dataclasses import replace
+
     from helpers.fakes import FakeEngine
     from helpers.scripted import OVERRIDES, scholar
 
     from llmkit import evaluate
     from llmkit.recipe import load
 
-    def go(answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, name="fake", **more):
+    def go(
+        answer=scholar, command="rop", *, use_cache=True, cache="cache", shuffle=0, shard=None, name="fake", reads="",
+        **more,
+    ):  # fmt: skip
         monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / cache))
         engine = FakeEngine(answer, shuffle=shuffle, name=name)
+        if reads:
+            engine.identity = replace(engine.identity, settings=(("fields", reads),))
         opens(lambda model, section: engine)
         overrides = (
             OVERRIDES | {"output.dir": str(tmp_path / "runs")} | {k.replace("__", "."): v for k, v in more.items()}

@@ -33,7 +33,6 @@ KEYS = {
     "dtype": ("--dtype", "engine.dtype"),
     "engine": ("--engine", "engine.kind"),
     "eval_arms": ("--arms", "eval.arms"),
-    "field": ("--field", "data.question"),
     "gates": ("--gate", "eval.gates"),
     "holdout": ("--holdout", "rop.holdout"),
     "instructions": ("--instructions", "rop.instructions"),
@@ -49,6 +48,7 @@ KEYS = {
     "optimizer": ("--optimizer", "rop.optimizer"),
     "path": ("--path", "data.path"),
     "prompt": ("--prompt", "prompts"),
+    "question": ("--field", "data.question"),
     "rate": ("--rate", "perturb.rate"),
     "retries": ("--retries", "perturb.retries"),
     "revision": ("--revision", "model.revision"),
@@ -91,7 +91,7 @@ Draws = Annotated[int | None, flag("draws", "N")]
 Dtype = Annotated[str | None, flag("dtype", "auto|float32|bfloat16|float16")]
 EngineKind = Annotated[str | None, flag("engine", "KIND", "`python:package.module:function` asks a function of yours.")]
 EvalArms = Annotated[str | None, flag("eval_arms", "A,B")]
-Field = Annotated[str | None, flag("field", "NAME")]
+QuestionField = Annotated[str | None, flag("question", "NAME")]
 Gates = Annotated[list[str] | None, flag("gates", "GATE", 'For example "rop.gain@ec >= 0.05 low". May be repeated.')]
 Holdout = Annotated[str | None, flag("holdout", "none|one-out")]
 Instructions = Annotated[str | None, flag("instructions", "FILE")]

@@ -38,7 +38,7 @@ FLAGS = {
     "adapter": flags.Adapter,
     "task": flags.Task,
     "path": flags.Path,
-    "field": flags.Field,
+    "question": flags.QuestionField,
     "answer": flags.AnswerField,
     "kind": flags.Kind,
     "prompt": flags.Prompt,

@@ -12,13 +12,13 @@ from llmkit.engines.chat import ChatStyle
 from llmkit.evaluate import pools
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
-from llmkit.evaluate.roles import ROLES, model_of
 from llmkit.measure import cost
 from llmkit.measure.arm_results import Tokens
 from llmkit.measure.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import spec_names
 from llmkit.recipe.schema import EvalSection
 from llmkit.rop.search import expected
+from llmkit.runs.roles import ROLES, model_of
 from llmkit.steps import drive
 from llmkit.types import CLEAN, Message, Reply, Request, Role, Steps
 
@@ -129,7 +129,7 @@ def estimate(plan: Plan) -> Estimate:
         _price([*arms, *([search] if search else [])], plan.recipe.eval),
         plan.recipe.engine.rps,
         plan.aside,
-        plan.shows() if pools.unlabelled(plan.questions) else "",
+        plan.shows()[0] if pools.unlabelled(plan.questions) else "",
     )
 
 

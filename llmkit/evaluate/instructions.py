@@ -10,11 +10,11 @@ from llmkit.engines import Engine
 from llmkit.evaluate import pools
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
-from llmkit.evaluate.roles import are_local
 from llmkit.perturb.spec import spec_names
 from llmkit.rop import Instructions, provenance, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
 from llmkit.runs.names import INSTRUCTIONS
+from llmkit.runs.roles import are_local
 from llmkit.types import Ask, Role, Steps
 
 

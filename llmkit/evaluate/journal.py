@@ -9,8 +9,8 @@ from typing import Any
 from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
-from llmkit.evaluate.texts import Keeper
 from llmkit.files import text_digest
+from llmkit.measure.texts import Keeper
 from llmkit.runs import Finished, names
 from llmkit.steps import drive
 from llmkit.tasks import Scorer

@@ -10,17 +10,15 @@ from llmkit.conditions import Condition
 from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
-from llmkit.measure import changed, gates, limits
-from llmkit.measure.bounds import shown_by
+from llmkit.measure import by_prompt, changed, gates, limits, planned
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
-from llmkit.measure.statistics import clusters_needed, minimum_detectable_effect, worth
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, default_instructions, provenance, read_instructions, read_origin
 from llmkit.rop.around import refuse_prompts
 from llmkit.runs import Run
-from llmkit.tasks import SCORERS, OwnPrompt, Scorer, own_prompts
+from llmkit.tasks import SCORERS, OwnPrompt, Scorer, leaks, own_prompts
 from llmkit.types import Ask, Question, Variant
 
 Command = Literal["rop", "eval"]
@@ -43,7 +41,7 @@ class Plan:
     searches: bool
     prompts: list[OwnPrompt]
     """The user's own prompts. The first is the one that others are compared with."""
-    similar: list[pools.Similar]
+    similar: list[leaks.Similar]
     """Pairs of a tuning and a test question that share most of their words: reported, not refused."""
     ask: Ask = pools.nobody
     """How a model is asked for noise."""
@@ -56,7 +54,7 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """Returns what a user should know before anything is asked."""
-        told = [self.shows()] if pools.unlabelled(self.questions) else self._powers()
+        told = self.shows()
         if self.aside:
             data = self.recipe.data
             others = " and ".join(f"{count} in `{split}`" for split, count in sorted(self.aside.items()))
@@ -71,34 +69,13 @@ class Plan:
             told.append(f"{len(self.similar)} tuning questions share most words with a test question: {shown}")
         return told + changed.warnings(self._ready())
 
-    def shows(self) -> str:
-        """Returns what rows without answers can show, in words."""
-        rows, groups = len(self.questions), len({q.cluster_id for q in self.questions})
-        most, half = shown_by(rows, groups, self.recipe.eval.interval.level)
-        named = f"{rows:,} rows" if groups == rows else f"{rows:,} rows in {groups:,} groups"
-        return (
-            f"{named} without answers: where none of their answers changes, at most {most:.3f} of all do; "
-            f"where a tenth does, the share is known to ±{half:.3f}"
-        )
-
-    def _powers(self) -> list[str]:
-        """Returns what rows with answers can show, in words."""
+    def shows(self) -> list[str]:
+        """Returns what so many questions or rows can show, in words."""
         asked, templates = len(self.questions), len({q.cluster_id for q in self.questions})
-        lone, alpha = templates == asked, 1 - self.recipe.eval.interval.level
-        size = worth(asked, templates)
-        effect = minimum_detectable_effect(size, alpha=alpha, clusters=None if lone else templates)
-        named, compared = f"{size} independent questions", self._compared()
-        if not lone:
-            named = f"{asked} questions from {templates} templates, worth about {named},"
-        what = "questions" if lone else "templates"
-        told = [
-            f"{named} are too few to show any gain: that takes {clusters_needed(1, alpha)} {what}"
-            if effect is None
-            else f"{named} show a gain of {effect:.3f} or more in four of five such runs"
-        ]
-        if templates < (most := clusters_needed(compared, alpha)) and compared > 1:
-            told.append(f"none of {compared} comparisons can be significant after Holm: that takes {most} {what}")
-        return told
+        level = self.recipe.eval.interval.level
+        if pools.unlabelled(self.questions):
+            return [planned.of_rows(asked, templates, level)]
+        return planned.of_questions(asked, templates, level, self._compared())
 
     def _ready(self) -> dict[str, Copies]:
         """Returns the copies of the conditions whose noise needs no model."""
@@ -166,21 +143,14 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
-    gates.validate(
-        recipe.eval.gates,
-        [a.name for a in arms],
-        asked,
-        baseline=bool(recipe.eval.baseline),
-        unlabelled=pools.unlabelled(questions),
-    )
-    limits.refuse_idle(recipe.eval.gates)
-    gates.refuse_hopeless(
-        recipe.eval.gates, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions})
-    )
+    unlabelled = pools.unlabelled(questions)
+    judged = by_prompt.validate(recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled)
+    limits.refuse_idle(judged)
+    gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
-    similar = pools.near_duplicates(train + dev + tuned, questions)
+    similar = leaks.near_duplicates(train + dev + tuned, questions)
     made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, prompts, similar)
     return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped)

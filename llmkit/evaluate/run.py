@@ -16,14 +16,14 @@ from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
-from llmkit.evaluate.roles import are_local, batch_noise, dtype_of, engines_of
-from llmkit.evaluate.texts import Keeper
 from llmkit.measure import missing
 from llmkit.measure.results import GateResult, Metrics
+from llmkit.measure.texts import Keeper
 from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
 from llmkit.rop import Instructions
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
 from llmkit.runs.generations import Generations, IfChanged
+from llmkit.runs.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
 from llmkit.types import Role

@@ -14,7 +14,7 @@ from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.journal import answers
 from llmkit.evaluate.plan import Command, Shard, plan
 from llmkit.evaluate.run import Result, finished, open_folder
-from llmkit.evaluate.texts import Keeper
+from llmkit.measure.texts import Keeper
 from llmkit.recipe import Loaded, digest, load
 from llmkit.runs import Run, names
 from llmkit.runs.generations import joined

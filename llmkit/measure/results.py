@@ -209,7 +209,7 @@ class PromptResult(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"unlabelled", "constant", "labels"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels", "prompt", "prompts"})
 
     version: int = 1
     """The version of this format."""

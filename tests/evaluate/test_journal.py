@@ -11,6 +11,7 @@ from helpers.fakes import FakeEngine
 
 from llmkit.engines import EngineIdentity
 from llmkit.evaluate.journal import answers, call_row
+from llmkit.measure.texts import Keeper
 from llmkit.runs import Runner
 from llmkit.types import Message, Request
 
@@ -39,7 +40,7 @@ def still(row, request):
         yield request
 
     job = SimpleNamespace(variant=SimpleNamespace(text="hi"), steps=steps)
-    return answers({"text": "hi", "calls": [row]}, job, None)
+    return answers({"text": "hi", "calls": [row]}, job, None, Keeper("full"))
 
 
 def test_a_call_says_what_the_engine_read_and_no_text_of_it():

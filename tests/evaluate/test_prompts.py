@@ -72,7 +72,7 @@ def test_a_row_with_an_answer_keeps_the_words_of_llmkit(run, shop):
 
 
 def test_messages_are_rendered_over_the_row_and_values_stay_data(run, shop):
-    result, engine = run(lambda request: "ok", "eval", **shop(support=SUPPORT))
+    result, engine = run(lambda request: "ok", "eval", reads="*", **shop(support=SUPPORT))
     sent = {tuple(contents(request)) for request in engine.asked}
     for body in BODIES:
         assert (("system", "Sort tickets of the shop A & B."), ("user", body)) in sent

@@ -94,7 +94,7 @@ def test_a_field_that_is_text_here_and_a_list_there_is_refused_with_its_row_or_l
     path = tmp_path / "mixed.jsonl"
     rows_ = [{"body": TICKETS[0]}, {"body": ["a", "list"]}, {"body": TICKETS[1]}, {"body": TICKETS[2]}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows_), encoding="utf-8")
-    with pytest.raises(DataError, match=r"mixed\.jsonl:2.*no text but"):
+    with pytest.raises(DataError, match=r"mixed\.jsonl:2.*turn 1 is no map"):
         run(echo, "eval", **as_overrides(str(path), perturb__rate=0.5))
     result, _ = run(echo, "eval", **as_overrides(str(path), perturb__rate=0.5, data__skip_bad_lines=True))
     assert result.metrics.questions == 3

@@ -24,7 +24,7 @@ from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
 from llmkit.runs import Run, RunFolder
 from llmkit.runs.samples import Sample
-from llmkit.tasks import SCORERS, worked_examples
+from llmkit.tasks import SCORERS, leaks, worked_examples
 from llmkit.types import Question, Reply
 
 
@@ -215,8 +215,8 @@ def test_a_leak_is_refused_with_both_ids():
     test = [Question("t1", "Tom has 3 pens. How many?", "3", "numeric")]
     pool = [Question("p1", "TOM has 3 pens - how many", "3", "numeric")]
     with pytest.raises(DataError, match="p1 = t1"):
-        conditions.refuse_leaks(pool, test)
-    conditions.refuse_leaks([Question("p2", "Tom has 4 pens. How many?", "4", "numeric")], test)
+        leaks.refuse_leaks(pool, test)
+    leaks.refuse_leaks([Question("p2", "Tom has 4 pens. How many?", "4", "numeric")], test)
 
 
 def test_near_duplicates_are_named_and_not_refused():
@@ -228,9 +228,9 @@ def test_near_duplicates_are_named_and_not_refused():
         Question("p1", "Tom has 3 red pens and buys 5 more pens. How many has he?", "8", "numeric"),
         Question("p2", "Ann reads 9 books a week.", "9", "numeric"),
     ]
-    conditions.refuse_leaks(pool, test)
-    assert conditions.near_duplicates(pool, test) == [conditions.Similar("p1", "t1", round(11 / 13, 3))]
-    assert conditions.near_duplicates([], test) == []
+    leaks.refuse_leaks(pool, test)
+    assert leaks.near_duplicates(pool, test) == [leaks.Similar("p1", "t1", round(11 / 13, 3))]
+    assert leaks.near_duplicates([], test) == []
 
 
 def test_what_the_number_of_questions_can_show_is_said_before_anything_is_asked(capsys, opens):

@@ -23,7 +23,7 @@ def unsteady(sums):
     """A scripted model that answers the text as sent mostly rightly, and any other text by its hash: rightly or not."""
 
     def answer(request):
-        text = request.messages[0].content.rpartition("Question: ")[2]
+        text = request.messages[0].content.rpartition("\n\n")[2]
         near = max(sums, key=lambda known: len(set(known.split()) & set(text.split())))
         lot = int(hashlib.sha256(request.messages[0].content.encode()).hexdigest(), 16) % 10
         right = lot < (8 if text in sums else 5)
@@ -59,6 +59,8 @@ def asked(run, rows, unsteady):
             "perturb__conditions": ["typing"],
             "perturb__rate": 0.15,
             "eval__arms": ["stand", "zero_shot_cot"],
+            # With and without answers the rows are asked in the same words.
+            "prompts": [{"name": "sums", "text": "[{role: user, content: '{{ body }}'}]"}],
         }
         result, _ = run(answer, "eval", **(keys | more))
         return result

@@ -11,12 +11,12 @@ import pytest
 from helpers import benchmarks
 
 from llmkit.errors import UsageError
-from llmkit.evaluate.pools import near_duplicates, refuse_leaks
 from llmkit.recipe import load
 from llmkit.resources import shipped
 from llmkit.tasks import load as load_questions
 from llmkit.tasks import own_prompts
 from llmkit.tasks.examples import copy_example, example_names
+from llmkit.tasks.leaks import near_duplicates, refuse_leaks
 from llmkit.types import Question
 
 FOLDER = shipped("examples") / "tickets"
