@@ -66,7 +66,7 @@ class BoundedTemplate:
         try:
             tree = environment.parse(source)
             _check(tree)
-            unknown = meta.find_undeclared_variables(tree)
+            unknown = meta.find_undeclared_variables(tree) | {"range"}
             called = {id(call.node) for call in tree.find_all(nodes.Call)}  # `range`; a value cannot be called
             found = [name for name in tree.find_all(nodes.Name) if name.name in unknown and id(name) not in called]
             uses = [(name.name, name.lineno) for name in found]
