@@ -16,6 +16,7 @@ from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
+from llmkit.evaluate.pools import unlabelled
 from llmkit.measure import missing
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.texts import Keeper
@@ -75,7 +76,8 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(terminable())
         engines = engines_of(loaded.recipe, stack)
-        if not quiet and (remark := batch_noise(loaded.recipe, engines["answerer"])):
+        repeated = unlabelled(planned.questions)  # such rows are asked twice, which measures the engine's own noise
+        if not quiet and not repeated and (remark := batch_noise(loaded.recipe, engines["answerer"])):
             print(remark, file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
         dtype = dtype_of(engines["answerer"])

@@ -133,7 +133,7 @@ def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
         missing = None if isinstance(measured, Interval) else measured.reason
         return result.model_copy(update={"low": low, "high": high, "reason": missing})
     decided = verdict(gate, value, low, high)
-    more = _more(gate, value, low, high, metrics.questions, metrics.clusters) if decided == "undecided" else None
+    more = _more(gate, value, low, high, metrics) if decided == "undecided" else None
     return result.model_copy(update={"verdict": decided, "value": value, "low": low, "high": high, "reason": more})
 
 
@@ -247,18 +247,19 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
     return most * all_flip, *statistics.mean_interval(sums, counts, times=times, bounds=ends, level=level)
 
 
-def _more(gate: Gate, value: float, low: float, high: float, questions: int, clusters: int) -> str:
-    """Says how many more questions or templates would decide a gate, in words.
+def _more(gate: Gate, value: float, low: float, high: float, metrics: Metrics) -> str:
+    """Says how many more questions or rows, or clusters of them, would decide a gate, in words.
 
     If the value stayed, and its interval narrowed as the root of their number.
     """
-    limit = _limit(gate)
+    limit, size = _limit(gate), metrics.questions / metrics.clusters
+    asked, groups = ("rows", "groups") if metrics.unlabelled else ("questions", "templates")
     if value == limit:
-        return "the value is the limit: no number of questions decides it"
+        return f"the value is the limit: no number of {asked} decides it"
     end = low if limit < value else high
-    more = max(1, math.ceil(clusters * ((end - value) / (limit - value)) ** 2) - clusters)
+    more = max(1, math.ceil(metrics.clusters * ((end - value) / (limit - value)) ** 2) - metrics.clusters)
     passes = (value > limit) == (gate.min is not None)
-    what = "questions" if clusters == questions else f"templates of {questions / clusters:.0f} questions"
+    what = asked if size == 1 else f"{groups} of {size:{'.2g' if size < 10 else '.0f'}} {asked}"
     return f"at this value about {more:,} more {what} would let it {'pass' if passes else 'fail'}"
 
 
