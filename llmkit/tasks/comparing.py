@@ -139,7 +139,7 @@ def _json(one: Any, other: Any, first: Response, second: Response, asked: str) -
     return _changed(["json"], paths) if paths else SAME
 
 
-_SHORTEST, _LONGEST = 4, 30  # letters of a word that is looked at for misspellings
+_SHORTEST, _LONGEST = 5, 30  # letters of a word that is looked at for misspellings
 _SHORT = 5  # words: a shorter string of a JSON value is an answer, a longer one is prose
 
 
@@ -160,7 +160,9 @@ _BESIDE_FACTS = 0.5  # of them where the replies give the same facts: those were
 _ALIKE = 0.5  # below it a negation is part of another sentence, not what changed
 _FOREIGN = 0.25  # of the words that the question lacks: two answers share more, however they are worded
 _SAYS_SOMETHING = 2  # content words that make more than a greeting
-_ENOUGH = 3  # content words that the question lacks: they show that two replies share next to none
+_ENOUGH = 5  # content words that the question lacks: they show that two replies share next to none
+_MORE = 3  # of them: they make an answer, beside a reply that only says the question again
+_STRAY = 0.25  # of a reply's words: misspelt ones that cannot be told from words of its own
 _MOST = 0.6  # of the words of a question: a reply that has them and none of its own says it again
 
 
@@ -243,7 +245,13 @@ def _letters(word: str) -> set[str]:
 def _repeats(reply: Facts, other: Facts, known: Facts) -> bool:
     """Returns whether a reply only says the question again, beside one that says more."""
     again = len(reply.words & known.words) >= _MOST * len(known.words) > 0
-    return again and not reply.label and not other.label and not _own(reply, known) and len(_own(other, known)) >= _ENOUGH
+    nothing_new = again and len(_own(reply, known)) <= _STRAY * len(reply.words)
+    more = len(_own(other, known)) >= _MORE
+    return nothing_new and more and not _new_label(reply, known) and not _new_label(other, known)
+
+
+def _new_label(reply: Facts, known: Facts) -> bool:
+    return bool(reply.label) and not reply.words & {stem(word) for word in (reply.label or "").split()} <= known.words
 
 
 def _shared(one: Facts, other: Facts) -> float:
@@ -269,6 +277,8 @@ def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool
     if kinds:
         return kinds
     both_cut = one_cut and other_cut  # and had the same room
+    if first_only and second_only and not _own(one, known) & _own(other, known):
+        return {fact.kind for fact in (*first_only, *second_only)}
     alone = [*(first_only if both_cut or not other_cut else []), *(second_only if both_cut or not one_cut else [])]
     new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
     agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
@@ -342,8 +352,8 @@ def _names(one: Facts, other: Facts, known: Facts) -> set[str]:
 
 
 def _requests(one: Facts, other: Facts) -> set[str]:
-    fewer = min(len(one.requests), len(other.requests))
-    return {"request"} if len(one.requests & other.requests) < _ALIKE * fewer else set()
+    both, enough = one.requests and other.requests, len(one.requests) + len(other.requests) >= _ENOUGH
+    return {"request"} if both and enough and one.requests.isdisjoint(other.requests) else set()
 
 
 _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)

@@ -311,7 +311,7 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == "e" else word
 
 
-_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w)|,(?!\s(?:but|however|and|so)\b))++")
+_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w))++")
 
 
 def _without_pleasantry(match: re.Match[str]) -> str:
