@@ -139,7 +139,7 @@ def _json(one: Any, other: Any, first: Response, second: Response, asked: str) -
     return _changed(["json"], paths) if paths else SAME
 
 
-_SHORTEST, _LONGEST = 5, 30  # letters of a word that is looked at for misspellings
+_SHORTEST, _LONGEST = 4, 30  # letters of a word that is looked at for misspellings
 _SHORT = 5  # words: a shorter string of a JSON value is an answer, a longer one is prose
 
 
@@ -178,7 +178,7 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
     said = _said(one, other, known, first.cut, second.cut) | _requests(one, other)
     if one.refuses:
         return _changed(said) if said else WORDING
-    if (verdict := _marked(one, other, known)) is not None:
+    if (verdict := _marked(one, other, known, second.cut if one.answer else first.cut)) is not None:
         return verdict
     kinds = {*said, *_labels(one, other), *_names(one, other, known), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
@@ -231,22 +231,25 @@ def _own(reply: Facts, known: Facts) -> frozenset[str]:
 
 def _misspelt(words: frozenset[str], known: Facts) -> frozenset[str]:
     """Returns the words that have the letters of one of the question's, up to one letter, and are none of these."""
+    if not words:
+        return words
     real = {letters for word in known.words for letters in _letters(word)}
     return frozenset(word for word in words - known.words if not real.isdisjoint(_letters(word)))
 
 
 def _letters(word: str) -> set[str]:
-    """Returns a word's letters in the order of the alphabet, and the same without each one of them."""
-    letters = "".join(sorted(word))
-    short = len(word) < _SHORTEST or len(word) > _LONGEST
-    return set() if short else {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
+    """Returns a word's letters in the order of the alphabet, and of longer ones also without each one of them."""
+    letters = "".join(sorted(word[:_LONGEST]))
+    if len(letters) <= _SHORTEST:
+        return {letters} if len(letters) == _SHORTEST else set()
+    return {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
 
 
 def _repeats(reply: Facts, other: Facts, known: Facts) -> bool:
     """Returns whether a reply only says the question again, beside one that says more."""
     again = len(reply.words & known.words) >= _MOST * len(known.words) > 0
     nothing_new = again and len(_own(reply, known)) <= _STRAY * len(reply.words)
-    more = len(_own(other, known)) >= _MORE
+    more = len(_own(other, known)) >= max(_MORE, _MOST * len(other.words))
     return nothing_new and more and not _new_label(reply, known) and not _new_label(other, known)
 
 
@@ -277,8 +280,6 @@ def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool
     if kinds:
         return kinds
     both_cut = one_cut and other_cut  # and had the same room
-    if first_only and second_only and not _own(one, known) & _own(other, known):
-        return {fact.kind for fact in (*first_only, *second_only)}
     alone = [*(first_only if both_cut or not other_cut else []), *(second_only if both_cut or not one_cut else [])]
     new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
     agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
@@ -286,7 +287,7 @@ def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool
     return set() if more else new
 
 
-def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
+def _marked(one: Facts, other: Facts, known: Facts, unmarked_cut: bool) -> Comparison | None:
     """Returns the verdict of the answer that a reply marks, beside which its other facts are working.
 
     None where neither marks one, or where the other reply may have it or not.
@@ -302,7 +303,7 @@ def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
             return _changed(["empty"])
     if _answer_kind(marked.answer or "") != "number":
         answer = {stem(word) for word in (marked.answer or "").split()} & marked.words
-        if answer and not answer & unmarked.words and not unmarked.label:
+        if answer and not answer & unmarked.words and not unmarked.label and not unmarked_cut:
             return _changed(["label"])
         if not unmarked.label or " " in f"{unmarked.label}{marked.answer}":
             return None
@@ -341,8 +342,15 @@ def _has(known: Facts, fact: Fact) -> bool:
 def _labels(one: Facts, other: Facts) -> set[str]:
     if one.label and other.label:
         return {"label"} if one.label != other.label else set()
+    if (_bare(one) or _bare(other)) and one.words.isdisjoint(other.words):
+        return {"label"}
     says_yes = "yes" in (one.label, other.label)
     return {"negation"} if says_yes and (one.denies if other.label else other.denies) else set()
+
+
+def _bare(reply: Facts) -> bool:
+    """Returns whether a reply is its label, and this is more than yes or no."""
+    return bool(reply.words) and reply.words <= {stem(word) for word in (reply.label or "").split()}
 
 
 def _names(one: Facts, other: Facts, known: Facts) -> set[str]:

@@ -140,6 +140,8 @@ PLEASANTRY = re.compile(
     r"\b(?:sorry|apolog\w+|thank(?:s|\syou)|(?:be|am|['’]m)\s(?:always\s)?(?:happy|glad)\sto|hope\s(?:this|you|that\shelps)"
     r"|feel\sfree|let\s(?:me|us)\sknow|(?:best|kind|warm)\sregards|sincerely|hesitate|here\sto\s(?:help|assist)"
     r"|(?:other|further|more|any)\squestions|welcome|great\squestion|of\scourse|certainly|dear|have\sa\s\w+\sday"
+    r"|need\s(?:any\s|some\s)?(?:help|assistance)|designed\sto\s(?:assist|help|provide)"
+    r"|(?:as|i['’]m|i\sam|you['’]re|you\sare)\san?\s(?:\w+\s){0,2}(?:ai|chatbot|assistant)"
     r"|help\syou\s(?:with\sthat|today)|assist\syou\s(?:with\sthat|today)"
     r"|tut\s(?:mir|uns)\sleid|vielen\sdank|gerne|gracias|lo\ssiento|merci|désolé\w*|obrigad[oa]|desculpe)\b",
     re.IGNORECASE,

@@ -33,7 +33,8 @@ TICKETS = (
     "The {item} works fine, but the invoice for {order} shows ${price} and not the price that I saw in the shop.",
 )
 PASSAGES = (
-    ("The {city} museum opens at {hour}:30 every day but Monday. A ticket costs {small} euros, and children under {age} "
+    ("The {city} museum opens at {hour}:30 every day but Monday. A ticket costs {small} euros, and "
+     "children under {age} "
      "pay nothing. {name} has led it since {year}.",
      ("When does the museum open?", "How much is a ticket?", "Who leads the museum?", "On which day is it closed?")),
     ("{name} founded the company in {year} in {city}. It makes {item}s and has {number} employees. Last year it sold "
@@ -42,7 +43,8 @@ PASSAGES = (
     ("The train to {city} leaves at {hour}:15 from platform {age}. It takes {small} minutes. Bicycles are not allowed "
      "before 9:00.",
      ("From which platform does the train leave?", "Can I take my bicycle at 8:00?", "How long is the trip?")),
-    ("To join the club write to {mail} or call +44 20 7946 0{number}. The yearly fee is £{small}, due on {day} {month}. "
+    ("To join the club write to {mail} or call +44 20 7946 0{number}. The yearly fee is £{small}, due on "
+     "{day} {month}. "
      "The form is at https://club.example/join/{number}.",
      ("How can I join?", "When is the fee due?", "Where do I find the form?", "What is the phone number?")),
 )  # fmt: skip
@@ -58,8 +60,10 @@ POLICY_QUESTIONS = (
 )
 REPORTS = (
     "On {day} {month} {year} the water in {city} was off for {small} hours after a pipe broke near the station. About "
-    "{number} homes were without water. {name} of the city works said that the pipe was from 1961 and will be replaced.",
-    "{name} won the {city} half marathon in one hour and {small} minutes. {number} runners took part, fewer than in the "
+    "{number} homes were without water. {name} of the city works said that the pipe was from 1961 and "
+    "will be replaced.",
+    "{name} won the {city} half marathon in one hour and {small} minutes. {number} runners took part, "
+    "fewer than in the "
     "year before. It rained, and nobody was hurt.",
     "The shop in {city} will not open on {month} {day}. The owner, {name}, said that the {item}s she ordered for "
     "${price} have not arrived. She hopes to open in {age} days.",
@@ -87,10 +91,12 @@ FOREIGN = (
 INSTRUCTIONS = {
     "reply": ("You work for a shop. Answer the customer in one or two sentences.\n\n{text}",
               "Write a short and polite reply to this message.\n\nMessage: {text}\n\nReply:"),
-    "extract": ("Give the order number, the amount and the date in this message as JSON with the keys order, amount and "
+    "extract": ("Give the order number, the amount and the date in this message as JSON with the keys "
+     "order, amount and "
                 "date.\n\n{text}",
                 'Message: {text}\n\nExtract as JSON, for example {{"order": "X", "item": "Y", "problem": "Z"}}.'),
-    "category": ("Which category is this message: billing, shipping, returns or account? Answer with the category and a "
+    "category": ("Which category is this message: billing, shipping, returns or account? Answer with the "
+     "category and a "
                  "short reason.\n\n{text}",
                  "Classify the message as Billing, Shipping, Returns or Account. Answer with one word.\n\n{text}"),
     "passage": ("{text}\n\nAnswer in one sentence.",
