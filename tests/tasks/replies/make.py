@@ -106,7 +106,8 @@ def pair(replies: Path, out: Path, part: str, number: int) -> None:
     chosen = []
     while len(chosen) < number and any(by_kind.values()):
         chosen += [pairs.pop() for _, pairs in sorted(by_kind.items()) if pairs]
-    lines = [json.dumps(one, ensure_ascii=False) for one in chosen[:number]]
+    chosen = sorted(chosen[:number], key=lambda one: (one["kind"], one["row"], one["first"]["condition"]))
+    lines = [json.dumps(one, ensure_ascii=False) for one in chosen]
     out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
