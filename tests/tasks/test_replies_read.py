@@ -1,4 +1,4 @@
-"""The facts signature beside a person's reading of pairs of real replies (replies/README.md)."""
+"""The facts signature beside a reading of pairs of real replies (replies/README.md)."""
 
 from __future__ import annotations
 
