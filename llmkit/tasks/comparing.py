@@ -36,6 +36,7 @@ CHANGES: Mapping[str, str] = {
     "email": "another e-mail address",
     "name": "another name",
     "negation": "what one reply affirms, the other denies",
+    "request": "asks its reader to do something else",
     "language": "another language",
     "content": "next to no words in common",
 }
@@ -87,7 +88,7 @@ def compare(first: Response, second: Response, question: Question) -> Comparison
         if _canonical(first.text) == _canonical(second.text):
             return SAME
         if any(value is not None for value in json_values_of):
-            return _json(json_values_of[0], json_values_of[1], first, second)
+            return _json(json_values_of[0], json_values_of[1], first, second, question.text)
         return _texts(first, second, question.text)
     return _answers(first, second, question)
 
@@ -129,15 +130,16 @@ def _written(call: Mapping[str, Any]) -> str:
         return str(call.get("name"))
 
 
-def _json(one: Any, other: Any, first: Response, second: Response) -> Comparison:
+def _json(one: Any, other: Any, first: Response, second: Response, asked: str) -> Comparison:
     if one is None or other is None:
-        if first.cut or second.cut:
-            return UNCLEAR
+        if any(reply.cut and json_values.begins_json(reply.text) for reply in (first, second)):
+            return _texts(first, second, asked)
         return _changed(["empty" if not first.text.strip() or not second.text.strip() else "json"])
     paths = list(json_values.differing_paths(one, other, _strings_differ))
     return _changed(["json"], paths) if paths else SAME
 
 
+_SHORTEST, _LONGEST = 4, 30  # letters of a word that is looked at for misspellings
 _SHORT = 5  # words: a shorter string of a JSON value is an answer, a longer one is prose
 
 
@@ -156,9 +158,12 @@ def _canonical(text: str) -> str:
 _CONTAINED = 0.9  # of the shorter reply's content words: the longer one only says more
 _BESIDE_FACTS = 0.5  # of them where the replies give the same facts: those were what was asked for
 _ALIKE = 0.5  # below it a negation is part of another sentence, not what changed
-_FOREIGN = 0.1  # two answers to one row share its topic, however they are worded
+_FOREIGN = 0.25  # of the words that the question lacks: two answers share more, however they are worded
 _SAYS_SOMETHING = 2  # content words that make more than a greeting
-_ENOUGH = 6  # content words that show that two replies share none
+_ENOUGH = 5  # content words that the question lacks: they show that two replies share next to none
+_MORE = 3  # of them: they make an answer, beside a reply that only says the question again
+_STRAY = 0.25  # of a reply's words: misspelt ones that cannot be told from words of its own
+_MOST = 0.6  # of the words of a question: a reply that has them and none of its own says it again
 
 
 def _texts(first: Response, second: Response, asked: str) -> Comparison:
@@ -170,16 +175,18 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
     one, other, known = facts(_whole(first)), facts(_whole(second)), facts(asked)
     if one.refuses != other.refuses:
         return _changed(["refusal"])
-    said = _said(one, other, known, first.cut, second.cut)
+    said = _said(one, other, known, first.cut, second.cut) | _requests(one, other)
     if one.refuses:
         return _changed(said) if said else WORDING
-    if (verdict := _marked(one, other, known)) is not None:
+    if (verdict := _marked(one, other, known, second.cut if one.answer else first.cut)) is not None:
         return verdict
-    kinds = {*said, *_labels(one, other), *_names(one, other), *_polarity(one, other)}
+    kinds = {*said, *_labels(one, other), *_names(one, other, known), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
     silent = [_only_polite(reply) for reply in (one, other)]
     if silent[0] != silent[1] and max(len(one.words), len(other.words)) >= _SAYS_SOMETHING:
+        kinds.add("empty")
+    if _repeats(one, other, known) or _repeats(other, one, known):
         kinds.add("empty")
     if kinds:
         return _changed(kinds)
@@ -205,13 +212,49 @@ def _by_words(one: Facts, other: Facts, known: Facts) -> Comparison:
     replaced = one.words - other.words - known.words and other.words - one.words - known.words
     if shared >= (_BESIDE_FACTS if agreed else _CONTAINED) and not replaced:
         return WORDING
-    if shared <= _FOREIGN and min(len(one.words), len(other.words)) >= _ENOUGH:
+    first, second = _own(one, known), _own(other, known)
+    fewer = min(len(first), len(second))
+    if fewer >= _ENOUGH and len(first & second) < _FOREIGN * fewer and not agreed:
         return _changed(["content"])
     return UNCLEAR
 
 
 def _only_polite(reply: Facts) -> bool:
     return not (reply.words or reply.said or reply.label)
+
+
+def _own(reply: Facts, known: Facts) -> frozenset[str]:
+    """Returns the content words of a reply that the question lacks, also misspelt."""
+    own = reply.words - known.words
+    return own - _misspelt(own, known)
+
+
+def _misspelt(words: frozenset[str], known: Facts) -> frozenset[str]:
+    """Returns the words that have the letters of one of the question's, up to one letter, and are none of these."""
+    if not words:
+        return words
+    real = {letters for word in known.words for letters in _letters(word)}
+    return frozenset(word for word in words - known.words if not real.isdisjoint(_letters(word)))
+
+
+def _letters(word: str) -> set[str]:
+    """Returns a word's letters in the order of the alphabet, and of longer ones also without each one of them."""
+    letters = "".join(sorted(word[:_LONGEST]))
+    if len(letters) <= _SHORTEST:
+        return {letters} if len(letters) == _SHORTEST else set()
+    return {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
+
+
+def _repeats(reply: Facts, other: Facts, known: Facts) -> bool:
+    """Returns whether a reply only says the question again, beside one that says more."""
+    again = len(reply.words & known.words) >= _MOST * len(known.words) > 0
+    nothing_new = again and len(_own(reply, known)) <= _STRAY * len(reply.words)
+    more = len(_own(other, known)) >= max(_MORE, _MOST * len(other.words))
+    return nothing_new and more and not _new_label(reply, known) and not _new_label(other, known)
+
+
+def _new_label(reply: Facts, known: Facts) -> bool:
+    return bool(reply.label) and not reply.words & {stem(word) for word in (reply.label or "").split()} <= known.words
 
 
 def _shared(one: Facts, other: Facts) -> float:
@@ -236,14 +279,15 @@ def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool
         kinds |= {kind for kind in lost if _mentions(one, kind) == _mentions(other, kind)}
     if kinds:
         return kinds
-    alone = [*([] if other_cut else first_only), *([] if one_cut else second_only)]
+    both_cut = one_cut and other_cut  # and had the same room
+    alone = [*(first_only if both_cut or not other_cut else []), *(second_only if both_cut or not one_cut else [])]
     new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
     agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
     more = agreed and not (first_only and second_only) and _shared(one, other) >= _CONTAINED
     return set() if more else new
 
 
-def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
+def _marked(one: Facts, other: Facts, known: Facts, unmarked_cut: bool) -> Comparison | None:
     """Returns the verdict of the answer that a reply marks, beside which its other facts are working.
 
     None where neither marks one, or where the other reply may have it or not.
@@ -258,6 +302,9 @@ def _marked(one: Facts, other: Facts, known: Facts) -> Comparison | None:
         if unmarked.asks or (repeated and len(unmarked.words) >= _SAYS_SOMETHING):
             return _changed(["empty"])
     if _answer_kind(marked.answer or "") != "number":
+        answer = {stem(word) for word in (marked.answer or "").split()} & marked.words
+        if answer and not answer & unmarked.words and not unmarked.label and not unmarked_cut:
+            return _changed(["label"])
         if not unmarked.label or " " in f"{unmarked.label}{marked.answer}":
             return None
         return WORDING if unmarked.label == marked.answer else _changed(["label"])
@@ -295,12 +342,26 @@ def _has(known: Facts, fact: Fact) -> bool:
 def _labels(one: Facts, other: Facts) -> set[str]:
     if one.label and other.label:
         return {"label"} if one.label != other.label else set()
+    if (_bare(one) or _bare(other)) and one.words.isdisjoint(other.words):
+        return {"label"}
     says_yes = "yes" in (one.label, other.label)
     return {"negation"} if says_yes and (one.denies if other.label else other.denies) else set()
 
 
-def _names(one: Facts, other: Facts) -> set[str]:
-    return {"name"} if one.names - other.words - other.names and other.names - one.words - one.names else set()
+def _bare(reply: Facts) -> bool:
+    """Returns whether a reply is its label, and this is more than yes or no."""
+    return bool(reply.words) and reply.words <= {stem(word) for word in (reply.label or "").split()}
+
+
+def _names(one: Facts, other: Facts, known: Facts) -> set[str]:
+    first, second = one.names - other.words - other.names, other.names - one.words - one.names
+    first, second = first - _misspelt(first, known), second - _misspelt(second, known)
+    return {"name"} if first and second else set()
+
+
+def _requests(one: Facts, other: Facts) -> set[str]:
+    both, enough = one.requests and other.requests, len(one.requests) + len(other.requests) >= _ENOUGH
+    return {"request"} if both and enough and one.requests.isdisjoint(other.requests) else set()
 
 
 _OPPOSITES = tuple((stem(a), stem(b)) for a, b in lists.OPPOSITES)

@@ -80,7 +80,8 @@ FUNCTION_WORDS = {
     "en": "the a an is are was were be been am of and to for with that this these those so has have had he she it they"
     " we i you there in on at from by if will would can could should may might do does did as or but its his her their"
     " our your my me him them us what which who how when where than then also just very too any some each all more"
-    " about into over up out not no nor n't s t re ve ll d m please well one here let yes okay sure",
+    " about into over up out not no nor n't s t re ve ll d m please well one here let yes okay sure i'm i've i'll i'd"
+    " you're you've you'll we're we've we'll it's that's there's they're he's she's",
     "de": "der die das ein eine einen und ist sind war nicht mit von zu den dem im auf für sich wird hat haben sie er"
     " es wir ihr ich bei an als auch wie aus nach um am noch nur kann können ihre ihnen",
     "fr": "le la les un une des du de et est sont pas que qui dans pour avec sur vous nous il elle ce cette au aux ne"
@@ -122,8 +123,8 @@ _HELP = (
 )
 REFUSAL = re.compile(
     rf"\bi\s{_AUXILIARY}\s(?:\w+\s){{0,1}}{_HELP}\b|\bwe\s{_AUXILIARY}\s(?:help|assist|answer)\b"
-    r"|\bi(?:['’]?m|\sam)\s(?:\w+\s){0,2}(?:unable|not\sable|not\sallowed|not\spermitted|not\squalified)\b"
-    r"|\bi\s(?:do\snot|don['’]?t)\s(?:have\s(?:access|(?:any\s|enough\s|personal\s)?information|the\sability)|know\b)"
+    r"|\bi(?:['’]?m|\sam)\s(?:\w+\s){0,2}(?:unable|not\sable|not\sallowed|not\spermitted|not\squalified|not\sequipped|not\scapable)\b"
+    r"|\bi\s(?:do\snot|don['’]?t)\s(?:have\s(?:access|(?:any\s|enough\s|personal\s)?information|the\s(?:cap)?ability)|know\b)"
     r"|\b(?:does\snot|doesn['’]?t)\s(?:say|mention|specify|state|provide|contain|include)\b|\bno\sinformation\b"
     r"|\bas\san\s(?:ai|artificial)\b|\bi\smust\s(?:decline|refuse)\b|\bagainst\smy\s(?:policy|guidelines)\b"
     r"|\bi\s(?:have\sto|must)\srefuse\b"
@@ -139,11 +140,21 @@ PLEASANTRY = re.compile(
     r"\b(?:sorry|apolog\w+|thank(?:s|\syou)|(?:be|am|['’]m)\s(?:always\s)?(?:happy|glad)\sto|hope\s(?:this|you|that\shelps)"
     r"|feel\sfree|let\s(?:me|us)\sknow|(?:best|kind|warm)\sregards|sincerely|hesitate|here\sto\s(?:help|assist)"
     r"|(?:other|further|more|any)\squestions|welcome|great\squestion|of\scourse|certainly|dear|have\sa\s\w+\sday"
+    r"|need\s(?:any\s|some\s)?(?:help|assistance)|designed\sto\s(?:assist|help|provide)"
+    r"|(?:as|i['’]m|i\sam|you['’]re|you\sare)\san?\s(?:\w+\s){0,2}(?:ai|chatbot|assistant)"
     r"|help\syou\s(?:with\sthat|today)|assist\syou\s(?:with\sthat|today)"
     r"|tut\s(?:mir|uns)\sleid|vielen\sdank|gerne|gracias|lo\ssiento|merci|désolé\w*|obrigad[oa]|desculpe)\b",
     re.IGNORECASE,
 )
 """Words of a clause that is there for politeness only."""
+
+REQUEST = re.compile(
+    r"\b(?:please|bitte|por\sfavor|veuillez|merci\sde|per\sfavore|alstublieft)\b([^.!?;,\n]{1,120})", re.IGNORECASE
+)
+"""Begins what a reply asks its reader to do."""
+_IDLE = "go ahead make sure try note let know hesitate feel free contact reach get give see check"
+IDLE = frozenset(_IDLE.split())
+"""Words of a request that name neither what is asked for nor whom to ask."""
 
 _OPPOSITES = (
     "accept reject|approve deny|approve decline|allow forbid|allow prohibit|permit prohibit|open close|"

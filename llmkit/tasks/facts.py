@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -46,7 +46,7 @@ class Facts:
     `said` counts each fact. `names` are capitalised words inside sentences, `denied` the words that a negation falls
     on and that are nowhere affirmed. `words` are the stems of the content words, `label` what the reply starts with,
     `answer` what it marks as its answer, `denies` says that a negation is in its first sentence with content,
-    `asks` that it ends in a question.
+    `asks` that it ends in a question. `requests` are the stems of the content words that follow a "please".
     """
 
     said: Counter[Fact] = field(default_factory=Counter)
@@ -60,6 +60,7 @@ class Facts:
     language: str | None = None
     label: str | None = None
     answer: str | None = None
+    requests: frozenset[str] = frozenset()
 
 
 def facts(text: str) -> Facts:
@@ -99,6 +100,7 @@ def facts(text: str) -> Facts:
         language,
         label,
         answer_of(prose),
+        frozenset(word for match in lists.REQUEST.finditer(claims) for word in _content(match[1])),
     )
 
 
@@ -309,7 +311,7 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == "e" else word
 
 
-_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w)|,(?!\s(?:but|however)\b))++")
+_PART = re.compile(r"(?:[^.!?;\n,]|(?<=\w)[.,](?=\w))++")
 
 
 def _without_pleasantry(match: re.Match[str]) -> str:
@@ -339,6 +341,10 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
             affirmed.add(stem(word))
         open_until = -1
     return frozenset(denied), frozenset(affirmed)
+
+
+def _content(text: str) -> Iterator[str]:
+    return (stem(word) for _, word in tokens(text) if word not in STOP and word not in lists.IDLE)
 
 
 _SENTENCE = re.compile(r"[^.!?\n]++")

@@ -30,6 +30,11 @@ def find_json(text: str) -> Any:
     return None
 
 
+def begins_json(text: str) -> bool:
+    """Returns whether a reply opens an object or array, also in a fence, as one does that was cut."""
+    return text.lstrip().removeprefix("```json").removeprefix("```").lstrip()[:1] in ("{", "[")
+
+
 def tool_calls_in(value: Any) -> list[Any]:
     """Returns the tool calls that a reply's JSON carries under `tool_calls`; none where it carries none."""
     calls = value.get("tool_calls") if isinstance(value, dict) else None

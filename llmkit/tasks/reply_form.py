@@ -62,7 +62,7 @@ def language_of(text: str) -> str | None:
 
 
 _ANSWER = re.compile(
-    r"(?:\banswer\b[*_\s]{0,4}(?:is\b|[:：=])|\\boxed\{|\#{4})[\s:：*_$(\[]{0,9}([^\n*_.;!?)\]}]{1,40}(?:\.\d{1,9})?)",
+    r"(?:\banswer\b[*_\s]{0,4}(?:is\b|[:：=])|\\boxed\{|\#{4})[\s:：*_$(\[\"“]{0,9}([^\n*_.;!?)\]}\"”]{1,40}(?:\.\d{1,9})?)",
     re.IGNORECASE,
 )
 

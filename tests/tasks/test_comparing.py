@@ -47,6 +47,12 @@ def verdict(first: str, second: str, question: Question = ROW) -> tuple[str, tup
         ("Yes.", "It cannot be returned.", "negation"),
         ("27 and 28 are free", "28 and 28 are free", "number"),
         ("It is on its way.", "I'm sorry, but I can't help with that.", "refusal"),
+        ("It is on its way.", "As a chatbot, I'm not equipped to help with parcels.", "refusal"),
+        ("I'm sorry, such items can be returned.", "I'm sorry, such items cannot be returned.", "negation"),
+        ("Please send us a photo of the damage.", "Please return the parcel in its own box.", "request"),
+        ("Billing", "The customer is quite upset about this.", "label"),
+        ("The correct answer is:\n\n\"Account\"", "I will look for a more accurate one.", "label"),
+        ("I paid for an order. Where is my kettle?", "Our courier left the parcel with a neighbour nearby.", "empty"),
         ("It has been sent.", "", "empty"),
         ("It has been sent to your address.", "Thank you for your message!", "empty"),
         ("The order is on its way to you.", "Die Bestellung ist auf dem Weg zu Ihnen und bald da.", "language"),
@@ -81,11 +87,27 @@ def test_facts_that_differ(first, second, kind):
         ("Yes.", "Yes, within 14 days."),
         ("No.", "You cannot return it."),
         ("Paris", "The capital of France is Paris."),
+        ("Thank you, your kettle arrives on Monday.", "Your kettle arrives on Monday."),
     ],
 )
 def test_words_that_differ(first, second):
     assert verdict(first, second)[0] in ("same", "wording")
     assert verdict(second, first)[0] in ("same", "wording")
+
+
+def test_a_misspelt_name_of_the_question_is_no_other_name():
+    asked = Question("q", "Where does Carla Mendes of Porto live?", "", "text")
+    assert verdict("She lives in Porto.", "She lives in Poeto.", asked)[0] != "facts"
+    assert verdict("She lives in Porto.", "She lives in Graz.", asked) == ("facts", ("name",))
+
+
+def test_json_that_was_cut_is_compared_as_far_as_it_goes():
+    cut = [
+        Response(text, cut=True)
+        for text in ('{"id": "A-17", "sum": 1', '{"id": "A-18", "sum": 1', '{"id": "A-17", "day": 1')
+    ]
+    assert compare(cut[0], cut[1], ROW).changed
+    assert not compare(cut[0], cut[2], ROW).changed
 
 
 @pytest.mark.parametrize(
