@@ -178,6 +178,15 @@ def test_repairs_are_compared_on_rows_as_sent_where_there_is_no_noise(asked, llm
     assert f"zero_shot_cot lost {100 * harm.value:.1f} points against stand on the rows as sent" in out
 
 
+# A shell that started the tests in the background has them ignore SIGINT, and children inherit that.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from llmkit.cli.app import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_what_was_said_outlives_a_kill_and_ctrl_c_ends_with_the_result(asked, oracle, opened):
     hidden = asked()
@@ -187,7 +196,7 @@ def test_what_was_said_outlives_a_kill_and_ctrl_c_ends_with_the_result(asked, or
     @contextmanager
     def begun():
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        command = [sys.executable, "-m", "llmkit", "label", hidden.folder]
+        command = [sys.executable, "-c", INTERRUPTIBLE, "label", hidden.folder]
         with processes.started(command, 120, env=os.environ | {"CI": "1"}, **pipes) as process:
             yield process, next(line for line in process.stderr if "http://" in line).split()[-1]
 

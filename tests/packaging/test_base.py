@@ -98,6 +98,7 @@ def test_commands_about_llmkit_itself_work(llmkit, arguments):
 
 def test_every_operator_without_a_model_or_a_file_makes_noise(llmkit):
     arguments = {"chars": "chars:4", "nlpaug": "nlpaug:keyboard", "nlpaug-verbatim": "nlpaug-verbatim:keyboard"}
+    arguments["like"] = "like:learner"
     operators = [
         arguments.get(name, name) for name in OPERATORS if name not in ("adversarial", "file", "llm", "natural")
     ]

@@ -1,7 +1,7 @@
 """Asks the bundled model the inputs of inputs.py, as they are and noisy, and pairs the replies that differ.
 
-    python tests/tasks/replies/make.py ask REPLIES.jsonl --seconds 240      # goes on where it stopped
-    python tests/tasks/replies/make.py pair REPLIES.jsonl PAIRS.jsonl --pairs 200
+    python benchmarks/replies/make.py ask REPLIES.jsonl --seconds 240      # goes on where it stopped
+    python benchmarks/replies/make.py pair REPLIES.jsonl PAIRS.jsonl --pairs 200
 
 `pair` shuffles the pairs of each kind of input by a seed, and takes kinds in turn, so that each has the same share
 where it has enough. It knows nothing of the rules that are tested: no reply is made up, and no pair is left out.
