@@ -38,7 +38,7 @@ test: $(READY) lint types
 QUICK := $(addprefix tests/,measure perturb recipe report rop runs tasks test_conditions.py test_house.py)
 quick: export OMP_NUM_THREADS := 1
 quick: $(READY) lint
-	$(BIN)/python -m pytest -n 2 -m "not tiny and not e2e and not slow" --ignore=tests/tasks/test_sets.py --ignore=tests/perturb/test_guarantees.py --ignore=tests/rop/test_duel.py $(QUICK)
+	$(BIN)/python -m pytest -n 2 -m "not tiny and not e2e and not slow" --ignore=tests/tasks/test_sets.py --ignore=tests/perturb/test_guarantees.py --ignore=tests/rop/test_duel.py --ignore=tests/perturb/test_profile.py $(QUICK)
 
 # The site, in site/: strict, and without the network.
 docs: export NO_MKDOCS_2_WARNING := 1
