@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 Role = Literal["answerer", "corrector", "optimizer"]
@@ -205,6 +206,13 @@ class Reply:
     logprobs: tuple[float, ...] | None = None
     documents: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The answer as it is kept, read and compared: the text, or the tool calls as JSON where there are any."""
+        if not self.tool_calls:
+            return self.text
+        return json.dumps({"tool_calls": [asdict(call) for call in self.tool_calls]}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
         "strength": asdict(variant.strength),
         "rejected": variant.rejected,
         # Of several calls, as votes are, only the arm knows which one is the answer.
-        "said": done.result.reply.text if done.result else None,
+        "said": done.result.reply.said if done.result else None,
         "arm_parsed": done.result.parsed if done.result else None,
         "calls": [call_row(c) for c in done.calls],
     }

@@ -34,7 +34,7 @@ class Scorer(ABC):
 
     def parsed(self, answer: Answer, question: Question) -> str | None:
         """Returns the answer of an arm: the one that the arm knows, else the one that its reply gives."""
-        return self.extract(answer.reply.text, question) if answer.parsed is None else answer.parsed
+        return self.extract(answer.reply.said, question) if answer.parsed is None else answer.parsed
 
     def score(self, parsed: str | None, question: Question) -> bool | None:
         """Returns whether an extracted answer is the gold one; by default as the question's kind compares them. None

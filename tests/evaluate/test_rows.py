@@ -14,6 +14,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.evaluate import estimate, plan, rescore, tunes
 from llmkit.measure import compare
 from llmkit.recipe import load
+from llmkit.types import Reply, ToolCall
 
 
 @pytest.fixture
@@ -149,3 +150,17 @@ class Terminal(io.StringIO):
 
     def isatty(self):
         return True
+
+
+def test_a_tool_call_is_part_of_the_answer(run, tickets):
+    def calls(request):
+        text = request.messages[-1].content
+        return Reply("", tool_calls=(ToolCall("refund", {"order": text}),))
+
+    result, _ = run(calls, "eval", **as_overrides(tickets(), perturb__rate=0.9))
+    stable = result.metrics.arms["stand"].stability["typing"]
+    assert stable.itself.value == 0
+    assert stable.changed.value > 0
+    assert list(stable.kinds) == ["tool_call"]
+    assert stable.lost_at_most.value == stable.changed.value
+    assert not result.metrics.unreadable
