@@ -27,31 +27,32 @@ class Form:
 
     def __init__(self, value: Any, whole: frozenset[str] = frozenset()) -> None:
         self._whole = whole
-        self.names: set[str] = set()
+        names: set[str] = set()
+        self._value = self._read(value, "", names)
+        self.names = frozenset(names)
         """The names that the templates use."""
-        self._value = self._read(value, "")
 
     def fill(self, values: Mapping[str, Any]) -> Any:
         """Returns the value with every template rendered. ValueError, with its place, for one that fails, as for a
         name that has no value."""
         return self._fill(self._value, values, "")
 
-    def _read(self, value: Any, place: str) -> Any:
+    def _read(self, value: Any, place: str, names: set[str]) -> Any:
         if isinstance(value, Mapping):
-            return {key: self._read(inner, f"{place}.{key}") for key, inner in value.items()}
+            return {key: self._read(inner, f"{place}.{key}", names) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self._read(inner, f"{place}.{number}") for number, inner in enumerate(value)]
+            return [self._read(inner, f"{place}.{number}", names) for number, inner in enumerate(value)]
         if not isinstance(value, str):
             return value
         alone = _WHOLE.fullmatch(value.strip())
         if alone and alone[1] in self._whole:
-            self.names.add(alone[1])
+            names.add(alone[1])
             return _Whole(alone[1])
         try:
             template = BoundedTemplate(value)
         except BadTemplate as error:
             raise _at(place, error) from error
-        self.names.update(template.names)
+        names.update(template.names)
         return template
 
     def _fill(self, value: Any, values: Mapping[str, Any], place: str) -> Any:

@@ -52,7 +52,7 @@ class Question:
 
     @property
     def divided(self) -> bool:
-        """Whether noise falls on several texts, or on turns of a conversation, each by itself."""
+        """True where noise falls on several texts, or on turns of a conversation, each by itself."""
         return len(self.parts) > 1 or any(part.turn is not None for part in self.parts)
 
     @property

@@ -41,7 +41,7 @@ class ChatStyle:
 
     @property
     def makes_prompt(self) -> bool:
-        """Whether messages become one text before a server gets them."""
+        """True where messages become one text before a server gets them."""
         return self.plain or self.template is not None
 
     def messages(self, request: Request) -> tuple[Message, ...]:

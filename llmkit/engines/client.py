@@ -1,4 +1,4 @@
-"""What an engine asks: a server, an application, a function. Its state, and what its failures mean."""
+"""Clients: a server, an application or a function that an engine asks. Their state, and the meaning of failures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import email.utils
 import ssl
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -49,7 +50,7 @@ class Unreadable(EngineError):
     """A whole answer that is not what the recipe says of it, such as a page, or JSON without the answer's path."""
 
 
-class Client:
+class Client(ABC):
     """One place that answers. Lives on the event loop of the engine that owns it.
 
     `address` names it in messages, `timeout` is in seconds, and `places` the number of requests that it may have.
@@ -70,18 +71,19 @@ class Client:
         self._reported = "", ""  # what the last answer called the model, and its system_fingerprint
         self._probing: asyncio.Task[bool] | None = None
 
+    @abstractmethod
     async def answer(self, request: Request) -> Reply:
         """Makes one call. Raises Again for a failure that may pass, EngineError for one that will not."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def responds(self) -> bool:
         """Returns whether anything at all comes back from the address."""
-        raise NotImplementedError
 
     async def sight(self, prompt: str) -> Sight:
         """Returns what the model answers to a prompt of the canary."""
         return (await self.answer(Request((Message("user", prompt),)))).text
 
+    @abstractmethod
     async def close(self) -> None:
         """Ends every connection."""
 

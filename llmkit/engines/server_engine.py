@@ -1,4 +1,4 @@
-"""What every engine that asks elsewhere shares: bounded concurrency, and retries that know when to stop."""
+"""The base of engines that ask elsewhere: bounded concurrency, and retries that know when to stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +49,7 @@ class Running:
     canary: Canary | None
 
 
-class ServerEngine:
+class ServerEngine(ABC):
     """Sends requests to its clients from a thread of its own, at most `max_num_seqs` at once to each.
 
     A subclass makes the clients in `start`; requests are taken once it is through.
@@ -67,9 +68,9 @@ class ServerEngine:
         self._workers: list[asyncio.Task[None]] = []
         self._pending = 0
 
+    @abstractmethod
     async def start(self) -> tuple[EngineIdentity, Canary | None]:
         """Makes `clients`, on their event loop, and returns who answers. Raises EngineError where nobody does."""
-        raise NotImplementedError
 
     @property
     def identity(self) -> EngineIdentity:

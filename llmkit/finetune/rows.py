@@ -16,7 +16,7 @@ from llmkit.recipe.schema.finetune import SourceSection
 from llmkit.records import json_lines
 from llmkit.rop.arms import llm_adapters_prompt
 from llmkit.seeds import derive
-from llmkit.tasks import OwnPrompt, load, own_answer, own_prompts, question_messages
+from llmkit.tasks import OwnPrompt, gold_text, load, own_prompts, question_messages
 from llmkit.types import Message, Question
 
 
@@ -125,7 +125,7 @@ def _own_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Trainin
         asked = prompt.messages(question, question.texts)
         # Of several texts the views perturb none: each would need a share of the noise.
         text = None if question.divided else question.text
-        row = TrainingRow(question.id, asked, own_answer(question), text, question=question, own=prompt)
+        row = TrainingRow(question.id, asked, gold_text(question), text, question=question, own=prompt)
         rows.append(replace(row, correction=source.correction))
     return _held_out(rows, recipe.finetune.data.dev_share, split, recipe.seed) if whole else rows
 

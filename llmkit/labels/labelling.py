@@ -31,7 +31,7 @@ class Labelling:
 
     @property
     def judgements(self) -> Judgements:
-        """What is known now."""
+        """The judgements so far."""
         return Judgements(read(self.file))
 
     def counts(self) -> Labelled:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.files import text_digest
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells
-from llmkit.measure.compared import canonical, compared, decisive, failed, reply
+from llmkit.measure.compared import canonical, compared, decisive, exact, failed, reply
 from llmkit.measure.contrasts import Contrast
 from llmkit.runs.labels import pair_digest
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive
-from llmkit.tasks import recorded_kind
 from llmkit.tasks.text import normalise
 from llmkit.types import CLEAN
 
@@ -31,7 +30,7 @@ def alike(one: Sample, other: Sample) -> bool:
     Answers that a scorer compares are if their canonical forms are equal; prose is if only its words differ. Where the
     rules cannot tell, a person looks at both.
     """
-    if _exact(one):
+    if exact(one):
         return canonical(one) == canonical(other)
     if decisive(one) or decisive(other):
         return normalise(canonical(one) or "") == normalise(canonical(other) or "")
@@ -49,13 +48,9 @@ def answer_digest(sample: Sample) -> str:
     if is_unread(sample):
         return "none"
     answer = canonical(sample) or ""
-    if _exact(sample):
+    if exact(sample):
         return text_digest(answer)
     return text_digest(normalise(answer) if decisive(sample) else reply(sample).strip())
-
-
-def _exact(sample: Sample) -> bool:
-    return recorded_kind(sample.kind, sample.outcome.gold, sample.options).exact
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class Pair:
 
     @property
     def digests(self) -> tuple[str, str, str]:
-        """What row and answers are known by in labels.jsonl."""
+        """The names of row and answers in labels.jsonl."""
         first, second = map(answer_digest, self.answers)
         return self.row.digest, first, second
 

@@ -178,13 +178,13 @@ class ArmResult(Part):
     repeats: dict[str, Repeats] = Field(default_factory=dict)
     """Variation between noise draws and between search seeds."""
     stability: dict[str, Stability] = Field(default_factory=dict)
-    """Where rows have no answers: how often the arm's answers change under noise."""
+    """Changes of the arm's answers under noise, where rows have no answers."""
     repeated: dict[str, Interval] = Field(default_factory=dict)
-    """Where rows have no answers: share of texts of which two answers to the same text differ."""
+    """Share of texts of which two answers to the same text differ, where rows have no answers."""
     repair: dict[str, Repair] = Field(default_factory=dict)
-    """Where rows have no answers, of arms that correct: how often their answers come back under noise."""
+    """Of arms that correct, where rows have no answers: how often their answers come back under noise."""
     touched: Interval | None = None
-    """Where rows have no answers, of arms that correct: share of rows as sent to which `stand` answers differently."""
+    """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None

@@ -12,7 +12,6 @@ from llmkit.tasks import recorded_kind
 from llmkit.tasks.comparing import SAME, UNCLEAR, Comparison, Response, compare
 from llmkit.tasks.facts import facts
 from llmkit.tasks.json_values import find_json
-from llmkit.tasks.kinds import Kind
 from llmkit.tasks.numbers import parse
 from llmkit.tasks.reply_form import refuses
 from llmkit.tasks.text import normalise
@@ -33,7 +32,7 @@ def compared(one: Sample, other: Sample) -> Comparison:
     if one.hidden and other.hidden:
         return _hidden(one, other, one.hidden, other.hidden)
     said, again = reply(one), reply(other)
-    if not _kind(one).exact:
+    if not exact(one):
         if said == again:
             return SAME
         cut = one.outcome.cut, other.outcome.cut
@@ -82,7 +81,7 @@ def unequal(one: Sample, other: Sample) -> bool:
 
 def canonical(sample: Sample) -> str | None:
     """Returns an answer in the form that a scorer judges: the parsed one, JSON by value; None where none was found."""
-    if not (sample.hidden or _kind(sample).exact) and (value := _json(reply(sample))) is not None:
+    if not (sample.hidden or exact(sample)) and (value := _json(reply(sample))) is not None:
         return json.dumps(value, sort_keys=True)
     return sample.outcome.parsed
 
@@ -92,7 +91,7 @@ def decisive(sample: Sample) -> bool:
     if sample.hidden:
         return sample.hidden.decisive
     text = reply(sample)
-    return _kind(sample).exact or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
+    return exact(sample) or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
 
 
 def signature(sample: Sample) -> str:
@@ -128,5 +127,6 @@ def _json(text: str) -> object:
     return find_json(text) if text.lstrip()[:1] in ("{", "[", "`") else None
 
 
-def _kind(sample: Sample) -> Kind:
-    return recorded_kind(sample.kind, sample.outcome.gold, sample.options)
+def exact(sample: Sample) -> bool:
+    """Returns whether equal answers of the sample's kind are equally right (`Kind.exact`)."""
+    return recorded_kind(sample.kind, sample.outcome.gold, sample.options).exact

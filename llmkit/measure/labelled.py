@@ -35,8 +35,8 @@ _RELATIVE = Unmeasured(reason="only changed rows were labelled, so accuracy is n
 
 @dataclass(frozen=True)
 class Known:
-    """What labels say of one difference: (Q,) `values`, NaN where it does not exist, and its changed rows, labelled and
-    not, as places among the questions and in their random order."""
+    """One difference by its labels: (Q,) `values`, NaN where it does not exist, and its changed rows, labelled and not,
+    as places among the questions and in their random order."""
 
     values: Floats
     labelled: Sequence[int]

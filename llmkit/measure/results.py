@@ -180,7 +180,7 @@ class Labelled(Part):
     pairs: int
     """Pairs of unequal answers that a person has to look at for every difference to be known."""
     labelled: int
-    """How many of them have a label."""
+    """Those of them that have a label."""
     skipped: int
     """Pairs among these of which the person could not tell: they count as they hurt most."""
     rows: int
@@ -202,8 +202,8 @@ class PromptResult(Part):
     holm: tuple[HolmTest, ...] = ()
     """The tests of the family that the recipe declares, under this prompt."""
     changes: Baseline | None = None
-    """What is different from the first prompt (from the stored run where there is one), by arm; absent where rows have
-    no answers."""
+    """Changes from the first prompt (from the stored run where there is one), by arm; absent where rows have no
+    answers."""
 
 
 class Metrics(Part):
@@ -226,7 +226,7 @@ class Metrics(Part):
     unlabelled: int | None = None
     """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     labels: Labelled | None = None
-    """What people labelled of a run without answers; absent where nobody did."""
+    """The labels of a run without answers; absent where nobody gave any."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]

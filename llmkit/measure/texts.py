@@ -1,4 +1,4 @@
-"""What a run folder keeps of texts (`output.texts`): the texts, their digests, or digests that nobody can compare."""
+"""The texts of a run folder (`output.texts`): as they are, as digests, or as digests that nobody can compare."""
 
 from __future__ import annotations
 

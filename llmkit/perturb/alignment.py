@@ -1,4 +1,4 @@
-"""How one word comes of another: edits of letters and pairs, their kinds and places, and the rules they follow."""
+"""Alignments of two words: edits of letters and pairs, their kinds and places, and the rules they follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How close noise comes to what people type: distances of counts, and a classifier that tries to distinguish them."""
+"""The closeness of noise to what people type: distances of counts, and a classifier that tries to tell them apart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Closeness:
-    """How far one set of misspellings is from another, of the same intended words.
+    """The distance of one set of misspellings from another, of the same intended words.
 
     Distances are total variation: half the sum of the differences of shares, 0 for the same and 1 for nothing in
     common. `auc` is how often a classifier that has seen other words ranks a word of the second set above one of the

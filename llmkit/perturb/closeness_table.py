@@ -16,7 +16,7 @@ from llmkit.perturb.profile import LONGEST, Profile, fit
 from llmkit.seeds import derive
 
 BASELINE = "nlpaug:keyboard"
-"""What every comparison shows beside the others."""
+"""The operator that every comparison shows beside the others."""
 
 _LEAST_BY_LENGTH = 20  # misspellings in either set for a length's rates to be compared
 

@@ -28,7 +28,7 @@ _SURE = 0.5  # share of its guesses that makes a word count as misspelt
 _FLAT = Channel(
     {}, {"del": 0.01, "ins": 4e-4, "sub": 4e-4, "swap": 0.01}, {}, [[0.9, 0.1]] * LENGTH_CLASSES, {}, ALPHABET
 )
-"""Where guessing starts: every edit of a kind as likely as any other."""
+"""The start of guessing: every edit of a kind as likely as any other."""
 
 
 def read_log(path: str, field: str, lang: str) -> Observed:

@@ -49,7 +49,7 @@ def drawn_order(weights: Sequence[float], rng: Random) -> Iterator[int]:
 
 
 class _Room(NamedTuple):
-    """What a token has room for: its letters and where they begin, the rates of its errors, and their sum."""
+    """The room in a token: its letters and where they begin, the rates of its errors, and their sum."""
 
     total: float
     word: str

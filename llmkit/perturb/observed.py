@@ -1,4 +1,4 @@
-"""What people wrote beside what they meant: read from pairs, parted into misspellings and errors of other kinds."""
+"""Observations: words as people wrote and meant them, read from pairs, parted into misspellings and other errors."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _REAL_WORD_DRAWS = 2_000
 
 @dataclass(frozen=True)
 class Profile:
-    """How certain people write: how often, where and how they err. All that `like:` and a corrector need."""
+    """The writing of certain people: how often, where and how they err. All that `like:` and a corrector need."""
 
     lang: str
     channel: Channel

@@ -33,7 +33,7 @@ class Turn:
     line: int = 1
     """The line of the file that the message stands in, or its text, where that begins in a line of its own."""
     by_line: bool = False
-    """Whether the lines of the template are lines of the file."""
+    """True where the lines of the template are lines of the file."""
 
     def line_of(self, line: int) -> int:
         """Returns the line of the file for one of the template."""

@@ -46,14 +46,18 @@ def accuracy_bars(metrics: Metrics) -> Chart | Grid:
 
 
 def _bar(metrics: Metrics, arm: str, condition: str, accuracy: Interval) -> Point:
-    what = f"{arm} under {condition}: accuracy {accuracy.value:.3f}, interval {interval_words(accuracy)}."
+    return bar(metrics, arm, condition, accuracy, f"{arm} under {condition}: accuracy {accuracy.value:.3f}")
+
+
+def bar(metrics: Metrics, arm: str, condition: str, share: Interval, what: str) -> Point:
+    """Returns the bar of a share in the arm's colour; to choose it shows the arm's answers under the condition."""
     return Point(
-        accuracy.value,
-        accuracy.low,
-        accuracy.high,
+        share.value,
+        share.low,
+        share.high,
         colour(metrics, arm),
-        text=f"{accuracy.value:.3f}",
-        words=f"{what} Show these answers.",
+        text=f"{share.value:.3f}",
+        words=f"{what}, interval {interval_words(share)}. Show these answers.",
         answers=(arm, "" if condition == NOISY else condition),
     )
 

@@ -6,11 +6,10 @@ from llmkit.conditions import Condition
 from llmkit.measure.cells import NOISY, STAND
 from llmkit.measure.results import Metrics
 from llmkit.measure.stability_results import Stability
-from llmkit.measure.values import Interval
+from llmkit.report.charts import bar
 from llmkit.report.drawing import ticks
-from llmkit.report.elements import Cell, Chart, Column, Grid, Point, Series, Span, Table, Tile
+from llmkit.report.elements import Cell, Chart, Column, Grid, Series, Span, Table, Tile
 from llmkit.report.notes import shown
-from llmkit.report.palette import colour
 from llmkit.report.tables import arm_cell
 from llmkit.report.written import count, difference, interval_words, missing, p_value, rate, short
 from llmkit.types import CLEAN
@@ -147,25 +146,12 @@ def bars(metrics: Metrics) -> Grid | None:
         for name, arm in metrics.arms.items():
             if not (stable := arm.stability.get(condition)):
                 continue
-            where = "" if condition == NOISY else condition
             for label, what, share in ((name, condition, stable.changed), (_AGAIN, _AGAIN, stable.itself)):
                 if share:
-                    series.append(Series(label, (_bar(metrics, name, what, share, where),)))
+                    words = f"{name}, {what}: {share.value:.3f} of the answers change"
+                    series.append(Series(label, (bar(metrics, name, condition, share, words),)))
         panels.append(Chart("bars", tuple(series), (0.0, top / 2, top), title=condition))
     return Grid(tuple(panels)) if panels else None
-
-
-def _bar(metrics: Metrics, arm: str, label: str, share: Interval, condition: str) -> Point:
-    what = f"{arm}, {label}: {share.value:.3f} of the answers change, interval {interval_words(share)}."
-    return Point(
-        share.value,
-        share.low,
-        share.high,
-        colour(metrics, arm),
-        text=f"{share.value:.3f}",
-        words=f"{what} Show these answers.",
-        answers=(arm, condition),
-    )
 
 
 def tiles(metrics: Metrics) -> list[Tile]:

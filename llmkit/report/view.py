@@ -38,7 +38,7 @@ class View:
     sections: tuple[Section, ...]
     browser: Browser
     compared: bool = False
-    """Whether rows have no answers, so that replies are shown beside each other."""
+    """True where rows have no answers, so that replies are shown beside each other."""
 
 
 def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:

@@ -20,8 +20,7 @@ from llmkit.runs import names
 from llmkit.terminal import json_text
 
 Verdict = Literal["first", "second", "both", "neither", "skip", "undone"]
-"""Which of the two answers is right; "skip" where the person cannot tell, "undone" where the last verdict is taken
-back."""
+"""The answer that is right; "skip" where the person cannot tell, "undone" where the last verdict is taken back."""
 VERDICTS: tuple[Verdict, ...] = ("first", "second", "both", "neither", "skip")
 State = Literal["right", "wrong", "skipped"]
 
@@ -46,7 +45,7 @@ class Label:
 
     @property
     def right(self) -> dict[str, bool | None]:
-        """Which of the two answers are right, by digest; None where the person could not tell."""
+        """The rightness of the two answers, by digest; None where the person could not tell."""
         if self.verdict == "skip":
             return {self.first: None, self.second: None}
         return {self.first: self.verdict in ("first", "both"), self.second: self.verdict in ("second", "both")}
@@ -120,7 +119,7 @@ def _cut_torn_line(file: int) -> None:
 
 
 class Judgements:
-    """What a set of labels comes to: by pair the verdict that counts, by text and answer whether it is right.
+    """The sum of a set of labels: by pair the verdict that counts, by text and answer whether it is right.
 
     The latest label wins. `conflicts` counts those that it overruled: other verdicts on the same pair, and other
     judgements of the same answer to the same text.

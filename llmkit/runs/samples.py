@@ -39,7 +39,7 @@ class _LeanCall(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What is known of an answer whose texts are not kept (`output.texts`): all texts of its sample are digests.
+    """The knowledge of an answer whose texts are not kept (`output.texts`): all texts of its sample are digests.
 
     `verdicts` has by journal key what comparing it with another answer to the row came to: the verdict, then the kinds.
     """

@@ -1,7 +1,7 @@
 """Question sets: read or made, split without leaks, and their answers extracted and scored."""
 
 from llmkit.tasks import generated, sets
-from llmkit.tasks.asking import own_answer, question_messages, question_prompt, worked_examples
+from llmkit.tasks.asking import question_messages, question_prompt, worked_examples
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
 from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
@@ -29,7 +29,6 @@ __all__ = [
     "kind_of",
     "load",
     "normalise",
-    "own_answer",
     "own_prompts",
     "question_messages",
     "question_prompt",

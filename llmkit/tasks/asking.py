@@ -57,19 +57,13 @@ def question_prompt(
     )
 
 
-def own_answer(question: Question) -> str:
-    """Returns the answer that training and examples show under the user's own prompt: the gold one, in no words of
-    llmkit's."""
-    return gold_text(question)
-
-
 def worked_examples(train: Sequence[Question], count: int, own: bool = False) -> list[tuple[str, str]]:
     """Returns the first `count` train questions with their worked solutions where the task has them, else their
     answers; under an `own` prompt the answers alone."""
 
     def answer(q: Question) -> str:
         if own:
-            return own_answer(q)
+            return gold_text(q)  # in no words of llmkit's, as training shows it
         solution = q.meta.get("solution")
         closing = f"The answer is {kind_of(q).label(q.gold or '')}"
         if not solution:

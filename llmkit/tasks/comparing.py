@@ -45,7 +45,7 @@ CHANGES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What an application gave back: text, tool calls (name and arguments), and whether a limit of tokens cut it."""
+    """The response of an application: text, tool calls (name and arguments), and whether a limit of tokens cut it."""
 
     text: str
     tool_calls: Sequence[Mapping[str, Any]] = ()

@@ -1,4 +1,4 @@
-"""What a journalled call says of its request, and when it still answers the same job."""
+"""A journalled call names its request, and answers the same job again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def asked(request, fields):
 
 
 def still(row, request):
-    """Whether a job that makes this request is answered by a row, where the model cannot be asked who it is."""
+    """Returns whether a row answers a job that makes this request, where the model cannot be asked who it is."""
 
     def steps():
         yield request

@@ -1,4 +1,4 @@
-"""What `llmkit noise compare` measures: against scikit-learn, and where the answer is known."""
+"""The measures of `llmkit noise compare`: against scikit-learn, and where the answer is known."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from helpers import people
+from helpers import guarantees, people
 from helpers.strategies import questions, rates, seeds, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,13 +18,11 @@ from hypothesis import strategies as st
 from llmkit.cli import app, common
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb import PROTECT, Perturber, undo
-from llmkit.perturb.numerals import numbers
 from llmkit.perturb.observed import Observed, observe, read_pairs
 from llmkit.perturb.profile import FORM, Profile, fit, load
 from llmkit.perturb.protection import Protection
 from llmkit.perturb.text import Source
 
-DAMAGE = ("a number was lost", "a number was added", "a protected span was changed")
 SENTENCE = "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many are left?"
 
 
@@ -113,14 +111,7 @@ def test_the_original_can_be_rebuilt(spec, text, rate, seed):
 @given(text=questions, rate=rates, seed=seeds)
 def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
     protect = [*PROTECT, "eggs at"]
-    made = Perturber(spec, rate=rate, seed=seed, protect=protect, retries=0).apply(text, "q")
-    at = 0
-    for start, end in Protection(protect).spans(text):
-        at = made.text.find(text[start:end], at)
-        assert at >= 0
-        at += end - start
-    assert not numbers(text) - numbers(made.text)
-    assert made.reason not in DAMAGE
+    guarantees.keeps(Perturber(spec, rate=rate, seed=seed, protect=protect, retries=0).apply(text, "q"), text, protect)
 
 
 @settings(max_examples=300, deadline=None, database=None)

@@ -110,12 +110,12 @@ class EngineSection(Section):
     headers_env: Annotated[dict[str, Variable], NEUTRAL] = Field(default_factory=dict)
     """Names of headers that it wants, each with the environment variable that holds its whole value."""
     body: Annotated[Body, LATER] = None
-    """What it is sent: any JSON value. Each text in it is a Jinja template over `messages`, `prompt` (the last user
-    turn), `session`, `tools` and the row's fields; one that is exactly `{{ messages }}` becomes the list."""
+    """The content of its requests: any JSON value. Each text in it is a Jinja template over `messages`, `prompt` (the
+    last user turn), `session`, `tools` and the row's fields; one that is exactly `{{ messages }}` becomes the list."""
     answer: Annotated[JsonPath | None, LATER] = None
     """The JSONPath (RFC 9535) of the answer in its reply; with `stream`, of the piece of text in each event."""
     usage: Annotated[UsageSection | None, LATER] = None
-    """Where its reply counts tokens."""
+    """The places in its reply that count tokens."""
     documents: Annotated[JsonPath | None, LATER] = None
     """The JSONPath of the ids or texts of what it retrieved, best first."""
     reported_model: Annotated[JsonPath | None, LATER] = None

@@ -164,7 +164,7 @@ class OutputSection(Section):
     dir: str = "runs"
     """The folder that holds the run folders."""
     texts: Literal["full", "hash", "none"] = "full"
-    """What run folder, report and response cache keep of rows and replies: the texts; digests, by which a run resumes
-    and compares; or digests that only the process that made them can compare."""
+    """The form in which run folder, report and response cache keep rows and replies: the texts; digests, by which a run
+    resumes and compares; or digests that only the process that made them can compare."""
     name: Annotated[str, AfterValidator(_folder_name)] | None = None
     """The run's name. Default: the command and the question set; for a training, its method."""
