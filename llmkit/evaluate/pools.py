@@ -12,7 +12,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed
 from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
-from llmkit.rop import ARMS, Arm, Pools
+from llmkit.rop import ARMS, Arm, Pools, arm_of
 from llmkit.seeds import derive
 from llmkit.tasks import Questions, kind_of, leaks, load
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
@@ -29,7 +29,7 @@ def arms_of(names: Sequence[str]) -> list[type[Arm]]:
     """Returns the arm classes by name, each once."""
     if not names:
         raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
-    return [ARMS[name] for name in dict.fromkeys(names)]
+    return [arm_of(name) for name in dict.fromkeys(names)]
 
 
 def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from llmkit.rop.arms import ARMS, Arm, ArmContext, arm
 from llmkit.rop.instructions import Instructions, default_instructions, read_instructions, read_origin, to_json
+from llmkit.rop.repairs import arm_of
 from llmkit.rop.search import Pools, search_both
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Instructions",
     "Pools",
     "arm",
+    "arm_of",
     "default_instructions",
     "read_instructions",
     "read_origin",

@@ -65,7 +65,7 @@ def test_every_arm_carries_the_same_format_request_and_puts_the_question_last(na
 
 
 def spelled():
-    from llmkit.rop.without_model import spell
+    from llmkit.repair.spelling import spell
 
     return spell(NOISY.text)
 

@@ -19,7 +19,7 @@ _REFUSAL = re.compile(
 )
 
 
-def repair(reply: Reply, asked: str) -> tuple[str, str | None]:
+def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
     """Returns the question to ask next, and the reason if the correction is not used: "empty", "cut" or "refused".
 
     A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
