@@ -192,6 +192,11 @@ class Channel:
             self._cached[word] = options
         return options
 
+    def usual_total(self, words: Sequence[str]) -> float:
+        """Returns the usual sum of the weights of all edits of such words: their geometric mean."""
+        totals = [total for word in words if (total := self.options(word).total)]
+        return math.exp(sum(map(math.log, totals)) / len(totals)) if totals else 0.0
+
     def weight(self, word: str, edit: Rewrite) -> float:
         """Returns the weight of one edit of a word; 0 where the model does not know such an edit."""
         start, end, new = edit
@@ -241,15 +246,17 @@ class Channel:
         others = self.others(before, word[start:end], after)
         return edit._replace(new=weighted(dict(others), rng))
 
-    def log_probability(self, typed: str, intended: str) -> float:
+    def log_probability(self, typed: str, intended: str, total: float | None = None) -> float:
         """Returns the natural logarithm of the probability that `intended`, where it is misspelt, is typed so.
 
         Of the ways to part several edits into rules the likeliest counts. What the channel never types has a small
-        share all the same, because a corrector meets it; minus infinity only where nothing is misspelt.
+        share all the same, because a corrector meets it; minus infinity only where nothing is misspelt. `total` takes
+        the place of the sum over all edits of the word, which is exact and slow (see `usual_total`).
         """
         if typed == intended:
             return -math.inf
-        total = self.options(intended).total
+        if total is None:
+            total = self.options(intended).total
         if not total:
             return -math.inf
         logs, count = 0.0, 0
