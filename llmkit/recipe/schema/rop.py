@@ -13,7 +13,7 @@ from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
 class SearchSection(Section):
     """The automatic search for instructions (arXiv 2506.03627, 3.3 and 3.4; APE, arXiv 2211.01910)."""
 
-    budget: int = Field(60, ge=0)
+    budget: int = Field(300, ge=0)
     """Scored sequences a search may spend, half of them on the final comparison. 0: take the first hand-written one."""
     strategy: Literal["halving", "ucb"] = "halving"
     """How the budget is spread: over fewer candidates in each round, or by upper confidence bounds."""
@@ -25,7 +25,7 @@ class SearchSection(Section):
     """Candidates asked for by each prompt."""
     demos: int = Field(5, ge=1)
     """Input and output pairs shown in each prompt."""
-    pool: int = Field(40, ge=2)
+    pool: int = Field(100, ge=2)
     """Train questions the pairs come from; dev questions the scores come from, two thirds held back for the end."""
     max_tokens: int = Field(50, ge=8)
     """Longest candidate, in tokens."""
