@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from llmkit.tasks.text import OPTIONS_BLOCK
-from llmkit.types import Reply
+from rapidfuzz.distance import Levenshtein
+
+if TYPE_CHECKING:
+    from llmkit.types import Reply
 
 _FENCE = re.compile(r"^\s*(?:```\w*|---+)\s*$", re.MULTILINE)
 _PREAMBLE = re.compile(
@@ -24,11 +27,13 @@ def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
 
     A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
     """
+    from llmkit.tasks.text import OPTIONS_BLOCK  # its room is large, and a repair without a model needs none of it
+
     if reply.finish_reason == "length":
         return asked, "cut"
     if refuses(reply.text):
         return asked, "refused"
-    question = _stem(reply.text)
+    question = _stem(OPTIONS_BLOCK.sub("", _FENCE.sub("", reply.text)))
     if not question:
         return asked, "empty"
     asked_options, corrected_options = OPTIONS_BLOCK.search(asked), OPTIONS_BLOCK.search(reply.text)
@@ -37,6 +42,26 @@ def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
     same_labels = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
     options_block = corrected_options if same_labels and corrected_options else asked_options
     return f"{question}\n{options_block.group(0).strip()}", None
+
+
+def no_correction(asked: str, proposed: str) -> str | None:
+    """Returns the reason why a text can be no correction of the one asked, or None.
+
+    "answered" where less than half of its letters are those of the text, "explained" where it says a quarter more.
+    """
+    letters, new_letters = _letters(asked), _letters(proposed)
+    longest = max(len(letters), len(new_letters))
+    if Levenshtein.distance(letters, new_letters, score_cutoff=longest // 2) > longest // 2:
+        return "answered" if len(new_letters) <= _explained_from(letters) else "explained"
+    return "explained" if len(new_letters) > _explained_from(letters) else None
+
+
+def _explained_from(letters: str) -> int:
+    return len(letters) + max(20, len(letters) // 4)
+
+
+def _letters(text: str) -> str:
+    return "".join(text.casefold().split())
 
 
 def refuses(text: str) -> bool:
@@ -49,8 +74,7 @@ def _labels(options: str) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
-    text = OPTIONS_BLOCK.sub("", _FENCE.sub("", text))
+    """Returns the corrected question without preamble, quotation marks and line breaks."""
     without_preamble = _PREAMBLE.sub("", text, count=1)
     text = " ".join((without_preamble if without_preamble.strip() else text).split())
     if len(text) > 1 and (text[0], text[-1]) in {('"', '"'), ("\u201c", "\u201d"), ("'", "'")}:
