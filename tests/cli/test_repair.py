@@ -41,7 +41,8 @@ def lines(out):
 def test_rows_are_repaired_in_order_and_say_what_was_done(rows, file):
     code, out, err = rows("repair", file, "--field", "body", "--with", "repair.json")
     found = lines(out)
-    assert code == 0 and [row["repair"]["action"] for row in found] == ["repaired", "passed", "repaired", "passed"]
+    assert code == 0
+    assert [row["repair"]["action"] for row in found] == ["repaired", "passed", "repaired", "passed"]
     assert [row["body"] for row in found] == [CLEAN, CLEAN, "Each of the words, how many?", ""]
     assert [str(row["id"]) for row in found] == ["0", "1", "2", "3"]
     assert undo(found[0]["body"], [Edit(**edit) for edit in found[0]["repair"]["edits"]]) == NOISY
@@ -66,7 +67,8 @@ def test_differences_are_shown(rows):
 
 def test_a_chain_is_tried_without_a_file(rows):
     code, out, err = rows("repair", "rows.csv", "--field", "body", "--chain", "fold", "--out", "out.jsonl")
-    assert (code, out) == (0, "") and "no guarantee: it has no gate" in err
+    assert (code, out) == (0, "")
+    assert "no guarantee: it has no gate" in err
     assert [row["body"] for row in lines(Path("out.jsonl").read_text())][2] == "Each of the words, how many?"
 
 
@@ -89,7 +91,10 @@ def test_bad_input_ends_in_a_clear_error(rows, args, problem):
     Path("bad.jsonl").write_text("{nonsense\n")
     Path("number.jsonl").write_text('{"body": 3}\n')
     code, out, err = rows("repair", *args)
-    assert (code, out) == (2, "") and problem in err and "hint:" in err and "Traceback" not in err
+    assert (code, out) == (2, "")
+    assert problem in err
+    assert "hint:" in err
+    assert "Traceback" not in err
 
 
 def test_a_model_behind_a_server_corrects(rows):
@@ -101,9 +106,11 @@ def test_a_model_behind_a_server_corrects(rows):
     with FaultServer(change=change) as server:
         command = ["repair", "rows.csv", "--field", "body", "--with", "model.json"]
         code, out, err = rows(*command, "--base-url", server.url, "--model", "tiny")
-        assert code == 0 and [row["body"] for row in lines(out)][:2] == [CLEAN, CLEAN]
+        assert code == 0
+        assert [row["body"] for row in lines(out)][:2] == [CLEAN, CLEAN]
         asked = [body["messages"][-1]["content"] for body in server.bodies if "Correct the text." in str(body)]
-        assert len(asked) == 2 and not any(CLEAN in text for text in asked)
+        assert len(asked) == 2
+        assert not any(CLEAN in text for text in asked)
     assert "fired on 2" in err
 
 
@@ -116,9 +123,11 @@ def test_a_model_that_fails_lets_the_texts_pass_and_says_so(rows):
         command = ["repair", "rows.csv", "--field", "body", "--with", "model.json"]
         code, out, err = rows(*command, "--base-url", server.url, "--model", "tiny")
     found = lines(out)
-    assert code == 4 and "2 texts passed as they came" in err
+    assert code == 4
+    assert "2 texts passed as they came" in err
     assert [row["repair"]["action"] for row in found] == ["failed", "passed", "failed", "passed"]
-    assert found[0]["body"] == NOISY and found[0]["repair"]["reason"]
+    assert found[0]["body"] == NOISY
+    assert found[0]["repair"]["reason"]
 
 
 def test_a_reader_that_leaves_early_is_no_error(rows):
@@ -126,4 +135,5 @@ def test_a_reader_that_leaves_early_is_no_error(rows):
     command = f"{sys.executable} -m llmkit repair many.jsonl --field body --with repair.json | head -n 1"
     done = run(["sh", "-c", command])
     assert lines(done.stdout)[0]["body"] == CLEAN
-    assert "Traceback" not in done.stderr and "error" not in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr.lower()

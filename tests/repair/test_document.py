@@ -42,7 +42,8 @@ def path(tmp_path):
 def test_what_is_written_is_read_back_and_sealed(path):
     written = document.write(WHOLE, path)
     assert document.read(path) == written
-    assert written.digest == written.identity() and written.made_with == document.versions()
+    assert written.digest == written.identity()
+    assert written.made_with == document.versions()
     assert written.model_copy(update={"made_with": {}, "digest": ""}) == WHOLE
     assert [entry.name for entry in path.parent.iterdir()] == ["repair.json"]
 
@@ -93,7 +94,7 @@ BAD = [
     ('{"chain": "fold", "where": "(.*)"}', "where: `(.*)` has no group `text`"),
     ('{"chain": "fold", "gate": {"scales": [{"detector": "x", "knots": []}], "threshold": 1}}', "gate.scales.0."),
     (
-        '{"chain": "fold", "gate": {"scales": [{"detector": "lookalikes", "knots": [[1, 0], [0, 1]]}], "threshold": 1}}',
+        '{"chain": "fold", "gate": {"threshold":1,"scales": [{"detector": "lookalikes", "knots": [[1, 0], [0, 1]]}]}}',
         "gate.scales.0.knots: ",
     ),
     ('{"chain": "fold", "gate": {"scales": [], "threshold": "high"}}', "gate.threshold: "),
@@ -109,7 +110,8 @@ def test_a_bad_file_is_refused_with_its_place(path, content, problem):
     path.write_text(content)
     with pytest.raises(DataError) as refused:
         document.read(path)
-    assert refused.value.message.startswith(f"{path}: ") and refused.value.hint
+    assert refused.value.message.startswith(f"{path}: ")
+    assert refused.value.hint
     assert problem in refused.value.message
 
 
@@ -169,7 +171,8 @@ def test_a_guarantee_is_void_where_tables_or_correctors_are_others(path, monkeyp
     here = document.versions() | {"symspellpy": "0.1"}
     monkeypatch.setattr(document, "versions", lambda: here)
     said = describe.guarantee(written)
-    assert said.startswith("guarantee void: symspellpy 0.1 here, calibrated with ") and "llmkit" not in said
+    assert said.startswith("guarantee void: symspellpy 0.1 here, calibrated with ")
+    assert "llmkit" not in said
 
 
 @pytest.mark.parametrize(
@@ -196,4 +199,6 @@ def test_a_repair_in_words():
     assert "support-v3, revision abc, adapter d1" in said
     assert "no guarantee: the gate was not calibrated" in describe.render(WHOLE.model_copy(update={"guarantee": None}))
     ungated = describe.render(RepairFile(chain="fold+model", instruction="Correct\x1b[2J it."))
-    assert "no guarantee" in ungated and "one call" in ungated and "\x1b" not in ungated
+    assert "no guarantee" in ungated
+    assert "one call" in ungated
+    assert "\x1b" not in ungated

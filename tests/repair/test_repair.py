@@ -33,7 +33,8 @@ def test_the_gate_decides_and_the_result_says_why():
     assert (fired.text, fired.action, fired.detector) == (CLEAN, "repaired", "unknown_words")
     assert undo(fired.text, fired.edits) == fired.original == NOISY
     assert (passed.text, passed.action, passed.edits, passed.rarity) == (CLEAN, "passed", (), 0.0)
-    assert fired.seconds > 0 and fired.rarity > 1.5
+    assert fired.seconds > 0
+    assert fired.rarity > 1.5
     ungated = Repair(RepairFile(chain="fold+spell"))(CLEAN)
     assert (ungated.text, ungated.action) == (CLEAN, "unchanged")
 
@@ -47,9 +48,13 @@ def test_what_does_not_change_leaves_byte_for_byte(text, pattern):
     assert (repaired.text == turn) == (repaired.action != "repaired")
     part = Repair(GATED.model_copy(update={"where": pattern})).part(turn)
     for edit in repaired.edits:
-        assert part and part.start <= edit.start and edit.old and len(turn) - part.end <= len(repaired.text) - edit.end
+        assert part
+        assert part.start <= edit.start
+        assert edit.old
+        assert len(turn) - part.end <= len(repaired.text) - edit.end
     if part:
-        assert repaired.text.startswith(turn[: part.start]) and repaired.text.endswith(turn[part.end :])
+        assert repaired.text.startswith(turn[: part.start])
+        assert repaired.text.endswith(turn[part.end :])
 
 
 def test_only_the_users_part_is_corrected():
@@ -75,7 +80,8 @@ def test_a_model_is_asked_with_messages_and_returns_text():
     repaired = Repair(ASKING)(NOISY, complete=complete)
     assert (repaired.text, repaired.action) == (CLEAN, "repaired")
     [(messages, max_tokens, temperature)] = asked
-    assert [message["role"] for message in messages] == ["user"] and NOISY in messages[0]["content"]
+    assert [message["role"] for message in messages] == ["user"]
+    assert NOISY in messages[0]["content"]
     assert (max_tokens, temperature) == (40, 0.0)
 
 
@@ -164,7 +170,8 @@ def test_a_detector_with_log_probabilities_needs_a_score_at_load(tmp_path):
         noisy = Repair.load(path, score=lambda messages, text: [-1.0] * len(text))
         assert (noisy(NOISY).text, noisy(NOISY).detector) == (CLEAN, "test-surprise")
         calm = Repair.load(path, score=lambda messages, text: [-0.1])
-        assert calm(NOISY).action == "passed" and asyncio.run(calm.acall(NOISY)).action == "passed"
+        assert calm(NOISY).action == "passed"
+        assert asyncio.run(calm.acall(NOISY)).action == "passed"
 
 
 def test_one_repair_serves_many_threads():
