@@ -31,6 +31,7 @@ COMMANDS = {
     "rop": ("llmkit.cli.rop:rop", "Repair at prompt time: correct the question, then guide.", True),
     "eval": ("llmkit.cli.eval:app", "Measure a model on clean and noisy questions.", True),
     "label": ("llmkit.cli.label:label", "Label the few changed answers that decide what was lost.", True),
+    "calibrate": ("llmkit.cli.calibrate:calibrate", "Choose a repair and bound the harm it does.", True),
     "finetune": ("llmkit.cli.finetune:finetune", "Repair in the weights: train an adapter on noisy text.", True),
     "serve": ("llmkit.cli.serve:serve", "Serve a model and its adapters, LoRA and TalkLoRA, through vLLM.", False),
     "recipe": ("llmkit.cli.recipe:app", "Check, show and start recipes.", False),

@@ -49,6 +49,15 @@ class Guarantee(_Part):
     date: str
 
 
+class Traffic(_Part):
+    """The traffic of the calibration, with which live traffic is compared (`llmkit.repair.drift.Drift`)."""
+
+    edges: tuple[float, ...]
+    """Rarities, in rising order, that part the texts into classes: below the first, from it on, and so forth."""
+    counts: tuple[int, ...]
+    """Texts of each class, one more than there are edges. They took no part in fitting the detectors' scales."""
+
+
 class AskedModel(_Part):
     """The model whose answers the guarantee is about."""
 
@@ -87,6 +96,8 @@ class RepairFile(_Part):
     where: str | None = None
     """A regular expression with a group `text`: the user's part of a templated turn."""
     guarantee: Guarantee | None = None
+    traffic: Traffic | None = None
+    """None: drift of live traffic cannot be noticed."""
     model: AskedModel | None = None
     effects: tuple[Effect, ...] = ()
     digest: str = ""
