@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from llmkit.calibrate import gating
-from llmkit.calibrate.plan import CHOICE_ROWS, STAND, Plan
+from llmkit.calibrate.plan import CHOICE_ROWS, FAMILY, STAND, Plan
 from llmkit.parsing import JsonObject
 from llmkit.repair import DETECTORS
 from llmkit.steps import drive
@@ -43,7 +43,7 @@ def estimate(plan: Plan) -> Estimate:
     if not asking:
         gate = gating.fitted(plan, gating.offline)
         doubts = gating.doubts(gate, ((row.id, row.text) for row in rows), gating.offline)
-        fired = sum(map(gate.fires, doubts.values()))
+        fired = sum(doubt.rarity >= FAMILY[-1] for doubt in doubts.values())
     calls = {arm: _calls(plan, arm) for arm in (STAND, *plan.chains)}
     dearest = max(calls[chain] for chain in plan.chains)
     copies = min(CHOICE_ROWS, len(plan.parts["tuning"]))

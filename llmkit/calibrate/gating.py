@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from llmkit.calibrate.plan import FAMILY, Plan
+from llmkit.calibrate.plan import Plan
 from llmkit.repair import DETECTORS, Gate, Scale
 from llmkit.repair.document import Traffic
 from llmkit.repair.drift import LEVELS
@@ -29,14 +30,15 @@ def offline(jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
 
 
 def fitted(plan: Plan, scores: Scores) -> Gate:
-    """Returns the gate at its loosest threshold, its scales fitted on the tuning rows."""
+    """Returns a gate that never fires, its scales fitted on the tuning rows: what it says of a text is the same for
+    every threshold."""
     rows = plan.parts["tuning"]
     scales = []
     for name in plan.detectors:
         detector = DETECTORS[name]()
         found = scores([(f"{name}/{row.id}", detector.score(row.text)) for row in rows], f"scale of {name}")
         scales.append(Scale.fitted(name, found))
-    return Gate(tuple(scales), FAMILY[-1])
+    return Gate(tuple(scales), math.inf)
 
 
 def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict[str, Doubt]:

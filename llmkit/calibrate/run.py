@@ -19,7 +19,7 @@ from llmkit.measure import missing, unread
 from llmkit.measure.answers import is_unread
 from llmkit.measure.learn_then_test import Tested
 from llmkit.recipe import Loaded, code_in_files, refuse
-from llmkit.repair import Gate
+from llmkit.repair import DETECTORS, Gate
 from llmkit.repair.document import AskedModel
 from llmkit.repair.gate import Doubt
 from llmkit.runs import names
@@ -101,7 +101,7 @@ def calibrate(
             )
         rows = [*planned.parts["calibration"], *planned.parts["report"]]
         doubts = gating.doubts(gate, ((row.id, row.text) for row in rows), desk.scores)
-        asked = _harm(desk, gate, chosen.chain, rows, doubts, quiet)
+        asked = _harm(desk, chosen.chain, rows, doubts, quiet)
         definition, judgements = _judgements(desk)
         harmed = {id: harm.harmed(asked.sent[id], asked.repaired[id], definition, judgements) for id in asked.sent}
         tested = asked.tested(planned.parts["calibration"], FAMILY, claim, harmed)
@@ -162,14 +162,12 @@ def _gains(desk: Desk) -> list[Gain]:
     return gains
 
 
-def _harm(
-    desk: Desk, gate: Gate, chain: str, rows: Sequence[Question], doubts: Mapping[str, Doubt], quiet: bool
-) -> Asked:
+def _harm(desk: Desk, chain: str, rows: Sequence[Question], doubts: Mapping[str, Doubt], quiet: bool) -> Asked:
     """Asks the rows on which the gate fires at its loosest, as sent and repaired. Elsewhere harm is 0: a text on which
     it does not fire leaves byte for byte."""
     planned = desk.plan
     rarities = {row.id: doubts[row.id].rarity for row in rows}
-    fired = [Variant.unchanged(row) for row in rows if rarities[row.id] >= gate.threshold]
+    fired = [Variant.unchanged(row) for row in rows if rarities[row.id] >= FAMILY[-1]]
     if not quiet:
         more = " and asks for the correction" if asks(chain) else ""
         print(
@@ -221,11 +219,13 @@ def _gated(desk: Desk, gate: Gate, chain: str) -> tuple[Gain, int]:
 
 
 def _traffic(desk: Desk, gate: Gate, doubts: Mapping[str, Doubt]) -> list[float]:
-    """Returns the rarity of each row of the traffic."""
-    rows = desk.plan.traffic
-    unknown = [row for row in rows if row.id not in doubts]
-    more = gating.doubts(gate, ((row.id, row.text) for row in unknown), desk.scores) if unknown else {}
-    return [{**doubts, **more}[row.id].rarity for row in rows]
+    """Returns the rarity of each row of the traffic, as the gate will say it of live texts."""
+    planned = desk.plan
+    # A gate asks no model where a cheaper detector fires already, so its rarity is not that of all detectors.
+    again = planned.traffic if any(DETECTORS[name].asks for name in planned.detectors) else ()
+    unknown = again or [row for row in planned.traffic if row.id not in doubts]
+    known = {**doubts, **gating.doubts(gate, ((row.id, row.text) for row in unknown), desk.scores)}
+    return [known[row.id].rarity for row in planned.traffic]
 
 
 def _refuse_failures(desk: Desk, samples: Sequence[Sample]) -> None:

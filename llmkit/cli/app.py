@@ -33,7 +33,7 @@ COMMANDS = {
     "label": ("llmkit.cli.label:label", "Label the few changed answers that decide what was lost.", True),
     "calibrate": ("llmkit.cli.calibrate:calibrate", "Choose a repair and bound the harm it does.", True),
     "finetune": ("llmkit.cli.finetune:finetune", "Repair in the weights: train an adapter on noisy text.", True),
-    "serve": ("llmkit.cli.serve:serve", "Serve a model and its adapters, LoRA and TalkLoRA, through vLLM.", False),
+    "serve": ("llmkit.cli.serve:serve", "Serve a model and its LoRA and TalkLoRA adapters through vLLM.", False),
     "recipe": ("llmkit.cli.recipe:app", "Check, show and start recipes.", False),
     "data": ("llmkit.cli.data:app", "List question sets and look into them.", False),
     "runs": ("llmkit.cli.runs:app", "List finished runs and look into them.", False),

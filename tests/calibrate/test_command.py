@@ -6,9 +6,11 @@ import json
 
 import pytest
 from helpers.shop import DAYS, shop, ticket, tickets
+from rapidfuzz import process
 
 from llmkit.calibrate import run as calibration
 from llmkit.errors import EngineError
+from llmkit.perturb.numerals import numbers
 from llmkit.repair import Repair
 from llmkit.repair.document import read
 from llmkit.repair.drift import Drift
@@ -82,23 +84,49 @@ def test_a_finished_calibration_asks_nothing_again_and_another_limit_finds_its_a
     assert looser["guarantee"]["harm"] == 0.05
 
 
-def test_what_was_asked_before_a_dead_engine_is_kept(calibrate):
+@pytest.mark.parametrize(("end", "exit_code"), [(EngineError("the engine died"), 4), (KeyboardInterrupt(), 130)])
+def test_what_was_asked_before_an_end_is_kept(calibrate, end, exit_code):
     left = [250]
 
     def dies(request):
         left[0] -= 1
         if left[0] < 0:
-            raise EngineError("the engine died")
+            raise end
         return shop(request)
 
     code, result, err, _ = calibrate("--no-cache", answer=dies)
-    assert (code, result) == (4, None)
+    assert (code, result) == (exit_code, None)
     assert "the same command goes on from there" in err
     whole = calibrate("--no-cache")
     fresh = calibrate("--no-cache", "--name", "fresh")
     assert fresh[1]["guarantee"] == whole[1]["guarantee"]
     # A row whose second answer was still missing begins again.
     assert len(whole[3].asked) < len(fresh[3].asked) - 200
+
+
+def corrector(request):
+    """Corrects a text to the nearest ticket without a slip, and answers as the shop does."""
+    if request.purpose != "correct":
+        return shop(request)
+    asked = request.messages[-1].content.rsplit("Text: ", 1)[1]
+    return process.extractOne(asked, [text for text in tickets(slips=0) if numbers(text) == numbers(asked)])[0]
+
+
+def test_a_model_that_corrects_better_is_chosen_and_its_instruction_kept(calibrate, tmp_path):
+    (tmp_path / "mine.json").write_text('{"correction": "Correct the text.", "guidance": "Think."}')
+    flags = ("--instructions", "mine.json", "--set", "rop.correction_shots=2")
+    code, result, err, engine = calibrate(*flags, answer=corrector)
+    assert code == 0, err
+    assert list(result["chains"]) == ["fold", "fold+spell", "fold+spell+model"]
+    assert result["chain"] == "fold+spell+model"
+    assert result["instruction"] == "Correct the text."
+    corrections = [request for request in engine.asked if request.purpose == "correct"]
+    (noisy, clean), _ = result["shots"]
+    assert all(clean in request.messages[-1].content for request in corrections)
+    assert noisy != clean
+    assert clean in tickets()
+    plain = calibrate("--instructions", "mine.json", "--chains", "fold+spell", "--name", "plain", answer=corrector)
+    assert plain[1]["instruction"] == ""
 
 
 def test_a_failed_call_counts_as_harm(calibrate):
