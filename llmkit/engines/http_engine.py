@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from llmkit.engines.base import EngineIdentity
@@ -114,6 +115,7 @@ class HttpClient(Client):
         self._section = section
         self._style = style
         self._unreadable = 0
+        self._retrieved = False  # whether any reply named a document
         self.names = self._endpoint.form.names
         """The names that its bodies use."""
         if self._before is None and "session" in self.names:
@@ -164,6 +166,9 @@ class HttpClient(Client):
         return Canary([None] * len(PROMPTS), *self._reported)
 
     async def close(self) -> None:
+        if self.read and self._section.documents and not self._retrieved:
+            path = self._section.documents
+            _log.warning("%s: `engine.documents` (%s) finds no document in any reply", self.address, path)
         for endpoint in filter(None, (self._endpoint, self._before)):
             await endpoint.close()
 
@@ -174,11 +179,13 @@ class HttpClient(Client):
         usage = section.usage
         counts = (received.last(usage.prompt), received.last(usage.completion)) if usage else ()
         self._took(received.last(section.reported_model), received.last(section.reported_fingerprint))
+        documents = tuple(scrub_reply(name, asked) for name in _documents(received.find(section.documents)))
+        self._retrieved = self._retrieved or bool(documents)
         return Reply(
             scrub_reply(text, asked),
             scrub_reply(reasoning, asked),
             Usage.reported(*counts),
-            documents=tuple(scrub_reply(_text(found), asked) for found in received.find(section.documents)),
+            documents=documents,
         )
 
     def _found(self, received: Received, path: str, key: str) -> list[Any]:
@@ -197,6 +204,12 @@ def _text(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()
+
+
+def _documents(found: list[Any]) -> Iterator[str]:
+    """Yields the ids or texts of what a path finds, the items of a list one by one. What has none is no document."""
+    for value in found:
+        yield from filter(None, map(_text, value if isinstance(value, list) else (value,)))
 
 
 def _asked(section: EngineSection) -> list[Any]:
