@@ -20,12 +20,18 @@ _AGAIN = 3.0  # nats more for a word that the text has twice
 
 
 class DoubtedWord(NamedTuple):
-    """An unknown word of a text, the likeliest word that is meant, in its capitals, and the posterior of that."""
+    """An unknown word of a text, the words that may be meant, in its capitals, the likeliest first, and the posterior
+    of that one."""
 
     start: int
     end: int
-    best: str
+    candidates: tuple[str, ...]
     posterior: float
+
+    @property
+    def best(self) -> str:
+        """The likeliest word."""
+        return self.candidates[0]
 
 
 def doubted_words(text: str) -> list[DoubtedWord]:
@@ -53,10 +59,10 @@ def doubted_words(text: str) -> list[DoubtedWord]:
         if not guesses.meant:
             continue
         right = guesses.right + _START_NAME * starts + _AGAIN * (times[word] > 1)
-        best, log = guesses.meant[0]
+        log = guesses.meant[0][1]
         whole = sum(math.exp(other - log) for _, other in guesses.meant) + math.exp(min(50.0, right - log))
-        best = (best.capitalize() if word[0].isupper() else best) + ending
-        doubted.append(DoubtedWord(match.start(), match.end(), best, 1 / whole))
+        meant = (other.capitalize() if word[0].isupper() else other for other, _ in guesses.meant)
+        doubted.append(DoubtedWord(match.start(), match.end(), tuple(other + ending for other in meant), 1 / whole))
     return doubted
 
 
