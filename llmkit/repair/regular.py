@@ -9,7 +9,7 @@ _PREFIXES = ("un", "re", "non", "over", "under", "out", "pre", "anti", "sub", "s
 _SUFFIXES = ("ness", "less", "like", "ish", "ful", "ly", "wise", "ship", "hood", "proof", "able", "free")
 _VOWELS = frozenset("aeiou")
 _COMMON = 3_000_000  # the count of a word that makes compounds
-_KNOWN = 100_000  # and of one that has forms
+_KNOWN = 10_000  # and of one that has forms
 
 
 def is_regular(word: str, counts: Mapping[str, int]) -> bool:
