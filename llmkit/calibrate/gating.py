@@ -43,9 +43,9 @@ def fitted(plan: Plan, scores: Scores) -> Gate:
 
 def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict[str, Doubt]:
     """Returns the doubt about each text, by its name."""
-    texts = dict(texts)
-    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in texts.items()], "detecting")
-    return dict(zip(texts, found, strict=True))
+    text_of = dict(texts)
+    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in text_of.items()], "detecting")
+    return dict(zip(text_of, found, strict=True))
 
 
 def traffic_of(rarities: Iterable[float], threshold: float) -> Traffic:

@@ -89,15 +89,6 @@ class Traffic(_Part):
     """Texts of each class, one more than there are edges. They took no part in fitting the detectors' scales."""
 
 
-class Traffic(_Part):
-    """The traffic of the calibration, with which live traffic is compared (`llmkit.repair.drift.Drift`)."""
-
-    edges: tuple[float, ...]
-    """Rarities, in rising order, that part the texts into classes: below the first, from it on, and so forth."""
-    counts: tuple[int, ...]
-    """Texts of each class, one more than there are edges. They took no part in fitting the detectors' scales."""
-
-
 class AskedModel(_Part):
     """The model whose answers the guarantee is about."""
 

@@ -46,7 +46,7 @@ CALLS = {
 
 
 def test_every_arm_is_listed_here():
-    assert set(ARMS) == set(CALLS)
+    assert set(ARMS) == {*CALLS, "repair"}  # which needs a file: test_gated.py
 
 
 @pytest.mark.parametrize("name", CALLS)
