@@ -43,9 +43,9 @@ def fitted(plan: Plan, scores: Scores) -> Gate:
 
 def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict[str, Doubt]:
     """Returns the doubt about each text, by its name."""
-    texts = dict(texts)
-    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in texts.items()], "detecting")
-    return dict(zip(texts, found, strict=True))
+    named = list(texts)
+    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in named], "detecting")
+    return {name: doubt for (name, _), doubt in zip(named, found, strict=True)}
 
 
 def traffic_of(rarities: Iterable[float], threshold: float) -> Traffic:
