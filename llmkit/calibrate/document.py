@@ -14,10 +14,10 @@ from llmkit.calibrate.run import Calibration, in_words
 from llmkit.measure import statistics
 from llmkit.measure.learn_then_test import Tested
 from llmkit.parsing import JsonObject
-from llmkit.repair.describe import guarantee
+from llmkit.repair.describe import claim
 from llmkit.repair.document import Effect, GateFile, Guarantee, Knots, RepairFile
 
-NOISY = "noisy"
+NOISY = "noisy copies"
 
 
 def repair_file(done: Calibration) -> RepairFile:
@@ -25,9 +25,26 @@ def repair_file(done: Calibration) -> RepairFile:
     planned, best = done.plan, done.threshold
     origin = {key: value for key, value in planned.provenance.items() if key in ("run", "task", "model", "llmkit")}
     scales = tuple(Knots(detector=scale.detector, knots=scale.knots) for scale in done.gate.scales)
-    shown = Guarantee(
-        harm=planned.claim.harm,
-        confidence=planned.claim.confidence,
+    return RepairFile(
+        chain=done.chosen.chain,
+        lang="en" if planned.english else "",
+        instruction=planned.correction if asks(done.chosen.chain) else "",
+        provenance={"calibration": done.folder.name, **origin},
+        shots=planned.shots,
+        max_tokens=planned.recipe.rop.correction_max_tokens,
+        gate=GateFile(scales=scales, threshold=best.threshold),
+        guarantee=_guarantee(done),
+        traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
+        model=done.model,
+        effects=tuple(_effects(done)),
+    )
+
+
+def _guarantee(done: Calibration) -> Guarantee:
+    claimed, best = done.plan.claim, done.threshold
+    return Guarantee(
+        harm=claimed.harm,
+        confidence=claimed.confidence,
         definition=done.definition,
         rows=best.rows,
         fired=best.fired,
@@ -38,24 +55,11 @@ def repair_file(done: Calibration) -> RepairFile:
         reported_harmed=done.reported.harmed,
         date=datetime.now(UTC).date().isoformat(),
     )
-    return RepairFile(
-        chain=done.chosen.chain,
-        lang="en" if planned.english else "",
-        instruction=planned.correction if asks(done.chosen.chain) else "",
-        provenance={"calibration": done.folder.name, **origin},
-        shots=planned.shots,
-        max_tokens=planned.recipe.rop.correction_max_tokens,
-        gate=GateFile(scales=scales, threshold=best.threshold),
-        guarantee=shown,
-        traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
-        model=done.model,
-        effects=tuple(_effects(done)),
-    )
 
 
 def _effects(done: Calibration) -> Iterator[Effect]:
     level = done.plan.recipe.eval.interval.level
-    yield _share("fired", "clean", done.reported.fired, done.reported.rows, level)
+    yield _share("fired", "texts as sent", done.reported.fired, done.reported.rows, level)
     yield _share("fired", NOISY, done.caught, len(done.gated.values), level)
     yield _gain("gain", done.gated)
     yield _gain("gain without a gate", done.chosen)
@@ -98,7 +102,7 @@ def as_json(done: Calibration, document: RepairFile, path: Path) -> JsonObject:
     }
 
 
-def lines(done: Calibration, document: RepairFile) -> Iterator[str]:
+def lines(done: Calibration) -> Iterator[str]:
     """Yields the result in words."""
     yield f"chain: {done.chosen.chain}; gain on noisy copies without a gate: {'; '.join(map(in_words, done.gains))}"
     yield f"gate:  threshold {done.threshold.threshold:g} ({', '.join(scale.detector for scale in done.gate.scales)})"
@@ -115,7 +119,7 @@ def lines(done: Calibration, document: RepairFile) -> Iterator[str]:
         yield f"{done.unjudged} changed answers have no label and count as worse: `llmkit label {done.folder}`"
     elif done.definition == "changed_of_all" and done.threshold.harmed:
         yield f"after `llmkit label {done.folder}` the same command counts only answers that got worse"
-    yield f"guarantee: {guarantee(document)}"
+    yield f"guarantee: {claim(_guarantee(done))}"
 
 
 def evidence(one: Tested, definition: Definition) -> str:

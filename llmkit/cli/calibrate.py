@@ -99,7 +99,7 @@ def calibrate(
     document = write(room.repair_file(done), path)
     if json_:
         return common.print_json(room.as_json(done, document, path))
-    print(*room.lines(done, document), f"\nrepair: {path}", f"run:    {done.folder}", sep="\n")
+    print(*room.lines(done), f"\nrepair: {path}", f"run:    {done.folder}", sep="\n")
     return None
 
 
