@@ -17,6 +17,7 @@ from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, arms_of, default_instructions, provenance, read_instructions, read_origin
 from llmkit.rop.around import refuse_prompts
+from llmkit.rop.repairs import refuse_untrained
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, OwnPrompt, Scorer, leaks, own_prompts
 from llmkit.types import Ask, Question, Variant
@@ -131,6 +132,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     file = recipe.rop.instructions
     given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     pools.refuse_hidden(recipe, searches)
+    refuse_untrained(arms, recipe)
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)

@@ -27,6 +27,7 @@ from llmkit.runs.generations import Generations, IfChanged
 from llmkit.runs.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
+from llmkit.tasks import Scorer
 from llmkit.types import Role
 
 
@@ -108,7 +109,7 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
-        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
+        samples = answer(planned.scorer, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
@@ -124,8 +125,8 @@ def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
     return outcomes(r for r in rows if r.get("error") is None)
 
 
-def _answer(
-    planned: Plan,
+def answer(
+    scorer: Scorer,
     wanted: Sequence[Job],
     rows: Sequence[JournalRow],
     runner: Runner,
@@ -149,7 +150,7 @@ def _answer(
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
             key = str(done.key)
-            row = keeper.kept(outcome_row(missing.pop(key), done, planned.scorer))
+            row = keeper.kept(outcome_row(missing.pop(key), done, scorer))
             folder.append(row)
             known[key] = _kept(row)
     # In the order of the jobs, so that no result depends on the order in which replies came.

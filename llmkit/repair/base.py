@@ -28,7 +28,8 @@ class Proposal(NamedTuple):
 class Corrected:
     """A corrected text and the edits that undo it (`llmkit.perturb.text.undo`).
 
-    `fallback` is the first reason for which a proposal was not used: "empty", "cut" or "refused" of a reply.
+    `fallback` is the first reason for which a proposal was not used: of a reply "empty", "cut", "refused", "answered"
+    or "explained" (`llmkit.repair.replies`).
     """
 
     text: str
@@ -65,6 +66,10 @@ class Corrector:
     """The price of one text, for tables and `llmkit show`."""
     asks: ClassVar[bool] = False
     """True where a model is asked."""
+    instructed: ClassVar[bool] = False
+    """True where the model is given the correction instruction."""
+    trained: ClassVar[bool] = False
+    """True where the model has to be one that was trained to be asked so."""
     changes: ClassVar[frozenset[str]] = frozenset()
     """Kinds of protected text that it may change all the same: of `llmkit.perturb.protection.RELEASE`, and "quotes"."""
     english: ClassVar[bool] = False
@@ -90,10 +95,11 @@ class Corrector:
         changes = kept_changes(text, proposal.text, options, self.changes)
         return Corrected(*apply(text, changes), proposal.fallback)
 
-    def request(self, content: str, purpose: str = "correct", **sampling: Any) -> Request:
+    def request(self, content: str, *, replicate: int = 0, **sampling: Any) -> Request:
         """Returns the request that puts one text to the model that corrects."""
         drawn = Sampling(max_tokens=self.context.max_tokens, **sampling)
-        return Request((Message("user", content),), drawn, purpose=purpose, role=self.context.role)
+        messages = (Message("user", content),)
+        return Request(messages, drawn, purpose="correct", role=self.context.role, replicate=replicate)
 
 
 def corrector(name: str) -> Callable[[type[Corrector]], type[Corrector]]:
@@ -132,7 +138,12 @@ def is_chain(name: str) -> bool:
 def chain_of(name: str, context: CorrectorContext | None = None) -> Chain:
     """Returns the chain that a name such as "fold+spell" stands for. UsageError for an unknown corrector or one named
     twice."""
+    return Chain([link(context) for link in links_of(name)])
+
+
+def links_of(name: str) -> list[type[Corrector]]:
+    """Returns the correctors that a chain's name joins, in order. UsageError as for `chain_of`."""
     names = [part.strip() for part in name.split(CHAIN_MARK)]
     if len(set(names)) < len(names):
         raise UsageError(f"`{name}` names a corrector twice", "each link of a chain runs once")
-    return Chain([CORRECTORS[part](context) for part in names])
+    return [CORRECTORS[part] for part in names]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rapidfuzz.distance import Levenshtein
+
 if TYPE_CHECKING:
     from llmkit.types import Reply
 
@@ -40,6 +42,26 @@ def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
     same_labels = corrected_options and _labels(corrected_options.group(0)) == _labels(asked_options.group(0))
     options_block = corrected_options if same_labels and corrected_options else asked_options
     return f"{question}\n{options_block.group(0).strip()}", None
+
+
+def no_correction(asked: str, proposed: str) -> str | None:
+    """Returns the reason why a text can be no correction of the one asked, or None.
+
+    "answered" where less than half of its letters are those of the text, "explained" where it says a quarter more.
+    """
+    letters, new_letters = _letters(asked), _letters(proposed)
+    longest = max(len(letters), len(new_letters))
+    if Levenshtein.distance(letters, new_letters, score_cutoff=longest // 2) > longest // 2:
+        return "answered" if len(new_letters) <= _explained_from(letters) else "explained"
+    return "explained" if len(new_letters) > _explained_from(letters) else None
+
+
+def _explained_from(letters: str) -> int:
+    return len(letters) + max(20, len(letters) // 4)
+
+
+def _letters(text: str) -> str:
+    return "".join(text.casefold().split())
 
 
 def refuses(text: str) -> bool:

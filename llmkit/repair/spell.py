@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from llmkit.repair.base import Corrector, Proposal, corrector
-from llmkit.repair.spelling import spell
 from llmkit.types import Steps
 
 
@@ -14,5 +13,7 @@ class Spell(Corrector):
     english = True
 
     def propose(self, text: str) -> Steps:
+        from llmkit.repair.spelling import spell  # with numpy, which a repair need not wait for as it is loaded
+
         return Proposal(spell(text) if self.context.lang == "en" else text)
         yield

@@ -1,61 +1,141 @@
-"""Repairs that need no model: the free baselines that any correction by a model must beat."""
+"""Spelling of English words, without a model: which words of a text are doubtful, and what is likeliest meant."""
 
 from __future__ import annotations
 
+import math
 import re
-from functools import cache
-from typing import Any
+from collections import Counter
+from typing import NamedTuple
 
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+from llmkit.perturb.candidates import shares
+from llmkit.perturb.text import Change, apply
+from llmkit.repair.guesses import FEWEST, LONGEST, Guesses, guesser
+from llmkit.repair.word_pairs import association
+
+LEAST = 0.5
+"""The probability of being misspelt above which a word is replaced."""
+
+_WORD = re.compile(r"(?<![\w'\u2019])[^\W\d_]+(?:['\u2019][^\W\d_]+)*(?![\w])")
+_ENDINGS = frozenset({"s", "d", "ll", "re", "ve"})
+_START_NAME = 4.0  # nats more for a capitalised word that opens a sentence,
+_KNOWN_NAME = 5.0  # and more still where CMUdict has it
+_AGAIN = 3.0  # nats more for a word that the text has twice
+_SHUFFLED = 0.1  # of misspelt words, the share whose letters are in another order,
+_FREE = 3.0  # and the misspelt words that this counts for
+_EVIDENT = -1.0  # nats by which a word of the same letters has to be likelier to count as shuffled
+_UNKNOWN = 0.03  # the share of misspelt words,
+_FREE_WORDS = 20.0  # and the words that this counts for
+
+
+class DoubtedWord(NamedTuple):
+    """An unknown word of a text, the likeliest word that is meant, in its capitals, and the posterior of that.
+
+    `misspelt` is the posterior of all words that may be meant: 1 less that of the word as it is written.
+    """
+
+    start: int
+    end: int
+    best: str
+    posterior: float
+    misspelt: float
+
+
+class _Unknown(NamedTuple):
+    match: re.Match[str]
+    before: str
+    after: str
+    guesses: Guesses
+    right: float
+    ending: str
+
+
+def doubted_words(text: str, in_context: bool = True) -> list[DoubtedWord]:
+    """Finds the unknown words of an English text that have a guess, left to right. Names, regular forms of known words
+    and words that the text repeats have a low posterior. `in_context` weighs the neighbouring words, too.
+
+    >>> [(word.best, word.posterior > 0.9) for word in doubted_words("How mnay alppes does Tom hvae?")]
+    [('many', True), ('apples', True), ('have', True)]
+    """
+    words, unknown = _unknown(text)
+    shuffled = [_is_shuffled(one.guesses) for one in unknown]
+    doubted = []
+    for (match, before, after, guesses, right, ending), is_shuffled in zip(unknown, shuffled, strict=True):
+        # The other words of the text say how much is misspelt and shuffled in it: mostly hardly anything, or a lot.
+        others = len(unknown) - 1
+        anagrams = (sum(shuffled) - is_shuffled + _FREE * _SHUFFLED) / (others + _FREE)
+        rate = (others + _FREE_WORDS * _UNKNOWN) / (words - 1 + _FREE_WORDS)
+        by_edits, by_order = math.log(rate / _UNKNOWN * (1 - anagrams)), math.log(rate / _UNKNOWN * anagrams)
+        logs = {guess.word: _log_sum(guess.edited + by_edits, guess.shuffled + by_order) for guess in guesses.meant}
+        if in_context:
+            for word in logs:
+                logs[word] += association(before, word) + association(word, after)
+        posteriors = shares({**logs, "": right})
+        best = max(logs, key=lambda word: logs[word])
+        written = (best.capitalize() if match.group()[0].isupper() else best) + ending
+        doubted.append(DoubtedWord(match.start(), match.end(), written, posteriors[best], 1 - posteriors[""]))
+    return doubted
+
+
+def _is_shuffled(guesses: Guesses) -> bool:
+    """Returns whether the likeliest word of the same letters is likelier than any other."""
+    return max(guess.shuffled for guess in guesses.meant) > max(guess.edited for guess in guesses.meant) + _EVIDENT
+
+
+def _unknown(text: str) -> tuple[int, list[_Unknown]]:
+    """Returns the number of words, and those that the dictionary lacks and that may be misspelt: no name inside a
+    sentence."""
+    speller = guesser()
+    matches = list(_WORD.finditer(text))
+    words = [match.group() for match in matches]
+    places = [place for place, word in enumerate(words) if not speller.knows(word)]
+    times = Counter(words[place] for place in places)
+    unknown = []
+    for place in places:
+        word, match = words[place], matches[place]
+        starts = word[0].isupper() and _starts(text, match.start())
+        if (word[0].isupper() and not starts) or word[1:] != word[1:].lower():
+            continue
+        stem, ending = _parted(word)
+        if not FEWEST <= len(stem) <= LONGEST or not (stem.isascii() and stem.isalpha()):
+            continue
+        lower = stem.lower()
+        guesses = speller.guesses(lower)
+        if guesses.meant:
+            right = guesses.right + _AGAIN * (times[word] > 1)
+            right += starts * (_START_NAME + _KNOWN_NAME * (lower in speller.names))
+            before = words[place - 1].lower() if place and text[match.start() - 1 : match.start()] == " " else ""
+            is_last = place + 1 == len(words) or text[match.end() : match.end() + 1] != " "
+            after = "" if is_last else words[place + 1].lower()
+            unknown.append(_Unknown(match, before, after, guesses, right, ending))
+    return len(words), unknown
+
+
+def _log_sum(one: float, other: float) -> float:
+    """Returns the logarithm of the sum of two numbers that are given as logarithms."""
+    high, low = (one, other) if one > other else (other, one)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
 def spell(text: str) -> str:
-    """Replaces each unknown word by its likeliest anagram with the same first letter, else the likeliest word at most
-    two edits away; words that a dictionary knows, names and numbers stay.
+    """Replaces each unknown word by the likeliest one, where it is likelier misspelt than right; words that a
+    dictionary knows, names and numbers stay.
 
     >>> spell("How mnay alppes does Tom hvae?")
     'How many apples does Tom have?'
     """
-    return _WORD.sub(lambda m: _spell_word(m.group(0), starts=_starts(text, m.start())), text)
+    changes = [Change(word.start, word.end, word.best) for word in doubted_words(text) if word.misspelt > LEAST]
+    return apply(text, changes)[0] if changes else text
+
+
+def _parted(word: str) -> tuple[str, str]:
+    """Parts a word at its first apostrophe: "brother's" is "brother" and "'s"."""
+    for place, letter in enumerate(word):
+        if letter in "'\u2019":
+            return (word[:place], word[place:]) if word[place + 1 :].lower() in _ENDINGS else (word, "")
+    return word, ""
 
 
 def _starts(text: str, at: int) -> bool:
     """Returns whether a word at this offset opens a sentence, where a capital says nothing about names."""
     text_before = text[:at].rstrip("\"'\u201c( \n")
     return not text_before or text_before[-1] in ".!?:"
-
-
-def _spell_word(word: str, starts: bool) -> str:
-    speller, anagrams = _speller()
-    lower_word = word.lower()
-    # Words of three letters stay, because far too many words are within two edits of them.
-    if len(word) < 4 or lower_word in speller.words or (word[0].isupper() and not starts):
-        return word
-    same_start = [
-        candidate for candidate in anagrams.get("".join(sorted(lower_word)), ()) if candidate[0] == lower_word[0]
-    ]
-    if same_start:
-        likeliest = max(same_start, key=lambda candidate: speller.words[candidate])
-    else:
-        from symspellpy import Verbosity
-
-        suggestions = speller.lookup(lower_word, Verbosity.TOP, max_edit_distance=2)
-        if not suggestions:
-            return word
-        likeliest = suggestions[0].term
-    return likeliest.capitalize() if word[0].isupper() else likeliest
-
-
-@cache
-def _speller() -> tuple[Any, dict[str, list[str]]]:
-    """Loads the English frequency dictionary that symspellpy carries, and its words by their sorted letters."""
-    from importlib.resources import files
-
-    from symspellpy import SymSpell
-
-    speller = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-    speller.load_dictionary(str(files("symspellpy") / "frequency_dictionary_en_82_765.txt"), 0, 1)
-    anagrams: dict[str, list[str]] = {}
-    for word in speller.words:
-        anagrams.setdefault("".join(sorted(word)), []).append(word)
-    return speller, anagrams

@@ -3,7 +3,7 @@
 from llmkit.rop.arms import ARMS, Arm, ArmContext, arm
 from llmkit.rop.gated import arms_of
 from llmkit.rop.instructions import Instructions, default_instructions, read_instructions, read_origin, to_json
-from llmkit.rop.repairs import arm_of
+from llmkit.rop.repairs import arm_of, known_arm
 from llmkit.rop.search import Pools, search_both
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "arm_of",
     "arms_of",
     "default_instructions",
+    "known_arm",
     "read_instructions",
     "read_origin",
     "search_both",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import ClassVar
 
-from llmkit.repair import Corrected, CorrectorContext, chain_of, is_chain
-from llmkit.repair.base import CHAIN_MARK, CORRECTORS
+from llmkit.errors import UsageError
+from llmkit.recipe import Recipe
+from llmkit.registry import unknown
+from llmkit.repair import Corrected, CorrectorContext, chain_of
+from llmkit.repair.base import CHAIN_MARK, CORRECTORS, Chain, links_of
 from llmkit.rop.arms import ARMS, Arm, arm
 from llmkit.rop.instructions import NO_CORRECTION
+from llmkit.tasks.text import without_options
 from llmkit.types import Steps, Variant
 
 
@@ -19,22 +24,28 @@ class Repairing(Arm):
 
     def ask(self, variant: Variant) -> Steps:
         """Corrects each text of the question, then asks. The chain of a set in another language knows no English."""
+        chain = self._chain()
+        texts, fallbacks = [], []
+        for text in variant.texts:
+            # Options that the answer's prompt leaves out need no correction either.
+            asked = without_options(text) if self.by_likelihood(variant) else text
+            corrected: Corrected = yield from chain.correct(asked, variant.question.options)
+            texts.append(corrected.text + text[len(asked) :])
+            fallbacks.append(corrected.fallback)
+        answer = yield from self.repaired(tuple(texts), variant)
+        return replace(answer, fallback=next(filter(None, fallbacks), None))
+
+    def _chain(self) -> Chain:
         instruction = self.context.instructions.correction.best
         context = CorrectorContext(
             "" if instruction == NO_CORRECTION else instruction,
             self.context.shots[: self.section.correction_shots],
             self.section.correction_max_tokens,
+            self.section.correction_votes,
             lang="en" if self.context.english else "",
             seed=self.context.seed,
         )
-        chain = chain_of(self.chain, context)
-        texts, fallbacks = [], []
-        for text in variant.texts:
-            corrected: Corrected = yield from chain.correct(text, variant.question.options)
-            texts.append(corrected.text)
-            fallbacks.append(corrected.fallback)
-        answer = yield from self.repaired(tuple(texts), variant)
-        return answer if not any(fallbacks) else replace(answer, fallback=next(filter(None, fallbacks)))
+        return chain_of(self.chain, context)
 
 
 @arm("unicode_fold")
@@ -56,17 +67,43 @@ class SpellFix(Repairing):
 def arm_of(name: str) -> type[Arm]:
     """Returns the arm of a name: a registered one, or the one that repairs by the chain of that name ("fold+spell").
 
-    UsageError for a name that is neither.
+    UsageError for a name that is neither, with the nearest ones.
     """
-    if name in ARMS or not is_chain(name):
+    if name in ARMS:
         return ARMS[name]
-    links = [CORRECTORS[part] for part in name.split(CHAIN_MARK)]
+    if CHAIN_MARK not in name and name not in CORRECTORS:
+        raise unknown("arm", name, [*ARMS, *CORRECTORS])
+    return _chained(name)
+
+
+def known_arm(name: str) -> type[Arm] | None:
+    """Returns the arm of a name that a stored run has, or None if there is no such arm here."""
+    try:
+        return arm_of(name)
+    except UsageError:
+        return None
+
+
+@cache
+def _chained(name: str) -> type[Repairing]:
+    links = links_of(name)
     members = {
         "__doc__": f"Repairs by `{name}`, then asks.",
         "name": name,
         "chain": name,
         "english": any(link.english for link in links),
-        "needs": frozenset({"correction"}) if any(link.asks for link in links) else frozenset(),
+        "needs": frozenset({"correction"} if any(link.instructed for link in links) else ()),
         "resource": next((link.resource for link in links if link.resource), ""),
     }
     return type(name, (Repairing,), members)
+
+
+def refuse_untrained(arms: list[type[Arm]], recipe: Recipe) -> None:
+    """Raises UsageError where a corrector needs a model that was trained for it, and the recipe names none."""
+    for chosen in arms:
+        chain = chosen.chain if issubclass(chosen, Repairing) else ""
+        if chain and recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
+            raise UsageError(
+                f"arm `{chosen.name}` asks an adapter that was trained to correct, and none is named",
+                "give it: --set rop.corrector=corrector-en",
+            )

@@ -60,7 +60,8 @@ class RopSection(Section):
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
-    """The model that corrects. Default: the answering model."""
+    """The model that corrects: a model, or an adapter for the answering model's base such as `corrector-en`. Default:
+    the answering model."""
     correction_shots: int = Field(0, ge=0)
     """Worked examples in a request for a correction."""
     guidance_shots: int = Field(0, ge=0)
@@ -75,6 +76,8 @@ class RopSection(Section):
     """Sampling temperature of answers: the one that your application uses. 0 takes the likeliest token."""
     correction_max_tokens: int = Field(256, ge=1)
     """Longest correction, in tokens."""
+    correction_votes: Annotated[int, LATER] = Field(5, ge=1, le=1_000)
+    """Sampled corrections of the corrector `vote`, which keeps what more than half of them change."""
     holdout: Literal["none", "one-out"] = "none"
     """`one-out`: instructions tuned on all kinds of noise but one, tested on each."""
     search_seeds: int = Field(1, ge=1, le=1_000)

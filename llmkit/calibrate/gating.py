@@ -1,0 +1,55 @@
+"""The gate of a calibration: the scales of its detectors, and the doubt about every other row."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from llmkit.calibrate.plan import Plan
+from llmkit.repair import DETECTORS, Gate, Scale
+from llmkit.repair.document import Traffic
+from llmkit.repair.drift import LEVELS
+from llmkit.repair.gate import Doubt
+from llmkit.steps import drive
+from llmkit.types import Reply, Request, Steps
+
+Scores = Callable[[Sequence[tuple[str, Steps]], str], list[Any]]
+"""Runs named detectors, under a label for the progress; returns what each says, in their order."""
+
+
+def offline(jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
+    """Runs detectors that ask no model."""
+
+    def refuse(request: Request) -> Reply:
+        raise AssertionError("this detector asks a model")
+
+    return [drive(steps, refuse) for _, steps in jobs]
+
+
+def fitted(plan: Plan, scores: Scores) -> Gate:
+    """Returns a gate that never fires, its scales fitted on the tuning rows: what it says of a text is the same for
+    every threshold."""
+    rows = plan.parts["tuning"]
+    scales = []
+    for name in plan.detectors:
+        detector = DETECTORS[name]()
+        found = scores([(f"{name}/{row.id}", detector.score(row.text)) for row in rows], f"scale of {name}")
+        scales.append(Scale.fitted(name, found))
+    return Gate(tuple(scales), math.inf)
+
+
+def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict[str, Doubt]:
+    """Returns the doubt about each text, by its name."""
+    text_of = dict(texts)
+    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in text_of.items()], "detecting")
+    return dict(zip(text_of, found, strict=True))
+
+
+def traffic_of(rarities: Iterable[float], threshold: float) -> Traffic:
+    """Returns the traffic that live texts are compared with."""
+    edges = tuple(sorted({*LEVELS, threshold}))
+    counts = Counter(bisect_right(edges, rarity) for rarity in rarities)
+    return Traffic(edges=edges, counts=tuple(counts[place] for place in range(len(edges) + 1)))
