@@ -189,7 +189,7 @@ import sys
 from llmkit.repair import Repair
 repair = Repair.load(sys.argv[1])
 rooms = {name for name in sys.modules if name.startswith("llmkit.")}
-heavy = {"torch", "vllm", "datasets", "transformers", "scipy", "symspellpy", "nltk"} & sys.modules.keys()
+heavy = {"torch", "vllm", "datasets", "transformers", "scipy", "numpy", "symspellpy", "nltk"} & sys.modules.keys()
 large = {"llmkit.recipe", "llmkit.tasks", "llmkit.engines"} & rooms
 assert not heavy and not large, (heavy, large)
 print(repair(sys.argv[2]).text)
