@@ -54,14 +54,14 @@ KINDS: dict[str, tuple[str, float | str | None]] = {
     "`like:learner`": ("like:learner", "fitted"),
     "`like:typist`": ("like:typist", None),
     "`spelling`": ("spelling", None),
-    "`ocr` *": ("ocr", None),
+    "`ocr`": ("ocr", None),
     "`nlpaug:keyboard` *": ("nlpaug:keyboard", None),
     "`leet` *": ("leet", None),
     "`whitespace` *": ("whitespace", None),
     "`repeat` *": ("repeat", None),
     "`drop` *": ("drop", None),
 }
-"""Kinds of noise by their name in the tables. Nobody looked at those with a star while detectors were made."""
+"""Kinds of noise by their name in the tables. Those with a star took no part in making the detectors."""
 FREE = tuple(name for name in DETECTORS if not DETECTORS[name].asks)
 CHAINS = ("fold", "spell", "fold+spell", "model", "fold+spell+model")
 CORRECTED = ("`ec`, paper", "`sc`, paper", "`woo`, paper", "`hw`, paper", "`typing` .1", "`like:learner`", "`spelling`")

@@ -21,14 +21,14 @@ _TAIL = 0.1  # the share of clean texts whose excess over the rest says how fast
 class Scale:
     """A detector's scores on clean text, and how rare each is there.
 
-    `knots` are (score, rarity) pairs, neither ever falling. Rarity is -log10 of the share of clean texts that score at
+    `knots` are (score, rarity) pairs, both rising. Rarity is -log10 of the share of clean texts that score at
     least so high, one more text counted on both sides: the conformal p-value of the score, which is right for any
-    number of clean texts (Vovk et al. 2005). Between knots it is interpolated. Two knots at one score are a jump: the
-    first holds at the score itself, the second right above it. Above the last knot it goes on as between the last two.
+    number of clean texts (Vovk et al. 2005). Between knots it is interpolated. Above the last knot it goes on as
+    between the last two.
 
-    >>> scale = Scale("unknown_words", ((0.0, 0.0), (0.1, 1.0), (0.1, 2.0), (0.3, 4.0)))
+    >>> scale = Scale("unknown_words", ((0.0, 0.0), (0.1, 1.0), (0.3, 4.0)))
     >>> [round(scale.rarity(score), 6) for score in (0.0, 0.05, 0.1, 0.2, 0.4)]
-    [0.0, 0.5, 1.0, 3.0, 5.0]
+    [0.0, 0.5, 1.0, 2.5, 5.5]
     """
 
     detector: str
@@ -36,11 +36,11 @@ class Scale:
 
     def __post_init__(self) -> None:
         flat = [number for knot in self.knots for number in knot]
-        rising = all(a <= c and b <= d for (a, b), (c, d) in pairwise(self.knots))
+        rising = all(a < c and b < d for (a, b), (c, d) in pairwise(self.knots))
         if not self.knots or not all(map(math.isfinite, flat)) or not rising:
             raise UsageError(
                 f"the scale of the detector `{self.detector}` is damaged",
-                "scores and rarities are finite numbers, and neither falls: fit it again",
+                "scores and rarities are finite numbers, and both rise: fit it again",
             )
 
     @classmethod
@@ -48,7 +48,9 @@ class Scale:
         """Returns the scale of a detector from its scores on clean texts: at most 64 knots, closest where it is rare.
 
         What no clean text reached is rarer than one in all of them. How much rarer is extrapolated as the exponential
-        tail of the highest tenth. UsageError without a score, or for one that is no finite number.
+        tail of the highest tenth. A detector whose noise is rare beside that of others (`Detector.prior`) has lower
+        rarities, so that it takes only that share of the false alarms. UsageError without a score, or for one that is
+        no finite number.
         """
         if not scores or not all(map(math.isfinite, scores)):
             raise UsageError(
@@ -61,9 +63,17 @@ class Scale:
             # Of equal scores the first counts: all of them are at least so high.
             if not knots or score > knots[-1][0]:
                 knots.append((score, _rarity(total - index, total)))
-        highest, beyond = ranked[-1], _rarity(0, total)
-        per_decade = math.log(10) * _mean_excess(ranked)
-        return cls(detector, (*_thinned(knots), (highest, beyond), (highest + per_decade, beyond + 1.0)))
+        # Right above the highest clean score the rarity jumps, because nothing clean is known there.
+        above, beyond = math.nextafter(ranked[-1], math.inf), _rarity(0, total)
+        decade_up = max(above + math.log(10) * _mean_excess(ranked), math.nextafter(above, math.inf))
+        offset = math.log10(DETECTORS[detector].prior)
+        rising = [
+            (score, max(0.0, rarity + offset))
+            for score, rarity in (*_thinned(knots), (above, beyond), (decade_up, beyond + 1.0))
+        ]
+        # Of knots without any rarity the last is enough.
+        first = max((place for place, (_, rarity) in enumerate(rising) if rarity == 0.0), default=0)
+        return cls(detector, tuple(rising[first:]))
 
     def rarity(self, score: float) -> float:
         """Returns how rare a score is among clean texts, in powers of ten. A score that is no number is not rare: what
@@ -77,8 +87,6 @@ class Scale:
         if place == len(knots):
             place = len(knots) - 1
         (low, low_rarity), (high, high_rarity) = knots[max(0, place - 1)], knots[place]
-        if high == low:
-            return high_rarity
         return low_rarity + (high_rarity - low_rarity) * ((score - low) / (high - low))
 
 

@@ -81,6 +81,14 @@ def test_one_clean_text_supports_little():
     assert scale.rarity(math.nextafter(1.0, 2.0)) == pytest.approx(math.log10(2))
 
 
+def test_a_detector_of_rare_noise_causes_a_share_of_the_false_alarms():
+    clean = [i / 1000 for i in range(1000)]
+    common, rare = (Scale.fitted(name, clean) for name in ("unknown_words", "word_pairs"))
+    assert DETECTORS["word_pairs"].prior == 0.1
+    for score in (0.0, 0.5, 0.95, 0.99, 1.5):
+        assert rare.rarity(score) == pytest.approx(max(0.0, common.rarity(score) - 1), abs=0.01)
+
+
 @pytest.mark.parametrize("scores", [[], [1.0, math.nan], [math.inf]])
 def test_a_scale_needs_finite_scores(scores):
     with pytest.raises(UsageError, match="no usable scores"):
