@@ -260,7 +260,7 @@ def _check(document: RepairFile) -> None:
     """Raises an LlmkitError for values that fit their types and yet no repair."""
     with _at("chain"):
         chain = chain_of(document.chain)
-    if not document.instruction.strip() and any(link.asks and link.name in ("model", "vote") for link in chain.links):
+    if not document.instruction.strip() and any(link.instructed for link in chain.links):
         raise DataError(f"instruction: is empty, and `{document.chain}` asks a model with it", _WRITERS)
     if document.where is not None:
         with _at("where"):
@@ -269,8 +269,8 @@ def _check(document: RepairFile) -> None:
         with _at(f"gate.scales.{number}.detector"):
             DETECTORS[scale.detector]
         knots = scale.knots
-        if not all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(knots)):
-            raise DataError(f"gate.scales.{number}.knots: scores and rarities should rise", _WRITERS)
+        if not all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(knots)):  # two at one score are a jump
+            raise DataError(f"gate.scales.{number}.knots: scores and rarities should not fall", _WRITERS)
     guarantee = document.guarantee
     if guarantee and not guarantee.harmed <= guarantee.fired <= guarantee.rows:
         raise DataError("guarantee: of the rows that fired some are harmed, and no more", _WRITERS)

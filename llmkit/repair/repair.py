@@ -176,7 +176,8 @@ class Repair:
         requests = walk.resume()
         while requests is not None:
             requests = walk.resume(await asyncio.gather(*map(answer, requests)))
-        return replace(walk.result, seconds=time.perf_counter() - started)
+        repaired: Repaired = walk.result
+        return replace(repaired, seconds=time.perf_counter() - started)
 
     def _demand(self, complete: object) -> None:
         if complete is None and self.chain.asks_model:

@@ -58,7 +58,8 @@ class RowRepairer:
 
     def made(self, rows: Sequence[InputRow | UnreadLine]) -> RepairedRows:
         """Repairs several rows without a model, up to the first bad one unless those are skipped."""
-        result, lines, skipped = RepairedRows(len(rows), b"", Counter(), Counter()), [], 0
+        result, skipped = RepairedRows(len(rows), b"", Counter(), Counter()), 0
+        lines: list[bytes] = []
         for input_row in rows:
             try:
                 row = input_row if isinstance(input_row, InputRow) else read_row(input_row, self.fields)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from llmkit.perturb.text import Change, apply
 from llmkit.prompts import render
 from llmkit.repair.base import Corrector, Proposal, corrector
-from llmkit.repair.spelling import DoubtedWord, misspelt_words, spell
 from llmkit.types import Message, Reply, Request, Role, Sampling, Steps
+
+if TYPE_CHECKING:
+    from llmkit.repair.spelling import DoubtedWord
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
@@ -22,6 +24,8 @@ class Spell(Corrector):
     english = True
 
     def propose(self, text: str) -> Steps:
+        from llmkit.repair.spelling import spell  # with numpy, which a repair need not wait for as it is loaded
+
         return Proposal(spell(text) if self.context.lang == "en" else text)
         yield
 
@@ -37,6 +41,8 @@ class SpellInContext(Corrector):
     role: ClassVar[Role] = "answerer"
 
     def propose(self, text: str) -> Steps:
+        from llmkit.repair.spelling import misspelt_words
+
         words = misspelt_words(text) if self.context.lang == "en" else []
         open_words = [word for word in words if len(word.meant) > 1]
         best = {word.start: word.best for word in words}

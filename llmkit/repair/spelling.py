@@ -52,6 +52,11 @@ class DoubtedWord(NamedTuple):
     misspelt: float
     meant: tuple[Meant, ...]
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The words that may be meant, the likeliest first."""
+        return tuple(one.word for one in self.meant)
+
 
 class _Unknown(NamedTuple):
     match: re.Match[str]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
+from llmkit.recipe.schema.base import CONTENT, LATER, NEUTRAL, Section
 
 
 class SearchSection(Section):
@@ -55,11 +55,13 @@ class RopSection(Section):
     search: SearchSection = SearchSection()
     instructions: str | None = None
     """An instructions.json of an earlier run, to use instead of a search."""
+    repair: Annotated[str | None, LATER, CONTENT] = None
+    """A repair.json, measured as the arm `repair` beside the others."""
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
-    """The model that corrects: a model, or an adapter for the answering model's base such as `corrector-en`. Default:
-    the answering model."""
+    """The model that corrects, or the folder of an adapter to put on the answering model's weights for it. Default: the
+    answering model."""
     correction_shots: int = Field(0, ge=0)
     """Worked examples in a request for a correction."""
     guidance_shots: int = Field(0, ge=0)
