@@ -175,11 +175,22 @@ def questions(data: Path, name: str, split: str = "test") -> list[str]:
 
 
 def word_by_word(correct: Callable[[str], str]) -> Callable[[str], str]:
-    """Returns a corrector of texts that replaces unknown words in lower case."""
+    """Returns a corrector of texts that replaces the unknown words that `spell` replaced before: names in a sentence
+    and words of three letters stay."""
     known = common_words(1)
-    return lambda text: re.sub(
-        r"\b[a-z]{4,}\b", lambda match: match[0] if match[0] in known else correct(match[0]), text
-    )
+
+    def corrected(text: str) -> str:
+        def replaced(match: re.Match[str]) -> str:
+            word, before = match[0], text[: match.start()].rstrip("\"'( \n")
+            starts = not before or before[-1] in ".!?:"
+            if len(word) < 4 or word.lower() in known or (word[0].isupper() and not starts):
+                return word
+            right = correct(word.lower())
+            return word if right == word.lower() else right.capitalize() if word[0].isupper() else right
+
+        return re.sub(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", replaced, text)
+
+    return corrected
 
 
 def print_texts(data: Path) -> None:
@@ -193,6 +204,7 @@ def print_texts(data: Path) -> None:
     for name in ("gsm8k", "piqa", "ARC-Easy"):
         texts = questions(data, name)
         altered = [sum(correct(text) != text for text in texts) for correct in systems.values()]
+        guesser().guesses.cache_clear()
         seconds = timed(spell, texts)
         shares = " | ".join(f"{count} ({count / len(texts):.4f})" for count in altered)
         print(f"| {name} | {len(texts):,} | {shares} | {len(texts) / seconds:,.0f} |", flush=True)

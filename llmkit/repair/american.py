@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 _RULES = [
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"(met|lit|cen|eat|fib|lib|sab|ect|eag|^somb|ust)re(s?)$", r"\1er\2"),
+        (r"(met|lit|cent|eat|fib|lib|sab|ect|eag|^somb|ust)re(s?)$", r"\1er\2"),
         (r"^centre(piece|pieces)$", r"center\1"), (r"^centred", "centered"), (r"^centring", "centering"),
         (r"^moult", "molt"), (r"^dialling", "dialing"), (r"whisky", "whiskey"),
         (r"lys(e|ed|er|ers|ing)$", r"lyz\1"), (r"([hkl]|^an)aem", r"\1em"), (r"aeo([ln])", r"eo\1"),

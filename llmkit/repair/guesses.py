@@ -96,16 +96,16 @@ class Guesser:
         near = self.lexicon.near(typed, 1)
         anagrams = [word for word in self.lexicon.anagrams(typed) if word[0] == typed[0]] if letters > 3 else []
         logs = self._weighed(typed, near)
-        if letters > 3 and max(logs.values(), default=-math.inf) < _SURE:
+        shuffled = {word: self._frequency(word) + _of_one_order(letters) for word in anagrams}
+        if letters > 3 and max([*logs.values(), *shuffled.values()], default=-math.inf) < _SURE:
             further = self.common.near(typed, 2)
             if letters > 4:
                 further = dict.fromkeys(self.lexicon.alike(typed), _SOUND) | further
             logs |= self._weighed(typed, {word: edits for word, edits in further.items() if word not in logs})
-        guesses = []
-        for word in logs.keys() | anagrams:
-            frequency = self._frequency(word)
-            shuffled = frequency + _of_one_order(letters) if word in anagrams else -math.inf
-            guesses.append(Guess(word, frequency, logs.get(word, -math.inf), shuffled))
+        guesses = [
+            Guess(word, self._frequency(word), logs.get(word, -math.inf), shuffled.get(word, -math.inf))
+            for word in logs.keys() | shuffled.keys()
+        ]
         guesses.sort(key=lambda guess: (-max(guess.edited, guess.shuffled), guess.word))
         return Guesses(tuple(guesses[:_KEPT]), self._right(typed))
 

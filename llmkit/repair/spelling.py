@@ -25,6 +25,7 @@ _FREE = 3.0  # and the misspelt words that this counts for
 _OPEN = 0.01  # of the likeliest word's posterior, the share from which another may well be meant
 _EVIDENT = -1.0  # nats by which a word of the same letters has to be likelier to count as shuffled
 _UNKNOWN = 0.03  # the share of misspelt words,
+_CLUSTERED = 2.0  # the power of a text's rate: names and jargon are unknown, too, but errors come in clusters
 _FREE_WORDS = 20.0  # and the words that this counts for
 
 
@@ -82,7 +83,8 @@ def doubted_words(text: str, in_context: bool = True, speller: Guesser | None = 
         others = len(unknown) - 1
         anagrams = (sum(shuffled) - is_shuffled + _FREE * _SHUFFLED) / (others + _FREE)
         rate = (others + _FREE_WORDS * _UNKNOWN) / (words - 1 + _FREE_WORDS)
-        by_edits, by_order = math.log(rate / _UNKNOWN * (1 - anagrams)), math.log(rate / _UNKNOWN * anagrams)
+        more = (rate / _UNKNOWN) ** _CLUSTERED
+        by_edits, by_order = math.log(more * (1 - anagrams)), math.log(more * anagrams)
         logs = {guess.word: _log_sum(guess.edited + by_edits, guess.shuffled + by_order) for guess in guesses.meant}
         typed = {guess.word: logs[guess.word] - guess.frequency for guess in guesses.meant}
         if in_context:
