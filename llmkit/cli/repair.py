@@ -123,7 +123,8 @@ def _write(
     counts: dict[str, Counter[str]] = {"actions": Counter(), "detectors": Counter()}
     sink = open_output(out, resuming=False)
     try:
-        with RowProgress("repair", rows, quiet=common.settings.quiet) as progress:
+        # A bar would be drawn between the differences.
+        with RowProgress("repair", rows, quiet=common.settings.quiet or show is not None) as progress:
             asking = perturb_rows_asking(work, rows, runner) if runner else None
             for made in asking or perturb_rows(work, rows.unread(), workers):
                 if show:

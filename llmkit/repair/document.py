@@ -260,7 +260,7 @@ def _check(document: RepairFile) -> None:
     """Raises an LlmkitError for values that fit their types and yet no repair."""
     with _at("chain"):
         chain = chain_of(document.chain)
-    if not document.instruction.strip() and any(link.asks and link.name in ("model", "vote") for link in chain.links):
+    if not document.instruction.strip() and any(link.instructed for link in chain.links):
         raise DataError(f"instruction: is empty, and `{document.chain}` asks a model with it", _WRITERS)
     if document.where is not None:
         with _at("where"):

@@ -11,6 +11,7 @@ from llmkit.engines import Engine
 from llmkit.errors import UsageError
 from llmkit.recipe import Recipe
 from llmkit.repair import Repair, RepairFile, describe, document
+from llmkit.repair.base import links_of
 from llmkit.repair.document import AskedModel
 from llmkit.repair.repair import Repaired
 from llmkit.rop.arms import Arm, ArmContext, arm
@@ -46,7 +47,8 @@ class Gated(Arm):
 def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
     """Returns the arm classes that a command measures, each once: those named, and `repair` where a file is given.
 
-    UsageError where no arm is named, or the arm `repair` without its file; DataError for a file that is no repair.
+    UsageError where no arm is named, or the arm `repair` without its file or its corrector; DataError for a file that
+    is no repair.
     """
     names = dict.fromkeys(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     if not names:
@@ -54,7 +56,12 @@ def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
     if recipe.rop.repair:
         names |= {REPAIR: None}
     if REPAIR in names:
-        document.read(_file(recipe.rop.repair))
+        chain = document.read(_file(recipe.rop.repair)).chain
+        if recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
+            raise UsageError(
+                f"the repair `{chain}` asks an adapter that was trained to correct, and none is named",
+                "give it: --set rop.corrector=corrector-en",
+            )
     return [arm_of(name) for name in names]
 
 

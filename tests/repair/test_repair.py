@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -187,7 +189,7 @@ import sys
 from llmkit.repair import Repair
 repair = Repair.load(sys.argv[1])
 rooms = {name for name in sys.modules if name.startswith("llmkit.")}
-heavy = {"torch", "vllm", "datasets", "transformers", "scipy", "symspellpy", "nltk"} & sys.modules.keys()
+heavy = {"torch", "vllm", "datasets", "transformers", "scipy", "numpy", "symspellpy", "nltk"} & sys.modules.keys()
 large = {"llmkit.recipe", "llmkit.tasks", "llmkit.engines"} & rooms
 assert not heavy and not large, (heavy, large)
 print(repair(sys.argv[2]).text)
@@ -200,3 +202,12 @@ def test_it_loads_without_heavy_libraries(tmp_path):
     document.write(GATED, tmp_path / "repair.json")
     done = run([sys.executable, "-c", LOADED, str(tmp_path / "repair.json"), NOISY])
     assert done.stdout.strip() == CLEAN, done.stderr
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / "docs" / "repair.md"
+    example = re.search(r"```python\n(from llmkit.repair.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[1]
+    document.write(GATED, tmp_path / "repair.json")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out.startswith("I have not received my order repaired unknown_words ")
