@@ -6,9 +6,11 @@ import pytest
 from helpers.unlabelled import answer
 
 from llmkit.calibrate.choice import choose, gain_of, value
+from llmkit.calibrate.gating import doubts, is_looked_at, offline
 from llmkit.calibrate.harm import harmed, same
 from llmkit.files import text_digest
 from llmkit.measure.answers import answer_digest
+from llmkit.repair import Gate, Repair, RepairFile, Scale
 from llmkit.runs.labels import Judgements, Label
 
 
@@ -71,3 +73,12 @@ def test_two_unreadable_replies_are_equal_only_word_for_word():
 
     assert same(unread("no label"), unread("no label"))
     assert not same(unread("no label"), unread("another reply"))
+
+
+@pytest.mark.parametrize("words", [1, 199, 200, 201, 500])
+def test_the_texts_of_a_calibration_are_those_that_a_repair_looks_at(words):
+    text = " ".join(["word"] * words)
+    repair = Repair(RepairFile(chain="fold"))
+    assert is_looked_at(text) == (repair.part(text) is not None)
+    doubt = doubts(Gate((Scale("lookalikes", ((0.0, 5.0), (1.0, 6.0))),), 1.0), [("row", text)], offline)["row"]
+    assert doubt.rarity == (5.0 if words <= 200 else 0.0)
