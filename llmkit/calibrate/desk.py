@@ -45,9 +45,8 @@ class Desk:
         return answer(self.plan.scorer, list(jobs), rows, self.runner, folder, self.runner.engines, keeper, self.quiet)
 
     def model(self) -> AskedModel:
-        """Returns the model that answered, as its engine knows it; the weights' digests are part of revisions."""
-        identity, given = self.runner.engine("answerer").identity, self.plan.recipe.model
-        return AskedModel(model=identity.model, revision=identity.revision, adapter=given.adapter)
+        """Returns the model that answered."""
+        return AskedModel.of(self.runner.engine("answerer").identity)
 
     def scores(self, jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
         """Returns what detectors say, in the order of the jobs. Raises the EngineError of a call that failed."""

@@ -11,13 +11,13 @@ from llmkit.calibrate.gating import traffic_of
 from llmkit.calibrate.harm import Definition
 from llmkit.calibrate.plan import asks
 from llmkit.calibrate.run import Calibration, in_words
-from llmkit.files import write_atomic
 from llmkit.measure import statistics
 from llmkit.measure.learn_then_test import Tested
 from llmkit.parsing import JsonObject
+from llmkit.repair.describe import claim
 from llmkit.repair.document import Effect, GateFile, Guarantee, Knots, RepairFile
 
-NOISY = "noisy"
+NOISY = "noisy copies"
 
 
 def repair_file(done: Calibration) -> RepairFile:
@@ -25,9 +25,26 @@ def repair_file(done: Calibration) -> RepairFile:
     planned, best = done.plan, done.threshold
     origin = {key: value for key, value in planned.provenance.items() if key in ("run", "task", "model", "llmkit")}
     scales = tuple(Knots(detector=scale.detector, knots=scale.knots) for scale in done.gate.scales)
-    guarantee = Guarantee(
-        harm=planned.claim.harm,
-        confidence=planned.claim.confidence,
+    return RepairFile(
+        chain=done.chosen.chain,
+        lang="en" if planned.english else "",
+        instruction=planned.correction if asks(done.chosen.chain) else "",
+        provenance={"calibration": done.folder.name, **origin},
+        shots=planned.shots,
+        max_tokens=planned.recipe.rop.correction_max_tokens,
+        gate=GateFile(scales=scales, threshold=best.threshold),
+        guarantee=_guarantee(done),
+        traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
+        model=done.model,
+        effects=tuple(_effects(done)),
+    )
+
+
+def _guarantee(done: Calibration) -> Guarantee:
+    claimed, best = done.plan.claim, done.threshold
+    return Guarantee(
+        harm=claimed.harm,
+        confidence=claimed.confidence,
         definition=done.definition,
         rows=best.rows,
         fired=best.fired,
@@ -38,29 +55,11 @@ def repair_file(done: Calibration) -> RepairFile:
         reported_harmed=done.reported.harmed,
         date=datetime.now(UTC).date().isoformat(),
     )
-    return RepairFile(
-        chain=done.chosen.chain,
-        lang="en" if planned.english else "",
-        instruction=planned.correction if asks(done.chosen.chain) else "",
-        provenance={"calibration": done.folder.name, **origin},
-        shots=planned.shots,
-        max_tokens=planned.recipe.rop.correction_max_tokens,
-        gate=GateFile(scales=scales, threshold=best.threshold),
-        guarantee=guarantee,
-        traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
-        model=done.model,
-        effects=tuple(_effects(done)),
-    )
-
-
-def write(done: Calibration, path: Path) -> None:
-    """Writes repair.json."""
-    write_atomic(path, repair_file(done).model_dump_json(indent=2) + "\n")
 
 
 def _effects(done: Calibration) -> Iterator[Effect]:
     level = done.plan.recipe.eval.interval.level
-    yield _share("fired", "clean", done.reported.fired, done.reported.rows, level)
+    yield _share("fired", "texts as sent", done.reported.fired, done.reported.rows, level)
     yield _share("fired", NOISY, done.caught, len(done.gated.values), level)
     yield _gain("gain", done.gated)
     yield _gain("gain without a gate", done.chosen)
@@ -76,7 +75,7 @@ def _gain(measure: str, gain: Gain) -> Effect:
     return Effect(measure=measure, condition=NOISY, value=mean.value, low=mean.low, high=mean.high, rows=mean.n)
 
 
-def as_json(done: Calibration, path: Path) -> JsonObject:
+def as_json(done: Calibration, document: RepairFile, path: Path) -> JsonObject:
     """Returns the result for programs: the file's content, every threshold tested, and every chain compared."""
     return {
         "run": str(done.folder),
@@ -99,16 +98,8 @@ def as_json(done: Calibration, path: Path) -> JsonObject:
             }
             for one in done.tested
         ],
-        **repair_file(done).model_dump(mode="json"),
+        **document.model_dump(mode="json"),
     }
-
-
-HARM: dict[Definition, str] = {
-    "changed": "of the clean texts, the answers that change",
-    "worse": "of all texts, the answers that get worse",
-    "changed_of_all": "of all texts, the answers that change",
-}
-"""What a guarantee bounds, by its definition of harm."""
 
 
 def lines(done: Calibration) -> Iterator[str]:
@@ -128,11 +119,7 @@ def lines(done: Calibration) -> Iterator[str]:
         yield f"{done.unjudged} changed answers have no label and count as worse: `llmkit label {done.folder}`"
     elif done.definition == "changed_of_all" and done.threshold.harmed:
         yield f"after `llmkit label {done.folder}` the same command counts only answers that got worse"
-    claim = done.plan.claim
-    yield (
-        f"guarantee: {HARM[done.definition]} because of this repair are at most {claim.harm:g}, "
-        f"at {claim.confidence:.0%} confidence"
-    )
+    yield f"guarantee: {claim(_guarantee(done))}"
 
 
 def evidence(one: Tested, definition: Definition) -> str:

@@ -13,6 +13,7 @@ from llmkit.repair import DETECTORS, Gate, Scale
 from llmkit.repair.document import Traffic
 from llmkit.repair.drift import LEVELS
 from llmkit.repair.gate import Doubt
+from llmkit.repair.repair import MOST_WORDS
 from llmkit.steps import drive
 from llmkit.types import Reply, Request, Steps
 
@@ -32,7 +33,7 @@ def offline(jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
 def fitted(plan: Plan, scores: Scores) -> Gate:
     """Returns a gate that never fires, its scales fitted on the tuning rows: what it says of a text is the same for
     every threshold."""
-    rows = plan.parts["tuning"]
+    rows = [row for row in plan.parts["tuning"] if is_looked_at(row.text)]
     scales = []
     for name in plan.detectors:
         detector = DETECTORS[name]()
@@ -42,10 +43,17 @@ def fitted(plan: Plan, scores: Scores) -> Gate:
 
 
 def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict[str, Doubt]:
-    """Returns the doubt about each text, by its name."""
-    text_of = dict(texts)
-    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in text_of.items()], "detecting")
-    return dict(zip(text_of, found, strict=True))
+    """Returns the doubt about each text, by its name: none about those that a repair does not look at."""
+    named = list(texts)
+    passed = {name: Doubt(0.0, "") for name, _ in named}
+    looked_at = [(name, text) for name, text in named if is_looked_at(text)]
+    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in looked_at], "detecting")
+    return passed | {name: doubt for (name, _), doubt in zip(looked_at, found, strict=True)}
+
+
+def is_looked_at(text: str) -> bool:
+    """Returns whether a repair without `where` looks at a text: longer ones pass."""
+    return len(text.split(None, MOST_WORDS)) <= MOST_WORDS
 
 
 def traffic_of(rarities: Iterable[float], threshold: float) -> Traffic:

@@ -156,6 +156,8 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     instructions = next((one for one in given if one.trained_on == POOLED), given[0])
     chains = claim.chains or candidates(instructions, searched=file is not None)
     detectors = claim.detectors or tuple(name for name in DETECTORS if not DETECTORS[name].asks)
+    for_english = [name for chain in chains for name in chain.split(CHAIN_MARK) if CORRECTORS[name].english]
+    for_english += [name for name in detectors if DETECTORS[name].english]
     for chain in chains:
         chain_of(chain)
     arms = [arm_of(chain) for chain in chains]
@@ -171,7 +173,9 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     _check_rows(parts, claim)
     prompts = own_prompts(recipe)
     refuse_prompts(prompts, used, arms, recipe)
-    for_english = [name for chain in chains for name in chain.split(CHAIN_MARK) if CORRECTORS[name].english]
+    english = is_english((row.text for row in used), for_english)
+    if not english and not claim.detectors:
+        detectors = tuple(name for name in detectors if not DETECTORS[name].english)
     # Of the log itself, what fitted the scales is no traffic to compare with.
     unseen = [*parts["calibration"], *parts["report"]]
     answered = any(row.gold is not None for row in used)
@@ -188,7 +192,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
         origin,
         prompts[0] if prompts else None,
         SCORERS[recipe.eval.scorer](),
-        is_english((row.text for row in used), for_english),
+        english,
         (),
         len(vouched) - len(used),
     )

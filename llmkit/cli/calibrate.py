@@ -76,6 +76,7 @@ def calibrate(
         raise UsageError("`llmkit calibrate` needs rows: --rows FILE, --clean FILE, or both")
     loaded = _loaded(source, rows, flags.overrides(set_, **given), given)
     from llmkit import calibrate as room
+    from llmkit.repair.document import write
 
     claim = room.Claim(
         harm,
@@ -95,9 +96,9 @@ def calibrate(
         if_changed="anew" if anew else "stop",
     )
     path = output or done.folder / "repair.json"
-    room.write(done, path)
+    document = write(room.repair_file(done), path)
     if json_:
-        return common.print_json(room.as_json(done, path))
+        return common.print_json(room.as_json(done, document, path))
     print(*room.lines(done), f"\nrepair: {path}", f"run:    {done.folder}", sep="\n")
     return None
 

@@ -9,9 +9,11 @@ _RULES = [
     (re.compile(pattern), new)
     for pattern, new in (
         (r"(met|lit|cen|eat|fib|lib|sab|ect|eag|^somb|ust)re(s?)$", r"\1er\2"),
-        (r"^centre(piece|pieces)$", r"center\1"), (r"^centred", "centered"), (r"^centring", "centering"), (r"^moult", "molt"), (r"^dialling", "dialing"), (r"whisky", "whiskey"),
+        (r"^centre(piece|pieces)$", r"center\1"), (r"^centred", "centered"), (r"^centring", "centering"),
+        (r"^moult", "molt"), (r"^dialling", "dialing"), (r"whisky", "whiskey"),
         (r"lys(e|ed|er|ers|ing)$", r"lyz\1"), (r"([hkl]|^an)aem", r"\1em"), (r"aeo([ln])", r"eo\1"),
-        (r"paed", "ped"), (r"naec", "nec"), (r"naesth", "nesth"), (r"faec", "fec"), (r"rrhoe", "rrhe"), (r"^oe(s|dem)", r"e\1"),
+        (r"paed", "ped"), (r"naec", "nec"), (r"naesth", "nesth"), (r"faec", "fec"),
+        (r"rrhoe", "rrhe"), (r"^oe(s|dem)", r"e\1"),
         (r"foet", "fet"), (r"(off|def|ret)ence", r"\1ense"), (r"practis(e|ed|ing)$", r"practic\1"),
         (r"(al|ol)ogue(s?)$", r"\1og\2"), (r"aluminium", "aluminum"),
         (r"^(enrol|instal|skil|fulfil|wil)(ment|ful)", r"\1l\2"),

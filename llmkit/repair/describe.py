@@ -24,10 +24,17 @@ def guarantee(document: RepairFile, void: str | None = None) -> str:
     return _bound(document.guarantee)
 
 
+def claim(given: Guarantee) -> str:
+    """Returns what a guarantee says, without its evidence."""
+    return (
+        f"at most {_percent(given.harm)} {_HARM[given.definition]} because of this repair "
+        f"({given.confidence:.0%} confidence)"
+    )
+
+
 def _bound(given: Guarantee) -> str:
     sentence = (
-        f"at most {_percent(given.harm)} {_HARM[given.definition]} because of this repair "
-        f"({given.confidence:.0%} confidence): the gate fired on {given.fired:,} of {given.rows:,} rows and "
+        f"{claim(given)}: the gate fired on {given.fired:,} of {given.rows:,} rows and "
         f"{given.harmed:,} were harmed, {_percent(given.upper)} at most ({given.date})"
     )
     if given.reported_rows:

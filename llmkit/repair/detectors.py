@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
+from rapidfuzz.distance import Levenshtein
+
 from llmkit.prompts import render
 from llmkit.registry import Registry
 from llmkit.repair.doubts import HIGHEST, ORDINARY, likelihood_ratio
 from llmkit.repair.lookalikes import fold_lookalikes
+from llmkit.repair.replies import read_correction
 from llmkit.repair.word_pairs import association
 from llmkit.repair.words import readable, texture, without_accents
 from llmkit.types import Message, Reply, Request, Role, Sampling, Steps
@@ -126,3 +129,25 @@ class Surprise(Detector):
         messages = (Message("user", render("repair/surprise-v1")),)
         reply: Reply = yield Request(messages, Sampling(), "detect", self.role, continuation=shown)
         return -sum(reply.logprobs or ()) / len(shown)
+
+
+@detector("disagreement")
+class Disagreement(Detector):
+    """The share of letters in which two sampled corrections of a text differ: a model that knows what was meant writes
+    it twice."""
+
+    cost = "two calls"
+    asks = True
+    role: ClassVar[Role] = "corrector"
+
+    def score(self, text: str) -> Steps:
+        shown = readable(text).strip()
+        if not shown:
+            return 0.0
+        instruction = render("rop/seeds-correction-v1").splitlines()[0]
+        messages = (Message("user", render("rop/correct-v1", instruction=instruction, shots=(), question=shown)),)
+        replies: list[Reply] = yield [
+            Request(messages, Sampling(temperature=1.0, seed=draw), "detect", self.role, replicate=draw)
+            for draw in range(2)
+        ]
+        return Levenshtein.normalized_distance(*(read_correction(reply, shown)[0] for reply in replies))

@@ -269,8 +269,8 @@ def _check(document: RepairFile) -> None:
         with _at(f"gate.scales.{number}.detector"):
             DETECTORS[scale.detector]
         knots = scale.knots
-        if not all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(knots)):
-            raise DataError(f"gate.scales.{number}.knots: scores and rarities should rise", _WRITERS)
+        if not all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(knots)):  # two at one score are a jump
+            raise DataError(f"gate.scales.{number}.knots: scores and rarities should not fall", _WRITERS)
     guarantee = document.guarantee
     if guarantee and not guarantee.harmed <= guarantee.fired <= guarantee.rows:
         raise DataError("guarantee: of the rows that fired some are harmed, and no more", _WRITERS)

@@ -33,7 +33,7 @@ _UNKNOWN = 4e-3  # of words in clean text that no list has: names, jargon, diale
 _NAMES = 10  # times as many where a sentence begins
 _DERIVED = 0.01  # the share of a derived form to its stem
 _VARIANT = 0.5  # and of an American spelling to the British one
-_MOST_CANDIDATES = 6
+_MOST_CANDIDATES = 4
 
 
 def _rules(text: str) -> tuple[tuple[str, str], ...]:
@@ -64,7 +64,7 @@ def likelihood_ratio(before: str, word: str, after: str) -> float:
     word, may_be_name = word.lower(), word[0].isupper()
     share = shares.get(word)
     left, right = association(before, word), association(word, after)
-    if share is not None and share > _COMMON and left >= 0 and right >= 0:
+    if share is not None and share > _COMMON and left + right >= 0:
         return ORDINARY
     meant = _share_of_unknown(word) if share is None else max(share, _FLOOR) * math.exp(left + right)
     if share is None and may_be_name:

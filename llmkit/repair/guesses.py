@@ -28,11 +28,11 @@ FEWEST = 3
 """Letters; far too many words are near a shorter one."""
 
 _COMMON = 300_000  # the count of words that are looked for two edits away
-_SURE = -18.5  # nats of a word one edit away above which no word two edits away is as likely
+_SURE = -19.5  # nats of a word one edit away above which no word two edits away is as likely
 _SOUND = 3  # edits that a word of the same sounds counts for, to choose those that are weighed
 _EDIT = 6.0  # nats that an edit usually costs
-_WEIGHED = 10  # candidates whose edits are weighed, at most,
-_BEHIND = 7.0  # and nats that they may seem to be behind the likeliest
+_WEIGHED = 8  # candidates whose edits are weighed, at most,
+_BEHIND = 5.0  # and nats that they may seem to be behind the likeliest
 _RIGHT = -21.0  # of a word that no dictionary has, and is right all the same
 _PER_LETTER = -1.4  # and for each letter more than four
 _REGULAR = 4.0  # more where it is made of known parts
@@ -45,10 +45,11 @@ _KEPT = 6  # guesses for each word
 
 
 class Guess(NamedTuple):
-    """A word that may be meant. Logarithms of its probability times that of what was typed: by the edits of the
-    channel, and by all letters between the first and the last in another order (minus infinity for no anagram)."""
+    """A word that may be meant. Logarithms: of its probability, and of that times the probability of what was typed, by
+    the edits of the channel, and by another order of the letters within (minus infinity for no anagram)."""
 
     word: str
+    frequency: float
     edited: float
     shuffled: float
 
@@ -90,7 +91,7 @@ class Guesser:
     def _guesses(self, typed: str) -> Guesses:
         """Returns the words meant by an unknown word in lower case, the likeliest first."""
         if typed in self.unmarked:
-            return Guesses((Guess(self.unmarked[typed], 0.0, -math.inf),), -_CERTAIN)
+            return Guesses((Guess(self.unmarked[typed], 0.0, 0.0, -math.inf),), -_CERTAIN)
         letters = len(typed)
         near = self.lexicon.near(typed, 1)
         anagrams = [word for word in self.lexicon.anagrams(typed) if word[0] == typed[0]] if letters > 3 else []
@@ -104,7 +105,7 @@ class Guesser:
         for word in logs.keys() | anagrams:
             frequency = self._frequency(word)
             shuffled = frequency + _of_one_order(letters) if word in anagrams else -math.inf
-            guesses.append(Guess(word, logs.get(word, -math.inf), shuffled))
+            guesses.append(Guess(word, frequency, logs.get(word, -math.inf), shuffled))
         guesses.sort(key=lambda guess: (-max(guess.edited, guess.shuffled), guess.word))
         return Guesses(tuple(guesses[:_KEPT]), self._right(typed))
 

@@ -16,7 +16,7 @@ def is_regular(word: str, counts: Mapping[str, int]) -> bool:
     """Returns whether a word in lower case is a plausible form, derivation or compound of words of the dictionary.
 
     >>> from llmkit.perturb.wordbook import common_words
-    >>> words = "cupholder", "unsweet", "becomeing", "stoped"
+    >>> words = "cupholder", "unsweet", "becomeing", "studyed"
     >>> [word for word in words if is_regular(word, common_words(1))]
     ['cupholder', 'unsweet']
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rapidfuzz.distance import Levenshtein
@@ -47,21 +48,23 @@ def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
 def no_correction(asked: str, proposed: str) -> str | None:
     """Returns the reason why a text can be no correction of the one asked, or None.
 
-    "answered" where less than half of its letters are those of the text, "explained" where it says a quarter more.
+    "explained" where it has a quarter more letters than the text, "answered" where it has less than a third of them, or
+    where two fifths of its own are not those of the text, in whatever order its words come. What it leaves out
+    does not count: a sentence may have no place in the text.
     """
-    letters, new_letters = _letters(asked), _letters(proposed)
-    longest = max(len(letters), len(new_letters))
-    if Levenshtein.distance(letters, new_letters, score_cutoff=longest // 2) > longest // 2:
-        return "answered" if len(new_letters) <= _explained_from(letters) else "explained"
-    return "explained" if len(new_letters) > _explained_from(letters) else None
+    words, new_words = asked.casefold().split(), proposed.casefold().split()
+    length, new_length = sum(map(len, words)), sum(map(len, new_words))
+    if new_length > length + max(20, length // 4):
+        return "explained"
+    most = max(4, 2 * new_length // 5) + max(0, length - new_length)
+    if new_length < length // 3 or (_apart(words, new_words, most) and _apart(sorted(words), sorted(new_words), most)):
+        return "answered"
+    return None
 
 
-def _explained_from(letters: str) -> int:
-    return len(letters) + max(20, len(letters) // 4)
-
-
-def _letters(text: str) -> str:
-    return "".join(text.casefold().split())
+def _apart(words: Sequence[str], new_words: Sequence[str], most: int) -> bool:
+    """Returns whether more than `most` letters differ."""
+    return Levenshtein.distance("".join(words), "".join(new_words), score_cutoff=most) > most
 
 
 def refuses(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from llmkit.perturb.candidates import shares
 from llmkit.perturb.text import Change, apply
-from llmkit.repair.guesses import FEWEST, LONGEST, Guesses, guesser
+from llmkit.repair.guesses import FEWEST, LONGEST, Guesser, Guesses, guesser
 from llmkit.repair.word_pairs import association
 
 LEAST = 0.5
@@ -22,15 +22,26 @@ _KNOWN_NAME = 5.0  # and more still where CMUdict has it
 _AGAIN = 3.0  # nats more for a word that the text has twice
 _SHUFFLED = 0.1  # of misspelt words, the share whose letters are in another order,
 _FREE = 3.0  # and the misspelt words that this counts for
+_OPEN = 0.01  # of the likeliest word's posterior, the share from which another may well be meant
 _EVIDENT = -1.0  # nats by which a word of the same letters has to be likelier to count as shuffled
 _UNKNOWN = 0.03  # the share of misspelt words,
 _FREE_WORDS = 20.0  # and the words that this counts for
 
 
+class Meant(NamedTuple):
+    """A word that may be meant, in the capitals of the typed one, its posterior, and the logarithm of the probability
+    that it is typed so."""
+
+    word: str
+    posterior: float
+    typed: float
+
+
 class DoubtedWord(NamedTuple):
     """An unknown word of a text, the likeliest word that is meant, in its capitals, and the posterior of that.
 
-    `misspelt` is the posterior of all words that may be meant: 1 less that of the word as it is written.
+    `misspelt` is the posterior of all words that may be meant: 1 less that of the word as it is written. `meant` are
+    those that may well be meant, the likeliest first.
     """
 
     start: int
@@ -38,6 +49,12 @@ class DoubtedWord(NamedTuple):
     best: str
     posterior: float
     misspelt: float
+    meant: tuple[Meant, ...]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The words that may be meant, the likeliest first."""
+        return tuple(one.word for one in self.meant)
 
 
 class _Unknown(NamedTuple):
@@ -49,14 +66,15 @@ class _Unknown(NamedTuple):
     ending: str
 
 
-def doubted_words(text: str, in_context: bool = True) -> list[DoubtedWord]:
+def doubted_words(text: str, in_context: bool = True, speller: Guesser | None = None) -> list[DoubtedWord]:
     """Finds the unknown words of an English text that have a guess, left to right. Names, regular forms of known words
-    and words that the text repeats have a low posterior. `in_context` weighs the neighbouring words, too.
+    and words that the text repeats have a low posterior. `in_context` weighs the neighbouring words, too;
+    `speller` takes the place of the guesser whose channel comes with llmkit.
 
     >>> [(word.best, word.posterior > 0.9) for word in doubted_words("How mnay alppes does Tom hvae?")]
     [('many', True), ('apples', True), ('have', True)]
     """
-    words, unknown = _unknown(text)
+    words, unknown = _unknown(text, speller or guesser())
     shuffled = [_is_shuffled(one.guesses) for one in unknown]
     doubted = []
     for (match, before, after, guesses, right, ending), is_shuffled in zip(unknown, shuffled, strict=True):
@@ -66,13 +84,20 @@ def doubted_words(text: str, in_context: bool = True) -> list[DoubtedWord]:
         rate = (others + _FREE_WORDS * _UNKNOWN) / (words - 1 + _FREE_WORDS)
         by_edits, by_order = math.log(rate / _UNKNOWN * (1 - anagrams)), math.log(rate / _UNKNOWN * anagrams)
         logs = {guess.word: _log_sum(guess.edited + by_edits, guess.shuffled + by_order) for guess in guesses.meant}
+        typed = {guess.word: logs[guess.word] - guess.frequency for guess in guesses.meant}
         if in_context:
             for word in logs:
                 logs[word] += association(before, word) + association(word, after)
         posteriors = shares({**logs, "": right})
-        best = max(logs, key=lambda word: logs[word])
-        written = (best.capitalize() if match.group()[0].isupper() else best) + ending
-        doubted.append(DoubtedWord(match.start(), match.end(), written, posteriors[best], 1 - posteriors[""]))
+        misspelt = 1 - posteriors.pop("")
+        ranked = sorted(posteriors, key=lambda word: -posteriors[word])
+        written = {word: (word.capitalize() if match.group()[0].isupper() else word) + ending for word in ranked}
+        meant = tuple(
+            Meant(written[word], posteriors[word], typed[word])
+            for word in ranked
+            if posteriors[word] >= _OPEN * posteriors[ranked[0]]
+        )
+        doubted.append(DoubtedWord(match.start(), match.end(), *meant[0][:2], misspelt, meant))
     return doubted
 
 
@@ -81,10 +106,9 @@ def _is_shuffled(guesses: Guesses) -> bool:
     return max(guess.shuffled for guess in guesses.meant) > max(guess.edited for guess in guesses.meant) + _EVIDENT
 
 
-def _unknown(text: str) -> tuple[int, list[_Unknown]]:
+def _unknown(text: str, speller: Guesser) -> tuple[int, list[_Unknown]]:
     """Returns the number of words, and those that the dictionary lacks and that may be misspelt: no name inside a
     sentence."""
-    speller = guesser()
     matches = list(_WORD.finditer(text))
     words = [match.group() for match in matches]
     places = [place for place, word in enumerate(words) if not speller.knows(word)]
@@ -116,6 +140,11 @@ def _log_sum(one: float, other: float) -> float:
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
+def misspelt_words(text: str) -> list[DoubtedWord]:
+    """Returns the unknown words of an English text that are likelier misspelt than right."""
+    return [word for word in doubted_words(text) if word.misspelt > LEAST]
+
+
 def spell(text: str) -> str:
     """Replaces each unknown word by the likeliest one, where it is likelier misspelt than right; words that a
     dictionary knows, names and numbers stay.
@@ -123,7 +152,7 @@ def spell(text: str) -> str:
     >>> spell("How mnay alppes does Tom hvae?")
     'How many apples does Tom have?'
     """
-    changes = [Change(word.start, word.end, word.best) for word in doubted_words(text) if word.misspelt > LEAST]
+    changes = [Change(word.start, word.end, word.best) for word in misspelt_words(text)]
     return apply(text, changes)[0] if changes else text
 
 

@@ -105,5 +105,5 @@ def refuse_untrained(arms: list[type[Arm]], recipe: Recipe) -> None:
         if chain and recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
             raise UsageError(
                 f"arm `{chosen.name}` asks an adapter that was trained to correct, and none is named",
-                "give it: --set rop.corrector=corrector-en",
+                "train one (`llmkit finetune corrector-en`) and give its folder: --set rop.corrector=FOLDER",
             )

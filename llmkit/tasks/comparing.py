@@ -147,7 +147,9 @@ def _strings_differ(one: str, other: str) -> bool:
     if _canonical(one) == _canonical(other):
         return False
     verdict = _texts(Response(one), Response(other), "").verdict
-    return verdict == "facts" or (verdict == "unclear" and min(len(one.split()), len(other.split())) <= _SHORT)
+    if verdict != "unclear":
+        return verdict == "facts"
+    return min(len(one.split()), len(other.split())) <= _SHORT or _shared(facts(one), facts(other)) < _ALIKE
 
 
 def _canonical(text: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
+from llmkit.perturb import Perturber
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.text import undo
 from llmkit.repair import CORRECTORS, CorrectorContext, chain_of, is_chain
@@ -63,12 +64,18 @@ def test_a_reply_that_is_no_correction_changes_nothing_and_says_why(said, reason
     assert (corrected.text, corrected.edits, corrected.fallback) == (TEXT, (), reason)
 
 
-@settings(deadline=None)
-@given(st.integers(0, 3))
-def test_a_correction_of_heavy_noise_is_no_answer(shift):
-    words = RIGHT.split()
-    noisy = " ".join(w[0] + w[1:-1][::-1] + w[-1] if i % 4 != shift and len(w) > 3 else w for i, w in enumerate(words))
-    assert no_correction(noisy, RIGHT) is None
+QUESTION = "A train carriage has 71 seats, and 25 of them are taken. How many seats are free, and how many are not?"
+
+
+@pytest.mark.parametrize("kind", ["ec", "sc", "woo", "hw", "uic", "typing", "whitespace", "leet"])
+def test_a_right_correction_of_heavy_noise_is_no_answer(kind):
+    perturber = Perturber(kind, 0.5, 3)
+    assert {no_correction(perturber.apply(QUESTION, str(i)).text, QUESTION) for i in range(20)} == {None}
+
+
+def test_a_short_text_may_change_in_most_of_its_letters():
+    assert no_correction("teh", "the") is None
+    assert no_correction("adn teh", "and the") is None
 
 
 def test_nothing_is_asked_without_an_instruction_or_a_text():

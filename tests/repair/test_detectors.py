@@ -147,6 +147,26 @@ def test_surprise_is_in_nats_a_character_of_what_is_read():
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        (("How many apples?", "How many apples?"), 0.0),
+        (("How many apples?", "How many maples?"), 2 / 16),
+        (("How many apples?", "I am sorry, I cannot."), 2 / 16),
+    ],
+)
+def test_disagreement_is_the_share_of_letters_of_two_samples(replies, expected):
+    requests: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        requests.append(request)
+        return Reply(replies[request.replicate])
+
+    assert drive(DETECTORS["disagreement"]().score("How mnay apples?"), answer) == pytest.approx(expected)
+    assert [request.sampling.seed for request in requests] == [0, 1]
+    assert all("How mnay apples?" in request.messages[0].content for request in requests)
+
+
 def test_a_detector_without_a_score_says_so():
     from llmkit.repair.detectors import Detector
 

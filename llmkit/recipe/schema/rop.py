@@ -60,8 +60,8 @@ class RopSection(Section):
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
-    """The model that corrects: a model, or an adapter for the answering model's base such as `corrector-en`. Default:
-    the answering model."""
+    """The model that corrects, or the folder of an adapter to put on the answering model's weights for it. Default: the
+    answering model."""
     correction_shots: int = Field(0, ge=0)
     """Worked examples in a request for a correction."""
     guidance_shots: int = Field(0, ge=0)
