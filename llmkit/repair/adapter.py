@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llmkit.perturb.text import Change, Source, apply
 from llmkit.prompts import render
 from llmkit.repair.base import Corrector, Proposal, corrector
 from llmkit.repair.guard import protected
-from llmkit.repair.spelling import DoubtedWord, doubted_words
 from llmkit.types import Edit, Reply, Steps
+
+if TYPE_CHECKING:
+    from llmkit.repair.spelling import DoubtedWord
 
 _LEAST = 0.05  # posterior of the likeliest spelling; below it the word is most likely right as it is, such as a name
 _SURE = 0.95  # posterior from which the likeliest spelling is taken without a question
@@ -23,9 +26,15 @@ _LINE = re.compile(r"\s*(\S+?):\s*(\S+)\s*")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
+def _doubted_words(text: str) -> list[DoubtedWord]:
+    from llmkit.repair.spelling import doubted_words  # with numpy: not before a text needs it
+
+    return list(doubted_words(text))
+
+
 def words_in_doubt(text: str) -> list[DoubtedWord]:
     """Returns the words that may change, the only ones: those that are asked for, and the others that are sure."""
-    doubts = [word for word in doubted_words(text) if word.posterior > _LEAST]
+    doubts = [word for word in _doubted_words(text) if word.posterior > _LEAST]
     source = Source(text, protected(text) if doubts else ())
     return [word for word in doubts if source.free(word.start, word.end)]
 

@@ -66,6 +66,8 @@ class Corrector:
     """The price of one text, for tables and `llmkit show`."""
     asks: ClassVar[bool] = False
     """True where a model is asked."""
+    scores: ClassVar[bool] = False
+    """True where it asks for log-probabilities, and for no text."""
     instructed: ClassVar[bool] = False
     """True where the model is given the correction instruction."""
     trained: ClassVar[bool] = False

@@ -82,13 +82,14 @@ class Repair:
 
     @classmethod
     def load(cls, path: str | Path, score: Score | None = None) -> Repair:
-        """Loads a repair.json. DataError for a file that is none, UsageError where a detector needs `score` and there
-        is none."""
+        """Loads a repair.json. DataError for a file that is none, UsageError where a detector or a corrector
+        needs `score` and there is none."""
         repair = cls(read(path), score)
-        if score is None and (asking := repair.asking_detectors):
+        asking = [*repair.asking_detectors, *(link.name for link in repair.chain.links if link.scores)]
+        if score is None and asking:
             raise UsageError(
-                f"{path}: the detector `{asking[0]}` needs log-probabilities of a model",
-                "give `score`, a function of messages and a text, or calibrate with detectors that ask no model",
+                f"{path}: `{asking[0]}` needs log-probabilities of a model",
+                "give `score`, a function of messages and a text, or calibrate without it",
             )
         return repair
 
@@ -180,7 +181,7 @@ class Repair:
         return replace(repaired, seconds=time.perf_counter() - started)
 
     def _demand(self, complete: object) -> None:
-        if complete is None and self.chain.asks_model:
+        if complete is None and any(link.asks and not link.scores for link in self.chain.links):
             raise UsageError(
                 f"the chain `{self.document.chain}` asks a model", "give `complete`, a function that asks it"
             )

@@ -37,6 +37,7 @@ class SpellInContext(Corrector):
 
     cost = "one call of no output for each word that may be meant, where several are"
     asks = True
+    scores = True
     english = True
     role: ClassVar[Role] = "answerer"
 

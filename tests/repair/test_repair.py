@@ -206,7 +206,9 @@ def test_it_loads_without_heavy_libraries(tmp_path):
 
 def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     page = Path(__file__).parents[2] / "docs" / "repair.md"
-    example = re.search(r"```python\n(from llmkit.repair.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[1]
+    example = re.search(
+        r"```python\n(from llmkit.repair import Repair\n\n\ndef ask.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )[1]
     document.write(GATED, tmp_path / "repair.json")
     monkeypatch.chdir(tmp_path)
     exec(example, {})
