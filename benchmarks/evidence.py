@@ -1,6 +1,6 @@
 """What a gated repair wins and costs: the tables of "Evidence" in docs/repair.md.
 
-    python benchmarks/evidence.py --data-dir DATA [--only NAME] [--limit 200] [--engine transformers]
+    python benchmarks/evidence.py --data-dir DATA [--only NAME] [--limit 200] [--engine vllm]
 
 For each of four models: a repair is calibrated on clean rows of its own kind, then measured under ten kinds of noise on
 questions that the calibration never saw, ungated and gated, and its harm is counted on every row of clean test sets.
@@ -22,6 +22,7 @@ from typing import Any
 
 from llmkit import evaluate
 from llmkit.measure import learn_then_test as ltt
+from llmkit.measure.results import Metrics
 from llmkit.recipe import load
 from llmkit.repair import Repair
 from llmkit.resources import shipped
@@ -33,9 +34,13 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "evidence.json"
 DOCS = ROOT / "docs" / "repair.md"
 BEGIN, END = "<!-- evidence: written by benchmarks/evidence.py -->", "<!-- end of evidence -->"
-NOISE = ["ec", "sc", "woo", "hw", "uic", "typing@0.05", "typing@0.1", "keyboard"]
-UNSEEN = ["woo", "hw", "uic", "keyboard"]
-"""Kinds that no calibration saw. The noisy copies by which it chooses a chain are of the others."""
+NOISE: dict[tuple[str, ...], Any] = {
+    ("ec", "sc", "woo", "hw", "uic"): "paper",
+    ("typing", "keyboard"): [0.05, 0.1],
+}
+"""The noises of the tables, with their strength."""
+SEEN = "ec,sc,typing"
+"""Kinds that a calibration sees: the noisy copies by which it chooses a chain."""
 TICKETS = shipped("examples") / "tickets"
 CLEAN_SETS = {"gsm8k": 1319, "arc_easy": 2376, "piqa": 1838}
 MODELS: dict[str, dict[str, Any]] = {
@@ -123,12 +128,11 @@ def calibrated(name: str, engine: str, data_dir: str, folder: Path) -> tuple[Pat
     rows = questions(*model["rows"], data_dir)
     given = {**keys(name, engine, data_dir, folder), **own_rows(rows, folder / "rows.jsonl")}
     recipe = folder / "calibrate.yaml"
-    seen = [noise for noise in NOISE if noise not in UNSEEN]
     sets = [f"--set={key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     recipe.write_text("version: 1\nextends: base/smollm2\n")
     path = folder / "repair.json"
     command = [sys.executable, "-m", "llmkit", "calibrate", str(recipe), "--clean", str(folder / "rows.jsonl")]
-    command += ["--harm", str(model["harm"]), "--conditions", ",".join(seen), "-o", str(path), *sets]
+    command += ["--harm", str(model["harm"]), "--conditions", SEEN, "-o", str(path), *sets]
     done = subprocess.run(command, capture_output=True, text=True)
     print(done.stderr[-2000:], done.stdout, file=sys.stderr)
     if done.returncode:
@@ -182,27 +186,35 @@ def harm_on(task: str, name: str, repair: Path, engine: str, data_dir: str, fold
 def under_noise(name: str, repair: Path, engine: str, data_dir: str, folder: Path, limit: int) -> dict[str, Any]:
     """Measures the ungated chain and the gated repair beside the question as it is, clean and under each noise."""
     chain = Repair.load(repair).document.chain
-    given = {
-        **keys(name, engine, data_dir, folder),
-        "rop.repair": str(repair),
-        "eval.arms": ["stand", chain],
-        "perturb.conditions": NOISE,
-        "data.limit": limit,
-    }
-    metrics = evaluate.run(load("base/smollm2", given), "eval").metrics
-    assert metrics is not None
-    cells = []
-    for condition in (CLEAN, *NOISE):
-        row: dict[str, Any] = {"condition": condition}
-        for label, arm in (("stand", "stand"), ("ungated", chain), ("gated", "repair")):
-            result = metrics.arms[arm].conditions[condition]
-            row[label] = _ends(result.accuracy)
-            row[f"{label}_tokens"] = round((result.tokens.prompt + result.tokens.completion) / result.outcomes, 1)
-        for label, arm in (("ungated", chain), ("gated", "repair")):
-            if condition != CLEAN:
-                row[f"{label}_gain"] = _ends(metrics.arms[arm].gain[condition])
-        cells.append(row)
-    return {"questions": metrics.questions, "clusters": metrics.clusters, "chain": chain, "cells": cells}
+    cells: dict[str, dict[str, Any]] = {}
+    for conditions, rate in NOISE.items():
+        given = {
+            **keys(name, engine, data_dir, folder),
+            "rop.repair": str(repair),
+            "eval.arms": ["stand", chain],
+            "perturb.conditions": list(conditions),
+            "perturb.rate": rate,
+            "data.limit": limit,
+        }
+        metrics = evaluate.run(load("base/smollm2", given), "eval").metrics
+        assert metrics is not None
+        cells |= {condition: cell(metrics, condition, chain) for condition in metrics.arms["stand"].conditions}
+    cells.pop("noisy")
+    return {"questions": metrics.questions, "clusters": metrics.clusters, "chain": chain, "cells": list(cells.values())}
+
+
+def cell(metrics: Metrics, condition: str, chain: str) -> dict[str, Any]:
+    """Returns accuracy, gains and tokens an answer of the three arms under one condition."""
+    row: dict[str, Any] = {"condition": condition}
+    for label, arm in (("stand", "stand"), ("ungated", chain), ("gated", "repair")):
+        result = metrics.arms[arm].conditions[condition]
+        if result.accuracy is None:
+            continue
+        row[label] = _ends(result.accuracy)
+        row[f"{label}_tokens"] = round((result.tokens.prompt + result.tokens.completion) / result.outcomes, 1)
+        if condition in metrics.arms[arm].gain:
+            row[f"{label}_gain"] = _ends(metrics.arms[arm].gain[condition])
+    return row
 
 
 def _ends(interval: Any) -> list[float]:
@@ -229,7 +241,8 @@ def tables(results: Mapping[str, Any]) -> str:
                 _signed(cell[key]) if key in cell else _change(cell, key) for key in ("ungated_gain", "gated_gain")
             ]
             tokens = ", ".join(f"{cell[f'{label}_tokens']:.0f}" for label in ("stand", "ungated", "gated"))
-            noise = f"`{cell['condition']}`{' (unseen)' if cell['condition'] in UNSEEN else ''}"
+            kind = cell["condition"].partition("@")[0]
+            noise = f"`{cell['condition']}`{'' if kind in (CLEAN, *SEEN.split(',')) else ' (unseen)'}"
             lines.append(f"| {noise} | {_plain(cell['stand'])} | {gains[0]} | {gains[1]} | {tokens} |")
         if model["harm"]:
             lines += [
@@ -285,7 +298,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--only", choices=MODELS, action="append", help="one model only; may be repeated")
     parser.add_argument("--limit", type=int, default=200)
-    parser.add_argument("--engine", default="transformers")
+    parser.add_argument("--engine", default="vllm")
     parser.add_argument("--repairs", type=Path, default=Path("runs/evidence"), help="where the repair.json files go")
     args = parser.parse_args()
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"models": {}}
