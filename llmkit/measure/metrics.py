@@ -51,7 +51,9 @@ def metrics(
     cells = Cells(samples)
     noise = changed.of_samples(samples)
     if unlabelled(samples):
-        return without_answers(cells, samples, noise, section, seed, assumed)
+        found = without_answers(cells, samples, noise, section, seed, assumed)
+        stored = None if baseline is None else against(samples, baseline, section.interval, seed)
+        return found.model_copy(update={"baseline": stored})
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))

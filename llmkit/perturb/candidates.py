@@ -26,21 +26,20 @@ class Lexicon:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.counts = counts
-        self._words = sorted((word for word in counts if word.isascii() and word.isalpha()), key=len)
-        self._masks = np.array([_mask(word) for word in self._words], dtype=np.uint64)
-        lengths = [len(word) for word in self._words]
+        words = sorted((word for word in counts if word.isascii() and word.isalpha()), key=len)
+        self._words = np.array(words, dtype=object)
+        self._masks = np.array([_mask(word) for word in words], dtype=np.uint64)
+        lengths = [len(word) for word in words]
         self._first = np.searchsorted(lengths, np.arange((lengths[-1] if lengths else 0) + 2)).tolist()
 
     def near(self, typed: str, most_edits: int) -> dict[str, int]:
-        """Returns the words within a number of edits, each with its number, the fewest first and of equally few the
-        most frequent. A swap of two neighbours is one edit."""
+        """Returns the words within a number of edits, each with its number. A swap of two neighbours is one edit."""
         last = len(self._first) - 1
         start = self._first[min(max(0, len(typed) - most_edits), last)]
         end = self._first[min(len(typed) + most_edits + 1, last)]
         apart = np.bitwise_count(self._masks[start:end] ^ np.uint64(_mask(typed)))
-        words = [self._words[start + place] for place in np.flatnonzero(apart <= 2 * most_edits).tolist()]
+        words = self._words[start:end][apart <= 2 * most_edits].tolist()
         nearest = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most_edits, limit=None)
-        nearest.sort(key=lambda match: (match[1], -self.counts[match[0]], match[0]))
         return {word: int(edits) for word, edits, _ in nearest}
 
     def anagrams(self, typed: str) -> tuple[str, ...]:

@@ -8,9 +8,12 @@ from collections.abc import Collection, Mapping
 _RULES = [
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"(met|lit|cen|eat|fib|lib|sab|ect|eag|^somb|ust)re(s?)$", r"\1er\2"), (r"^centrepiece", "centerpiece"),
-        (r"lys(e|ed|er|ers|ing)$", r"lyz\1"), (r"([hkl]|^an)aem", r"\1em"), (r"aeo([ln])", r"eo\1"), (r"paed", "ped"),
-        (r"naec", "nec"), (r"naesth", "nesth"), (r"faec", "fec"), (r"rrhoe", "rrhe"), (r"^oe(s|dem)", r"e\1"),
+        (r"(met|lit|cent|eat|fib|lib|sab|ect|eag|^somb|ust)re(s?)$", r"\1er\2"),
+        (r"^centre(piece|pieces)$", r"center\1"), (r"^centred", "centered"), (r"^centring", "centering"),
+        (r"^moult", "molt"), (r"^dialling", "dialing"), (r"whisky", "whiskey"),
+        (r"lys(e|ed|er|ers|ing)$", r"lyz\1"), (r"([hkl]|^an)aem", r"\1em"), (r"aeo([ln])", r"eo\1"),
+        (r"paed", "ped"), (r"naec", "nec"), (r"naesth", "nesth"), (r"faec", "fec"),
+        (r"rrhoe", "rrhe"), (r"^oe(s|dem)", r"e\1"),
         (r"foet", "fet"), (r"(off|def|ret)ence", r"\1ense"), (r"practis(e|ed|ing)$", r"practic\1"),
         (r"(al|ol)ogue(s?)$", r"\1og\2"), (r"aluminium", "aluminum"),
         (r"^(enrol|instal|skil|fulfil|wil)(ment|ful)", r"\1l\2"),
@@ -24,6 +27,7 @@ _LOOSE = [
     (re.compile(pattern), new)
     for pattern, new in ((r"our(?!t|n|c|se|ie|ge|k)", "or"), (r"([a-z]{4}|fue)ll(e[dr]|ing|ers)$", r"\1l\2"))
 ]
+_MORE_COMMON = 2  # times; most English text of the web is American
 _PARTS = ("multi", "dis", "un", "water", "mis", "re")
 
 
@@ -39,7 +43,7 @@ def american(word: str, pronounced: Collection[str]) -> str:
         spelt = pattern.sub(new, word)
         if spelt != word:
             return spelt
-    if len(word) > 5:
+    if len(word) > 4:
         for pattern, new in _LOOSE:
             spelt = pattern.sub(new, word)
             if spelt != word and any(spelt.removeprefix(part) in pronounced for part in ("", *_PARTS)):
@@ -48,9 +52,9 @@ def american(word: str, pronounced: Collection[str]) -> str:
 
 
 def with_american(counts: Mapping[str, int], pronounced: Collection[str]) -> dict[str, int]:
-    """Returns the dictionary with the American spellings that it lacks, as frequent as the British ones."""
+    """Returns the dictionary with the American spellings that it lacks, more frequent than the British ones."""
     more: dict[str, int] = {}
     for word, count in counts.items():
         if (spelt := american(word, pronounced)) not in counts:
-            more[spelt] = max(count, more.get(spelt, 0))
+            more[spelt] = max(_MORE_COMMON * count, more.get(spelt, 0))
     return {**counts, **more}

@@ -27,37 +27,54 @@ LONGEST = 24
 FEWEST = 3
 """Letters; far too many words are near a shorter one."""
 
-_FAR = 3  # edits of candidates by sound in long words
-_WEIGHED = 12  # candidates whose edits are weighed; the others are far less frequent or further away
-_EDIT = 6.0  # nats that an edit usually costs, to choose those that are weighed
-_ANAGRAM = -6.0  # of all letters between the first and the last in another order: nats, whatever the order
+_COMMON = 300_000  # the count of words that are looked for two edits away
+_SURE = -19.5  # nats of a word one edit away above which no word two edits away is as likely
+_SOUND = 3  # edits that a word of the same sounds counts for, to choose those that are weighed
+_EDIT = 6.0  # nats that an edit usually costs
+_WEIGHED = 8  # candidates whose edits are weighed, at most,
+_BEHIND = 5.0  # and nats that they may seem to be behind the likeliest
 _RIGHT = -21.0  # of a word that no dictionary has, and is right all the same
 _PER_LETTER = -1.4  # and for each letter more than four
 _REGULAR = 4.0  # more where it is made of known parts
 _NAME = 2.0  # more where CMUdict has it
 _SHORT = 2.0  # more for an abbreviation of three letters
-_MORE_COUNT = 1_000_000  # of a word that the frequency dictionary lacks
-_KEPT = 5  # guesses for each word
+_MOST_ORDERS = 7.0  # nats of all orders of the inner letters that are typed
+_CERTAIN = 8.0  # nats for a contraction without its apostrophe
+_MORE_COUNT = 3_000_000  # of a word that the frequency dictionary lacks
+_KEPT = 6  # guesses for each word
+
+
+class Guess(NamedTuple):
+    """A word that may be meant. Logarithms: of its probability, and of that times the probability of what was typed, by
+    the edits of the channel, and by another order of the letters within (minus infinity for no anagram)."""
+
+    word: str
+    frequency: float
+    edited: float
+    shuffled: float
 
 
 class Guesses(NamedTuple):
-    """What an unknown word may be. Logarithms, up to a constant: of the words that may be meant, and of the word
+    """What an unknown word may be: the words that may be meant, and the logarithm of the probability of the word
     itself, as one that is right."""
 
-    meant: tuple[tuple[str, float], ...]
+    meant: tuple[Guess, ...]
     right: float
 
 
 class Guesser:
-    """An English dictionary with a channel. Loads in a second; what was guessed once is remembered."""
+    """An English dictionary with a channel. Loads in some two seconds; what was guessed once is remembered."""
 
     def __init__(self, profile: Profile) -> None:
         self.names = _pronounced()
         counts = dict.fromkeys(_more_words(), _MORE_COUNT) | common_words(1)
         self.counts = counts = with_american(counts, self.names)
         self.lexicon = Lexicon({word: count for word, count in counts.items() if len(word) > 1})
+        self.unmarked = {word.replace("'", ""): word for word in counts if "'" in word}
         self.profile = profile
         self._all = math.log(sum(counts.values()))
+        self.common = Lexicon({word: count for word, count in counts.items() if count >= _COMMON and len(word) > 2})
+        self._rates = [math.log(rate) for rate in profile.by_length]
         self._totals = _usual_totals(profile.channel, counts)
         self.guesses = lru_cache(maxsize=1 << 16)(self._guesses)
 
@@ -72,24 +89,40 @@ class Guesser:
         return plain in counts or plain.partition("'")[0] in counts
 
     def _guesses(self, typed: str) -> Guesses:
-        """Returns the likeliest words meant by an unknown word in lower case, the likeliest first."""
-        near = self.lexicon.near(typed, 1 if len(typed) < 4 else 2)
-        anagrams = [word for word in self.lexicon.anagrams(typed) if word[0] == typed[0]] if len(typed) > 3 else []
-        alike = self.lexicon.alike(typed) if len(typed) > 4 else ()
-        edits = dict.fromkeys(alike, _FAR) | dict.fromkeys(anagrams, 2) | near
-        counts = self.counts
-        ranked = sorted(edits, key=lambda word: _EDIT * edits[word] - math.log(counts[word]))[:_WEIGHED]
-        logs = {word: self._log(typed, word, word in anagrams) for word in ranked}
-        best = sorted(logs.items(), key=lambda guess: (-guess[1], guess[0]))[:_KEPT]
-        return Guesses(tuple(best), self._right(typed))
+        """Returns the words meant by an unknown word in lower case, the likeliest first."""
+        if typed in self.unmarked:
+            return Guesses((Guess(self.unmarked[typed], 0.0, 0.0, -math.inf),), -_CERTAIN)
+        letters = len(typed)
+        near = self.lexicon.near(typed, 1)
+        anagrams = [word for word in self.lexicon.anagrams(typed) if word[0] == typed[0]] if letters > 3 else []
+        logs = self._weighed(typed, near)
+        shuffled = {word: self._frequency(word) + _of_one_order(letters) for word in anagrams}
+        if letters > 3 and max([*logs.values(), *shuffled.values()], default=-math.inf) < _SURE:
+            further = self.common.near(typed, 2)
+            if letters > 4:
+                further = dict.fromkeys(self.lexicon.alike(typed), _SOUND) | further
+            logs |= self._weighed(typed, {word: edits for word, edits in further.items() if word not in logs})
+        guesses = [
+            Guess(word, self._frequency(word), logs.get(word, -math.inf), shuffled.get(word, -math.inf))
+            for word in logs.keys() | shuffled.keys()
+        ]
+        guesses.sort(key=lambda guess: (-max(guess.edited, guess.shuffled), guess.word))
+        return Guesses(tuple(guesses[:_KEPT]), self._right(typed))
 
-    def _log(self, typed: str, word: str, is_anagram: bool) -> float:
-        """Returns the logarithm of a word's frequency times the probability that it is typed so."""
-        total = self._totals[min(len(word), len(self._totals) - 1)]
-        log = self.profile.channel.log_probability(typed, word, total)
-        if is_anagram:
-            log = max(log, _ANAGRAM)
-        return math.log(self.counts[word]) - self._all + log + math.log(self.profile.length_rate(len(word)))
+    def _weighed(self, typed: str, edits: dict[str, int]) -> dict[str, float]:
+        """Returns the logarithms of the likeliest among some words, given their numbers of edits."""
+        counts = self.counts
+        ranked = sorted((_EDIT * number - math.log(counts[word]), word) for word, number in edits.items())[:_WEIGHED]
+        channel, totals = self.profile.channel, self._totals
+        return {
+            word: self._frequency(word) + channel.log_probability(typed, word, totals[min(len(word), len(totals) - 1)])
+            for behind, word in ranked
+            if behind < ranked[0][0] + _BEHIND
+        }
+
+    def _frequency(self, word: str) -> float:
+        """Returns the logarithm of the probability that a word is meant and misspelt."""
+        return math.log(self.counts[word]) - self._all + self._rates[min(len(word), len(self._rates)) - 1]
 
     def _right(self, typed: str) -> float:
         right = _RIGHT + _PER_LETTER * max(0, len(typed) - 4)
@@ -98,6 +131,11 @@ class Guesser:
         if typed in self.names:
             right += _NAME
         return right + _REGULAR if is_regular(typed, self.counts) else right
+
+
+def _of_one_order(letters: int) -> float:
+    """Returns the logarithm of the share of one order of the inner letters; of many orders few are ever typed."""
+    return -min(math.lgamma(letters - 1), _MOST_ORDERS)
 
 
 def _usual_totals(channel: Channel, counts: dict[str, int]) -> list[float]:

@@ -9,14 +9,14 @@ _PREFIXES = ("un", "re", "non", "over", "under", "out", "pre", "anti", "sub", "s
 _SUFFIXES = ("ness", "less", "like", "ish", "ful", "ly", "wise", "ship", "hood", "proof", "able", "free")
 _VOWELS = frozenset("aeiou")
 _COMMON = 3_000_000  # the count of a word that makes compounds
-_KNOWN = 100_000  # and of one that has forms
+_KNOWN = 10_000  # and of one that has forms
 
 
 def is_regular(word: str, counts: Mapping[str, int]) -> bool:
     """Returns whether a word in lower case is a plausible form, derivation or compound of words of the dictionary.
 
     >>> from llmkit.perturb.wordbook import common_words
-    >>> words = "cupholder", "unsweet", "becomeing", "stoped"
+    >>> words = "cupholder", "unsweet", "becomeing", "studyed"
     >>> [word for word in words if is_regular(word, common_words(1))]
     ['cupholder', 'unsweet']
     """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rapidfuzz.distance import Levenshtein
 
-from llmkit.tasks.text import OPTIONS_BLOCK
-from llmkit.types import Reply
+if TYPE_CHECKING:
+    from llmkit.types import Reply
 
 _FENCE = re.compile(r"^\s*(?:```\w*|---+)\s*$", re.MULTILINE)
 _PREAMBLE = re.compile(
@@ -27,11 +28,13 @@ def read_correction(reply: Reply, asked: str) -> tuple[str, str | None]:
 
     A dropped options block comes back from the text that was asked, never from the clean question: that would leak.
     """
+    from llmkit.tasks.text import OPTIONS_BLOCK  # its room is large, and a repair without a model needs none of it
+
     if reply.finish_reason == "length":
         return asked, "cut"
     if refuses(reply.text):
         return asked, "refused"
-    question = _stem(reply.text)
+    question = _stem(OPTIONS_BLOCK.sub("", _FENCE.sub("", reply.text)))
     if not question:
         return asked, "empty"
     asked_options, corrected_options = OPTIONS_BLOCK.search(asked), OPTIONS_BLOCK.search(reply.text)
@@ -74,8 +77,7 @@ def _labels(options: str) -> list[str]:
 
 
 def _stem(text: str) -> str:
-    """Extracts the corrected question, without fences, preamble, quotation marks, options block and line breaks."""
-    text = OPTIONS_BLOCK.sub("", _FENCE.sub("", text))
+    """Returns the corrected question without preamble, quotation marks and line breaks."""
     without_preamble = _PREAMBLE.sub("", text, count=1)
     text = " ".join((without_preamble if without_preamble.strip() else text).split())
     if len(text) > 1 and (text[0], text[-1]) in {('"', '"'), ("\u201c", "\u201d"), ("'", "'")}:

@@ -96,6 +96,8 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
 def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
     """Returns the tables of rows without answers; losses and gains where a person labelled what changed."""
     shown = [
+        prompts.side_by_side(metrics),
+        prompts.changes(metrics),
         steady.as_sent(metrics),
         steady.changes(metrics),
         steady.kinds(metrics),
@@ -152,6 +154,14 @@ def main_arms(metrics: Metrics) -> tuple[str | None, str | None]:
 
 def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
     sections = [
+        _section(
+            "prompts",
+            "Prompts",
+            "Every arm under every prompt, and the paired differences from the first prompt on the same rows. "
+            f"Everything below is about {metrics.prompt}, the first.",
+            prompts.side_by_side(metrics),
+            prompts.changes(metrics),
+        ),
         _section(
             "as-sent",
             "The rows as they are",

@@ -152,7 +152,10 @@ def test_rows_without_answers_show_what_changes_by_prompt(run, shop):
     result, _ = run(answer, "eval", **overrides)
     assert result.metrics.arms["stand"].stability["typing"].changed.value == 0
     assert result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value > 0
-    assert result.metrics.prompts["short"].changes is None
+    changes = result.metrics.prompts["short"].changes.arms["stand"].changed_change
+    assert changes["typing"].value == result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value
+    assert changes["clean#2"].value == 0
+    assert "Prompts against support" in (result.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("gate", "said"), [

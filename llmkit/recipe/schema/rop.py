@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
+from llmkit.recipe.schema.base import CONTENT, LATER, NEUTRAL, Section
 
 
 class SearchSection(Section):
@@ -55,6 +55,8 @@ class RopSection(Section):
     search: SearchSection = SearchSection()
     instructions: str | None = None
     """An instructions.json of an earlier run, to use instead of a search."""
+    repair: Annotated[str | None, LATER, CONTENT] = None
+    """A repair.json, measured as the arm `repair` beside the others."""
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
