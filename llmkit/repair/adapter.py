@@ -12,7 +12,7 @@ from llmkit.repair.guard import protected
 from llmkit.repair.spelling import DoubtedWord, doubted_words
 from llmkit.types import Edit, Reply, Steps
 
-_LEAST = 0.05  # posterior of the likeliest spelling; below it the word is most likely right as it is, such as a name
+_LEAST = 0.05  # probability of being misspelt; below it the word is most likely right as it is, such as a name
 _SURE = 0.95  # posterior from which the likeliest spelling is taken without a question
 _CANDIDATES = 4  # spellings that are shown for each word
 _MOST = 24  # words of one request: their lines fit the token limit of a correction
@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 def words_in_doubt(text: str) -> list[DoubtedWord]:
     """Returns the words that may change, the only ones: those that are asked for, and the others that are sure."""
-    doubts = [word for word in doubted_words(text) if word.posterior > _LEAST]
+    doubts = [word for word in doubted_words(text) if word.misspelt > _LEAST]
     source = Source(text, protected(text) if doubts else ())
     return [word for word in doubts if source.free(word.start, word.end)]
 
