@@ -15,7 +15,7 @@ from llmkit.types import Edit, Reply, Steps
 if TYPE_CHECKING:
     from llmkit.repair.spelling import DoubtedWord
 
-_LEAST = 0.05  # posterior of the likeliest spelling; below it the word is most likely right as it is, such as a name
+_LEAST = 0.05  # probability of being misspelt; below it the word is most likely right as it is, such as a name
 _SURE = 0.95  # posterior from which the likeliest spelling is taken without a question
 _CANDIDATES = 4  # spellings that are shown for each word
 _MOST = 24  # words of one request: their lines fit the token limit of a correction
@@ -34,7 +34,7 @@ def _doubted_words(text: str) -> list[DoubtedWord]:
 
 def words_in_doubt(text: str) -> list[DoubtedWord]:
     """Returns the words that may change, the only ones: those that are asked for, and the others that are sure."""
-    doubts = [word for word in _doubted_words(text) if word.posterior > _LEAST]
+    doubts = [word for word in _doubted_words(text) if word.misspelt > _LEAST]
     source = Source(text, protected(text) if doubts else ())
     return [word for word in doubts if source.free(word.start, word.end)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from helpers.drive import drive
 
@@ -9,8 +11,9 @@ from llmkit.errors import UsageError
 from llmkit.finetune.views import Views
 from llmkit.perturb.text import undo
 from llmkit.recipe import load
-from llmkit.repair import CorrectorContext, chain_of
+from llmkit.repair import CorrectorContext, adapter, chain_of
 from llmkit.repair.adapter import words_answer, words_in_doubt, words_prompt
+from llmkit.repair.spelling import DoubtedWord, Meant
 from llmkit.rop import arm_of
 from llmkit.rop.repairs import refuse_untrained
 from llmkit.runs.roles import model_of
@@ -21,13 +24,30 @@ REPLY = "mnay: many\nalppes: apples\ndasy: days"
 RIGHT = "How many apples did the two people see at http://mnay.org on 3 days?"
 
 
+WORDS = {"mnay": ("many", "may"), "alppes": ("apples", "alps"), "dasy": ("days", "daisy"), "peolpe": ("people",)}
+
+
+@pytest.fixture
+def channel(monkeypatch):
+    """A channel whose doubts do not change with its fit: it is sure of "peolpe" only."""
+
+    def doubted(text):
+        words = [(match, WORDS[match.group()]) for match in re.finditer(r"\w+", text) if match.group() in WORDS]
+        return [
+            DoubtedWord(*match.span(), meant[0], p := 1 / len(meant), 1.0, tuple(Meant(w, p, 0.0) for w in meant))
+            for match, meant in words
+        ]
+
+    monkeypatch.setattr(adapter, "doubted_words", doubted)
+
+
 def correct(text, *said, name="adapter", lang="en"):
     replies = iter(said)
     chain = chain_of(name, CorrectorContext(lang=lang))
     return drive(chain.correct(text), lambda request: next(replies))
 
 
-def test_it_asks_for_the_words_in_doubt_with_their_spellings():
+def test_it_asks_for_the_words_in_doubt_with_their_spellings(channel):
     corrected, asked = correct(TEXT, REPLY)
     assert corrected.text == RIGHT
     assert undo(corrected.text, corrected.edits) == TEXT
@@ -57,13 +77,13 @@ def test_a_text_without_a_word_in_doubt_costs_no_call():
         (Reply("mnay: ma", finish_reason="length"), "How mnay alppes did the two people see", "cut"),
     ],
 )
-def test_only_lines_for_words_in_doubt_count(said, text, fallback):
+def test_only_lines_for_words_in_doubt_count(channel, said, text, fallback):
     corrected, _ = correct(TEXT, said)
     assert corrected.text.startswith(text)
     assert corrected.fallback == fallback
 
 
-def test_many_words_are_asked_for_in_several_requests_at_once():
+def test_many_words_are_asked_for_in_several_requests_at_once(channel):
     text = "mnay alppes. " * 200
     corrected, asked = correct(text, *["mnay: many\nalppes: apples"] * 20)
     assert len(asked) == 17
@@ -71,7 +91,7 @@ def test_many_words_are_asked_for_in_several_requests_at_once():
     assert corrected.text.startswith("many apples. mnay")
 
 
-def test_the_answer_that_is_taught_undoes_the_noise():
+def test_the_answer_that_is_taught_undoes_the_noise(channel):
     text, edits = "How mnay alppes?", (Edit(4, 8, "many", "mnay"), Edit(9, 15, "apples", "alppes"))
     assert words_answer(text, words_in_doubt(text), edits) == "mnay: many\nalppes: apples"
     assert words_answer(text, words_in_doubt(text), ()) == "mnay: mnay\nalppes: alppes"
