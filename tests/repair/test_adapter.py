@@ -38,7 +38,7 @@ def channel(monkeypatch):
             for match, meant in words
         ]
 
-    monkeypatch.setattr(adapter, "doubted_words", doubted)
+    monkeypatch.setattr(adapter, "_doubted_words", doubted)
 
 
 def correct(text, *said, name="adapter", lang="en"):
