@@ -19,6 +19,7 @@ from helpers.processes import run
 from llmkit.engines import ENGINES
 from llmkit.engines.adapters import METHODS
 from llmkit.perturb.base import OPERATORS
+from llmkit.repair import CORRECTORS, DETECTORS
 from llmkit.rop import ARMS
 from llmkit.tasks import KINDS, SCORERS, TASKS
 
@@ -64,7 +65,7 @@ def read(run: Path, kind: str) -> list[dict]:
 
 def test_the_package_has_one_of_everything_that_can_be_added():
     groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
-    registries = (OPERATORS, TASKS, KINDS, SCORERS, ARMS, ENGINES, METHODS)
+    registries = (OPERATORS, TASKS, KINDS, SCORERS, ARMS, ENGINES, METHODS, CORRECTORS, DETECTORS)
     assert set(groups) == {registry.group for registry in registries}
 
 
@@ -78,6 +79,21 @@ def test_the_docs_show_the_package_as_it_is():
 def test_its_operator_works_in_a_pipe(llmkit):
     done = llmkit("perturb", "-", "--op", "caps_lock", "--rate", "1", input='{"question": "Say 3 words"}\n')
     assert json.loads(done.stdout)["question"] == "sAY 3 WORDS", done.stderr
+
+
+def test_its_corrector_repairs_rows_and_leaves_other_words_alone(llmkit):
+    done = llmkit("repair", "-", "--chain", "fold+day_names", input='{"question": "Is Tue. 3 days after Sat?"}\n')
+    assert json.loads(done.stdout)["question"] == "Is Tuesday 3 days after Saturday?", done.stderr
+
+
+def test_its_detector_makes_a_gate_fire(llmkit, tmp_path):
+    scale = {"detector": "short_days", "knots": [[0, 0], [1, 2]]}
+    content = {"chain": "day_names", "gate": {"scales": [scale], "threshold": 1.5}}
+    (tmp_path / "repair.json").write_text(json.dumps(content))
+    rows = '{"question": "Is it Sun?"}\n{"question": "Is it Sunday?"}\n'
+    done = llmkit("repair", "-", "--with", "repair.json", input=rows)
+    actions = [json.loads(line)["repair"]["action"] for line in done.stdout.splitlines()]
+    assert actions == ["repaired", "passed"], done.stderr
 
 
 def test_its_task_kind_engine_arm_and_scorer_work_together(llmkit, tmp_path):
