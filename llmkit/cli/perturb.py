@@ -181,7 +181,10 @@ def _list(json_: bool) -> None:
     if json_:
         return common.print_json(listing())
     columns = ["name", "level", "rate", "paper_rate", "people", "languages", "example", "source"]
-    rows = [[o[column] for column in columns] for o in listing()]
+    operators = listing()
+    rows = [[o[column] for column in columns] for o in operators]
+    measured_on = next((o["measured_on"] for o in operators if o["measured_on"]), None)
+    common.note(f"AUC to people: .50 where a classifier cannot distinguish them; measured on {measured_on}")
     names = ["operator", "level", "rate", "paper", "AUC to people", "languages", "example", "source"]
     return common.print_table(names, rows)
 

@@ -33,6 +33,7 @@ from llmkit.perturb.alignment import (
     place,
     read_key,
     rewritten,
+    site,
 )
 from llmkit.perturb.base import weighted
 
@@ -122,6 +123,8 @@ class Channel:
     """By two letters, the factor on every edit that puts the second behind the first: some pairs cannot be spoken."""
     letters: str
     """The letters that an edit may add."""
+    sites: Mapping[str, float] = field(default_factory=dict)
+    """By the letters of a place (see `site`), the factor on every edit there: some endings people hardly get wrong."""
     _rules: Mapping[str, Sequence[Rule]] = field(init=False, repr=False, compare=False)
     _cached: dict[str, _Weights] = field(init=False, repr=False, compare=False, default_factory=dict)
     _choices: dict[tuple[str, str, str], Sequence[Choice]] = field(
@@ -131,6 +134,7 @@ class Channel:
     _others: dict[tuple[str, str, str], Sequence[tuple[str, float]]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
+    _alphabet: frozenset[str] = field(init=False, repr=False, compare=False)
     _news: Sequence[str] = field(init=False, repr=False, compare=False)
     _numbers: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
@@ -153,6 +157,7 @@ class Channel:
         factors = {where: {name: self.places.get(f"{name}.{where}", 1.0) for name in KINDS} for where in PLACES}
         object.__setattr__(self, "_rules", by_old)
         object.__setattr__(self, "_factors", factors)
+        object.__setattr__(self, "_alphabet", frozenset(self.letters))
         news = dict.fromkeys(new for _, new in rules)
         object.__setattr__(self, "_news", [*[""] * _RULES, *news])
         object.__setattr__(self, "_numbers", {new: number for number, new in enumerate(news, _RULES)})
@@ -187,25 +192,25 @@ class Channel:
     def _choices_between(self, before: str, old: str, after: str) -> Iterator[Choice]:
         """Yields the edits of certain letters between two neighbours, wherever in a word they are."""
         rules = self._rules.get(old, ())
+        at_site = self.sites.get(site(before, old, after), 1.0)
         for rule in rules:
             new = rule.new
             if (not old and new in (before, after)) or (not new and old in (before, after)):
                 continue  # adding or dropping one of two equal letters is an edit of the pair
             if (new + new == old and after == new) or (old + old == new and old in (before, after)):
                 continue  # as is the same edit one letter further on; nobody writes a letter thrice
-            fit = self._fit(before, old, new, after)
+            fit = at_site * self._fit(before, old, new, after)
             yield Choice(self._numbers[new], new, rule.kind, rule, fit, rule.rate(before, after))
         kinds = {rule.kind for rule in rules}
         rare: list[tuple[int, str, float]] = []
         if len(old) < 2:
-            rare.append(
-                (_LETTER, "sub" if old else "ins", sum(weight for _, weight in self.others(before, old, after)))
-            )
+            of_any = sum(weight for _, weight in self.others(before, old, after))
+            rare.append((_LETTER, "sub" if old else "ins", of_any))
             if old and old not in (before, after):
                 if all(rule.new for rule in rules):
                     rare.append((_NOTHING, "del", self.pairs.get(before + after, 1.0)))
                 if "dup" not in kinds:
-                    rare.append((_TWICE, "dup", 1.0))
+                    rare.append((_TWICE, "dup", self.pairs.get(old + old, 1.0)))
         elif len(old) == 2 and old[0] == old[1]:
             if after != old[0] and "del" not in kinds:
                 rare.append((_ONCE, "del", 1.0))
@@ -213,7 +218,8 @@ class Channel:
             rare.append((_EXCHANGED, "swap", self._fit(before, old, old[::-1], after)))
         for number, rare_kind, fit in rare:
             if fit:
-                yield Choice(number, _rare_letters(old, number), rare_kind, None, fit, self.rare.get(rare_kind, 0.0))
+                rate = self.rare.get(rare_kind, 0.0)
+                yield Choice(number, _rare_letters(old, number), rare_kind, None, at_site * fit, rate)
 
     def _fit(self, before: str, old: str, new: str, after: str) -> float:
         """Returns the factor of the pairs of letters that an edit makes."""
@@ -228,6 +234,8 @@ class Channel:
         others = self._others.get(around)
         if others is None:
             known = {rule.new for rule in self._rules.get(old, ())} | set(old or (before, after))
+            if self._alphabet.isdisjoint(around):  # no letter of another script among these
+                known.update(self.letters)
             others = [(new, self._fit(before, old, new, after)) for new in self.letters if new not in known]
             self._others[around] = others
         return others
@@ -265,7 +273,7 @@ class Channel:
         old, edit_kind = word[start:end], kind(word, edit)
         before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
         factor = self.places.get(f"{edit_kind}.{place(start, end, len(word))}", 1.0)
-        factor *= self._fit(before, old, new, after)
+        factor *= self.sites.get(site(before, old, after), 1.0) * self._fit(before, old, new, after)
         for rule in self._rules.get(old, ()):
             if rule.new == new:
                 return factor * rule.rate(before, after)

@@ -55,8 +55,8 @@ class Like(Operator):
 
     `--rate fitted` makes as many errors as the people did, and as unevenly: many texts have none. `x2` is twice that.
 
-    >>> Like("learner").changes(Source("They believe it"), 1, Random(1))
-    [(5, 12, 'bleieve')]
+    >>> Like("learner").changes(Source("They believe it"), 1, Random(4))
+    [(5, 12, 'beleive')]
     """
 
     argument = "learner"
@@ -72,20 +72,17 @@ class Like(Operator):
     def wanted_as_fitted(self, source: Source, factor: float, rng: Random) -> int:
         if self.profile.rate is None:  # only misspellings were seen: there is no rate to repeat
             return self.wanted(source, min(1.0, self.default_rate * factor))
-        return self.profile.wanted(source.words, factor, rng)
+        # A text of long words has more errors than one of short words.
+        return self.profile.wanted(source.words, factor * sum(self._weights(source)) / max(1, source.words), rng)
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         if not wanted:
             return ()
         tokens, letters_of_token, protected_spans = source.tokens, letters_in(source), source.spans
         offsets, gap_per_word = source.offsets, source.gap
-        known = self._known[letters_of_token]
-        weights: list[float] = list(map(known.get, tokens))  # type: ignore[arg-type]
-        if None in weights:
-            weights = [self._weight(token, letters_of_token, known) for token in tokens]
         other_errors = self.profile.other or self.profile.confusions
         changes: list[PlainChange] = []
-        for index in drawn_order(weights, rng):
+        for index in drawn_order(self._weights(source), rng):
             token = tokens[index]
             word, offset = letters_of_token(token)
             start = offsets[index] + index * gap_per_word + offset
@@ -104,8 +101,17 @@ class Like(Operator):
         changes.sort()
         return changes
 
+    def _weights(self, source: Source) -> list[float]:
+        """Returns for each token the sum of the rates of the errors that it has room for."""
+        letters_of_token = letters_in(source)
+        known = self._known[letters_of_token]
+        weights: list[float] = list(map(known.get, source.tokens))  # type: ignore[arg-type]
+        if None in weights:
+            weights = [self._weight(token, letters_of_token, known) for token in source.tokens]
+        return weights
+
     def _weight(self, token: str, letters_of_token: LettersOf, known: dict[str, float]) -> float:
-        """Returns the sum of the rates of the errors that a token has room for, and remembers it."""
+        """Returns the weight of one token, and remembers it."""
         weight = known.get(token)
         if weight is None:
             word, _ = letters_of_token(token)
