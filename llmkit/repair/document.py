@@ -194,8 +194,10 @@ def versions() -> dict[str, str]:
 
 
 def read(path: str | Path) -> RepairFile:
-    """Reads a repair.json, or that of a shipped adapter by its name. DataError, with the file and the place in it, for what
-    llmkit would not have written."""
+    """Reads a repair.json, or that of a shipped adapter by its name.
+
+    DataError, with the file and the place in it, for what llmkit would not have written.
+    """
     try:
         with open(repair_file(path), "rb") as file:
             content = file.read(MOST_BYTES + 1)
