@@ -29,7 +29,9 @@ Rows = Annotated[
     ),
 ]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
-With = Annotated[str | None, typer.Option("--with", metavar="FILE", help="A repair.json.")]
+With = Annotated[
+    str | None, typer.Option("--with", metavar="FILE", help="A repair.json, or the name of a shipped adapter with one.")
+]
 ChainName = Annotated[
     str | None, typer.Option("--chain", metavar="A+B", help="Try a chain such as fold+spell, without a gate.")
 ]

@@ -8,7 +8,7 @@ import typer
 
 from llmkit.cli import common
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A repair.json.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A repair.json, or the name of a shipped adapter with one.")]
 
 
 def show(file: File, json_: common.Json = False) -> None:

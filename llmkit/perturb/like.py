@@ -55,8 +55,8 @@ class Like(Operator):
 
     `--rate fitted` makes as many errors as the people did, and as unevenly: many texts have none. `x2` is twice that.
 
-    >>> Like("learner").changes(Source("They believe it"), 1, Random(1))
-    [(5, 12, 'bleieve')]
+    >>> Like("learner").changes(Source("They believe it"), 1, Random(4))
+    [(5, 12, 'beleive')]
     """
 
     argument = "learner"

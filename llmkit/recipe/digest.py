@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from llmkit.recipe.schema import Recipe, Section
 from llmkit.recipe.schema.base import Content, Later, Neutral
+from llmkit.resources import repair_file
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
@@ -49,8 +49,8 @@ def _is(mark: type, info: FieldInfo) -> bool:
 
 
 def _content(path: str | None) -> str | None:
-    """Returns a digest of a file; its name where it cannot be read, which whoever uses it will report."""
+    """Returns a digest of a repair; its name where it cannot be read, which whoever uses it will report."""
     try:
-        return path and hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return path and hashlib.sha256(repair_file(path).read_bytes()).hexdigest()
     except OSError:
         return path

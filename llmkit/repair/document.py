@@ -22,6 +22,7 @@ from llmkit.parsing import parse_json
 from llmkit.repair.base import chain_of
 from llmkit.repair.detectors import DETECTORS
 from llmkit.repair.where import Where
+from llmkit.resources import repair_file
 
 if TYPE_CHECKING:
     from llmkit.engines import EngineIdentity
@@ -193,9 +194,12 @@ def versions() -> dict[str, str]:
 
 
 def read(path: str | Path) -> RepairFile:
-    """Reads a repair.json. DataError, with the file and the place in it, for what llmkit would not have written."""
+    """Reads a repair.json, or that of a shipped adapter by its name.
+
+    DataError, with the file and the place in it, for what llmkit would not have written.
+    """
     try:
-        with open(path, "rb") as file:
+        with open(repair_file(path), "rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", _WRITERS) from None

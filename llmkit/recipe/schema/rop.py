@@ -56,7 +56,7 @@ class RopSection(Section):
     instructions: str | None = None
     """An instructions.json of an earlier run, to use instead of a search."""
     repair: Annotated[str | None, LATER, CONTENT] = None
-    """A repair.json, measured as the arm `repair` beside the others."""
+    """A repair.json, or the name of a shipped adapter that has one: the arm `repair`, measured beside the others."""
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
