@@ -114,7 +114,7 @@ def print_tables(data: Path, peers: list[str]) -> None:
 
 
 def write_people(auc: dict[str, float | None]) -> None:
-    """Writes what `llmkit perturb --list` says of each operator."""
+    """Writes the closeness of each operator, which `llmkit perturb --list` shows."""
     measured = {
         "on": "misspellings of JFLEG test",
         "date": DATE,

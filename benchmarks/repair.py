@@ -305,7 +305,7 @@ def correctors(data_dir: str, limit: int, chains: Sequence[str]) -> dict[str, An
 
 
 def _quality(pairs: Sequence[tuple[str, str, str]], written: Sequence[str], tokens: Sequence[int]) -> dict[str, Any]:
-    """Returns what corrections brought back, by kind: texts restored exactly, the share of word errors gone, CER before
+    """Returns the quality of corrections, by kind: texts restored exactly, the share of word errors gone, CER before
     and after; of clean texts the share altered; and tokens a text."""
     by_kind: dict[str, list[tuple[str, str, str]]] = {}
     for (kind, meant, typed), new in zip(pairs, written, strict=True):

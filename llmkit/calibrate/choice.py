@@ -14,7 +14,7 @@ from llmkit.types import Variant
 
 @dataclass(frozen=True)
 class Gain:
-    """What a chain wins on noisy copies, in shares of rows: right answers, or those that agree with the answer to the
+    """The gain of a chain on noisy copies, in shares of rows: right answers, or those that agree with the answer to the
     row as sent, with the repair less without it. `values` has one number in {-1, 0, 1} for each row."""
 
     chain: str
@@ -30,7 +30,7 @@ def gain_of(chain: str, values: Sequence[int], level: float = 0.95) -> Gain:
 
 
 def value(clean: Sample, noisy: Sample, repaired: Sample) -> int:
-    """Returns what a repair did to one noisy copy: 1 won, -1 lost, else 0."""
+    """Returns the effect of a repair on one noisy copy: 1 won, -1 lost, else 0."""
     return _good(repaired, clean) - _good(noisy, clean)
 
 

@@ -49,7 +49,7 @@ class Desk:
         return AskedModel.of(self.runner.engine("answerer").identity)
 
     def scores(self, jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
-        """Returns what detectors say, in the order of the jobs. Raises the EngineError of a call that failed."""
+        """Returns the scores of detectors, in the order of the jobs. Raises the EngineError of a call that failed."""
         scores: dict[object, Any] = {}
         with Progress(label, len(jobs), quiet=self.quiet) as self.runner.progress:
             for done in self.runner.run(jobs):

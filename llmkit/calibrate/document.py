@@ -21,7 +21,7 @@ NOISY = "noisy copies"
 
 
 def repair_file(done: Calibration) -> RepairFile:
-    """Returns the repair with its gate, its guarantee and what it won."""
+    """Returns the repair with its gate, its guarantee and its gain."""
     planned, best = done.plan, done.threshold
     origin = {key: value for key, value in planned.provenance.items() if key in ("run", "task", "model", "llmkit")}
     scales = tuple(Knots(detector=scale.detector, knots=scale.knots) for scale in done.gate.scales)
@@ -123,7 +123,7 @@ def lines(done: Calibration) -> Iterator[str]:
 
 
 def evidence(one: Tested, definition: Definition) -> str:
-    """Returns what was seen at one threshold: "the gate fires on 52 of 4,000; 3 answers worse: harm <= 0.0019"."""
+    """Returns the evidence in words: "the gate fires on 52 of 4,000; 3 answers worse: harm <= 0.0019"."""
     word = "worse" if definition == "worse" else "changed"
     return (
         f"the gate fires on {one.fired:,} of {one.rows:,}; "

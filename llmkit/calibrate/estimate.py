@@ -16,7 +16,7 @@ from llmkit.types import Reply, Request, Variant
 @dataclass(frozen=True)
 class Estimate:
     """Calls at most. `fired` counts the rows on which the gate fires at its loosest, None where a detector has to ask a
-    model to know; then `rows` is what may fire."""
+    model first; then it may fire on any of `rows`."""
 
     parts: Mapping[str, int]
     rows: int

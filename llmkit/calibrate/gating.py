@@ -18,7 +18,7 @@ from llmkit.steps import drive
 from llmkit.types import Reply, Request, Steps
 
 Scores = Callable[[Sequence[tuple[str, Steps]], str], list[Any]]
-"""Runs named detectors, under a label for the progress; returns what each says, in their order."""
+"""Runs named detectors, under a label for the progress; returns their scores, in the same order."""
 
 
 def offline(jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
@@ -31,7 +31,7 @@ def offline(jobs: Sequence[tuple[str, Steps]], label: str) -> list[Any]:
 
 
 def fitted(plan: Plan, scores: Scores) -> Gate:
-    """Returns a gate that never fires, its scales fitted on the tuning rows: what it says of a text is the same for
+    """Returns a gate that never fires, its scales fitted on the tuning rows: its doubt about a text is the same for
     every threshold."""
     rows = [row for row in plan.parts["tuning"] if is_looked_at(row.text)]
     scales = []

@@ -14,7 +14,7 @@ from llmkit.runs.labels import Judgements, read
 from llmkit.runs.samples import Sample
 
 Definition = Literal["changed", "worse", "changed_of_all"]
-"""What counts as harm (`llmkit.repair.document.Guarantee`)."""
+"""The definition of harm (`llmkit.repair.document.Guarantee`)."""
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -28,7 +28,7 @@ def same(one: Sample, other: Sample) -> bool:
 
 
 def harmed(sent: Sample, repaired: Sample, definition: Definition, judgements: Judgements) -> bool:
-    """Returns whether a row's answer was harmed. A call that failed and an answer that nobody judged count as harm.
+    """Returns whether a row's answer was harmed. A call that failed and a changed answer without a label count as harm.
 
     A text that the chain leaves as it is asks nothing else, so its answer cannot change.
     """
@@ -47,7 +47,8 @@ def unjudged(sent: Sample, repaired: Sample, judgements: Judgements) -> bool:
 
 
 def _right(sample: Sample, judgements: Judgements) -> bool | None:
-    """Returns whether an answer is right; None where nobody knows."""
+    """Returns whether an answer is right; None where the call failed, or where neither the row nor a label decides
+    it."""
     if failed(sample):
         return None
     if sample.outcome.correct is not None:

@@ -46,7 +46,7 @@ STAND = "stand"
 
 @dataclass(frozen=True)
 class Claim:
-    """What a calibration is to show, and on what.
+    """The claim that a calibration is to show, and its rows.
 
     `chains` are the candidates and `detectors` the gate's, by default those of `candidates` and all that ask no model.
     `clean` is a file of rows that the user vouches for; `labels` are further files of labels.
@@ -62,8 +62,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a calibration will do. `shots` are (noisy, clean) pairs of tuning rows that a correction shows, and
-    `tuned` counts rows left out because the instruction was tuned on them."""
+    """The plan of a calibration: rows, chains, detectors and prompts. `shots` are (noisy, clean) pairs of tuning rows
+    that a correction shows, and `tuned` counts rows left out because the instruction was tuned on them."""
 
     recipe: Recipe
     claim: Claim
@@ -108,7 +108,8 @@ class Plan:
         return "" if best == NO_CORRECTION else best
 
     def remarks(self) -> list[str]:
-        """Returns what a user should know before anything is asked: the rows, and what they can show."""
+        """Returns the remarks to print before anything is asked: the numbers of rows, and the harm that they can
+        show."""
         claim, counts = self.claim, {part: len(rows) for part, rows in self.parts.items()}
         count, level = counts["calibration"], f"{claim.confidence:.0%}"
         needed, most = (

@@ -10,7 +10,7 @@ from llmkit.seeds import derive
 from llmkit.types import Question
 
 Part = Literal["tuning", "calibration", "report"]
-"""What a row is for: to choose the chain and fit the detectors' scales, to test the thresholds, or to report on."""
+"""The use of a row: to choose the chain and fit the detectors' scales, to test the thresholds, or to report on."""
 
 SHARES: Mapping[Part, float] = {"tuning": 0.2, "calibration": 0.6, "report": 0.2}
 

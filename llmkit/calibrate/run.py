@@ -144,7 +144,7 @@ def in_words(gain: Gain) -> str:
 
 
 def _gains(desk: Desk) -> list[Gain]:
-    """Measures each candidate on noisy copies of tuning rows, without a gate: what it wins where it should act."""
+    """Measures each candidate on noisy copies of tuning rows, without a gate: its gain where it should act."""
     planned = desk.plan
     copies = planned.noisy("tuning", "choice")
     jobs = [planned.job(STAND, variant) for variant in [*choice.clean_of(copies), *copies]]
@@ -219,7 +219,7 @@ def _gated(desk: Desk, gate: Gate, chain: str) -> tuple[Gain, int]:
 
 
 def _traffic(desk: Desk, gate: Gate, doubts: Mapping[str, Doubt]) -> list[float]:
-    """Returns the rarity of each row of the traffic, as the gate will say it of live texts."""
+    """Returns the rarity of each row of the traffic, as the gate computes it for live texts."""
     planned = desk.plan
     # A gate asks no model where a cheaper detector fires already, so its rarity is not that of all detectors.
     again = planned.traffic if any(DETECTORS[name].asks for name in planned.detectors) else ()

@@ -93,7 +93,7 @@ def repair(
 
 
 def _document(with_: str | None, chain: str | None) -> RepairFile:
-    """Returns the repair that is named, and says on stderr what is guaranteed."""
+    """Returns the repair that is named, and prints its guarantee on stderr."""
     from llmkit.repair import RepairFile, describe, document
     from llmkit.rop.instructions import hand_written
 
@@ -145,7 +145,7 @@ def _write(
 
 
 def _differences(field: str, *, everything: bool) -> Callable[[bytes], None]:
-    """Returns what shows output lines: `everything`, or only the texts on which the gate fired."""
+    """Returns a function that shows output lines: `everything`, or only the texts on which the gate fired."""
     from llmkit.perturb.show import coloured
     from llmkit.repair.rows import FIELD
     from llmkit.terminal import write_coloured

@@ -12,7 +12,7 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="A repair.json, or the
 
 
 def show(file: File, json_: common.Json = False) -> None:
-    """Show what a file says that llmkit wrote: a repair with its gate, its guarantee, and what it won and cost."""
+    """Show a file that llmkit wrote: a repair with its gate, its guarantee, its gain and its cost."""
     from llmkit.repair import describe, document
 
     repair = document.read(file)

@@ -77,7 +77,7 @@ def tool_calls(choice: Any, clean: Callable[[str], str]) -> tuple[ToolCall, ...]
 
 
 def named_call(call: Any, clean: Callable[[str], str]) -> ToolCall:
-    """Returns a tool call in whichever provider's form it has. Raises ValueError for what is none.
+    """Returns a tool call in whichever provider's form it has. Raises ValueError for anything else.
 
     >>> named_call({"function": {"name": "refund", "arguments": '{"order": 7}'}}, str)
     ToolCall(name='refund', arguments={'order': 7})

@@ -222,12 +222,13 @@ def _text(value: Any) -> str:
 
 
 def _documents(found: list[Any]) -> Iterator[str]:
-    """Yields the ids or texts of what a path finds, the items of a list one by one. What has none is no document."""
+    """Yields the ids or texts of the documents that a path finds, the items of a list one by one. An item with neither
+    is no document."""
     yield from filter(None, map(_text, _items(found)))
 
 
 def _items(found: list[Any]) -> Iterator[Any]:
-    """Yields what a path finds, the items of a list one by one."""
+    """Yields the values that a path finds, the items of a list one by one."""
     for value in found:
         yield from value if isinstance(value, list) else (value,)
 

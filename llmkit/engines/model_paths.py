@@ -140,7 +140,7 @@ def adapter_folder(path: str) -> Path:
 
 
 def is_adapter(path: str) -> bool:
-    """Returns whether a path or a shipped name stands for an adapter on this machine."""
+    """Returns whether a path or a shipped name is that of an adapter on this machine."""
     return (adapter_folder(path) / CONFIG).is_file()
 
 

@@ -187,15 +187,15 @@ class ArmResult(Part):
     touched: Interval | None = None
     """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
     retrieval: dict[str, Retrieval] = Field(default_factory=dict)
-    """What was retrieved under noise beside what was retrieved for the rows as sent, where replies name documents."""
+    """Documents retrieved under noise beside those retrieved for the rows as sent, where replies name documents."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None
     """A word of warning where `restored` is 0 or less."""
 
     def without(self, metrics: Collection[str], condition: str, reason: str) -> ArmResult:
-        """Returns the result with the reason in place of these metrics under a condition that was not measured; what
-        was retrieved is left out."""
+        """Returns the result with the reason in place of these metrics under a condition that was not measured; its
+        retrieval is left out."""
         gone = Unmeasured(reason=reason)
         changes: dict[str, object] = {}
         if "drop" in metrics and condition in self.drop:

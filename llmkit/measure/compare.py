@@ -31,7 +31,7 @@ class ComparedRow(Part):
     condition: str
     """The condition; `noisy` for the average over all noisy ones."""
     metric: Literal["accuracy", "drop", "changed"]
-    """What is compared: of rows without answers, the share of answers that say something else than as sent."""
+    """The compared metric: of rows without answers, the share of answers that say something else than as sent."""
     before: float | None
     """Its mean in the first run, over the questions that both runs have."""
     after: float | None

@@ -1,6 +1,6 @@
 """Answers of runs without labels as flags: whether each says something else than the one to the row as sent.
 
-What pairs runs by right and wrong answers pairs them by these flags as well.
+Statistics that pair runs by right and wrong answers pair them by these flags as well.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Matched:
     def matched(self, lead: Cell, *others: Cell) -> Iterator[tuple[Sample, ...]]:
         """Yields the answers of a cell, each with those of other cells to the same row, draw and search seed.
 
-        What was asked fewer times stands beside every repeat. A row that a cell lacks is left out.
+        An answer to a row that was asked fewer times is paired with every repeat. A row that a cell lacks is left out.
         """
         for condition in self.conditions(lead.arm, lead.condition):
             found = [

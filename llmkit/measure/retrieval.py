@@ -41,9 +41,9 @@ def _longer(one: Sequence[str], other: Sequence[str], depth: int | None) -> int:
 
 
 def of_arm(cells: Cells, arm: str, level: float) -> dict[str, Retrieval]:
-    """Compares what an arm's application retrieved under each noise with that for the rows as sent.
+    """Compares the documents that an arm's application retrieved under each noise with those for the rows as sent.
 
-    Nothing where it named no document in any reply: then it retrieves none, or nobody said where they are.
+    Empty where no reply names a document: the application retrieves none, or `engine.documents` is not set.
     """
     clean = Cell(arm, CLEAN)
     noisy = cells.noisy_of(clean)

@@ -1,4 +1,4 @@
-"""The measurements of what an application retrieved: how far the documents agree, and how often answers change."""
+"""Measurements of an application's retrieval: the agreement of documents, and the share of answers that change."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ class Overlap(Part):
     """
 
     noise: Interval
-    """Mean overlap of what was retrieved as sent and under the condition."""
+    """Mean overlap of the documents retrieved as sent and under the condition."""
     itself: Interval | None
-    """Mean overlap of what was retrieved for one text asked twice, as sent and under the condition; null where none
-    was."""
+    """Mean overlap of the documents retrieved for one text asked twice, as sent and under the condition; null where
+    none was."""
     lost: Estimate | None
-    """Mean overlap of what was retrieved for a row as sent, asked twice, minus that with the condition, on the same
-    rows. Null where no row was asked twice."""
+    """Mean overlap of the documents retrieved for a row as sent, asked twice, minus that with the condition, on the
+    same rows. Null where no row was asked twice."""
 
 
 class ChangedAmong(Part):
     """The share of answers that say something else, among some pairs of answers."""
 
     pairs: int
-    """These pairs."""
+    """The number of these pairs."""
     changed: Interval | None
     """Share of rows, among those with such pairs, whose answers say something else; null without a pair."""
 
 
 class Retrieval(Part):
-    """What an arm's application retrieved under one condition, or under all noisy ones together (`noisy`), beside what
-    it retrieved for the rows as sent. Calls that failed retrieved nothing that is known: they are left out."""
+    """The documents that an arm's application retrieved under one condition, or under all noisy ones together
+    (`noisy`), beside those for the rows as sent. Failed calls are left out."""
 
     n: int
     """Rows answered as sent and under the condition."""
     overlap: dict[str, Overlap] = Field(default_factory=dict)
-    """By depth: 1, 3, 10, and all that was retrieved."""
+    """By depth: 1, 3, 10, and all documents."""
     same: Interval
     """Share of rows with the same documents in the same order."""
     none: Interval

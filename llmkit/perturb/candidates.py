@@ -77,7 +77,7 @@ def _mask(word: str) -> int:
 
 
 def sound(word: str) -> str:
-    """Returns how the consonants of a word sound, vowels aside except a first one: our own rules, coarser than those of
+    """Returns the sound of a word's consonants, vowels aside except a first one: our own rules, coarser than those of
     Metaphone (Philips 1990), because several misspellings meet in one word.
 
     >>> sound("successful"), sound("suceesfull"), sound("enough")

@@ -231,7 +231,7 @@ def _site(word: str, edit: Rewrite) -> str:
 
 
 def _factors(factors: Mapping[str, float], seen: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
-    """Returns the factors of pairs or of sites, moved so that each comes of edits as often as people had it so."""
+    """Returns the factors of pairs or of sites, moved so that edits make each as often as people did."""
     moved = dict(factors)
     for name, count in expected.items():
         if seen.enough(name) or count >= LEAST:

@@ -75,7 +75,7 @@ def noise_on_words(spec: str, words: Sequence[str], seed: int = 7) -> list[Pair]
 
 
 def noise_on_texts(spec: str, observed: Observed, seed: int = 7) -> Observed | None:
-    """Returns what an operator does to the intended texts, at its people's rate or at that of the real errors; None
+    """Returns the noise of an operator on the intended texts, at its people's rate or at that of the real errors; None
     without texts."""
     words = sum(count for count, _ in observed.texts)
     errors = sum(wrong for _, wrong in observed.texts)

@@ -80,7 +80,7 @@ def listing() -> list[JsonObject]:
 
 
 def people() -> JsonObject:
-    """Returns how close operators come to people, as `benchmarks/noise.py table` measured it: by spec the `auc`, the
+    """Returns the closeness of operators to people, as `benchmarks/noise.py table` measured it: by spec the `auc`, the
     `date`, and the misspellings compared `on`."""
     measured: JsonObject = json.loads((SHIPPED.parent / "people.json").read_text(encoding="utf-8"))
     return measured

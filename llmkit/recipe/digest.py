@@ -49,7 +49,7 @@ def _is(mark: type, info: FieldInfo) -> bool:
 
 
 def _content(path: str | None) -> str | None:
-    """Returns a digest of a repair; its name where it cannot be read, which whoever uses it will report."""
+    """Returns a digest of a repair; its name where it cannot be read, because its reader reports that."""
     try:
         return path and hashlib.sha256(repair_file(path).read_bytes()).hexdigest()
     except OSError:

@@ -138,8 +138,7 @@ def is_chain(name: str) -> bool:
 
 
 def chain_of(name: str, context: CorrectorContext | None = None) -> Chain:
-    """Returns the chain that a name such as "fold+spell" stands for. UsageError for an unknown corrector or one named
-    twice."""
+    """Returns the chain of a name such as "fold+spell". UsageError for an unknown corrector or one named twice."""
     return Chain([link(context) for link in links_of(name)])
 
 

@@ -1,4 +1,4 @@
-"""A repair in words, for people: what it does, what is guaranteed, and what it won and cost."""
+"""A repair in words, for people: its chain and gate, its guarantee, gain and cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _HARM = {
 
 
 def guarantee(document: RepairFile, void: str | None = None) -> str:
-    """Returns the guarantee in a sentence, or "no guarantee: ..." with the reason. `void` is why it does not apply."""
+    """Returns the guarantee in a sentence, or "no guarantee: ..." with the reason. `void` is the reason why it does not
+    apply."""
     if document.guarantee is None:
         return f"no guarantee: {'the gate' if document.gate else 'it has no gate and'} was not calibrated"
     if reasons := [*([void] if void else []), *document.doubts()]:
@@ -25,7 +26,7 @@ def guarantee(document: RepairFile, void: str | None = None) -> str:
 
 
 def claim(given: Guarantee) -> str:
-    """Returns what a guarantee says, without its evidence."""
+    """Returns the claim of a guarantee, without its evidence."""
     return (
         f"at most {_percent(given.harm)} {_HARM[given.definition]} because of this repair "
         f"({given.confidence:.0%} confidence)"
@@ -46,7 +47,7 @@ def _bound(given: Guarantee) -> str:
 
 
 def lines(document: RepairFile, void: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yields the facts of a repair as (name, value); a fact that it has not is left out."""
+    """Yields the facts of a repair as (name, value); facts that it lacks are left out."""
     yield "chain", f"{document.chain} ({cost(document.chain)})"
     if document.instruction:
         yield "instruction", document.instruction
@@ -71,7 +72,7 @@ def cost(chain: str) -> str:
 
 
 def gate(document: RepairFile) -> str:
-    """Returns when the gate fires, in words."""
+    """Returns the condition on which the gate fires, in words."""
     if document.gate is None:
         return "none: every text is repaired"
     names = ", ".join(scale.detector for scale in document.gate.scales)

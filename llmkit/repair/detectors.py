@@ -38,8 +38,8 @@ class Detector:
     english: ClassVar[bool] = False
     """True where it knows English words only."""
     prior: ClassVar[float] = 1.0
-    """How common its kind of noise is beside the commonest. A gate lets a detector of .1 cause a tenth as many false
-    alarms as one of 1."""
+    """The frequency of its kind of noise beside that of the commonest. A gate lets a detector of .1 cause a tenth as
+    many false alarms as one of 1."""
 
     def score(self, text: str) -> Steps:
         """Yields requests, if any, and is sent replies. Returns a float: the higher, the likelier noise."""

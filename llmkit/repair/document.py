@@ -109,8 +109,8 @@ class AskedModel(_Part):
         )
 
     def differences(self, other: AskedModel) -> list[str]:
-        """Returns how another model differs, in words. What one of both does not state is not compared, but an adapter
-        is: a model without one is another model."""
+        """Returns the differences of another model, in words. A fact that one of both does not state is not compared,
+        but an adapter is: a model without one is another model."""
         mine, theirs = self.model_dump(), other.model_dump()
         return [
             f"{name} {theirs[name] or 'none'}, not {mine[name] or 'none'}"
@@ -160,12 +160,12 @@ class RepairFile(_Part):
     """Of everything above but provenance and effects, which decide on no text."""
 
     def identity(self) -> str:
-        """Returns the digest that the content comes to: 16 hex digits."""
+        """Returns the digest of the content: 16 hex digits."""
         content = self.model_dump(mode="json", exclude={"provenance", "effects", "digest"})
         return text_digest(json.dumps(content, sort_keys=True, separators=(",", ":")))
 
     def doubts(self) -> list[str]:
-        """Returns what a guarantee depends on and what is another here than where it was calibrated, in words."""
+        """Returns the dependencies of a guarantee that differ here from those of its calibration, in words."""
         here = versions()
         return [
             f"{name} {here.get(name, 'is missing')} here, calibrated with {made}"
@@ -176,7 +176,7 @@ class RepairFile(_Part):
 
 @cache
 def versions() -> dict[str, str]:
-    """Returns what corrections depend on beside the file: versions of packages, and a digest of this room."""
+    """Returns the dependencies of corrections beside the file: versions of packages, and a digest of this room."""
     from llmkit import __version__
 
     found = {"llmkit": __version__}
@@ -196,7 +196,7 @@ def versions() -> dict[str, str]:
 def read(path: str | Path) -> RepairFile:
     """Reads a repair.json, or that of a shipped adapter by its name.
 
-    DataError, with the file and the place in it, for what llmkit would not have written.
+    DataError, with the file and the place in it, for content that llmkit would not have written.
     """
     try:
         with open(repair_file(path), "rb") as file:
@@ -212,7 +212,7 @@ def read(path: str | Path) -> RepairFile:
 
 
 def parse(content: bytes) -> RepairFile:
-    """Returns the repair that a file's content holds. LlmkitError with the place of what is wrong."""
+    """Returns the repair that a file's content holds. LlmkitError with the place of the fault."""
     try:
         text = content.decode("utf-8-sig")
         tree = parse_json(text)
@@ -261,7 +261,7 @@ def _unreadable(value: Any, place: str) -> Iterator[str]:
 
 
 def _check(document: RepairFile) -> None:
-    """Raises an LlmkitError for values that fit their types and yet no repair."""
+    """Raises an LlmkitError for values that fit their types but make no repair."""
     with _at("chain"):
         chain = chain_of(document.chain)
     if not document.instruction.strip() and any(link.instructed for link in chain.links):

@@ -1,4 +1,4 @@
-"""How likely a word is a slip for another one: a likelihood ratio, from its letters and its two neighbours.
+"""The likelihood ratio of a word as a slip for another one, from its letters and its two neighbours.
 
 The channel is coarse on purpose: it decides how odd a word is, thousands of times a second, and corrects nothing.
 """

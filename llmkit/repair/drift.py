@@ -1,4 +1,4 @@
-"""Drift: whether live traffic still looks like the traffic that a repair was calibrated on. Watched text by text.
+"""Drift of live traffic away from the traffic that a repair was calibrated on, watched text by text.
 
 A sequential test that may be read after every text, for ever: the probability that it ever warns while nothing has
 changed is at most `ALARM`. docs/statistics.md has the proof.

@@ -19,7 +19,7 @@ _TAIL = 0.1  # the share of clean texts whose excess over the rest says how fast
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A detector's scores on clean text, and how rare each is there.
+    """A detector's scores on clean text, and the rarity of each there.
 
     `knots` are (score, rarity) pairs, both rising. Rarity is -log10 of the share of clean texts that score at
     least so high, one more text counted on both sides: the conformal p-value of the score, which is right for any
@@ -76,8 +76,8 @@ class Scale:
         return cls(detector, tuple(rising[first:]))
 
     def rarity(self, score: float) -> float:
-        """Returns how rare a score is among clean texts, in powers of ten. A score that is no number is not rare: what
-        was not measured is not repaired."""
+        """Returns the rarity of a score among clean texts, in powers of ten. A score that is no number is not rare:
+        what was not measured is not repaired."""
         knots = self.knots
         if math.isnan(score) or score < knots[0][0]:
             return 0.0

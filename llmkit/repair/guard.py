@@ -31,7 +31,7 @@ _REACH = 160  # characters on each side of a change that a number around it may 
 
 
 def quoted(text: str) -> Iterator[Span]:
-    """Finds spans in double quotation marks: somebody else's words, or a name.
+    """Finds spans in double quotation marks: the words of others, or names.
 
     >>> [text[a:b] for text in ['Spell "recieve" right'] for a, b in quoted(text)]
     ['"recieve"']

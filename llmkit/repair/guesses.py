@@ -55,7 +55,7 @@ class Guess(NamedTuple):
 
 
 class Guesses(NamedTuple):
-    """What an unknown word may be: the words that may be meant, and the logarithm of the probability of the word
+    """The guesses for an unknown word: the words that may be meant, and the logarithm of the probability of the word
     itself, as one that is right."""
 
     meant: tuple[Guess, ...]

@@ -10,7 +10,7 @@ from llmkit.types import Reply, Request, Steps
 
 @corrector("model")
 class Model(Corrector):
-    """Asks a model for the corrected text (arXiv 2506.03627, 3.3), and keeps of it what the guard allows."""
+    """Asks a model for the corrected text (arXiv 2506.03627, 3.3), and keeps the changes that the guard allows."""
 
     cost = "one call"
     asks = True
@@ -28,7 +28,7 @@ class Model(Corrector):
         return self.request(content, replicate=replicate, temperature=temperature, seed=seed)
 
     def read(self, reply: Reply, text: str) -> Proposal:
-        """Returns what a reply proposes: `text` itself, and the reason, where it is no correction of it."""
+        """Returns the proposal of a reply: `text` itself, and the reason, where it is no correction of it."""
         proposed, reason = read_correction(reply, text)
         reason = reason or no_correction(text, proposed)
         if reason:

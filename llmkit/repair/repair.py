@@ -38,10 +38,10 @@ MOST_WORDS = 200
 class Repaired:
     """The result for one text.
 
-    `action` is "passed" where the gate did not fire or nothing in the text is for it, "unchanged" where it fired and
-    the chain found nothing to change, "failed" where a model did not answer, for the `reason` given, else "repaired".
-    Only a repaired text differs from the one that came in. `detector` names what made the gate fire, and `rarity` how
-    rare the text is among clean ones, in powers of ten. `fallback` says why a reply was not used.
+    `action` is "passed" where the gate did not fire or no part of the text is the user's, "unchanged" where it fired
+    and the chain found nothing to change, "failed" where a model did not answer, for the `reason` given, else
+    "repaired". Only a repaired text differs from the one that came in. `detector` is the one that made the gate fire,
+    `rarity` that of the text among clean ones, in powers of ten, and `fallback` the reason why a reply was not used.
     """
 
     text: str

@@ -51,7 +51,7 @@ class RowRepairer:
         return (yield from self.repair.attempt(row.fields[self.fields.question], options_of(row.fields, self.fields)))
 
     def steps(self, row: InputRow) -> Steps:
-        """Does what `made` does with one row, where a model is asked."""
+        """Repairs one row as `made` does, where a model is asked."""
         result = RepairedRows(1, b"", Counter(), Counter())
         repaired = yield from self.repaired(row)
         return result._replace(lines=self._counted(row, repaired, result))
@@ -81,7 +81,7 @@ class RowRepairer:
 
 
 def record(repaired: Repaired) -> JsonObject:
-    """Returns what was done to one text, for JSON: the same on every machine, so without its time."""
+    """Returns the record of one repair, for JSON: the same on every machine, so without its time."""
     known = {"detector": repaired.detector, "fallback": repaired.fallback, "reason": repaired.reason}
     return {
         "action": repaired.action,

@@ -1,4 +1,4 @@
-"""How readily two English words follow each other, from the counts of word pairs that symspellpy carries."""
+"""The association of two neighbouring English words, from the counts of word pairs that symspellpy carries."""
 
 from __future__ import annotations
 

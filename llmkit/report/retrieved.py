@@ -18,7 +18,8 @@ LEAD = (
 
 
 def overlaps(metrics: Metrics) -> Table | None:
-    """Returns the overlap of what was retrieved as sent and under each noise, with that for one text asked twice."""
+    """Returns the overlap of the documents retrieved as sent and under each noise, with that for one text asked
+    twice."""
     measured = list(_measured(metrics))
     # Where no list is longer than a depth, all of them is the same.
     depths = [
@@ -40,7 +41,7 @@ def overlaps(metrics: Metrics) -> Table | None:
 
 
 def answers(metrics: Metrics) -> Table | None:
-    """Returns how often answers change although the documents are the same, and where they are others."""
+    """Returns the shares of answers that change where the documents are the same, and where they differ."""
     rows = [
         (
             Cell(name),

@@ -83,7 +83,7 @@ def standing(recipe: Recipe, engine: Engine) -> str | None:
 
 
 def _void(found: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
-    """Returns why a guarantee does not apply to the model that answers in a run."""
+    """Returns the reason why a guarantee does not apply to the model that answers in a run."""
     if found.model is None or not found.guarantee:
         return None
     given = recipe.model

@@ -1,5 +1,5 @@
-"""What a reply is worth beside the row that it answers: its words as the row spells them, whether it gives anything of
-its own, and which kinds of fact the row asks for."""
+"""The substance of a reply beside the row that it answers: its words as the row spells them, the facts of its own, and
+the kinds of fact that the row asks for."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _letters(word: str) -> set[str]:
 
 # --- what a reply gives --------------------------------------------------------------------------------------------
 
-_STRAY = 0.25  # of a reply's words: misspelt ones that cannot be told from words of its own
+_STRAY = 0.25  # of a reply's words: misspelt ones that look like words of its own
 _MOST = 0.6  # of the words of a row: a reply that has them and none of its own says it again
 _ROLE = re.compile(
     r"(?:^\W{0,9}|[,.]\s(?:but\s)?)(?:you(?:['’]re|\sare)|i(?:['’]m|\sam)|as)\san?\s"
@@ -113,7 +113,7 @@ def own(reply: Facts, known: Facts) -> frozenset[str]:
 
 
 def rambles(text: str, reply: Facts, known: Facts) -> bool:
-    """Returns whether a reply has no fact of its own, and says who it is or the same over and over."""
+    """Returns whether a reply has no fact of its own, and introduces itself or repeats itself."""
     if reply.label in _BARE or any(not has(known, fact) for fact in reply.said):
         return False
     words = [word for _, word in islice(tokens(text), _READ)]
@@ -153,13 +153,13 @@ _ASKED = (
     (re.compile(r"\bwhen\b|\b(?:what|which)\s(?:day|date|time)\b", re.IGNORECASE), ("date", "time")),
     (re.compile(r"\bwhere\b", re.IGNORECASE), ("url",)),
 )
-_MESSAGE = re.compile(r"\b(?:i|my|me|we|our)\b", re.IGNORECASE)  # whoever asks tells facts of their own, no answer
+_MESSAGE = re.compile(r"\b(?:i|my|me|we|our)\b", re.IGNORECASE)  # the writer of a message states facts, no answer
 _YEARS = range(1500, 2100)
 
 
 def asked_for(asked: str) -> tuple[str, ...]:
     """Returns the kinds of fact that the question at the end of a passage asks for, and that the passage has: the other
-    facts in it are about something else. Nothing for a row that is a message of somebody's.
+    facts in it are about something else. Empty for a row that is a message.
 
     >>> asked_for("It opens at 9:30 and costs 5 euros. How much is a ticket?")
     ('amount',)
