@@ -85,21 +85,21 @@ def opened(loaded: Loaded, plan: Plan, *, use_cache: bool, quiet: bool, if_chang
             },
         )
         local = are_local(engines)
-        for one in (choice, folder):
-            generations = Generations(one, if_changed)
-            if if_changed == "anew" and any(one.entries()):
+        for run_folder in (choice, folder):
+            generations = Generations(run_folder, if_changed)
+            if if_changed == "anew" and any(run_folder.entries()):
                 generations.begin()
             if not local:
                 engines = generations.watch(engines)
                 # A finished calibration asks nothing, so nothing else would notice that its model is gone.
-                if Run(one.path).state == "finished":
+                if Run(run_folder.path).state == "finished":
                     generations.confirm(engines)
         cached = use_cache and may_cache(recipe.engine)
         cache = stack.enter_context(ResponseCache()) if cached else None
-        journals = [row for one in (folder, choice) for row in one.entries()]
+        journals = [row for run_folder in (folder, choice) for row in run_folder.entries()]
         known = KnownReplies(journals, cache, folder.place)
         runner = Runner(engines, known, budget=recipe.eval.max_tokens_total)
-        runner.tokens = sum(tokens_asked(one.entries(every=True)) for one in (folder, choice))
+        runner.tokens = sum(tokens_asked(run_folder.entries(every=True)) for run_folder in (folder, choice))
         yield Desk(plan, folder, choice, runner, quiet)
 
 

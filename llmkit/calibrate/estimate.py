@@ -62,15 +62,15 @@ def estimate(plan: Plan) -> Estimate:
 
 def _calls(plan: Plan, arm: str) -> int:
     """Returns the calls for one row, by letting the arm ask the first."""
-    asked = 0
+    calls = 0
 
     def answer(request: Request) -> Reply:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return Reply(request.messages[-1].content, logprobs=(0.0,) if request.continuation else None)
 
     drive(plan.job(arm, Variant.unchanged(plan.parts["calibration"][0])).steps(), answer)
-    return asked
+    return calls
 
 
 def lines(estimate: Estimate) -> list[str]:

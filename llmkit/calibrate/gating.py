@@ -37,8 +37,8 @@ def fitted(plan: Plan, scores: Scores) -> Gate:
     scales = []
     for name in plan.detectors:
         detector = DETECTORS[name]()
-        found = scores([(f"{name}/{row.id}", detector.score(row.text)) for row in rows], f"scale of {name}")
-        scales.append(Scale.fitted(name, found))
+        clean_scores = scores([(f"{name}/{row.id}", detector.score(row.text)) for row in rows], f"scale of {name}")
+        scales.append(Scale.fitted(name, clean_scores))
     return Gate(tuple(scales), math.inf)
 
 
@@ -47,8 +47,8 @@ def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict
     named = list(texts)
     passed = {name: Doubt(0.0, "") for name, _ in named}
     looked_at = [(name, text) for name, text in named if is_looked_at(text)]
-    found = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in looked_at], "detecting")
-    return passed | {name: doubt for (name, _), doubt in zip(looked_at, found, strict=True)}
+    computed_doubts = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in looked_at], "detecting")
+    return passed | {name: doubt for (name, _), doubt in zip(looked_at, computed_doubts, strict=True)}
 
 
 def is_looked_at(text: str) -> bool:

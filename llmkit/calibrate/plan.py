@@ -96,10 +96,10 @@ class Plan:
 
     def noisy(self, part: Part, purpose: str) -> list[Variant]:
         """Returns a noisy copy of each of at most `CHOICE_ROWS` rows, under one of the recipe's conditions in turn."""
-        shown = {clean for _, clean in self.shots}
-        rest = [row for row in self.parts[part] if row.text not in shown]
-        chosen = rows.sample(rest, CHOICE_ROWS, self.recipe.seed, purpose)
-        return spread_variants(chosen, self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir)
+        example_texts = {clean for _, clean in self.shots}
+        rest = [row for row in self.parts[part] if row.text not in example_texts]
+        sampled_rows = rows.sample(rest, CHOICE_ROWS, self.recipe.seed, purpose)
+        return spread_variants(sampled_rows, self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir)
 
     @property
     def correction(self) -> str:
@@ -153,8 +153,10 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     _check_numbers(claim)
     _check_recipe(recipe)
     file = recipe.rop.instructions
-    given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
-    instructions = next((one for one in given if one.trained_on == POOLED), given[0])
+    instruction_sets, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
+    instructions = next(
+        (candidate for candidate in instruction_sets if candidate.trained_on == POOLED), instruction_sets[0]
+    )
     chains = claim.chains or candidates(instructions, searched=file is not None)
     detectors = claim.detectors or tuple(name for name in DETECTORS if not DETECTORS[name].asks)
     for_english = [name for chain in chains for name in chain.split(CHAIN_MARK) if CORRECTORS[name].english]
@@ -168,7 +170,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     judgements_of(claim.labels)
     log = _load(recipe) if recipe.data.path else Questions()
     vouched = _load(recipe, claim.clean) if claim.clean else log
-    tuned_on = {normalise(q.text) for q in provenance.tuned_on(file, origin, given)} if file else set()
+    tuned_on = {normalise(q.text) for q in provenance.tuned_on(file, origin, instruction_sets)} if file else set()
     used = [row for row in vouched if normalise(row.text) not in tuned_on]
     parts = rows.split(used, recipe.seed)
     _check_rows(parts, claim)
@@ -180,7 +182,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     # Of the log itself, what fitted the scales is no traffic to compare with.
     unseen = [*parts["calibration"], *parts["report"]]
     answered = any(row.gold is not None for row in used)
-    made = Plan(
+    planned = Plan(
         # Gates of the run that is calibrated are about other conditions.
         recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"gates": (), "baseline": None})}),
         claim,
@@ -197,7 +199,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
         (),
         len(vouched) - len(used),
     )
-    return _with_shots(made)
+    return _with_shots(planned)
 
 
 def _with_shots(plan: Plan) -> Plan:
@@ -206,8 +208,8 @@ def _with_shots(plan: Plan) -> Plan:
     if not count:
         return plan
     copies = plan.noisy("tuning", "shots")
-    shown = [copy for copy in copies if copy.edits][:count]
-    return replace(plan, shots=tuple((copy.text, copy.question.text) for copy in shown))
+    examples = [copy for copy in copies if copy.edits][:count]
+    return replace(plan, shots=tuple((copy.text, copy.question.text) for copy in examples))
 
 
 def _load(recipe: Recipe, path: str | None = None) -> Questions:

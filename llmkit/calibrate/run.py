@@ -188,8 +188,8 @@ def _judgements(desk: Desk) -> tuple[Definition, Judgements]:
     """Returns the definition of harm, and the labels that decide it."""
     planned = desk.plan
     own = desk.folder.path / names.LABELS
-    known = harm.judgements_of([*([own] if own.is_file() else []), *planned.claim.labels])
-    return ("worse" if known.pairs else planned.definition), known
+    judgements = harm.judgements_of([*([own] if own.is_file() else []), *planned.claim.labels])
+    return ("worse" if judgements.pairs else planned.definition), judgements
 
 
 def _unjudged(asked: Asked, harmed: Mapping[str, bool], definition: Definition, judgements: Judgements) -> int:
@@ -224,8 +224,8 @@ def _traffic(desk: Desk, gate: Gate, doubts: Mapping[str, Doubt]) -> list[float]
     # A gate asks no model where a cheaper detector fires already, so its rarity is not that of all detectors.
     again = planned.traffic if any(DETECTORS[name].asks for name in planned.detectors) else ()
     unknown = again or [row for row in planned.traffic if row.id not in doubts]
-    known = {**doubts, **gating.doubts(gate, ((row.id, row.text) for row in unknown), desk.scores)}
-    return [known[row.id].rarity for row in planned.traffic]
+    doubt_by_row = {**doubts, **gating.doubts(gate, ((row.id, row.text) for row in unknown), desk.scores)}
+    return [doubt_by_row[row.id].rarity for row in planned.traffic]
 
 
 def _refuse_failures(desk: Desk, samples: Sequence[Sample]) -> None:

@@ -88,18 +88,18 @@ def calibrate(
     )
     if dry_run:
         return _estimate(loaded.recipe, claim, json_)
-    done = room.calibrate(
+    calibration = room.calibrate(
         loaded,
         claim,
         use_cache=not no_cache,
         quiet=common.settings.quiet,
         if_changed="anew" if anew else "stop",
     )
-    path = output or done.folder / "repair.json"
-    document = write(room.repair_file(done), path)
+    path = output or calibration.folder / "repair.json"
+    document = write(room.repair_file(calibration), path)
     if json_:
-        return common.print_json(room.as_json(done, document, path))
-    print(*room.lines(done), f"\nrepair: {path}", f"run:    {done.folder}", sep="\n")
+        return common.print_json(room.as_json(calibration, document, path))
+    print(*room.lines(calibration), f"\nrepair: {path}", f"run:    {calibration.folder}", sep="\n")
     return None
 
 

@@ -72,9 +72,9 @@ def repair(
     from llmkit.repair.rows import RowRepairer
 
     document = _document(with_, chain)
-    given = {"model": model, "adapter": adapter, "engine": engine, "base_url": base_url, "revision": revision}
+    model_flags = {"model": model, "adapter": adapter, "engine": engine, "base_url": base_url, "revision": revision}
     loaded = flags.recipe_from(
-        None, set_, limit=limit, split=split, skip_bad_lines=skip_bad_lines, dtype=dtype, **given
+        None, set_, limit=limit, split=split, skip_bad_lines=skip_bad_lines, dtype=dtype, **model_flags
     )
     recipe = loaded.recipe
     fields = RowFields(field, id_)
@@ -102,13 +102,13 @@ def _document(with_: str | None, chain: str | None) -> RepairFile:
             "a repair is needed: --with FILE, or --chain to try one without a gate", "llmkit repair ROWS --chain fold"
         )
     if with_ is not None:
-        found = document.read(with_)
+        repair_file = document.read(with_)
     else:
         # The first hand-written instruction, as `llmkit rop` without a search takes it.
-        found = RepairFile(chain=chain or "", instruction=hand_written("correction")[0])
-        describe.cost(found.chain)  # an unknown name is said before anything is read
-    common.note(f"repair: {describe.guarantee(found)}")
-    return found
+        repair_file = RepairFile(chain=chain or "", instruction=hand_written("correction")[0])
+        describe.cost(repair_file.chain)  # an unknown name is said before anything is read
+    common.note(f"repair: {describe.guarantee(repair_file)}")
+    return repair_file
 
 
 def _write(
@@ -128,16 +128,16 @@ def _write(
         # A bar would be drawn between the differences.
         with RowProgress("repair", rows, quiet=common.settings.quiet or show is not None) as progress:
             asking = perturb_rows_asking(work, rows, runner) if runner else None
-            for made in asking or perturb_rows(work, rows.unread(), workers):
+            for result in asking or perturb_rows(work, rows.unread(), workers):
                 if show:
-                    show(made.lines)
+                    show(result.lines)
                 else:
-                    sink.write(made.lines)
+                    sink.write(result.lines)
                     sink.flush()
-                progress.advance(made.rows)
-                rows.skipped += made.skipped
-                counts["actions"] += made.actions
-                counts["detectors"] += made.detectors
+                progress.advance(result.rows)
+                rows.skipped += result.skipped
+                counts["actions"] += result.actions
+                counts["detectors"] += result.detectors
     finally:
         if out not in (None, "-"):
             sink.close()
@@ -154,11 +154,11 @@ def _differences(field: str, *, everything: bool) -> Callable[[bytes], None]:
 
     def show(lines: bytes) -> None:
         for row in map(json.loads, lines.splitlines()):
-            done = row[FIELD]
-            if everything or done["action"] != "passed":
-                why = ", ".join(filter(None, map(done.get, ("detector", "fallback", "reason"))))
-                print(done["action"] + (f" ({why})" if why else ""))
-                write_coloured(coloured(row[field], done["edits"], colour) + "\n", sys.stdout)
+            record = row[FIELD]
+            if everything or record["action"] != "passed":
+                why = ", ".join(filter(None, map(record.get, ("detector", "fallback", "reason"))))
+                print(record["action"] + (f" ({why})" if why else ""))
+                write_coloured(coloured(row[field], record["edits"], colour) + "\n", sys.stdout)
 
     return show
 

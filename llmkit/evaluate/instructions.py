@@ -51,7 +51,7 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
         told = provenance.of_search(recipe, run, *pools, engines)
     folder.write_json(INSTRUCTIONS, to_json(found, told))
     shots = jobs.demos(recipe, planned.needs, planned.train, planned.ask)[1] if planned.searches else []
-    if planned.searches and (repair := gated.found_repair(found, recipe, run, shots)):
+    if planned.searches and (repair := gated.searched_repair(found, recipe, run, shots)):
         document.write(repair, folder.path / REPAIR)
 
 

@@ -208,5 +208,5 @@ class ArmResult(Part):
         if "recovery" in metrics and condition in self.recovery:
             changes["recovery"] = {**self.recovery, condition: gone}
         if "retrieval" in metrics:
-            changes["retrieval"] = {name: found for name, found in self.retrieval.items() if name != condition}
+            changes["retrieval"] = {name: retrieval for name, retrieval in self.retrieval.items() if name != condition}
         return self.model_copy(update=changes)

@@ -34,14 +34,14 @@ class Matched:
         An answer to a row that was asked fewer times is paired with every repeat. A row that a cell lacks is left out.
         """
         for condition in self.conditions(lead.arm, lead.condition):
-            found = [
+            samples_by_key = [
                 _by_key(self.cells.samples.get(cell.under(condition) if cell.condition == NOISY else cell, ()))
                 for cell in others
             ]
             for sample in self.cells.samples.get(lead.under(condition), ()):
                 row, draw, seed = pair_key(sample)
                 nearest = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
-                partners = [next((by[key] for key in nearest if key in by), None) for by in found]
+                partners = [next((by[key] for key in nearest if key in by), None) for by in samples_by_key]
                 present = [partner for partner in partners if partner]
                 if len(present) == len(partners):
                     yield sample, *present

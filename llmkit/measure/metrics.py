@@ -51,9 +51,9 @@ def metrics(
     cells = Cells(samples)
     noise = changed.of_samples(samples)
     if unlabelled(samples):
-        found = without_answers(cells, samples, noise, section, seed, assumed)
+        result = without_answers(cells, samples, noise, section, seed, assumed)
         stored = None if baseline is None else against(samples, baseline, section.interval, seed)
-        return found.model_copy(update={"baseline": stored})
+        return result.model_copy(update={"baseline": stored})
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))

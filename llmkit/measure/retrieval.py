@@ -26,18 +26,18 @@ Lists = Sequence[tuple[tuple[str, ...], ...]]
 Compared: TypeAlias = "tuple[Labels, Lists]"
 
 
-def overlap(one: Sequence[str], other: Sequence[str], depth: int | None) -> float:
+def overlap(first: Sequence[str], other: Sequence[str], depth: int | None) -> float:
     """Computes overlap@k of two lists of different documents: what both have among their first k, over the longer.
 
     >>> overlap("abcd", "axbd", 3), overlap("ab", "a", 3), overlap("", "", 1)
     (0.6666666666666666, 0.5, 1.0)
     """
-    longer = _longer(one, other, depth)
-    return len(set(one[:depth]) & set(other[:depth])) / longer if longer else 1.0
+    longer = _longer(first, other, depth)
+    return len(set(first[:depth]) & set(other[:depth])) / longer if longer else 1.0
 
 
-def _longer(one: Sequence[str], other: Sequence[str], depth: int | None) -> int:
-    return max(len(one[:depth]), len(other[:depth]))
+def _longer(first: Sequence[str], other: Sequence[str], depth: int | None) -> int:
+    return max(len(first[:depth]), len(other[:depth]))
 
 
 def of_arm(cells: Cells, arm: str, level: float) -> dict[str, Retrieval]:
@@ -62,12 +62,14 @@ class _Lists(Matched):
         pairs = self._answered(noisy, clean)
         if not pairs:
             return None
-        asked = [CLEAN, *self.conditions(arm, condition)]
-        again = [pair for one in asked for pair in self._answered(clean.under(_again(one)), clean.under(one))]
+        conditions = [CLEAN, *self.conditions(arm, condition)]
+        again = [
+            pair for first in conditions for pair in self._answered(clean.under(_again(first)), clean.under(first))
+        ]
         triples = self._answered(noisy, clean, clean.under(_again(CLEAN)))
         once, twice, thrice = ((self.rows_of(groups), _lists(groups)) for groups in (pairs, again, triples))
         rows, lists = once
-        same = [one == other for one, other in lists]
+        same = [first == other for first, other in lists]
         return Retrieval(
             n=len(set(rows.tolist())),
             overlap={name: self._overlap(once, twice, thrice, depth) for name, depth in DEPTHS.items()},

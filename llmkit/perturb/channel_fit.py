@@ -230,12 +230,12 @@ def _site(word: str, edit: Rewrite) -> str:
     return site(framed[edit.start], word[edit.start : edit.end], framed[edit.end + 1])
 
 
-def _factors(factors: Mapping[str, float], seen: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
+def _factors(factors: Mapping[str, float], observed: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
     """Returns the factors of pairs or of sites, moved so that edits make each as often as people did."""
     moved = dict(factors)
     for name, count in expected.items():
-        if seen.enough(name) or count >= LEAST:
-            typed = seen.counts[name] if seen.enough(name) else _DROPPED
+        if observed.enough(name) or count >= LEAST:
+            typed = observed.counts[name] if observed.enough(name) else _DROPPED
             moved[name] = factors.get(name, 1.0) * (typed + _PRIOR) / (count + _PRIOR)
     return moved
 

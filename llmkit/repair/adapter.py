@@ -53,8 +53,8 @@ def words_prompt(text: str, doubts: Sequence[DoubtedWord]) -> str:
     marked = ""
     for word in doubts:
         spellings = ", ".join(word.candidates[:_CANDIDATES])
-        shown = word.best if is_sure(word) else f"[{text[word.start : word.end]}: {spellings}]"
-        marked += text[offset : word.start] + shown
+        wording = word.best if is_sure(word) else f"[{text[word.start : word.end]}: {spellings}]"
+        marked += text[offset : word.start] + wording
         offset = word.end
     return render("repair/words-v1", text=marked + text[offset:end])
 
@@ -100,13 +100,13 @@ def read_words(reply: Reply, text: str, doubts: Sequence[DoubtedWord]) -> list[C
     answered = 0
     for line in lines[:-1] if reply.finish_reason == "length" else lines:
         match = _LINE.fullmatch(line)
-        asked, meant = match.groups() if match else ("", "")
-        places = (i for i in range(answered, len(doubts)) if text[doubts[i].start : doubts[i].end] == asked)
+        doubted, meant = match.groups() if match else ("", "")
+        places = (i for i in range(answered, len(doubts)) if text[doubts[i].start : doubts[i].end] == doubted)
         place = next(places, None)
         if place is None:
             continue
         answered = place + 1
-        if meant != asked and meant in doubts[place].candidates:
+        if meant != doubted and meant in doubts[place].candidates:
             changes.append(Change(doubts[place].start, doubts[place].end, meant))
     return changes if answered else None
 
@@ -128,10 +128,10 @@ class Adapter(Corrector):
         replies = (yield [self.request(words_prompt(text, portion)) for portion in portions]) if portions else []
         fallback = None
         for portion, reply in zip(portions, replies, strict=True):
-            read = read_words(reply, text, _asked(portion))
-            if read is None:
+            corrections = read_words(reply, text, _asked(portion))
+            if corrections is None:
                 fallback = fallback or ("cut" if reply.finish_reason == "length" else "empty")
-            changes += read or []
+            changes += corrections or []
         return Proposal(apply(text, sorted(changes))[0], fallback)
 
 

@@ -99,9 +99,9 @@ class Corrector:
 
     def request(self, content: str, *, replicate: int = 0, **sampling: Any) -> Request:
         """Returns the request that puts one text to the model that corrects."""
-        drawn = Sampling(max_tokens=self.context.max_tokens, **sampling)
+        settings = Sampling(max_tokens=self.context.max_tokens, **sampling)
         messages = (Message("user", content),)
-        return Request(messages, drawn, purpose="correct", role=self.context.role, replicate=replicate)
+        return Request(messages, settings, purpose="correct", role=self.context.role, replicate=replicate)
 
 
 def corrector(name: str) -> Callable[[type[Corrector]], type[Corrector]]:

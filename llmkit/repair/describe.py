@@ -25,23 +25,23 @@ def guarantee(document: RepairFile, void: str | None = None) -> str:
     return _bound(document.guarantee)
 
 
-def claim(given: Guarantee) -> str:
+def claim(bound: Guarantee) -> str:
     """Returns the claim of a guarantee, without its evidence."""
     return (
-        f"at most {_percent(given.harm)} {_HARM[given.definition]} because of this repair "
-        f"({given.confidence:.0%} confidence)"
+        f"at most {_percent(bound.harm)} {_HARM[bound.definition]} because of this repair "
+        f"({bound.confidence:.0%} confidence)"
     )
 
 
-def _bound(given: Guarantee) -> str:
+def _bound(bound: Guarantee) -> str:
     sentence = (
-        f"{claim(given)}: the gate fired on {given.fired:,} of {given.rows:,} rows and "
-        f"{given.harmed:,} were harmed, {_percent(given.upper)} at most ({given.date})"
+        f"{claim(bound)}: the gate fired on {bound.fired:,} of {bound.rows:,} rows and "
+        f"{bound.harmed:,} were harmed, {_percent(bound.upper)} at most ({bound.date})"
     )
-    if given.reported_rows:
+    if bound.reported_rows:
         sentence += (
-            f"; on {given.reported_rows:,} other rows it fired on {given.reported_fired:,} and harmed "
-            f"{given.reported_harmed:,}"
+            f"; on {bound.reported_rows:,} other rows it fired on {bound.reported_fired:,} and harmed "
+            f"{bound.reported_harmed:,}"
         )
     return sentence
 
@@ -60,8 +60,8 @@ def lines(document: RepairFile, void: str | None = None) -> Iterator[tuple[str, 
         yield "where", f"{document.where} (only this part of a turn is looked at)"
     yield "guarantee", guarantee(document, void)
     if document.model:
-        known = {name: value for name, value in document.model.model_dump().items() if value}
-        yield "model", ", ".join([known.pop("model"), *(f"{name} {value}" for name, value in known.items())])
+        identity = {name: value for name, value in document.model.model_dump().items() if value}
+        yield "model", ", ".join([identity.pop("model"), *(f"{name} {value}" for name, value in identity.items())])
     yield "digest", document.digest or "none: written by hand"
 
 
@@ -84,14 +84,14 @@ def render(document: RepairFile, void: str | None = None) -> str:
     """Returns the whole repair as plain text of several lines, safe to print."""
     facts = list(lines(document, void))
     width = max(len(name) for name, _ in facts)
-    written = [f"{name:<{width}}  {' '.join(value.split())}" for name, value in facts]
+    lines_of_text = [f"{name:<{width}}  {' '.join(value.split())}" for name, value in facts]
     if document.effects:
-        written += ["", "what it won and cost"]
+        lines_of_text += ["", "what it won and cost"]
     for effect in document.effects:
         interval = "" if effect.low is None or effect.high is None else f" [{effect.low:.3f}, {effect.high:.3f}]"
         rows = f", {effect.rows:,} rows" if effect.rows else ""
-        written.append(f"  {effect.measure} on {effect.condition}: {effect.value:.3f}{interval}{rows}")
-    return visible("\n".join(written))
+        lines_of_text.append(f"  {effect.measure} on {effect.condition}: {effect.value:.3f}{interval}{rows}")
+    return visible("\n".join(lines_of_text))
 
 
 def _percent(share: float) -> str:

@@ -127,12 +127,12 @@ class Surprise(Detector):
     role: ClassVar[Role] = "answerer"
 
     def score(self, text: str) -> Steps:
-        shown = readable(text).strip()
-        if not shown:
+        readable_text = readable(text).strip()
+        if not readable_text:
             return 0.0
         messages = (Message("user", render("repair/surprise-v1")),)
-        reply: Reply = yield Request(messages, Sampling(), "detect", self.role, continuation=shown)
-        return -sum(reply.logprobs or ()) / len(shown)
+        reply: Reply = yield Request(messages, Sampling(), "detect", self.role, continuation=readable_text)
+        return -sum(reply.logprobs or ()) / len(readable_text)
 
 
 @detector("disagreement")
@@ -145,13 +145,15 @@ class Disagreement(Detector):
     role: ClassVar[Role] = "corrector"
 
     def score(self, text: str) -> Steps:
-        shown = readable(text).strip()
-        if not shown:
+        readable_text = readable(text).strip()
+        if not readable_text:
             return 0.0
         instruction = render("rop/seeds-correction-v1").splitlines()[0]
-        messages = (Message("user", render("rop/correct-v1", instruction=instruction, shots=(), question=shown)),)
+        messages = (
+            Message("user", render("rop/correct-v1", instruction=instruction, shots=(), question=readable_text)),
+        )
         replies: list[Reply] = yield [
             Request(messages, Sampling(temperature=1.0, seed=draw), "detect", self.role, replicate=draw)
             for draw in range(2)
         ]
-        return Levenshtein.normalized_distance(*(read_correction(reply, shown)[0] for reply in replies))
+        return Levenshtein.normalized_distance(*(read_correction(reply, readable_text)[0] for reply in replies))

@@ -168,9 +168,9 @@ class RepairFile(_Part):
         """Returns the dependencies of a guarantee that differ here from those of its calibration, in words."""
         here = versions()
         return [
-            f"{name} {here.get(name, 'is missing')} here, calibrated with {made}"
-            for name, made in self.made_with.items()
-            if here.get(name) != made
+            f"{name} {here.get(name, 'is missing')} here, calibrated with {calibrated}"
+            for name, calibrated in self.made_with.items()
+            if here.get(name) != calibrated
         ]
 
 
@@ -179,18 +179,18 @@ def versions() -> dict[str, str]:
     """Returns the dependencies of corrections beside the file: versions of packages, and a digest of this room."""
     from llmkit import __version__
 
-    found = {"llmkit": __version__}
+    version_by_name = {"llmkit": __version__}
     room = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".json") and path.stem not in _WORDS_ONLY:
+        if path.suffix in (".py", ".json", ".txt") and path.stem not in _WORDS_ONLY:
             room.update(path.read_bytes())
-    found["llmkit.repair"] = room.hexdigest()[:16]
+    version_by_name["llmkit.repair"] = room.hexdigest()[:16]
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            version_by_name[package] = version(package)
         except PackageNotFoundError:  # an installation without it reads no table of it
             continue
-    return found
+    return version_by_name
 
 
 def read(path: str | Path) -> RepairFile:

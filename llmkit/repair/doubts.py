@@ -66,13 +66,13 @@ def likelihood_ratio(before: str, word: str, after: str) -> float:
     left, right = association(before, word), association(word, after)
     if share is not None and share > _COMMON and left + right >= 0:
         return ORDINARY
-    meant = _share_of_unknown(word) if share is None else max(share, _FLOOR) * math.exp(left + right)
+    intended = _share_of_unknown(word) if share is None else max(share, _FLOOR) * math.exp(left + right)
     if share is None and may_be_name:
-        meant *= _NAMES
+        intended *= _NAMES
     slip = _FAR * math.exp(_FAR_FLATTENING * _log_spelling(word)) if share is None else 0.0
     for candidate, weight in _candidates(word):
         slip += weight * math.exp(association(before, candidate) + association(candidate, after))
-    return min(slip / meant, HIGHEST if len(word) > 2 else HIGHEST_SHORT)
+    return min(slip / intended, HIGHEST if len(word) > 2 else HIGHEST_SHORT)
 
 
 @lru_cache(maxsize=1 << 15)

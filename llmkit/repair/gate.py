@@ -106,11 +106,11 @@ def _thinned(knots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     if len(knots) <= most:
         return list(knots)
     step = knots[-1][1] / (most - 1)
-    kept = [knots[0]]
+    thinned = [knots[0]]
     for knot, after in pairwise(knots[1:]):
-        if after[1] >= len(kept) * step:
-            kept.append(knot)
-    return [*kept[: most - 1], knots[-1]]
+        if after[1] >= len(thinned) * step:
+            thinned.append(knot)
+    return [*thinned[: most - 1], knots[-1]]
 
 
 class Doubt(NamedTuple):

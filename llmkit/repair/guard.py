@@ -82,24 +82,24 @@ def _keeping_numbers(text: str, groups: Sequence[tuple[list[Change], list[Change
     changes = [change for group, _ in groups for change in group]
     if not changes or _figures(text, words) == _figures(apply(text, changes)[0], words):
         return changes
-    kept: list[Change] = []
+    accepted: list[Change] = []
     for group, alone in groups:
         for some in (group, *([change] for change in alone)):
-            if some and _agree(text, kept, some, words):
-                kept += some
+            if some and _agree(text, accepted, some, words):
+                accepted += some
                 if some is group:
                     break
-    return kept
+    return accepted
 
 
-def _agree(text: str, kept: Sequence[Change], added: Sequence[Change], words: bool) -> bool:
+def _agree(text: str, accepted: Sequence[Change], added: Sequence[Change], words: bool) -> bool:
     """Returns whether the numbers around some changes stay as they are beside those that are kept before them."""
     start, end = _around(text, added[0].start, added[-1].end)
-    before = len(kept)
-    while before and kept[before - 1].end >= start:
+    before = len(accepted)
+    while before and accepted[before - 1].end >= start:
         before -= 1
-        start = min(start, kept[before].start)
-    nearby = [Change(c.start - start, c.end - start, c.new) for c in (*kept[before:], *added)]
+        start = min(start, accepted[before].start)
+    nearby = [Change(c.start - start, c.end - start, c.new) for c in (*accepted[before:], *added)]
     window = text[start:end]
     return _figures(window, words) == _figures(apply(window, nearby)[0], words)
 

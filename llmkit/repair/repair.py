@@ -205,10 +205,10 @@ def _call(request: Request) -> dict[str, Any]:
     }
 
 
-def _text(said: object) -> str:
-    if not isinstance(said, str):
-        raise TypeError(f"`complete` returned {type(said).__name__}, not text")
-    return said
+def _text(reply: object) -> str:
+    if not isinstance(reply, str):
+        raise TypeError(f"`complete` returned {type(reply).__name__}, not text")
+    return reply
 
 
 def _failed(error: Exception) -> EngineError:

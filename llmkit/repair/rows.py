@@ -82,10 +82,10 @@ class RowRepairer:
 
 def record(repaired: Repaired) -> JsonObject:
     """Returns the record of one repair, for JSON: the same on every machine, so without its time."""
-    known = {"detector": repaired.detector, "fallback": repaired.fallback, "reason": repaired.reason}
+    reasons = {"detector": repaired.detector, "fallback": repaired.fallback, "reason": repaired.reason}
     return {
         "action": repaired.action,
-        **{name: value for name, value in known.items() if value},
+        **{name: value for name, value in reasons.items() if value},
         "rarity": round(repaired.rarity, 4),
         "edits": [edit._asdict() for edit in repaired.edits],
     }

@@ -25,11 +25,11 @@ def overlaps(metrics: Metrics) -> Table | None:
     depths = [
         depth
         for depth in (measured[0][1].overlap if measured else ())
-        if depth == "all" or any(found.overlap[depth] != found.overlap["all"] for _, found in measured)
+        if depth == "all" or any(retrieval.overlap[depth] != retrieval.overlap["all"] for _, retrieval in measured)
     ]
     rows = []
-    for name, found in measured:
-        at_depths = [found.overlap[depth] for depth in depths]
+    for name, retrieval in measured:
+        at_depths = [retrieval.overlap[depth] for depth in depths]
         rows.append((Cell(name), *(rate(overlap.noise) for overlap in at_depths)))
         if any(overlap.itself for overlap in at_depths):
             rows.append((Cell("  by itself"), *(rate(overlap.itself) for overlap in at_depths)))
@@ -45,13 +45,13 @@ def answers(metrics: Metrics) -> Table | None:
     rows = [
         (
             Cell(name),
-            Cell(count(found.n)),
-            rate(found.same),
-            Cell(f"{found.none.value:.3f}", hint=interval_words(found.none)),
-            _changed(found.changed_same),
-            _changed(found.changed_other),
+            Cell(count(retrieval.n)),
+            rate(retrieval.same),
+            Cell(f"{retrieval.none.value:.3f}", hint=interval_words(retrieval.none)),
+            _changed(retrieval.changed_same),
+            _changed(retrieval.changed_other),
         )
-        for name, found in _measured(metrics)
+        for name, retrieval in _measured(metrics)
     ]
     names = ("rows", "same", "none found", "changed if same", "changed if not")
     columns = (Column("arm, noise"), *map(Column, names))

@@ -36,9 +36,9 @@ class Gated(Arm):
         texts, fallbacks = [], []
         for text in variant.texts:
             # Options that the answer's prompt leaves out need no correction either.
-            asked = without_options(text) if self.by_likelihood(variant) else text
-            repaired: Repaired = yield from self.repair.steps(asked, variant.question.options)
-            texts.append(repaired.text + text[len(asked) :])
+            question = without_options(text) if self.by_likelihood(variant) else text
+            repaired: Repaired = yield from self.repair.steps(question, variant.question.options)
+            texts.append(repaired.text + text[len(question) :])
             fallbacks.append(repaired.fallback)
         answer = yield from self.repaired(tuple(texts), variant)
         return replace(answer, fallback=next(filter(None, fallbacks), None))
@@ -78,33 +78,34 @@ def standing(recipe: Recipe, engine: Engine) -> str | None:
     a repair."""
     if recipe.rop.repair is None:
         return None
-    found = document.read(recipe.rop.repair)
-    return f"{found.chain}: {describe.guarantee(found, _void(found, recipe, engine))}"
+    repair = document.read(recipe.rop.repair)
+    return f"{repair.chain}: {describe.guarantee(repair, _void(repair, recipe, engine))}"
 
 
-def _void(found: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
+def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
     """Returns the reason why a guarantee does not apply to the model that answers in a run."""
-    if found.model is None or not found.guarantee:
+    if repair.model is None or not repair.guarantee:
         return None
-    given = recipe.model
+    model = recipe.model
     # A server's identity is known only after a request; its name and its adapter are known before.
-    here = AskedModel(model=given.path or "", revision=given.revision, adapter=given.adapter)
+    here = AskedModel(model=model.path or "", revision=model.revision, adapter=model.adapter)
     if engine.identity_is_local:
-        known = AskedModel.of(engine.identity)
-        same_path = given.adapter is not None and given.adapter == found.model.adapter
-        here = known.model_copy(update={"adapter": given.adapter}) if same_path else known
-    differences = found.model.differences(here)
+        local = AskedModel.of(engine.identity)
+        same_path = model.adapter is not None and model.adapter == repair.model.adapter
+        here = local.model_copy(update={"adapter": model.adapter}) if same_path else local
+    differences = repair.model.differences(here)
     return f"it was calibrated for another model ({'; '.join(differences)})" if differences else None
 
 
-def found_repair(
-    found: Sequence[Instructions], recipe: Recipe, run: str, shots: Sequence[tuple[str, str]]
+def searched_repair(
+    instruction_sets: Sequence[Instructions], recipe: Recipe, run: str, shots: Sequence[tuple[str, str]]
 ) -> RepairFile | None:
     """Returns the repair that a search found, without gate and guarantee; None where questions are best left alone, or
     where it depends on the noise."""
-    if len(found) != 1 or found[0].trained_on != POOLED or found[0].correction.best == NO_CORRECTION:
+    first, *others = instruction_sets
+    if others or first.trained_on != POOLED or first.correction.best == NO_CORRECTION:
         return None
-    search = found[0].correction
+    search = first.correction
     origin = {"run": run, "score": search.mean, "why": search.why}
     return RepairFile(
         chain="model",

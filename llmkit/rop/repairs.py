@@ -28,9 +28,9 @@ class Repairing(Arm):
         texts, fallbacks = [], []
         for text in variant.texts:
             # Options that the answer's prompt leaves out need no correction either.
-            asked = without_options(text) if self.by_likelihood(variant) else text
-            corrected: Corrected = yield from chain.correct(asked, variant.question.options)
-            texts.append(corrected.text + text[len(asked) :])
+            question = without_options(text) if self.by_likelihood(variant) else text
+            corrected: Corrected = yield from chain.correct(question, variant.question.options)
+            texts.append(corrected.text + text[len(question) :])
             fallbacks.append(corrected.fallback)
         answer = yield from self.repaired(tuple(texts), variant)
         return replace(answer, fallback=next(filter(None, fallbacks), None))

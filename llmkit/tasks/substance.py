@@ -23,7 +23,7 @@ _SPELT = re.compile(rf"[^\W\d_]{{{_SHORTEST},{_LONGEST}}}+")
 _AS_THEY_ARE = STOP | lists.MONTHS.keys() | lists.DAYS | lists.UNITS.keys() | lists.CURRENCIES.keys()
 
 
-def respelt(text: str, asked: str) -> str:
+def respelt(text: str, row: str) -> str:
     """Returns a reply with the words that it misspells, as noise does that it copied, as the row has them.
 
     A word is one of the row's if it has the same letters in another order or, of a long one, all but one. Words that
@@ -32,17 +32,17 @@ def respelt(text: str, asked: str) -> str:
     >>> respelt("The mteineg in Poeto is on 2 Jnue.", "The meeting in Porto is on 2 June.")
     'The meeting in Porto is on 2 June.'
     """
-    if not asked:
+    if not row:
         return text
-    exact, close, stems = _spellings(asked)
+    exact, close, stems = _spellings(row)
 
     def word(match: re.Match[str]) -> str:
         folded = match[0].casefold()
         if folded in _AS_THEY_ARE or stem(folded) in stems or any(numerals.find(folded)):
             return match[0]
         letters = "".join(sorted(folded))
-        if written := exact.get(letters):
-            return written
+        if spelling := exact.get(letters):
+            return spelling
         if len(folded) < (_NAME if match[0][0].isupper() else _UNLIKE):
             return match[0]
         near = {close.get(some, "") for some in _but_one(letters)} - {""}
@@ -52,17 +52,17 @@ def respelt(text: str, asked: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _spellings(asked: str) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+def _spellings(row: str) -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
     """Returns the words of a row by their letters, and by all of these but one ("" where several words have them), and
     the stems of all."""
     exact: dict[str, str] = {}
     close: dict[str, str] = {}
-    for folded, written in {match[0].casefold(): match[0] for match in _SPELT.finditer(asked)}.items():
+    for folded, spelling in {match[0].casefold(): match[0] for match in _SPELT.finditer(row)}.items():
         letters = "".join(sorted(folded))
-        exact[letters] = written if exact.get(letters, written) == written else ""
+        exact[letters] = spelling if exact.get(letters, spelling) == spelling else ""
         for some in _but_one(letters):
-            close[some] = written if close.get(some, written) == written else ""
-    return exact, close, frozenset(stem(word) for _, word in tokens(asked))
+            close[some] = spelling if close.get(some, spelling) == spelling else ""
+    return exact, close, frozenset(stem(word) for _, word in tokens(row))
 
 
 def _but_one(letters: str) -> set[str]:
@@ -70,12 +70,12 @@ def _but_one(letters: str) -> set[str]:
     return {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
 
 
-def misspelt(words: frozenset[str], known: Facts) -> frozenset[str]:
+def misspelt(words: frozenset[str], row: Facts) -> frozenset[str]:
     """Returns the words that have the letters of one of the row's, up to one letter, and are none of these."""
     if not words:
         return words
-    real = {letters for word in known.words for letters in _letters(word)}
-    return frozenset(word for word in words - known.words if not real.isdisjoint(_letters(word)))
+    real = {letters for word in row.words for letters in _letters(word)}
+    return frozenset(word for word in words - row.words if not real.isdisjoint(_letters(word)))
 
 
 def _letters(word: str) -> set[str]:
@@ -101,47 +101,47 @@ _BABBLE = 0.4  # of them are different ones in a reply that says the same over a
 _BARE = frozenset({"yes", "no", "true", "false"})
 
 
-def has(known: Facts, fact: Fact) -> bool:
+def has(row: Facts, fact: Fact) -> bool:
     """Returns whether a text gives a fact."""
-    return any(fact.agrees(twin) for twin in known.said)
+    return any(fact.agrees(twin) for twin in row.said)
 
 
-def own(reply: Facts, known: Facts) -> frozenset[str]:
+def own(reply: Facts, row: Facts) -> frozenset[str]:
     """Returns the content words of a reply that the row lacks, also misspelt."""
-    words = reply.words - known.words
-    return words - misspelt(words, known)
+    words = reply.words - row.words
+    return words - misspelt(words, row)
 
 
-def rambles(text: str, reply: Facts, known: Facts) -> bool:
+def rambles(text: str, reply: Facts, row: Facts) -> bool:
     """Returns whether a reply has no fact of its own, and introduces itself or repeats itself."""
-    if reply.label in _BARE or any(not has(known, fact) for fact in reply.said):
+    if reply.label in _BARE or any(not has(row, fact) for fact in reply.said):
         return False
     words = [word for _, word in islice(tokens(text), _READ)]
     babble = len(words) >= _LEAST and len(set(words)) <= _BABBLE * len(words)
     return babble or _ROLE.search(text[:_BEGINNING]) is not None
 
 
-def gives(reply: Facts, known: Facts) -> bool:
+def gives(reply: Facts, row: Facts) -> bool:
     """Returns whether a reply clearly gives something of its own, or some of the row's facts."""
-    if len(own(reply, known)) >= MORE or _new_label(reply, known) or any(not has(known, fact) for fact in reply.said):
+    if len(own(reply, row)) >= MORE or _new_label(reply, row) or any(not has(row, fact) for fact in reply.said):
         return True
-    return bool(reply.said) and not _echoes(reply, known)
+    return bool(reply.said) and not _echoes(reply, row)
 
 
-def repeats(reply: Facts, other: Facts, known: Facts) -> bool:
+def repeats(reply: Facts, other: Facts, row: Facts) -> bool:
     """Returns whether a reply only says the row again, beside one that says more."""
-    more = len(own(other, known)) >= max(MORE, _MOST * len(other.words))
-    return _echoes(reply, known) and more and not _new_label(reply, known) and not _new_label(other, known)
+    more = len(own(other, row)) >= max(MORE, _MOST * len(other.words))
+    return _echoes(reply, row) and more and not _new_label(reply, row) and not _new_label(other, row)
 
 
-def _echoes(reply: Facts, known: Facts) -> bool:
+def _echoes(reply: Facts, row: Facts) -> bool:
     """Returns whether a reply says the row again, and next to nothing else."""
-    again = len(reply.words & known.words) >= _MOST * len(known.words) > 0
-    return again and len(own(reply, known)) <= _STRAY * len(reply.words)
+    again = len(reply.words & row.words) >= _MOST * len(row.words) > 0
+    return again and len(own(reply, row)) <= _STRAY * len(reply.words)
 
 
-def _new_label(reply: Facts, known: Facts) -> bool:
-    return bool(reply.label) and not reply.words & {stem(word) for word in (reply.label or "").split()} <= known.words
+def _new_label(reply: Facts, row: Facts) -> bool:
+    return bool(reply.label) and not reply.words & {stem(word) for word in (reply.label or "").split()} <= row.words
 
 
 # --- what a row asks for -------------------------------------------------------------------------------------------
@@ -157,21 +157,21 @@ _MESSAGE = re.compile(r"\b(?:i|my|me|we|our)\b", re.IGNORECASE)  # the writer of
 _YEARS = range(1500, 2100)
 
 
-def asked_for(asked: str) -> tuple[str, ...]:
+def asked_for(row: str) -> tuple[str, ...]:
     """Returns the kinds of fact that the question at the end of a passage asks for, and that the passage has: the other
     facts in it are about something else. Empty for a row that is a message.
 
     >>> asked_for("It opens at 9:30 and costs 5 euros. How much is a ticket?")
     ('amount',)
     """
-    asked = asked.rstrip()
-    start = max(asked.rfind(end, 0, -1) for end in ".!?\n") + 1
-    question = asked[start:][:_LONGEST_QUESTION]
-    wanted = next((kinds for pattern, kinds in _ASKED if pattern.search(question)), ())
-    if not wanted or asked[-1:] != "?" or _MESSAGE.search(asked, 0, start):
+    row = row.rstrip()
+    start = max(row.rfind(end, 0, -1) for end in ".!?\n") + 1
+    question = row[start:][:_LONGEST_QUESTION]
+    kinds_asked = next((kinds for pattern, kinds in _ASKED if pattern.search(question)), ())
+    if not kinds_asked or row[-1:] != "?" or _MESSAGE.search(row, 0, start):
         return ()
-    given = {fact.kind for fact in facts(asked[:start]).said}
-    return tuple(kind for kind in wanted if kind in given)
+    kinds_given = {fact.kind for fact in facts(row[:start]).said}
+    return tuple(kind for kind in kinds_asked if kind in kinds_given)
 
 
 def answers_of(reply: Facts, kinds: tuple[str, ...]) -> set[str]:
