@@ -11,7 +11,6 @@ benchmarks/results/evidence.json and the tables in the docs. DATA is the folder 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from doc_tables import dated, with_table
 
 from llmkit import evaluate
 from llmkit.measure import learn_then_test as ltt
@@ -283,17 +284,10 @@ def _change(cell: Mapping[str, Any], key: str) -> str:
     return f"{cell[key.removesuffix('_gain')][0] - cell['stand'][0]:+.3f}"
 
 
-def dated(engine: str) -> dict[str, str]:
-    """Returns the engine, and today's date as the docs write it."""
-    today = datetime.date.today()
-    return {"date": f"{today.day} {today:%B %Y}", "engine": f"{engine} in float32"}
-
-
 def write(results: Mapping[str, Any]) -> None:
     """Writes the tables into the docs."""
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    DOCS.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    page = with_table(DOCS.read_text(encoding="utf-8"), BEGIN, END, tables(results))
+    DOCS.write_text(page, encoding="utf-8")
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from doc_tables import with_table
+
 from llmkit.repair.detectors import DETECTORS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,10 +80,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Part], str]]] = {
 def written(text: str, name: str, table: str) -> str:
     """Returns a page with a table between its marks."""
     begin, end = f"<!-- {name}: written by benchmarks/repair_docs.py -->", f"<!-- end of {name} -->"
-    before, found, rest = text.partition(begin)
-    if not found:
-        return text
-    return f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    return with_table(text, begin, end, table)
 
 
 def pages() -> dict[Path, str]:

@@ -11,7 +11,6 @@ tables in the docs.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from doc_tables import dated, with_table
 
 from llmkit import evaluate
 from llmkit.measure import metrics
@@ -198,17 +198,10 @@ def _ratio(cell: Mapping[str, Any]) -> str:
     return f"{lost / changed:.2f}" if changed else ""
 
 
-def dated(engine: str) -> dict[str, str]:
-    """Returns what answered, and today's date as the docs write it."""
-    today = datetime.date.today()
-    return {"date": f"{today.day} {today:%B %Y}", "engine": f"{engine} in float32"}
-
-
 def write(results: Mapping[str, Any]) -> None:
     """Writes the tables into the docs."""
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    DOCS.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    page = with_table(DOCS.read_text(encoding="utf-8"), BEGIN, END, tables(results))
+    DOCS.write_text(page, encoding="utf-8")
 
 
 def main() -> None:
