@@ -109,6 +109,22 @@ FILES: dict[str, dict[str, str]] = {
         "wrong.yaml": PROMPT.replace("body", "bdy"),
         "lacking.yaml": PROMPT.replace("{{ customer }}", "{{ custmer }}"),
     },
+    "docs/repair.md": {
+        "tickets.csv": "id,body\n"
+        "1,I have not recieved my ordr from last week\n"
+        "2,Where can I change the address of my order?\n"
+        "3,Pleese cancel my ordre 40718\n",
+        "repair.json": json.dumps(
+            {
+                "version": 1,
+                "chain": "fold+spell",
+                "gate": {
+                    "scales": [{"detector": "unknown_words", "knots": [[0, 0], [0.02, 2], [0.5, 3]]}],
+                    "threshold": 1.5,
+                },
+            }
+        ),
+    },
     "docs/cli.md": {"q.jsonl": '{"question": "1+2?", "answer": 3}\n{"question":\n{"question": "1+1?", "answer": 2}\n'},
     "docs/gates.md": {
         "DATA/svamp/SVAMP.json": json.dumps(

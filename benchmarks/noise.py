@@ -4,8 +4,9 @@ python benchmarks/noise.py profiles --data DIR      # writes llmkit/perturb/data
 python benchmarks/noise.py table --data DIR [--peers multypo.jsonl ...]
 
 DIR holds pairs, one JSON object a line: wikipedia.jsonl (Wikipedia's list of common misspellings, one correction each),
-typos.jsonl (crates/typos-dict/assets/words.csv of crate-ci/typos, one correction each) and jfleg.jsonl (sentences of
-learners, JFLEG, with their misspellings corrected as at least one of its four annotators did). None is part of llmkit.
+typos.jsonl (crates/typos-dict/assets/words.csv of crate-ci/typos, one correction each), and jfleg-dev.jsonl and
+jfleg-test.jsonl (sentences of learners, JFLEG, with each word that is no real one corrected to the nearest word that
+one of its four annotators wrote for it). None is part of llmkit.
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from llmkit.perturb.closeness import compare
-from llmkit.perturb.closeness_table import table, word_pairs
+from noise_synthetic import profiles as synthetic_profiles
+
+from llmkit.perturb.alignment import KINDS, PLACES, kind_of_pair
+from llmkit.perturb.closeness import Pair, compare, shares_of
+from llmkit.perturb.closeness_table import BASELINE, Row, table, word_pairs
 from llmkit.perturb.observed import read_pairs
-from llmkit.perturb.profile import SHIPPED, fit
+from llmkit.perturb.profile import SHIPPED, Profile, fit
 from llmkit.seeds import derive
 
 DATE = "2026-11-30"
 OPERATORS = ("typing", "ec", "spelling", "keyboard", "swap", "delete", "insert", "substitute", "ocr", "nlpaug:spelling")
+PROFILES = ("like:learner", "like:typist", "like:phone", "like:chat")
 SOURCES = {
     "learner": (
         "wikipedia.jsonl",
-        "Wikipedia:Lists of common misspellings; rates by length and text measured on JFLEG",
+        "Wikipedia:Lists of common misspellings; kinds half way to JFLEG dev; rates by length and text of JFLEG dev",
         "CC BY-SA 4.0",
     ),
     "typist": (
@@ -40,9 +46,10 @@ SOURCES = {
 
 
 def write_profiles(data: Path) -> None:
-    """Fits and writes the profiles."""
-    learners = read_pairs(str(data / "jfleg.jsonl"))
-    learner_pairs = word_pairs(learners)
+    """Fits and writes the profiles, and those that are synthetic."""
+    SHIPPED.mkdir(exist_ok=True)
+    learners, others = (read_pairs(str(data / f"jfleg-{part}.jsonl")) for part in ("dev", "test"))
+    left_out = word_pairs(others)
     for name, (file, source, licence) in SOURCES.items():
         observed = read_pairs(str(data / file))
         profile = fit(observed, "en", {"src": source, "lic": licence, "date": DATE})
@@ -51,13 +58,35 @@ def write_profiles(data: Path) -> None:
             profile = replace(
                 profile, rate=of_learners.rate, spread=of_learners.spread, by_length=of_learners.by_length
             )
+            profile = between_kinds(profile, word_pairs(observed), word_pairs(learners))
         rng = Random(7)
-        drawn = [(word, typed) for word, _ in learner_pairs if (typed := profile.misspell(word, rng))]
-        near = compare(learner_pairs, drawn)
+        drawn = [(word, typed) for word, _ in left_out if (typed := profile.misspell(word, rng))]
+        near = compare(left_out, drawn)
         profile = replace(profile, about={**profile.about, "auc": near.auc, "tv": near.kinds, "on": "JFLEG"})
-        SHIPPED.mkdir(exist_ok=True)
         (SHIPPED / f"{name}.json").write_text(profile.text(), encoding="utf-8")
         print(name, profile.about, flush=True)
+    for name, profile in synthetic_profiles():
+        (SHIPPED / f"{name}.json").write_text(profile.text(), encoding="utf-8")
+
+
+def between_kinds(profile: Profile, one: Sequence[Pair], other: Sequence[Pair]) -> Profile:
+    """Returns a profile whose draws, on the words of `other`, have the mean of the kinds of two corpora.
+
+    Where two corpora differ in their kinds by more than a profile may from either, the middle is as near as can be.
+    """
+    kinds = [shares_of(kind_of_pair(*pair) for pair in pairs) for pairs in (one, other)]
+    wanted = {kind: sum(shares.get(kind, 0.0) for shares in kinds) / 2 for kind in KINDS}
+    words = [intended for intended, _ in other] * 10
+    for _ in range(4):
+        rng, channel = Random(7), profile.channel
+        drawn = shares_of(kind_of_pair(word, typed) for word in words if (typed := profile.misspell(word, rng)))
+        factors = {kind: wanted[kind] / max(drawn.get(kind, 0.0), 1e-3) for kind in KINDS}
+        places = {f"{kind}.{where}": channel.places.get(f"{kind}.{where}", 1.0) for kind in KINDS for where in PLACES}
+        places = {name: round(rate * factors[name.partition(".")[0]], 3) for name, rate in places.items()}
+        numbers = [[shares[0], *(share * factors["more"] for share in shares[1:])] for shares in channel.numbers]
+        numbers = [[round(share / sum(shares), 4) for share in shares] for shares in numbers]
+        profile = replace(profile, channel=replace(channel, places=places, numbers=numbers))
+    return profile
 
 
 def half(data: Path, file: str, of_fit: bool, folder: Path) -> Path:
@@ -80,17 +109,31 @@ def print_tables(data: Path, peers: list[str]) -> None:
             _print(
                 f"{file}, words left out", half(data, file, False, folder), [f"like:{own}", "typing", "ec", "spelling"]
             )
-        _print("jfleg.jsonl", data / "jfleg.jsonl", ["like:learner", "like:typist", *OPERATORS, *peers])
+        rows = _print("jfleg-test.jsonl", data / "jfleg-test.jsonl", [*PROFILES, *OPERATORS, *peers])
+        write_people({row.name: row.closeness.auc for row in rows if row.name in (*PROFILES, *OPERATORS, BASELINE)})
 
 
-def _print(title: str, real: Path, others: list[str]) -> None:
+def write_people(auc: dict[str, float | None]) -> None:
+    """Writes what `llmkit perturb --list` says of each operator."""
+    measured = {
+        "on": "misspellings of JFLEG test",
+        "date": DATE,
+        "auc": {name: round(a, 2) for name, a in auc.items() if a},
+    }
+    (SHIPPED.parent / "people.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+def _print(title: str, real: Path, others: list[str]) -> list[Row]:
     print(f"\n{title}\n\n| noise | pairs | AUC | kinds | places | growth |\n|---|---|---|---|---|---|")
+    rows = []
     for row in table(str(real), others):
+        rows.append(row)
         near = row.closeness
         name = row.name.replace(str(real.parent), "").split("/")[-1] if "/" in row.name else row.name
         print(
             f"| `{name}` | {near.pairs} | {near.auc} | {near.kinds} | {near.places} | {row.slope or '-'} |", flush=True
         )
+    return rows
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ other, so that a busy machine slows both; the table shows the median of the roun
 includes protected spans, edit records, strength and the validity gate; nlpaug has none of these.
 
     python benchmarks/perturb.py --data-dir DIR              # the table
+    python benchmarks/perturb.py --data-dir DIR --profiles   # noise profiles, and multypo where it is installed
     python benchmarks/perturb.py --data-dir DIR --workers    # two worker processes against one
     python benchmarks/perturb.py --data-dir DIR --memory     # a million lines: peak resident memory (Linux)
 """
@@ -25,9 +26,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmkit.perturb import Perturber, strength
+from llmkit.perturb.profile import shipped_names
 
 RATES = (0.1, 0.3)
 ROUNDS = 7
+PEERS = ("nlpaug", "multypo", "typing")
 
 
 def peers(rate: float) -> dict:
@@ -82,6 +85,40 @@ def compare(questions: list[str]) -> None:
                 f"| **{statistics.median(ratios):.1f}** ({ratios[0]:.1f} to {ratios[-1]:.1f}) |",
                 flush=True,
             )
+
+
+def compare_profiles(questions: list[str], rate: float = 0.1) -> None:
+    """Times noise profiles and `typing` beside nlpaug's keyboard and multypo, all asked for as many words."""
+    ours = {name: Perturber(name, rate=rate, seed=1) for name in ("typing", *(f"like:{n}" for n in shipped_names()))}
+    keyboard = peers(rate)["keyboard"]
+    work = {"nlpaug": lambda question, _: keyboard.augment(question)[0]}
+    with suppress(ImportError):
+        from multypo import MultiTypoGenerator
+
+        generator = MultiTypoGenerator(language="english")
+        work["multypo"] = lambda question, _: generator.insert_typos(question, rate)
+    work |= {name: lambda question, id, one=perturber: one.apply(question, id).text for name, perturber in ours.items()}
+    first = {name: seconds(make, questions) for name, make in work.items()}
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(ROUNDS):
+        for name, make in work.items():
+            times[name].append(seconds(make, questions))
+    print(
+        "| noise | words edited | first pass, sentences/s | sentences/s | "
+        + " | ".join(f"times {n}" for n in PEERS)
+        + " |"
+    )
+    print("|---|---|---|---|" + "---|" * len(PEERS))
+    for name, make in work.items():
+        share = statistics.mean(strength(q, make(q, str(i))).words for i, q in enumerate(questions[:300]))
+        ratios = [
+            statistics.median(a / b for a, b in zip(times[peer], times[name], strict=True)) if peer in times else None
+            for peer in PEERS
+        ]
+        speed = f"{len(questions) / first[name]:,.0f} | {len(questions) / statistics.median(times[name]):,.0f}"
+        print(
+            f"| {name} | {share:.3f} | {speed} | {' | '.join(f'{r:.2f}' if r else '-' for r in ratios)} |", flush=True
+        )
 
 
 def write_lines(path: Path, questions: list[str], rows: int) -> None:
@@ -157,6 +194,7 @@ def main() -> None:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--workers", action="store_true", help="compare one worker process with two instead")
+    mode.add_argument("--profiles", action="store_true", help="compare noise profiles instead")
     mode.add_argument("--memory", action="store_true", help="measure a million lines instead")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -164,7 +202,8 @@ def main() -> None:
     questions = [json.loads(line)["question"] for line in lines]
     machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
     print(f"{len(questions)} questions, {machine}\n")
-    (workers if args.workers else memory if args.memory else compare)(questions)
+    modes = {workers: args.workers, memory: args.memory, compare_profiles: args.profiles}
+    next((mode for mode, is_asked in modes.items() if is_asked), compare)(questions)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from llmkit.types import CLEAN
 
 LABELS = {
     "stand": "with the adapter",
-    "spell_fix": "spell_fix: a dictionary first",
     "correct_only": "correct_only: the model corrects first",
+    "fold+spell": "fold+spell: spelling corrected first",
+    "repair": "repair: the same behind a gate",
 }
 BARS = (("clean", "#4c78a8"), ("3 of 10 words misspelt", "#e08a2e"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from llmkit.errors import UsageError
@@ -35,11 +36,13 @@ def unknown(kind_of_thing: str, name: str, names: Iterable[str]) -> UsageError:
 
 
 class Registry(Generic[T]):
-    """Names to things. `group` is the entry-point group from which installed packages add theirs."""
+    """Names to things. `group` is the entry-point group from which installed packages add theirs; `own` are modules of
+    llmkit that register things when they are imported, which the first look-up does."""
 
-    def __init__(self, noun: str, group: str) -> None:
+    def __init__(self, noun: str, group: str, own: Iterable[str] = ()) -> None:
         self.noun = noun
         self.group = group
+        self._own = tuple(own)
         self._items: dict[str, T] = {}
         self._asked_packages = False
 
@@ -70,13 +73,20 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def __contains__(self, name: str) -> bool:
+        self._import_own()
         if name not in self._items:  # no package can replace a name, and asking them takes tens of milliseconds
             self._ask_packages()
         return name in self._items
 
     def __iter__(self) -> Iterator[str]:
+        self._import_own()
         self._ask_packages()
         return iter(list(self._items))
+
+    def _import_own(self) -> None:
+        modules, self._own = self._own, ()  # before the imports, which may look something up
+        for module in modules:
+            import_module(module)
 
     def _ask_packages(self) -> None:
         if self._asked_packages:

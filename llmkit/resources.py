@@ -16,6 +16,13 @@ def shipped(kind: str) -> Path:
     return packaged_folder if packaged_folder.is_dir() else _PACKAGE.parent / kind
 
 
+def repair_file(path: str | Path) -> Path:
+    """Returns the repair.json that a path, or the name of a shipped adapter, stands for; a file of the user's own comes
+    first. It may not exist."""
+    beside_adapter = shipped("adapters") / path / "repair.json"
+    return beside_adapter if not Path(path).exists() and beside_adapter.is_file() else Path(path)
+
+
 def cache_dir() -> Path:
     """Returns the user's cache folder: `LLMKIT_CACHE`, else the platform's usual place."""
     if chosen_folder := os.environ.get("LLMKIT_CACHE"):

@@ -50,6 +50,7 @@ KEYS = {
     "prompt": ("--prompt", "prompts"),
     "question": ("--field", "data.question"),
     "rate": ("--rate", "perturb.rate"),
+    "repair": ("--repair", "rop.repair"),
     "retries": ("--retries", "perturb.retries"),
     "revision": ("--revision", "model.revision"),
     "runs_dir": ("--dir", "output.dir"),
@@ -107,6 +108,7 @@ Optimizer = Annotated[str | None, flag("optimizer", "MODEL")]
 Path = Annotated[str | None, flag("path", "FILE")]
 Prompt = Annotated[list[str] | None, flag("prompt", "FILE", "May be repeated.")]
 Rate = Annotated[str | None, flag("rate", "R", "Several (0,.1,.3) make a curve.")]
+Repair = Annotated[str | None, flag("repair", "FILE")]
 Revision = Annotated[str | None, flag("revision", "REV")]
 RunsDir = Annotated[str | None, flag("runs_dir", "DIR")]
 Scope = Annotated[str | None, flag("scope", "pooled|per_type")]

@@ -50,6 +50,7 @@ FLAGS = {
     "target": flags.Target,
     "draws": flags.Draws,
     "instructions": flags.Instructions,
+    "repair": flags.Repair,
     "engine": flags.EngineKind,
     "dtype": flags.Dtype,
     "base_url": flags.BaseUrl,
@@ -202,6 +203,7 @@ def _print(result: Result, command: Command) -> None:
     from llmkit.report import summary
     from llmkit.report.terminal import console
     from llmkit.rop.instructions import shown
+    from llmkit.runs import names
 
     out = console()
     if result.metrics:
@@ -219,6 +221,8 @@ def _print(result: Result, command: Command) -> None:
     if result.metrics:
         print(f"report: {result.folder / 'report.html'}")
     print(f"run:    {result.folder}")
+    if (result.folder / names.REPAIR).exists():
+        print(f"repair: {result.folder / names.REPAIR} (no guarantee: the gate was not calibrated)")
 
 
 def _print_means(means: Means) -> None:

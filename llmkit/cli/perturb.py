@@ -150,7 +150,7 @@ def perturb(
         return _preview(job, rows, preview)
     if preview:
         raise UsageError("--preview asks no model", "write to a file with --limit, then look at it with --html")
-    with _runner(recipe, not no_cache) if asking else nullcontext() as runner:
+    with opened_runner(recipe, not no_cache) if asking else nullcontext() as runner:
         _write(job, rows, runner, workers, out, resume, html, stats, json_)
     return None
 
@@ -164,7 +164,7 @@ def _default_rate(op: str | None) -> str:
 
 
 @contextmanager
-def _runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
+def opened_runner(recipe: Recipe, use_cache: bool) -> Iterator[Runner]:
     """Opens the recipe's model, which starts at the first request that the cache cannot answer."""
     from llmkit.engines import ResponseCache, may_cache, open_engine
     from llmkit.runs import Runner
@@ -181,7 +181,10 @@ def _list(json_: bool) -> None:
     if json_:
         return common.print_json(listing())
     columns = ["name", "level", "rate", "paper_rate", "people", "languages", "example", "source"]
-    rows = [[o[column] for column in columns] for o in listing()]
+    operators = listing()
+    rows = [[o[column] for column in columns] for o in operators]
+    measured_on = next((o["measured_on"] for o in operators if o["measured_on"]), None)
+    common.note(f"AUC to people: .50 where a classifier cannot distinguish them; measured on {measured_on}")
     names = ["operator", "level", "rate", "paper", "AUC to people", "languages", "example", "source"]
     return common.print_table(names, rows)
 

@@ -132,7 +132,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     from llmkit.perturb.spec import spec_names
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
-    from llmkit.rop import ARMS
+    from llmkit.rop import arm_of
     from llmkit.tasks import SCORERS, TASKS
 
     recipe, faults = loaded.recipe, unknown_kinds(loaded)
@@ -156,7 +156,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     attempt("perturb.release", lambda: Perturber("ec", release=recipe.perturb.release))
     for section, arms in (("rop", recipe.rop.arms), ("eval", recipe.eval.arms)):
         for i, arm in enumerate(arms):
-            attempt(f"{section}.arms.{i}", ARMS.__getitem__, arm)
+            attempt(f"{section}.arms.{i}", arm_of, arm)
     if not faults:  # gates speak of arms and conditions, so those must be right first
         known_arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
         conditions = list(perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir))

@@ -14,6 +14,7 @@ from llmkit.types import ToolCall, Usage
 _LONGEST_WORDS = 500  # characters kept of what a server says of a failure
 _LONGEST_READ = 4000  # characters looked at to find them
 _THOUGHTS = ("thinking", "reasoning", "thought")
+_ARGUMENTS = ("arguments", "args", "input", "parameters")  # of a tool call, by its provider
 _FILTERS = ("content_filter", "content_policy_violation", "responsibleaipolicyviolation")
 
 
@@ -73,6 +74,20 @@ def tool_calls(choice: Any, clean: Callable[[str], str]) -> tuple[ToolCall, ...]
         for function in functions
         if isinstance(name := getattr(function, "name", None), str)
     )
+
+
+def named_call(call: Any, clean: Callable[[str], str]) -> ToolCall:
+    """Returns a tool call in whichever provider's form it has. Raises ValueError for what is none.
+
+    >>> named_call({"function": {"name": "refund", "arguments": '{"order": 7}'}}, str)
+    ToolCall(name='refund', arguments={'order': 7})
+    """
+    inner = call.get("function", call) if isinstance(call, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not isinstance(name, str):
+        raise ValueError(one_line(json.dumps(call, ensure_ascii=False)))
+    written = next((inner[key] for key in _ARGUMENTS if key in inner), None)
+    return ToolCall(clean(name), None if written is None else arguments(written, clean))
 
 
 def arguments(written: Any, clean: Callable[[str], str]) -> Any:

@@ -97,7 +97,7 @@ class Function:
             return Reply(
                 str(returned.get("text") or ""),
                 usage=Usage.reported(usage.get("prompt", 0), usage.get("completion", 0)),
-                documents=tuple(map(str, returned.get("documents") or ())),
+                documents=_documents(returned.get("documents")),
                 tool_calls=tuple(ToolCall(str(name), read_arguments(given, str)) for name, given in calls),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -122,6 +122,13 @@ def blame(error: BaseException, file: str | None = None) -> str:
     place = f" ({os.path.relpath(at.filename)}:{at.lineno} in {at.name})" if at else ""
     words = scrub(" ".join(str(error).split()))
     return f"{type(error).__name__}{f': {words}' if words else ''}{place}"
+
+
+def _documents(returned: Any) -> tuple[str, ...]:
+    """Returns the ids or texts in a list of documents; None and empty ones are no document."""
+    if isinstance(returned, str | bytes | Mapping):
+        raise TypeError(f"documents is a {type(returned).__name__}, no list")
+    return tuple(str(document) for document in returned or () if document is not None and document != "")
 
 
 def _imported(name: str, kind: str) -> Any:

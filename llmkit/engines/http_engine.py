@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+from llmkit.engines import answers
 from llmkit.engines.base import EngineIdentity
 from llmkit.engines.canary import PROMPTS, Canary, Sight, known, namespace
 from llmkit.engines.chat import ChatStyle
@@ -18,7 +20,7 @@ from llmkit.errors import EngineError, UsageError
 from llmkit.files import text_digest
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.secrets import scrub_reply
-from llmkit.types import Message, Reply, Request, Usage
+from llmkit.types import Message, Reply, Request, ToolCall, Usage
 
 _OWN = ("messages", "prompt", "session", "tools")  # names in a body that are no fields of a row
 _MOST_UNREADABLE = 10  # answers without one that can be read: the recipe is wrong, and every call may cost money
@@ -48,6 +50,8 @@ class HttpEngine(ServerEngine):
             raise UsageError(f"an application over HTTP needs {', '.join(missing)}", "see docs/endpoints.md")
         if model.adapter or model.chat_template:
             raise UsageError("an adapter or a chat template cannot be sent to an application")
+        if engine.tool_calls and engine.stream:
+            raise UsageError("`engine.tool_calls` reads whole replies, and events bring them in pieces")
         self._style = ChatStyle.of(model)
         self._client = HttpClient(engine, self._style, self.pace)
         self._given: dict[str, Any] = {
@@ -114,6 +118,7 @@ class HttpClient(Client):
         self._section = section
         self._style = style
         self._unreadable = 0
+        self._retrieved = False  # whether any reply named a document
         self.names = self._endpoint.form.names
         """The names that its bodies use."""
         if self._before is None and "session" in self.names:
@@ -164,6 +169,9 @@ class HttpClient(Client):
         return Canary([None] * len(PROMPTS), *self._reported)
 
     async def close(self) -> None:
+        if self.read and self._section.documents and not self._retrieved:
+            path = self._section.documents
+            _log.warning("%s: `engine.documents` (%s) finds no document in any reply", self.address, path)
         for endpoint in filter(None, (self._endpoint, self._before)):
             await endpoint.close()
 
@@ -174,12 +182,26 @@ class HttpClient(Client):
         usage = section.usage
         counts = (received.last(usage.prompt), received.last(usage.completion)) if usage else ()
         self._took(received.last(section.reported_model), received.last(section.reported_fingerprint))
+        documents = tuple(scrub_reply(name, asked) for name in _documents(received.find(section.documents)))
+        self._retrieved = self._retrieved or bool(documents)
+        calls = self._tool_calls(received, lambda written: scrub_reply(written, asked))
         return Reply(
             scrub_reply(text, asked),
             scrub_reply(reasoning, asked),
             Usage.reported(*counts),
-            documents=tuple(scrub_reply(_text(found), asked) for found in received.find(section.documents)),
+            documents=documents,
+            tool_calls=calls,
         )
+
+    def _tool_calls(self, received: Received, clean: Callable[[str], str]) -> tuple[ToolCall, ...]:
+        path = self._section.tool_calls
+        try:
+            return tuple(answers.named_call(call, clean) for call in _items(received.find(path)) if call is not None)
+        except ValueError as error:
+            raise Unreadable(
+                f"{self.address}: `engine.tool_calls` ({path}) finds what is no tool call: {error}",
+                "it finds objects with `name` and `arguments`, or with these in `function`, or a list of such",
+            ) from None
 
     def _found(self, received: Received, path: str, key: str) -> list[Any]:
         found = received.find(path)
@@ -199,8 +221,21 @@ def _text(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _documents(found: list[Any]) -> Iterator[str]:
+    """Yields the ids or texts of what a path finds, the items of a list one by one. What has none is no document."""
+    yield from filter(None, map(_text, _items(found)))
+
+
+def _items(found: list[Any]) -> Iterator[Any]:
+    """Yields what a path finds, the items of a list one by one."""
+    for value in found:
+        yield from value if isinstance(value, list) else (value,)
+
+
 def _asked(section: EngineSection) -> list[Any]:
     """Returns all of a recipe that decides what an application is sent and what is read of its reply."""
     names = ("method", "body", "answer", "documents", "stream", "before")
     written = section.model_dump(mode="json", include=set(names), exclude={"before": {"headers_env"}})
-    return [written[name] for name in names]
+    # A key that came later is left out where it is not given, so that older answers keep their identity.
+    later = [section.tool_calls] if section.tool_calls else []
+    return [*(written[name] for name in names), *later]

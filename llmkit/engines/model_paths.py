@@ -139,6 +139,11 @@ def adapter_folder(path: str) -> Path:
     return shipped("adapters") / path if not folder.is_dir() and path in shipped_adapters() else folder
 
 
+def is_adapter(path: str) -> bool:
+    """Returns whether a path or a shipped name stands for an adapter on this machine."""
+    return (adapter_folder(path) / CONFIG).is_file()
+
+
 def locate_adapter(path: str | None) -> Adapter | None:
     """Returns the adapter folder that a path, a shipped name or a hub name stands for. Raises UsageError if there is
     none."""

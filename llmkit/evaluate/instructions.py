@@ -7,13 +7,14 @@ from typing import Any
 
 from llmkit.conditions import POOLED, Condition
 from llmkit.engines import Engine
-from llmkit.evaluate import pools
+from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.plan import Plan
 from llmkit.perturb.spec import spec_names
-from llmkit.rop import Instructions, provenance, search_both, to_json
+from llmkit.repair import document
+from llmkit.rop import Instructions, gated, provenance, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
-from llmkit.runs.names import INSTRUCTIONS
+from llmkit.runs.names import INSTRUCTIONS, REPAIR
 from llmkit.runs.roles import are_local
 from llmkit.types import Ask, Role, Steps
 
@@ -49,6 +50,9 @@ def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: 
         pools = (planned.train, planned.dev) if planned.searches else ([], [])
         told = provenance.of_search(recipe, run, *pools, engines)
     folder.write_json(INSTRUCTIONS, to_json(found, told))
+    shots = jobs.demos(recipe, planned.needs, planned.train, planned.ask)[1] if planned.searches else []
+    if planned.searches and (repair := gated.found_repair(found, recipe, run, shots)):
+        document.write(repair, folder.path / REPAIR)
 
 
 def _search(planned: Plan, ask: Ask) -> list[Instructions]:

@@ -15,8 +15,9 @@ from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
-from llmkit.rop import Arm, Instructions, default_instructions, provenance, read_instructions, read_origin
+from llmkit.rop import Arm, Instructions, arms_of, default_instructions, provenance, read_instructions, read_origin
 from llmkit.rop.around import refuse_prompts
+from llmkit.rop.repairs import refuse_untrained
 from llmkit.runs import Run
 from llmkit.tasks import SCORERS, OwnPrompt, Scorer, leaks, own_prompts
 from llmkit.types import Ask, Question, Variant
@@ -108,7 +109,7 @@ class Plan:
 
 def tunes(recipe: Recipe, command: Command) -> bool:
     """Returns whether a run tunes on, or shows examples from, a part of the questions that it then does not measure."""
-    arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    arms = arms_of(recipe, command)
     needs = pools.needs_of(arms, recipe)
     return _searches(recipe, needs) or bool(needs & {"examples", "shots"})
 
@@ -123,7 +124,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
 
     A shard, part i of n from 1, asks every n-th question.
     """
-    arms = pools.arms_of(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    arms = arms_of(recipe, command)
     scorer = SCORERS[recipe.eval.scorer]()
     engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
@@ -131,6 +132,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     file = recipe.rop.instructions
     given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
     pools.refuse_hidden(recipe, searches)
+    refuse_untrained(arms, recipe)
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)

@@ -12,7 +12,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.measure import changed
 from llmkit.perturb import Perturber, make_variants, perturbers, spread_variants
 from llmkit.recipe.schema import Recipe
-from llmkit.rop import ARMS, Arm, Pools
+from llmkit.rop import Arm, Pools
 from llmkit.seeds import derive
 from llmkit.tasks import Questions, kind_of, leaks, load
 from llmkit.types import CLEAN, Ask, Question, Steps, Strength, Variant
@@ -23,13 +23,6 @@ _REPEATED = 1000  # rows without answers that are asked a second time: the share
 def nobody(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
     """Asks no model: conditions whose noise a model writes show the clean text, as in a plan that has not been run."""
     return ((name, None) for name, _ in jobs)
-
-
-def arms_of(names: Sequence[str]) -> list[type[Arm]]:
-    """Returns the arm classes by name, each once."""
-    if not names:
-        raise UsageError("no arm is named", f"known: {', '.join(sorted(ARMS))}")
-    return [ARMS[name] for name in dict.fromkeys(names)]
 
 
 def needs_of(arms: Sequence[type[Arm]], recipe: Recipe) -> frozenset[str]:

@@ -21,12 +21,13 @@ from llmkit.measure import missing
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.texts import Keeper
 from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
-from llmkit.rop import Instructions
+from llmkit.rop import Instructions, gated
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
 from llmkit.runs.generations import Generations, IfChanged
 from llmkit.runs.roles import are_local, batch_noise, dtype_of, engines_of
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
+from llmkit.tasks import Scorer
 from llmkit.types import Role
 
 
@@ -79,9 +80,12 @@ def run(
         repeated = unlabelled(planned.questions)  # such rows are asked twice, which measures the engine's own noise
         if not quiet and not repeated and (remark := batch_noise(loaded.recipe, engines["answerer"])):
             print(remark, file=sys.stderr)
+        repair = gated.standing(loaded.recipe, engines["answerer"])
+        if repair and not quiet:
+            print(f"repair {repair}", file=sys.stderr)
         system = ChatStyle.of(loaded.recipe.model).system
         dtype = dtype_of(engines["answerer"])
-        folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype))
+        folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype, repair))
         cached = use_cache and may_cache(loaded.recipe.engine)
         cache = stack.enter_context(ResponseCache()) if cached else None
         generations = Generations(folder, if_changed)
@@ -105,7 +109,7 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
-        samples = _answer(planned, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
+        samples = answer(planned.scorer, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
@@ -121,8 +125,8 @@ def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
     return outcomes(r for r in rows if r.get("error") is None)
 
 
-def _answer(
-    planned: Plan,
+def answer(
+    scorer: Scorer,
     wanted: Sequence[Job],
     rows: Sequence[JournalRow],
     runner: Runner,
@@ -146,7 +150,7 @@ def _answer(
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):
             key = str(done.key)
-            row = keeper.kept(outcome_row(missing.pop(key), done, planned.scorer))
+            row = keeper.kept(outcome_row(missing.pop(key), done, scorer))
             folder.append(row)
             known[key] = _kept(row)
     # In the order of the jobs, so that no result depends on the order in which replies came.
@@ -160,12 +164,18 @@ def _kept(row: JournalRow) -> Sample:
 
 
 def open_folder(
-    loaded: Loaded, command: Command, shard: Shard | None, planned: Plan, system: str | None, dtype: str | None
+    loaded: Loaded,
+    command: Command,
+    shard: Shard | None,
+    planned: Plan,
+    system: str | None,
+    dtype: str | None,
+    repair: str | None,
 ) -> RunFolder:
     """Opens the run's folder, named after the task and everything that can change its answers.
 
     `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
-    what `engine.dtype: auto` came to on this machine.
+    what `engine.dtype: auto` came to on this machine, `repair` what is guaranteed of the repair here.
     """
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
@@ -183,6 +193,7 @@ def open_folder(
         "set_aside": dict(planned.aside),
         "system_prompt": system,
         "near_duplicates": [asdict(pair) for pair in planned.similar],
+        **({"repair": repair} if repair else {}),
     }
     folder.write_json(names.FACTS, facts)
     return folder

@@ -62,7 +62,8 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
     planned = plan(loaded.recipe, command)
     with ExitStack() as stack:
         first = Run(shards[0])
-        folder = stack.enter_context(open_folder(loaded, command, None, planned, first.system_prompt, first.dtype))
+        facts = first.system_prompt, first.dtype, first.facts.get("repair")
+        folder = stack.enter_context(open_folder(loaded, command, None, planned, *facts))
         joined(shards, folder)
         known = {row.get("key") for row in folder.entries() if row.get("error") is None}
         for shard in shards:

@@ -13,14 +13,17 @@ from llmkit.perturb.english import is_english
 from llmkit.perturb.reword import reword
 from llmkit.prompts import render
 from llmkit.recipe.schema import Recipe
+from llmkit.repair.adapter import words_answer, words_in_doubt, words_prompt
 from llmkit.rop.instructions import hand_written
 from llmkit.seeds import derive
-from llmkit.types import Message
+from llmkit.types import Edit, Message
 
 if TYPE_CHECKING:
-    from llmkit.perturb import Perturber
+    from llmkit.perturb import Perturbed, Perturber
     from llmkit.perturb.engine import Rate
 
+_ATTEMPTS = 4  # copies of a row that are tried until a word of one is in doubt
+_RETRY = 10**9  # between the numbers of these copies: no epoch has a copy of such a number
 PAIRED = ("pairs", "consistency", "rdrop")  # objectives that show each question twice at once
 
 
@@ -65,7 +68,8 @@ class Views:
         asks_correction, is_noisy = rng.random() < correction_share, rng.random() < self.robust.share
         noise_draw = epoch * 1000 + copy
         if row.question is not None and asks_correction:
-            return self._correction(row, rng, noise_draw)
+            correction = self._words if self.correction.form == "words" else self._correction
+            return correction(row, rng, noise_draw)
         clean_prompt = prompt = row.prompt
         instruction = None
         if row.question is not None and self.guided and rng.random() < self.guided:
@@ -92,6 +96,24 @@ class Views:
         prompt = (Message("user", content),)
         return View(row.id, prompt, clean_text, row.plain, prompt if self.paired else None)
 
+    def _words(self, row: TrainingRow, rng: Random, draw: int) -> View:
+        """Returns a row asked as the corrector `adapter` asks: for the words of a noisy question that are in doubt."""
+        clean_text = reword(row.text or "", self.correction.reword, rng) if self.correction.reword else row.text or ""
+        is_clean = rng.random() < self.correction.clean
+        for attempt in range(_ATTEMPTS):
+            text, edits = clean_text, tuple[Edit, ...]()
+            if attempt or not is_clean:
+                section, copy = self.correction, draw + attempt * _RETRY
+                perturbed = self._perturbed(row, clean_text, rng, copy, section.operators, section.rate)
+                text, edits = perturbed.text, perturbed.edits
+            doubts = words_in_doubt(text)
+            answer = words_answer(text, doubts, edits)
+            if answer:
+                prompt = (Message("user", words_prompt(text, doubts)),)
+                return View(row.id, prompt, answer, row.plain, prompt if self.paired else None)
+        # Nothing can be asked of a text without a word in doubt: the row is shown as a question.
+        return View(row.id, row.prompt, row.answer, row.plain, row.prompt if self.paired else None)
+
     def check(self, groups: Sequence[Sequence[TrainingRow]]) -> None:
         """Raises DataError if the recipe asks for noise that no row can take. Tests whether the rows are in English."""
         if self.correction.share and not any(row.question is not None for rows in groups for row in rows):
@@ -108,6 +130,11 @@ class Views:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
     def _noise(self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:
+        return self._perturbed(row, text, rng, draw, operators, rate).text
+
+    def _perturbed(
+        self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate
+    ) -> Perturbed:
         from llmkit.perturb import Perturber
         from llmkit.tasks import gold_text
 
@@ -119,11 +146,10 @@ class Views:
                 spec, rate, seed, section.protect, section.retries, section.release, self.english
             )
         question = row.question
-        perturbed = self._perturbers[spec, rate].apply(
+        return self._perturbers[spec, rate].apply(
             text,
             row.id,
             options=question.options if question else (),
             gold=gold_text(question) if question else None,
             copy=draw,
         )
-        return perturbed.text

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from llmkit.measure.retrieval_results import Retrieval
 from llmkit.measure.stability_results import Repair, Stability
 from llmkit.measure.values import (
     Difference,
@@ -152,7 +153,7 @@ class ArmResult(Part):
 
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
-        "repeats", "stability", "repeated", "repair", "touched", "restored", "mark",
+        "repeats", "stability", "repeated", "repair", "touched", "retrieval", "restored", "mark",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -185,13 +186,16 @@ class ArmResult(Part):
     """Of arms that correct, where rows have no answers: how often their answers come back under noise."""
     touched: Interval | None = None
     """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
+    retrieval: dict[str, Retrieval] = Field(default_factory=dict)
+    """What was retrieved under noise beside what was retrieved for the rows as sent, where replies name documents."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None
     """A word of warning where `restored` is 0 or less."""
 
     def without(self, metrics: Collection[str], condition: str, reason: str) -> ArmResult:
-        """Returns the result with the reason in place of these metrics under a condition that was not measured."""
+        """Returns the result with the reason in place of these metrics under a condition that was not measured; what
+        was retrieved is left out."""
         gone = Unmeasured(reason=reason)
         changes: dict[str, object] = {}
         if "drop" in metrics and condition in self.drop:
@@ -203,4 +207,6 @@ class ArmResult(Part):
             changes["gain"] = {**self.gain, condition: gone}
         if "recovery" in metrics and condition in self.recovery:
             changes["recovery"] = {**self.recovery, condition: gone}
+        if "retrieval" in metrics:
+            changes["retrieval"] = {name: found for name, found in self.retrieval.items() if name != condition}
         return self.model_copy(update=changes)

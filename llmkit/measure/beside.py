@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from llmkit.conditions import Condition
+from llmkit.conditions import REPLICATE, Condition
 from llmkit.engines.model_paths import adapter_folder
 from llmkit.errors import DataError, UsageError
-from llmkit.measure import changed
+from llmkit.measure import changed, flags
 from llmkit.measure.cells import NOISY, Cell, Cells
 from llmkit.measure.compare import run_names, same_questions
 from llmkit.measure.contrasts import Contrasts
@@ -38,16 +38,20 @@ class Training(Part):
 
 
 class BesideRow(Part):
-    """One arm of one run. Inner keys are `clean` and `noisy`."""
+    """One arm of one run. Inner keys are `clean` and `noisy`, for rows without answers `clean#2` and `noisy`."""
+
+    OMITTED = frozenset({"changed"})
 
     run: str
     """The name of the run."""
     arm: str
     """The arm."""
     accuracy: dict[str, Interval | None]
-    """Accuracy; null where it was not asked."""
+    """Accuracy; null where it was not asked. Empty where rows have no answers."""
+    changed: dict[str, Interval | None] = Field(default_factory=dict)
+    """Of rows without answers: share of answers that say something else than as sent; null where it was not asked."""
     change: dict[str, Estimate | None]
-    """The paired change of accuracy against the first row; null for the first row itself."""
+    """The paired change of one of these against the first row; null for the first row itself."""
     tokens_per_answer: float | None
     """Prompt and completion tokens of all calls, for one answer."""
     training: Training | None
@@ -89,17 +93,22 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
     paths = [Path(run) for run in runs]
     read = [named_apart(Run(path).samples()) for path in paths]
     names, trainings = run_names(paths), [_training(path) for path in paths]
-    same, _ = same_questions(dict(zip(names, read, strict=True)))
+    whole = dict(zip(names, read, strict=True))
+    same, _ = same_questions(whole)
+    counted = changed.of_runs(whole, same)
+    by_changes = flags.only_changes(whole)
+    first = REPLICATE if by_changes else CLEAN
+    read = list(flags.flagged(whole).values()) if by_changes else read
     shared = set.intersection(
         *({s.outcome.condition for s in samples if Condition.parse(s.outcome.condition).noisy} for samples in read)
     )
     cells = Cells(
         *(
-            [s for s in samples if s.outcome.question_id in same and s.outcome.condition in {CLEAN, *shared}]
+            [s for s in samples if s.outcome.question_id in same and s.outcome.condition in {first, *shared}]
             for samples in read
         )
     )
-    arms = [Cell(arm, CLEAN, run) for run in range(len(paths)) for arm in cells.arms_of(run)]
+    arms = [Cell(arm, first, run) for run in range(len(paths)) for arm in cells.arms_of(run)]
     contrasts: Contrasts[Cell] = Contrasts(cells)
     for arm in arms[1:]:
         for cell in (arm, arm.under(NOISY)):
@@ -107,13 +116,15 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
     changes = contrasts.solve(section.level)
     rows = []
     for arm in arms:
-        both = {CLEAN: arm, NOISY: arm.under(NOISY)}
-        answers = [s for cell, group in cells.samples.items() if cell.under(CLEAN) == arm for s in group]
+        both = {first: arm, NOISY: arm.under(NOISY)}
+        answers = [s for cell, group in cells.samples.items() if cell.under(first) == arm for s in group]
+        shares = {name: cells.accuracy(cell, section.level) for name, cell in both.items()}
         rows.append(
             BesideRow(
                 run=names[arm.run],
                 arm=arm.arm,
-                accuracy={name: cells.accuracy(cell, section.level) for name, cell in both.items()},
+                accuracy={} if by_changes else shares,
+                changed=shares if by_changes else {},
                 change={
                     name: Estimate.from_mean(mean) if (mean := changes.get(cell)) else None
                     for name, cell in both.items()
@@ -122,7 +133,6 @@ def beside(runs: Sequence[Path | str], section: IntervalSection | None = None) -
                 training=trainings[arm.run],
             )
         )
-    counted = changed.of_runs(dict(zip(names, read, strict=True)), same)
     dtypes = {name: Run(path).dtype_in_words for name, path in zip(names, paths, strict=True)}
     return Beside(len(same), [c for c in cells.conditions if c in shared], rows, counted, dtypes)
 

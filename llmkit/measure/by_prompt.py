@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llmkit.measure import gates, missing, restoration
 from llmkit.measure.missing import Measure
 from llmkit.measure.results import GateResult, Metrics, PromptResult
-from llmkit.measure.stability import ASSUMED, unlabelled
+from llmkit.measure.stability import ASSUMED
 from llmkit.recipe.schema import Gate, Recipe
 from llmkit.runs.samples import Sample
 
@@ -30,7 +30,7 @@ def by_prompt(
     made: list[Prompted] = []
     for name in prompts or [""]:
         own = [sample for sample in samples if sample.outcome.prompt == name] if prompts else list(samples)
-        first = made[0].samples if made and not unlabelled(own) else None
+        first = made[0].samples if made else None
         baseline = first if stored is None else _like(stored, name)
         measured = restoration.marked(measure(own, baseline, ASSUMED), own)
         made.append(Prompted(name, own, baseline, measured))

@@ -131,5 +131,5 @@ def without_unmeasured(arms: Mapping[str, ArmResult], reasons: Mapping[str, str]
     results = dict(arms)
     for condition, reason in reasons.items():
         for name, arm in results.items():
-            results[name] = arm.without(("drop", "gain", "recovery", "flips"), condition, reason)
+            results[name] = arm.without(("drop", "gain", "recovery", "flips", "retrieval"), condition, reason)
     return results

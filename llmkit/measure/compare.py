@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from llmkit.errors import DataError, UsageError
-from llmkit.measure import changed, statistics
+from llmkit.measure import changed, flags, statistics
 from llmkit.measure.cells import NOISY, Cell, Cells, Weights
 from llmkit.measure.contrasts import Contrasts
 from llmkit.measure.results import Baseline, BaselineArm, Copies
-from llmkit.measure.stability import unlabelled
 from llmkit.measure.statistics import Mean
 from llmkit.measure.values import Change, Interval, Part, number, rounded_p
 from llmkit.recipe.schema import IntervalSection
@@ -31,8 +30,8 @@ class ComparedRow(Part):
     """The arm."""
     condition: str
     """The condition; `noisy` for the average over all noisy ones."""
-    metric: Literal["accuracy", "drop"]
-    """What is compared."""
+    metric: Literal["accuracy", "drop", "changed"]
+    """What is compared: of rows without answers, the share of answers that say something else than as sent."""
     before: float | None
     """Its mean in the first run, over the questions that both runs have."""
     after: float | None
@@ -46,7 +45,7 @@ class _Name(NamedTuple):
 
     run: int
     arm: str
-    metric: Literal["accuracy", "drop"]
+    metric: Literal["accuracy", "drop", "changed"]
     condition: str
 
 
@@ -108,13 +107,15 @@ def against(
 def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None, seed: int) -> Comparison:
     section = section or IntervalSection()
     names = list(runs)
-    refuse_unlabelled(runs)
     same, left_out = same_questions(runs)
-    cells = Cells(*([s for s in samples if s.outcome.question_id in same] for samples in runs.values()))
+    noise = changed.of_runs(runs, same)
+    by_changes = flags.only_changes(runs)
+    judged = flags.flagged(runs) if by_changes else runs
+    cells = Cells(*([s for s in samples if s.outcome.question_id in same] for samples in judged.values()))
     contrasts: Contrasts[_Name] = Contrasts(cells)
     ends = {
         name: (before, after)
-        for name, (before, after) in _ends(cells, len(names)).items()
+        for name, (before, after) in _ends(cells, len(names), by_changes).items()
         if contrasts.add(name, {**{cell: -weight for cell, weight in before.items()}, **after})
     }
     means = contrasts.solve(section.level)
@@ -127,21 +128,20 @@ def _compared(runs: Mapping[str, list[Sample]], section: IntervalSection | None,
         change = _change(cells, name, mean, flips[name], section.level)
         compared = {"run": names[name.run], "arm": name.arm, "condition": name.condition, "metric": name.metric}
         rows.append(ComparedRow(**compared, before=_mean(cells, old, new), after=_mean(cells, new, old), change=change))
-    noise = changed.of_runs(runs, same)
     unmeasured = {c for counted in noise.values() for c in changed.unmeasured(counted)}
-    rows = [row for row in rows if row.metric != "drop" or row.condition not in unmeasured]
+    rows = [row for row in rows if row.metric == "accuracy" or row.condition not in unmeasured]
     return Comparison(names, len(same), left_out, rows, noise)
 
 
-def _ends(cells: Cells, runs: int) -> dict[_Name, tuple[Weights, Weights]]:
+def _ends(cells: Cells, runs: int, by_changes: bool) -> dict[_Name, tuple[Weights, Weights]]:
     """Returns what every later run is compared in: the weights of the first run's side, and of its own."""
     ends: dict[_Name, tuple[Weights, Weights]] = {}
     for run in range(1, runs):
         for arm in cells.arms_of(0):
             for condition in [*cells.conditions, NOISY]:
                 old, new = Cell(arm, condition), Cell(arm, condition, run)
-                ends[_Name(run, arm, "accuracy", condition)] = {old: 1.0}, {new: 1.0}
-            for condition in [*cells.noisy, NOISY]:
+                ends[_Name(run, arm, "changed" if by_changes else "accuracy", condition)] = {old: 1.0}, {new: 1.0}
+            for condition in [] if by_changes else [*cells.noisy, NOISY]:
                 before, after = ({Cell(arm, CLEAN, r): 1.0, Cell(arm, condition, r): -1.0} for r in (0, run))
                 ends[_Name(run, arm, "drop", condition)] = before, after
     return ends
@@ -149,9 +149,10 @@ def _ends(cells: Cells, runs: int) -> dict[_Name, tuple[Weights, Weights]]:
 
 def _change(cells: Cells, name: _Name, mean: Mean, flip_p: float, level: float) -> Change:
     p, better, worse = flip_p, None, None
-    if name.metric == "accuracy" and name.condition != NOISY:
+    if name.metric != "drop" and name.condition != NOISY:
         old, new = Cell(name.arm, name.condition), Cell(name.arm, name.condition, name.run)
-        better, worse, single = cells.pairs(new, old)
+        # An answer that no longer changes is the better one.
+        better, worse, single = cells.pairs(old, new) if name.metric == "changed" else cells.pairs(new, old)
         if single and mean.clusters == mean.n:
             p = statistics.mcnemar(better, worse)
     return Change(
@@ -163,15 +164,6 @@ def _change(cells: Cells, name: _Name, mean: Mean, flip_p: float, level: float) 
         p=rounded_p(p),
         undecided=statistics.contradicts(p, mean.low, mean.high, level),
     )
-
-
-def refuse_unlabelled(runs: Mapping[str, Sequence[Sample]]) -> None:
-    """Raises UsageError where the rows of a run have no answers: no accuracy of it can be compared."""
-    if without := [name for name, samples in runs.items() if unlabelled(samples)]:
-        raise UsageError(
-            f"the rows of {' and '.join(without)} have no answers, so no accuracy can be compared",
-            "measure both as prompts or arms of one run, or look at each with `llmkit runs show`",
-        )
 
 
 def same_questions(runs: Mapping[str, list[Sample]]) -> tuple[set[str], int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.conditions import REPLICATE
-from llmkit.measure import changed, cost, curves, restoration, statistics, unread
+from llmkit.measure import changed, cost, curves, restoration, retrieval, statistics, unread
 from llmkit.measure.arm_results import ArmResult, Flips, Repeat, Repeats
 from llmkit.measure.cell_results import cell_result
 from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, each, pair_key
@@ -51,7 +51,9 @@ def metrics(
     cells = Cells(samples)
     noise = changed.of_samples(samples)
     if unlabelled(samples):
-        return without_answers(cells, samples, noise, section, seed, assumed)
+        found = without_answers(cells, samples, noise, section, seed, assumed)
+        stored = None if baseline is None else against(samples, baseline, section.interval, seed)
+        return found.model_copy(update={"baseline": stored})
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))
@@ -98,6 +100,7 @@ def _arm(cells: Cells, contrasts: RunContrasts, arm: str, guess: float, section:
         curves=curves.curves(cells, contrasts.means, arm, level),
         holdout=curves.holdout(contrasts.means, arm),
         repeats=each(noisy, lambda c: _repeats(cells, contrasts, arm, c)),
+        retrieval=retrieval.of_arm(cells, arm, level),
     )
 
 

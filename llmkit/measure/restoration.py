@@ -14,7 +14,7 @@ from llmkit.measure.cells import Cells
 from llmkit.measure.results import Metrics
 from llmkit.measure.values import Interval, number
 from llmkit.perturb.numerals import numbers
-from llmkit.rop import ARMS
+from llmkit.rop import known_arm
 from llmkit.rop.scoring import cer, restored, squash
 from llmkit.runs.samples import Sample
 
@@ -95,7 +95,8 @@ def marked(metrics: Metrics, samples: Sequence[Sample]) -> Metrics:
     """Adds to each arm that has a model correct its mean `restored` under noise, and a mark where that is nothing."""
     arms = dict(metrics.arms)
     for name, result in metrics.arms.items():
-        if name not in ARMS or "correction" not in ARMS[name].needs:
+        arm = known_arm(name)
+        if arm is None or "correction" not in arm.needs:
             continue
         shares = [
             restored(s.text, s.outcome.corrected_text, s.question)

@@ -90,12 +90,14 @@ class NoiseFloor(Part):
 class BaselineArm(Part):
     """The changes of one arm since the stored run, by condition."""
 
-    OMITTED = frozenset({"accuracy_change", "drop_change"})
+    OMITTED = frozenset({"accuracy_change", "drop_change", "changed_change"})
 
     accuracy_change: dict[str, Change] = Field(default_factory=dict)
     """Change of accuracy."""
     drop_change: dict[str, Change] = Field(default_factory=dict)
     """Change of the drop under noise."""
+    changed_change: dict[str, Change] = Field(default_factory=dict)
+    """Change of the share of answers that say something else than as sent, where rows have no answers."""
 
 
 class Baseline(Part):
@@ -202,8 +204,7 @@ class PromptResult(Part):
     holm: tuple[HolmTest, ...] = ()
     """The tests of the family that the recipe declares, under this prompt."""
     changes: Baseline | None = None
-    """Changes from the first prompt (from the stored run where there is one), by arm; absent where rows have no
-    answers."""
+    """Changes from the first prompt (from the stored run where there is one), by arm."""
 
 
 class Metrics(Part):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmkit.conditions import Condition
 from llmkit.measure import bounds, statistics
-from llmkit.measure.cells import NOISY, STAND, Cell, Cells, PairKey, pair_key
+from llmkit.measure.cells import STAND, Cell
 from llmkit.measure.compared import compared, decisive, failed, refused, signature, unequal
+from llmkit.measure.matched import Matched
 from llmkit.measure.stability_results import Effect, Repair, Stability
 from llmkit.measure.statistics import contradicts, mcnemar
 from llmkit.measure.values import Difference, Estimate, Interval, number, rounded_p
@@ -18,7 +19,7 @@ from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
-    from llmkit.measure.statistics import Floats, Labels
+    from llmkit.measure.statistics import Labels
 
 
 _DECISIVE = 0.9  # of the answers: where more are prose, no bound is printed
@@ -35,32 +36,30 @@ ASSUMED = Assumed()
 
 
 @dataclass
-class Unlabelled:
-    """Measures the cells of rows without answers. Each row weighs the same, however many copies of it were asked."""
+class Unlabelled(Matched):
+    """Measures the cells of rows without answers."""
 
-    cells: Cells
-    level: float
     draws: int
     seed: int
     assumed: Assumed = ASSUMED
 
     def stability(self, arm: str, condition: str) -> Stability | None:
         """Compares an arm's answers under a condition, or under all noisy ones, with those to the rows as sent."""
-        pairs = list(self._matched(Cell(arm, condition), Cell(arm, CLEAN)))
+        pairs = list(self.matched(Cell(arm, condition), Cell(arm, CLEAN)))
         if not pairs:
             return None
         verdicts = [compared(noisy, clean) for noisy, clean in pairs]
-        rows = self._rows(pairs)
+        rows = self.rows_of(pairs)
         counted = Counter(kind for verdict in verdicts for kind in verdict.kinds)
         answered = [pair for pair in pairs if not any(map(failed, pair))]
         bounded = sum(decisive(sample) for pair in answered for sample in pair) >= _DECISIVE * 2 * len(answered)
         return Stability(
             n=len(set(rows.tolist())),
-            changed=self._share(rows, [self._changed(pair, self.assumed.stand) for pair in pairs]),
-            wording=self._share(rows, [verdict.verdict == "wording" for verdict in verdicts]),
-            unclear=self._share(rows, [verdict.verdict == "unclear" for verdict in verdicts]),
+            changed=self.share(rows, [self._changed(pair, self.assumed.stand) for pair in pairs]),
+            wording=self.share(rows, [verdict.verdict == "wording" for verdict in verdicts]),
+            unclear=self.share(rows, [verdict.verdict == "unclear" for verdict in verdicts]),
             kinds=dict(sorted(counted.items(), key=lambda kind: (-kind[1], kind[0]))),
-            itself=self.itself(arm, [CLEAN, *self._conditions(arm, condition)]),
+            itself=self.itself(arm, [CLEAN, *self.conditions(arm, condition)]),
             effect=self._effect(arm, condition),
             lost_at_most=self._lost_at_most(rows, pairs) if bounded else None,
             agreement=_agreement([(signature(noisy), signature(clean)) for noisy, clean in answered]),
@@ -71,9 +70,9 @@ class Unlabelled:
         pairs = [
             pair
             for condition in conditions
-            for pair in self._matched(Cell(arm, str(Condition.parse(condition).again)), Cell(arm, condition))
+            for pair in self.matched(Cell(arm, str(Condition.parse(condition).again)), Cell(arm, condition))
         ]
-        return self._share(self._rows(pairs), [self._changed(pair, True) for pair in pairs]) if pairs else None
+        return self.share(self.rows_of(pairs), [self._changed(pair, True) for pair in pairs]) if pairs else None
 
     def repair(self, arm: str, condition: str) -> Repair | None:
         """Compares an arm's answers under a condition with those of `stand` to the same texts and to the rows as sent.
@@ -81,25 +80,25 @@ class Unlabelled:
         None where one of the three was not asked.
         """
         noisy, stand = Cell(arm, condition), Cell(STAND, condition)
-        triples = list(self._matched(noisy, stand, stand.under(CLEAN)))
+        triples = list(self.matched(noisy, stand, stand.under(CLEAN)))
         if not triples:
             return None
         turned = [self._changed((before, clean), self.assumed.stand) for _, before, clean in triples]
         away = [self._changed((after, clean), self.assumed.arm) for after, _, clean in triples]
         restored = [t and not a for t, a in zip(turned, away, strict=True)]
         broken = [a and not t for t, a in zip(turned, away, strict=True)]
-        rows = self._rows(triples)
+        rows = self.rows_of(triples)
         return Repair(
             n=len(set(rows.tolist())),
-            restored=self._share(rows, restored),
-            broken=self._share(rows, broken),
+            restored=self.share(rows, restored),
+            broken=self.share(rows, broken),
             net=self._net(rows, restored, broken),
         )
 
     def touched(self, arm: str) -> Interval | None:
         """Computes the share of rows as sent to which an arm and `stand` answer differently."""
-        pairs = list(self._matched(Cell(arm, CLEAN), Cell(STAND, CLEAN)))
-        return self._share(self._rows(pairs), [self._changed(p, self.assumed.arm) for p in pairs]) if pairs else None
+        pairs = list(self.matched(Cell(arm, CLEAN), Cell(STAND, CLEAN)))
+        return self.share(self.rows_of(pairs), [self._changed(p, self.assumed.arm) for p in pairs]) if pairs else None
 
     def commonest(self, cell: Cell) -> tuple[float, float] | None:
         """Computes the share of the commonest answer of a cell, and that of refusals; None where nothing answered."""
@@ -112,47 +111,9 @@ class Unlabelled:
     def _changed(self, pair: Sequence[Sample], if_failed: bool) -> bool:
         return if_failed if any(map(failed, pair)) else compared(pair[0], pair[1]).changed
 
-    def _conditions(self, arm: str, condition: str) -> list[str]:
-        return self.cells.noisy_of(Cell(arm, CLEAN)) if condition == NOISY else [condition]
-
-    def _matched(self, lead: Cell, *others: Cell) -> Iterator[tuple[Sample, ...]]:
-        """Yields the answers of a cell, each with those of other cells to the same row, draw and search seed.
-
-        What was asked fewer times stands beside every repeat. A row that a cell lacks is left out.
-        """
-        for condition in self._conditions(lead.arm, lead.condition):
-            found = [
-                _by_key(self.cells.samples.get(cell.under(condition) if cell.condition == NOISY else cell, ()))
-                for cell in others
-            ]
-            for sample in self.cells.samples.get(lead.under(condition), ()):
-                row, draw, seed = pair_key(sample)
-                nearest = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
-                partners = [next((by[key] for key in nearest if key in by), None) for by in found]
-                present = [partner for partner in partners if partner]
-                if len(present) == len(partners):
-                    yield sample, *present
-
-    def _rows(self, matched: Iterable[Sequence[Sample]]) -> Labels:
-        import numpy as np
-
-        return np.array([self.cells.row[samples[0].outcome.question_id] for samples in matched], dtype=np.intp)
-
-    def _means(self, rows: Labels, values: Sequence[float]) -> tuple[Floats, Floats]:
-        """(Q,) mean of the values of each row, and (Q,) whether it has any."""
-        import numpy as np
-
-        size = len(self.cells.questions)
-        sums, counts = np.bincount(rows, values, size), np.bincount(rows, minlength=size)
-        return sums / np.maximum(counts, 1), (counts > 0).astype(float)
-
-    def _share(self, rows: Labels, flags: Sequence[bool]) -> Interval:
-        hits, of = self._means(rows, flags)
-        return Interval.of(*statistics.rate(hits, of, self.cells.clusters, len(flags), self.level))
-
     def _lost_at_most(self, rows: Labels, pairs: Sequence[Sequence[Sample]]) -> Interval:
         flags = [self.assumed.stand if any(map(failed, pair)) else unequal(*pair) for pair in pairs]
-        hits, of = self._means(rows, flags)
+        hits, of = self.means(rows, flags)
         return Interval.of(*bounds.at_most(hits, of, self.cells.clusters, len(flags), self.level))
 
     def _effect(self, arm: str, condition: str) -> Effect | None:
@@ -160,10 +121,10 @@ class Unlabelled:
         values: list[float] = []
         groups: list[Sequence[Sample]] = []
         clean = Cell(arm, CLEAN)
-        for noisy in self._conditions(arm, condition):
+        for noisy in self.conditions(arm, condition):
             again = str(Condition.parse(noisy).again)
             repeated = str(Condition.parse(CLEAN).again)
-            for four in self._matched(clean.under(again), clean.under(noisy), clean, clean.under(repeated)):
+            for four in self.matched(clean.under(again), clean.under(noisy), clean, clean.under(repeated)):
                 if not any(map(failed, four)):
                     second, first, sent, sent_again = four
                     across, within = (first, sent), [(second, first), (sent_again, sent)]
@@ -171,7 +132,7 @@ class Unlabelled:
                     values.append(2 * compared(*across).changed - sum(compared(*p).changed for p in within))
         if not groups:
             return None
-        mean, p, _ = self._tested(self._rows(groups), values, 2.0)
+        mean, p, _ = self._tested(self.rows_of(groups), values, 2.0)
         return Effect(**dict(mean), p=rounded_p(p / 2 if mean.value > 0 else 1 - p / 2))
 
     def _net(self, rows: Labels, restored: Sequence[bool], broken: Sequence[bool]) -> Difference:
@@ -193,7 +154,7 @@ class Unlabelled:
         import numpy as np
 
         clusters = self.cells.clusters
-        means, there = self._means(rows, values)
+        means, there = self.means(rows, values)
         column = np.where(there > 0, means, np.nan)
         mean = statistics.contrasts(column[:, None], clusters, [(-bound, bound)], self.level)[0]
         assert mean is not None, "no row has a value"
@@ -202,10 +163,6 @@ class Unlabelled:
         p = float(statistics.sign_flip(sums[:, None], self.draws, self.seed)[0]) if len(sums) else 1.0
         lone = len(rows) == int(there.sum()) and len(set(clusters.tolist())) == len(self.cells.questions)
         return Estimate.from_mean(mean), p, lone
-
-
-def _by_key(samples: Iterable[Sample]) -> dict[PairKey, Sample]:
-    return {pair_key(sample): sample for sample in samples}
 
 
 def _agreement(pairs: Sequence[tuple[str, str]]) -> float | None:

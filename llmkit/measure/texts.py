@@ -83,6 +83,8 @@ class Keeper:
     def _call(self, call: Mapping[str, Any]) -> Row:
         reply = call["reply"]
         said = {"text": self.digest(reply["text"]), "usage": reply["usage"], "finish_reason": reply["finish_reason"]}
+        if documents := reply.get("documents"):
+            said["documents"] = [self.digest(document) for document in documents]
         asked = self.asked(call["messages"], call["continuation"])
         kept = {name: call[name] for name in _CALL}
         return {**kept, "messages": [], "continuation": None, "asked": asked, "reply": said}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from llmkit.conditions import Condition
-from llmkit.measure import changed, cost, restoration, unread
+from llmkit.measure import changed, cost, restoration, retrieval, unread
 from llmkit.measure.arm_results import ArmResult, CellResult
 from llmkit.measure.cell_results import cell_result
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, each
@@ -64,6 +64,7 @@ def _arm(rows: Unlabelled, arm: str, section: EvalSection, unmeasured: Collectio
         repeated=each(again, lambda c: rows.itself(arm, [c])),
         repair=each(repaired, lambda c: rows.repair(arm, c)),
         touched=None if arm == STAND else rows.touched(arm),
+        retrieval={c: found for c, found in retrieval.of_arm(cells, arm, rows.level).items() if c in measured},
     )
 
 

@@ -160,9 +160,11 @@ class Change(Interval):
     clusters: int
     """Independent units among them."""
     better: int | None = None
-    """Pairs of answers right in the later run only; absent for drops and averages."""
+    """Pairs of answers right (where rows have no answers: unchanged) in the later run only; absent for drops and
+    averages."""
     worse: int | None = None
-    """Pairs of answers right in the stored run only; absent for drops and averages."""
+    """Pairs of answers right (where rows have no answers: unchanged) in the stored run only; absent for drops and
+    averages."""
     p: float
     """The two-sided p-value, to four significant figures."""
     undecided: bool = False

@@ -1,27 +1,26 @@
-"""Noisy copies of questions that keep their answers: operators, protected spans, seeds, checks, records."""
+"""Noisy copies of questions that keep their answers: operators, protected spans, seeds, checks, records.
+
+Names are imported at first use: what needs one part of the room, as `repair` does, loads that part only.
+"""
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from llmkit.perturb.base import OPERATORS, Operator, TextEdit, WordEdit, operator
-from llmkit.perturb.engine import Perturbed, Perturber
-from llmkit.perturb.protection import PROTECT
-from llmkit.perturb.text import Change, Source, strength, undo
-from llmkit.perturb.variants import make_variants, perturbers, spread_variants
+if TYPE_CHECKING:
+    from llmkit.perturb.base import OPERATORS, Operator, TextEdit, WordEdit, operator
+    from llmkit.perturb.engine import Perturbed, Perturber
+    from llmkit.perturb.protection import PROTECT
+    from llmkit.perturb.text import Change, Source, strength, undo
+    from llmkit.perturb.variants import make_variants, perturbers, spread_variants
 
-_REGISTER = (
-    "chars",
-    "lookalikes",
-    "spacing",
-    "words",
-    "sentences",
-    "pairs",
-    "like",
-    "peers",
-    "model_operators",
-    "paper",
-)
-for _module in _REGISTER:
-    import_module(f"llmkit.perturb.{_module}")
+_HOMES = {
+    "base": ("OPERATORS", "Operator", "TextEdit", "WordEdit", "operator"),
+    "engine": ("Perturbed", "Perturber"),
+    "protection": ("PROTECT",),
+    "text": ("Change", "Source", "strength", "undo"),
+    "variants": ("make_variants", "perturbers", "spread_variants"),
+}
+_MODULES = {name: f"llmkit.perturb.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "OPERATORS",
@@ -40,3 +39,9 @@ __all__ = [
     "strength",
     "undo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -160,13 +160,23 @@ def new_pairs(before: str, old: str, new: str, after: str) -> tuple[str, ...]:
     """Returns the pairs of letters that come to stand together by an edit between two letters.
 
     >>> new_pairs("c", "h", "", "o"), new_pairs("t", "h", "g", "e"), new_pairs("i", "l", "ll", "$")
-    (('co',), ('tg', 'ge'), ())
+    (('co',), ('tg', 'ge'), ('ll',))
     """
     if not new:
         return (before + after,)
-    if (old and new == old + old) or old == new + new:
+    if old == new + new:
         return ()
+    if old and new == old + old:
+        return (new,)
     return before + new[0], new[-1] + after
+
+
+def site(before: str, old: str, after: str) -> str:
+    """Names the place of an edit by the letters there: the one that it changes, if any, between its neighbours.
+
+    "" for an edit of several letters, of which no place is met often.
+    """
+    return before + old + after if len(old) < 2 else ""
 
 
 def kind_of_pair(intended: str, typed: str) -> str:

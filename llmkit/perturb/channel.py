@@ -9,6 +9,7 @@ Brill and Moore (2000).
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect, bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from typing import NamedTuple
 from llmkit.perturb.alignment import (
     ANY,
     END,
+    KINDS,
     LONGEST_BLOCK,
+    PLACES,
     START,
     Rewrite,
     align,
@@ -30,11 +33,16 @@ from llmkit.perturb.alignment import (
     place,
     read_key,
     rewritten,
+    site,
 )
 from llmkit.perturb.base import weighted
 
 MOST_EDITS = 4
 _UNKNOWN = 1e-7  # the share of an edit, or of a number of edits, that the model does not know
+_MOST_WORDS, _MOST_PLACES = 1 << 13, 1 << 15  # that are remembered
+_SHIFT = 24  # bits of the number of the new letters in that of an edit; length and start are above them
+_NEW = (1 << _SHIFT) - 1
+_LETTER, _NOTHING, _TWICE, _ONCE, _EXCHANGED, _RULES = range(6)  # numbers of the new letters of rare edits and of rules
 _SECOND = (4, 6, 8, 10)  # the upper ends of the lengths over which the number of edits is shared
 
 
@@ -57,6 +65,18 @@ class Rule(NamedTuple):
         return self.by_left.get(left, self.base) * self.by_right.get(right, self.base) / self.base
 
 
+class Choice(NamedTuple):
+    """An edit of certain letters between two neighbours. `fit` is the factor of the pairs of letters that it makes, and
+    `number` that of its new letters."""
+
+    number: int
+    new: str
+    kind: str
+    rule: Rule | None
+    fit: float
+    rate: float
+
+
 class Options(NamedTuple):
     """All edits of a word, with their weights summed up to each."""
 
@@ -67,6 +87,16 @@ class Options(NamedTuple):
     def total(self) -> float:
         """The sum of all weights."""
         return self.sums[-1] if self.sums else 0.0
+
+
+class _Weights(NamedTuple):
+    """The edits of a word as numbers, and the sums of their weights, the last of which is that of several edits.
+
+    No objects: those of a thousand words keep the garbage collector busy for longer than it takes to weigh them.
+    """
+
+    sums: tuple[float, ...]
+    edits: array[int]
 
 
 def length_class(length: int) -> int:
@@ -93,11 +123,20 @@ class Channel:
     """By two letters, the factor on every edit that puts the second behind the first: some pairs cannot be spoken."""
     letters: str
     """The letters that an edit may add."""
+    sites: Mapping[str, float] = field(default_factory=dict)
+    """By the letters of a place (see `site`), the factor on every edit there: some endings people hardly get wrong."""
     _rules: Mapping[str, Sequence[Rule]] = field(init=False, repr=False, compare=False)
-    _cached: dict[str, Options] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _cached: dict[str, _Weights] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _choices: dict[tuple[str, str, str], Sequence[Choice]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    _factors: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
     _others: dict[tuple[str, str, str], Sequence[tuple[str, float]]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
+    _alphabet: frozenset[str] = field(init=False, repr=False, compare=False)
+    _news: Sequence[str] = field(init=False, repr=False, compare=False)
+    _numbers: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rules: dict[tuple[str, str], Rule] = {}
@@ -115,7 +154,13 @@ class Channel:
         by_old: dict[str, list[Rule]] = {}
         for (old, _), rule in rules.items():
             by_old.setdefault(old, []).append(rule)
+        factors = {where: {name: self.places.get(f"{name}.{where}", 1.0) for name in KINDS} for where in PLACES}
         object.__setattr__(self, "_rules", by_old)
+        object.__setattr__(self, "_factors", factors)
+        object.__setattr__(self, "_alphabet", frozenset(self.letters))
+        news = dict.fromkeys(new for _, new in rules)
+        object.__setattr__(self, "_news", [*[""] * _RULES, *news])
+        object.__setattr__(self, "_numbers", {new: number for number, new in enumerate(news, _RULES)})
 
     def edits(self, word: str) -> Iterator[tuple[Rewrite, Rule | None, float]]:
         """Yields every edit that the word has room for, each typed form of a single edit once. With it come its rule
@@ -123,37 +168,58 @@ class Channel:
 
         All rare edits that put a letter in one place are one, with the new letter `ANY`.
         """
-        length, places = len(word), self.places
+        for start, end, where, choices in self._places_to_edit(word):
+            factors = self._factors[where]
+            for choice in choices:
+                yield Rewrite(start, end, choice.new), choice.rule, factors[choice.kind] * choice.fit
+
+    def _places_to_edit(self, word: str) -> Iterator[tuple[int, int, str, Sequence[Choice]]]:
+        """Yields the stretches of a word that an edit may change: start, end, place in the word, edits."""
+        framed, length, known, rules = f"{START}{word}{END}", len(word), self._choices, self._rules
         for start in range(length + 1):
-            before = word[start - 1] if start else START
+            before = framed[start]
             for end in range(start, min(length, start + LONGEST_BLOCK) + 1):
-                old, after = word[start:end], word[end] if end < length else END
-                rules = self._rules.get(old, ())
-                where = place(start, end, length)
-                for rule in rules:
-                    new = rule.new
-                    if (not old and new in (before, after)) or (not new and old in (before, after)):
-                        continue  # adding or dropping one of two equal letters is an edit of the pair
-                    if (new + new == old and after == new) or (old + old == new and old in (before, after)):
-                        continue  # as is the same edit one letter further on; nobody writes a letter thrice
-                    factor = places.get(f"{rule.kind}.{where}", 1.0)
-                    yield Rewrite(start, end, new), rule, factor * self._fit(before, old, new, after)
-                if end - start < 2:
-                    others = sum(weight for _, weight in self.others(before, old, after))
-                    if others:
-                        rare = "sub" if old else "ins"
-                        yield Rewrite(start, end, ANY), None, others * places.get(f"{rare}.{where}", 1.0)
-                    if old and old not in (before, after) and all(rule.new for rule in rules):
-                        factor = places.get(f"del.{where}", 1.0)
-                        yield Rewrite(start, end, ""), None, factor * self.pairs.get(before + after, 1.0)
-                    if old and old not in (before, after) and not any(rule.kind == "dup" for rule in rules):
-                        yield Rewrite(start, end, old + old), None, places.get(f"dup.{where}", 1.0)
-                elif end - start == 2 and old[0] == old[1]:
-                    if after != old[0] and not any(rule.kind == "del" for rule in rules):
-                        yield Rewrite(start, end, old[0]), None, places.get(f"del.{where}", 1.0)
-                elif end - start == 2 and not any(rule.kind == "swap" for rule in rules):
-                    factor = places.get(f"swap.{where}", 1.0) * self._fit(before, old, old[::-1], after)
-                    yield Rewrite(start, end, old[::-1]), None, factor
+                old = word[start:end]
+                if end - start > 2 and old not in rules:
+                    continue
+                around = before, old, framed[end + 1]
+                choices = known.get(around)
+                if choices is None:
+                    known[around] = choices = tuple(self._choices_between(*around))
+                if choices:
+                    yield start, end, place(start, end, length), choices
+
+    def _choices_between(self, before: str, old: str, after: str) -> Iterator[Choice]:
+        """Yields the edits of certain letters between two neighbours, wherever in a word they are."""
+        rules = self._rules.get(old, ())
+        at_site = self.sites.get(site(before, old, after), 1.0)
+        for rule in rules:
+            new = rule.new
+            if (not old and new in (before, after)) or (not new and old in (before, after)):
+                continue  # adding or dropping one of two equal letters is an edit of the pair
+            if (new + new == old and after == new) or (old + old == new and old in (before, after)):
+                continue  # as is the same edit one letter further on; nobody writes a letter thrice
+            fit = at_site * self._fit(before, old, new, after)
+            yield Choice(self._numbers[new], new, rule.kind, rule, fit, rule.rate(before, after))
+        kinds = {rule.kind for rule in rules}
+        rare: list[tuple[int, str, float]] = []
+        if len(old) < 2:
+            of_any = sum(weight for _, weight in self.others(before, old, after))
+            rare.append((_LETTER, "sub" if old else "ins", of_any))
+            if old and old not in (before, after):
+                if all(rule.new for rule in rules):
+                    rare.append((_NOTHING, "del", self.pairs.get(before + after, 1.0)))
+                if "dup" not in kinds:
+                    rare.append((_TWICE, "dup", self.pairs.get(old + old, 1.0)))
+        elif len(old) == 2 and old[0] == old[1]:
+            if after != old[0] and "del" not in kinds:
+                rare.append((_ONCE, "del", 1.0))
+        elif len(old) == 2 and "swap" not in kinds:
+            rare.append((_EXCHANGED, "swap", self._fit(before, old, old[::-1], after)))
+        for number, rare_kind, fit in rare:
+            if fit:
+                rate = self.rare.get(rare_kind, 0.0)
+                yield Choice(number, _rare_letters(old, number), rare_kind, None, at_site * fit, rate)
 
     def _fit(self, before: str, old: str, new: str, after: str) -> float:
         """Returns the factor of the pairs of letters that an edit makes."""
@@ -168,29 +234,43 @@ class Channel:
         others = self._others.get(around)
         if others is None:
             known = {rule.new for rule in self._rules.get(old, ())} | set(old or (before, after))
+            if self._alphabet.isdisjoint(around):  # no letter of another script among these
+                known.update(self.letters)
             others = [(new, self._fit(before, old, new, after)) for new in self.letters if new not in known]
             self._others[around] = others
         return others
 
     def options(self, word: str) -> Options:
         """Returns every edit of the word, the likeliest first, and the sums of their weights."""
-        options = self._cached.get(word)
-        if options is None:
-            framed = f"{START}{word}{END}"
-            choices: list[tuple[float, Rewrite]] = []
-            for edit, rule, factor in self.edits(word):
-                start, end, _ = edit
-                if rule is not None:
-                    choices.append((factor * rule.rate(framed[start], framed[end + 1]), edit))
-                elif (rate := factor * self.rare.get(kind(word, edit), 0.0)) > 0:
-                    choices.append((rate, edit))
-            choices.sort(reverse=True)
-            sums = tuple(accumulate(weight for weight, _ in choices))
-            options = Options(tuple(edit for _, edit in choices), sums)
-            if len(self._cached) >= 1 << 14:
-                self._cached.clear()
-            self._cached[word] = options
-        return options
+        weights = self._cached.get(word) or self._weigh(word)
+        return Options(tuple(self._edit(word, code) for code in weights.edits), weights.sums[: len(weights.edits)])
+
+    def _edit(self, word: str, code: int) -> Rewrite:
+        start, number = code >> _SHIFT + 2, code & _NEW
+        end = start + (code >> _SHIFT & 3)
+        return Rewrite(start, end, _rare_letters(word[start:end], number) if number < _RULES else self._news[number])
+
+    def _weigh(self, word: str) -> _Weights:
+        """Weighs every edit of a word, the likeliest first, and remembers them."""
+        if len(self._cached) >= _MOST_WORDS or len(self._choices) >= _MOST_PLACES:
+            for remembered in (self._cached, self._choices, self._others):
+                remembered.clear()
+        weighted_edits: list[tuple[float, int]] = []
+        for start, end, where, choices in self._places_to_edit(word):
+            factors, code = self._factors[where], (start << 2 | end - start) << _SHIFT
+            weighted_edits += [
+                (factors[kind] * fit * rate, code | number) for number, _, kind, _, fit, rate in choices if rate
+            ]
+        weighted_edits.sort(reverse=True)
+        sums = list(accumulate([weight for weight, _ in weighted_edits])) or [0.0]
+        sums.append(sums[-1] / max(_UNKNOWN, self.numbers[length_class(len(word))][0]))
+        self._cached[word] = weights = _Weights(tuple(sums), array("q", [code for _, code in weighted_edits]))
+        return weights
+
+    def usual_total(self, words: Sequence[str]) -> float:
+        """Returns the usual sum of the weights of all edits of such words: their geometric mean."""
+        totals = [total for word in words if (total := self.options(word).total)]
+        return math.exp(sum(map(math.log, totals)) / len(totals)) if totals else 0.0
 
     def weight(self, word: str, edit: Rewrite) -> float:
         """Returns the weight of one edit of a word; 0 where the model does not know such an edit."""
@@ -198,7 +278,7 @@ class Channel:
         old, edit_kind = word[start:end], kind(word, edit)
         before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
         factor = self.places.get(f"{edit_kind}.{place(start, end, len(word))}", 1.0)
-        factor *= self._fit(before, old, new, after)
+        factor *= self.sites.get(site(before, old, after), 1.0) * self._fit(before, old, new, after)
         for rule in self._rules.get(old, ()):
             if rule.new == new:
                 return factor * rule.rate(before, after)
@@ -206,50 +286,58 @@ class Channel:
 
     def sample(self, word: str, rng: Random) -> str | None:
         """Draws a misspelling of a word in lower case; None where the channel has no edit for it."""
-        options = self.options(word)
-        if not options.edits:
+        weights = self._cached.get(word) or self._weigh(word)
+        sums, edits = weights
+        if not edits:
             return None
-        edits, sums = options
-        shares = self.numbers[length_class(len(word))]
         for _ in range(8):
-            edit = edits[bisect(sums, rng.random() * sums[-1])]
-            chosen, share = [edit], rng.random() - shares[0]
-            if share >= 0:
-                count = 2
-                for number_share in shares[1:]:
-                    share -= number_share
-                    if share < 0:
-                        break
-                    count += 1
-                for _ in range(4 * min(count, MOST_EDITS)):
-                    edit = edits[bisect(sums, rng.random() * sums[-1])]
-                    if not any(_collide(edit, other) for other in chosen):
-                        chosen.append(edit)
-                        if len(chosen) >= count:
-                            break
-            typed = rewritten(word, [self._settled(word, one, rng) for one in chosen])
+            index = bisect(sums, rng.random() * sums[-1])
+            if index < len(edits):
+                start, end, new = self._edit(word, edits[index])
+                typed = word[:start] + (self._letter(word, start, end, rng) if new == ANY else new) + word[end:]
+            else:
+                typed = rewritten(word, self._several(word, weights, rng))
             if typed and typed != word:
                 return typed
         return None
 
-    def _settled(self, word: str, edit: Rewrite, rng: Random) -> Rewrite:
-        """Returns the edit with its letter drawn, if it may be any."""
-        if edit.new != ANY:
-            return edit
-        start, end = edit.start, edit.end
-        before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
-        others = self.others(before, word[start:end], after)
-        return edit._replace(new=weighted(dict(others), rng))
+    def _several(self, word: str, weights: _Weights, rng: Random) -> list[Rewrite]:
+        """Draws two edits or more that do not overlap."""
+        sums, edits = weights
+        _, *shares = self.numbers[length_class(len(word))]
+        share, count = rng.random() * sum(shares), 2
+        for number_share in shares:
+            share -= number_share
+            if share < 0:
+                break
+            count += 1
+        chosen: list[Rewrite] = []
+        for _ in range(4 * min(count, MOST_EDITS) + 1):
+            edit = self._edit(word, edits[bisect(sums, rng.random() * sums[-2], 0, len(edits) - 1)])
+            if not any(_collide(edit, other) for other in chosen):
+                if edit.new == ANY:
+                    edit = edit._replace(new=self._letter(word, edit.start, edit.end, rng))
+                chosen.append(edit)
+                if len(chosen) >= count:
+                    break
+        return chosen
 
-    def log_probability(self, typed: str, intended: str) -> float:
+    def _letter(self, word: str, start: int, end: int, rng: Random) -> str:
+        """Draws the letter of an edit that may put any."""
+        before, after = word[start - 1] if start else START, word[end] if end < len(word) else END
+        return weighted(dict(self.others(before, word[start:end], after)), rng)
+
+    def log_probability(self, typed: str, intended: str, total: float | None = None) -> float:
         """Returns the natural logarithm of the probability that `intended`, where it is misspelt, is typed so.
 
         Of the ways to part several edits into rules the likeliest counts. What the channel never types has a small
-        share all the same, because a corrector meets it; minus infinity only where nothing is misspelt.
+        share all the same, because a corrector meets it; minus infinity only where nothing is misspelt. `total` takes
+        the place of the sum over all edits of the word, which is exact and slow (see `usual_total`).
         """
         if typed == intended:
             return -math.inf
-        total = self.options(intended).total
+        if total is None:
+            total = (self._cached.get(intended) or self._weigh(intended)).sums[-2]
         if not total:
             return -math.inf
         logs, count = 0.0, 0
@@ -264,6 +352,10 @@ class Channel:
         shares = self.numbers[length_class(len(intended))]
         share = shares[count - 1] if count <= len(shares) else 0.0
         return logs + math.log(max(share, _UNKNOWN) * math.factorial(count))
+
+
+def _rare_letters(old: str, number: int) -> str:
+    return (ANY, "", old + old, old[:1], old[::-1])[number]
 
 
 def _collide(edit: Rewrite, other: Rewrite) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from llmkit.perturb.alignment import (
@@ -20,6 +20,7 @@ from llmkit.perturb.alignment import (
     new_pairs,
     place,
     read_key,
+    site,
 )
 from llmkit.perturb.channel import LENGTH_CLASSES, MOST_EDITS, Channel, length_class
 
@@ -29,9 +30,9 @@ LEAST = 5
 MOST_PAIRS = 6_000
 """Misspellings that are fitted; of more, a sample."""
 
-_ROUNDS = ("rates", "pairs", "rates", "places")  # the factors that each pass over the words settles
+_ROUNDS = ("rates", "pairs", "sites", "rates", "pairs", "sites", "places")  # what each pass over the words settles
 _PRIOR = 3.0  # edits that a rate without neighbours counts for, in one with a neighbour
-_DROPPED = 2.0  # edits taken for any number that is too small to be used
+_DROPPED = 1.0  # edits taken for any number that is too small to be used
 _LEAST_RATIO = 1.15  # a rate with a neighbour that is nearer than this to the one without is left out
 _FREE_PLACES = 5.0  # edits that a factor of 1 counts for, in the factor of a place
 _SHARED_NUMBERS = 20.0  # misspellings that those of all lengths count for, in the number of edits at one length
@@ -83,7 +84,7 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
     if len(misspellings) > MOST_PAIRS:
         misspellings = Random(0).sample(list(misspellings), MOST_PAIRS)
     known_blocks = _known_blocks(misspellings)
-    tally, pairs = _Tally(), _Tally()
+    tally, pairs, sites = _Tally(), _Tally(), _Tally()
     places: dict[str, float] = defaultdict(float)
     numbers: list[dict[int, float]] = [defaultdict(float) for _ in range(LENGTH_CLASSES)]
     edits_of_word: dict[str, float] = defaultdict(float)
@@ -97,6 +98,8 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
                 tally.add(rule, pair.person, pair.weight)
             for two in _new_pairs(pair.intended, edit):
                 pairs.add(two, pair.person, pair.weight)
+            if where := _site(pair.intended, edit):
+                sites.add(where, pair.person, pair.weight)
             edit_kind = kind(pair.intended, edit)
             places[f"{edit_kind}.{place(edit.start, edit.end, len(pair.intended))}"] += pair.weight
             rare_counts[edit_kind].append((rules(pair.intended, edit)[0], pair.weight))
@@ -112,24 +115,31 @@ def fit_channel(misspellings: Sequence[Misspelling]) -> Channel:
         for edit_kind, counted in rare_counts.items()
         if edit_kind != "more"
     }
-    channel = Channel(dict.fromkeys(bases, 1.0), dict.fromkeys(rare, 1e-3), {}, [[1.0]] * LENGTH_CLASSES, {}, letters)
+    channel = Channel(
+        rates=dict.fromkeys(bases, 1.0),
+        rare=dict.fromkeys(rare, 1e-3),
+        places={},
+        numbers=[[1.0]] * LENGTH_CLASSES,
+        pairs={},
+        letters=letters,
+    )
     shares = _number_shares(numbers)
-    for family in _ROUNDS:
-        exposure = _exposure(channel, edits_of_word, is_first=not channel.pairs and family == "rates")
+    for number, family in enumerate(_ROUNDS):
+        exposure = _exposure(channel, edits_of_word, is_first=number == 0)
         if family == "rates":
-            rates = _smoothed(tally, exposure.by_rule)
             of_rare = {name: rare[name] / exposure.of_rare[name] for name in rare if exposure.of_rare[name]}
-            channel = Channel(rates, of_rare, channel.places, shares, channel.pairs, letters)
+            channel = replace(channel, rates=_smoothed(tally, exposure.by_rule), rare=of_rare, numbers=shares)
         elif family == "pairs":
-            pair_factors = _pair_factors(channel, pairs, exposure.by_pair)
-            channel = Channel(channel.rates, channel.rare, channel.places, shares, pair_factors, letters)
+            channel = replace(channel, pairs=_factors(channel.pairs, pairs, exposure.by_pair))
+        elif family == "sites":
+            channel = replace(channel, sites=_factors(channel.sites, sites, exposure.by_site))
         else:
             factors = {
                 where: (places[where] + _FREE_PLACES * bool(places[where])) / (expected + _FREE_PLACES)
                 for where, expected in exposure.by_place.items()
                 if expected
             }
-            channel = Channel(channel.rates, channel.rare, factors, shares, channel.pairs, letters)
+            channel = replace(channel, places=factors)
     return _rounded(channel)
 
 
@@ -155,12 +165,13 @@ def _segmented(pair: Misspelling, known_blocks: frozenset[str]) -> list[Rewrite]
 @dataclass(frozen=True)
 class _Exposure:
     """Counts of edits to expect at rate 1: by rule, by kind and place (there at the present rates), and of rare edits
-    by kind; by pair of letters that they make."""
+    by kind; by pair of letters that they make, and by the letters at their place."""
 
     by_rule: Mapping[str, float]
     by_place: Mapping[str, float]
     of_rare: Mapping[str, float]
     by_pair: Mapping[str, float]
+    by_site: Mapping[str, float]
 
 
 def _exposure(channel: Channel, edits_of_word: Mapping[str, float], is_first: bool) -> _Exposure:
@@ -168,6 +179,7 @@ def _exposure(channel: Channel, edits_of_word: Mapping[str, float], is_first: bo
     by_place: dict[str, float] = defaultdict(float)
     of_rare: dict[str, float] = defaultdict(float)
     by_pair: dict[str, float] = defaultdict(float)
+    by_site: dict[str, float] = defaultdict(float)
     for word, count in edits_of_word.items():
         framed, length = f"{START}{word}{END}", len(word)
         weighted: list[tuple[Rewrite, str, bool, float, float]] = []
@@ -188,6 +200,8 @@ def _exposure(channel: Channel, edits_of_word: Mapping[str, float], is_first: bo
                 by_context[left, old, new, right] += per_weight * factor
             expected = per_weight * weight
             by_place[f"{edit_kind}.{place(start, end, length)}"] += expected
+            if where := site(left, old, right):
+                by_site[where] += expected
             if new == ANY:
                 others = channel.others(left, old, right)
                 share = expected / (sum(one for _, one in others) or 1.0)
@@ -202,7 +216,7 @@ def _exposure(channel: Channel, edits_of_word: Mapping[str, float], is_first: bo
         for rule_name in (key("", old, new, ""), key(left, old, new, ""), key("", old, new, right)):
             by_rule[rule_name] += at_rate_1
         by_rule[key(left, old, new, right)] = at_rate_1
-    return _Exposure(by_rule, by_place, of_rare, by_pair)
+    return _Exposure(by_rule, by_place, of_rare, by_pair, by_site)
 
 
 def _new_pairs(word: str, edit: Rewrite) -> tuple[str, ...]:
@@ -211,14 +225,19 @@ def _new_pairs(word: str, edit: Rewrite) -> tuple[str, ...]:
     return new_pairs(framed[start], word[start:end], new, framed[end + 1])
 
 
-def _pair_factors(channel: Channel, pairs: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
-    """Returns the factors of pairs of letters, moved so that each pair comes of edits as often as people made it."""
-    factors = {}
-    for two, count in expected.items():
-        if pairs.enough(two) or count >= LEAST:
-            typed = pairs.counts[two] if pairs.enough(two) else _DROPPED
-            factors[two] = channel.pairs.get(two, 1.0) * (typed + _PRIOR) / (count + _PRIOR)
-    return factors
+def _site(word: str, edit: Rewrite) -> str:
+    framed = f"{START}{word}{END}"
+    return site(framed[edit.start], word[edit.start : edit.end], framed[edit.end + 1])
+
+
+def _factors(factors: Mapping[str, float], seen: _Tally, expected: Mapping[str, float]) -> dict[str, float]:
+    """Returns the factors of pairs or of sites, moved so that each comes of edits as often as people had it so."""
+    moved = dict(factors)
+    for name, count in expected.items():
+        if seen.enough(name) or count >= LEAST:
+            typed = seen.counts[name] if seen.enough(name) else _DROPPED
+            moved[name] = factors.get(name, 1.0) * (typed + _PRIOR) / (count + _PRIOR)
+    return moved
 
 
 def _smoothed(tally: _Tally, exposure: Mapping[str, float]) -> dict[str, float]:
@@ -268,11 +287,18 @@ def _number_shares(numbers: Sequence[Mapping[int, float]]) -> list[list[float]]:
 
 def _rounded(channel: Channel) -> Channel:
     """Rounds all rates, so that a channel is the same before and after it is written to a file."""
+
+    def rounded(factors: Mapping[str, float], digits: int, least: float = -1.0) -> dict[str, float]:
+        return {
+            name: float(f"{factor:.{digits}g}") for name, factor in sorted(factors.items()) if abs(factor - 1) > least
+        }
+
     return Channel(
-        {rule: float(f"{rate:.4g}") for rule, rate in sorted(channel.rates.items())},
-        {edit_kind: float(f"{rate:.4g}") for edit_kind, rate in sorted(channel.rare.items())},
-        {where: float(f"{factor:.3g}") for where, factor in sorted(channel.places.items())},
-        [[round(share, 4) for share in shares] for shares in channel.numbers],
-        {two: float(f"{factor:.3g}") for two, factor in sorted(channel.pairs.items()) if not 0.9 < factor < 1.1},
-        channel.letters,
+        rates=rounded(channel.rates, 4),
+        rare=rounded(channel.rare, 4),
+        places=rounded(channel.places, 3),
+        numbers=[[round(share, 4) for share in shares] for shares in channel.numbers],
+        pairs=rounded(channel.pairs, 3, 0.1),
+        sites=rounded(channel.sites, 3, 0.1),
+        letters=channel.letters,
     )

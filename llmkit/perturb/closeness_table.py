@@ -11,6 +11,7 @@ from typing import NamedTuple
 from llmkit.errors import DataError
 from llmkit.perturb.closeness import MOST_PAIRS, Closeness, Pair, compare, halves
 from llmkit.perturb.engine import Perturber
+from llmkit.perturb.like import Like
 from llmkit.perturb.observed import Observed, core, observe, read_pairs
 from llmkit.perturb.profile import LONGEST, Profile, fit
 from llmkit.seeds import derive
@@ -74,12 +75,16 @@ def noise_on_words(spec: str, words: Sequence[str], seed: int = 7) -> list[Pair]
 
 
 def noise_on_texts(spec: str, observed: Observed, seed: int = 7) -> Observed | None:
-    """Returns what an operator does to the intended texts, at the rate of the real errors; None without texts."""
+    """Returns what an operator does to the intended texts, at its people's rate or at that of the real errors; None
+    without texts."""
     words = sum(count for count, _ in observed.texts)
     errors = sum(wrong for _, wrong in observed.texts)
     if not words or not errors:
         return None
-    perturber = Perturber(spec, rate=errors / words, seed=seed)
+    perturber = Perturber(spec, rate="fitted", seed=seed)
+    members = [member for chain in perturber.mixture.chains for member in chain]
+    if not all(isinstance(member, Like) and member.profile.rate for member in members):
+        perturber = Perturber(spec, rate=errors / words, seed=seed)
     noisy = Observed()
     for number, (_, intended) in enumerate(observed.pairs):
         observe(noisy, perturber.apply(intended, "text", copy=number).text, intended, str(number))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.perturb.candidates import Lexicon, shares
 from llmkit.perturb.channel import LENGTH_CLASSES, Channel
 from llmkit.perturb.channel_fit import LEAST, Misspelling, fit_channel
 from llmkit.perturb.chars import ALPHABET
@@ -15,13 +15,11 @@ from llmkit.perturb.english import share_known
 from llmkit.perturb.observed import Observed, core, rows_of
 from llmkit.perturb.wordbook import common_words, real_words
 
-if TYPE_CHECKING:
-    from symspellpy import SymSpell
-
 _ROUNDS = 3
 _LEAST_KNOWN = 0.6  # share of words that common English has; other languages with Latin letters have .05 to .24
 _LEAST_LETTERS = 4  # of a doubtful word: far too many words are near a shorter one
 _MOST_TEXTS = 0.02  # share of the texts above which an unknown word is taken for jargon or a name
+_MOST_CANDIDATES = 40
 _LEAST_SHARE = 0.05  # of a guess that counts at all
 _SURE = 0.5  # share of its guesses that makes a word count as misspelt
 
@@ -113,41 +111,31 @@ def _rare_words() -> frozenset[str]:
 
 
 @cache
-def _dictionary() -> SymSpell:
-    from symspellpy import SymSpell
-
-    speller = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
+def _lexicon() -> Lexicon:
     counts = common_words()
-    for word in sorted(real_words()):
-        speller.create_dictionary_entry(word, counts[word])
-    return speller
+    return Lexicon({word: counts[word] for word in real_words()})
 
 
 def _candidates(word: str) -> dict[str, float]:
     """Returns the words that may be meant, with the logarithms of their counts."""
-    from symspellpy import Verbosity
-
-    nearest: list[Any] = _dictionary().lookup(word, Verbosity.ALL, max_edit_distance=1 if len(word) < 6 else 2)
-    return {guess.term: math.log(guess.count) for guess in nearest[:40] if len(guess.term) > 2}
+    lexicon = _lexicon()
+    near = lexicon.near(word, 1 if len(word) < 6 else 2)
+    nearest = sorted(near, key=lambda meant: (near[meant], -lexicon.counts[meant], meant))
+    return {meant: math.log(lexicon.counts[meant]) for meant in nearest[:_MOST_CANDIDATES] if len(meant) > 2}
 
 
 def _posterior(channel: Channel, word: str, meant: dict[str, float]) -> dict[str, float]:
     """Returns the shares of the words that may be meant."""
-    logs = {intended: prior + channel.log_probability(word, intended) for intended, prior in meant.items()}
-    highest = max(logs.values())
-    if highest == -math.inf:
-        return {}
-    weights = {intended: math.exp(log - highest) for intended, log in logs.items()}
-    total = sum(weights.values())
-    return {intended: weight / total for intended, weight in weights.items() if weight / total >= _LEAST_SHARE}
+    likeliest = shares({one: prior + channel.log_probability(word, one) for one, prior in meant.items()})
+    return {one: share for one, share in likeliest.items() if share >= _LEAST_SHARE}
 
 
 def _count(observed: Observed, words_of_texts: list[list[str]], guesses: dict[str, dict[str, float]]) -> None:
     """Adds lengths of words, right and wrong, and the errors of each text."""
     likeliest = defaultdict(str)
-    for word, shares in guesses.items():
-        if shares and max(shares.values()) >= _SURE:
-            likeliest[word] = max(shares, key=lambda intended: shares[intended])
+    for word, meant in guesses.items():
+        if meant and max(meant.values()) >= _SURE:
+            likeliest[word] = max(meant, key=lambda intended: meant[intended])
     for words in words_of_texts:
         wrong = 0
         for word in words:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from math import log
 from random import Random
-from typing import NamedTuple
 
 from llmkit.perturb.base import Operator, letters_in, like, operator, weighted
-from llmkit.perturb.numerals import NUMBER_WORDS
+from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS
 from llmkit.perturb.profile import Profile, load
 from llmkit.perturb.text import PlainChange, Source
 
@@ -48,15 +47,6 @@ def drawn_order(weights: Sequence[float], rng: Random) -> Iterator[int]:
     yield from sorted(remaining, key=times.__getitem__)
 
 
-class _Room(NamedTuple):
-    """The room in a token: its letters and where they begin, the rates of its errors, and their sum."""
-
-    total: float
-    word: str
-    offset: int
-    rates: dict[str, float]
-
-
 @operator("like", level="word")
 class Like(Operator):
     """Errors as people make them, drawn from a profile: `like:learner`, or a file that `llmkit noise fit` wrote from
@@ -65,8 +55,8 @@ class Like(Operator):
 
     `--rate fitted` makes as many errors as the people did, and as unevenly: many texts have none. `x2` is twice that.
 
-    >>> Like("learner").changes(Source("They believe it"), 1, Random(1))
-    [(5, 12, 'bleieve')]
+    >>> Like("learner").changes(Source("They believe it"), 1, Random(4))
+    [(5, 12, 'beleive')]
     """
 
     argument = "learner"
@@ -77,48 +67,77 @@ class Like(Operator):
         super().__init__(argument)
         self.profile: Profile = load(str(argument))
         self.english = self.profile.lang == "en"
-        self._known: defaultdict[LettersOf, dict[str, _Room]] = defaultdict(dict)
+        self._known: defaultdict[LettersOf, dict[str, float]] = defaultdict(dict)  # weights of tokens
 
     def wanted_as_fitted(self, source: Source, factor: float, rng: Random) -> int:
         if self.profile.rate is None:  # only misspellings were seen: there is no rate to repeat
             return self.wanted(source, min(1.0, self.default_rate * factor))
-        return self.profile.wanted(source.words, factor, rng)
+        # A text of long words has more errors than one of short words.
+        return self.profile.wanted(source.words, factor * sum(self._weights(source)) / max(1, source.words), rng)
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
-        letters_of_token, known = letters_in(source), self._known[letters_in(source)]
-        rooms = [known.get(token) or self._room(token, letters_of_token, known) for token in source.tokens]
+        if not wanted:
+            return ()
+        tokens, letters_of_token, protected_spans = source.tokens, letters_in(source), source.spans
+        offsets, gap_per_word = source.offsets, source.gap
+        other_errors = self.profile.other or self.profile.confusions
         changes: list[PlainChange] = []
-        for index in drawn_order([room.total for room in rooms], rng) if wanted else ():
-            room = rooms[index]
-            start = source.start(index) + room.offset
-            if not source.free_letters(room.word, start, start + len(room.word)):
+        for index in drawn_order(self._weights(source), rng):
+            token = tokens[index]
+            word, offset = letters_of_token(token)
+            start = offsets[index] + index * gap_per_word + offset
+            if (protected_spans or word in JOINTS) and not source.free_letters(word, start, start + len(word)):
                 continue
-            rates = room.rates
-            while rates:
-                error = weighted(rates, rng) if len(rates) > 1 else next(iter(rates))
-                change = self._change(source, index, error, room, rng)
-                if change is not None:
-                    changes.append(change)
+            if other_errors:
+                change = self._error(source, index, word, offset, rng)
+            elif typed := self._misspelt(source, word, rng):
+                change = start, start + len(word), typed
+            else:
+                continue
+            if change is not None:
+                changes.append(change)
+                if len(changes) >= wanted:
                     break
-                rates = {other: rate for other, rate in rates.items() if other != error}
-            if len(changes) >= wanted:
-                break
-        return sorted(changes)
+        changes.sort()
+        return changes
 
-    def _room(self, token: str, letters_of_token: LettersOf, known: dict[str, _Room]) -> _Room:
-        """Returns the errors that a token has room for, and remembers them."""
-        word, offset = letters_of_token(token)
-        rates = self._rates(token, word) if word else {}
-        if len(known) >= _MOST_TOKENS:
-            known.clear()
-        known[token] = room = _Room(sum(rates.values()), word, offset, rates)
-        return room
+    def _weights(self, source: Source) -> list[float]:
+        """Returns for each token the sum of the rates of the errors that it has room for."""
+        letters_of_token = letters_in(source)
+        known = self._known[letters_of_token]
+        weights: list[float] = list(map(known.get, source.tokens))  # type: ignore[arg-type]
+        if None in weights:
+            weights = [self._weight(token, letters_of_token, known) for token in source.tokens]
+        return weights
+
+    def _weight(self, token: str, letters_of_token: LettersOf, known: dict[str, float]) -> float:
+        """Returns the weight of one token, and remembers it."""
+        weight = known.get(token)
+        if weight is None:
+            word, _ = letters_of_token(token)
+            if len(known) >= _MOST_TOKENS:
+                known.clear()
+            known[token] = weight = sum(self._rates(token, word).values()) if word else 0.0
+        return weight
+
+    def _error(self, source: Source, index: int, word: str, offset: int, rng: Random) -> PlainChange | None:
+        """Draws one of the errors that a token has room for; None where none of them can be made."""
+        rates = self._rates(source.tokens[index], word)
+        while rates:
+            error = weighted(rates, rng) if len(rates) > 1 else next(iter(rates))
+            change = self._change(source, index, error, word, offset, rng)
+            if change is not None:
+                return change
+            rates = {other: rate for other, rate in rates.items() if other != error}
+        return None
 
     def _rates(self, token: str, word: str) -> dict[str, float]:
         profile, other = self.profile, self.profile.other
         rates: dict[str, float] = {}
         if len(word) >= _LEAST_LETTERS and (word.islower() or word.isupper() or word[1:].islower()):
             rates["word"] = profile.length_rate(len(word)) or 1e-6
+        if not other and not profile.confusions:
+            return rates
         if "caps" in other and token[0].isupper() and token == word:
             rates["caps"] = other["caps"]
         if "apos" in other and ("'" in token[1:-1] or "’" in token[1:-1]):
@@ -133,17 +152,15 @@ class Like(Operator):
             rates["real"] = sum(confusions.values())
         return rates
 
-    def _change(self, source: Source, index: int, error: str, room: _Room, rng: Random) -> PlainChange | None:
-        word, offset = room.word, room.offset
-        token, token_start = source.tokens[index], source.start(index)
-        start, end = token_start + offset, token_start + offset + len(word)
+    def _change(
+        self, source: Source, index: int, error: str, word: str, offset: int, rng: Random
+    ) -> PlainChange | None:
+        token, token_start = source.tokens[index], source.offsets[index] + index * source.gap
+        start = token_start + offset
+        end = start + len(word)
         if error in ("word", "real"):
-            confusions = self.profile.confusions.get(word.lower(), {})
-            for _ in range(8):
-                typed = weighted(confusions, rng) if error == "real" else self.profile.misspell(word.lower(), rng)
-                if typed and not (source.numbers and source.number_words and typed in NUMBER_WORDS):
-                    return start, end, like(typed, word)
-            return None
+            typed = self._misspelt(source, word, rng, error == "real")
+            return (start, end, typed) if typed else None
         if error == "caps":
             return start, start + 1, source.text[start].lower()
         if error == "apos":
@@ -158,6 +175,18 @@ class Like(Operator):
             place = start + cuts[int(rng.random() * len(cuts))]
             return place, place, " "
         return self._joined(source, index)
+
+    def _misspelt(self, source: Source, word: str, rng: Random, is_real: bool = False) -> str | None:
+        """Draws what is typed for a word, in its case: a misspelling or another real word, and never a number word."""
+        lower_word = word.lower()
+        for _ in range(8):
+            if is_real:
+                typed: str | None = weighted(self.profile.confusions[lower_word], rng)
+            else:
+                typed = self.profile.misspell(lower_word, rng)
+            if typed and (typed not in NUMBER_WORDS or not (source.numbers and source.number_words)):
+                return like(typed, word)
+        return None
 
     def _joined(self, source: Source, index: int) -> PlainChange | None:
         """Returns the change that leaves out the space behind a word; None where the next is no plain word."""

@@ -81,9 +81,10 @@ class Profile:
             return math.log1p(-error_rate)
         return math.log(error_rate) + self.channel.log_probability(typed, intended) if error_rate else -math.inf
 
-    def wanted(self, words: int, factor: float, rng: Random) -> int:
-        """Draws the number of errors of a text: beta-binomial, so that many texts have none and some have many."""
-        mean = min(0.95, (self.rate or 0.0) * factor)
+    def wanted(self, words: int, mean: float, rng: Random) -> int:
+        """Draws the number of errors of a text in which this share of words is wrong on average: beta-binomial, so that
+        many texts have none and some have many."""
+        mean = min(0.95, mean)
         if not mean or not words:
             return 0
         if self.spread > 0:
@@ -109,6 +110,7 @@ class Profile:
             "at": dict(channel.places),
             "more": [list(shares) for shares in channel.numbers],
             "pair": dict(channel.pairs),
+            "site": dict(channel.sites),
             "abc": " ".join(channel.letters),
         }
         return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
@@ -273,12 +275,13 @@ def _read(content: Mapping[str, Any]) -> Profile:
     return Profile(
         lang=content["lang"],
         channel=Channel(
-            numbers(content["edit"]),
-            numbers(content["rare"]),
-            numbers(content["at"]),
-            shares,
-            numbers(content["pair"]),
-            content["abc"].replace(" ", ""),
+            rates=numbers(content["edit"]),
+            rare=numbers(content["rare"]),
+            places=numbers(content["at"]),
+            numbers=shares,
+            pairs=numbers(content["pair"]),
+            sites=numbers(content["site"]),
+            letters=content["abc"].replace(" ", ""),
         ),
         by_length=by_length,
         real=number(content["real"], 1),

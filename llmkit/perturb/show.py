@@ -14,6 +14,9 @@ from llmkit.perturb.profile import SHIPPED
 from llmkit.perturb.text import EditRecord
 from llmkit.terminal import visible
 
+OTHER_LETTERS = "Мария купила на рынке красные яблоки, потому что они дешевле, и съела половину."
+"""A sentence in letters that no English keyboard has."""
+
 SAMPLE_SENTENCE = (
     "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
 )
@@ -50,8 +53,9 @@ def coloured(text: str, edits: Sequence[EditRecord], colour: bool = True) -> str
 def listing() -> list[JsonObject]:
     """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source.
 
-    `people` is the AUC of a classifier that distinguishes it from learners' misspellings (docs/noise.md), .5 being not
-    at all, or "synthetic" where nothing was measured; `languages` is "en" for what works from English words.
+    `people` is the AUC of a classifier that distinguishes it from people's misspellings (`measured_on` says whose, and
+    when), .5 being not at all, or "synthetic" where nothing was measured. `languages` is "en" for what works from
+    English words, else the letters that it changes.
     """
     operators, measured = [], people()
     for name in OPERATORS:
@@ -67,17 +71,28 @@ def listing() -> list[JsonObject]:
                 "example": _quietly(example, spec) if operator_class.shows_example else None,
                 "what": description,
                 "source": source,
-                "people": measured.get(spec, "synthetic"),
-                "languages": "en" if operator_class.english else "profile's" if operator_class.fitted else "any",
+                "people": measured["auc"].get(spec, "synthetic"),
+                "measured_on": f"{measured['on']}, {measured['date']}" if spec in measured["auc"] else None,
+                "languages": _quietly(languages, spec) if operator_class.shows_example else "any",
             }
         )
     return operators
 
 
-def people() -> dict[str, float]:
-    """Returns how close operators come to people: `benchmarks/noise.py table` measures it."""
-    measured: dict[str, float] = json.loads((SHIPPED.parent / "people.json").read_text(encoding="utf-8"))
+def people() -> JsonObject:
+    """Returns how close operators come to people, as `benchmarks/noise.py table` measured it: by spec the `auc`, the
+    `date`, and the misspellings compared `on`."""
+    measured: JsonObject = json.loads((SHIPPED.parent / "people.json").read_text(encoding="utf-8"))
     return measured
+
+
+def languages(spec: str) -> str:
+    """Returns the languages that an operator serves: English, those in Latin letters, or any."""
+    perturber = Perturber(spec, rate=0.5)
+    if perturber.for_english:
+        return "en"
+    served = any(perturber.apply(OTHER_LETTERS, str(number)).edits for number in range(5))
+    return "any" if served else "Latin letters"
 
 
 def _quietly(make_example: Callable[[str], str], spec: str) -> str:

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import JsonObject
@@ -103,6 +103,34 @@ class PerturbedRows(NamedTuple):
     error: DataError | None = None
 
 
+class Done(Protocol):
+    """The result for some rows; `error` is that of the first bad one."""
+
+    @property
+    def error(self) -> DataError | None: ...
+
+
+D = TypeVar("D", bound=Done)
+D_co = TypeVar("D_co", bound=Done, covariant=True)
+
+
+class RowWork(Protocol[D_co]):
+    """Work on rows that are read as those of `perturb` are. Picklable, so that workers get it once."""
+
+    @property
+    def fields(self) -> RowFields: ...
+
+    def made(self, rows: Sequence[InputRow | UnreadLine], /) -> D_co: ...
+
+    def steps(self, row: InputRow, /) -> Steps: ...
+
+
+def read_row(line: UnreadLine, fields: RowFields) -> InputRow:
+    """Reads a line that holds its own id. DataError for a bad one."""
+    content = checked_fields(parse_line(line.text), fields)
+    return InputRow(content, str(content[fields.id]))
+
+
 @dataclass(frozen=True)
 class RowPerturber:
     """The work on each row: `perturbers` by condition name. Picklable, so that workers get it once."""
@@ -169,7 +197,7 @@ class RowPerturber:
         for input_row in rows:
             if isinstance(input_row, UnreadLine):
                 try:
-                    row = self._read(input_row)
+                    row = read_row(input_row, self.fields)
                 except DataError as error:
                     if not self.skip_bad_lines:
                         return PerturbedRows(
@@ -182,10 +210,6 @@ class RowPerturber:
             lines += map(encode, self.rows(row, stats))
         return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
 
-    def _read(self, line: UnreadLine) -> InputRow:
-        fields = checked_fields(parse_line(line.text), self.fields)
-        return InputRow(fields, str(fields[self.fields.id]))
-
 
 def encode(row: JsonObject) -> bytes:
     """Writes a row as one JSON line in UTF-8; lone surrogates, which UTF-8 cannot hold, stay escaped."""
@@ -196,12 +220,12 @@ def encode(row: JsonObject) -> bytes:
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_job: RowPerturber  # of this worker process
+_job: RowWork[Any]  # of this worker process
 
 
-def _start_worker(row_perturber: RowPerturber) -> None:
+def _start_worker(work: RowWork[Any]) -> None:
     global _job
-    _job = row_perturber
+    _job = work
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # rows leave no cycles behind: the collector would look in vain, very often
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
@@ -233,7 +257,7 @@ def _worker_context() -> Any:
     return context
 
 
-def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
+def _work(rows: Sequence[tuple[Any, Any]]) -> Any:
     return _job.made(
         [
             UnreadLine(*fields_and_id) if isinstance(fields_and_id[1], bytes) else InputRow(*fields_and_id)
@@ -242,15 +266,13 @@ def _work(rows: Sequence[tuple[Any, Any]]) -> PerturbedRows:
     )
 
 
-def perturb_rows(
-    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int = 1
-) -> Iterator[PerturbedRows]:
-    """Perturbs rows in chunks, in input order. Raises the error of a bad row after what came before it.
+def perturb_rows(work: RowWork[D], input_rows: Iterable[InputRow | UnreadLine], workers: int = 1) -> Iterator[D]:
+    """Works on rows in chunks, in input order. Raises the error of a bad row after what came before it.
 
     At most a few chunks for each worker are in memory at once.
     """
     faults: list[DataError] = []
-    for perturbed in _chunks(row_perturber, _until_fault(input_rows, faults), workers):
+    for perturbed in _chunks(work, _until_fault(input_rows, faults), workers):
         yield perturbed
         if perturbed.error:
             raise perturbed.error
@@ -269,18 +291,16 @@ def _until_fault(
         faults.append(error)
 
 
-def _chunks(
-    row_perturber: RowPerturber, input_rows: Iterable[InputRow | UnreadLine], workers: int
-) -> Iterator[PerturbedRows]:
-    chunks = _chunked(input_rows, row_perturber.fields.question)
+def _chunks(work: RowWork[D], input_rows: Iterable[InputRow | UnreadLine], workers: int) -> Iterator[D]:
+    chunks = _chunked(input_rows, work.fields.question)
     first_chunks = list(islice(chunks, workers if workers > 1 else 0))
     chunks = chain(first_chunks, chunks)
     workers = min(workers, len(first_chunks))  # a pool starts all of its processes at once, needed or not
     if workers <= 1:
-        yield from map(row_perturber.made, chunks)
+        yield from map(work.made, chunks)
         return
-    worker_pool = ProcessPoolExecutor(workers, _worker_context(), _start_worker, (row_perturber,))
-    waiting: deque[Future[PerturbedRows]] = deque()
+    worker_pool = ProcessPoolExecutor(workers, _worker_context(), _start_worker, (work,))
+    waiting: deque[Future[D]] = deque()
     try:
         for chunk in chunks:
             # Plain tuples, because named tuples take ten times as long to pickle.
@@ -305,16 +325,14 @@ def _chunked(input_rows: Iterable[InputRow | UnreadLine], question: str) -> Iter
         yield chunk
 
 
-def perturb_rows_asking(
-    row_perturber: RowPerturber, input_rows: Iterable[InputRow], runner: Runner
-) -> Iterator[PerturbedRows]:
-    """Perturbs rows with a model: the runner keeps many rows in flight, and they come out in input order.
+def perturb_rows_asking(work: RowWork[D], input_rows: Iterable[InputRow], runner: Runner) -> Iterator[D]:
+    """Works on rows with a model: the runner keeps many rows in flight, and they come out in input order.
 
     Raises the error of a request that failed; what came before it is out, and cached for the next try.
     """
-    out_of_order: dict[Hashable, PerturbedRows] = {}
+    out_of_order: dict[Hashable, D] = {}
     next_number = 0
-    for finished in runner.run((number, row_perturber.steps(row)) for number, row in enumerate(input_rows)):
+    for finished in runner.run((number, work.steps(row)) for number, row in enumerate(input_rows)):
         if finished.error:
             raise finished.error
         out_of_order[finished.key] = finished.result

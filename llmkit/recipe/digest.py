@@ -6,8 +6,11 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from llmkit.recipe.schema import Recipe, Section
-from llmkit.recipe.schema.base import Later, Neutral
+from llmkit.recipe.schema.base import Content, Later, Neutral
+from llmkit.resources import repair_file
 
 
 def digest(recipe: Recipe, *sections: str) -> str:
@@ -30,13 +33,24 @@ def _identity(value: Any) -> Any:
     """Returns a value without the parts that change no answer."""
     if isinstance(value, Section):
         return {
-            name: _identity(getattr(value, name))
+            name: _identity(_content(getattr(value, name)) if _is(Content, info) else getattr(value, name))
             for name, info in type(value).model_fields.items()
-            if not any(isinstance(m, Neutral) for m in info.metadata)
-            and not (any(isinstance(m, Later) for m in info.metadata) and getattr(value, name) == info.default)
+            if not _is(Neutral, info) and not (_is(Later, info) and getattr(value, name) == info.default)
         }
     if isinstance(value, dict):
         return {key: _identity(v) for key, v in value.items()}
     if isinstance(value, tuple | list):
         return [_identity(v) for v in value]
     return value
+
+
+def _is(mark: type, info: FieldInfo) -> bool:
+    return any(isinstance(one, mark) for one in info.metadata)
+
+
+def _content(path: str | None) -> str | None:
+    """Returns a digest of a repair; its name where it cannot be read, which whoever uses it will report."""
+    try:
+        return path and hashlib.sha256(repair_file(path).read_bytes()).hexdigest()
+    except OSError:
+        return path

@@ -27,6 +27,7 @@ _FILES = frozenset(
         "prompts",  # a file name alone
         "prompts.file",
         "rop.instructions",
+        "rop.repair",
         "eval.baseline",
         "output.dir",
         "finetune.data.sources.path",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmkit.conditions import REPLICATE
 from llmkit.measure import changed
 from llmkit.measure.cells import NOISY
 from llmkit.report.elements import Cell, Column, Point, Table
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from llmkit.measure.compare import ComparedRow, Comparison
     from llmkit.measure.values import Interval
 
-_COLOURS = {CLEAN: 0, NOISY: 2}  # of bars, as numbers of the palette
+_COLOURS = {CLEAN: 0, REPLICATE: 0, NOISY: 2}  # of bars, as numbers of the palette
+_WORDS = {CLEAN: "clean", REPLICATE: "by itself", NOISY: "noisy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ComparisonView:
     notes: tuple[str, ...]
     changes: Table
     shared: str
-    colours: tuple[tuple[str, int], ...] = tuple(_COLOURS.items())
+    colours: tuple[tuple[str, int], ...]
 
 
 def comparison(beside: Beside, paired: Comparison) -> ComparisonView:
@@ -46,7 +48,8 @@ def comparison(beside: Beside, paired: Comparison) -> ComparisonView:
         _runs(beside),
         tuple(notes(beside)),
         _changes(paired),
-        f"{paired.questions} shared questions{left_out}",
+        f"{paired.questions} shared {_noun(first)}{left_out}",
+        tuple((_WORDS[condition], _COLOURS[condition]) for condition in _shares(first)),
     )
 
 
@@ -63,25 +66,30 @@ def _runs(beside: Beside) -> Table:
             (
                 Cell(_name(row)),
                 Cell(drawn=_bars(row)),
-                *(_accuracy(row.accuracy[condition]) for condition in _COLOURS),
-                *(_accuracy(row.change[condition], "+") for condition in _COLOURS),
+                *(_accuracy(share) for share in _shares(row).values()),
+                *(_accuracy(row.change[condition], "+") for condition in _shares(row)),
                 Cell(tokens),
                 Cell(_training(row)),
             )
         )
-    names = ("clean", "noisy", "clean, change", "noisy, change", "tokens/answer", "training")
+    first = beside.rows[0]
+    words = [_WORDS[condition] for condition in _shares(first)]
+    names = (*words, *(f"{word}, change" for word in words), "tokens/answer", "training")
     columns = (Column("run, arm"), Column("", drawing="bars"), *map(Column, names))
-    most = max((accuracy.high for row in beside.rows for accuracy in row.accuracy.values() if accuracy), default=1.0)
-    title = f"{beside.questions} shared questions, clean and under {', '.join(beside.conditions) or 'no noise'}"
+    most = max((share.high for row in beside.rows for share in _shares(row).values() if share), default=1.0)
+    noise = ", ".join(beside.conditions) or "no noise"
+    what = "answers that change by themselves and under" if first.changed else "clean and under"
+    title = f"{beside.questions} shared {_noun(first)}, {what} {noise}"
     return Table(title, columns, tuple(rows), reach=most or 1.0)
 
 
 def _changes(paired: Comparison) -> Table:
     several = len(paired.runs) > 2
     shown = [row for row in paired.rows if row.metric != "drop" or row.condition == NOISY]
+    what = "changed" if any(row.metric == "changed" for row in shown) else "accuracy"
     rows = [(*([Cell(row.run)] if several else []), *_change(row)) for row in shown]
     names = ("before", "after", "change", "interval", "better", "worse", "p")
-    first = (*([Column("run")] if several else []), Column("arm", left=True), Column("accuracy", left=True))
+    first = (*([Column("run")] if several else []), Column("arm", left=True), Column(what, left=True))
     title = " against ".join([", ".join(paired.runs[1:]), paired.runs[0]])
     return Table(title, (*first, *map(Column, names)), tuple(rows))
 
@@ -90,13 +98,21 @@ def _change(row: ComparedRow) -> list[Cell]:
     change = row.change
     return [
         Cell(row.arm),
-        Cell(row.condition if row.metric == "accuracy" else f"drop, {row.condition}"),
+        Cell(f"drop, {row.condition}" if row.metric == "drop" else _WORDS.get(row.condition, row.condition)),
         *(Cell("-" if mean is None else f"{mean:.3f}") for mean in (row.before, row.after)),
         Cell(f"{change.value:+.3f}"),
         Cell(f"[{change.low:+.3f}, {change.high:+.3f}]"),
         *(Cell("" if count is None else str(count)) for count in (change.better, change.worse)),
         Cell(p_value(change.p), note="undecided" if change.undecided else ""),
     ]
+
+
+def _shares(row: BesideRow) -> dict[str, Interval | None]:
+    return row.changed or row.accuracy
+
+
+def _noun(row: BesideRow) -> str:
+    return "rows" if row.changed else "questions"
 
 
 def _name(row: BesideRow) -> str:
@@ -117,15 +133,15 @@ def _training(row: BesideRow) -> str:
 
 
 def _bars(row: BesideRow) -> tuple[Point, ...]:
-    """Returns accuracy clean and noisy, to be drawn one below the other."""
+    """Returns the shares of a row, clean and noisy, to be drawn one below the other."""
     return tuple(
         Point(
-            accuracy.value,
-            accuracy.low,
-            accuracy.high,
-            colour,
-            words=f"{_name(row)}, {condition}: {accuracy.value:.3f}, interval {interval_words(accuracy)}",
+            share.value,
+            share.low,
+            share.high,
+            _COLOURS[condition],
+            words=f"{_name(row)}, {_WORDS[condition]}: {share.value:.3f}, interval {interval_words(share)}",
         )
-        for condition, colour in _COLOURS.items()
-        if (accuracy := row.accuracy[condition])
+        for condition, share in _shares(row).items()
+        if share
     )

@@ -49,6 +49,7 @@ def _facts(folder: Path) -> Facts:
         "Seed": run.recipe.get("seed"),
         "Instructions from": of("rop", "instructions"),
         "Instructions found with": written.get("model") if written.get("used_by") else None,
+        "Repair": ran.get("repair"),
         "Optimizer": of("rop", "optimizer"),
         "Corrector": of("rop", "corrector"),
         "llmkit": environment.get("llmkit"),

@@ -117,12 +117,13 @@ def in_points(metrics: Metrics, arm: str, condition: str) -> str:
 def _same_source(metrics: Metrics) -> list[str]:
     """Returns a line for each arm that repairs from the very table that a kind of noise was drawn from."""
     from llmkit.perturb import OPERATORS
-    from llmkit.rop import ARMS
+    from llmkit.rop import known_arm
 
     lines = []
     for arm in metrics.arms:
         name = arm.rpartition("/")[2]  # of several runs side by side
-        resource = ARMS[name].resource if name in ARMS else ""
+        known = known_arm(name)
+        resource = known.resource if known else ""
         operators = {op for op in OPERATORS if resource and OPERATORS[op].resource == resource}
         shared = [c for c in metrics.conditions if operators & _operators(c)]
         if shared:

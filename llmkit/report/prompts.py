@@ -42,10 +42,12 @@ def changes(metrics: Metrics) -> Table | None:
         for arm, changed in result.changes.arms.items() if result.changes else ():
             rows += [_change(prompt, arm, c, change) for c, change in changed.accuracy_change.items()]
             rows += [_change(prompt, arm, f"drop, {c}", change) for c, change in changed.drop_change.items()]
+            rows += [_change(prompt, arm, c, change, bad=1) for c, change in changed.changed_change.items()]
     if not rows:
         return None
     names = ("change", "interval", "better", "worse", "p")
-    columns = (Column("prompt"), Column("arm", left=True), Column("accuracy", left=True), *map(Column, names))
+    what = "answers that change" if metrics.unlabelled else "accuracy"
+    columns = (Column("prompt"), Column("arm", left=True), Column(what, left=True), *map(Column, names))
     against = "the stored run" if metrics.baseline else metrics.prompt
     return Table(f"Prompts against {against}", columns, tuple(rows))
 
@@ -58,12 +60,14 @@ def _measured(result: ArmResult, condition: str) -> Cell:
     return rate(cell.accuracy) if cell else Cell()
 
 
-def _change(prompt: str, arm: str, what: str, change: Change) -> tuple[Cell, ...]:
+def _change(prompt: str, arm: str, what: str, change: Change, bad: int = -1) -> tuple[Cell, ...]:
+    """Returns the row of a change; `bad` is the sign of one that is worse than before."""
+    worse = (change.high < 0 if bad < 0 else change.low > 0) and not what.startswith("drop")
     return (
         Cell(prompt),
         Cell(arm),
         Cell(what),
-        Cell(f"{change.value:+.3f}", emphasis="bad" if change.high < 0 and not what.startswith("drop") else ""),
+        Cell(f"{change.value:+.3f}", emphasis="bad" if worse else ""),
         Cell(f"[{change.low:+.3f}, {change.high:+.3f}]"),
         *(Cell("" if count is None else str(count)) for count in (change.better, change.worse)),
         Cell(p_value(change.p), note="undecided" if change.undecided else ""),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, prompts, steady, tables
+from llmkit.report import charts, details, prompts, retrieved, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
@@ -85,6 +85,8 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
         tables.ablation(metrics),
+        retrieved.overlaps(metrics),
+        retrieved.answers(metrics),
         tables.cost(metrics),
         tables.gates(metrics.gates),
     ]
@@ -94,11 +96,15 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
 def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
     """Returns the tables of rows without answers; losses and gains where a person labelled what changed."""
     shown = [
+        prompts.side_by_side(metrics),
+        prompts.changes(metrics),
         steady.as_sent(metrics),
         steady.changes(metrics),
         steady.kinds(metrics),
         steady.repairs(metrics),
         *_from_labels(metrics),
+        retrieved.overlaps(metrics),
+        retrieved.answers(metrics),
         tables.cost(metrics),
         tables.gates(metrics.gates),
     ]
@@ -149,6 +155,14 @@ def main_arms(metrics: Metrics) -> tuple[str | None, str | None]:
 def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
     sections = [
         _section(
+            "prompts",
+            "Prompts",
+            "Every arm under every prompt, and the paired differences from the first prompt on the same rows. "
+            f"Everything below is about {metrics.prompt}, the first.",
+            prompts.side_by_side(metrics),
+            prompts.changes(metrics),
+        ),
+        _section(
             "as-sent",
             "The rows as they are",
             "What each repair does to the texts as sent and to the answers to them, without any noise. An answer is "
@@ -173,6 +187,7 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             steady.repairs(metrics),
             details.corrections(metrics),
         ),
+        _retrieval(metrics),
         _section(
             "labelled",
             "What the labels say",
@@ -256,6 +271,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             details.corrections(metrics),
             details.over_corrections(metrics),
         ),
+        _retrieval(metrics),
         _section(
             "cost",
             "Cost",
@@ -273,6 +289,11 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
         ),
     ]
     return tuple(section for section in sections if section)
+
+
+def _retrieval(metrics: Metrics) -> Section | None:
+    tables_of_documents = retrieved.overlaps(metrics), retrieved.answers(metrics)
+    return _section("retrieval", "What is retrieved", retrieved.LEAD, *tables_of_documents)
 
 
 def _section(id: str, title: str, lead: str, *blocks: Block | None) -> Section | None:

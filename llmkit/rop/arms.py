@@ -12,7 +12,7 @@ from llmkit.errors import UsageError
 from llmkit.prompts import render
 from llmkit.recipe.schema import RopSection
 from llmkit.registry import Registry
-from llmkit.rop.corrected import repair
+from llmkit.repair.replies import read_correction
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
 from llmkit.seeds import derive
 from llmkit.tasks import OwnPrompt, extract, kind_of, question_messages, wording
@@ -163,7 +163,7 @@ class Arm:
         wrong = [text for text in variant.texts if text.strip()]
         requests = [self._correction(text, variant, role, instruction) for text in wrong]
         replies = (yield requests) if len(requests) > 1 else [(yield requests[0])]
-        repaired = {text: repair(reply, text) for text, reply in zip(wrong, replies, strict=True)}
+        repaired = {text: read_correction(reply, text) for text, reply in zip(wrong, replies, strict=True)}
         fallback = next((reason for _, reason in repaired.values() if reason), None)
         return tuple(repaired[text][0] if text.strip() else text for text in variant.texts), fallback
 
@@ -307,31 +307,6 @@ class RopOneCall(Arm):
         return (yield from self.answer(variant.texts, variant, instruction))
 
 
-@arm("unicode_fold")
-class UnicodeFold(Arm):
-    """Folds letters that replace Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
-
-    resource = "Unicode TR 39"
-
-    def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.fold import fold_lookalikes
-
-        return (yield from self.repaired(tuple(map(fold_lookalikes, variant.texts)), variant))
-
-
-@arm("spell_fix")
-class SpellFix(Arm):
-    """Repairs English words from a dictionary without a model: anagrams first, then edit distance, then asks."""
-
-    english = True
-
-    def ask(self, variant: Variant) -> Steps:
-        from llmkit.rop.without_model import spell
-
-        texts = tuple(map(spell, variant.texts)) if self.context.english else variant.texts
-        return (yield from self.repaired(texts, variant))
-
-
 @arm("self_consistency")
 class SelfConsistency(Arm):
     """The majority of several sampled answers (Wang et al. 2023, arXiv 2203.11171): calls without RoP's method.
@@ -382,7 +357,7 @@ class AnalyseThenFilter(Arm):
         analysis = yield self.request(content, max_tokens=longest, purpose="analyse", role="corrector")
         content = render("arms/atf-filter-v1", question=text, analysis=analysis.text)
         filtered = yield self.request(content, max_tokens=longest, purpose="filter", role="corrector")
-        return repair(filtered, text)
+        return read_correction(filtered, text)
 
 
 @arm("oracle")

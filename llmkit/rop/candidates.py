@@ -10,7 +10,7 @@ from random import Random
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
-from llmkit.rop.corrected import refuses
+from llmkit.repair.replies import refuses
 from llmkit.rop.instructions import Candidate, Stage
 from llmkit.seeds import derive
 from llmkit.steps import ask_all, ask_one

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
-from llmkit.engines import Engine, open_engine
+from llmkit.engines import Engine, engine_class, open_engine
+from llmkit.engines.model_paths import BUNDLED, is_adapter, shipped_adapters
+from llmkit.engines.openai_engine import OpenAIEngine
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import ModelSection
 from llmkit.types import Role
@@ -15,12 +17,13 @@ ROLES: tuple[Role, ...] = ("answerer", "optimizer", "corrector")
 
 def engines_of(recipe: Recipe, stack: ExitStack) -> dict[Role, Engine]:
     """Returns the engine of each role; roles with the same model share one."""
-    # By path: a second copy of a model might not fit beside the first, and could not share its batches.
-    opened: dict[str | None, Engine] = {}
+    # A second copy of a model might not fit beside the first, and could not share its batches.
+    opened: dict[tuple[str | None, str | None], Engine] = {}
     for model in (model_of(recipe, role) for role in ROLES):
-        if model.path not in opened:
-            opened[model.path] = stack.enter_context(closing(open_engine(model, recipe.engine)))
-    return {role: opened[model_of(recipe, role).path] for role in ROLES}
+        if (model.path, model.adapter) not in opened:
+            opened[model.path, model.adapter] = stack.enter_context(closing(open_engine(model, recipe.engine)))
+    models = {role: model_of(recipe, role) for role in ROLES}
+    return {role: opened[model.path, model.adapter] for role, model in models.items()}
 
 
 def are_local(engines: Mapping[Role, Engine]) -> bool:
@@ -35,9 +38,19 @@ def dtype_of(engine: Engine) -> str | None:
 
 def model_of(recipe: Recipe, role: Role) -> ModelSection:
     """Returns the model that plays a role. A separate optimizer or corrector is loaded without the answerer's revision,
-    adapter, chat template or system prompt."""
+    adapter, chat template or system prompt.
+
+    An adapter is put on the answering model's weights, and one that comes with llmkit on the bundled model. A server
+    knows it by its name.
+    """
     own = {"optimizer": recipe.rop.optimizer, "corrector": recipe.rop.corrector}.get(role)
-    return recipe.model if own in (None, recipe.model.path) else ModelSection(path=own)
+    if own is None or own == recipe.model.path:
+        return recipe.model
+    if engine_class(ModelSection(), recipe.engine) is OpenAIEngine or not is_adapter(own):
+        return ModelSection(path=own)
+    if own in shipped_adapters():
+        return ModelSection(path=BUNDLED, adapter=own)
+    return ModelSection(path=recipe.model.path, revision=recipe.model.revision, adapter=own)
 
 
 def batch_noise(recipe: Recipe, engine: Engine) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.types import Outcome, Usage
 
+_REPLY = ("text", "usage", "finish_reason", "documents")
 _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("usage", "calls"))
 
 
@@ -21,14 +23,16 @@ class _LeanCall(Mapping[str, Any]):
     def __init__(self, call: Mapping[str, Any]) -> None:
         reply = call["reply"]
         if isinstance(reply, Mapping):  # in older journals it is the text alone
-            reply = (reply.get("text"), tuple(reply.get("usage") or ()), reply.get("finish_reason"))
+            # A document is retrieved for many rows: one copy of its id or text serves them all.
+            documents = tuple(sys.intern(str(document)) for document in reply.get("documents") or ())
+            reply = (reply.get("text"), tuple(reply.get("usage") or ()), reply.get("finish_reason"), documents)
         self._values = (call.get("purpose"), call.get("cached"), call.get("seconds"), reply)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._NAMES:
             raise KeyError(name)
         value = self._values[self._NAMES.index(name)]
-        return dict(zip(("text", "usage", "finish_reason"), value, strict=True)) if isinstance(value, tuple) else value
+        return dict(zip(_REPLY, value, strict=True)) if isinstance(value, tuple) else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._NAMES)
@@ -115,10 +119,21 @@ class Sample:
 
     def said(self, purpose: str) -> str | None:
         """Returns the reply of the last call whose purpose contains `purpose`."""
+        reply = self._reply(purpose)
+        return reply.get("text", "") if isinstance(reply, Mapping) else reply
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The different documents that were retrieved for the last call that answers, best first."""
+        reply = self._reply("answer")
+        retrieved = reply.get("documents") if isinstance(reply, Mapping) else None
+        return tuple(dict.fromkeys(filter(None, retrieved or ())))
+
+    def _reply(self, purpose: str) -> Mapping[str, Any] | str | None:
         for call in reversed(self.calls):
             if purpose in str(call.get("purpose", "")):
-                reply: Mapping[str, str] | str | None = call.get("reply")
-                return reply.get("text", "") if isinstance(reply, Mapping) else reply
+                reply: Mapping[str, Any] | str | None = call.get("reply")
+                return reply
         return None
 
 

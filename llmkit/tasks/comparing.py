@@ -17,6 +17,7 @@ from llmkit.tasks import fact_words as lists
 from llmkit.tasks import json_values, numbers
 from llmkit.tasks.facts import Fact, Facts, facts, stem, without_emphasis
 from llmkit.tasks.kinds import Text, kind_of
+from llmkit.tasks.substance import MORE, answers_of, asked_for, gives, has, misspelt, own, rambles, repeats, respelt
 from llmkit.types import Question
 
 Verdict = Literal["same", "facts", "wording", "unclear"]
@@ -139,7 +140,6 @@ def _json(one: Any, other: Any, first: Response, second: Response, asked: str) -
     return _changed(["json"], paths) if paths else SAME
 
 
-_SHORTEST, _LONGEST = 4, 30  # letters of a word that is looked at for misspellings
 _SHORT = 5  # words: a shorter string of a JSON value is an answer, a longer one is prose
 
 
@@ -147,7 +147,9 @@ def _strings_differ(one: str, other: str) -> bool:
     if _canonical(one) == _canonical(other):
         return False
     verdict = _texts(Response(one), Response(other), "").verdict
-    return verdict == "facts" or (verdict == "unclear" and min(len(one.split()), len(other.split())) <= _SHORT)
+    if verdict != "unclear":
+        return verdict == "facts"
+    return min(len(one.split()), len(other.split())) <= _SHORT or _shared(facts(one), facts(other)) < _ALIKE
 
 
 def _canonical(text: str) -> str:
@@ -159,11 +161,10 @@ _CONTAINED = 0.9  # of the shorter reply's content words: the longer one only sa
 _BESIDE_FACTS = 0.5  # of them where the replies give the same facts: those were what was asked for
 _ALIKE = 0.5  # below it a negation is part of another sentence, not what changed
 _FOREIGN = 0.25  # of the words that the question lacks: two answers share more, however they are worded
+_APART = 0.3  # of all words: replies that share more speak of one thing, be it in the question's words
+_LONG = 16  # content words of both: shorter replies may be each other in other words
 _SAYS_SOMETHING = 2  # content words that make more than a greeting
 _ENOUGH = 5  # content words that the question lacks: they show that two replies share next to none
-_MORE = 3  # of them: they make an answer, beside a reply that only says the question again
-_STRAY = 0.25  # of a reply's words: misspelt ones that cannot be told from words of its own
-_MOST = 0.6  # of the words of a question: a reply that has them and none of its own says it again
 
 
 def _texts(first: Response, second: Response, asked: str) -> Comparison:
@@ -172,21 +173,28 @@ def _texts(first: Response, second: Response, asked: str) -> Comparison:
         return SAME
     if not first.text.strip() or not second.text.strip():
         return _changed(["empty"])
-    one, other, known = facts(_whole(first)), facts(_whole(second)), facts(asked)
+    one, other, known = (facts(text) for text in (*(respelt(_whole(reply), asked) for reply in (first, second)), asked))
     if one.refuses != other.refuses:
         return _changed(["refusal"])
     said = _said(one, other, known, first.cut, second.cut) | _requests(one, other)
     if one.refuses:
-        return _changed(said) if said else WORDING
+        more = bool(one.requests) != bool(other.requests) and len(one.requests | other.requests) >= MORE
+        return _changed({*said, *(["request"] if more else [])}) if said or more else WORDING
     if (verdict := _marked(one, other, known, second.cut if one.answer else first.cut)) is not None:
+        return verdict
+    if (verdict := _asked_for(one, other, known, asked, first.cut, second.cut)) is not None:
         return verdict
     kinds = {*said, *_labels(one, other), *_names(one, other, known), *_polarity(one, other)}
     if one.language and other.language and one.language != other.language:
         kinds.add("language")
-    silent = [_only_polite(reply) for reply in (one, other)]
-    if silent[0] != silent[1] and max(len(one.words), len(other.words)) >= _SAYS_SOMETHING:
+    polite = [_only_polite(reply) for reply in (one, other)]
+    rambling = [rambles(text.text, reply, known) for text, reply in ((first, one), (second, other))]
+    rambler, beside = (one, other) if rambling[0] else (other, one)
+    if any(rambling) and not frozenset() < beside.words <= rambler.words:
+        return UNCLEAR if all(rambling) or not gives(beside, known) else _changed({*kinds, "empty"})
+    if polite[0] != polite[1] and max(len(one.words), len(other.words)) >= _SAYS_SOMETHING:
         kinds.add("empty")
-    if _repeats(one, other, known) or _repeats(other, one, known):
+    if repeats(one, other, known) or repeats(other, one, known):
         kinds.add("empty")
     if kinds:
         return _changed(kinds)
@@ -212,49 +220,19 @@ def _by_words(one: Facts, other: Facts, known: Facts) -> Comparison:
     replaced = one.words - other.words - known.words and other.words - one.words - known.words
     if shared >= (_BESIDE_FACTS if agreed else _CONTAINED) and not replaced:
         return WORDING
-    first, second = _own(one, known), _own(other, known)
-    fewer = min(len(first), len(second))
-    if fewer >= _ENOUGH and len(first & second) < _FOREIGN * fewer and not agreed:
-        return _changed(["content"])
-    return UNCLEAR
+    new = [fact for fact in agreed if not has(known, fact)] or (one.label and one.label == other.label)
+    return _changed(["content"]) if not new and _apart(one, other, known) else UNCLEAR
+
+
+def _apart(one: Facts, other: Facts, known: Facts) -> bool:
+    """Returns whether two replies say enough, and share so few words that they are about different things."""
+    first, second = own(one, known), own(other, known)
+    fewer, enough = min(len(first), len(second)), len(one.words) + len(other.words) >= _LONG
+    return enough and fewer >= _ENOUGH and len(first & second) < _FOREIGN * fewer and _shared(one, other) < _APART
 
 
 def _only_polite(reply: Facts) -> bool:
     return not (reply.words or reply.said or reply.label)
-
-
-def _own(reply: Facts, known: Facts) -> frozenset[str]:
-    """Returns the content words of a reply that the question lacks, also misspelt."""
-    own = reply.words - known.words
-    return own - _misspelt(own, known)
-
-
-def _misspelt(words: frozenset[str], known: Facts) -> frozenset[str]:
-    """Returns the words that have the letters of one of the question's, up to one letter, and are none of these."""
-    if not words:
-        return words
-    real = {letters for word in known.words for letters in _letters(word)}
-    return frozenset(word for word in words - known.words if not real.isdisjoint(_letters(word)))
-
-
-def _letters(word: str) -> set[str]:
-    """Returns a word's letters in the order of the alphabet, and of longer ones also without each one of them."""
-    letters = "".join(sorted(word[:_LONGEST]))
-    if len(letters) <= _SHORTEST:
-        return {letters} if len(letters) == _SHORTEST else set()
-    return {letters, *(letters[:place] + letters[place + 1 :] for place in range(len(letters)))}
-
-
-def _repeats(reply: Facts, other: Facts, known: Facts) -> bool:
-    """Returns whether a reply only says the question again, beside one that says more."""
-    again = len(reply.words & known.words) >= _MOST * len(known.words) > 0
-    nothing_new = again and len(_own(reply, known)) <= _STRAY * len(reply.words)
-    more = len(_own(other, known)) >= max(_MORE, _MOST * len(other.words))
-    return nothing_new and more and not _new_label(reply, known) and not _new_label(other, known)
-
-
-def _new_label(reply: Facts, known: Facts) -> bool:
-    return bool(reply.label) and not reply.words & {stem(word) for word in (reply.label or "").split()} <= known.words
 
 
 def _shared(one: Facts, other: Facts) -> float:
@@ -281,8 +259,8 @@ def _said(one: Facts, other: Facts, known: Facts, one_cut: bool, other_cut: bool
         return kinds
     both_cut = one_cut and other_cut  # and had the same room
     alone = [*(first_only if both_cut or not other_cut else []), *(second_only if both_cut or not one_cut else [])]
-    new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not _has(known, fact)}
-    agreed = (one.label and one.label == other.label) or any(not _has(known, fact) for fact in _both(one, other))
+    new = {fact.kind for fact in alone if fact.value not in lists.DAYS and not has(known, fact)}
+    agreed = (one.label and one.label == other.label) or any(not has(known, fact) for fact in _both(one, other))
     more = agreed and not (first_only and second_only) and _shared(one, other) >= _CONTAINED
     return set() if more else new
 
@@ -297,7 +275,7 @@ def _marked(one: Facts, other: Facts, known: Facts, unmarked_cut: bool) -> Compa
     if not one.answer and not other.answer:
         return None
     marked, unmarked = (one, other) if one.answer else (other, one)
-    if not unmarked.label and all(_has(known, fact) for fact in unmarked.said):
+    if not unmarked.label and all(has(known, fact) for fact in unmarked.said):
         repeated = unmarked.said and len(unmarked.words & known.words) >= _CONTAINED * len(unmarked.words)
         if unmarked.asks or (repeated and len(unmarked.words) >= _SAYS_SOMETHING):
             return _changed(["empty"])
@@ -308,11 +286,30 @@ def _marked(one: Facts, other: Facts, known: Facts, unmarked_cut: bool) -> Compa
         if not unmarked.label or " " in f"{unmarked.label}{marked.answer}":
             return None
         return WORDING if unmarked.label == marked.answer else _changed(["label"])
-    results = {fact.value for fact in unmarked.said if not _has(known, fact)}
+    results = {fact.value for fact in unmarked.said if not has(known, fact)}
     results = results or {fact.value for fact in unmarked.said}
     if results == {marked.answer}:
         return WORDING
     return _changed(["number"]) if results and marked.answer not in results else None
+
+
+def _asked_for(one: Facts, other: Facts, known: Facts, asked: str, one_cut: bool, other_cut: bool) -> Comparison | None:
+    """Returns the verdict of the facts of the kind that a passage is asked for, beside which its others are detail.
+
+    None where neither reply gives one, where they give some in common and others not, where what else they say differs
+    from the passage, or where the reply that gives none was cut.
+    """
+    kinds = asked_for(asked)
+    first, second = answers_of(one, kinds), answers_of(other, kinds)
+    if not first and not second:
+        return None
+    if first == second:
+        differ = [
+            fact for fact in (*_only(one, other), *_only(other, one)) if fact.kind in kinds or not has(known, fact)
+        ]
+        return None if differ or _polarity(one, other) else WORDING
+    missing_is_cut = (not first and one_cut) or (not second and other_cut)
+    return None if first & second or missing_is_cut else _changed([kinds[0]])
 
 
 def _answer_kind(*answers: str) -> str:
@@ -335,10 +332,6 @@ def _both(one: Facts, other: Facts) -> list[Fact]:
     return [fact for fact in one.said if fact not in missing]
 
 
-def _has(known: Facts, fact: Fact) -> bool:
-    return any(fact.agrees(twin) for twin in known.said)
-
-
 def _labels(one: Facts, other: Facts) -> set[str]:
     if one.label and other.label:
         return {"label"} if one.label != other.label else set()
@@ -355,7 +348,7 @@ def _bare(reply: Facts) -> bool:
 
 def _names(one: Facts, other: Facts, known: Facts) -> set[str]:
     first, second = one.names - other.words - other.names, other.names - one.words - one.names
-    first, second = first - _misspelt(first, known), second - _misspelt(second, known)
+    first, second = first - misspelt(first, known), second - misspelt(second, known)
     return {"name"} if first and second else set()
 
 

@@ -104,6 +104,9 @@ NEGATION = re.compile(
     rf"(?:{'|'.join(_NEGATORS.split())}|no|(?:{'|'.join(_CONTRACTED.split())})n['’]?t)", re.IGNORECASE
 )
 """A token that negates what follows it."""
+_POSSIBLE = "able eligible possible allowed permitted entitled accepted available"
+POSSIBLE = frozenset(_POSSIBLE.split())
+"""Words that hand a negation on to what is possible: "not eligible for return"."""
 IDIOM = re.compile(
     r"\b(?:(?:do\snot|don['’]?t)\s(?:hesitate|worry|forget)|not\s(?:only|sure|certain)|no\s(?:problem|worries|doubt|later\sthan|matter)"
     r"|(?:why|whether\sor)\snot|not\sto\smention|if\snot|or\snot)\b",
@@ -138,7 +141,7 @@ REFUSAL_REACH = 300
 
 PLEASANTRY = re.compile(
     r"\b(?:sorry|apolog\w+|thank(?:s|\syou)|(?:be|am|['’]m)\s(?:always\s)?(?:happy|glad)\sto|hope\s(?:this|you|that\shelps)"
-    r"|feel\sfree|let\s(?:me|us)\sknow|(?:best|kind|warm)\sregards|sincerely|hesitate|here\sto\s(?:help|assist)"
+    r"|feel\sfree|let\s(?:me|us)\sknow(?!\s(?:which|what|where|when|who|how|the|your))|(?:best|kind|warm)\sregards|sincerely|hesitate|here\sto\s(?:help|assist)"
     r"|(?:other|further|more|any)\squestions|welcome|great\squestion|of\scourse|certainly|dear|have\sa\s\w+\sday"
     r"|need\s(?:any\s|some\s)?(?:help|assistance)|designed\sto\s(?:assist|help|provide)"
     r"|(?:as|i['’]m|i\sam|you['’]re|you\sare)\san?\s(?:\w+\s){0,2}(?:ai|chatbot|assistant)"

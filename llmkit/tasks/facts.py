@@ -269,10 +269,13 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _ONE = re.compile(r"\bone(?=[\s-])", re.IGNORECASE)
+_HALF_AN_HOUR = re.compile(r"\bhalf\san\shour\b", re.IGNORECASE)
+_HALF_AND_HALF = re.compile(r"\bhalf[\s-]and[\s-]half\b", re.IGNORECASE)
 
 
 def _numbers(text: str, taken: Take) -> str:
     """Takes what is left of the numbers, in digits and in words, with their currency or unit."""
+    text = _HALF_AND_HALF.sub("~", _HALF_AN_HOUR.sub("30 minutes", text))
     places = [(n.start, n.end, n.value) for n in numbers.find(text)]
     places += numerals.find(text)
     places += [(m.start(), m.end(), Decimal(1)) for m in _ONE.finditer(text) if _AFTER.match(text, m.end())]
@@ -337,6 +340,8 @@ def _polarity(text: str) -> tuple[frozenset[str], frozenset[str]]:
             continue
         if start < open_until and not _CLAUSE.search(text, open_until - 40, start):
             denied.add(stem(word))
+            if word in lists.POSSIBLE:
+                continue  # the negation goes on to the next word
         else:
             affirmed.add(stem(word))
         open_until = -1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.forms import Form
-from llmkit.types import Message, Reply, Request, Usage
+from llmkit.types import Message, Reply, Request, ToolCall, Usage
 
 
 @pytest.fixture(autouse=True)
@@ -261,3 +261,33 @@ def test_documents_and_thoughts_are_kept_apart():
             '{"id": "b"}',
         )
         assert ask(opened(server, documents="$.none"), "c")["c"].documents == ()
+
+
+CALL = ToolCall("refund", {"order": 7})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"name": "refund", "arguments": {"order": 7}},
+        {"type": "function", "function": {"name": "refund", "arguments": '{"order": 7}'}},
+        {"type": "tool_use", "id": "t1", "name": "refund", "input": {"order": 7}},
+        [{"name": "refund", "args": {"order": 7}}],
+    ],
+)
+def test_tool_calls_are_read_by_their_path_in_any_providers_form(call):
+    reply = {"answer": None, "calls": [call]}
+    with FaultServer(routes={"/chat": lambda handler, body: handler._send(200, reply)}) as server:
+        assert ask(opened(server, tool_calls="$.calls[*]"), "a")["a"] == Reply("", tool_calls=(CALL,))
+
+
+def test_a_reply_without_tool_calls_is_its_text_and_what_is_none_is_said():
+    reply = {"answer": "yes", "calls": None, "odd": ["refund"]}
+    with FaultServer(routes={"/chat": lambda handler, body: handler._send(200, reply)}) as server:
+        assert ask(opened(server, tool_calls="$.calls"), "a")["a"] == Reply("yes")
+        says(
+            ask(opened(server, tool_calls="$.odd[*]"), "b")["b"],
+            r"`engine.tool_calls` \(.*finds what is no tool call: \"ref",
+        )
+        with pytest.raises(UsageError, match="in pieces"):
+            opened(server, tool_calls="$.calls", stream="sse")

@@ -152,7 +152,10 @@ def test_rows_without_answers_show_what_changes_by_prompt(run, shop):
     result, _ = run(answer, "eval", **overrides)
     assert result.metrics.arms["stand"].stability["typing"].changed.value == 0
     assert result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value > 0
-    assert result.metrics.prompts["short"].changes is None
+    changes = result.metrics.prompts["short"].changes.arms["stand"].changed_change
+    assert changes["typing"].value == result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value
+    assert changes["clean#2"].value == 0
+    assert "Prompts against support" in (result.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("gate", "said"), [
@@ -272,7 +275,8 @@ def test_noise_falls_on_the_named_fields_alone_each_with_a_seed_of_its_own(subje
     assert noisy.strength.words <= 1
     twin = Question("row-1", f"{body}\n\n{body}", None, "text", parts=(Part("a", None, body), Part("b", None, body)))
     changed = [make_variants([twin], section, seed)[1].texts for seed in range(8)]
-    assert len(body.split()) < 4 or any(one != two for one, two in changed)
+    few = sum(word.isalpha() for word in body.split()) < 4  # placeholders are protected, and few words rarely change
+    assert few or any(one != two for one, two in changed)
 
 
 def test_a_logged_conversation_is_sent_up_to_its_last_question(run, shop):

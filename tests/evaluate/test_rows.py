@@ -112,11 +112,15 @@ def test_a_run_says_what_so_many_rows_can_show_and_what_they_cost(run, tickets):
     assert counted.json()["set_aside"] == {}
 
 
-def test_runs_without_answers_are_not_compared_by_accuracy(run, tickets):
-    keys = as_overrides(tickets(), perturb__rate=0.5)
-    folders = [run(echo, "eval", **keys, output__name=name)[0].folder for name in ("one", "other")]
-    with pytest.raises(UsageError, match="no accuracy can be compared"):
-        compare(folders)
+def test_runs_without_answers_are_compared_by_the_answers_that_change(run, tickets):
+    keys = as_overrides(tickets(), perturb__rate=0.9)
+    answers = {"one": lambda request: f"No. {sum(map(ord, str(request.messages)))}", "steady": lambda request: "No. 7"}
+    folders = [run(answer, "eval", cache=name, **keys, output__name=name)[0].folder for name, answer in answers.items()]
+    changes = {row.condition: row for row in compare(folders).rows}
+    assert {row.metric for row in changes.values()} == {"changed"}
+    assert changes["clean#2"].change.value == 0
+    assert (changes["typing"].before, changes["typing"].after) == (1.0, 0.0)
+    assert (changes["typing"].change.better, changes["typing"].change.worse) == (4, 0)
 
 
 def test_a_finished_run_is_scored_again_without_a_model(run, tickets):

@@ -47,7 +47,7 @@ def test_ec_garbles_a_word_alike_wherever_it_stands_and_its_end_too():
 
 
 def test_sc_gives_a_letter_one_other_form_in_a_text():
-    from llmkit.rop.fold import fold_lookalikes
+    from llmkit.repair.lookalikes import fold_lookalikes
 
     for text in copies("sc", STORY, 20):
         forms = {c for c in text if not c.isascii() and fold_lookalikes(f"th{c}n") == "then"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from llmkit.cli import app, common
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb import PROTECT, Perturber, undo
+from llmkit.perturb.alignment import align, kind
+from llmkit.perturb.chars import neighbour_keys
 from llmkit.perturb.observed import Observed, observe, read_pairs
-from llmkit.perturb.profile import FORM, Profile, fit, load
+from llmkit.perturb.profile import FORM, Profile, fit, load, shipped_names
 from llmkit.perturb.protection import Protection
 from llmkit.perturb.text import Source
 
@@ -121,16 +124,16 @@ def test_no_more_words_change_than_the_rate_asks_for(spec, text, rate, seed):
     assert len(made.edits) <= max(1, round(rate * Source(text, Protection().spans(text)).words))
 
 
-def test_the_fitted_rate_leaves_texts_alone_as_often_as_people_do(spec, profile):
-    text = " ".join(people.words()[:40])
-    made = [Perturber(spec, rate="fitted").apply(text, str(n)) for n in range(600)]
+def test_the_fitted_rate_leaves_texts_alone_as_often_as_people_do(spec, profile, source):
+    texts = [json.loads(line)["intended"] for line in source.read_text(encoding="utf-8").splitlines()][:600]
+    words = sum(len(text.split()) for text in texts)
+    made = [Perturber(spec, rate="fitted").apply(text, str(n)) for n, text in enumerate(texts)]
     untouched = sum(not copy.edits for copy in made) / len(made)
-    mean = sum(len(copy.edits) for copy in made) / len(made) / 40
     assert not any(copy.rejected for copy in made)
-    assert mean == pytest.approx(profile.rate, rel=0.25)
-    assert untouched > (1 - profile.rate) ** 40  # more than where every word errs for itself
-    doubled = [len(Perturber(spec, rate="x2").apply(text, str(n)).edits) for n in range(600)]
-    assert sum(doubled) / len(doubled) / 40 == pytest.approx(2 * profile.rate, rel=0.25)
+    assert sum(len(copy.edits) for copy in made) / words == pytest.approx(profile.rate, rel=0.25)
+    assert untouched > (1 - profile.rate) ** (words / len(texts))  # more than where every word errs for itself
+    doubled = [len(Perturber(spec, rate="x2").apply(text, str(n)).edits) for n, text in enumerate(texts)]
+    assert sum(doubled) / words == pytest.approx(2 * profile.rate, rel=0.25)
 
 
 def test_long_words_are_misspelt_more_often(tmp_path):
@@ -282,4 +285,30 @@ def test_shipped_profiles_say_where_they_are_from(llmkit):
         assert shipped["src"]
         assert shipped["lic"]
         assert shipped["date"]
-        assert shipped["n"] > 1000
+        assert shipped["n"] > 1000 or shipped["src"].startswith("synthetic")
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(name=st.sampled_from(shipped_names()), text=questions, rate=rates, seed=seeds)
+def test_shipped_profiles_keep_the_guarantees(name, text, rate, seed):
+    made = Perturber(f"like:{name}", rate=rate, seed=seed, retries=0).apply(text, "q")
+    guarantees.keeps(made, text, PROTECT)
+    assert undo(made.text, made.edits) == text
+
+
+def test_chat_writes_short_messages():
+    made = Perturber("like:chat", rate=1.0, retries=0).apply("Why are you late? I don't know what you want.", "q").text
+    assert made == made.lower()
+    assert not set(made) & set("'?")
+    assert {"r", "u"} & set(made.split())
+
+
+def test_phone_hits_keys_that_touch():
+    wrong = Counter()
+    for number in range(400):
+        made = load("phone").channel.sample("market", Random(number))
+        edits = align("market", made)
+        if len(edits) == 1 and kind("market", edits[0]) == "sub":
+            wrong[edits[0].new in neighbour_keys()["market"[edits[0].start]]] += 1
+    assert wrong[True] > 100
+    assert not wrong[False]

@@ -51,6 +51,7 @@ def test_where_how_fast_and_how_it_is_judged_do_not_change_it(override):
     "override",
     ["seed=8", "data.limit=7", "model.path=x", "engine.dtype=bfloat16", "perturb.retries=0", "rop.search.budget=1",
      "engine.url=http://a/b", "engine.method=PUT", "engine.body={a: 1}", "engine.answer=$.a", "engine.documents=$.a",
+     "engine.tool_calls=$.a",
      "engine.before={url: http://a/b, session: $.a}", "engine.stream=sse", "engine.reported_model=$.a",
      "rop.search.noisy_share=0.9", "perturb.conditions=[sc, ec, woo, hw, uic]", "eval.draws=2"],
 )  # fmt: skip

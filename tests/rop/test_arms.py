@@ -46,7 +46,7 @@ CALLS = {
 
 
 def test_every_arm_is_listed_here():
-    assert set(ARMS) == set(CALLS)
+    assert set(ARMS) - {"repair"} == set(CALLS)  # that one needs a file: test_gated.py
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -65,7 +65,7 @@ def test_every_arm_carries_the_same_format_request_and_puts_the_question_last(na
 
 
 def spelled():
-    from llmkit.rop.without_model import spell
+    from llmkit.repair.spelling import spell
 
     return spell(NOISY.text)
 

@@ -14,6 +14,7 @@ from llmkit.rop.search import search
 from llmkit.types import Question, Reply, Variant
 
 SEEDS = 200
+DEFAULT = SearchSection().budget, SearchSection().pool
 
 
 def variants(count, templates=0):
@@ -84,17 +85,17 @@ def verdicts(written, better=0.0, pool=40):
 
 
 @pytest.mark.parametrize(
-    ("written", "budget", "pool"), [(1, 60, 40), (8, 120, 40), (50, 1600, 100)], ids=["1", "8", "50, the paper's"]
+    ("written", "budget", "pool"), [(1, *DEFAULT), (8, *DEFAULT), (50, 1600, 100)], ids=["1", "8", "50, the paper's"]
 )
 def test_a_candidate_better_by_point_four_wins(written, budget, pool):
     assert replaced(corrections(written, 0.4, pool=pool), budget, pool) >= 0.9
 
 
 def test_a_guidance_that_answers_four_in_ten_more_wins():
-    assert replaced(verdicts(8, 0.4, pool=100), 300, 100, "guidance") >= 0.9
+    assert replaced(verdicts(8, 0.4, pool=DEFAULT[1]), *DEFAULT, "guidance") >= 0.9
 
 
-@pytest.mark.parametrize(("written", "budget", "pool"), [(1, 60, 40), (8, 60, 40), (8, 400, 60), (50, 400, 60)])
+@pytest.mark.parametrize(("written", "budget", "pool"), [(1, 60, 40), (8, 60, 40), (8, *DEFAULT), (50, 400, 60)])
 def test_an_equal_candidate_hardly_ever_wins(written, budget, pool):
     assert replaced(corrections(written, pool=pool), budget, pool) <= 0.09
     assert replaced(verdicts(written, pool=pool), budget, pool, "guidance") <= 0.09

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tracemalloc
 
 import pytest
 
@@ -115,6 +116,26 @@ def test_rows_without_ids_are_told_apart_by_text_and_occurrence(tmp_path):
     two = load(write(tmp_path / "a.jsonl", [ROWS[1], ROWS[0], ROWS[0]]))
     assert len({q.id for q in one}) == 3
     assert one == two
+
+
+def test_a_hundred_thousand_rows_without_ids_have_names_that_stay(tmp_path):
+    """Every text stands twice; a row more at the front leaves the names of all others as they were."""
+    path = tmp_path / "log.csv"
+    texts = [f"Where is order {n % 50_000}? I have waited for it since Monday." for n in range(100_000)]
+    section = DataSection(path=str(path), split="all", answer=None, kind="text")
+
+    def names(rows):
+        path.write_text("question\n" + "".join(f"{text}\n" for text in rows), encoding="utf-8")
+        return [question.id for question in user.read(section, str(path))[0]]
+
+    ids = names(texts)
+    assert len(set(ids)) == 100_000
+    assert names(["A new row.", *texts[:1000]])[1:] == ids[:1000]
+    tracemalloc.start()
+    names(texts[:2000])
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2000 * 4096, "bytes: 100,000 such rows in 400 MB, file and questions together"
 
 
 @pytest.mark.parametrize(

@@ -26,3 +26,10 @@ class Later:
 
 
 LATER = Later()
+
+
+class Content:
+    """Marks the path of a file whose content is part of a digest in the place of its name."""
+
+
+CONTENT = Content()

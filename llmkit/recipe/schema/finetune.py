@@ -44,6 +44,9 @@ class CorrectionSection(Section):
     reword: Annotated[float, LATER] = Field(0.0, ge=0, le=1)
     """Share of the words that are exchanged for others, in the noisy text and in the clean one: what such texts usually
     say is no help then, and the correction has to be read off the letters."""
+    form: Annotated[Literal["text", "words"], LATER] = "text"
+    """The answer that is taught. `text`: the whole clean question, under a correction instruction, as the arms of `rop`
+    ask. `words`: only the words whose spelling is in doubt, as the corrector `adapter` asks."""
 
 
 class TrainingData(Section):

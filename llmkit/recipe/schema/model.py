@@ -118,6 +118,8 @@ class EngineSection(Section):
     """The places in its reply that count tokens."""
     documents: Annotated[JsonPath | None, LATER] = None
     """The JSONPath of the ids or texts of what it retrieved, best first."""
+    tool_calls: Annotated[JsonPath | None, LATER] = None
+    """The JSONPath of the tool calls in its reply, each an object with a name and arguments."""
     reported_model: Annotated[JsonPath | None, LATER] = None
     """The JSONPath of the model's name in its reply: another one in a later start is noticed."""
     reported_fingerprint: Annotated[JsonPath | None, LATER] = None

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from llmkit.recipe.schema.base import LATER, NEUTRAL, Section
+from llmkit.recipe.schema.base import CONTENT, LATER, NEUTRAL, Section
 
 
 class SearchSection(Section):
     """The automatic search for instructions (arXiv 2506.03627, 3.3 and 3.4; APE, arXiv 2211.01910)."""
 
-    budget: int = Field(60, ge=0)
+    budget: int = Field(300, ge=0)
     """Scored sequences a search may spend, half of them on the final comparison. 0: take the first hand-written one."""
     strategy: Literal["halving", "ucb"] = "halving"
     """How the budget is spread: over fewer candidates in each round, or by upper confidence bounds."""
@@ -25,7 +25,7 @@ class SearchSection(Section):
     """Candidates asked for by each prompt."""
     demos: int = Field(5, ge=1)
     """Input and output pairs shown in each prompt."""
-    pool: int = Field(40, ge=2)
+    pool: int = Field(100, ge=2)
     """Train questions the pairs come from; dev questions the scores come from, two thirds held back for the end."""
     max_tokens: int = Field(50, ge=8)
     """Longest candidate, in tokens."""
@@ -55,10 +55,13 @@ class RopSection(Section):
     search: SearchSection = SearchSection()
     instructions: str | None = None
     """An instructions.json of an earlier run, to use instead of a search."""
+    repair: Annotated[str | None, LATER, CONTENT] = None
+    """A repair.json, or the name of a shipped adapter that has one: the arm `repair`, measured beside the others."""
     optimizer: str | None = None
     """The model that writes candidate instructions. Default: the answering model."""
     corrector: str | None = None
-    """The model that corrects. Default: the answering model."""
+    """The model that corrects, or the folder of an adapter to put on the answering model's weights for it. Default: the
+    answering model."""
     correction_shots: int = Field(0, ge=0)
     """Worked examples in a request for a correction."""
     guidance_shots: int = Field(0, ge=0)
@@ -73,6 +76,8 @@ class RopSection(Section):
     """Sampling temperature of answers: the one that your application uses. 0 takes the likeliest token."""
     correction_max_tokens: int = Field(256, ge=1)
     """Longest correction, in tokens."""
+    correction_votes: Annotated[int, LATER] = Field(5, ge=1, le=1_000)
+    """Sampled corrections of the corrector `vote`, which keeps what more than half of them change."""
     holdout: Literal["none", "one-out"] = "none"
     """`one-out`: instructions tuned on all kinds of noise but one, tested on each."""
     search_seeds: int = Field(1, ge=1, le=1_000)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.rop.corrected import repair
-from llmkit.rop.without_model import spell
+from llmkit.repair.replies import read_correction
+from llmkit.repair.spelling import spell
 from llmkit.types import Reply
 
 ASKED = "How mnay appels?"
@@ -27,7 +27,7 @@ ASKED = "How mnay appels?"
     ],
 )
 def test_a_wrapped_correction_is_unwrapped(said):
-    assert repair(Reply(said), ASKED) == ("How many apples?", None)
+    assert read_correction(Reply(said), ASKED) == ("How many apples?", None)
 
 
 @pytest.mark.parametrize(
@@ -41,32 +41,32 @@ def test_a_wrapped_correction_is_unwrapped(said):
     ],
 )
 def test_an_unusable_correction_falls_back_to_what_was_asked(reply, why):
-    assert repair(reply, ASKED) == (ASKED, why)
+    assert read_correction(reply, ASKED) == (ASKED, why)
 
 
 CHOICE = "Waht flies?\nAnswer Choices: (A) a brid (B) a stone"
 
 
 def test_dropped_options_come_back_as_they_were_asked():
-    assert repair(Reply("What flies?"), CHOICE)[0] == "What flies?\nAnswer Choices: (A) a brid (B) a stone"
+    assert read_correction(Reply("What flies?"), CHOICE)[0] == "What flies?\nAnswer Choices: (A) a brid (B) a stone"
 
 
 def test_corrected_options_are_kept_while_all_labels_are_there():
     said = Reply("What flies? Answer Choices: (A) a bird (B) a stone")
-    assert repair(said, CHOICE)[0] == "What flies?\nAnswer Choices: (A) a bird (B) a stone"
+    assert read_correction(said, CHOICE)[0] == "What flies?\nAnswer Choices: (A) a bird (B) a stone"
     said = Reply("What flies? Answer Choices: (A) a bird")
-    assert repair(said, CHOICE)[0].endswith("(A) a brid (B) a stone")
+    assert read_correction(said, CHOICE)[0].endswith("(A) a brid (B) a stone")
 
 
 @given(st.text(max_size=300), st.text(min_size=1, max_size=100))
 def test_repair_takes_any_text(said, asked):
-    text, why = repair(Reply(said), asked)
+    text, why = read_correction(Reply(said), asked)
     assert (text == asked) or why is None
 
 
 def test_a_colon_inside_a_question_is_not_a_preamble():
     question = "Tom has two boxes: one holds 3 pens, the other 4. How many pens?"
-    assert repair(Reply(question), ASKED) == (question, None)
+    assert read_correction(Reply(question), ASKED) == (question, None)
 
 
 def test_spell_keeps_numbers_names_and_known_words():

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmkit.perturb import Perturber
-from llmkit.rop.fold import fold_lookalikes
+from llmkit.repair.lookalikes import fold_lookalikes
 
 QUESTION = "Tom has 16 apples in his basket and gives 7 of them to each friend. How many are left for the other people?"
 

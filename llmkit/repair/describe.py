@@ -1,0 +1,97 @@
+"""A repair in words, for people: what it does, what is guaranteed, and what it won and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmkit.repair.base import CORRECTORS
+from llmkit.repair.document import Guarantee, RepairFile
+from llmkit.terminal import visible
+
+_HARM = {
+    "changed": "of clean texts get another answer",
+    "worse": "of all texts get a worse answer",
+    "changed_of_all": "of all texts, noisy ones included, get another answer",
+}
+
+
+def guarantee(document: RepairFile, void: str | None = None) -> str:
+    """Returns the guarantee in a sentence, or "no guarantee: ..." with the reason. `void` is why it does not apply."""
+    if document.guarantee is None:
+        return f"no guarantee: {'the gate' if document.gate else 'it has no gate and'} was not calibrated"
+    if reasons := [*([void] if void else []), *document.doubts()]:
+        return f"guarantee void: {'; '.join(reasons)}"
+    return _bound(document.guarantee)
+
+
+def claim(given: Guarantee) -> str:
+    """Returns what a guarantee says, without its evidence."""
+    return (
+        f"at most {_percent(given.harm)} {_HARM[given.definition]} because of this repair "
+        f"({given.confidence:.0%} confidence)"
+    )
+
+
+def _bound(given: Guarantee) -> str:
+    sentence = (
+        f"{claim(given)}: the gate fired on {given.fired:,} of {given.rows:,} rows and "
+        f"{given.harmed:,} were harmed, {_percent(given.upper)} at most ({given.date})"
+    )
+    if given.reported_rows:
+        sentence += (
+            f"; on {given.reported_rows:,} other rows it fired on {given.reported_fired:,} and harmed "
+            f"{given.reported_harmed:,}"
+        )
+    return sentence
+
+
+def lines(document: RepairFile, void: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yields the facts of a repair as (name, value); a fact that it has not is left out."""
+    yield "chain", f"{document.chain} ({cost(document.chain)})"
+    if document.instruction:
+        yield "instruction", document.instruction
+    if document.shots:
+        yield "examples", f"{len(document.shots)} with each request"
+    if document.provenance:
+        yield "from", ", ".join(f"{name} {value}" for name, value in document.provenance.items())
+    yield "gate", gate(document)
+    if document.where is not None:
+        yield "where", f"{document.where} (only this part of a turn is looked at)"
+    yield "guarantee", guarantee(document, void)
+    if document.model:
+        known = {name: value for name, value in document.model.model_dump().items() if value}
+        yield "model", ", ".join([known.pop("model"), *(f"{name} {value}" for name, value in known.items())])
+    yield "digest", document.digest or "none: written by hand"
+
+
+def cost(chain: str) -> str:
+    """Returns the price of a chain for one text: "no call", or that of the correctors that ask."""
+    asking = [CORRECTORS[name].cost for name in chain.split("+") if CORRECTORS[name].asks]
+    return ", ".join(asking) or "no call"
+
+
+def gate(document: RepairFile) -> str:
+    """Returns when the gate fires, in words."""
+    if document.gate is None:
+        return "none: every text is repaired"
+    names = ", ".join(scale.detector for scale in document.gate.scales)
+    often = 10.0**document.gate.threshold
+    return f"fires where a text is rarer than 1 in {often:,.0f} clean ones by {names} ({document.gate.threshold:.3g})"
+
+
+def render(document: RepairFile, void: str | None = None) -> str:
+    """Returns the whole repair as plain text of several lines, safe to print."""
+    facts = list(lines(document, void))
+    width = max(len(name) for name, _ in facts)
+    written = [f"{name:<{width}}  {' '.join(value.split())}" for name, value in facts]
+    if document.effects:
+        written += ["", "what it won and cost"]
+    for effect in document.effects:
+        interval = "" if effect.low is None or effect.high is None else f" [{effect.low:.3f}, {effect.high:.3f}]"
+        rows = f", {effect.rows:,} rows" if effect.rows else ""
+        written.append(f"  {effect.measure} on {effect.condition}: {effect.value:.3f}{interval}{rows}")
+    return visible("\n".join(written))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

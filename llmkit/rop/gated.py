@@ -1,0 +1,116 @@
+"""The arm that repairs as a repair.json says, what its guarantee is worth in a run, and the file that `rop` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from llmkit.conditions import POOLED
+from llmkit.engines import Engine
+from llmkit.errors import UsageError
+from llmkit.recipe import Recipe
+from llmkit.repair import Repair, RepairFile, describe, document
+from llmkit.repair.base import links_of
+from llmkit.repair.document import AskedModel
+from llmkit.repair.repair import Repaired
+from llmkit.rop.arms import Arm, ArmContext, arm
+from llmkit.rop.instructions import NO_CORRECTION, Instructions
+from llmkit.rop.repairs import arm_of
+from llmkit.tasks.text import without_options
+from llmkit.types import Steps, Variant
+
+REPAIR = "repair"
+
+
+@arm(REPAIR)
+class Gated(Arm):
+    """Repairs as the file of `rop.repair` says, where its gate fires, then asks."""
+
+    def __init__(self, context: ArmContext) -> None:
+        super().__init__(context)
+        self.repair = Repair(document.read(_file(self.section.repair)))
+
+    def ask(self, variant: Variant) -> Steps:
+        """Puts each text of the question through the repair, then asks. Where no text changes, it asks as `stand`."""
+        texts, fallbacks = [], []
+        for text in variant.texts:
+            # Options that the answer's prompt leaves out need no correction either.
+            asked = without_options(text) if self.by_likelihood(variant) else text
+            repaired: Repaired = yield from self.repair.steps(asked, variant.question.options)
+            texts.append(repaired.text + text[len(asked) :])
+            fallbacks.append(repaired.fallback)
+        answer = yield from self.repaired(tuple(texts), variant)
+        return replace(answer, fallback=next(filter(None, fallbacks), None))
+
+
+def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
+    """Returns the arm classes that a command measures, each once: those named, and `repair` where a file is given.
+
+    UsageError where no arm is named, or the arm `repair` without its file or its corrector; DataError for a file that
+    is no repair.
+    """
+    names = dict.fromkeys(recipe.rop.arms if command == "rop" else recipe.eval.arms)
+    if not names:
+        raise UsageError("no arm is named", "such as stand, correct_only or fold+spell")
+    if recipe.rop.repair:
+        names |= {REPAIR: None}
+    if REPAIR in names:
+        chain = document.read(_file(recipe.rop.repair)).chain
+        if recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
+            raise UsageError(
+                f"the repair `{chain}` asks an adapter that was trained to correct, and none is named",
+                "give it: --set rop.corrector=corrector-en",
+            )
+    return [arm_of(name) for name in names]
+
+
+def _file(path: str | None) -> str:
+    if path is None:
+        raise UsageError(
+            f"arm `{REPAIR}` needs a repair.json", "give it with --repair FILE; `llmkit calibrate` writes one"
+        )
+    return path
+
+
+def standing(recipe: Recipe, engine: Engine) -> str | None:
+    """Returns the guarantee of the run's repair in words, void where it was calibrated for another model; None without
+    a repair."""
+    if recipe.rop.repair is None:
+        return None
+    found = document.read(recipe.rop.repair)
+    return f"{found.chain}: {describe.guarantee(found, _void(found, recipe, engine))}"
+
+
+def _void(found: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
+    """Returns why a guarantee does not apply to the model that answers in a run."""
+    if found.model is None or not found.guarantee:
+        return None
+    given = recipe.model
+    # A server's identity is known only after a request; its name and its adapter are known before.
+    here = AskedModel(model=given.path or "", revision=given.revision, adapter=given.adapter)
+    if engine.identity_is_local:
+        known = AskedModel.of(engine.identity)
+        same_path = given.adapter is not None and given.adapter == found.model.adapter
+        here = known.model_copy(update={"adapter": given.adapter}) if same_path else known
+    differences = found.model.differences(here)
+    return f"it was calibrated for another model ({'; '.join(differences)})" if differences else None
+
+
+def found_repair(
+    found: Sequence[Instructions], recipe: Recipe, run: str, shots: Sequence[tuple[str, str]]
+) -> RepairFile | None:
+    """Returns the repair that a search found, without gate and guarantee; None where questions are best left alone, or
+    where it depends on the noise."""
+    if len(found) != 1 or found[0].trained_on != POOLED or found[0].correction.best == NO_CORRECTION:
+        return None
+    search = found[0].correction
+    origin = {"run": run, "score": search.mean, "why": search.why}
+    return RepairFile(
+        chain="model",
+        instruction=search.best,
+        provenance={name: value for name, value in origin.items() if value is not None},
+        shots=tuple(shots),
+        max_tokens=recipe.rop.correction_max_tokens,
+        model=AskedModel(model=recipe.rop.corrector or recipe.model.path or "", adapter=recipe.model.adapter),
+    )
