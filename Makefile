@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo loop test quick docs attack peft-matrix lint types format clean
+.PHONY: demo loop test quick docs attack peft-matrix kernels lint types format clean
 
 # The bundled model as it is, then with the adapter that `make loop` trained, then both beside each other.
 demo: $(READY)
@@ -57,6 +57,12 @@ attack: $(READY)
 peft-matrix: export OMP_NUM_THREADS := 1
 peft-matrix: $(READY)
 	PYTHONPATH=benchmarks $(BIN)/python -m peft_matrix
+
+# TalkLoRA's Triton kernels by the interpreter and the compiler, without a GPU; Triton is installed beside the tests only.
+# Writes benchmarks/results/kernels.json and tables in docs/benchmarks.md.
+kernels: export OMP_NUM_THREADS := 1
+kernels: $(READY)
+	PYTHONPATH=benchmarks $(BIN)/python -m kernel_checks
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from llmkit.talklora import TalkLoraConfig
+from llmkit.talklora.fused import kernel_for
 from llmkit.talklora.reference import per_expert
 from llmkit.talklora.telemetry import Telemetry
 
@@ -306,6 +307,7 @@ def floor(size: str, r: int, tokens: int) -> dict[str, dict[str, float]]:
     set is not read from the cache.
     """
     rate, copies = bandwidth(), 8 if tokens <= 64 else 1
+    kernel = kernel_for(TalkLoraConfig(r=r, num_experts=N), torch.empty(1, r, device="cuda", dtype=torch.bfloat16))
     work: dict[str, list] = {"down: x -> features, logits": [], "gate": [], "up: added to y": []}
     size_of = dict.fromkeys(work, 0)
     for d, k in SIZES[size].values():
@@ -320,9 +322,13 @@ def floor(size: str, r: int, tokens: int) -> dict[str, dict[str, float]]:
                 p = torch.softmax(z[:, r:].float(), dim=-1)
                 torch.mul(z[:, :r].unflatten(-1, (N, -1)), p[..., None], out=v.unflatten(-1, (N, -1)))
 
+            @torch.no_grad()
+            def by_kernel(z=z) -> None:
+                kernel(z[:, :r], z[:, r:], None, None, None, None, N, r // N, 1.0)
+
             runs = (
                 lambda x=x, down=down, z=z: torch.mm(x, down.T, out=z),
-                torch.compile(gate, fullgraph=True),
+                by_kernel if kernel else torch.compile(gate, fullgraph=True),
                 lambda v=v, up=up, y=y: y.addmm_(v, up.T),
             )
             moved = (x.nbytes + down.nbytes + z.nbytes, z.nbytes + v.nbytes, v.nbytes + up.nbytes + 2 * y.nbytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from datetime import date
@@ -10,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+from digests import of_code
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "peft_matrix.json"
@@ -20,15 +21,8 @@ OUTCOMES = ("passed", "skipped", "expected failures", "failed")
 
 
 def digest() -> str:
-    """Returns a digest of the tuner and of the matrix, without comments and blank lines."""
-    made = hashlib.sha256()
-    for folder in COVERED:
-        for file in sorted((ROOT / folder).rglob("*.py")):
-            made.update(file.relative_to(ROOT).as_posix().encode())
-            for line in file.read_text(encoding="utf-8").splitlines():
-                if line.strip() and not line.strip().startswith("#"):
-                    made.update(line.rstrip().encode() + b"\n")
-    return made.hexdigest()[:12]
+    """Returns a digest of the tuner and of the matrix."""
+    return of_code(COVERED)
 
 
 def counted(report: Path) -> dict[str, Any]:

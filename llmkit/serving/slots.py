@@ -12,6 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+try:
+    from llmkit.serving import slot_kernel
+    from llmkit.talklora.kernel_operators import DEVICE
+except ImportError:  # no Triton: torch's operations do everything
+    slot_kernel = None  # type: ignore[assignment]
+
 Stack = Sequence[Tensor]  # one tensor for each fused piece of a linear
 Reduce = Callable[[Tensor], Tensor]  # the sum over tensor-parallel ranks
 SlotRows = list[tuple[int, slice | Tensor]]  # the slots in a batch and the rows of each
@@ -45,7 +51,10 @@ class SlotGates:
 
         `summed` holds the latents summed over tensor-parallel ranks, where each rank has a part of the input: the gate
         needs the whole logits, and what it scales stays a part, which the layer's own reduction adds up once.
+        On a GPU with Triton one kernel does it.
         """
+        if slot_kernel is not None and latents.device.type == DEVICE:
+            return slot_kernel.gated_latents(latents, summed, slot, self.mask, self.owner, self.has_gates)
         logits = latents if summed is None else summed
         gate = torch.softmax(logits + self.mask[slot], dim=-1)
         gate = gate.gather(-1, self.owner[slot].expand_as(gate))

@@ -71,6 +71,12 @@ class TalkLoraConfig(PeftConfig):
             "faster, for about the adapter's own size in memory."
         },
     )
+    use_kernel: bool = field(
+        default=True,
+        metadata={
+            "help": "On a GPU with Triton, compute gates and features by one kernel instead of torch's operations."
+        },
+    )
 
     def __post_init__(self) -> None:
         cast(Any, super()).__post_init__()

@@ -54,3 +54,33 @@ def mix_gates(config: TalkLoraConfig, gate: Tensor, C: Tensor | None) -> Tensor:
     if C is None or not config.talks_after:
         return gate
     return gate @ torch.softmax(C, dim=0).T
+
+
+def weigh(features: Tensor, gate: Tensor) -> Tensor:
+    """Multiplies features (..., n m) by their expert's gate (..., n)."""
+    weighted: Tensor = features.unflatten(-1, (gate.shape[-1], -1)) * gate[..., None]  # (..., n, m)
+    return weighted.flatten(-2)
+
+
+def plain_gated_features(
+    h: Tensor,
+    logits: Tensor | None,
+    E: Tensor | None,
+    W: Tensor | None,
+    C: Tensor | None,
+    keep: Tensor | None,
+    n: int,
+    m: int,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Computes by torch's operations the features and gates that `kernel_operators.gated_features` computes."""
+    config = TalkLoraConfig(
+        r=h.shape[-1],
+        num_experts=n,
+        share_A=h.shape[-1] == m,
+        router_input="latent" if logits is None else "input",
+        talk="off" if C is None else "on",
+    )
+    z = h @ latent_map(config, E, W, C, like=h, scale=scale).T
+    gate = inference_gates(config, z[..., n * m :] if logits is None else logits, None)
+    return weigh(z[..., : n * m], gate if keep is None else gate * keep), gate

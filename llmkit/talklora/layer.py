@@ -11,7 +11,8 @@ What runs when:
                       inference                      all before the gates is one product with `folded_rows`, then B
 
 `_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right
-by construction. A fused kernel replaces it as a whole: latents in, what B takes out. `folded_rows` holds A, E, C and
+by construction. On a GPU with Triton one kernel replaces it (`fused.kernel_for` chooses): latents in, what B takes out.
+`folded_rows` holds A, E, C and
 the router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
@@ -19,9 +20,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, ItemsView, ValuesView
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features, check_adapters_to_merge
@@ -32,38 +33,17 @@ from transformers.pytorch_utils import Conv1D
 from llmkit.talklora.balancing import ForwardPass
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.folding import KeptFold
-from llmkit.talklora.functions import latent_map, mix_gates
+from llmkit.talklora.functions import latent_map, mix_gates, weigh
+from llmkit.talklora.fused import Kernel, adds_in_place, kernel_for
+from llmkit.talklora.spectral import bounded
 from llmkit.talklora.top_k import keep_largest
+from llmkit.talklora.weights import Weight, up_projection, weight_of
+
+if TYPE_CHECKING:
+    from llmkit.talklora.weights import Parts
 
 BASE = "__base__"  # PEFT's name, in `adapter_names`, for a row without an adapter
 GateObserver = Callable[["TalkLoraLayer", Tensor], None]
-
-
-if TYPE_CHECKING:
-    Part = TypeVar("Part", bound=nn.Module)
-
-    class Parts(nn.ModuleDict, Generic[Part]):
-        """A ModuleDict whose modules are of one type: one for each adapter."""
-
-        def __getitem__(self, key: str) -> Part: ...
-        def items(self) -> ItemsView[str, Part]: ...
-        def values(self) -> ValuesView[Part]: ...
-
-
-class Weight(nn.Module):
-    """One tensor in a module of its own, so that all adapter weights move, cast and save alike.
-
-    Not `trained`, it is a buffer: no switch of requires_grad reaches it, and PEFT does not count it as frozen.
-    """
-
-    weight: Tensor
-
-    def __init__(self, *shape: int, trained: bool = True) -> None:
-        super().__init__()
-        if trained:
-            self.weight = nn.Parameter(torch.empty(*shape))
-        else:
-            self.register_buffer("weight", torch.empty(*shape))
 
 
 class TalkLoraLayer(BaseTunerLayer):
@@ -161,31 +141,61 @@ class TalkLoraLayer(BaseTunerLayer):
 
     def delta(self, x: Tensor, adapter_name: str) -> Tensor:
         """Computes one adapter's contribution to the base layer's output: (..., d) -> (..., k)."""
-        config, A, up = self.settings[adapter_name], self.talklora_A[adapter_name], self.up(adapter_name)
+        return self._up(self.gated(x, adapter_name), adapter_name)
+
+    def gated(self, x: Tensor, adapter_name: str) -> Tensor:
+        """Computes what B takes, the scaled features of all experts times their gates: (..., d) -> (..., n m)."""
+        config, A = self.settings[adapter_name], self.talklora_A[adapter_name]
         x = self._cast_input_dtype(x, A.weight.dtype)
         if self._may_fold(config, A.weight):
-            features_and_logits = nn.functional.linear(x, self.folded_rows(adapter_name))  # (..., n m + n)
-            gated = self._apply_gates(features_and_logits, adapter_name)
-        else:
-            if self.training and config.dropout:
-                x = nn.functional.dropout(x, config.dropout)
-            h = A(x)  # (..., r)   all experts' A in one GEMM
-            gated = self._gated_features(h, x, adapter_name).to(h.dtype)  # (..., n m)
+            return self._apply_gates(nn.functional.linear(x, self.folded_rows(adapter_name)), adapter_name)
+        if self.training and config.dropout:
+            x = nn.functional.dropout(x, config.dropout)
+        h = A(x)  # (..., r)   all experts' A in one GEMM
+        return self._gated_features(h, x, adapter_name).to(h.dtype)
+
+    def _up(self, gated: Tensor, adapter_name: str) -> Tensor:
+        """Multiplies by B: (..., n m) -> (..., k). Gates come before it: exact, by linearity."""
+        config, up = self.settings[adapter_name], self.up(adapter_name)
         # An offloaded B has no device of its own between calls: accelerate brings it to `gated`.
-        # (..., k)   gate before B: exact, by linearity
         y = up(gated if up.weight.is_meta else gated.to(up.weight.device))
         return nn.functional.dropout(y, config.output_dropout) if self.training and config.output_dropout else y
 
     def _gated_features(self, h: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Turns latents (..., r) into gated, scaled expert features (..., n m), in float32 or better, also under
         autocast."""
-        wide_dtype = torch.promote_types(h.dtype, torch.float32)
+        config, wide_dtype = self.settings[adapter_name], torch.promote_types(h.dtype, torch.float32)
+        W, kernel = self._input_router(adapter_name), kernel_for(config, h)
+        if kernel is not None and W is None:
+            return self._by_kernel(kernel, config, h, None, config.scale, **self.weights(adapter_name))
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
+            logits = None if W is None else x.to(wide_dtype) @ W.to(wide_dtype).T
+            if kernel is not None:
+                return self._by_kernel(kernel, config, h, logits, config.scale, self.weights(adapter_name)["E"])
             h = h.to(wide_dtype)
-            features_and_logits = h @ self._latent_map(adapter_name, h).T
-            if (W := self._input_router(adapter_name)) is not None:
-                features_and_logits = torch.cat([features_and_logits, x.to(wide_dtype) @ W.to(wide_dtype).T], dim=-1)
-            return self._apply_gates(features_and_logits, adapter_name)
+            z = h @ self._latent_map(adapter_name, h).T
+            return self._apply_gates(z if logits is None else torch.cat([z, logits], dim=-1), adapter_name)
+
+    def _by_kernel(
+        self,
+        kernel: Kernel,
+        config: TalkLoraConfig,
+        h: Tensor,
+        logits: Tensor | None,
+        scale: float,
+        E: Tensor | None = None,
+        W: Tensor | None = None,
+        C: Tensor | None = None,
+    ) -> Tensor:
+        """Does the same in one launch. W is None where `logits` are given."""
+        if C is not None and config.spectral_bound is not None:
+            C = bounded(C.float(), config.spectral_bound)
+        n, keep = config.num_experts, None
+        if self.training and config.gate_dropout:
+            keep = nn.functional.dropout(h.new_ones(*h.shape[:-1], n, dtype=torch.float32), config.gate_dropout)
+        v, gate = kernel(h, logits, E, W, C, keep, n, config.expert_rank, scale)
+        self._note(config, gate, gate, gate)
+        return v
 
     def _latent_map(self, adapter_name: str, like: Tensor) -> Tensor:
         """Returns the map from latents to features and, if they are read there, logits: (n m + n, r) or (n m, r)."""
@@ -209,24 +219,28 @@ class TalkLoraLayer(BaseTunerLayer):
         if not config.has_router:
             return z  # the constant gate is part of the scale
         n = config.num_experts
-        features, logits = z.split((z.shape[-1] - n, n), dim=-1)
+        features, logits = z[..., :-n], z[..., -n:]
+        if kernel := kernel_for(config, z):
+            return self._by_kernel(kernel, config, features, logits, scale=1.0)
         C = weight_of(self.talklora_C[adapter_name]).to(z.dtype) if config.talks_after else None
-        gate = self._token_gates(logits, C, config)  # (..., n)
-        weighted: Tensor = features.unflatten(-1, (n, -1)) * gate[..., None]  # (..., n, m)
-        return weighted.flatten(-2)
+        return weigh(features, self._token_gates(logits, C, config))
 
     def _token_gates(self, logits: Tensor, C: Tensor | None, config: TalkLoraConfig) -> Tensor:
         """Turns router logits (..., n) into the experts' weights (..., n); they sum to 1 except under gate dropout."""
         p = torch.softmax(logits, dim=-1)
         kept_gates = keep_largest(p, config.top_k)
-        if self.training and config.balance_coef:
-            self.current.add(config.balance_coef, p, kept_gates)
         gate = mix_gates(config, kept_gates, C)
-        if self.observer is not None:
-            self.observer(self, gate)
+        self._note(config, p, kept_gates, gate)
         if self.training and config.gate_dropout:
             gate = nn.functional.dropout(gate, config.gate_dropout)
         return gate
+
+    def _note(self, config: TalkLoraConfig, p: Tensor, kept_gates: Tensor, gate: Tensor) -> None:
+        """Hands a pass's gates, before dropout, to the load-balancing loss and to telemetry."""
+        if self.training and config.balance_coef:
+            self.current.add(config.balance_coef, p, kept_gates)
+        if self.observer is not None:
+            self.observer(self, gate)
 
     # ---- the kept fold
 
@@ -352,8 +366,15 @@ class Linear(nn.Module, TalkLoraLayer):
             return self._add_by_row(output, x, adapter_names)
         for adapter_name in self.active_adapters:
             if adapter_name in self.settings:
-                output = output + self.delta(x, adapter_name).to(output.device, output.dtype)
+                output = self._add(output, x, adapter_name)
         return output
+
+    def _add(self, output: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+        config, gated, up = self.settings[adapter_name], self.gated(x, adapter_name), self.up(adapter_name)
+        if not (self.training and config.output_dropout) and adds_in_place(config, output, gated, self.base_layer, up):
+            output.view(-1, self.out_features).addmm_(gated.view(-1, config.up_rank), up.weight.T)
+            return output
+        return output + self._up(gated, adapter_name).to(output.device, output.dtype)
 
     def _add_by_row(self, result: Tensor, x: Tensor, adapter_names: list[str]) -> Tensor:
         result = result.clone()
@@ -371,25 +392,6 @@ class Linear(nn.Module, TalkLoraLayer):
 
     def __repr__(self) -> str:
         return "talklora." + super().__repr__()
-
-
-def weight_of(module: nn.Linear | Weight) -> Tensor:
-    """Returns a module's weight, also if accelerate offloads it to memory or disk between calls of that module."""
-    hook = module.__dict__.get("_hf_hook")
-    if hook is None:
-        return module.weight
-    hook.pre_forward(module)
-    weight = module.weight
-    hook.post_forward(module, torch.tensor([]))
-    return weight
-
-
-def up_projection(config: TalkLoraConfig, out_features: int) -> nn.Linear:
-    """Creates a new B, (k, n m): zero, so that a new adapter changes nothing (random with init_weights=False)."""
-    module = nn.Linear(config.up_rank, out_features, bias=False)
-    if config.init_weights:
-        nn.init.zeros_(module.weight)
-    return module
 
 
 def _never_requantised() -> None:

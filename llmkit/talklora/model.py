@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from llmkit.talklora.balancing import ForwardPass, unwatch, watch
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.layer import BASE, Linear, TalkLoraLayer, up_projection
+from llmkit.talklora.layer import BASE, Linear, TalkLoraLayer
 from llmkit.talklora.sharing import B_SUFFIX, ROOT, is_old, old_key, share_group
+from llmkit.talklora.weights import up_projection
 
 if TYPE_CHECKING:
-    from llmkit.talklora.layer import Parts
+    from llmkit.talklora.weights import Parts
 
 
 class TalkLoraModel(BaseTuner):

@@ -154,3 +154,44 @@ def test_a_step_in_bfloat16_keeps_hardly_more_memory_than_loras():
         loss.backward()
         del model, loss
     assert peaks[1] <= 1.05 * peaks[0]
+
+
+def launches(run) -> int:
+    """Kernels that run on the GPU while `run` does."""
+    with torch.profiler.profile() as seen:
+        run()
+        torch.cuda.synchronize()
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in seen.events())
+
+
+def test_a_layer_launches_at_most_one_more_than_lora_forward_and_two_backward():
+    pytest.importorskip("triton")
+    counts = []
+    for config in (LoraConfig(r=R, target_modules=["q"]), TalkLoraConfig(r=R, num_experts=N, target_modules=["q"])):
+        model = nn.ModuleDict({"q": nn.Linear(D, K, bias=False, device="cuda")})
+        layer = get_peft_model(model, config).base_model.model["q"].train()
+        x = torch.randn(64, D, device="cuda", requires_grad=True)
+        gradient = torch.randn(64, K, device="cuda")
+        layer(x).backward(gradient)  # compiles, and sets the libraries up
+        layer.zero_grad(set_to_none=True)
+        x.grad, outputs = None, []
+        forward = launches(lambda layer=layer, x=x, outputs=outputs: outputs.append(layer(x)))
+        counts.append((forward, launches(lambda outputs=outputs, gradient=gradient: outputs[0].backward(gradient))))
+    (lora_forward, lora_backward), (forward, backward) = counts
+    assert forward <= lora_forward + 1
+    assert backward <= lora_backward + 2
+
+
+@pytest.mark.parametrize(("r", "n"), [(16, 4), (32, 4), (32, 2), (64, 4), (256, 4)])
+def test_the_kernel_gives_the_gradients_of_torchs_operations(r, n):
+    pytest.importorskip("triton")
+    layer = Linear(nn.Linear(D, K, bias=False), ForwardPass())
+    layer.update_layer("default", TalkLoraConfig(r=r, num_experts=n, share_B=False, init_weights=False), None)
+    layer.set_adapter("default")
+    layer = layer.to("cuda").train()
+    x, gradients = torch.randn(333, D, device="cuda"), []
+    for use_kernel in (True, False):
+        layer.settings["default"].use_kernel = use_kernel
+        gradients.append(torch.autograd.grad(layer(x).square().sum(), list(layer.parameters())[1:]))
+    for got, wanted in zip(*gradients, strict=True):
+        assert off(got, wanted.double()) < 1e-4
