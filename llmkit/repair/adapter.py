@@ -122,7 +122,7 @@ class Adapter(Corrector):
     english = True
 
     def propose(self, text: str) -> Steps:
-        doubts = words_in_doubt(text) if self.context.lang == "en" else []
+        doubts = words_in_doubt(text)
         changes = [Change(word.start, word.end, word.best) for word in doubts if is_sure(word)]
         portions = [portion for portion in _portions(doubts) if _asked(portion)]
         replies = (yield [self.request(words_prompt(text, portion)) for portion in portions]) if portions else []

@@ -10,6 +10,7 @@ from llmkit.errors import UsageError
 from llmkit.perturb.text import apply, compose
 from llmkit.registry import Registry
 from llmkit.repair.guard import kept_changes
+from llmkit.repair.languages import is_foreign
 from llmkit.types import Edit, Message, Request, Role, Sampling, Steps
 
 CORRECTORS: Registry[type[Corrector]] = Registry("corrector", "llmkit.correctors")
@@ -89,8 +90,11 @@ class Corrector:
     def correct(self, text: str, options: Sequence[str] = ()) -> Steps:
         """Corrects one text, without touching its protected spans. Yields requests; returns a `Corrected`.
 
-        `options` are answer options that the text may quote.
+        `options` are answer options that the text may quote. A corrector of English words leaves a text in another
+        language as it is, also where the set is English.
         """
+        if self.english and (self.context.lang != "en" or is_foreign(text)):
+            return Corrected(text)
         proposal: Proposal = yield from self.propose(text)
         if proposal.text == text:
             return Corrected(text, fallback=proposal.fallback)

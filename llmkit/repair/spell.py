@@ -26,7 +26,7 @@ class Spell(Corrector):
     def propose(self, text: str) -> Steps:
         from llmkit.repair.spelling import spell  # with numpy, which a repair need not wait for as it is loaded
 
-        return Proposal(spell(text) if self.context.lang == "en" else text)
+        return Proposal(spell(text))
         yield
 
 
@@ -44,7 +44,7 @@ class SpellInContext(Corrector):
     def propose(self, text: str) -> Steps:
         from llmkit.repair.spelling import misspelt_words
 
-        words = misspelt_words(text) if self.context.lang == "en" else []
+        words = misspelt_words(text)
         open_words = [word for word in words if len(word.meant) > 1]
         best = {word.start: word.best for word in words}
         if open_words:
