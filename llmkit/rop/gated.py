@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from llmkit.conditions import POOLED
 from llmkit.engines import Engine
+from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
+from llmkit.files import text_digest
 from llmkit.recipe import Recipe
 from llmkit.repair import Repair, RepairFile, describe, document
 from llmkit.repair.base import links_of
@@ -17,6 +20,7 @@ from llmkit.repair.repair import Repaired
 from llmkit.rop.arms import Arm, ArmContext, arm
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
 from llmkit.rop.repairs import arm_of
+from llmkit.tasks import TASKS
 from llmkit.tasks.text import without_options
 from llmkit.types import Steps, Variant
 
@@ -82,8 +86,23 @@ def standing(recipe: Recipe, engine: Engine) -> str | None:
     return f"{found.chain}: {describe.guarantee(found, _void(found, recipe, engine))}"
 
 
+def how_asked(recipe: Recipe, chain: str) -> dict[str, str | None]:
+    """Returns what a recipe puts around a question and around its correction by a chain, as fields of `AskedModel`:
+    other prompts, kinds of answers, limits or temperatures give other answers, and so another harm."""
+    data, rop = recipe.data, recipe.rop
+    kind = TASKS[data.task].kind if data.task else data.kind
+    prompts = [prompt.text for prompt in recipe.prompts]
+    system = ChatStyle.of(recipe.model).system
+    how = (prompts, system, kind, recipe.eval.answer, rop.max_tokens, rop.temperature)
+    asks = any(link.asks for link in links_of(chain))
+    return {
+        "asked": text_digest(json.dumps(how)),
+        "corrector": (rop.corrector or recipe.model.path) if asks else None,
+    }
+
+
 def _void(found: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
-    """Returns why a guarantee does not apply to the model that answers in a run."""
+    """Returns why a guarantee does not apply to the model that answers in a run, or to the way that it is asked."""
     if found.model is None or not found.guarantee:
         return None
     given = recipe.model
@@ -93,7 +112,7 @@ def _void(found: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
         known = AskedModel.of(engine.identity)
         same_path = given.adapter is not None and given.adapter == found.model.adapter
         here = known.model_copy(update={"adapter": given.adapter}) if same_path else known
-    differences = found.model.differences(here)
+    differences = found.model.differences(here.model_copy(update=how_asked(recipe, found.chain)))
     return f"it was calibrated for another model ({'; '.join(differences)})" if differences else None
 
 
