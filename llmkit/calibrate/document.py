@@ -16,6 +16,7 @@ from llmkit.measure.learn_then_test import Tested
 from llmkit.parsing import JsonObject
 from llmkit.repair.describe import claim
 from llmkit.repair.document import Effect, GateFile, Guarantee, Knots, RepairFile
+from llmkit.rop.gated import how_asked
 
 NOISY = "noisy copies"
 
@@ -32,10 +33,11 @@ def repair_file(done: Calibration) -> RepairFile:
         provenance={"calibration": done.folder.name, **origin},
         shots=planned.shots,
         max_tokens=planned.recipe.rop.correction_max_tokens,
+        votes=planned.recipe.rop.correction_votes,
         gate=GateFile(scales=scales, threshold=best.threshold),
         guarantee=_guarantee(done),
         traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
-        model=done.model,
+        model=done.model.model_copy(update=how_asked(planned.recipe, done.chosen.chain)),
         effects=tuple(_effects(done)),
     )
 

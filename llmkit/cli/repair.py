@@ -66,11 +66,16 @@ def repair(
     """Repair texts, row by row, as a repair.json says.
 
     Writes one JSON line for each row: the row's own fields, the repaired text in its field, and `repair`, which says
-    what was done. On a terminal it shows the differences instead.
+    what was done, in the place of any field of that name. On a terminal it shows the differences instead.
     """
     from llmkit.perturb.input_rows import InputRows, RowFields
-    from llmkit.repair.rows import RowRepairer
+    from llmkit.repair.rows import FIELD, RowRepairer
 
+    if FIELD in (field, id_):
+        raise UsageError(
+            f"the field `{FIELD}` of an output row says what was done, and so cannot hold the text",
+            "give it another name in your rows",
+        )
     document = _document(with_, chain)
     model_flags = {"model": model, "adapter": adapter, "engine": engine, "base_url": base_url, "revision": revision}
     loaded = flags.recipe_from(
@@ -123,7 +128,7 @@ def _write(
     from llmkit.perturb.stream import open_output, perturb_rows, perturb_rows_asking
 
     counts: dict[str, Counter[str]] = {"actions": Counter(), "detectors": Counter()}
-    sink = open_output(out, resuming=False)
+    sink = open_output(out, resuming=None)
     try:
         # A bar would be drawn between the differences.
         with RowProgress("repair", rows, quiet=common.settings.quiet or show is not None) as progress:

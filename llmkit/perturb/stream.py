@@ -379,15 +379,17 @@ def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
     return inputs_done, whole_end, last_lines
 
 
-def open_output(out_path: str | None, resuming: bool) -> IO[bytes]:
-    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed."""
+def open_output(out_path: str | None, resuming: bool | None) -> IO[bytes]:
+    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed; None where that
+    is not possible."""
     if out_path in (None, "-"):
         if resuming:
             raise UsageError("only an output file can be resumed", "add --out FILE")
         return sys.stdout.buffer
     path = Path(out_path)
     if path.exists() and path.stat().st_size and not resuming:
-        raise UsageError(f"{path} exists", "use --resume to continue it, or delete it")
+        hint = "delete it, or give another name" if resuming is None else "use --resume to continue it, or delete it"
+        raise UsageError(f"{path} exists", hint)
     try:
         return path.open("ab")
     except OSError as error:

@@ -13,6 +13,7 @@ _HARM = {
     "worse": "of all texts get a worse answer",
     "changed_of_all": "of all texts, noisy ones included, get another answer",
 }
+_SHOWN = 12  # powers of ten that are written out
 
 
 def guarantee(document: RepairFile, void: str | None = None) -> str:
@@ -76,8 +77,11 @@ def gate(document: RepairFile) -> str:
     if document.gate is None:
         return "none: every text is repaired"
     names = ", ".join(scale.detector for scale in document.gate.scales)
-    often = 10.0**document.gate.threshold
-    return f"fires where a text is rarer than 1 in {often:,.0f} clean ones by {names} ({document.gate.threshold:.3g})"
+    threshold = document.gate.threshold
+    if threshold <= 0:
+        return f"fires on every text ({threshold:.3g})"
+    often = f"1 in {10.0**threshold:,.0f}" if threshold <= _SHOWN else f"1 in 10^{threshold:.3g}"
+    return f"fires where a text is rarer than {often} clean ones by {names or 'no detector'} ({threshold:.3g})"
 
 
 def render(document: RepairFile, void: str | None = None) -> str:
@@ -90,7 +94,9 @@ def render(document: RepairFile, void: str | None = None) -> str:
     for effect in document.effects:
         interval = "" if effect.low is None or effect.high is None else f" [{effect.low:.3f}, {effect.high:.3f}]"
         rows = f", {effect.rows:,} rows" if effect.rows else ""
-        lines_of_text.append(f"  {effect.measure} on {effect.condition}: {effect.value:.3f}{interval}{rows}")
+        # On one line, or a name could pass for a fact of the repair.
+        name = " ".join(f"{effect.measure} on {effect.condition}".split())
+        lines_of_text.append(f"  {name}: {effect.value:.3f}{interval}{rows}")
     return visible("\n".join(lines_of_text))
 
 

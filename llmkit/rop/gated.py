@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from llmkit.conditions import POOLED
 from llmkit.engines import Engine
+from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
+from llmkit.files import text_digest
 from llmkit.recipe import Recipe
 from llmkit.repair import Repair, RepairFile, describe, document
 from llmkit.repair.base import links_of
@@ -17,6 +20,7 @@ from llmkit.repair.repair import Repaired
 from llmkit.rop.arms import Arm, ArmContext, arm
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
 from llmkit.rop.repairs import arm_of
+from llmkit.tasks import TASKS
 from llmkit.tasks.text import without_options
 from llmkit.types import Steps, Variant
 
@@ -82,8 +86,23 @@ def standing(recipe: Recipe, engine: Engine) -> str | None:
     return f"{repair.chain}: {describe.guarantee(repair, _void(repair, recipe, engine))}"
 
 
+def how_asked(recipe: Recipe, chain: str) -> dict[str, str | None]:
+    """Returns a recipe's surroundings of a question and of its correction by a chain, as fields of `AskedModel`: other
+    prompts, kinds of answers, limits or temperatures give other answers, and so another harm."""
+    data, rop = recipe.data, recipe.rop
+    kind = TASKS[data.task].kind if data.task else data.kind
+    prompts = [prompt.text for prompt in recipe.prompts]
+    system = ChatStyle.of(recipe.model).system
+    how = (prompts, system, kind, recipe.eval.answer, rop.max_tokens, rop.temperature)
+    asks = any(link.asks for link in links_of(chain))
+    return {
+        "asked": text_digest(json.dumps(how)),
+        "corrector": (rop.corrector or recipe.model.path) if asks else None,
+    }
+
+
 def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
-    """Returns the reason why a guarantee does not apply to the model that answers in a run."""
+    """Returns the reason why a guarantee does not apply to the model that answers in a run, or to the way it is asked."""
     if repair.model is None or not repair.guarantee:
         return None
     model = recipe.model
@@ -93,7 +112,7 @@ def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
         local = AskedModel.of(engine.identity)
         same_path = model.adapter is not None and model.adapter == repair.model.adapter
         here = local.model_copy(update={"adapter": model.adapter}) if same_path else local
-    differences = repair.model.differences(here)
+    differences = repair.model.differences(here.model_copy(update=how_asked(recipe, repair.chain)))
     return f"it was calibrated for another model ({'; '.join(differences)})" if differences else None
 
 

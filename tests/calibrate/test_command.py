@@ -228,3 +228,12 @@ def test_a_run_gives_model_and_rows_of_its_own_kind(llmkit, write, tmp_path):
     result = json.loads(out)
     assert result["model"]["model"] == "fake"
     assert Run(result["run"]).state == "finished"
+
+
+def test_the_file_keeps_how_its_rows_were_asked(calibrate):
+    _, first, _, _ = calibrate()
+    _, votes, _, _ = calibrate("--set", "rop.correction_votes=9")
+    _, tokens, _, _ = calibrate("--set", "rop.max_tokens=99")
+    assert (first["votes"], votes["votes"]) == (5, 9)
+    assert first["model"]["asked"] == votes["model"]["asked"] != tokens["model"]["asked"]
+    assert first["model"]["corrector"] is None  # no chain of these asks a model

@@ -137,3 +137,17 @@ def test_a_reader_that_leaves_early_is_no_error(rows):
     assert lines(done.stdout)[0]["body"] == CLEAN
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr.lower()
+
+
+def test_no_text_is_lost_to_the_field_that_says_what_was_done(rows):
+    Path("own.jsonl").write_text(json.dumps({"id": 1, "repair": NOISY}) + "\n")
+    code, out, err = rows("repair", "own.jsonl", "--field", "repair", "--chain", "spell")
+    assert (code, out) == (2, "")
+    assert "the field `repair`" in err
+
+
+def test_an_output_that_exists_is_kept_and_no_flag_is_named_that_there_is_not(rows):
+    Path("out.jsonl").write_text("mine\n")
+    code, _, err = rows("repair", "rows.csv", "--field", "body", "--chain", "fold", "--out", "out.jsonl")
+    assert (code, Path("out.jsonl").read_text()) == (2, "mine\n")
+    assert "--resume" not in err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +99,14 @@ BAD = [
         '{"chain": "fold", "gate": {"threshold":1,"scales": [{"detector": "lookalikes", "knots": [[1, 0], [0, 1]]}]}}',
         "gate.scales.0.knots: ",
     ),
+    (
+        '{"chain": "fold", "gate": {"threshold":1,"scales": [{"detector": "lookalikes", "knots": [[0, 0], [0, 1]]}]}}',
+        "gate.scales.0.knots: ",
+    ),
+    (
+        '{"chain": "fold", "gate": {"threshold":1,"scales": [{"detector": "lookalikes", "knots": []}]}}',
+        "gate.scales.0.knots: ",
+    ),
     ('{"chain": "fold", "gate": {"scales": [], "threshold": "high"}}', "gate.threshold: "),
     ('{"chain": "fold", "digest": "0123456789abcdef"}', "it was changed after it was written"),
     ('{"chain": "fold", "shots": [["a"]]}', "shots.0"),
@@ -184,10 +194,13 @@ def test_a_guarantee_is_void_where_tables_or_correctors_are_others(path, monkeyp
         (AskedModel(model="support-v3", revision="def", adapter="d1"), ["revision def, not abc"]),
         (AskedModel(model="support-v3"), ["adapter none, not d1"]),
         (AskedModel(model="support-v3", adapter="d1", tokenizer="t"), []),
+        (AskedModel(model="support-v3", adapter="d1", asked="p2"), ["prompt, answers or sampling p2, not p1"]),
+        (AskedModel(model="support-v3", adapter="d1", corrector="c2"), ["corrector c2, not c1"]),
     ],
 )
 def test_another_model_is_found(here, expected):
-    assert WHOLE.model.differences(here) == expected
+    calibrated = WHOLE.model.model_copy(update={"asked": "p1", "corrector": "c1"})
+    assert calibrated.differences(here) == expected
 
 
 def test_a_repair_in_words():
@@ -202,3 +215,31 @@ def test_a_repair_in_words():
     assert "no guarantee" in ungated
     assert "one call" in ungated
     assert "\x1b" not in ungated
+
+
+@pytest.mark.parametrize("threshold", [400.0, 1e308, 0.0, -3.0])
+def test_any_threshold_can_be_shown(threshold):
+    said = describe.gate(WHOLE.model_copy(update={"gate": GATE.model_copy(update={"threshold": threshold})}))
+    assert f"({threshold:.3g})" in said
+    assert ("every text" in said) == (threshold <= 0)
+
+
+def test_no_name_in_a_file_passes_for_a_fact_of_its_own():
+    effect = Effect(measure="gain", condition="noisy\nguarantee  at most 0 %", value=0.1)
+    said = describe.render(WHOLE.model_copy(update={"effects": (effect,)}))
+    assert sum(line.startswith("guarantee") for line in said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("room", ["repair", "perturb"])
+def test_code_and_tables_of_every_room_that_decides_are_part_of_the_versions(room, tmp_path, monkeypatch):
+    package = Path(document.__file__).parents[1]
+    for name in ("repair", "perturb"):
+        shutil.copytree(package / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(document, "__file__", str(tmp_path / "repair" / "document.py"))
+    found = [document.versions.__wrapped__()]
+    assert found[0] == document.versions()
+    for file in (next((tmp_path / room / "data").rglob("*.*")), tmp_path / room / "__init__.py"):
+        file.write_bytes(file.read_bytes() + b"\n")
+        found.append(document.versions.__wrapped__())
+    digests = [versions[f"llmkit.{room}"] for versions in found]
+    assert len(set(digests)) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.scripted import scholar
+from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.estimate import estimate
@@ -14,6 +14,7 @@ from llmkit.recipe import digest, load
 from llmkit.repair import document
 from llmkit.repair.document import AskedModel, GateFile, Guarantee, Knots, RepairFile
 from llmkit.report import facts
+from llmkit.rop.gated import how_asked
 from llmkit.rop.instructions import hand_written
 
 SCALE = Knots(detector="unknown_words", knots=((0.0, 0.0), (0.05, 2.0), (0.5, 3.0)))
@@ -88,6 +89,21 @@ def test_a_guarantee_for_another_model_is_void(run, path, model, said):
     document.write(written, path)
     result, _ = run(scholar, "eval", rop__repair=str(path), perturb__conditions=["ec"])
     assert said in json.loads((result.folder / "run.json").read_text())["repair"]
+
+
+def test_a_guarantee_for_another_prompt_or_sampling_is_void(run, path):
+    recipe = load(None, OVERRIDES).recipe
+    model = AskedModel(model="fake", **how_asked(recipe, "model"))
+    written = RepairFile(chain="model", instruction="Correct the text.", gate=GATE, guarantee=GUARANTEE, model=model)
+    document.write(written, path)
+    same = {"rop__repair": str(path), "perturb__conditions": ["ec"]}
+    said = []
+    for way in ({}, {"rop__max_tokens": 8}, {"rop__temperature": 0.7}, {"rop__corrector": "other"}):
+        result, _ = run(scholar, "eval", **same | way)
+        said.append(json.loads((result.folder / "run.json").read_text())["repair"])
+    assert ["void" in one for one in said] == [False, True, True, True]
+    assert all("prompt, answers or sampling" in one for one in said[1:3])
+    assert "(corrector other, not scripted)" in said[3]
 
 
 def test_a_run_without_its_file_or_with_another_file_is_refused(tmp_path):
