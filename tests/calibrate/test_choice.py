@@ -34,10 +34,10 @@ def test_the_cheapest_chain_near_the_best_is_chosen_and_none_that_loses(gains, c
 
 
 def test_a_gain_counts_answers_that_come_back_and_those_that_are_broken():
-    clean, kept, other = answer(1, "clean", "A"), answer(1, "typing", "A"), answer(1, "typing", "B")
-    assert [value(clean, other, kept), value(clean, kept, other), value(clean, kept, kept)] == [1, -1, 0]
+    clean, same, other = answer(1, "clean", "A"), answer(1, "typing", "A"), answer(1, "typing", "B")
+    assert [value(clean, other, same), value(clean, same, other), value(clean, same, same)] == [1, -1, 0]
     failed = answer(1, "typing", "A", failed=True)
-    assert value(clean, kept, failed) == -1
+    assert value(clean, same, failed) == -1
 
 
 def label(sent, repaired, verdict):

@@ -16,8 +16,8 @@ FAMILY = (3.0, 2.5, 2.0, 1.5, 1.0)
 
 
 def wrong(draw, limit=LIMIT, thresholds=FAMILY, *, harms):
-    """The share of calibrations that accept a threshold whose true harm, by `harms` (thresholds,), is not below the
-    limit. `draw(rng)` gives the rarities and harms of one calibration's rows."""
+    """Returns the share of calibrations that accept a threshold whose true harm, by `harms` (thresholds,), is not below
+    the limit. `draw(rng)` gives the rarities and harms of one calibration's rows."""
     rng = np.random.default_rng(20)
     count = 0
     for _ in range(RUNS):
@@ -57,7 +57,7 @@ def test_ties():
 
 
 def clustered(rng, users=300, rows=10, harm=0.05, icc=0.3):
-    """(users * rows,) harms of users who differ: each has a rate of his own from a beta distribution."""
+    """Draws (users * rows,) harms of users who differ: each has a rate of their own from a beta distribution."""
     spread = (1 - icc) / icc
     rates = rng.beta(harm * spread, (1 - harm) * spread, size=users)
     return rng.random((users, rows)) < rates[:, None]

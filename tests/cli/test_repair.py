@@ -40,12 +40,12 @@ def lines(out):
 @pytest.mark.parametrize("file", ["rows.csv", "rows.jsonl"])
 def test_rows_are_repaired_in_order_and_say_what_was_done(rows, file):
     code, out, err = rows("repair", file, "--field", "body", "--with", "repair.json")
-    found = lines(out)
+    repaired_rows = lines(out)
     assert code == 0
-    assert [row["repair"]["action"] for row in found] == ["repaired", "passed", "repaired", "passed"]
-    assert [row["body"] for row in found] == [CLEAN, CLEAN, "Each of the words, how many?", ""]
-    assert [str(row["id"]) for row in found] == ["0", "1", "2", "3"]
-    assert undo(found[0]["body"], [Edit(**edit) for edit in found[0]["repair"]["edits"]]) == NOISY
+    assert [row["repair"]["action"] for row in repaired_rows] == ["repaired", "passed", "repaired", "passed"]
+    assert [row["body"] for row in repaired_rows] == [CLEAN, CLEAN, "Each of the words, how many?", ""]
+    assert [str(row["id"]) for row in repaired_rows] == ["0", "1", "2", "3"]
+    assert undo(repaired_rows[0]["body"], [Edit(**edit) for edit in repaired_rows[0]["repair"]["edits"]]) == NOISY
     assert "repair: 4 texts, fired on 2 (unknown_words 1, lookalikes 1), repaired 2" in err
     assert "no guarantee: the gate was not calibrated" in err
 
@@ -122,12 +122,12 @@ def test_a_model_that_fails_lets_the_texts_pass_and_says_so(rows):
     with FaultServer(fault) as server:
         command = ["repair", "rows.csv", "--field", "body", "--with", "model.json"]
         code, out, err = rows(*command, "--base-url", server.url, "--model", "tiny")
-    found = lines(out)
+    repaired_rows = lines(out)
     assert code == 4
     assert "2 texts passed as they came" in err
-    assert [row["repair"]["action"] for row in found] == ["failed", "passed", "failed", "passed"]
-    assert found[0]["body"] == NOISY
-    assert found[0]["repair"]["reason"]
+    assert [row["repair"]["action"] for row in repaired_rows] == ["failed", "passed", "failed", "passed"]
+    assert repaired_rows[0]["body"] == NOISY
+    assert repaired_rows[0]["repair"]["reason"]
 
 
 def test_a_reader_that_leaves_early_is_no_error(rows):

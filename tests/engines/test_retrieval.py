@@ -54,19 +54,19 @@ def measured(tmp_path, retriever, *flags, documents="$.sources[*].id", code=0):
 def test_overlap_of_what_is_retrieved_is_that_of_the_retriever(tmp_path, capfd):
     folder, arm = measured(tmp_path, Retriever())
     jsonschema.validate(json.loads((folder / names.METRICS).read_text()), schema())
-    found = arm["retrieval"]["typing"]
+    retrieval = arm["retrieval"]["typing"]
     retriever = Retriever()
     journal = map(json.loads, (folder / names.JOURNAL).read_text().splitlines())
     asked = {(row["question_id"], row["condition"]): row["text"] for row in journal if row["kind"] == names.OUTCOME}
     rows = sorted({row for row, _ in asked})
-    assert len(rows) == found["n"] == 40
-    pairs = [[retriever.found(asked[row, condition]) for condition in ("clean", "typing")] for row in rows]
+    assert len(rows) == retrieval["n"] == 40
+    pairs = [[retriever.ranked(asked[row, condition]) for condition in ("clean", "typing")] for row in rows]
     for depth, k in (("1", 1), ("3", 3), ("10", 10), ("all", 50)):
         shares = [
             len({*one[:k]} & {*two[:k]}) / max(len(one[:k]), len(two[:k]), 1) if one or two else 1.0
             for one, two in pairs
         ]
-        overlap = found["overlap"][depth]
+        overlap = retrieval["overlap"][depth]
         assert overlap["noise"]["value"] == pytest.approx(sum(shares) / 40, abs=1e-6)
         assert overlap["noise"]["low"] < overlap["noise"]["value"] < overlap["noise"]["high"]
         assert overlap["itself"]["value"] == 1, "it always finds the same"
@@ -77,9 +77,9 @@ def test_overlap_of_what_is_retrieved_is_that_of_the_retriever(tmp_path, capfd):
         for row, (one, two) in zip(rows, answers, strict=True)
     ]
     among = [c for c, (one, two) in zip(changed, pairs, strict=True) if one != two]
-    assert found["changed_other"]["pairs"] == len(among)
-    assert found["changed_other"]["changed"]["value"] == pytest.approx(sum(among) / len(among), abs=1e-6)
-    assert found["changed_same"]["changed"]["value"] == 0
+    assert retrieval["changed_other"]["pairs"] == len(among)
+    assert retrieval["changed_other"]["changed"]["value"] == pytest.approx(sum(among) / len(among), abs=1e-6)
+    assert retrieval["changed_same"]["changed"]["value"] == 0
     assert "Overlap of documents" in capfd.readouterr().out
     assert "What is retrieved" in (folder / "report.html").read_text()
     before = (folder / names.METRICS).read_bytes()

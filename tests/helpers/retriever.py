@@ -39,23 +39,23 @@ class Retriever:
         self._slip = slip
         self.calls = 0
 
-    def found(self, question: str) -> list[str]:
+    def ranked(self, question: str) -> list[str]:
         words = set(re.findall(r"[a-z]+", question.lower()))
         scores = {
             name: sum(math.log(len(ARTICLES) / self._known[word]) for word in sorted(words & article))
             for name, article in self._words.items()
         }
-        ranked = sorted((name for name in scores if scores[name] > 1), key=lambda name: (-scores[name], name))
-        return ranked[:8]
+        best = sorted((name for name in scores if scores[name] > 1), key=lambda name: (-scores[name], name))
+        return best[:8]
 
     def __call__(self, handler, body):
         self.calls += 1
-        documents = self.found(body["question"])
+        documents = self.ranked(body["question"])
         if self._slip and self.calls % self._slip == 0:
             documents = documents[1:]
         handler._send(200, {"answer": said(documents), "sources": [{"id": name} for name in documents]})
 
 
 def said(documents: list[str]) -> str:
-    """Returns the answer of the application: the number of the article that was found first."""
+    """Returns the answer of the application: the number of the best article."""
     return f"See article {list(ARTICLES).index(documents[0])}." if documents else "I cannot help with that."

@@ -1,4 +1,4 @@
-"""A shop's tickets with slips of which a spelling repair makes harm at a known rate, and a scripted model for them."""
+"""A shop's tickets with slips, which a spelling repair harms at a known rate, and a scripted model for them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ perturb: {conditions: [typing], rate: 0.3}
 
 
 def ticket(number, slip=False, fragile=False):
-    """One ticket. A slip is a misspelt word that the model knows; of a fragile one the repair changes the answer."""
+    """Returns one ticket. A slip is a misspelt word that the model knows; the repair changes the answer to a fragile
+    one."""
     body = f"Where is the parcel {'taht' if slip else 'that'} was ordered on {DAYS[number % 7]} for order {number}"
     return f"{body}, please answer {'quickly' if fragile else 'today'}"
 
 
 def tickets(count=500, slips=0.04, fragile=0.0):
-    """Tickets of which every 1/slips-th has a slip, and of those the first share `fragile` is fragile."""
+    """Returns tickets of which every 1/slips-th has a slip, and of those a share `fragile` is fragile."""
     every = round(1 / slips) if slips else count + 1
     rows = []
     for number in range(count):

@@ -23,7 +23,7 @@ def retrieving(sample: Sample, documents) -> Sample:
 
 
 def rows(*given, failed=()):
-    """Samples of rows, given as the replies and the documents as sent, again, and under noise."""
+    """Returns samples of rows, given as the replies and the documents as sent, again, and under noise."""
     return [
         retrieving(answer(i, condition, said, kind="text", failed=(i, condition) in failed), list(documents))
         for i, row in enumerate(given)
@@ -60,43 +60,43 @@ def test_fewer_documents_on_one_side_lower_it_and_few_on_both_do_not():
 
 def test_overlap_changed_answers_and_what_changes_by_itself():
     same, other = ("Yes, at 9.", "abcd"), ("Yes, at 9.", "axcd")
-    found = retrieval(rows(*[(same, same, same)] * 6, *[(same, other, ("No, at 7.", "bacd"))] * 4))
-    assert found.n == 10
-    at_one, all_of_them = found.overlap["1"], found.overlap["all"]
+    result = retrieval(rows(*[(same, same, same)] * 6, *[(same, other, ("No, at 7.", "bacd"))] * 4))
+    assert result.n == 10
+    at_one, all_of_them = result.overlap["1"], result.overlap["all"]
     assert (at_one.noise.value, at_one.itself.value, at_one.lost.value) == (0.6, 1.0, 0.4)
     assert (all_of_them.noise.value, all_of_them.itself.value) == (1.0, 0.9), "the order does not count in it"
     assert all_of_them.lost.value == pytest.approx(-0.1)
-    assert found.same.value == 0.6, "here it does"
-    assert (found.changed_same.pairs, found.changed_same.changed.value) == (6, 0.0)
-    assert (found.changed_other.pairs, found.changed_other.changed.value) == (4, 1.0)
-    assert found.none.value == 0
+    assert result.same.value == 0.6, "here it does"
+    assert (result.changed_same.pairs, result.changed_same.changed.value) == (6, 0.0)
+    assert (result.changed_other.pairs, result.changed_other.changed.value) == (4, 1.0)
+    assert result.none.value == 0
 
 
 def test_documents_without_an_id_and_repeated_ones_do_not_count():
-    found = retrieval(rows((("a", ["x", "", "x", "y"]), ("a", []), ("a", ["x", "y", "y"]))))
-    assert found.same.value == 1
-    assert found.overlap["all"].noise.value == 1
-    assert found.overlap["all"].itself.value == 0
+    result = retrieval(rows((("a", ["x", "", "x", "y"]), ("a", []), ("a", ["x", "y", "y"]))))
+    assert result.same.value == 1
+    assert result.overlap["all"].noise.value == 1
+    assert result.overlap["all"].itself.value == 0
 
 
 def test_nothing_found_under_noise_is_an_overlap_of_nought_and_nothing_at_all_is_none():
-    found = retrieval(rows((("a", "xy"), ("a", "xy"), ("a", "")), (("a", ""), ("a", ""), ("a", ""))))
-    assert found.none.value == 1
-    assert found.overlap["3"].noise.value == 0.5, "nothing both times is the same"
+    result = retrieval(rows((("a", "xy"), ("a", "xy"), ("a", "")), (("a", ""), ("a", ""), ("a", ""))))
+    assert result.none.value == 1
+    assert result.overlap["3"].noise.value == 0.5, "nothing both times is the same"
     assert measured(rows((("a", ""), ("a", ""), ("b", "")))).arms["stand"].retrieval == {}
 
 
 def test_failed_calls_are_left_out():
     one = (("a", "x"), ("a", "x"), ("a", "y"))
-    found = retrieval(rows(one, one, one, failed={(0, "typing"), (1, "clean#2")}))
-    assert found.n == 2
-    assert found.overlap["1"].lost.n == 1
+    result = retrieval(rows(one, one, one, failed={(0, "typing"), (1, "clean#2")}))
+    assert result.n == 2
+    assert result.overlap["1"].lost.n == 1
 
 
 def test_without_a_second_asking_there_is_nothing_beside_it():
-    found = retrieval([s for s in rows((("a", "x"),) * 3) if s.outcome.condition != "clean#2"])
-    assert found.overlap["1"].itself is None
-    assert found.overlap["1"].lost is None
+    result = retrieval([s for s in rows((("a", "x"),) * 3) if s.outcome.condition != "clean#2"])
+    assert result.overlap["1"].itself is None
+    assert result.overlap["1"].lost is None
 
 
 def test_lean_samples_hold_one_copy_of_a_document():
@@ -111,8 +111,8 @@ def test_rows_with_answers_have_it_too():
         retrieving(sample, ["d1", "d2"] if sample.outcome.condition == "clean" else ["d2"])
         for sample in synthetic.samples(questions=20)
     ]
-    found = metrics(samples, FAST, 7).arms["stand"].retrieval
-    assert {"noisy", "ec"} <= found.keys()
-    assert found["ec"].overlap["all"].noise.value == 0.5
-    assert found["ec"].changed_same.changed is None
-    assert found["ec"].changed_other.pairs == 20
+    by_condition = metrics(samples, FAST, 7).arms["stand"].retrieval
+    assert {"noisy", "ec"} <= by_condition.keys()
+    assert by_condition["ec"].overlap["all"].noise.value == 0.5
+    assert by_condition["ec"].changed_same.changed is None
+    assert by_condition["ec"].changed_other.pairs == 20

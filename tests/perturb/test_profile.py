@@ -127,10 +127,10 @@ def test_no_more_words_change_than_the_rate_asks_for(spec, text, rate, seed):
 def test_the_fitted_rate_leaves_texts_alone_as_often_as_people_do(spec, profile, source):
     texts = [json.loads(line)["intended"] for line in source.read_text(encoding="utf-8").splitlines()][:600]
     words = sum(len(text.split()) for text in texts)
-    made = [Perturber(spec, rate="fitted").apply(text, str(n)) for n, text in enumerate(texts)]
-    untouched = sum(not copy.edits for copy in made) / len(made)
-    assert not any(copy.rejected for copy in made)
-    assert sum(len(copy.edits) for copy in made) / words == pytest.approx(profile.rate, rel=0.25)
+    copies = [Perturber(spec, rate="fitted").apply(text, str(n)) for n, text in enumerate(texts)]
+    untouched = sum(not copy.edits for copy in copies) / len(copies)
+    assert not any(copy.rejected for copy in copies)
+    assert sum(len(copy.edits) for copy in copies) / words == pytest.approx(profile.rate, rel=0.25)
     assert untouched > (1 - profile.rate) ** (words / len(texts))  # more than where every word errs for itself
     doubled = [len(Perturber(spec, rate="x2").apply(text, str(n)).edits) for n, text in enumerate(texts)]
     assert sum(doubled) / words == pytest.approx(2 * profile.rate, rel=0.25)
@@ -291,23 +291,23 @@ def test_shipped_profiles_say_where_they_are_from(llmkit):
 @settings(max_examples=300, deadline=None, database=None)
 @given(name=st.sampled_from(shipped_names()), text=questions, rate=rates, seed=seeds)
 def test_shipped_profiles_keep_the_guarantees(name, text, rate, seed):
-    made = Perturber(f"like:{name}", rate=rate, seed=seed, retries=0).apply(text, "q")
-    guarantees.keeps(made, text, PROTECT)
-    assert undo(made.text, made.edits) == text
+    copy = Perturber(f"like:{name}", rate=rate, seed=seed, retries=0).apply(text, "q")
+    guarantees.keeps(copy, text, PROTECT)
+    assert undo(copy.text, copy.edits) == text
 
 
 def test_chat_writes_short_messages():
-    made = Perturber("like:chat", rate=1.0, retries=0).apply("Why are you late? I don't know what you want.", "q").text
-    assert made == made.lower()
-    assert not set(made) & set("'?")
-    assert {"r", "u"} & set(made.split())
+    text = Perturber("like:chat", rate=1.0, retries=0).apply("Why are you late? I don't know what you want.", "q").text
+    assert text == text.lower()
+    assert not set(text) & set("'?")
+    assert {"r", "u"} & set(text.split())
 
 
 def test_phone_hits_keys_that_touch():
     wrong = Counter()
     for number in range(400):
-        made = load("phone").channel.sample("market", Random(number))
-        edits = align("market", made)
+        misspelling = load("phone").channel.sample("market", Random(number))
+        edits = align("market", misspelling)
         if len(edits) == 1 and kind("market", edits[0]) == "sub":
             wrong[edits[0].new in neighbour_keys()["market"[edits[0].start]]] += 1
     assert wrong[True] > 100

@@ -42,11 +42,11 @@ def path(tmp_path):
 
 
 def test_what_is_written_is_read_back_and_sealed(path):
-    written = document.write(WHOLE, path)
-    assert document.read(path) == written
-    assert written.digest == written.identity()
-    assert written.made_with == document.versions()
-    assert written.model_copy(update={"made_with": {}, "digest": ""}) == WHOLE
+    repair = document.write(WHOLE, path)
+    assert document.read(path) == repair
+    assert repair.digest == repair.identity()
+    assert repair.made_with == document.versions()
+    assert repair.model_copy(update={"made_with": {}, "digest": ""}) == WHOLE
     assert [entry.name for entry in path.parent.iterdir()] == ["repair.json"]
 
 
@@ -176,13 +176,13 @@ def test_what_cannot_be_read_is_not_written(path):
 
 
 def test_a_guarantee_is_void_where_tables_or_correctors_are_others(path, monkeypatch):
-    written = document.write(WHOLE, path)
-    assert describe.guarantee(written).startswith("at most 0.5 % of all texts get a worse answer")
+    repair = document.write(WHOLE, path)
+    assert describe.guarantee(repair).startswith("at most 0.5 % of all texts get a worse answer")
     here = document.versions() | {"symspellpy": "0.1"}
     monkeypatch.setattr(document, "versions", lambda: here)
-    said = describe.guarantee(written)
-    assert said.startswith("guarantee void: symspellpy 0.1 here, calibrated with ")
-    assert "llmkit" not in said
+    sentence = describe.guarantee(repair)
+    assert sentence.startswith("guarantee void: symspellpy 0.1 here, calibrated with ")
+    assert "llmkit" not in sentence
 
 
 @pytest.mark.parametrize(

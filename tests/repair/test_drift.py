@@ -18,7 +18,7 @@ THRESHOLD = 2.0
 
 
 def texts(rng, count):
-    """Rarities of clean texts under one detector that half of them do not touch."""
+    """Draws rarities of clean texts under one detector, at which half of them score 0."""
     return np.where(rng.random(count) < 0.5, 0.0, -np.log10(rng.random(count)))
 
 

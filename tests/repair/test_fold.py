@@ -61,8 +61,8 @@ def test_plain_text_stays(text):
 def test_folding_again_changes_nothing_and_digits_stay(text):
     once = fold_lookalikes(text)
     assert fold_lookalikes(once) == once
-    kept = "".join(c for c in text if unicodedata.category(c) in ("Nd", "No"))
-    assert "".join(c for c in once if unicodedata.category(c) in ("Nd", "No")) == kept
+    digits = "".join(c for c in text if unicodedata.category(c) in ("Nd", "No"))
+    assert "".join(c for c in once if unicodedata.category(c) in ("Nd", "No")) == digits
 
 
 @given(st.integers(0, 10**6))

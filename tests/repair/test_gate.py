@@ -53,9 +53,9 @@ def test_a_stricter_gate_never_fires_where_a_looser_does_not(clean, texts, one, 
 @given(SCORES, SCORES)
 def test_a_scale_is_the_same_after_a_file(clean, texts):
     scale = Scale.fitted("unknown_words", clean)
-    written = GateFile(scales=(Knots(detector=scale.detector, knots=scale.knots),), threshold=2.0).model_dump_json()
-    read = GateFile.model_validate_json(written, strict=False)
-    assert json.loads(written)["scales"][0]["knots"] == [list(knot) for knot in scale.knots]
+    content = GateFile(scales=(Knots(detector=scale.detector, knots=scale.knots),), threshold=2.0).model_dump_json()
+    read = GateFile.model_validate_json(content, strict=False)
+    assert json.loads(content)["scales"][0]["knots"] == [list(knot) for knot in scale.knots]
     again = Scale(read.scales[0].detector, read.scales[0].knots)
     assert [again.rarity(score) for score in texts] == [scale.rarity(score) for score in texts]
 

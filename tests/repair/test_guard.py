@@ -35,10 +35,10 @@ def _figures(text):
 def _occur_in_order(parts, text):
     offset = 0
     for part in parts:
-        found = text.find(part, offset)
-        if found < 0:
+        place = text.find(part, offset)
+        if place < 0:
             return False
-        offset = found + len(part)
+        offset = place + len(part)
     return True
 
 
@@ -64,8 +64,8 @@ def test_protected_spans_and_numbers_survive_any_proposal(pair):
 @given(TEXTS, st.text(max_size=80) | TEXTS)
 def test_without_protection_the_changes_lead_to_the_proposal(text, proposed):
     """Of white space only its presence is corrected: line ends, tabs and double spaces stay."""
-    made = apply(text, changes_between(text, proposed))[0]
-    assert made.split() == proposed.split()
+    changed = apply(text, changes_between(text, proposed))[0]
+    assert changed.split() == proposed.split()
 
 
 @settings(deadline=None)

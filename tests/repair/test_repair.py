@@ -145,8 +145,8 @@ def test_async_gives_what_sync_gives_and_many_run_at_once():
         repair = Repair(ASKING)
         return await asyncio.gather(*(repair.acall(text, complete=complete) for text in texts))
 
-    found = asyncio.run(all_of([NOISY, "They hvae a dog."]))
-    assert [repaired.text for repaired in found] == ["How mnay alppes does Tom have?", "They have a dog."]
+    results = asyncio.run(all_of([NOISY, "They hvae a dog."]))
+    assert [repaired.text for repaired in results] == ["How mnay alppes does Tom have?", "They have a dog."]
     assert most == 2
     assert asyncio.run(Repair(GATED).acall(NOISY)).text == CLEAN
 
@@ -179,9 +179,9 @@ def test_a_detector_with_log_probabilities_needs_a_score_at_load(tmp_path):
 def test_one_repair_serves_many_threads():
     repair = Repair(GATED)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(repair, [NOISY, CLEAN] * 40))
-    assert {repaired.text for repaired in found} == {CLEAN}
-    assert [repaired.action for repaired in found] == ["repaired", "passed"] * 40
+        results = list(pool.map(repair, [NOISY, CLEAN] * 40))
+    assert {repaired.text for repaired in results} == {CLEAN}
+    assert [repaired.action for repaired in results] == ["repaired", "passed"] * 40
 
 
 LOADED = """

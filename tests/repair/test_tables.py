@@ -32,6 +32,6 @@ def test_errors_that_are_gone_are_counted_by_words_and_letters():
 def test_a_text_is_caught_above_the_threshold_of_its_firing_rate():
     script = benchmarks.load("repair")
     tuning = [i / 1000 for i in range(1000)]
-    found = script.caught(tuning, tuning, {"`ec`": [0.9, 0.98, 1.0]})
-    assert found["fires_on_clean"] == [0.005, 0.025]
-    assert found["kinds"]["`ec`"]["caught"] == [0.333, 0.667]
+    shares = script.caught(tuning, tuning, {"`ec`": [0.9, 0.98, 1.0]})
+    assert shares["fires_on_clean"] == [0.005, 0.025]
+    assert shares["kinds"]["`ec`"]["caught"] == [0.333, 0.667]

@@ -83,10 +83,10 @@ def test_the_report_says_what_is_guaranteed(run, path, capsys):
     ],
 )
 def test_a_guarantee_for_another_model_is_void(run, path, model, said):
-    written = RepairFile(
+    repair = RepairFile(
         chain="model", instruction="Correct the text.", gate=GATE, guarantee=GUARANTEE, model=model
     )  # fmt: skip
-    document.write(written, path)
+    document.write(repair, path)
     result, _ = run(scholar, "eval", rop__repair=str(path), perturb__conditions=["ec"])
     assert said in json.loads((result.folder / "run.json").read_text())["repair"]
 
@@ -132,12 +132,12 @@ def test_an_estimate_counts_what_the_gate_lets_through(path):
 
 def test_rop_writes_the_correction_that_it_found_as_a_repair_without_a_guarantee(run):
     result, _ = run(rop__correction_shots=2)
-    found = document.read(result.folder / "repair.json")
-    assert (found.chain, found.gate, found.guarantee) == ("model", None, None)
-    assert found.instruction == result.instructions[0].correction.best
-    assert found.provenance["run"] == result.folder.name
-    assert len(found.shots) == 2
-    assert found.model.model == "scripted"
+    repair = document.read(result.folder / "repair.json")
+    assert (repair.chain, repair.gate, repair.guarantee) == ("model", None, None)
+    assert repair.instruction == result.instructions[0].correction.best
+    assert repair.provenance["run"] == result.folder.name
+    assert len(repair.shots) == 2
+    assert repair.model.model == "scripted"
 
 
 def test_rop_writes_no_repair_where_it_searched_none(run, tmp_path):

@@ -119,7 +119,7 @@ def test_rows_without_ids_are_told_apart_by_text_and_occurrence(tmp_path):
 
 
 def test_a_hundred_thousand_rows_without_ids_have_names_that_stay(tmp_path):
-    """Every text stands twice; a row more at the front leaves the names of all others as they were."""
+    """Each text comes twice; a row more at the front leaves the names of all others as they were."""
     path = tmp_path / "log.csv"
     texts = [f"Where is order {n % 50_000}? I have waited for it since Monday." for n in range(100_000)]
     section = DataSection(path=str(path), split="all", answer=None, kind="text")
@@ -133,9 +133,9 @@ def test_a_hundred_thousand_rows_without_ids_have_names_that_stay(tmp_path):
     assert names(["A new row.", *texts[:1000]])[1:] == ids[:1000]
     tracemalloc.start()
     names(texts[:2000])
-    taken = tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert taken < 2000 * 4096, "bytes: 100,000 such rows in 400 MB, file and questions together"
+    assert peak < 2000 * 4096, "bytes: 100,000 such rows in 400 MB, file and questions together"
 
 
 @pytest.mark.parametrize(
