@@ -183,8 +183,8 @@ class RepairFile(_Part):
 
 @cache
 def versions() -> dict[str, str]:
-    """Returns the dependencies of corrections beside the file: versions of packages, and digests of the rooms whose code
-    and tables decide on a text."""
+    """Returns the dependencies of corrections beside the file: versions of packages, and digests of the rooms that
+    decide on a text, with their tables."""
     from llmkit import __version__
 
     version_by_name = {"llmkit": __version__}

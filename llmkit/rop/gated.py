@@ -102,7 +102,7 @@ def how_asked(recipe: Recipe, chain: str) -> dict[str, str | None]:
 
 
 def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
-    """Returns the reason why a guarantee does not apply to the model that answers in a run, or to the way it is asked."""
+    """Returns the reason why a guarantee does not apply to the model of a run, or to the way in which it is asked."""
     if repair.model is None or not repair.guarantee:
         return None
     model = recipe.model
