@@ -227,7 +227,7 @@ def tables(results: Mapping[str, Any]) -> str:
         noisy = model["noise"]
         lines = [f"### {name[0].upper()}{name[1:]}", ""]
         if said := model.get("calibration"):
-            lines += ["```", said.strip(), "```", ""]
+            lines += ["```", said.partition("\n\nrepair:")[0].strip(), "```", ""]
         lines += [
             f"{noisy['questions']} questions in {noisy['clusters']} clusters, chain `{noisy['chain']}`"
             f"{'' if said else ', the repair of ' + _plainly(MODELS[name]['repair'])}; "
