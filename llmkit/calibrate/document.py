@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmkit.calibrate.choice import Gain
 from llmkit.calibrate.gating import traffic_of
-from llmkit.calibrate.harm import Definition
+from llmkit.calibrate.harm import WORSE, Definition
 from llmkit.calibrate.plan import asks
 from llmkit.calibrate.run import Calibration, in_words
 from llmkit.measure import statistics
@@ -126,7 +126,7 @@ def lines(done: Calibration) -> Iterator[str]:
 
 def evidence(one: Tested, definition: Definition) -> str:
     """Returns the evidence in words: "the gate fires on 52 of 4,000; 3 answers worse: harm <= 0.0019"."""
-    word = "worse" if definition == "worse" else "changed"
+    word = "worse" if definition in WORSE else "changed"
     return (
         f"the gate fires on {one.fired:,} of {one.rows:,}; "
         f"{one.harmed:,} {'answer' if one.harmed == 1 else 'answers'} {word}: harm <= {one.upper:.2g}"

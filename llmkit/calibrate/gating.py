@@ -13,7 +13,7 @@ from llmkit.repair import DETECTORS, Gate, Scale
 from llmkit.repair.document import Traffic
 from llmkit.repair.drift import LEVELS
 from llmkit.repair.gate import Doubt
-from llmkit.repair.repair import MOST_WORDS
+from llmkit.repair.repair import is_looked_at
 from llmkit.steps import drive
 from llmkit.types import Reply, Request, Steps
 
@@ -49,11 +49,6 @@ def doubts(gate: Gate, texts: Iterable[tuple[str, str]], scores: Scores) -> dict
     looked_at = [(name, text) for name, text in named if is_looked_at(text)]
     computed_doubts = scores([(f"doubt/{name}", gate.doubt(text)) for name, text in looked_at], "detecting")
     return passed | {name: doubt for (name, _), doubt in zip(looked_at, computed_doubts, strict=True)}
-
-
-def is_looked_at(text: str) -> bool:
-    """Returns whether a repair without `where` looks at a text: longer ones pass."""
-    return len(text.split(None, MOST_WORDS)) <= MOST_WORDS
 
 
 def traffic_of(rarities: Iterable[float], threshold: float) -> Traffic:

@@ -13,8 +13,11 @@ from llmkit.measure.compared import compared, failed
 from llmkit.runs.labels import Judgements, read
 from llmkit.runs.samples import Sample
 
-Definition = Literal["changed", "worse", "changed_of_all"]
+Definition = Literal["changed", "worse", "worse_of_clean", "changed_of_all"]
 """The definition of harm (`llmkit.repair.document.Guarantee`)."""
+
+WORSE: frozenset[Definition] = frozenset({"worse", "worse_of_clean"})
+"""Definitions by which a changed answer is no harm unless it is worse."""
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -36,7 +39,7 @@ def harmed(sent: Sample, repaired: Sample, definition: Definition, judgements: J
         return False
     if same(sent, repaired):
         return False
-    if definition != "worse":
+    if definition not in WORSE:
         return True
     return _right(sent, judgements) is not False and _right(repaired, judgements) is not True
 

@@ -59,6 +59,13 @@ class Claim:
     clean: str | None = None
     labels: tuple[Path, ...] = ()
 
+    def definition(self, *, judged: bool) -> Definition:
+        """Returns the definition of harm; `judged` where answers or labels say what got worse. Of rows that are clean
+        only, nothing is claimed for others."""
+        if self.clean:
+            return "worse_of_clean" if judged else "changed"
+        return "worse" if judged else "changed_of_all"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -102,6 +109,11 @@ class Plan:
         return spread_variants(sampled_rows, self.recipe.perturb, self.recipe.seed, data_dir=self.recipe.data.data_dir)
 
     @property
+    def unseen(self) -> list[Question]:
+        """The rows to report on whose text no other part has."""
+        return rows.distinct(self.parts["report"], earlier=[*self.parts["tuning"], *self.parts["calibration"]])
+
+    @property
     def correction(self) -> str:
         """The correction instruction; "" where there is none."""
         best = self.instructions.correction.best
@@ -110,7 +122,7 @@ class Plan:
     def remarks(self) -> list[str]:
         """Returns the remarks to print before anything is asked: the numbers of rows, and the harm that they can
         show."""
-        claim, counts = self.claim, {part: len(rows) for part, rows in self.parts.items()}
+        claim, counts = self.claim, {part: len(some) for part, some in self.parts.items()}
         count, level = counts["calibration"], f"{claim.confidence:.0%}"
         needed, most = (
             ltt.rows_needed(claim.harm, claim.confidence),
@@ -122,6 +134,9 @@ class Plan:
             f"a limit of {claim.harm:g} at {level} needs {needed:,} rows without a harm; {count:,} may have {most}",
             "; ".join(self._chances()),
         ]
+        every = [row for part in self.parts.values() for row in part]
+        if copies := len(every) - len(rows.distinct(every)):
+            lines.append(f"{copies:,} rows have the text of another: the limit has to hold for distinct texts as well")
         if self.tuned:
             lines.append(f"left out, because the instruction was tuned on them: {self.tuned:,} rows")
         return lines
@@ -186,7 +201,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
         # Gates of the run that is calibrated are about other conditions.
         recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"gates": (), "baseline": None})}),
         claim,
-        "worse" if answered else "changed" if claim.clean else "changed_of_all",
+        claim.definition(judged=answered),
         parts,
         rows.one_per_cluster(log, recipe.seed) if claim.clean else unseen,
         chains,
@@ -260,13 +275,15 @@ def _check_model(recipe: Recipe, chains: Sequence[str], instructions: Instructio
 
 def _check_rows(parts: Mapping[Part, Sequence[Question]], claim: Claim) -> None:
     """Raises UsageError where the rows could not show the limit without a single harm."""
-    needed, count = ltt.rows_needed(claim.harm, claim.confidence), len(parts["calibration"])
-    if count >= needed and all(parts.values()):
+    needed = ltt.rows_needed(claim.harm, claim.confidence)
+    count = len(rows.distinct(parts["calibration"], earlier=parts["tuning"]))
+    if count >= needed and rows.distinct(parts["report"], earlier=[*parts["tuning"], *parts["calibration"]]):
         return
     least = ltt.upper(0, count, claim.confidence)
     all_rows = sum(map(len, parts.values()))
+    texts = "" if count == len(parts["calibration"]) else " and text"
     raise UsageError(
-        f"{all_rows:,} rows, one of each cluster, leave {count:,} to calibrate: too few to show a harm below "
+        f"{all_rows:,} rows, one of each cluster{texts}, leave {count:,} to calibrate: too few to show a harm below "
         f"{claim.harm:g} at {claim.confidence:.0%}, which takes {needed:,} without a single harm",
         f"give about {round(needed / rows.SHARES['calibration']):,} rows or more; "
         f"these can show a harm of {least:.2g} at best (--harm)",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from llmkit.seeds import derive
+from llmkit.tasks import normalise
 from llmkit.types import Question
 
 Part = Literal["tuning", "calibration", "report"]
@@ -45,6 +46,17 @@ def split(questions: Iterable[Question], seed: int) -> dict[Part, list[Question]
     for row in one_per_cluster(questions, seed):
         parts[part_of(row.cluster_id, seed)].append(row)
     return parts
+
+
+def distinct(rows: Iterable[Question], earlier: Iterable[Question] = ()) -> list[Question]:
+    """Returns the rows whose text is new: that of no `earlier` row, and of none before it."""
+    seen = {normalise(row.text) for row in earlier}
+    new = []
+    for row in rows:
+        if (text := normalise(row.text)) not in seen:
+            seen.add(text)
+            new.append(row)
+    return new
 
 
 def sample(rows: Sequence[Question], most: int, seed: int, purpose: str) -> list[Question]:

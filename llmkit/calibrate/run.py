@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmkit.calibrate import choice, gating, harm
+from llmkit.calibrate import choice, gating, harm, rows
 from llmkit.calibrate.choice import Gain
 from llmkit.calibrate.desk import Desk, opened
 from llmkit.calibrate.harm import Definition
@@ -67,14 +67,25 @@ class Asked:
     repaired: Mapping[str, Sample]
 
     def tested(
-        self, rows: Sequence[Question], thresholds: Sequence[float], claim: Claim, harmed: Mapping[str, bool]
+        self, measured: Sequence[Question], thresholds: Sequence[float], claim: Claim, harmed: Mapping[str, bool]
     ) -> list[Tested]:
         """Returns the evidence of these rows at each threshold, until one fails."""
         import numpy as np
 
-        rarities = np.array([self.rarities[row.id] for row in rows])
-        harms = np.array([harmed.get(row.id, False) for row in rows])
+        rarities = np.array([self.rarities[row.id] for row in measured], float)
+        harms = np.array([harmed.get(row.id, False) for row in measured], bool)
         return ltt.fixed_sequence(rarities, harms, thresholds, claim.harm, claim.confidence)
+
+    def weaker(self, planned: Plan, harmed: Mapping[str, bool]) -> list[Tested]:
+        """Returns the evidence of the calibration's rows, or that of their distinct texts where it is weaker.
+
+        Several users who send one text are independent rows, and copies of a row are none: nothing tells the two
+        apart, so both have to pass. A text that tuning had, too, counts in the first only.
+        """
+        parts = planned.parts
+        distinct = rows.distinct(parts["calibration"], earlier=parts["tuning"])
+        both = [self.tested(some, FAMILY, planned.claim, harmed) for some in (parts["calibration"], distinct)]
+        return [max(pair, key=lambda one: one.p) for pair in zip(*both, strict=False)]
 
 
 def calibrate(
@@ -99,17 +110,17 @@ def calibrate(
                 f"no chain wins anything on noisy copies: {'; '.join(map(in_words, gains))}",
                 "leave texts as they are, or try other chains (--chains) or noise (--conditions)",
             )
-        rows = [*planned.parts["calibration"], *planned.parts["report"]]
-        doubts = gating.doubts(gate, ((row.id, row.text) for row in rows), desk.scores)
-        asked = _harm(desk, chosen.chain, rows, doubts, quiet)
+        measured = [*planned.parts["calibration"], *planned.parts["report"]]
+        doubts = gating.doubts(gate, ((row.id, row.text) for row in measured), desk.scores)
+        asked = _harm(desk, chosen.chain, measured, doubts, quiet)
         definition, judgements = _judgements(desk)
         harmed = {id: harm.harmed(asked.sent[id], asked.repaired[id], definition, judgements) for id in asked.sent}
-        tested = asked.tested(planned.parts["calibration"], FAMILY, claim, harmed)
+        tested = asked.weaker(planned, harmed)
         best = ltt.loosest(tested)
         if best is None:
             raise _refusal(desk, tested[0], definition)
         strict = replace(gate, threshold=best.threshold)
-        reported = asked.tested(planned.parts["report"], [best.threshold], claim, harmed)[0]
+        reported = asked.tested(planned.unseen, [best.threshold], claim, harmed)[0]
         gated, caught = _gated(desk, strict, chosen.chain)
         if not caught:
             raise GateFailed(
@@ -189,11 +200,11 @@ def _judgements(desk: Desk) -> tuple[Definition, Judgements]:
     planned = desk.plan
     own = desk.folder.path / names.LABELS
     judgements = harm.judgements_of([*([own] if own.is_file() else []), *planned.claim.labels])
-    return ("worse" if judgements.pairs else planned.definition), judgements
+    return (planned.claim.definition(judged=True) if judgements.pairs else planned.definition), judgements
 
 
 def _unjudged(asked: Asked, harmed: Mapping[str, bool], definition: Definition, judgements: Judgements) -> int:
-    if definition != "worse":
+    if definition not in harm.WORSE:
         return 0
     return sum(
         harm.unjudged(asked.sent[id], asked.repaired[id], judgements) for id, is_harmed in harmed.items() if is_harmed
@@ -251,7 +262,7 @@ def _refusal(desk: Desk, strictest: Tested, definition: Definition) -> GateFaile
     count, most = strictest.rows, strictest.harmed / strictest.rows
     words = (
         f"no guarantee: at its strictest the gate fires on {strictest.fired:,} of {count:,} and {strictest.harmed:,} "
-        f"{'got worse' if definition == 'worse' else 'changed'}: harm <= {strictest.upper:.2g}, "
+        f"{'got worse' if definition in harm.WORSE else 'changed'}: harm <= {strictest.upper:.2g}, "
         f"which is not below {strictest.limit:g} at {strictest.confidence:.0%}"
     )
     hints = []
@@ -259,6 +270,6 @@ def _refusal(desk: Desk, strictest: Tested, definition: Definition) -> GateFaile
         hints.append(f"`llmkit label {desk.folder.path}` lets only answers that got worse count")
     if (rows := ltt.rows_for_power(strictest.limit, most, strictest.confidence)) is not None:
         hints.append(f"at this harm about {rows:,} rows to calibrate would show it with a chance of .8")
-    hints.append("another chain (--chains) or a higher limit (--harm) may hold")
+    hints.append("another chain (--chains) or a higher limit (--harm) may hold: try it on rows that are not these")
     above = one_sided(strictest.harmed, count, strictest.confidence)[0] > strictest.limit
     return (GateFailed if above else GateUndecided)(words, "; ".join(hints))

@@ -11,6 +11,7 @@ from llmkit.terminal import visible
 _HARM = {
     "changed": "of clean texts get another answer",
     "worse": "of all texts get a worse answer",
+    "worse_of_clean": "of clean texts get a worse answer",
     "changed_of_all": "of all texts, noisy ones included, get another answer",
 }
 _SHOWN = 12  # powers of ten that are written out

@@ -68,9 +68,10 @@ class Guarantee(_Part):
     """The limit: the share of clean texts that are harmed is at most this."""
     confidence: float = Field(gt=0, lt=1)
     """The probability with which such a calibration is right."""
-    definition: Literal["changed", "worse", "changed_of_all"]
+    definition: Literal["changed", "worse", "worse_of_clean", "changed_of_all"]
     """`changed`: the answer to a text that the user vouches for as clean changes. `worse`: a label says that the answer
-    got worse. `changed_of_all`: any answer of the log changes."""
+    got worse; `worse_of_clean`: the same of texts that the user vouches for. `changed_of_all`: any answer of the log
+    changes."""
     rows: int = Field(ge=1)
     """Rows of the calibration, one for each cluster."""
     fired: int = Field(ge=0)

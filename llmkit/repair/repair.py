@@ -34,6 +34,15 @@ MOST_WORDS = 200
 """Words of a turn above which it passes where no `where` names the user's part: it is a template, or a document."""
 
 
+MOST_CHARACTERS = 10_000
+"""Characters above which it passes, too: 200 words have some 1,200, and one endless word takes long to read."""
+
+
+def is_looked_at(turn: str) -> bool:
+    """Returns whether a repair without `where` looks at a turn; a longer one passes."""
+    return len(turn) <= MOST_CHARACTERS and len(turn.split(None, MOST_WORDS)) <= MOST_WORDS
+
+
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """The result for one text.
@@ -108,7 +117,7 @@ class Repair:
         """Returns the user's part of a turn, None where there is none."""
         if self.where:
             return self.where.find(turn)
-        return Part(0, len(turn)) if len(turn.split(None, MOST_WORDS)) <= MOST_WORDS else None
+        return Part(0, len(turn)) if is_looked_at(turn) else None
 
     def steps(self, text: str, options: Sequence[str] = ()) -> Steps:
         """Repairs one text. Yields the requests of detectors and correctors; returns a `Repaired`.

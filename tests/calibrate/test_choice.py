@@ -6,11 +6,13 @@ import pytest
 from helpers.unlabelled import answer
 
 from llmkit.calibrate.choice import choose, gain_of, value
-from llmkit.calibrate.gating import doubts, is_looked_at, offline
+from llmkit.calibrate.gating import doubts, offline
 from llmkit.calibrate.harm import harmed, same
+from llmkit.calibrate.plan import Claim
 from llmkit.files import text_digest
 from llmkit.measure.answers import answer_digest
 from llmkit.repair import Gate, Repair, RepairFile, Scale
+from llmkit.repair.repair import is_looked_at
 from llmkit.runs.labels import Judgements, Label
 
 
@@ -57,7 +59,7 @@ def test_harm_by_definition():
     assert not harmed(sent, answer(1, "clean", "A", arm="spell"), "changed", nobody)
 
 
-@pytest.mark.parametrize("definition", ["changed", "worse", "changed_of_all"])
+@pytest.mark.parametrize("definition", ["changed", "worse", "worse_of_clean", "changed_of_all"])
 def test_a_failed_call_is_harm(definition):
     sent, failed = answer(1, "clean", "A"), answer(1, "clean", "A", arm="spell", failed=True)
     assert harmed(sent, failed, definition, Judgements())
@@ -82,3 +84,23 @@ def test_the_texts_of_a_calibration_are_those_that_a_repair_looks_at(words):
     assert is_looked_at(text) == (repair.part(text) is not None)
     doubt = doubts(Gate((Scale("lookalikes", ((0.0, 5.0), (1.0, 6.0))),), 1.0), [("row", text)], offline)["row"]
     assert doubt.rarity == (5.0 if words <= 200 else 0.0)
+
+
+@pytest.mark.parametrize("text", ["http://" * 2_000, "x" * 10_001])
+def test_one_endless_word_is_not_looked_at(text):
+    assert not is_looked_at(text)
+    assert Repair(RepairFile(chain="fold+spell"))(text).action == "passed"
+    assert is_looked_at(text[:10_000])
+
+
+@pytest.mark.parametrize(
+    ("clean", "judged", "definition"),
+    [
+        ("clean.csv", False, "changed"),
+        ("clean.csv", True, "worse_of_clean"),
+        (None, True, "worse"),
+        (None, False, "changed_of_all"),
+    ],
+)
+def test_what_is_seen_on_clean_rows_is_claimed_of_clean_texts_alone(clean, judged, definition):
+    assert Claim(0.01, clean=clean).definition(judged=judged) == definition

@@ -148,3 +148,21 @@ def test_labels_turn_changed_answers_into_those_that_got_worse(llmkit, write, tm
 
 def _first_is_the_day(pair):
     return "second" if "never" in pair["first"] else "first"
+
+
+def test_copies_of_rows_are_no_evidence(refused, llmkit, write):
+    """Of 100 texts 60 calibrate: enough for .05, and not for .02 however often the file has them."""
+    code, err = refused("--harm", "0.02", texts=tickets(100) * 4)
+    assert code == 2
+    assert "one of each cluster and text, leave" in err
+    assert "too few to show a harm below 0.02" in err
+
+
+def test_both_rows_and_distinct_texts_have_to_pass(llmkit, write):
+    often = [*tickets(300), *tickets(60) * 5]  # some users send the same
+    path = write("rows.csv", often)
+    code, out, err, _ = llmkit("calibrate", "shop.yaml", "--rows", path, "--harm", "0.05", "--json")
+    assert code == 0, err
+    assert "300 rows have the text of another" in err
+    found = json.loads(out)["guarantee"]
+    assert found["rows"] < 250  # distinct ones that tuning did not see
