@@ -74,6 +74,9 @@ def calibrate(
     """
     if rows is None and clean is None:
         raise UsageError("`llmkit calibrate` needs rows: --rows FILE, --clean FILE, or both")
+    if output and (output.is_dir() or not output.parent.is_dir()):
+        why = "is a folder" if output.is_dir() else f"cannot be written: there is no folder {output.parent}"
+        raise UsageError(f"{output} {why}", "name a file in a folder that is there: -o repair.json")
     loaded = _loaded(source, rows, flags.overrides(set_, **given), given)
     from llmkit import calibrate as room
     from llmkit.repair.document import write

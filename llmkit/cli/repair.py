@@ -76,7 +76,7 @@ def repair(
             f"the field `{FIELD}` of an output row says what was done, and so cannot hold the text",
             "give it another name in your rows",
         )
-    document = _document(with_, chain)
+    document = _document(with_, chain, model)
     model_flags = {"model": model, "adapter": adapter, "engine": engine, "base_url": base_url, "revision": revision}
     loaded = flags.recipe_from(
         None, set_, limit=limit, split=split, skip_bad_lines=skip_bad_lines, dtype=dtype, **model_flags
@@ -97,7 +97,7 @@ def repair(
         _write(work, rows, runner, workers, out, _differences(field, everything=bool(preview)) if shows else None)
 
 
-def _document(with_: str | None, chain: str | None) -> RepairFile:
+def _document(with_: str | None, chain: str | None, model: str | None) -> RepairFile:
     """Returns the repair that is named, and prints its guarantee on stderr."""
     from llmkit.repair import RepairFile, describe, document
     from llmkit.rop.instructions import hand_written
@@ -112,7 +112,10 @@ def _document(with_: str | None, chain: str | None) -> RepairFile:
         # The first hand-written instruction, as `llmkit rop` without a search takes it.
         repair_file = RepairFile(chain=chain or "", instruction=hand_written("correction")[0])
         describe.cost(repair_file.chain)  # an unknown name is said before anything is read
-    common.note(f"repair: {describe.guarantee(repair_file)}")
+    calibrated = repair_file.model and repair_file.model.corrector
+    is_other = model is not None and calibrated is not None and model != calibrated
+    void = f"it was calibrated with another corrector ({model}, not {calibrated})" if is_other else None
+    common.note(f"repair: {describe.guarantee(repair_file, void)}")
     return repair_file
 
 

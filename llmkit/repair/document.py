@@ -246,13 +246,17 @@ def parse(content: bytes) -> RepairFile:
 
 
 def write(document: RepairFile, path: str | Path) -> RepairFile:
-    """Writes a repair.json for people to read: whole or not at all. Returns it with its versions and its digest."""
+    """Writes a repair.json for people to read: whole or not at all. Returns it with its versions and its digest.
+    DataError where it cannot be written."""
     dated = document.model_copy(update={"made_with": document.made_with or versions()})
     sealed = dated.model_copy(update={"digest": dated.identity()})
     text = json.dumps(sealed.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = _PAIR.sub(r"[\1, \2]", text).encode("utf-8", "replace")  # a lone surrogate cannot be written
     parse(content)
-    write_atomic(Path(path), content)
+    try:
+        write_atomic(Path(path), content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}", "name another file") from None
     return sealed
 
 

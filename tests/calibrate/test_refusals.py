@@ -40,6 +40,8 @@ def refused(llmkit, write):
         (["--chains", "model", "--set", "engine.kind=http", "--set", "engine.url=http://127.0.0.1:9/"], "application"),
         (["--labels", "nowhere.jsonl"], "there is no file nowhere.jsonl"),
         (["--clean", "nowhere.csv"], "there is no file nowhere.csv"),
+        (["-o", "nowhere/repair.json"], "there is no folder nowhere"),
+        (["-o", "."], "is a folder"),
         (["--limit", "90"], "too few to show a harm below 0.05 at 95%, which takes 59"),
     ],
 )

@@ -12,7 +12,7 @@ from helpers.processes import run
 
 from llmkit.perturb import undo
 from llmkit.repair import document
-from llmkit.repair.document import GateFile, Knots, RepairFile
+from llmkit.repair.document import AskedModel, GateFile, Guarantee, Knots, RepairFile
 from llmkit.types import Edit
 
 NOISY, CLEAN = "How mnay alppes does Tom hvae?", "How many apples does Tom have?"
@@ -151,3 +151,18 @@ def test_an_output_that_exists_is_kept_and_no_flag_is_named_that_there_is_not(ro
     code, _, err = rows("repair", "rows.csv", "--field", "body", "--chain", "fold", "--out", "out.jsonl")
     assert (code, Path("out.jsonl").read_text()) == (2, "mine\n")
     assert "--resume" not in err
+
+
+@pytest.mark.parametrize(("corrector", "void"), [("other", True), ("mine", False), (None, False)])
+def test_a_guarantee_with_another_corrector_is_void(rows, corrector, void):
+    """Also in vain: the gate fires on none of the rows that are read, so nobody is asked."""
+    guarantee = Guarantee(harm=0.01, confidence=0.95, definition="changed", rows=900, fired=9, harmed=1, upper=0.006,
+                          date="2026-11-30")  # fmt: skip
+    model = AskedModel(model="m", corrector=corrector)
+    given = RepairFile(chain="model", instruction="Correct it.", gate=GATED.gate, guarantee=guarantee, model=model)
+    document.write(given, "asking.json")
+    Path("clean.jsonl").write_text(json.dumps({"id": 1, "body": CLEAN}) + "\n")
+    server = ("--base-url", "http://127.0.0.1:9/v1", "--model", "mine")
+    _, _, err = rows("repair", "clean.jsonl", "--field", "body", "--with", "asking.json", *server)
+    assert ("guarantee void" in err) == void
+    assert ("another corrector (mine, not other)" in err) == void

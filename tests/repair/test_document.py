@@ -173,6 +173,9 @@ def test_what_cannot_be_read_is_not_written(path):
     with pytest.raises(LlmkitError):
         document.write(RepairFile(chain="fodl"), path)
     assert not path.exists()
+    for place in (path.parent, path.parent / "nowhere" / "repair.json"):
+        with pytest.raises(DataError, match="cannot be written"):
+            document.write(RepairFile(chain="fold"), place)
 
 
 def test_a_guarantee_is_void_where_tables_or_correctors_are_others(path, monkeypatch):
