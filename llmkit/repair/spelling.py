@@ -16,6 +16,10 @@ LEAST = 0.5
 """The probability of being misspelt above which a word is replaced."""
 
 _WORD = re.compile(r"(?<![\w'\u2019])[^\W\d_]+(?:['\u2019][^\W\d_]+)*(?![\w])")
+_BEFORE_CODE, _AFTER_CODE = frozenset("@#$%&^*=\\~|<_"), frozenset("%=*\\~|>_(")
+_JOINED = re.compile(r"[\w-]{0,40}")
+_JOINED_BEFORE = re.compile(r"[\w-]*\Z")
+_REACH = 40  # characters on each side that a code may have
 _ENDINGS = frozenset({"s", "d", "ll", "re", "ve"})
 _START_NAME = 4.0  # nats more for a capitalised word that opens a sentence,
 _KNOWN_NAME = 5.0  # and more still where CMUdict has it
@@ -118,6 +122,8 @@ def _unknown(text: str, speller: Guesser) -> tuple[int, list[_Unknown]]:
     unknown = []
     for place in places:
         word, match = words[place], matches[place]
+        if _is_code(text, *match.span()):
+            continue
         starts = word[0].isupper() and _starts(text, match.start())
         if (word[0].isupper() and not starts) or word[1:] != word[1:].lower():
             continue
@@ -134,6 +140,23 @@ def _unknown(text: str, speller: Guesser) -> tuple[int, list[_Unknown]]:
             after = "" if is_last else words[place + 1].lower()
             unknown.append(_Unknown(match, before, after, guesses, right, ending))
     return len(words), unknown
+
+
+def _is_code(text: str, start: int, end: int) -> bool:
+    """Returns whether a word is a part of a name or a code, where no spelling rules: a handle, a hashtag, a flag, a
+    variable, or what hyphens join to a number."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if (before and before in _BEFORE_CODE) or (after and after in _AFTER_CODE):
+        return True
+    if (before == ":" and text[start - 2 : start - 1].isalnum()) or (
+        after == ":" and text[end + 1 : end + 2].isalnum()
+    ):
+        return True
+    if "-" not in (before, after):
+        return False
+    joined_before, joined_after = _JOINED_BEFORE.search(text[max(0, start - _REACH) : start]), _JOINED.match(text, end)
+    parts = [match[0] if match else "" for match in (joined_before, joined_after)]
+    return parts[0].startswith("-") or any(map(str.isdigit, "".join(parts)))
 
 
 def _log_sum(one: float, other: float) -> float:

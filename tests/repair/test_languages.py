@@ -53,3 +53,23 @@ def test_english_is_english_whatever_the_noise(text):
 def test_abbreviations_of_chats_and_names_of_tools_are_words():
     text = "idk lol, thx imo: sudo systemd restarts postgres btw"
     assert spell(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "follow @freind about #recieve please",
+        "run it with --recieve and --no-teh -teh=1",
+        "SKU abcd-recieve-77 and part teh-4412",
+        "the variable %freind% of order.recieve(teh=1)",
+        "my login is freind:recieve here",
+    ],
+)
+def test_handles_flags_and_codes_are_no_words(text):
+    assert spell(text) == text
+
+
+def test_words_with_hyphens_and_marks_around_are_words():
+    assert spell("a well-knwon (freind) of hers: recieve *that*, \u2013 teh end") == (
+        "a well-known (friend) of hers: receive *that*, \u2013 the end"
+    )
