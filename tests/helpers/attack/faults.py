@@ -74,7 +74,7 @@ def drip(handler: Handler, body: Body) -> None:
         for byte in data:
             handler.wfile.write(bytes([byte]))
             handler.wfile.flush()
-            time.sleep(0.01)
+            time.sleep(0.03)
     handler.close_connection = True
 
 
