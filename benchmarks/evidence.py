@@ -136,7 +136,7 @@ def calibrated(name: str, engine: str, data_dir: str, folder: Path) -> tuple[Pat
     print(done.stderr[-2000:], done.stdout, file=sys.stderr)
     if done.returncode:
         raise SystemExit(f"{name}: calibration ended with {done.returncode}")
-    return path, done.stdout
+    return path, done.stdout.partition("\n\nrepair:")[0]
 
 
 def harm_on(task: str, name: str, repair: Path, engine: str, data_dir: str, folder: Path) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def tables(results: Mapping[str, Any]) -> str:
         noisy = model["noise"]
         lines = [f"### {name[0].upper()}{name[1:]}", ""]
         if said := model.get("calibration"):
-            lines += ["```", said.partition("\n\nrepair:")[0].strip(), "```", ""]
+            lines += ["```", said.strip(), "```", ""]
         lines += [
             f"{noisy['questions']} questions in {noisy['clusters']} clusters, chain `{noisy['chain']}`"
             f"{'' if said else ', the repair of ' + _plainly(MODELS[name]['repair'])}; "
