@@ -125,7 +125,9 @@ class Run:
         UsageError where that file is gone.
         """
         if "system_prompt" in self.facts:
-            kept: str | None = self.facts["system_prompt"]
+            kept = self.facts["system_prompt"]
+            if kept is not None and not isinstance(kept, str):
+                raise DataError(f"{self.folder / names.FACTS}: system_prompt is no text", "the same command runs again")
             return kept
         from llmkit.engines.model_paths import read_text
 

@@ -76,3 +76,9 @@ def test_the_dtype_is_said_in_words(run):
     (run.folder / names.FACTS).write_text('{"dtype": "float32", "system_prompt": "Be brief."}')
     again = Run(run.folder)
     assert (again.dtype_in_words, again.system_prompt) == ("float32", "Be brief.")
+
+
+def test_a_system_prompt_that_is_no_text_is_named(run):
+    (run.folder / names.FACTS).write_text('{"system_prompt": ["Be brief."]}')
+    with pytest.raises(DataError, match=r"run\.json: system_prompt is no text"):
+        assert Run(run.folder).system_prompt
