@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from doc_tables import dated, with_table
+from stability import MODELS as STABILITY
 
 from llmkit import evaluate
 from llmkit.measure import learn_then_test as ltt
 from llmkit.measure.results import Metrics
 from llmkit.recipe import load
 from llmkit.repair import Repair
-from llmkit.resources import repair_file, shipped
+from llmkit.resources import repair_file
 from llmkit.tasks import load as load_questions
 from llmkit.tasks.text import without_options
 from llmkit.types import CLEAN, Question
@@ -42,7 +43,6 @@ NOISE: dict[tuple[str, ...], Any] = {
 """The noises of the tables, with their strength."""
 SEEN = "ec,sc,typing"
 """Kinds that a calibration sees: the noisy copies by which it chooses a chain."""
-TICKETS = shipped("examples") / "tickets"
 MODELS: dict[str, dict[str, Any]] = {
     "bundled model, ARC-Easy": {
         "recipe": {"data.task": "arc_easy", "eval.answer": "likelihood"},
@@ -66,18 +66,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "clean": ["gsm8k"],
     },
     "adapter `tickets`, tickets": {
-        "recipe": {
-            "model.adapter": "tickets",
-            "data.path": str(TICKETS / "tickets-labelled.csv"),
-            "data.question": "body",
-            "data.answer": "queue",
-            "data.kind": "text",
-            "data.id": "id",
-            "data.cluster": "customer_id",
-            "data.split": "all",
-            "prompts": [str(TICKETS / "support.yaml")],
-            "rop.max_tokens": 8,
-        },
+        "recipe": STABILITY["tickets"],
         "repair": "demo-loop",
         "clean": [],
     },

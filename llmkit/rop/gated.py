@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from llmkit.conditions import POOLED
@@ -16,36 +15,25 @@ from llmkit.recipe import Recipe
 from llmkit.repair import Repair, RepairFile, describe, document
 from llmkit.repair.base import links_of
 from llmkit.repair.document import AskedModel
-from llmkit.repair.repair import Repaired
 from llmkit.rop.arms import Arm, ArmContext, arm
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
-from llmkit.rop.repairs import arm_of
+from llmkit.rop.repairs import Repairing, arm_of, refuse_untrained_chain
 from llmkit.tasks import TASKS
-from llmkit.tasks.text import without_options
-from llmkit.types import Steps, Variant
+from llmkit.types import Steps
 
 REPAIR = "repair"
 
 
 @arm(REPAIR)
-class Gated(Arm):
+class Gated(Repairing):
     """Repairs as the file of `rop.repair` says, where its gate fires, then asks."""
 
     def __init__(self, context: ArmContext) -> None:
         super().__init__(context)
-        self.repair = Repair(document.read(_file(self.section.repair)))
+        self._repair = Repair(document.read(_file(self.section.repair)))
 
-    def ask(self, variant: Variant) -> Steps:
-        """Puts each text of the question through the repair, then asks. Where no text changes, it asks as `stand`."""
-        texts, fallbacks = [], []
-        for text in variant.texts:
-            # Options that the answer's prompt leaves out need no correction either.
-            question = without_options(text) if self.by_likelihood(variant) else text
-            repaired: Repaired = yield from self.repair.steps(question, variant.question.options)
-            texts.append(repaired.text + text[len(question) :])
-            fallbacks.append(repaired.fallback)
-        answer = yield from self.repaired(tuple(texts), variant)
-        return replace(answer, fallback=next(filter(None, fallbacks), None))
+    def repair(self, text: str, options: Sequence[str]) -> Steps:
+        return self._repair.steps(text, options)
 
 
 def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
@@ -61,11 +49,7 @@ def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
         names |= {REPAIR: None}
     if REPAIR in names:
         chain = document.read(_file(recipe.rop.repair)).chain
-        if recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
-            raise UsageError(
-                f"the repair `{chain}` asks an adapter that was trained to correct, and none is named",
-                "give it: --set rop.corrector=corrector-en",
-            )
+        refuse_untrained_chain(f"the repair `{chain}`", chain, recipe)
     return [arm_of(name) for name in names]
 
 

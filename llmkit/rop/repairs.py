@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import ClassVar
@@ -9,47 +10,59 @@ from typing import ClassVar
 from llmkit.errors import UsageError
 from llmkit.recipe import Recipe
 from llmkit.registry import unknown
-from llmkit.repair import Corrected, CorrectorContext, chain_of
-from llmkit.repair.base import CHAIN_MARK, CORRECTORS, Chain, links_of
-from llmkit.rop.arms import ARMS, Arm, arm
+from llmkit.repair import Corrected, CorrectorContext, Repaired, chain_of
+from llmkit.repair.base import CHAIN_MARK, CORRECTORS, links_of
+from llmkit.rop.arms import ARMS, Arm, ArmContext, arm
 from llmkit.rop.instructions import NO_CORRECTION
 from llmkit.tasks.text import without_options
 from llmkit.types import Steps, Variant
 
 
 class Repairing(Arm):
-    """Base of the arms that correct by a chain, then ask plainly. A subclass names its chain."""
+    """Base of the arms that repair the question, then ask plainly. A subclass writes `repair`."""
 
-    chain: ClassVar[str] = ""
+    def repair(self, text: str, options: Sequence[str]) -> Steps:
+        """Yields requests, if any, and is sent replies. Returns a `Corrected` or a `Repaired`."""
+        raise TypeError(f"{type(self).__name__} does not say how it repairs")
 
     def ask(self, variant: Variant) -> Steps:
-        """Corrects each text of the question, then asks. The chain of a set in another language knows no English."""
-        chain = self._chain()
+        """Repairs each text of the question, then asks. Where no text changes, it asks as `stand`."""
         texts, fallbacks = [], []
         for text in variant.texts:
             # Options that the answer's prompt leaves out need no correction either.
             question = without_options(text) if self.by_likelihood(variant) else text
-            corrected: Corrected = yield from chain.correct(question, variant.question.options)
-            texts.append(corrected.text + text[len(question) :])
-            fallbacks.append(corrected.fallback)
+            repaired: Corrected | Repaired = yield from self.repair(question, variant.question.options)
+            texts.append(repaired.text + text[len(question) :])
+            fallbacks.append(repaired.fallback)
         answer = yield from self.repaired(tuple(texts), variant)
         return replace(answer, fallback=next(filter(None, fallbacks), None))
 
-    def _chain(self) -> Chain:
-        instruction = self.context.instructions.correction.best
-        context = CorrectorContext(
+
+class Chained(Repairing):
+    """Base of the arms that correct by a chain, which a subclass names. That of a set in another language knows no
+    English."""
+
+    chain: ClassVar[str] = ""
+
+    def __init__(self, context: ArmContext) -> None:
+        super().__init__(context)
+        instruction, section = context.instructions.correction.best, context.section
+        settings = CorrectorContext(
             "" if instruction == NO_CORRECTION else instruction,
-            self.context.shots[: self.section.correction_shots],
-            self.section.correction_max_tokens,
-            self.section.correction_votes,
-            lang="en" if self.context.english else "",
-            seed=self.context.seed,
+            context.shots[: section.correction_shots],
+            section.correction_max_tokens,
+            section.correction_votes,
+            lang="en" if context.english else "",
+            seed=context.seed,
         )
-        return chain_of(self.chain, context)
+        self._chain = chain_of(self.chain, settings)
+
+    def repair(self, text: str, options: Sequence[str]) -> Steps:
+        return self._chain.correct(text, options)
 
 
 @arm("unicode_fold")
-class UnicodeFold(Repairing):
+class UnicodeFold(Chained):
     """Folds letters that replace Latin ones, without a model, then asks (Unicode TR 39, skeletons)."""
 
     chain = "fold"
@@ -57,7 +70,7 @@ class UnicodeFold(Repairing):
 
 
 @arm("spell_fix")
-class SpellFix(Repairing):
+class SpellFix(Chained):
     """Repairs English words without a model, then asks."""
 
     chain = "spell"
@@ -85,7 +98,7 @@ def known_arm(name: str) -> type[Arm] | None:
 
 
 @cache
-def _chained(name: str) -> type[Repairing]:
+def _chained(name: str) -> type[Chained]:
     links = links_of(name)
     members = {
         "__doc__": f"Repairs by `{name}`, then asks.",
@@ -95,15 +108,20 @@ def _chained(name: str) -> type[Repairing]:
         "needs": frozenset({"correction"} if any(link.instructed for link in links) else ()),
         "resource": next((link.resource for link in links if link.resource), ""),
     }
-    return type(name, (Repairing,), members)
+    return type(name, (Chained,), members)
 
 
-def refuse_untrained(arms: list[type[Arm]], recipe: Recipe) -> None:
+def refuse_untrained(arms: Sequence[type[Arm]], recipe: Recipe) -> None:
     """Raises UsageError where a corrector needs a model that was trained for it, and the recipe names none."""
     for chosen in arms:
-        chain = chosen.chain if issubclass(chosen, Repairing) else ""
-        if chain and recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
-            raise UsageError(
-                f"arm `{chosen.name}` asks an adapter that was trained to correct, and none is named",
-                "train one (`llmkit finetune corrector-en`) and give its folder: --set rop.corrector=FOLDER",
-            )
+        if issubclass(chosen, Chained):
+            refuse_untrained_chain(f"arm `{chosen.name}`", chosen.chain, recipe)
+
+
+def refuse_untrained_chain(owner: str, chain: str, recipe: Recipe) -> None:
+    """Does as `refuse_untrained` for one chain; `owner` is the arm or the repair that has it, in words."""
+    if recipe.rop.corrector is None and any(link.trained for link in links_of(chain)):
+        raise UsageError(
+            f"{owner} asks an adapter that was trained to correct, and none is named",
+            "train one (`llmkit finetune corrector-en`) and give its folder: --set rop.corrector=FOLDER",
+        )
