@@ -9,7 +9,6 @@ from llmkit.repair.base import (
     Proposal,
     chain_of,
     corrector,
-    is_chain,
 )
 from llmkit.repair.detectors import DETECTORS, Detector, detector
 from llmkit.repair.document import RepairFile
@@ -32,5 +31,4 @@ __all__ = [
     "chain_of",
     "corrector",
     "detector",
-    "is_chain",
 ]

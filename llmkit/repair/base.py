@@ -136,11 +136,6 @@ class Chain(Corrector):
         return current
 
 
-def is_chain(name: str) -> bool:
-    """Returns whether a name is that of a corrector, or of several joined by `+`."""
-    return bool(name) and all(part in CORRECTORS for part in name.split(CHAIN_MARK))
-
-
 def chain_of(name: str, context: CorrectorContext | None = None) -> Chain:
     """Returns the chain of a name such as "fold+spell". UsageError for an unknown corrector or one named twice."""
     return Chain([link(context) for link in links_of(name)])
