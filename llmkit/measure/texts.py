@@ -64,6 +64,7 @@ class Keeper:
             **{name: self.digest(row[name]) for name in _TEXTS},
             "parsed": None if failed else self.digest(canonical(sample)),
             "options": [self.digest(option) for option in row["options"]],
+            **({"labels": [self.digest(label) for label in row["labels"]]} if "labels" in row else {}),
             "edits": [],
             "error": self._without_texts(row),
             "hidden": {
