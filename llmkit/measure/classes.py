@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmkit.measure.arm_results import ClassFlip, ClassFlips
 from llmkit.measure.cells import Cell, Cells, pair_key
-from llmkit.measure.compared import exact
 from llmkit.runs.samples import Sample
+from llmkit.tasks import Kind, recorded_kind
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ MOST = 20  # pairs of labels that are kept of a condition
 
 def has_labels(samples: Sequence[Sample]) -> bool:
     """Returns whether the answers of a run are labels, and rows have some."""
-    return any(sample.labels and exact(sample) and sample.outcome.gold is not None for sample in samples)
+    return any(sample.outcome.gold is not None and "macro_f1" in _kind(sample).of_all for sample in samples)
+
+
+def _kind(sample: Sample) -> Kind:
+    return recorded_kind(sample.kind, sample.outcome.gold, sample.options)
 
 
 def macro_f1(cells: Cells) -> Cells:

@@ -54,6 +54,8 @@ class Kind(ABC):
     as options."""
     whole_text: ClassVar[bool] = False
     """Whether gold answers are about places of the question's text, which has to be one text then."""
+    of_all: ClassVar[tuple[str, ...]] = ()
+    """Scores of all answers together, which no answer has by itself: `macro_f1`."""
     has_scores: ClassVar[bool] = False
     """Whether answers have parts that are worth something by themselves, which `scores` gives."""
 

@@ -66,6 +66,7 @@ class Label(Kind):
 
     exact = True
     lists_labels = True
+    of_all = ("macro_f1",)
 
     def labels_in(self, gold: Any) -> list[str]:
         return [str(gold).strip()]
