@@ -110,6 +110,6 @@ def test_a_finder_that_copies_the_noisy_words_loses_nothing(parts):
         "span_f1": 0.0,
         "span_overlap": 0.0,
     }
-    meant = parts("spans", rows, speller, **{"perturb.rate": 0.8, "output.name": "meant"})
+    meant = parts("spans", rows, speller, **{"perturb.rate": 0.8, "output.name": "meant", "cache": "other"})
     assert meant.metrics.arms["stand"].scores["span_f1"].conditions["ec"].value == 0.5
     assert rescore(meant.folder, load(meant.folder / "recipe.resolved.yaml")).changed == 0
