@@ -20,6 +20,7 @@ from llmkit.types import Question
 
 Format = Literal["lm-eval", "inspect"]
 FORMATS: tuple[Format, ...] = ("lm-eval", "inspect")
+_SETTINGS = ("json_schema", "tolerance", "any_order")  # of kinds of answer, which decide what is right
 _EXPORTED = Path(__file__).parent / "exported"
 
 
@@ -65,8 +66,10 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
     # The recipe of an earlier release may lack the keys.
     tokens = source.section("rop").get("max_tokens") or 256
     scorer = source.section("eval").get("scorer") or "answer"
+    settings = {name: source.section("data").get(name) for name in _SETTINGS}
+    answers = {name: value for name, value in settings.items() if value}
     if form == "inspect":
-        task = _template("inspect_task.py.txt", scorer=scorer, max_tokens=tokens)
+        task = _template("inspect_task.py.txt", scorer=scorer, answers=answers, max_tokens=tokens)
         written.append(_write(folder / "conditions.json", json.dumps(files, indent=2) + "\n"))
         return [*written, _write(folder / "task.py", task)]
     docs = {c: json.loads((folder / f).read_text(encoding="utf-8").splitlines()[0]) for c, f in files.items()}
@@ -77,7 +80,7 @@ def export(run: Path | str, form: str, out: Path | str | None = None, arm: str =
         written.append(_write(folder / f"{Path(file).stem}.yaml", text))
     whole = [f"group: {group_name}", "task:", *(f"  - {task}" for task in tasks.values())]
     written.append(_write(folder / "all.yaml", "\n".join([*whole, ""])))
-    return [*written, _write(folder / "utils.py", _template("lm_eval_utils.py.txt", scorer=scorer))]
+    return [*written, _write(folder / "utils.py", _template("lm_eval_utils.py.txt", scorer=scorer, answers=answers))]
 
 
 def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
@@ -106,6 +109,7 @@ def _doc(sample: Sample, system: str | None) -> dict[str, Any]:
         "gold": o.gold,
         "kind": sample.kind,
         "options": list(sample.options),
+        "labels": list(sample.labels),
         "messages": messages,
         "prompt": messages[-1]["content"],
         "system": "\n\n".join(m["content"] for m in messages[:-1]),

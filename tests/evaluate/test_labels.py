@@ -11,6 +11,7 @@ from llmkit.errors import EngineError, UsageError
 from llmkit.evaluate.rescore import rescore
 from llmkit.recipe import load
 from llmkit.report import view
+from llmkit.report.export import export
 from llmkit.runs import Run
 
 QUEUES = ("billing", "delivery", "returns")
@@ -110,3 +111,14 @@ def test_texts_that_are_not_kept_keep_the_numbers(sorted_rows):
 def test_a_gate_on_a_score_of_another_kind_is_refused(sorted_rows):
     with pytest.raises(UsageError, match=r"unknown gate metric `stand\.span_f1`"):
         sorted_rows(**{"eval.gates": [{"metric": "stand.span_f1", "min": 0.5}]})
+
+
+def test_other_tools_read_labels_as_the_run_did(sorted_rows, tmp_path):
+    export(sorted_rows().folder, "lm-eval", tmp_path / "out")
+    utils = tmp_path / "out" / "utils.py"
+    scope: dict = {"__file__": str(utils)}
+    exec(compile(utils.read_text(), "utils.py", "exec"), scope)
+    docs = [json.loads(line) for line in (tmp_path / "out" / "clean.jsonl").read_text().splitlines()]
+    for doc in docs:
+        assert scope["generated"](doc, [f"The answer is {doc['gold']}."]) == {"acc": 1.0}
+        assert scope["generated"](doc, ["I cannot tell."]) == {"acc": 0.0}

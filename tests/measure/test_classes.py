@@ -53,7 +53,7 @@ def test_one_answer_counts_more_where_a_label_is_rare():
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 4])
 def test_intervals_hold_the_true_macro_f1_and_its_loss(size):
-    """2,000 draws of 160 rows, alone and in groups of four that share half of their luck."""
+    """2,000 draws of 160 rows, alone and in groups of four of which half repeat the first."""
     rng, rows = np.random.default_rng(11), 160
     truth = [true_value(CLEAN), true_value(CLEAN) - true_value(NOISY)]
     clusters = np.arange(rows) // size
