@@ -5,7 +5,7 @@ from llmkit.evaluate.plan import Command, Plan, Shard, plan, tunes
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
 from llmkit.evaluate.sets import Means, enforce, estimate_each, means, run_each
-from llmkit.evaluate.shards import merge, merge_folders, parse_shard
+from llmkit.evaluate.shards import merge, merge_folders
 
 __all__ = [
     "Command",
@@ -21,7 +21,6 @@ __all__ = [
     "means",
     "merge",
     "merge_folders",
-    "parse_shard",
     "plan",
     "rescore",
     "run",
