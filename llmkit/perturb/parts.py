@@ -171,7 +171,7 @@ class _ParquetRows:
             ) from None
         if self.writer is None:
             self.writer = pq.ParquetWriter(self.target, table.schema, compression=self.compression)
-        elif unknown := sorted({name for row in rows for name in row} - set(schema.names)):
+        elif unknown := sorted({name for row in rows for name in row} - set(table.schema.names)):
             raise DataError(
                 f"field `{unknown[0]}` is not in the rows before", "rows of one schema are needed, or --format jsonl"
             )
