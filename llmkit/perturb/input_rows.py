@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import re
@@ -23,6 +22,7 @@ from llmkit.parsing import JsonObject
 from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
 from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
+from llmkit.seeds import text_id, text_key
 
 ReadLines = Callable[[Iterable[bytes], str], Iterator[tuple[str, Any]]]
 """Reads the rows of a file's lines, each with its place; the second argument is the file's name."""
@@ -195,16 +195,6 @@ class InputRows:
             raise DataError(
                 f"hub set `{hub_name}` is not available: {reason}", "download it and give its file"
             ) from None
-
-
-def text_key(text: str) -> bytes:
-    """Returns 8 bytes that identify a text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def text_id(digest: bytes, occurrence: int) -> str:
-    """Returns the id of a row that has none: its text, and how many rows with that text there are up to it."""
-    return f"text:{digest.hex()}#{occurrence}"
 
 
 def _raising(error: DataError) -> Iterator[tuple[str, Any]]:

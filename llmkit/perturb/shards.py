@@ -17,10 +17,11 @@ from typing import Any
 from llmkit.errors import DataError, UsageError
 from llmkit.parsing import JsonObject
 from llmkit.perturb.english import MOST_TEXTS
-from llmkit.perturb.input_rows import InputRow, InputRows, RowFields, decompressed, reader_of, text_id, text_key
+from llmkit.perturb.input_rows import InputRow, InputRows, RowFields, decompressed, reader_of
 from llmkit.perturb.places import opened, size_of
 from llmkit.recipe.schema import DataSection
 from llmkit.records import opened_parquet
+from llmkit.seeds import text_id, text_key
 
 Shard = tuple[int, int]
 """Part i of n, from 1."""
@@ -114,7 +115,7 @@ class ShardRows(InputRows):
         given_id = content.get(self.fields.id)
         if given_id is not None and given_id != "":
             return InputRow(content, str(given_id))
-        return InputRow(content, text_id(text_key(content[self.fields.question]), 1))
+        return InputRow(content, text_id(text_key(content[self.fields.question])))
 
 
 @dataclass(frozen=True)
