@@ -40,7 +40,9 @@ def test_boundaries_of_another_function_are_the_published_ones():
 
 
 def shares_of_looks():
-    return st.lists(st.floats(0.05, 0.95), max_size=6, unique=True).map(lambda xs: (*sorted(round(x, 3) for x in xs), 1.0))
+    return st.lists(st.floats(0.05, 0.95), max_size=6, unique=True).map(
+        lambda xs: (*sorted(round(x, 3) for x in xs), 1.0)
+    )
 
 
 @settings(max_examples=30, deadline=None)
