@@ -23,6 +23,7 @@ from inspect_ai.model import (  # noqa: E402
     ContentImage,
     ContentText,
     ModelOutput,
+    ModelUsage,
     get_model,
 )
 from inspect_ai.scorer import match  # noqa: E402
@@ -31,6 +32,13 @@ from inspect_ai.solver import generate, multiple_choice  # noqa: E402
 from llmkit.integrations.inspect import noisy, paired  # noqa: E402
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+def said(text):
+    """A reply with a usage, because Inspect's mock model would fetch a tokenizer to count its tokens."""
+    output = ModelOutput.from_content("mockllm/model", text)
+    output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    return output
 
 
 def text_of(n):
@@ -85,7 +93,7 @@ def test_of_a_conversation_the_user_is_noisy_and_options_stay():
 def test_logs_of_both_become_paired_statistics(eggs, tmp_path):
     def answer(messages, *unused):
         numbers = re.findall(r"\d+", messages[-1].text)
-        return ModelOutput.from_content("mockllm/model", numbers["collect" in messages[-1].text])
+        return said(numbers["collect" in messages[-1].text])
 
     logs = {}
     for name, dataset in (("clean", eggs), ("noisy", noisy(eggs, "typing@0.3"))):
@@ -112,7 +120,7 @@ def test_a_noisy_multiple_choice_task_runs(tmp_path):
 
     rows = [Sample(input=text_of(n), choices=[str(n), str(n + 2)], target="B") for n in range(3, 9)]
     task = Task(dataset=noisy(MemoryDataset(rows), "ec@0.5"), solver=multiple_choice(), scorer=choice())
-    model = get_model("mockllm/model", custom_outputs=lambda *_: ModelOutput.from_content("mockllm/model", "ANSWER: B"))
+    model = get_model("mockllm/model", custom_outputs=lambda *_: said("ANSWER: B"))
     (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none")
     assert log.results.scores[0].metrics["accuracy"].value == 1
 

@@ -1,4 +1,4 @@
-"""Tasks of the real lm-evaluation-harness on clean and noisy text, paired by id. No network: the rows are a local file."""
+"""Tasks of the real lm-evaluation-harness on clean and noisy text, paired by id, without a network."""
 
 from __future__ import annotations
 
