@@ -10,7 +10,7 @@ from llmkit.conditions import Condition
 from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
-from llmkit.measure import by_prompt, changed, gates, limits, planned
+from llmkit.measure import by_prompt, changed, gates, limits, looks, planned
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
 from llmkit.recipe import Recipe
@@ -145,10 +145,13 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
+        looks.refuse_stopped(Run(recipe.eval.baseline))
+    looks.refuse(recipe.eval, shard)
     unlabelled = pools.unlabelled(questions)
     judged = by_prompt.validate(recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled)
     limits.refuse_idle(judged)
-    gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
+    level = looks.final_level(questions, recipe.eval, recipe.seed)
+    gates.refuse_hopeless(judged, len(questions), level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []

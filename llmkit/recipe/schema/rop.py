@@ -142,6 +142,9 @@ class EvalSection(Section):
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
     """A run folder that gates compare against."""
+    looks: Annotated[int, NEUTRAL] = Field(1, ge=1, le=20)
+    """Looks at the gates while a run is under way, after equal shares of the questions: it stops at the first one where
+    all of them are decided. 1 asks every question."""
     max_same: Annotated[float, NEUTRAL] = Field(0.9, ge=0, le=1)
     """The share of rows that one and the same answer may have, where rows have no answers: above it a gate stays
     undecided, because a constant answer changes under no noise."""
