@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmkit import report
-from llmkit.measure import by_prompt, metrics, missing
+from llmkit.measure import by_prompt, metrics, missing, stored
 from llmkit.measure.labelled import with_labels
 from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.measure.stability import ASSUMED, Assumed
@@ -28,7 +28,7 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     """
     failed = missing.failures(samples)
     missing.refuse_all_failed(failed)
-    stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
+    baseline_answers = stored.answers(recipe, samples)
     run = Run(folder.path)
     judgements = labels.judgements(folder.path)
 
@@ -38,8 +38,8 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
             return found
         return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
 
-    prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, stored)
-    measured = by_prompt.together(prompted)
+    prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, baseline_answers)
+    measured = stored.marked(by_prompt.together(prompted), recipe)
     verdicts = by_prompt.decide(recipe.eval.gates, prompted, measure)
     if mixed(folder.path):
         verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]

@@ -141,7 +141,7 @@ class EvalSection(Section):
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
-    """A run folder that gates compare against."""
+    """A run folder, or a baseline.json made of one, that this run is paired with row by row."""
     max_same: Annotated[float, NEUTRAL] = Field(0.9, ge=0, le=1)
     """The share of rows that one and the same answer may have, where rows have no answers: above it a gate stays
     undecided, because a constant answer changes under no noise."""
