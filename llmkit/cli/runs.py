@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, LlmkitError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.measure.results import Metrics
     from llmkit.runs import Run
     from llmkit.runs.listing import Listing
+    from llmkit.runs.samples import Sample
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -150,7 +151,47 @@ def _markdown(run: Run) -> str:
     metrics = run.metrics or {}
     if "arms" not in metrics:
         raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
-    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder)))
+    samples = list(run.samples())
+    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder), samples, _stored(run, samples)))
+
+
+def _stored(run: Run, samples: list[Sample]) -> list[Sample]:
+    """Returns the answers that a run was compared with; none, and a note, where they are there no more."""
+    from llmkit.measure import stored
+    from llmkit.recipe import load
+
+    try:
+        return stored.answers(load(run.recipe_file).recipe, samples) or []
+    except LlmkitError as error:
+        note(f"note: what moved since the baseline is not shown: {error.message}")
+        return []
+
+
+@app.command()
+def baseline(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, or the name of one; its start is enough.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write a finished run as a file of a few kB to commit, for `--baseline`: verdicts by hashed row, and no text.
+
+    A run that is unfinished, that failed a gate, or of which too many answers failed is refused.
+    """
+    from llmkit.files import write_atomic
+    from llmkit.measure import stored
+    from llmkit.runs.listing import find
+
+    made = stored.of_run(find(run, Path(folder)))
+    content = made.as_text()
+    try:
+        write_atomic(out, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}", "choose another file with -o") from None
+    if as_json:
+        print_json({"file": str(out), "bytes": len(content), "rows": made.rows, "digest": made.digest, "run": made.run})
+        return
+    note(f"wrote {out}: {made.rows:,} rows, {len(made.answers)} cells, {len(content):,} bytes")
 
 
 def _measured(run: Run, metrics: Mapping[str, Any]) -> Metrics:

@@ -103,12 +103,16 @@ class BaselineArm(Part):
 class Baseline(Part):
     """The changes since a stored run, on the questions that both have."""
 
+    OMITTED = frozenset({"made_by"})
+
     questions: int
     """Questions that both runs have with the same clean text."""
     left_out: int
     """Questions of both runs whose clean texts differ."""
     arms: dict[str, BaselineArm]
     """By arm."""
+    made_by: str | None = None
+    """The version of llmkit that made the stored run; absent where it is the one that made this run."""
 
 
 class Timing(Part):

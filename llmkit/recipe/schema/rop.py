@@ -145,7 +145,7 @@ class EvalSection(Section):
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
-    """A run folder that gates compare against."""
+    """A run folder, or a baseline.json made of one, that this run is paired with row by row."""
     looks: Annotated[int, NEUTRAL] = Field(1, ge=1, le=20)
     """Looks at the gates while a run is under way, after equal shares of the questions: it stops at the first one where
     all of them are decided. 1 asks every question."""
