@@ -322,7 +322,7 @@ def test_killed_at_random_moments_a_search_finds_the_same_pair_and_asks_nothing_
         assert run("killed") == 0
 
     reflected = [what for what in whole if '"propose"' in what]
-    assert len(reflected) > 4
+    assert len(reflected) >= 4
     asked = Counter(json.dumps(what) for name, _, what in marks(tmp_path / "killed.log") if name == "answer")
     assert set(asked) == set(whole)
     assert asked.total() <= len(whole) + kills  # the one reply that neither cache nor journal had yet
