@@ -36,6 +36,7 @@ COMMANDS = {
     "calibrate": ("llmkit.cli.calibrate:calibrate", "Choose a repair and bound the harm it does.", True),
     "finetune": ("llmkit.cli.finetune:finetune", "Repair in the weights: train an adapter on noisy text.", True),
     "serve": ("llmkit.cli.serve:serve", "Serve a model and its LoRA and TalkLoRA adapters through vLLM.", False),
+    "proxy": ("llmkit.cli.proxy:proxy", "Repair the texts of users in front of any server.", False),
     "recipe": ("llmkit.cli.recipe:app", "Check, show and start recipes.", False),
     "data": ("llmkit.cli.data:app", "List question sets and look into them.", False),
     "runs": ("llmkit.cli.runs:app", "List finished runs and look into them.", False),

@@ -1,0 +1,93 @@
+"""Opens a proxy: which repair it serves, for which model, and whether its guarantee holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from llmkit.errors import UsageError
+from llmkit.proxy.app import Proxy
+from llmkit.proxy.settings import Settings
+from llmkit.proxy.upstream import Upstream
+from llmkit.proxy.worker import Worker
+from llmkit.repair import Repair, RepairFile, describe, document
+from llmkit.repair.drift import Drift
+
+
+def opened(
+    settings: Settings,
+    file: str | None,
+    upstream: Upstream,
+    workers: int = 1,
+    without_guarantee: bool = False,
+    note: Callable[[str], None] = lambda line: None,
+) -> Proxy:
+    """Returns the application, whose workers are starting. UsageError for a repair that cannot be served so; DataError
+    for a file that is none."""
+    if settings.mode == "pass":
+        return Proxy(settings, upstream, note=note)
+    if file is None:
+        raise UsageError(f"the mode `{settings.mode}` needs a repair", "--repair FILE; `llmkit calibrate` writes one")
+    repair_file = document.read(file)
+    _refuse_scores(repair_file, file)
+    names = asyncio.run(_listed(upstream))
+    void = _void(settings.model, repair_file, names)
+    settings = _with_models(settings, repair_file, names)
+    words = describe.guarantee(repair_file, void)
+    note(f"repair: {repair_file.chain}: {words}")
+    is_guaranteed = bool(repair_file.guarantee) and not void and not repair_file.doubts()
+    if settings.mode == "repair" and not is_guaranteed:
+        if not without_guarantee:
+            raise UsageError(
+                f"{file} is not served in the mode `repair`: {words}",
+                "calibrate it for this model (`llmkit calibrate`), look at it in the mode shadow, or say "
+                "--without-guarantee",
+            )
+    elif settings.mode == "repair" and settings.model is None and repair_file.model is not None:
+        # The guarantee is about one model: requests to others pass.
+        settings = replace(settings, model=repair_file.model.model)
+    drift = Drift.of(repair_file) if is_guaranteed else None
+    return Proxy(settings, upstream, [Worker(repair_file) for _ in range(workers)], drift, note)
+
+
+async def _listed(upstream: Upstream) -> list[str] | None:
+    # Connections belong to an event loop, and the one that serves has not begun.
+    async with upstream.apart() as probing:
+        return await probing.models()
+
+
+def _refuse_scores(repair_file: RepairFile, file: str) -> None:
+    repair = Repair(repair_file)
+    asking = [*repair.asking_detectors, *(link.name for link in repair.chain.links if link.scores)]
+    if asking:
+        raise UsageError(
+            f"{file}: `{asking[0]}` needs log-probabilities of a model, which the proxy does not ask for",
+            "calibrate without it",
+        )
+
+
+def _with_models(settings: Settings, repair_file: RepairFile, names: list[str] | None) -> Settings:
+    """Returns the settings with the upstream's names of the calibrated model and of the one that corrects."""
+    calibrated = repair_file.model
+    if calibrated is None:
+        return settings
+    corrector = settings.corrector
+    if corrector is None and calibrated.corrector in (names or ()):
+        corrector = calibrated.corrector
+    return replace(settings, corrector=corrector)
+
+
+def _void(model: str | None, repair_file: RepairFile, names: list[str] | None) -> str | None:
+    """Returns the reason why the guarantee does not apply to the upstream. `model` is the user's word for the
+    calibrated one."""
+    calibrated = repair_file.model
+    if repair_file.guarantee is None or calibrated is None:
+        return None
+    if model is None and calibrated.adapter is not None:
+        return f"it was calibrated for an adapter of {calibrated.model}: give the upstream's name of it with --model"
+    name = model or calibrated.model
+    if names is not None and name not in names:
+        shown = ", ".join(names[:5]) or "none"
+        return f"it was calibrated for the model `{name}`, and the upstream has {shown} (--model NAME)"
+    return None
