@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from llmkit.errors import UsageError
 from llmkit.proxy.app import Proxy
 from llmkit.proxy.settings import Settings
+from llmkit.proxy.shadow import Log
 from llmkit.proxy.upstream import Upstream
 from llmkit.proxy.worker import Worker
 from llmkit.repair import Repair, RepairFile, describe, document
@@ -21,10 +23,15 @@ def opened(
     upstream: Upstream,
     workers: int = 1,
     without_guarantee: bool = False,
+    log: Path = Path("shadow.jsonl"),
+    texts: bool = False,
     note: Callable[[str], None] = lambda line: None,
 ) -> Proxy:
     """Returns the application, whose workers are starting. UsageError for a repair that cannot be served so; DataError
-    for a file that is none."""
+    for a file that is none.
+
+    In the mode `shadow` it writes to `log`, with `texts` what users and models said, too.
+    """
     if settings.mode == "pass":
         return Proxy(settings, upstream, note=note)
     if file is None:
@@ -48,7 +55,10 @@ def opened(
         # The guarantee is about one model: requests to others pass.
         settings = replace(settings, model=repair_file.model.model)
     drift = Drift.of(repair_file) if is_guaranteed else None
-    return Proxy(settings, upstream, [Worker(repair_file) for _ in range(workers)], drift, note)
+    opened_log = None
+    if settings.mode == "shadow":
+        opened_log = Log(log, repair_file, words, texts, settings.floor)
+    return Proxy(settings, upstream, [Worker(repair_file) for _ in range(workers)], drift, opened_log, note)
 
 
 async def _listed(upstream: Upstream) -> list[str] | None:

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +134,28 @@ def scripted() -> Iterator[Upstream]:
     finally:
         server.force_exit = server.should_exit = True
         thread.join(30)
+
+
+def post(url: str, body: Any, **headers: str) -> tuple[int, Any, bytes]:
+    """Posts a body and returns the status, the headers and the answer's bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content, fields), timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def get(url: str, **headers: str) -> str:
+    """Returns a page as text."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        return answer.read().decode()
+
+
+def chat(*texts: str, **more: Any) -> dict[str, Any]:
+    """Returns a chat request of these user turns."""
+    return {"model": "m", "messages": [{"role": "user", "content": text} for text in texts], **more}
 
 
 class Started(NamedTuple):
