@@ -132,7 +132,7 @@ def proxy(
         own_key,
     )
     behind = Upstream(upstream, upstream_key, timeout)
-    application = opened(settings, repair, behind, workers, without_guarantee, log, texts, note)
+    application = opened(settings, repair, behind, workers, without_guarantee, log, texts, note=note)
     Running(application, host, port, drain, ready=lambda running: _ready(running, upstream, mode, as_json)).run()
     note("stopped: every request under way had its answer")
 

@@ -127,7 +127,7 @@ class Proxy:
         except ClientSlow:
             self.metrics.count("refused", "client slow")
             if client.status is None:
-                await client.refuse(408, "client_slow", "the request's body does not come")
+                await client.refuse(408, "client_slow", "the request's body does not come", [(b"connection", b"close")])
         except UpstreamFailed as error:
             self.metrics.count("upstream_errors", error.reason)
             # Once the answer has begun, only a closed connection can say that the rest is missing.

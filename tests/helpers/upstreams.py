@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from helpers import processes
+from llmkit.proxy import Proxy, Running
 
 Reply = Callable[["Seen", Callable[[dict[str, Any]], Awaitable[None]]], Awaitable[None]]
 
@@ -181,6 +182,21 @@ def proxy(upstream: str, *flags: object, **variables: str) -> Iterator[Started]:
             reader.join(10)
             raise AssertionError(f"the proxy did not start: {''.join(lines)}")
         yield Started(json.loads(first)["url"].removesuffix("/v1"), process, lines)
+
+
+@contextmanager
+def here(application: Proxy, **settings: Any) -> Iterator[str]:
+    """Runs a proxy in a thread of this process, and yields its address."""
+    ready = threading.Event()
+    running = Running(application, "127.0.0.1", 0, ready=lambda _: ready.set(), **settings)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(120)
+        yield running.url
+    finally:
+        running.stop()
+        thread.join(60)
 
 
 def repair_file(folder: Path, chain: str = "fold+spell", **more: Any) -> Path:
