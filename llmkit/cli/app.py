@@ -31,7 +31,7 @@ COMMANDS = {
     "rop": ("llmkit.cli.rop:rop", "Repair at prompt time: correct the question, then guide.", True),
     "eval": ("llmkit.cli.eval:app", "Measure a model on clean and noisy questions.", True),
     "repair": ("llmkit.cli.repair:repair", "Repair texts, row by row, as a repair.json says.", False),
-    "show": ("llmkit.cli.show:show", "Show a repair.json: its gate, guarantee, gain and cost.", False),
+    "show": ("llmkit.cli.show:show", "Show a repair.json or the log of a proxy in shadow mode.", False),
     "label": ("llmkit.cli.label:label", "Label the few changed answers that decide what was lost.", True),
     "calibrate": ("llmkit.cli.calibrate:calibrate", "Choose a repair and bound the harm it does.", True),
     "finetune": ("llmkit.cli.finetune:finetune", "Repair in the weights: train an adapter on noisy text.", True),

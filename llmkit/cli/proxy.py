@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,6 +67,14 @@ MostRequests = Annotated[
 MostMegabytes = Annotated[
     float, typer.Option("--max-body", metavar="MB", min=0, help="Longer bodies pass without being looked at.")
 ]
+LogFile = Annotated[
+    Path, typer.Option("--log", metavar="FILE", help="In shadow mode: the log, to be shown by `llmkit show FILE`.")
+]
+Texts = Annotated[bool, typer.Option("--texts", help="Keep texts and answers in the log, not only hashes and counts.")]
+Floor = Annotated[
+    int,
+    typer.Option("--floor", metavar="N", min=0, help="In shadow mode: ask 1 in N unfired requests twice; 0 for none."),
+]
 Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that repair.")]
 Silence = Annotated[float, typer.Option("--timeout", metavar="S", min=1, help="How long the upstream may be silent.")]
 Drain = Annotated[int, typer.Option("--drain", metavar="S", min=1, help="How long requests may run on after SIGTERM.")]
@@ -84,6 +93,9 @@ def proxy(
     budget_tokens: BudgetTokens = 2048,
     max_requests: MostRequests = 512,
     max_body: MostMegabytes = 8.0,
+    log: LogFile = Path("shadow.jsonl"),
+    texts: Texts = False,
+    floor: Floor = 100,
     workers: Workers = 1,
     api_key_env: KeyEnv = None,
     upstream_key_env: UpstreamKeyEnv = None,
@@ -116,11 +128,11 @@ def proxy(
         int(max_body * 1_000_000),
         model,
         corrector,
+        floor,
         own_key,
     )
-    application = opened(
-        settings, repair, Upstream(upstream, upstream_key, timeout), workers, without_guarantee, note=note
-    )
+    behind = Upstream(upstream, upstream_key, timeout)
+    application = opened(settings, repair, behind, workers, without_guarantee, log, texts, note=note)
     Running(application, host, port, drain, ready=lambda running: _ready(running, upstream, mode, as_json)).run()
     note("stopped: every request under way had its answer")
 

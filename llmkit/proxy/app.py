@@ -11,10 +11,11 @@ from typing import Any
 
 from llmkit.errors import EngineError
 from llmkit.proxy.connection import ClientLeft, ClientSlow, Connection, Receive, Scope, Send
-from llmkit.proxy.headers import value
+from llmkit.proxy.headers import Headers, value
 from llmkit.proxy.metrics import Metrics
 from llmkit.proxy.outcomes import AskModel, Budget, Outcome, Outcomes
 from llmkit.proxy.settings import Settings
+from llmkit.proxy.shadow import Exchange, Heard, Log, Shadow
 from llmkit.proxy.turns import ENDPOINTS, Turn, Unreadable, parsed, turns, with_texts
 from llmkit.proxy.upstream import Upstream, UpstreamFailed
 from llmkit.proxy.worker import Worker
@@ -60,6 +61,7 @@ class Proxy:
         upstream: Upstream,
         workers: list[Worker] | None = None,
         drift: Drift | None = None,
+        log: Log | None = None,
         note: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.settings, self.upstream, self.note = settings, upstream, note
@@ -67,6 +69,7 @@ class Proxy:
         self._workers = workers or []
         self.outcomes = Outcomes(self._workers) if self._workers else None
         self._drift = drift
+        self._shadow = None if log is None else Shadow(log, upstream, self.metrics, settings.floor)
         self.under_way = 0
         self._buffered = 0
         self._own: dict[tuple[str, bytes], _Handler] = {
@@ -96,6 +99,8 @@ class Proxy:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._shadow is not None:
+            await self._shadow.finish()
         for worker in self._workers:
             worker.close()
         await self.upstream.close()
@@ -122,7 +127,7 @@ class Proxy:
         except ClientSlow:
             self.metrics.count("refused", "client slow")
             if client.status is None:
-                await client.refuse(408, "client_slow", "the request's body does not come")
+                await client.refuse(408, "client_slow", "the request's body does not come", [(b"connection", b"close")])
         except UpstreamFailed as error:
             self.metrics.count("upstream_errors", error.reason)
             # Once the answer has begun, only a closed connection can say that the rest is missing.
@@ -171,7 +176,19 @@ class Proxy:
         else:
             self.metrics.count("skipped", "too long")
             look, body = Look("skipped"), whole
-        await self._relay(client, body, look)
+        if self._shadow is None or look.word != "shadow" or not isinstance(body, bytes):
+            await self._relay(client, body, look)
+            return
+        exchange = Exchange(client.path, client.target, self._passed_on(client), body)
+        await self._relay(client, body, look, exchange.heard)
+        self._shadow.begin(self._observe(self._shadow, client, exchange))
+
+    async def _observe(self, shadow: Shadow, client: Connection, exchange: Exchange) -> None:
+        """Repairs in the background what the client sent, and has it asked again and logged."""
+        look = await self.outcomes_of(client, exchange.body)
+        self.metrics.added(look.seconds)
+        if look.outcomes:
+            await shadow.note(exchange, look.outcomes, look.word, look.seconds)
 
     async def _whole(self, client: Connection) -> bytes | AsyncIterator[bytes]:
         """Returns the body; where it is too long to be kept, its pieces as they come."""
@@ -198,25 +215,21 @@ class Proxy:
 
     async def _looked(self, client: Connection, body: bytes) -> tuple[Look, bytes]:
         """Returns what was seen of a request, and the body that goes on."""
+        mode = self.settings.mode
+        if mode != "pass" and (value(client.headers, _SWITCH) or b"").strip().lower() == b"off":
+            self.metrics.count("skipped", "off")
+            return Look("off"), body
+        if mode != "repair":
+            return Look(mode), body
         began = time.perf_counter()
-        look = await self.look(client, body)
-        if self.settings.mode == "repair":
-            try:
-                body = with_texts(body, look.changes)
-            except Unreadable:
-                self.metrics.count("skipped", "not found again")
-                look = Look("skipped")
+        look = await self.outcomes_of(client, body)
+        try:
+            body = with_texts(body, look.changes)
+        except Unreadable:
+            self.metrics.count("skipped", "not found again")
+            look = Look("skipped")
         self.metrics.added(time.perf_counter() - began)
         return look, body
-
-    async def look(self, client: Connection, body: bytes) -> Look:
-        """Returns what becomes of a request's user turns."""
-        if self.outcomes is None or self.settings.mode != "repair":
-            return Look(self.settings.mode)
-        if (value(client.headers, _SWITCH) or b"").strip().lower() == b"off":
-            self.metrics.count("skipped", "off")
-            return Look("off")
-        return await self.outcomes_of(client, body)
 
     async def outcomes_of(self, client: Connection, body: bytes) -> Look:
         """Repairs the user's turns of a request, or says why they are not looked at."""
@@ -275,16 +288,32 @@ class Proxy:
         """Returns the client's key where it is one for the upstream."""
         return None if self.settings.own_key else authorization
 
-    async def _relay(self, client: Connection, body: bytes | AsyncIterator[bytes] | None, look: Look | None) -> None:
-        headers = client.headers
-        if self.settings.own_key:
-            headers = [field for field in headers if field[0] != b"authorization"]
-        async with self.upstream.asked(client.method, client.target, headers, body) as answer:
+    def _passed_on(self, client: Connection) -> Headers:
+        """Returns the client's fields without the key that is for the proxy."""
+        if not self.settings.own_key:
+            return client.headers
+        return [field for field in client.headers if field[0] != b"authorization"]
+
+    async def _relay(
+        self,
+        client: Connection,
+        body: bytes | AsyncIterator[bytes] | None,
+        look: Look | None,
+        heard: Heard | None = None,
+    ) -> None:
+        """Sends a request on and its answer back, piece by piece as it comes; `heard` keeps it, too."""
+        async with self.upstream.asked(client.method, client.target, self._passed_on(client), body) as answer:
             await client.begin(answer.status, [*answer.headers, *(look.headers if look else [])])
+            if heard is not None:
+                heard.status, heard.headers = answer.status, answer.headers
             async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:
                     await client.give(piece)
+                    if heard is not None:
+                        heard.take(piece)
             await client.finish()
+            if heard is not None:
+                heard.is_whole = True
 
     async def _health(self, client: Connection) -> None:
         await client.answer(200, {"status": "ok", "mode": self.settings.mode})

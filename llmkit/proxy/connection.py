@@ -29,8 +29,8 @@ class ClientSlow(Exception):
 class Connection:
     """The request and its answer. `status` is that of the answer, once it has begun."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, slow: float = SLOW_SECONDS) -> None:
-        self._receive, self._send, self._slow = receive, send, slow
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
         self.method: str = scope["method"]
         self.path: bytes = scope["raw_path"]
         query: bytes = scope["query_string"]
@@ -45,7 +45,7 @@ class Connection:
         more = not self._read.is_set()
         while more:
             try:
-                async with asyncio.timeout(self._slow):
+                async with asyncio.timeout(SLOW_SECONDS):
                     message = await self._receive()
             except TimeoutError:
                 raise ClientSlow from None
@@ -99,7 +99,7 @@ class Connection:
 
     async def _given(self, message: Message) -> None:
         try:
-            async with asyncio.timeout(self._slow):
+            async with asyncio.timeout(SLOW_SECONDS):
                 await self._send(message)
         except TimeoutError:
             raise ClientSlow from None

@@ -32,6 +32,8 @@ class Settings:
     """The upstream's name of the model that the guarantee is about: requests to others pass. None: any."""
     corrector: str | None = None
     """The upstream's name of the model that corrects; None: the model of the request."""
+    floor: int = 100
+    """In shadow mode, one in so many requests without a repaired text is asked twice as sent; 0 for none."""
     own_key: str | None = None
     """The key that clients have to show."""
 

@@ -8,6 +8,7 @@ asked by the proxy, and go on when they are sent the replies.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import multiprocessing
 import os
 import signal
@@ -55,6 +56,7 @@ class Worker:
         self.waiting = 0
         """Steps that are under way or wait for their turn."""
         self.restarts = 0
+        atexit.register(self.close)  # multiprocessing would wait for a process that heeds no SIGTERM
         self._begin()
 
     async def start(self) -> None:
@@ -76,6 +78,7 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._closed = True
+        atexit.unregister(self.close)
         self._process.kill()
         self._thread.shutdown(wait=False, cancel_futures=True)
 

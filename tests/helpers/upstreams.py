@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from helpers import processes
+from llmkit.proxy import Proxy, Running
 
 Reply = Callable[["Seen", Callable[[dict[str, Any]], Awaitable[None]]], Awaitable[None]]
 
@@ -134,6 +137,28 @@ def scripted() -> Iterator[Upstream]:
         thread.join(30)
 
 
+def post(url: str, body: Any, **headers: str) -> tuple[int, Any, bytes]:
+    """Posts a body and returns the status, the headers and the answer's bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content, fields), timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def get(url: str, **headers: str) -> str:
+    """Returns a page as text."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        return answer.read().decode()
+
+
+def chat(*texts: str, **more: Any) -> dict[str, Any]:
+    """Returns a chat request of these user turns."""
+    return {"model": "m", "messages": [{"role": "user", "content": text} for text in texts], **more}
+
+
 class Started(NamedTuple):
     """A proxy that runs in a process of its own."""
 
@@ -157,6 +182,21 @@ def proxy(upstream: str, *flags: object, **variables: str) -> Iterator[Started]:
             reader.join(10)
             raise AssertionError(f"the proxy did not start: {''.join(lines)}")
         yield Started(json.loads(first)["url"].removesuffix("/v1"), process, lines)
+
+
+@contextmanager
+def here(application: Proxy, **settings: Any) -> Iterator[str]:
+    """Runs a proxy in a thread of this process, and yields its address."""
+    ready = threading.Event()
+    running = Running(application, "127.0.0.1", 0, ready=lambda _: ready.set(), **settings)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(120)
+        yield running.url
+    finally:
+        running.stop()
+        thread.join(60)
 
 
 def repair_file(folder: Path, chain: str = "fold+spell", **more: Any) -> Path:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers.upstreams import proxy, repair_file, scripted, whole
+from helpers.upstreams import chat, get, post, proxy, repair_file, scripted, whole
 
 NOISY, FIXED = "I have not recieved my ordr from last week", "I have not received my order from last week"
 CLEAN = "Where can I change the address of my order?"
@@ -30,26 +29,6 @@ def repairing(upstream, folder):
     flags = ("--repair", repair_file(folder), "--mode", "repair", "--without-guarantee")
     with proxy(f"{upstream.url}/v1", *flags) as started:
         yield started
-
-
-def post(url, body, **headers):
-    """Posts a body and returns the status, the headers and the answer's bytes."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    fields = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, content, fields), timeout=60) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-def get(url, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
-        return answer.read().decode()
-
-
-def chat(*texts, **more):
-    return {"model": "m", "messages": [{"role": "user", "content": text} for text in texts], **more}
 
 
 def test_a_user_turn_is_repaired_and_the_headers_say_so(repairing, upstream):
