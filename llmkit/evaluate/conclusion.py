@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from llmkit import report
 from llmkit.measure import by_prompt, metrics, missing
-from llmkit.measure.labelled import with_labels
+from llmkit.measure.opinions import Opinions
 from llmkit.measure.results import EngineFacts, Metrics
 from llmkit.measure.stability import ASSUMED, Assumed
 from llmkit.recipe import Recipe
-from llmkit.runs import Run, RunFolder, labels, names
+from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.generations import mixed
 from llmkit.runs.samples import Sample
 
@@ -30,13 +30,11 @@ def conclude(recipe: Recipe, samples: list[Sample], folder: RunFolder) -> Metric
     missing.refuse_all_failed(failed)
     stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
     run = Run(folder.path)
-    judgements = labels.judgements(folder.path)
+    opinions = Opinions(folder.path)
 
     def measure(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
         found = metrics(filled, recipe.eval, recipe.seed, baseline, assumed)
-        if judgements is None or found.unlabelled is None:
-            return found
-        return with_labels(found, filled, judgements, recipe.eval.interval, recipe.seed)
+        return opinions.added(found, filled, recipe)
 
     prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, stored)
     measured = by_prompt.together(prompted)
