@@ -18,7 +18,7 @@ from jinja2 import Template
 from ruamel.yaml import YAML
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "tools"
-TRAINED, ASKED = 630, 300
+TRAINED, ASKED = 360, 300
 Call = dict[str, str | dict[str, str | int]]
 
 ROOMS = ["kitchen", "bedroom", "bathroom", "living room", "hallway", "office", "garage", "nursery"]
