@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from llmkit import report
 from llmkit.measure import by_prompt, looks, metrics, missing, stored
-from llmkit.measure.labelled import with_labels
+from llmkit.measure.opinions import Opinions
 from llmkit.measure.results import EngineFacts, Looked, Metrics
 from llmkit.measure.stability import ASSUMED, Assumed
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import Gate
-from llmkit.runs import Run, RunFolder, labels, names
+from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.generations import mixed
 from llmkit.runs.samples import Sample
 
@@ -42,14 +42,12 @@ def judge(
     missing.refuse_all_failed(failed)
     baseline_answers = stored.answers(recipe, samples)
     run = Run(folder.path)
-    judgements = labels.judgements(folder.path)
+    opinions = Opinions(folder.path)
     section = looks.at_level(recipe.eval, looked)
 
     def measure(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
         found = metrics(filled, section, recipe.seed, baseline, assumed)
-        if judgements is None or found.unlabelled is None:
-            return found
-        return with_labels(found, filled, judgements, section.interval, recipe.seed)
+        return opinions.added(found, filled, section.interval, recipe.seed)
 
     prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, baseline_answers)
     measured = stored.marked(by_prompt.together(prompted), recipe)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from llmkit.measure.judged_results import Preferred
 from llmkit.measure.retrieval_results import Retrieval
 from llmkit.measure.stability_results import Repair, Stability
 from llmkit.measure.values import (
@@ -175,6 +176,7 @@ class ArmResult(Part):
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
         "repeats", "stability", "repeated", "repair", "touched", "retrieval", "scores", "restored", "mark",
+        "judged_drop", "judged_gain",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -211,6 +213,10 @@ class ArmResult(Part):
     """Documents retrieved under noise beside those retrieved for the rows as sent, where replies name documents."""
     scores: dict[str, ScoreResult] = Field(default_factory=dict)
     """By name: what the arm's answers are worth beside their verdicts."""
+    judged_drop: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the answers to the rows as sent to those under noise, where rows have no answers."""
+    judged_gain: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the arm's answers to those of `stand`, where rows have no answers."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None

@@ -24,10 +24,10 @@ AGAINST_BASELINE = ("accuracy_change", "drop_change")
 _SHARES = (
     "accuracy", "wrong_to_right", "right_to_wrong", "over_correction", "changed", "restored", "broken", "touched",
 )  # fmt: skip
-DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net")
-UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched")
+DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net", *doubts.OF_A_JUDGE)
+UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched", *doubts.OF_A_JUDGE)
 """Metrics of rows without answers."""
-_NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched")
+_NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched", "judged_gain")
 _NEVER_LABELLED = ("accuracy", "relative_drop", "recovery", "right_to_wrong", "wrong_to_right")
 _MOST_CLUSTERS = 10_000_000
 _FORM = re.compile(r"\s*([\w.+-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
@@ -295,6 +295,8 @@ def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Inte
         return getattr(result.stability.get(condition), metric, None)
     if metric in ("restored", "broken", "net"):
         return getattr(result.repair.get(condition), metric, None)
+    if metric in doubts.OF_A_JUDGE:
+        return (result.judged_drop if metric == "judged_drop" else result.judged_gain).get(condition)
     if metric in AGAINST_BASELINE:
         changes = metrics.baseline.arms.get(arm) if metrics.baseline else None
         if changes is None:

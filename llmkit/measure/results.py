@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from llmkit.errors import DataError
 from llmkit.measure.arm_results import ArmResult
+from llmkit.measure.judged_results import Judge
 from llmkit.measure.values import (
     Change,
     Interval,
@@ -239,7 +240,7 @@ class PromptResult(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"unlabelled", "constant", "labels", "prompt", "prompts", "looks"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels", "judge", "prompt", "prompts", "looks"})
 
     version: int = 1
     """The version of this format."""
@@ -259,6 +260,8 @@ class Metrics(Part):
     """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     labels: Labelled | None = None
     """The labels of a run without answers; absent where nobody gave any."""
+    judge: Judge | None = None
+    """The model that was asked, as judge, which answers are better; absent where none was."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]

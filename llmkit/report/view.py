@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, prompts, retrieved, scored, steady, tables
+from llmkit.report import charts, details, judged, prompts, retrieved, scored, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.moved import moved
@@ -143,6 +143,7 @@ def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
         scored.means(metrics),
         scored.losses(metrics),
         scored.gains(metrics),
+        *judged.preferred(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
         tables.cost(metrics),
@@ -234,6 +235,13 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             "What the labels say",
             "Losses and gains by a person's labels of the rows that changed.",
             *_from_labels(metrics),
+        ),
+        _section(
+            "judged",
+            "What the judge says",
+            "Which of two unequal answers a model prefers by the rubric. It is no person: the notes say how far people "
+            "agree with it.",
+            *judged.preferred(metrics),
         ),
         _section(
             "answers",
