@@ -94,7 +94,7 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
         kept, corrected, fallback = yield from corrections(arm, pair.correction, variant)
         worded = variant.worded(corrected)
         answer = yield from arm.answer(worded.texts, worded, pair.guidance)
-        parsed = scorer.parsed(answer, variant.question)
+        judged = scorer.judge(answer.reply.said, answer.parsed, variant.question)
         return Trajectory(
             variant,
             kept,
@@ -102,8 +102,8 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
             fallback,
             answer.reply.said,
             answer.reply.finish_reason == "length",
-            parsed,
-            bool(scorer.score(parsed, variant.question)),
+            judged.parsed,
+            bool(judged.correct),
             worth(variant, kept, corrected, noisy_share),
         )
 
