@@ -164,6 +164,7 @@ def test_files_that_are_no_pair_are_refused(evaluated, tmp_path):
         ("empty", "", "holds no samples"),
         ("broken", "{", "not JSON"),
         ("other", '{"a": 1}\n', "not a sample of lm-eval"),
+        ("texts", '{"doc_id": 1, "doc": "a", "metrics": []}\n', "not a sample of lm-eval"),
         ("moved", "\n".join(moved) + "\n", "noisy copy of another text"),
         ("apart", json.dumps({**json.loads(lines[0]), "doc_id": 99}) + "\n", "share no question"),
     ]:
@@ -195,6 +196,11 @@ def test_rows_that_cannot_be_are_refused():
     assert "query, gold" in refused.value.hint
     with pytest.raises(DataError, match="`question` is list, not a text"):
         hook([{"question": ["How many?"]}])
+    for given in ({"options": "choices"}, {"answer": "gold"}):
+        with pytest.raises(DataError, match=f"no field `{next(iter(given.values()))}`"):
+            noisy("question", "ec", **given)(ROWS)
+    with pytest.raises(DataError, match="`answer` holds no list of texts"):
+        noisy("question", "ec", options="answer")([{**ROWS[0], "answer": 5}])
     with pytest.raises(DataError, match="no rows"):
         hook([])
     with pytest.raises(DataError, match="no rows"):
