@@ -215,6 +215,24 @@ FILES: dict[str, dict[str, str]] = {
             ]
         )
     },
+    "docs/gates.md looks": {
+        "boxes.jsonl": _lines(
+            *(
+                {
+                    "question": f"A box holds {n} green apples, and Maria adds {n % 7} more. How many are in it?",
+                    "answer": str(n + n % 7),
+                }
+                for n in range(3, 503)
+            )
+        ),
+        "shop.py": r"""import re
+
+
+def answer(question: str):
+    first, second = re.findall(r"\d+", question)[:2]
+    return str(int(first) + int(second)) if "adds" in question else first
+""",
+    },
     "docs/recipes.md": {"mine.yaml": RECIPE, "../downloads/downloaded.yaml": FROM_ELSEWHERE},
     "docs/recipes.md meaning": {
         "mine.yaml": "version: 1\ndata: {task: arithmetic}\nperturb:\n  conditions: [ec, typo]\n",

@@ -11,7 +11,7 @@ from llmkit.repair.replies import no_correction
 from llmkit.rop.arms import Arm
 from llmkit.rop.instructions import NO_CORRECTION, InstructionPair
 from llmkit.rop.scoring import cer, corrections, squash, worth
-from llmkit.tasks import Scorer, gold_text, wording
+from llmkit.tasks import Scorer, as_asked, gold_text, wording
 from llmkit.types import Steps, Texts, Variant
 
 WORST = -0.5
@@ -94,7 +94,7 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
         kept, corrected, fallback = yield from corrections(arm, pair.correction, variant)
         worded = variant.worded(corrected)
         answer = yield from arm.answer(worded.texts, worded, pair.guidance)
-        judged = scorer.judge(answer.reply.said, answer.parsed, variant.question)
+        judged = scorer.judge(answer.reply.said, answer.parsed, as_asked(variant))
         return Trajectory(
             variant,
             kept,
