@@ -73,6 +73,18 @@ data: {path: tickets.csv, question: body, answer: refund, kind: boolean, split: 
 perturb: {conditions: [typing], rate: 0.3}
 """
 FILES: dict[str, dict[str, str]] = {
+    "docs/scale.md": {
+        f"{name}.jsonl": _lines(
+            *(
+                {
+                    "id": f"{name}{n}",
+                    "question": f"Maria buys {n} red apples because they are cheap. How many are left?",
+                }
+                for n in range(100)
+            )
+        )
+        for name in "ab"
+    },
     "docs/endpoints.md": {
         "support.yaml": SUPPORT,
         "support.py": "def answer(question: str):\n    return 'no'\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 import llmkit
 from llmkit.errors import DataError
 from llmkit.files import text_digest
-from llmkit.measure import flags
+from llmkit.measure import flags, looks
 from llmkit.measure.baseline import ID_BYTES, SAID_BYTES, TEXT_BYTES, BaselineFile, CellAnswers, read
 from llmkit.measure.compared import failed, signature
 from llmkit.measure.packed import pack_digests, pack_flags, short_digest
@@ -96,6 +96,7 @@ def refuse(run: Run) -> None:
             f"two models answered the run in `{run.folder}` (--keep), so it can be no baseline",
             "--anew asks everything again",
         )
+    looks.refuse_stopped(run)
 
 
 def of_run(run: Run) -> BaselineFile:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, prompts, retrieved, steady, tables
+from llmkit.report import charts, details, judged, prompts, retrieved, scored, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.moved import moved
@@ -117,6 +117,9 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
+        scored.means(metrics),
+        scored.losses(metrics),
+        scored.gains(metrics),
         tables.ablation(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
@@ -137,6 +140,10 @@ def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
         steady.kinds(metrics),
         steady.repairs(metrics),
         *_from_labels(metrics),
+        scored.means(metrics),
+        scored.losses(metrics),
+        scored.gains(metrics),
+        *judged.preferred(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
         tables.cost(metrics),
@@ -221,12 +228,20 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             steady.repairs(metrics),
             details.corrections(metrics),
         ),
+        _scores(metrics),
         _retrieval(metrics),
         _section(
             "labelled",
             "What the labels say",
             "Losses and gains by a person's labels of the rows that changed.",
             *_from_labels(metrics),
+        ),
+        _section(
+            "judged",
+            "What the judge says",
+            "Which of two unequal answers a model prefers by the rubric. It is no person: the notes say how far people "
+            "agree with it.",
+            *judged.preferred(metrics),
         ),
         _section(
             "answers",
@@ -278,6 +293,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             "wrong, a wrong one to right.",
             _losses(metrics),
         ),
+        _scores(metrics),
         _section(
             "ablation",
             "Ablation",
@@ -323,6 +339,12 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
         ),
     ]
     return tuple(section for section in sections if section)
+
+
+def _scores(metrics: Metrics) -> Section | None:
+    return _section(
+        "scores", "Scores", scored.LEAD, scored.means(metrics), scored.losses(metrics), scored.gains(metrics)
+    )
 
 
 def _retrieval(metrics: Metrics) -> Section | None:
