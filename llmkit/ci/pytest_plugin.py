@@ -37,7 +37,8 @@ def llmkit_run() -> Callable[..., CheckedRun]:
         try:
             return checked(recipe, settings)
         except LlmkitError as error:
-            hint = f"\nhint: {error.hint}" if error.hint else ""
-            return pytest.fail(scrub(f"llmkit: {error.message}{hint}"), pytrace=False)
+            message = f"llmkit: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")
+        # Outside of the handler, or pytest would print the error that was handled before the message.
+        return pytest.fail(scrub(message), pytrace=False)
 
     return run

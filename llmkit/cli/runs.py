@@ -155,20 +155,21 @@ def _markdown(run: Run) -> str:
     metrics = run.metrics or {}
     if "arms" not in metrics:
         raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
-    samples = list(run.samples())
-    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder), samples, _stored(run, samples)))
+    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder), *_answers(run)))
 
 
-def _stored(run: Run, samples: list[Sample]) -> list[Sample]:
-    """Returns the answers that a run was compared with; none, and a note, where they are there no more."""
+def _answers(run: Run) -> tuple[list[Sample], list[Sample] | None]:
+    """Returns the answers of a run, and those that it was compared with. Where one of them cannot be read any more, a
+    note says so, and nothing is said of what moved."""
     from llmkit.measure import stored
     from llmkit.recipe import load
 
     try:
-        return stored.answers(load(run.recipe_file).recipe, samples) or []
+        samples = list(run.samples())
+        return samples, stored.answers(load(run.recipe_file).recipe, samples) or []
     except LlmkitError as error:
-        note(f"note: what moved since the baseline is not shown: {error.message}")
-        return []
+        note(f"note: the answers that moved are not shown: {error.message}")
+        return [], None
 
 
 @app.command()

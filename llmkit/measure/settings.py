@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmkit.parsing import JsonObject
 from llmkit.recipe import Recipe
 
 _LEFT_OUT = frozenset({"data.tasks", "data.limit", "data.data_dir", "data.skip_bad_lines"})
@@ -18,7 +19,7 @@ _LEFT_OUT = frozenset({"data.tasks", "data.limit", "data.data_dir", "data.skip_b
 _JUDGED = ("eval.answer", "eval.scorer", "eval.draws")
 
 
-def settings(recipe: Recipe) -> dict[str, Any]:
+def settings(recipe: Recipe) -> JsonObject:
     """Returns the settings by dotted key, without those at their default. A file of rows counts by its name alone,
     because a checkout can be in any folder."""
     values = _values(recipe)
@@ -26,7 +27,7 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value != defaults[key]}
 
 
-def _values(recipe: Recipe) -> dict[str, Any]:
+def _values(recipe: Recipe) -> JsonObject:
     written = recipe.model_dump(mode="json")
     values = {
         f"{section}.{name}": value

@@ -111,21 +111,25 @@ def of_run(run: Run) -> BaselineFile:
             f"the run in `{run.folder}` failed {', '.join(lost)}, so it can be no baseline",
             "if that is the new level, change the gate, and judge the run again: `llmkit eval score RUN --gate GATE`",
         )
-    recipe = load(run.recipe_file).recipe
-    found = list(run.samples())
+    version = str((run.environment or {}).get("llmkit") or llmkit.__version__)
+    return packed(load(run.recipe_file).recipe, list(run.samples()), run.name, version)
+
+
+def packed(recipe: Recipe, found: Sequence[Sample], name: str, version: str = llmkit.__version__) -> BaselineFile:
+    """Returns the answers of a run, with its name and the version of llmkit that made it, as a file."""
     texts = {sample.outcome.question_id: _text(sample) for sample in found}
-    ids = sorted(texts, key=lambda name: short_digest(name, ID_BYTES))
-    row = {name: i for i, name in enumerate(ids)}
-    known = [text for name in ids if (text := texts[name]) is not None]
+    ids = sorted(texts, key=lambda row_id: short_digest(row_id, ID_BYTES))
+    row = {row_id: i for i, row_id in enumerate(ids)}
+    known = [text for row_id in ids if (text := texts[row_id]) is not None]
     values = settings(recipe)
     return BaselineFile(
         llmkit_baseline=1,
-        llmkit=str((run.environment or {}).get("llmkit") or llmkit.__version__),
-        run=run.name,
+        llmkit=version,
+        run=name,
         settings=values,
         digest=digest(values),
         rows=len(ids),
-        ids=pack_digests(short_digest(name, ID_BYTES) for name in ids),
+        ids=pack_digests(short_digest(row_id, ID_BYTES) for row_id in ids),
         texts=pack_digests(known) if len(known) == len(ids) else None,
         answers=tuple(_with_replies(found, row) if unlabelled(found) else _with_verdicts(found, row)),
     )

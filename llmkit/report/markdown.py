@@ -16,7 +16,7 @@ LONGEST = 60_000
 """Bytes of a document. GitHub takes 65,536 characters in a comment, and 1 MiB in a step summary."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#$])")  # what has a meaning inside a line
-_ALIVE = re.compile(r"@|#(?=\d)|(?<=\w):(?=/)|www(?=\.)|(?<=gh)-(?=\d)", re.IGNORECASE)
+_ALIVE = re.compile(r"@|#(?=\d)|:(?=/)|www(?=\.)|(?<=gh)-(?=\d)", re.IGNORECASE)
 """The places after which GitHub makes a mention, a reference to an issue, or a link of plain text."""
 _BREAK = "\u200b"  # a space without width: shown as nothing, and part of no name, number or address
 _LEFT_OUT = "Some tables are left out here, because a comment has no room for them; report.html has all."
