@@ -17,7 +17,7 @@ from typing import Any, cast
 from llmkit.extras import need
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
-from llmkit.rop.candidates import Example, cleaned, refusal
+from llmkit.rop.candidates import cleaned, refusal
 from llmkit.rop.contest import Contest, Decision
 from llmkit.rop.instructions import (
     NO_CORRECTION,
@@ -99,7 +99,7 @@ def expected_pairs(
     pair = _by_hand()[0]
     trials = [(trial(pair, variant), variant.text) for variant in dev]
     courses = [Trajectory(v, v.question.texts, v.texts, None, "", False, None, False, 0.0) for v in train[:MINIBATCH]]
-    requests = _reflections(options, pair, [course.shown() for course in courses], 0)
+    requests = _reflections(options, pair, courses, 0)
     reflections = [(ask_one(request), "") for request in requests.values()]
     scores = _scores(options)
     return [(trials, scores), (reflections, scores // MINIBATCH * len(reflections) if train else 0)]
@@ -198,27 +198,28 @@ class _Adapter:
 
     def make_reflective_dataset(
         self, candidate: dict[str, str], evaluated: Any, components: list[str]
-    ) -> dict[str, list[dict[str, object]]]:
-        """Returns the courses as a prompt shows them: the same for both instructions, because each depends on the
-        other."""
-        with self._failing():
-            cases = [course.shown() for course in evaluated.trajectories if course is not None]
-            return dict.fromkeys(components, cases)
+    ) -> dict[str, list[dict[str, Trajectory]]]:
+        """Returns the courses of the questions: the same for both instructions, because each depends on the other."""
+        courses = [{"course": course} for course in evaluated.trajectories if course is not None]
+        return dict.fromkeys(components, courses)
 
     def propose_new_texts(
-        self, candidate: dict[str, str], dataset: Mapping[str, Sequence[Mapping[str, Any]]], components: list[str]
+        self,
+        candidate: dict[str, str],
+        dataset: Mapping[str, Sequence[Mapping[str, Trajectory]]],
+        components: list[str],
     ) -> dict[str, str]:
         """Asks for a better text of each instruction. Returns those that can be instructions; none if they make a pair
         that was tried before."""
         with self._failing():
-            cases = dataset["correction"]
+            courses = [record["course"] for record in dataset["correction"]]
             self.reflections += 1
             requests = _reflections(
-                self.options, InstructionPair(**candidate), cases, derive(self.seed, self.reflections)
+                self.options, InstructionPair(**candidate), courses, derive(self.seed, self.reflections)
             )
             names = {f"pair/reflect/{self.reflections:04}/{stage}": stage for stage in requests}
             replies = ask_all({name: requests[stage] for name, stage in names.items()}, self.tried.ask)
-            examples = [Example(f"{case['asked']}", f"{case['clean']}", f"{case['gold']}") for case in cases]
+            examples = [course.example() for course in courses]
             texts: dict[str, str] = {}
             for name, stage in names.items():
                 reply = replies.get(name)
@@ -295,9 +296,10 @@ def _evolve(
 
 
 def _reflections(
-    options: SearchSection, pair: InstructionPair, cases: Sequence[Mapping[str, object]], seed: int
+    options: SearchSection, pair: InstructionPair, courses: Sequence[Trajectory], seed: int
 ) -> dict[Stage, Request]:
-    """Returns the requests for a better text of each instruction of a pair; none without a case to learn from."""
+    """Returns the requests for a better text of each instruction of a pair; none without a course to learn from."""
+    cases = [course.shown() for course in courses]
     requests: dict[Stage, Request] = {}
     for stage in _STAGES if cases else ():
         content = render(
