@@ -182,6 +182,8 @@ def test_what_cannot_be_an_instruction_is_refused_with_the_reason_and_costs_no_s
     assert pair.guidance.best in hand_written("guidance")
     if reason:
         assert "written ones were refused" in pair.correction.why
+    else:
+        assert "no written pair did better on the questions that it learned from" in pair.correction.why
 
 
 def test_a_model_that_writes_nothing_leaves_the_hand_written_ones():
