@@ -1,13 +1,14 @@
 """What `llmkit proxy` adds to streams, and whether its memory is steady: "The proxy" in docs/benchmarks.md.
 
-    python benchmarks/proxy.py [--rounds 9] [--streams 64] [--memory 100000] [--write]
+    python benchmarks/proxy.py [--rounds 9] [--streams 64] [--memory 200000] [--write]
 
 A scripted upstream streams answers, 200 ms to the first token and 20 ms a token. A client in a process of its own keeps
 64 streams open, straight to the upstream, through `--mode pass` and through `--mode repair` on texts on which no gate
 fires, in turns: each round has all three, in another order, and only differences and ratios within a round count. The
 streams begin one after the other, spread over the length of an answer, and each asks again as soon as it is answered.
 Client and upstream are bare sockets, so that what is measured is the proxy. Then short answers, not streamed, show how
-the memory of the proxy and its worker develops. --write writes benchmarks/results/proxy.json and the table in the docs.
+the memory of the proxy and its worker develops: the proxy keeps the outcomes of 65,536 texts, so the second half of
+200,000 has to be steady. --write writes benchmarks/results/proxy.json and the table in the docs.
 
 Look at `load`, the number of processes that want to run: on a busy machine a proxy, which works more than a client,
 waits longer for its turn. `chrt -f 10 python benchmarks/proxy.py` (as root) goes before all others. With --rounds 0 or
@@ -359,7 +360,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--each", type=int, default=8, help="requests of each stream in a round")
-    parser.add_argument("--memory", type=int, default=100_000, metavar="REQUESTS", help="0: leave it out")
+    parser.add_argument("--memory", type=int, default=200_000, metavar="REQUESTS", help="0: leave it out")
     parser.add_argument("--write", action="store_true", help="write the results and the table in the docs")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", help=argparse.SUPPRESS)
@@ -385,8 +386,8 @@ def main() -> None:
         if args.memory:
             record |= {"memory": {"date": today(), "curve": memory(proxies["repair"], args.memory)}}
         looked = proxies["repair"].repairs()
-    if set(looked) != {"passed"}:
-        sys.exit(f"the gate fired on texts without errors: {looked}")
+    if fired := looked.get("repaired", 0) + looked.get("unchanged", 0):
+        sys.exit(f"the gate fired on {fired} texts without errors")
     print(table(record))
     if args.write:
         RESULTS.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,8 +1,8 @@
 """The search by reflection: both instructions are evolved together by GEPA (arXiv 2507.19457).
 
-A model reads what a pair of instructions did to a few train questions and rewrites both. Pairs that do better there are
-scored on dev questions, and those that are best on some of them are rewritten next. In the end one written pair meets
-the best hand-written one, as in every search (contest.py).
+A model reads the effects of a pair of instructions on a few train questions and rewrites both. Pairs that do better
+there are scored on dev questions, and those that are best on some of them are rewritten next. In the end one written
+pair meets the best hand-written one, as in every search (contest.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ PATIENCE = 5
 _COST = 1.5  # of the budget for one score: three sequences, of twice the budget, which two searches would have
 _STAGES: tuple[Stage, Stage] = ("correction", "guidance")
 _STEPS = {"correction": "correction", "guidance": "answer"}  # a stage, in the words of the prompt
-_PairTrials = list[tuple[list[tuple[Steps, str]], int]]
 
 
 def refuse_missing(options: SearchSection) -> None:
@@ -66,7 +65,7 @@ def search_pairs(
     number: int,
 ) -> Instructions:
     """Runs one search for a pair of instructions: chooses among the hand-written ones, evolves the best of them, and
-    compares what is left with the best hand-written pair."""
+    compares the best of its descendants with the best hand-written pair."""
     if options.budget == 0 or not dev:
         return replace(default_instructions(), trained_on=trained_on, seed=number)
     refuse_missing(options)
@@ -93,7 +92,7 @@ def search_pairs(
 
 def expected_pairs(
     options: SearchSection, train: Sequence[Variant], dev: Sequence[Variant], trial: PairTrial
-) -> _PairTrials:
+) -> list[tuple[list[tuple[Steps, str]], int]]:
     """Lists what `search_pairs` asks at most, for an estimate: examples of each kind of step, each with a possible
     reply, and the number of such steps."""
     pair = _by_hand()[0]
@@ -262,7 +261,7 @@ def _evolve(
     budget: int,
     seed: int,
 ) -> None:
-    """Lets GEPA rewrite a pair and what comes of it, until another attempt could take more than `budget` scores."""
+    """Lets GEPA rewrite a pair and its descendants, until another attempt could take more than `budget` scores."""
     from gepa.api import optimize
 
     items = early_items[: max(MINIBATCH, budget // 8)]

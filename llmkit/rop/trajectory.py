@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What became of one question: `kept` is its clean text after correction, `corrected` the noisy one, `fallback` the
+    """The course of one question: `kept` is its clean text after correction, `corrected` the noisy one, `fallback` the
     reason why the correction was not used, and `said` the reply, with the answer that was `parsed` from it.
 
     `worth` is the score of the correction, p x restored - (1 - p) x broken.
