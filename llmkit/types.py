@@ -256,6 +256,7 @@ class Outcome:
     """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong.
 
     `gold` and `correct` are None where the row has no answer to compare with. `prompt` names the user's own prompt.
+    `scores` are in [0, 1] by name; None where a row has nothing to compare with.
     """
 
     question_id: str
@@ -274,3 +275,4 @@ class Outcome:
     error: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     prompt: str = ""
+    scores: Mapping[str, float | None] = field(default_factory=dict)

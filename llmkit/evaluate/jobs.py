@@ -135,15 +135,15 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
     variant, question = job.variant, job.variant.question
     answer: Answer | None = done.result
-    parsed = scorer.parsed(answer, question) if answer else None
+    judged = scorer.judge(answer.reply.said if answer else None, answer.parsed if answer else None, question)
     return Outcome(
         question_id=question.id,
         cluster_id=question.cluster_id,
         condition=variant.condition,
         arm=job.arm.name,
         draw=variant.draw,
-        parsed=parsed,
-        correct=scorer.score(parsed, question),
+        parsed=judged.parsed,
+        correct=judged.correct,
         gold=question.gold,
         calls=len(done.calls),
         usage=sum((c.reply.usage for c in done.calls), Usage()),
@@ -153,4 +153,5 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         error=scrub(done.error.message) if done.error else None,  # a server may quote the key it was sent
         meta=job.meta,
         prompt=job.prompt,
+        scores=judged.scores,
     )

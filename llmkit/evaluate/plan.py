@@ -19,7 +19,7 @@ from llmkit.rop import Arm, Instructions, arms_of, default_instructions, provena
 from llmkit.rop.around import refuse_prompts
 from llmkit.rop.repairs import refuse_untrained
 from llmkit.runs import Run
-from llmkit.tasks import SCORERS, OwnPrompt, Scorer, leaks, own_prompts
+from llmkit.tasks import OwnPrompt, Scorer, leaks, own_prompts, score_names, scorer_of
 from llmkit.types import Ask, Question, Variant
 
 Command = Literal["rop", "eval"]
@@ -125,7 +125,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     A shard, part i of n from 1, asks every n-th question.
     """
     arms = arms_of(recipe, command)
-    scorer = SCORERS[recipe.eval.scorer]()
+    scorer = scorer_of(recipe)
     engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
     searches = _searches(recipe, needs)
@@ -146,7 +146,9 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     if recipe.eval.baseline:
         Run(recipe.eval.baseline).samples()
     unlabelled = pools.unlabelled(questions)
-    judged = by_prompt.validate(recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled)
+    judged = by_prompt.validate(
+        recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled, scores=score_names(scorer, questions)
+    )
     limits.refuse_idle(judged)
     gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from llmkit.errors import DataError
@@ -13,7 +13,7 @@ from llmkit.recipe import Loaded
 from llmkit.runs import RunFolder, names
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
-from llmkit.tasks import SCORERS
+from llmkit.tasks import scorer_of
 from llmkit.types import Question
 
 
@@ -41,7 +41,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
 
 def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
     rows = outcomes(folder.entries())
-    scorer = SCORERS[loaded.recipe.eval.scorer]()
+    scorer = scorer_of(loaded.recipe)
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
@@ -56,14 +56,13 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
         question = Question(
             row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
         )
-        parsed = row.get("arm_parsed")  # older journals lack it; their replies say the same
-        if parsed is None and row["said"] is not None:
-            parsed = scorer.extract(row["said"], question)
-        after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
+        # Older journals lack what the arm knew; their replies say the same.
+        after = replace(before.outcome, **asdict(scorer.judge(row["said"], row.get("arm_parsed"), question)))
         changed += after.correct != before.outcome.correct
         # A line more, not another journal: what the run said at first stays readable.
-        if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
-            folder.append({"kind": names.VERDICT, "key": row["key"], "parsed": after.parsed, "correct": after.correct})
+        if after != before.outcome:
+            verdict = {name: getattr(after, name) for name in names.SCORED}
+            folder.append({"kind": names.VERDICT, "key": row["key"], **verdict})
         samples.append(replace(before, outcome=after))
     measured = conclude(loaded.recipe, samples, folder)
     return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

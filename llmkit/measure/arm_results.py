@@ -149,12 +149,33 @@ class Repeats(Part):
     """The standard error of the drop, for comparison; null where there is no drop."""
 
 
+class ScoreResult(Part):
+    """One score of an arm in [0, 1], as `eval.scores` and the kind of answer give it. Keys are conditions."""
+
+    OMITTED = frozenset({"drop", "gain", "clean_drop"})
+
+    conditions: dict[str, Estimate]
+    """Its mean, each question weighing the same."""
+    drop: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
+    """What noise takes from it."""
+    gain: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
+    """What the arm wins over `stand` under noise."""
+    clean_drop: Difference | Unmeasured | None = None
+    """What the arm loses against `stand` on clean questions."""
+
+    def without(self, metrics: Collection[str], condition: str, reason: str) -> ScoreResult:
+        """Returns the result with the reason in place of these metrics under a condition that was not measured."""
+        gone = {condition: Unmeasured(reason=reason)}
+        named = {name: getattr(self, name) for name in ("drop", "gain") if name in metrics}
+        return self.model_copy(update={name: {**v, **gone} for name, v in named.items() if condition in v})
+
+
 class ArmResult(Part):
     """Everything measured of one arm. Keys of the inner objects are conditions, unless said otherwise."""
 
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
-        "repeats", "stability", "repeated", "repair", "touched", "retrieval", "restored", "mark",
+        "repeats", "stability", "repeated", "repair", "touched", "retrieval", "scores", "restored", "mark",
         "judged_drop", "judged_gain",
     })  # fmt: skip
 
@@ -194,6 +215,8 @@ class ArmResult(Part):
     """How far a judge prefers the answers to the rows as sent to those under noise, where rows have no answers."""
     judged_gain: dict[str, Preferred] = Field(default_factory=dict)
     """How far a judge prefers the arm's answers to those of `stand`, where rows have no answers."""
+    scores: dict[str, ScoreResult] = Field(default_factory=dict)
+    """By name: what the arm's answers are worth beside their verdicts."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None
@@ -215,4 +238,6 @@ class ArmResult(Part):
             changes["recovery"] = {**self.recovery, condition: gone}
         if "retrieval" in metrics:
             changes["retrieval"] = {name: retrieval for name, retrieval in self.retrieval.items() if name != condition}
+        if self.scores:
+            changes["scores"] = {name: one.without(metrics, condition, reason) for name, one in self.scores.items()}
         return self.model_copy(update=changes)

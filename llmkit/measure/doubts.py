@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from llmkit.measure import changed, unread
 from llmkit.measure.cells import STAND
+from llmkit.measure.gate_metrics import Measured
 from llmkit.measure.results import Failed, Metrics
+from llmkit.measure.values import Interval
 from llmkit.types import CLEAN
 
 FLOOR = 0.05
@@ -67,6 +69,7 @@ def of_gate(arm: str, metric: str, condition: str | None, most: float | None, me
     """
     if condition and (reason := metrics.unmeasured.get(condition)):
         return reason
+    metric, score = Measured.named(metric)
     arms = (arm, STAND) if metric in (*_AGAINST_STAND, *_OF_REPAIRS, "judged_gain") else (arm,)
     if reason := next((r for a in arms if (r := metrics.unreadable.get(a) or metrics.constant.get(a))), None):
         return reason
@@ -75,15 +78,27 @@ def of_gate(arm: str, metric: str, condition: str | None, most: float | None, me
     if metric not in _OF_THE_ARM + _AGAINST_STAND:
         return None
     start = arm if metric in _OF_THE_ARM else STAND
-    cell = metrics.arms[start].conditions.get(CLEAN) if start in metrics.arms else None
-    accuracy = cell and cell.accuracy
+    accuracy = _clean(metrics, start, score)
     if not accuracy:
         return None
-    guess = metrics.chance
+    guess = 0.0 if score else metrics.chance
     interval = f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
     shown = f"`{start}` is right on {interval} of the clean questions"
+    if score:
+        shown = f"`{score}` of `{start}` is {interval} on the clean questions"
     if accuracy.low <= max(guess, FLOOR):
         return f"{shown}, not above {f'chance ({guess:.3f})' if guess > FLOOR else f'the floor ({FLOOR:g})'}"
     if metric == "drop" and most is not None and accuracy.value - guess <= most:
         return f"{shown}, so noise could not have taken more than {most:g}"
     return None
+
+
+def _clean(metrics: Metrics, arm: str, score: str) -> Interval | None:
+    """Returns what differences of an arm begin at: its accuracy on clean questions, or a score there."""
+    result = metrics.arms.get(arm)
+    if result is None:
+        return None
+    if score:
+        return result.scores[score].conditions.get(CLEAN) if score in result.scores else None
+    cell = result.conditions.get(CLEAN)
+    return cell.accuracy if cell else None

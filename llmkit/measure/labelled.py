@@ -16,10 +16,9 @@ from llmkit.measure.answers import RIGHT, ChangedRow, Pair
 from llmkit.measure.arm_results import ArmResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, pair_key
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.metrics import negated
 from llmkit.measure.results import Labelled, Metrics
 from llmkit.measure.statistics import Mean
-from llmkit.measure.values import Difference, Drop, Estimate, Unmeasured, UnmeasuredDrop, rounded_p
+from llmkit.measure.values import Difference, Drop, Estimate, Unmeasured, UnmeasuredDrop, negated, rounded_p
 from llmkit.runs.labels import Judgements, State
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive

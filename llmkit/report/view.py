@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, judged, prompts, retrieved, steady, tables
+from llmkit.report import charts, details, judged, prompts, retrieved, scored, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
 from llmkit.report.notes import Notes, notes
@@ -84,6 +84,9 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
+        scored.means(metrics),
+        scored.losses(metrics),
+        scored.gains(metrics),
         tables.ablation(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
@@ -104,6 +107,9 @@ def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
         steady.repairs(metrics),
         *_from_labels(metrics),
         *judged.preferred(metrics),
+        scored.means(metrics),
+        scored.losses(metrics),
+        scored.gains(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
         tables.cost(metrics),
@@ -188,6 +194,7 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             steady.repairs(metrics),
             details.corrections(metrics),
         ),
+        _scores(metrics),
         _retrieval(metrics),
         _section(
             "labelled",
@@ -252,6 +259,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             "wrong, a wrong one to right.",
             _losses(metrics),
         ),
+        _scores(metrics),
         _section(
             "ablation",
             "Ablation",
@@ -297,6 +305,12 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
         ),
     ]
     return tuple(section for section in sections if section)
+
+
+def _scores(metrics: Metrics) -> Section | None:
+    return _section(
+        "scores", "Scores", scored.LEAD, scored.means(metrics), scored.losses(metrics), scored.gains(metrics)
+    )
 
 
 def _retrieval(metrics: Metrics) -> Section | None:

@@ -76,7 +76,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
 
     def run(instruction: str, variant: Variant) -> Steps:
         answer = yield from arm.answer(variant.texts, variant, instruction)
-        return float(bool(scorer.score(scorer.parsed(answer, variant.question), variant.question)))
+        return float(bool(scorer.judge(answer.reply.said, answer.parsed, variant.question).correct))
 
     return run
 

@@ -41,3 +41,6 @@ CANARY = "canary"
 """How the model behind a server answered a few fixed prompts."""
 GENERATION = "generation"
 """The mark of a new beginning: the lines before it count no more."""
+
+SCORED = ("parsed", "correct", "scores")
+"""The fields of an outcome that a verdict gives anew; those of earlier releases lack `scores`."""

@@ -6,7 +6,7 @@ from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
 from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
 from llmkit.tasks.own_prompts import OwnPrompt, as_sent, own_prompts, values_of
-from llmkit.tasks.scorers import SCORERS, Scorer, scorer
+from llmkit.tasks.scorers import SCORERS, GradedScorer, Scored, Scorer, score_names, scorer, scorer_of
 from llmkit.tasks.text import normalise, render_options, wording
 
 __all__ = [
@@ -14,11 +14,13 @@ __all__ = [
     "SCORERS",
     "TASKS",
     "GeneratedTask",
+    "GradedScorer",
     "Hub",
     "Item",
     "Kind",
     "OwnPrompt",
     "Questions",
+    "Scored",
     "Scorer",
     "Task",
     "as_sent",
@@ -35,7 +37,9 @@ __all__ = [
     "recorded_kind",
     "render_options",
     "score",
+    "score_names",
     "scorer",
+    "scorer_of",
     "sets",
     "task",
     "values_of",

@@ -7,12 +7,13 @@ entry-point group `llmkit.kinds`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from llmkit.errors import DataError
 from llmkit.prompts import render
+from llmkit.recipe.schema import DataSection
 from llmkit.registry import Registry
 from llmkit.tasks import numbers
 from llmkit.tasks.answers import marked_answer, without_reasoning
@@ -43,6 +44,14 @@ class Kind(ABC):
     """Whether equal canonical answers are equally right whatever the question: then the share of rows whose answers
     are unequal bounds what accuracy can have lost. Of free text the canonical form is all of it, and bounds nothing."""
 
+    has_scores: ClassVar[bool] = False
+    """Whether answers have parts that are worth something by themselves, which `scores` gives."""
+
+    @classmethod
+    def of(cls, data: DataSection) -> Self:
+        """Returns the kind with the settings of a recipe's section `data`, for one that has any."""
+        return cls()
+
     @abstractmethod
     def canonical(self, gold: str, options: Sequence[str] = ()) -> str:
         """Returns a gold answer, as a file writes it, in canonical form. DataError where it is none of this kind."""
@@ -61,6 +70,11 @@ class Kind(ABC):
     def same(self, parsed: str, gold: str) -> bool:
         """Returns whether an extracted answer is the gold one: by default, whether letters and digits agree."""
         return normalise(parsed) == normalise(gold)
+
+    def scores(self, parsed: str | None, gold: str) -> Mapping[str, float | None]:
+        """Returns what an answer is worth in its parts, in [0, 1] by name, for a kind that has parts: the same names
+        whatever was `parsed`. None where the gold answer has no such part."""
+        return {}
 
     def label(self, answer: str) -> str:
         """Returns a canonical answer as a sentence names it: "(B)", "18"."""

@@ -129,7 +129,11 @@ class EvalSection(Section):
     answer: Literal["generate", "likelihood"] = "generate"
     """How `choice` and `boolean` questions are answered: by generating, or by the likeliest option."""
     scorer: str = "answer"
-    """How a reply becomes a verdict; installed packages add scorers."""
+    """How a reply becomes a verdict: `answer` reads it by the kind of answer. Installed packages add scorers."""
+    scores: Annotated[tuple[str, ...], LATER] = ()
+    """Further scorers, whose scores are measured beside the verdict: `exact`, `contains`, `regex`, `f1`, `rouge_l`."""
+    pattern: Annotated[str | None, LATER] = None
+    """The pattern of the scorer `regex`, in the syntax of RE2. Default: the gold answer of each row."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
     """Limits that measured values must clear. Exit 3 where one fails, 5 where one stays undecided."""
