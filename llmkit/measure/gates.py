@@ -104,7 +104,8 @@ def validate(
 def evaluate(gates: Sequence[Gate], metrics: Metrics) -> list[GateResult]:
     """Judges every gate, once for each condition it stands for, by a run's metrics."""
     has_baseline, unlabelled = metrics.baseline is not None, metrics.unlabelled is not None
-    scores = {name for arm in metrics.arms.values() for name in arm.scores}
+    # A run with scores may lack one that it was to have, as of a field that no answer had: that gate is undecided.
+    scores = None if any(arm.scores for arm in metrics.arms.values()) else ()
     rows = {"baseline": has_baseline, "unlabelled": unlabelled}
     validate(gates, list(metrics.arms), metrics.conditions, **rows, scores=scores)
     return [_judge(gate, condition, metrics) for gate in gates for condition in _conditions(gate, metrics.conditions)]

@@ -51,7 +51,7 @@ def question_prompt(
     return render(
         "answer-v1",
         instruction=render("arms/stand-v1") if instruction is None else instruction,
-        format=kind_of(question).format_request() if answer_format else "",
+        format=kind_of(question).asks(question) if answer_format else "",
         demos=[{"question": q, "answer": a} for q, a in demos],
         question=text,
     )
