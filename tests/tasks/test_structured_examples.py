@@ -91,7 +91,8 @@ def test_every_order_follows_the_schema_and_is_in_its_mail(some):
     words = benchmarks.load("extract").WORDS
     for mail, order in some("extract"):
         jsonschema.validate(order, schema)
-        assert re.search(rf"\b({order['quantity']}|{words[order['quantity']]}) {order["product"]}s\b", mail, re.IGNORECASE)
+        quantity, product = order["quantity"], order["product"]
+        assert re.search(rf"\b({quantity}|{words[quantity]}) {product}s\b", mail, re.IGNORECASE)
         assert order["day"] in mail
         assert order["name"] in mail
 
