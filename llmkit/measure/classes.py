@@ -36,16 +36,16 @@ def macro_f1(cells: Cells) -> Cells:
     differences, intervals and tests of clusters of questions are those of any value. A reply without a label is an
     answer of none.
     """
+    import numpy as np
+
     golds = {s.outcome.question_id: s.outcome.gold for group in cells.samples.values() for s in group}
     labels = sorted({gold for gold in golds.values() if gold is not None})
     sizes = Counter(golds.values())
-    rows = sum(sizes[label] for label in labels)
-    # What one answer may change is n / (K G) in a label of G rows: the root of its mean square over the rows.
-    reach = (rows * sum(1 / sizes[label] for label in labels)) ** 0.5 / len(labels)
-    return cells.valued({cell: _influences(cells, group, labels) for cell, group in cells.samples.items()}, reach)
+    values = {cell: _values(cells, group, labels) for cell, group in cells.samples.items()}
+    return cells.valued(values, reach(np.array([sizes[label] for label in labels], dtype=float)))
 
 
-def _influences(cells: Cells, samples: Sequence[Sample], labels: Sequence[str]) -> Floats:
+def _values(cells: Cells, samples: Sequence[Sample], labels: Sequence[str]) -> Floats:
     """(Q,) macro-F1 plus each question's influence on it, NaN where a question was not asked."""
     import numpy as np
 
@@ -63,15 +63,26 @@ def _influences(cells: Cells, samples: Sequence[Sample], labels: Sequence[str]) 
             given[i, said] += 1
             hits[i, right] += said == right
     here = asked > 0
-    if not here.any():
-        return np.full(len(asked), np.nan)
-    hits, given, gold = (counts[here] / asked[here, None] for counts in (hits, given, gold))
-    both = (given + gold).sum(0)
-    f1 = 2 * hits.sum(0) / np.maximum(both, 1)
-    influence = len(hits) * (2 * hits - f1 * (given + gold)) / np.maximum(both, 1)
     values: Floats = np.full(len(asked), np.nan)
-    values[here] = f1.mean() + influence.mean(1)
+    if here.any():
+        values[here] = influences(*(counts[here] / asked[here, None] for counts in (hits, given, gold)))
     return values
+
+
+def influences(hits: Floats, given: Floats, gold: Floats) -> Floats:
+    """(Q,) macro-F1 plus each question's influence on it, of (Q, K) shares of answers: right, given and gold."""
+    import numpy as np
+
+    both = np.maximum((given + gold).sum(0), 1e-12)  # a label has rows, but a part of them may lack it
+    f1 = 2 * hits.sum(0) / both
+    values: Floats = f1.mean() + len(hits) * ((2 * hits - f1 * (given + gold)) / both).mean(1)
+    return values
+
+
+def reach(sizes: Floats) -> float:
+    """Returns how much one answer changes macro-F1 as a mean over the rows, by (K,) rows of each label: n / (K G) in a
+    label of G rows, the root of its mean square over the rows. 1 where all labels have the same number."""
+    return float((sizes.sum() * (1 / sizes).sum()) ** 0.5 / len(sizes))
 
 
 def flips(cells: Cells, arm: str, condition: str) -> ClassFlips | None:

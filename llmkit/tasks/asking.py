@@ -65,7 +65,8 @@ def worked_examples(train: Sequence[Question], count: int, own: bool = False) ->
         if own:
             return gold_text(q)  # in no words of llmkit's, as training shows it
         solution = q.meta.get("solution")
-        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
+        kind = kind_of(q)
+        closing = kind.announced(kind.label(q.gold or ""))
         if not solution:
             return closing
         return solution if closing in solution else f"{solution}\n{closing}"

@@ -108,6 +108,10 @@ class Kind(ABC):
         """Returns the gold answer as one would write it in full: "(B) library", "18"; "" where there is none."""
         return "" if question.gold is None else self.label(question.gold)
 
+    def announced(self, answer: str) -> str:
+        """Returns how a reply gives an answer, in worked examples and in training."""
+        return f"The answer is {answer}"
+
     def format_request(self) -> str:
         """Returns the sentence of the prompt that asks for this kind of answer, by default prompts/format/NAME-v1."""
         return render(f"format/{self.name}-v1")

@@ -15,7 +15,7 @@ from llmkit.perturb import Perturber
 from llmkit.perturb.text import undo
 from llmkit.recipe import load as load_recipe
 from llmkit.recipe.schema import DataSection
-from llmkit.tasks import KINDS, as_asked, load, question_prompt, scorer_of
+from llmkit.tasks import KINDS, as_asked, load, question_prompt, scorer_of, worked_examples
 from llmkit.tasks.answer_kinds.places import moved, paired
 from llmkit.types import Edit, Variant
 
@@ -394,3 +394,13 @@ def test_a_bad_setting_of_the_recipe_is_a_usage_error(schema):
     recipe = load_recipe(None, {"data.kind": "json", "data.json_schema": schema("{")}).recipe
     with pytest.raises(UsageError, match="is no JSON"):
         scorer_of(recipe).kind(type("Q", (), {"kind": "json"})())
+
+
+def test_worked_examples_show_answers_in_the_form_that_is_asked_for(rows):
+    spans = rows("spans", {"question": FLIGHT, "answer": [CITY]})
+    assert worked_examples(spans, 1) == [(FLIGHT, '[{"label": "city", "text": "Boston"}]')]
+    assert (
+        worked_examples(rows("json", {"question": "Read", "answer": {"b": 1, "a": 2}}), 1)[0][1] == '{"a": 2, "b": 1}'
+    )
+    labels = rows("label", {"question": "Sort", "answer": "other"}, labels=LABELS)
+    assert worked_examples(labels, 1)[0][1] == "The answer is other"

@@ -134,6 +134,13 @@ class Spans(Kind):
         found = {"span_f1": Span.is_same, "span_overlap": Span.overlaps}
         return {name: 2 * paired(ours, theirs, agree) / both if both else 1.0 for name, agree in found.items()}
 
+    def label(self, answer: str) -> str:
+        """Returns the spans as a model would give them: their words, without places."""
+        return canonical_json([{"text": span.text, "label": span.label} for span in _spans(answer)])
+
+    def announced(self, answer: str) -> str:
+        return answer
+
     def asks(self, question: Question) -> str:
         return render("format/spans-v1", labels=", ".join(question.labels))
 
