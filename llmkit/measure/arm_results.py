@@ -235,12 +235,12 @@ class ArmResult(Part):
     """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
     retrieval: dict[str, Retrieval] = Field(default_factory=dict)
     """Documents retrieved under noise beside those retrieved for the rows as sent, where replies name documents."""
-    scores: dict[str, ScoreResult] = Field(default_factory=dict)
-    """By name: what the arm's answers are worth beside their verdicts."""
     judged_drop: dict[str, Preferred] = Field(default_factory=dict)
     """How far a judge prefers the answers to the rows as sent to those under noise, where rows have no answers."""
     judged_gain: dict[str, Preferred] = Field(default_factory=dict)
     """How far a judge prefers the arm's answers to those of `stand`, where rows have no answers."""
+    scores: dict[str, ScoreResult] = Field(default_factory=dict)
+    """By name: what the arm's answers are worth beside their verdicts."""
     turned: dict[str, ClassFlips] = Field(default_factory=dict)
     """Which labels noise turns into which, of answers that are labels."""
     restored: float | None = None
