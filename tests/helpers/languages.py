@@ -36,7 +36,10 @@ TWENTY = FIRST | {
     "vi": "Maria mua táo đỏ ở chợ vì chúng rẻ hơn người Việt",
     "pl": "Maria kupiła czerwone jabłka ponieważ są tańsze źdźbło trzy",
 }
-_OTHERS = "12 7.5 $1,250 १२ ٣٤ 👩‍👩‍👧 👍🏽 🇩🇪 https://a.example/b?c=1 {name} iPhone Вook \u200fab\u200f".split()
+_OTHERS = [
+    "12", "7.5", "$1,250", "१२", "٣٤", "👩‍👩‍👧", "👍🏽", "🇩🇪", "https://a.example/b?c=1", "{name}", "iPhone", "Вook",
+    "\u200fab\u200f",
+]  # fmt: skip
 _SPACES = [" ", " ", " ", "\n", "\u00a0"]
 
 
