@@ -96,6 +96,11 @@ class Operator:
             and (not self.adds_letters or len(language.alphabet) > 1)
         )
 
+    @property
+    def serves_english(self) -> bool:
+        """Whether it can work on English text."""
+        return (self.scripts is None or "LATIN" in self.scripts) and self.only is None
+
     def in_language(self, language: Language) -> Operator | None:
         """Returns the operator as it works in another language than English; None where it cannot serve it."""
         return self._bound(language) if self.serves(language) else None
