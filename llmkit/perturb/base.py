@@ -22,18 +22,9 @@ OperatorClass = TypeVar("OperatorClass", bound="Operator")
 MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands of them
 
 _OWN = (
-    "chars",
-    "recognised",
-    "lookalikes",
-    "spacing",
-    "words",
-    "sentences",
-    "pairs",
-    "like",
-    "peers",
-    "model_operators",
+    "chars", "lookalikes", "spacing", "words", "sentences", "pairs", "like", "recognised", "peers", "model_operators",
     "paper",
-)
+)  # fmt: skip
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators", [f"llmkit.perturb.{m}" for m in _OWN])
 """Every operator by name. A package adds its own through the entry-point group `llmkit.operators`."""
