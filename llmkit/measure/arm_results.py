@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from llmkit.measure.judged_results import Preferred
 from llmkit.measure.retrieval_results import Retrieval
 from llmkit.measure.stability_results import Repair, Stability
 from llmkit.measure.values import (
@@ -199,6 +200,7 @@ class ArmResult(Part):
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
         "repeats", "stability", "repeated", "repair", "touched", "retrieval", "scores", "turned", "restored", "mark",
+        "judged_drop", "judged_gain",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -233,6 +235,10 @@ class ArmResult(Part):
     """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
     retrieval: dict[str, Retrieval] = Field(default_factory=dict)
     """Documents retrieved under noise beside those retrieved for the rows as sent, where replies name documents."""
+    judged_drop: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the answers to the rows as sent to those under noise, where rows have no answers."""
+    judged_gain: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the arm's answers to those of `stand`, where rows have no answers."""
     scores: dict[str, ScoreResult] = Field(default_factory=dict)
     """By name: what the arm's answers are worth beside their verdicts."""
     turned: dict[str, ClassFlips] = Field(default_factory=dict)

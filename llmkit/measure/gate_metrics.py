@@ -28,6 +28,8 @@ METRICS: dict[str, str | None] = {
     "broken": NOISY,
     "net": NOISY,
     "touched": None,
+    "judged_drop": NOISY,
+    "judged_gain": NOISY,
 }
 _DIFFERENCES = ("clean_drop", "drop", "gain")  # the longer ending first
 

@@ -206,12 +206,9 @@ class LabelledRun:
         return None if None in states else "skipped" if "skipped" in states else states[0]
 
 
-def with_labels(
-    measured: Metrics, samples: Sequence[Sample], judgements: Judgements, interval: IntervalSection, seed: int
-) -> Metrics:
+def with_labels(measured: Metrics, run: LabelledRun, judgements: Judgements) -> Metrics:
     """Adds to the metrics of a run without answers the losses and gains that labels give. What noise hardly changed and
     replies that could not be read stay unmeasured, as in a labelled run."""
-    run = LabelledRun(samples, interval, seed)
     arms: dict[str, ArmResult] = {
         arm: measured.arms[arm].model_copy(update=fields) for arm, fields in run.arms(judgements).items()
     }

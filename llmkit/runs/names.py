@@ -24,6 +24,8 @@ JOURNAL = "samples.jsonl"
 """One line for each piece of finished work, in the order in which it was finished."""
 LABELS = "labels.jsonl"
 """One line for each judgement of a person, on a pair of answers to one row."""
+JUDGED = "judged.jsonl"
+"""One line for each verdict of a model, as judge, on a pair of answers to one row."""
 LOCK = ".lock"
 """Held by the process that writes in the folder."""
 
