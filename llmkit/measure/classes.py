@@ -13,7 +13,7 @@ from llmkit.tasks import Kind, recorded_kind
 from llmkit.types import CLEAN
 
 if TYPE_CHECKING:
-    from llmkit.measure.statistics import Floats
+    from llmkit.measure.statistics import Floats, Labels
 
 MOST = 20  # pairs of labels that are kept of a condition
 
@@ -50,32 +50,30 @@ def _values(cells: Cells, samples: Sequence[Sample], labels: Sequence[str]) -> F
     import numpy as np
 
     place = {label: k for k, label in enumerate(labels)}
-    hits, given, gold = (np.zeros((len(cells.questions), len(labels))) for _ in range(3))
-    asked = np.zeros(len(cells.questions))
-    for sample in samples:
-        outcome = sample.outcome
-        i, right = cells.row[outcome.question_id], place.get(outcome.gold or "")
-        if right is None:
-            continue
-        asked[i] += 1
-        gold[i, right] += 1
-        if (said := place.get(outcome.parsed or "")) is not None:
-            given[i, said] += 1
-            hits[i, right] += said == right
-    here = asked > 0
-    values: Floats = np.full(len(asked), np.nan)
-    if here.any():
-        values[here] = influences(*(counts[here] / asked[here, None] for counts in (hits, given, gold)))
+    judged = [s.outcome for s in samples if s.outcome.gold in place]
+    rows = np.array([cells.row[outcome.question_id] for outcome in judged], dtype=int)
+    gold = np.array([place[outcome.gold or ""] for outcome in judged], dtype=int)
+    said = np.array([place.get(outcome.parsed or "", -1) for outcome in judged], dtype=int)
+    asked = np.bincount(rows, minlength=len(cells.questions))
+    values: Floats = np.where(asked > 0, influences(rows, gold, said, asked, len(labels)), np.nan)
     return values
 
 
-def influences(hits: Floats, given: Floats, gold: Floats) -> Floats:
-    """(Q,) macro-F1 plus each question's influence on it, of (Q, K) shares of answers: right, given and gold."""
+def influences(rows: Labels, gold: Labels, said: Labels, asked: Labels, labels: int) -> Floats:
+    """(Q,) macro-F1 plus each question's influence on it.
+
+    `rows`, `gold` and `said` are (N,), the question and the labels of each answer, -1 for none; `asked` is (Q,), the
+    number of answers of each question, which together count as one.
+    """
     import numpy as np
 
-    both = np.maximum((given + gold).sum(0), 1e-12)  # a label has rows, but a part of them may lack it
-    f1 = 2 * hits.sum(0) / both
-    values: Floats = f1.mean() + len(hits) * ((2 * hits - f1 * (given + gold)) / both).mean(1)
+    weights = 1 / asked[rows]
+    spoken, hit = said >= 0, said == gold
+    given = np.bincount(said[spoken], weights[spoken], labels)
+    both = np.maximum(np.bincount(gold, weights, labels) + given, 1e-12)  # another cell may lack a label
+    f1 = 2 * np.bincount(gold[hit], weights[hit], labels) / both
+    parts = (2 * hit - f1[gold]) / both[gold] - np.where(spoken, f1[said] / both[said], 0)
+    values: Floats = f1.mean() + (asked > 0).sum() / labels * np.bincount(rows, weights * parts, len(asked))
     return values
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 MOST_NAMED = 50  # fields of an answer that are counted by name
+_LONGEST_NAME = 100  # characters; a longer path is data, not the name of a field
 _MOST_LEAVES = 10_000
 _DEEPEST = 64
 
@@ -87,7 +88,11 @@ def field_scores(name: str, parsed: Any, gold: Any, tolerance: float, *, missing
     by_field: dict[str, list[bool]] = defaultdict(list)
     for path, agrees in right.items():
         by_field[_starred(path)].append(agrees)
-    named = {f"{name}{path}": sum(each) / len(each) for path, each in list(by_field.items())[:MOST_NAMED] if path}
+    named = {
+        f"{name}{path}": sum(each) / len(each)
+        for path, each in list(by_field.items())[:MOST_NAMED]
+        if 0 < len(path) <= _LONGEST_NAME
+    }
     return {name: sum(right.values()) / len(right.keys() | given.keys()), **named}
 
 

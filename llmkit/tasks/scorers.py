@@ -171,6 +171,8 @@ def scorer_of(recipe: Recipe) -> Scorer:
     for name in section.scores:
         if [section.scorer, *section.scores].count(name) > 1:
             raise UsageError(f"the scorer `{name}` is named twice", "`eval.scores` are those beside `eval.scorer`")
+    if section.pattern is not None and "regex" not in (section.scorer, *section.scores):
+        raise UsageError("eval.pattern is of the scorer `regex`, which is not named", "name it in eval.scores")
     return Together(first.of(recipe), [other.of(recipe) for other in others]) if others else first.of(recipe)
 
 

@@ -36,6 +36,7 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
     if KINDS[data.kind].has_options and data.options is None:
         hint = "name the field that holds the list of options"
         raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
+    _refuse_unused(data)
     rows: Iterable[Record] = _rows(path)
     labels: tuple[str, ...] = ()
     if KINDS[data.kind].lists_labels:
@@ -70,18 +71,30 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
     return questions, skipped
 
 
+def _refuse_unused(data: DataSection) -> None:
+    """Raises UsageError for settings of another kind of answer, and for labels that are none."""
+    if data.labels and not KINDS[data.kind].lists_labels:
+        raise UsageError(f"answers of the kind `{data.kind}` have no labels", "data.kind is label or spans")
+    if data.json_schema and data.kind != "json":
+        raise UsageError(f"answers of the kind `{data.kind}` have no schema", "data.kind is json")
+    names = [label.strip() for label in data.labels]
+    if wrong := [name for name in names if not name or names.count(name) > 1]:
+        raise UsageError(f"data.labels: {wrong[0]!r} is {'named twice' if wrong[0] else 'no label'}")
+
+
 def _labels(rows: Iterable[Record], data: DataSection, path: str) -> tuple[str, ...]:
     """Returns the labels that all questions share: those of the recipe, else those of all rows, in order."""
     if data.labels:
-        return data.labels
+        return tuple(label.strip() for label in data.labels)
     kind = KINDS[data.kind].of(data)
     found: set[str] = set()
     for _, row in rows:
         gold = row.get(data.answer) if isinstance(row, Mapping) and data.answer else None
-        with suppress(DataError):  # it is said where the row is read
+        with suppress(DataError, ValueError):  # it is said where the row is read
             found.update(label for label in kind.labels_in(gold) if gold is not None and label)
-    if not found or len(found) > _MOST_LABELS:
-        count = f"{len(found):,} different labels" if found else "no labels"
+    none = not found and not kind.structured  # a row may have no span at all
+    if none or len(found) > _MOST_LABELS:
+        count = "no labels" if none else f"{len(found):,} different labels"
         raise DataError(f"{path}: the rows have {count}", f"list them as `data.labels`, at most {_MOST_LABELS:,}")
     return tuple(sorted(found))
 

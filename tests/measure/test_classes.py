@@ -14,12 +14,9 @@ PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 CLEAN, NOISY = np.array([0.9, 0.8, 0.7, 0.8]), np.array([0.8, 0.6, 0.6, 0.6])  # share of right answers by label
 
 
-def one_hot(labels):
-    return np.eye(len(PRIOR))[labels]
-
-
 def values(gold, said):
-    return influences(one_hot(gold) * one_hot(said), one_hot(said), one_hot(gold))
+    rows = np.arange(len(gold))
+    return influences(rows, gold, said, np.ones(len(gold), dtype=int), len(PRIOR))
 
 
 def true_value(right):
@@ -43,6 +40,13 @@ def test_the_mean_is_macro_f1(pairs, sklearn):
     gold, said = np.array([*pairs, (0, 0), (1, 2), (2, 1), (3, 3)]).T
     expected = sklearn.f1_score(gold, said, average="macro", labels=range(4))
     assert values(gold, said).mean() == pytest.approx(expected)
+
+
+def test_repeats_of_a_question_count_as_one():
+    """Two answers to one question weigh as one, and a reply without a label lowers recall only."""
+    rows, gold, said = np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([0, -1, 1])
+    found = influences(rows, gold, said, np.array([2, 1]), 2)
+    assert found.mean() == pytest.approx((2 * 0.5 / (1 + 0.5) + 1) / 2)
 
 
 def test_one_answer_counts_more_where_a_label_is_rare():
