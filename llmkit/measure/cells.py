@@ -87,15 +87,13 @@ class Cells:
         self.conditions = sorted({cell.condition for cell in self.samples}, key=_condition_order)
         self.noisy = [c for c in self.conditions if Condition.parse(c).noisy]
         self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
-        self.verdicts = True
-        """Whether the values are those of right and wrong answers."""
         self.reach = 1.0
-        """The greatest part that one question's value can have in a mean: more than 1 where rare ones weigh more."""
+        """How much one answer changes a mean, as a part of its question: more than 1 where rare ones weigh more."""
 
     def valued(self, means: Mapping[Cell, Floats], reach: float = 1.0) -> Cells:
         """Returns the same cells with other values: (Q,) one for each question, NaN where it has none."""
         other = copy(self)
-        other._means, other.verdicts, other.reach = dict(means), False, reach
+        other._means, other.reach = dict(means), reach
         return other
 
     def _sort(self, run: int, samples: Sequence[Sample]) -> None:

@@ -42,7 +42,7 @@ class Contrasts(Generic[Name]):
         column = self.cells.contrast(weights)
         if column is None:
             return False
-        least, greatest = (self.cells.reach * sum(pick(w, 0) for w in weights.values()) for pick in (min, max))
+        least, greatest = (sum(pick(w, 0) for w in weights.values()) for pick in (min, max))
         self.add_column(name, column, (least, greatest))
         return True
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeVar
 
-from llmkit.measure import classes
+from llmkit.measure import classes, statistics
 from llmkit.measure.arm_results import ArmResult, ScoreResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, Value, each
-from llmkit.measure.contrasts import Contrast
-from llmkit.measure.run_contrasts import RunContrasts
-from llmkit.measure.values import Difference, Estimate, negated
+from llmkit.measure.contrasts import Contrast, Contrasts
+from llmkit.measure.values import Difference, Estimate, negated, rounded_p
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
@@ -35,53 +34,79 @@ def with_scores(
     arms: Mapping[str, ArmResult], cells: Cells, samples: Sequence[Sample], section: EvalSection, seed: int
 ) -> dict[str, ArmResult]:
     """Returns the arms with what each score comes to."""
-    scored: dict[str, dict[str, ScoreResult]] = {arm: {} for arm in arms}
+    views: dict[str, Cells] = {}
+    labelled = classes.has_labels(samples)
+    if labelled:
+        views["macro_f1"] = classes.macro_f1(cells)
     for name in names(samples):
-        means = {cell: cells.mean_of(group, _value(name)) for cell, group in cells.samples.items()}
-        for arm, result in of_cells(cells.valued(means), section, seed).items():
-            scored[arm][name] = result
-    if not classes.has_labels(samples):
-        return {arm: result.model_copy(update={"scores": scored[arm]}) for arm, result in arms.items()}
-    macro = of_cells(classes.macro_f1(cells), section, seed)
-    return {
-        arm: result.model_copy(
-            update={
-                "scores": {"macro_f1": macro[arm], **scored[arm]},
-                "turned": each(cells.noisy_of(Cell(arm, CLEAN)), partial(classes.flips, cells, arm)),
-            }
-        )
-        for arm, result in arms.items()
-    }
-
-
-def of_cells(cells: Cells, section: EvalSection, seed: int) -> dict[str, ScoreResult]:
-    """Measures one value in every cell, by arm; arms without it are left out."""
-    level = section.interval.level
-    contrasts = RunContrasts(cells, level, section.interval.draws, seed)
+        views[name] = cells.valued({cell: cells.mean_of(group, _value(name)) for cell, group in cells.samples.items()})
+    if not views:
+        return dict(arms)
+    measured = _Measured(cells, views, section, seed)
     results = {}
-    for arm in cells.arms:
-        noisy = [*cells.noisy_of(Cell(arm, CLEAN)), NOISY]
-        compared = [] if arm == STAND else noisy
-        harm = None if arm == STAND else _difference(contrasts, "gain", arm, CLEAN)
-        result = ScoreResult(
-            conditions=each([*cells.conditions, NOISY], partial(_mean, contrasts, arm)),
-            drop=each(noisy, partial(_difference, contrasts, "drop", arm)),
-            gain=each(compared, partial(_difference, contrasts, "gain", arm)),
-            clean_drop=harm and negated(harm),
-        )
-        if result.conditions:
-            results[arm] = result
+    for arm, result in arms.items():
+        scores = each(views, partial(measured.score, arm))
+        noisy = cells.noisy_of(Cell(arm, CLEAN)) if labelled else []
+        turned = each(noisy, partial(classes.flips, cells, arm))
+        results[arm] = result.model_copy(update={"scores": scores, "turned": turned})
     return results
 
 
-def _mean(contrasts: RunContrasts, arm: str, condition: str) -> Estimate | None:
-    found = contrasts.means.get(Contrast("mean", arm, condition))
-    return _within(Estimate.from_mean(found), 0.0) if found else None
+class _Measured:
+    """The contrasts of all scores, solved and tested together: the random signs of a test are drawn once."""
+
+    def __init__(self, cells: Cells, views: Mapping[str, Cells], section: EvalSection, seed: int) -> None:
+        self.cells, self.level = cells, section.interval.level
+        contrasts: Contrasts[tuple[str, Contrast]] = Contrasts(cells)
+        for name, view in views.items():
+            for contrast, weights in _wanted(cells).items():
+                if (column := view.contrast(weights)) is not None:
+                    least = 0.0 if contrast.kind == "mean" else -view.reach
+                    contrasts.add_column((name, contrast), column, (least, view.reach))
+        self.means = contrasts.solve(self.level)
+        tested = [name for name, mean in self.means.items() if mean and name[1].kind != "mean"]
+        self.p = contrasts.flip_p(tested, section.interval.draws, seed)
+
+    def score(self, arm: str, name: str) -> ScoreResult | None:
+        """Returns what a score of an arm comes to; None where no answer has it."""
+        noisy = [*self.cells.noisy_of(Cell(arm, CLEAN)), NOISY]
+        harm = self._difference(name, "gain", arm, CLEAN)
+        result = ScoreResult(
+            conditions=each([*self.cells.conditions, NOISY], partial(self._mean, name, arm)),
+            drop=each(noisy, partial(self._difference, name, "drop", arm)),
+            gain=each(noisy, partial(self._difference, name, "gain", arm)),
+            clean_drop=harm and negated(harm),
+        )
+        return result if result.conditions else None
+
+    def _mean(self, name: str, arm: str, condition: str) -> Estimate | None:
+        mean = self.means.get((name, Contrast("mean", arm, condition)))
+        return _within(Estimate.from_mean(mean), 0.0) if mean else None
+
+    def _difference(self, name: str, kind: Literal["drop", "gain"], arm: str, condition: str) -> Difference | None:
+        key = name, Contrast(kind, arm, condition)
+        mean = self.means.get(key)
+        if mean is None:
+            return None
+        contradicted = statistics.contradicts(self.p[key], mean.low, mean.high, self.level)
+        p = rounded_p(self.p[key])
+        return _within(
+            Difference(**dict(Estimate.from_mean(mean)), p=p, test="sign_flip", undecided=contradicted), -1.0
+        )
 
 
-def _difference(contrasts: RunContrasts, kind: Literal["drop", "gain"], arm: str, condition: str) -> Difference | None:
-    found = contrasts.difference(Contrast(kind, arm, condition))
-    return found and _within(found, -1.0)
+def _wanted(cells: Cells) -> dict[Contrast, dict[Cell, float]]:
+    """Returns the mean of every cell, and the differences between them that are measured."""
+    wanted: dict[Contrast, dict[Cell, float]] = {}
+    for arm in cells.arms:
+        for condition in [*cells.conditions, NOISY]:
+            cell = Cell(arm, condition)
+            wanted[Contrast("mean", arm, condition)] = {cell: 1.0}
+            if condition == NOISY or condition in cells.noisy:
+                wanted[Contrast("drop", arm, condition)] = {cell.under(CLEAN): 1.0, cell: -1.0}
+            if arm != STAND and condition in (CLEAN, NOISY, *cells.noisy):
+                wanted[Contrast("gain", arm, condition)] = {cell: 1.0, Cell(STAND, condition): -1.0}
+    return wanted
 
 
 def _within(estimate: E, least: float) -> E:
