@@ -113,3 +113,25 @@ def test_a_finder_that_copies_the_noisy_words_loses_nothing(parts):
     meant = parts("spans", rows, speller, **{"perturb.rate": 0.8, "output.name": "meant", "cache": "other"})
     assert meant.metrics.arms["stand"].scores["span_f1"].conditions["ec"].value == 0.5
     assert rescore(meant.folder, load(meant.folder / "recipe.resolved.yaml")).changed == 0
+
+
+def test_texts_that_are_not_kept_name_no_field(parts):
+    rows = [{"question": story(n), "answer": {"secret key": n}} for n in range(ROWS)]
+    result = parts("json", rows, lambda request: '{"secret key": 1}', **{"output.texts": "hash"})
+    assert list(result.metrics.arms["stand"].scores) == ["fields"]
+    assert not [path for path in result.folder.iterdir() if path.is_file() and b"secret key" in path.read_bytes()]
+
+
+def test_spans_without_answers_bound_no_loss(parts):
+    rows = [{"question": story(n), "answer": None} for n in range(ROWS)]
+    spans = '[{"text": "nails", "label": "thing"}]'
+    for kind, bounded in (("spans", False), ("json", True)):
+        result = parts(kind, rows, lambda request: spans, **{"data.answer": None, "output.name": kind})
+        assert bool(result.metrics.arms["stand"].stability["ec"].lost_at_most) is bounded
+
+
+def test_many_fields_are_bounded(parts):
+    rows = [{"question": story(n), "answer": {f"field {i}": n for i in range(60)}} for n in range(6)]
+    result = parts("json", rows, lambda request: "{}")
+    assert len(result.metrics.arms["stand"].scores) == 40
+    assert result.metrics.arms["stand"].scores["fields"].conditions["clean"].value == 0.0

@@ -404,3 +404,18 @@ def test_worked_examples_show_answers_in_the_form_that_is_asked_for(rows):
     )
     labels = rows("label", {"question": "Sort", "answer": "other"}, labels=LABELS)
     assert worked_examples(labels, 1)[0][1] == "The answer is other"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("text", {"labels": ("a",)}, "answers of the kind `text` have no labels"),
+        ("tool", {"json_schema": "x.json"}, "answers of the kind `tool` have no schema"),
+        ("label", {"labels": ("a", " a ")}, "data.labels: 'a' is named twice"),
+        ("label", {"labels": ("a", " ")}, "data.labels: '' is no label"),
+        ("label", {"answer": None}, "the rows have no labels"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(rows, kind, data, said):
+    with pytest.raises((UsageError, DataError), match=said):
+        rows(kind, {"question": "Text", "answer": "[]"}, **data)
