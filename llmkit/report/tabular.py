@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
+from llmkit.measure import scored
 from llmkit.measure.changed import changed_by_noise
+from llmkit.parsing import JsonObject
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 
 _FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
 
+_SCORE = "score."  # before the name of a score, which names its column
 _BATCH = 10_000  # rows of one group of a Parquet file
 
 
@@ -59,6 +62,7 @@ class Answers(Sequence[dict[str, Any]]):
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = sorted(samples, key=_order)
+        self._scores = scored.names(self._samples)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -69,7 +73,11 @@ class Answers(Sequence[dict[str, Any]]):
     def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
     def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         chosen = self._samples[place]
-        return row(chosen) if isinstance(chosen, Sample) else [row(sample) for sample in chosen]
+        return self._row(chosen) if isinstance(chosen, Sample) else [self._row(sample) for sample in chosen]
+
+    def _row(self, sample: Sample) -> JsonObject:
+        # In a column each, behind the others, whose places do not depend on the run.
+        return row(sample) | {f"{_SCORE}{name}": sample.outcome.scores.get(name) for name in self._scores}
 
 
 def _order(sample: Sample) -> tuple[str, ...]:
@@ -125,6 +133,7 @@ def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
         "strength": float,
     }
     names = list(rows[0]) if rows else list(types)
+    types |= {name: float for name in names if name.startswith(_SCORE)}
     schema = pa.schema([(name, kinds.get(types.get(name, str), pa.string())) for name in names])
     out = io.BytesIO()
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:

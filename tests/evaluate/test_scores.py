@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 
@@ -161,3 +162,12 @@ def test_a_gold_answer_that_is_no_pattern_is_refused_with_its_row(run, tmp_path)
     overrides = FREE | {"data.path": str(path), "data.id": "id", "eval.scorer": "regex"}
     with pytest.raises(DataError, match=r"b: '\(' is no pattern: missing \)"):
         run(half_wrong, "eval", **{key.replace(".", "__"): value for key, value in overrides.items()})
+
+
+def test_every_answer_has_its_scores_in_the_tables(free):
+    result, _ = free(**{"eval.scores": ["f1"]})
+    with open(result.folder / "outcomes.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["condition"], row["score.f1"]) for row in rows} == {("clean", "1.0"), ("ec", "0.5")}
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(result.folder / "outcomes.parquet")
+    assert sum(parquet["score.f1"].to_pylist()) == ROWS * 1.5
