@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.runs.samples import Sample
     from llmkit.types import Question
 
+_LEAST = 0.01  # share of the questions that is new at a look: a step shorter than that is not worth its level
 _DISAGREE = 0.2  # share of questions on which two arms or conditions are taken to disagree before anything is known
 
 
@@ -45,7 +46,7 @@ def schedule(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     """Returns the looks of a run, each with the clusters that are new in it: whole clusters, in a seeded order.
 
     The k-th of K looks comes after the cluster with which a share k/K of the questions is reached. Clusters that are
-    larger than such a share make fewer looks.
+    larger than such a share make fewer looks, as do two looks with hardly a question between them.
     """
     sizes = Counter(question.cluster_id for question in questions)
     order = in_order(sizes, seed)
@@ -53,7 +54,11 @@ def schedule(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     planned = len(questions)
     wanted = [planned * number / section.looks for number in range(1, section.looks + 1)]
     # Rounding of a share must not ask for a question more than there is.
-    ends = sorted({next(i for i, count in enumerate(asked, 1) if count >= least - 1e-9) for least in wanted})
+    reached = sorted({next(i for i, count in enumerate(asked, 1) if count >= least - 1e-9) for least in wanted})
+    ends: list[int] = []
+    for end in reversed(reached):
+        if not ends or asked[ends[0] - 1] - asked[end - 1] >= _LEAST * planned:
+            ends.insert(0, end)
     shares = [asked[end - 1] / planned for end in ends]
     levels = spending.levels(shares, section.interval.level)
     looks = []
