@@ -102,11 +102,12 @@ def measure(
     loaded = _loaded(source, overrides, command)
     _demand(loaded, command)
     from llmkit import evaluate
+    from llmkit.perturb.shards import parse_shard
 
     if dry_run:
         return _print_estimates(evaluate.estimate_each(loaded, command), json_)
     _ask_above(loaded, command)
-    part = evaluate.parse_shard(shard) if shard else None
+    part = parse_shard(shard) if shard else None
     results = []
     for result in evaluate.run_each(
         loaded,

@@ -5,7 +5,7 @@ from llmkit.evaluate.plan import Command, Plan, Shard, plan, tunes
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
 from llmkit.evaluate.sets import enforce, estimate_each, run_each
-from llmkit.evaluate.shards import merge, merge_folders, parse_shard
+from llmkit.evaluate.shards import merge, merge_folders
 
 __all__ = [
     "Command",
@@ -19,7 +19,6 @@ __all__ = [
     "estimate_each",
     "merge",
     "merge_folders",
-    "parse_shard",
     "plan",
     "rescore",
     "run",

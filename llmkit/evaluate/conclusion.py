@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from llmkit import report
-from llmkit.measure import by_prompt, looks, metrics, missing
-from llmkit.measure.labelled import with_labels
+from llmkit.measure import by_prompt, looks, metrics, missing, stored
+from llmkit.measure.opinions import Opinions
 from llmkit.measure.results import EngineFacts, Looked, Metrics
 from llmkit.measure.stability import ASSUMED, Assumed
 from llmkit.recipe import Recipe
 from llmkit.recipe.schema import Gate
-from llmkit.runs import Run, RunFolder, labels, names
+from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.generations import mixed
 from llmkit.runs.samples import Sample
 
@@ -40,19 +40,18 @@ def judge(
     """Returns the metrics of a run, or of one look at it, with the verdicts of these gates. Raises as `conclude`."""
     failed = missing.failures(samples)
     missing.refuse_all_failed(failed)
-    stored = list(Run(recipe.eval.baseline).samples()) if recipe.eval.baseline else None
+    baseline_answers = stored.answers(recipe, samples)
     run = Run(folder.path)
-    judgements = labels.judgements(folder.path)
+    opinions = Opinions(folder.path)
     section = looks.at_level(recipe.eval, looked)
 
     def measure(filled: Sequence[Sample], baseline: Sequence[Sample] | None, assumed: Assumed = ASSUMED) -> Metrics:
         found = metrics(filled, section, recipe.seed, baseline, assumed)
-        if judgements is None or found.unlabelled is None:
-            return found
-        return with_labels(found, filled, judgements, section.interval, recipe.seed)
+        return opinions.added(found, filled, section.interval, recipe.seed)
 
-    prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, stored)
-    measured = looks.as_looked(by_prompt.together(prompted), recipe.eval.interval, looked)
+    prompted = by_prompt.by_prompt(samples, [prompt.name for prompt in recipe.prompts], measure, baseline_answers)
+    measured = stored.marked(by_prompt.together(prompted), recipe)
+    measured = looks.as_looked(measured, recipe.eval.interval, looked)
     verdicts = by_prompt.decide(gates, prompted, measure)
     if mixed(folder.path):
         verdicts = [verdict.model_copy(update=_MIXED) for verdict in verdicts]

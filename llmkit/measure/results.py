@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from llmkit.errors import DataError
 from llmkit.measure.arm_results import ArmResult
+from llmkit.measure.judged_results import Judge
 from llmkit.measure.values import (
     Change,
     Interval,
@@ -103,12 +104,16 @@ class BaselineArm(Part):
 class Baseline(Part):
     """The changes since a stored run, on the questions that both have."""
 
+    OMITTED = frozenset({"made_by"})
+
     questions: int
     """Questions that both runs have with the same clean text."""
     left_out: int
     """Questions of both runs whose clean texts differ."""
     arms: dict[str, BaselineArm]
     """By arm."""
+    made_by: str | None = None
+    """The version of llmkit that made the stored run; absent where it is the one that made this run."""
 
 
 class Timing(Part):
@@ -235,7 +240,7 @@ class PromptResult(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"unlabelled", "constant", "labels", "prompt", "prompts", "looks"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels", "judge", "prompt", "prompts", "looks"})
 
     version: int = 1
     """The version of this format."""
@@ -255,6 +260,8 @@ class Metrics(Part):
     """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     labels: Labelled | None = None
     """The labels of a run without answers; absent where nobody gave any."""
+    judge: Judge | None = None
+    """The model that was asked, as judge, which answers are better; absent where none was."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]

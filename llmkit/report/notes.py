@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.measure import doubts
 from llmkit.measure.cells import NOISY, STAND
+from llmkit.measure.judged_results import Judge
 from llmkit.measure.results import Labelled, Looked, Metrics
 from llmkit.report.written import short
 from llmkit.types import CLEAN
@@ -36,6 +37,8 @@ def notes(metrics: Metrics) -> Notes:
         headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
     if metrics.labels:
         remarks.append(labels_line(metrics.labels))
+    if metrics.judge:
+        remarks += judge_lines(metrics, metrics.judge)
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
 
 
@@ -114,6 +117,25 @@ def labels_line(labels: Labelled) -> str:
     skipped = f"; {labels.skipped} skipped, which count as they hurt most" if labels.skipped else ""
     conflicts = f"; {labels.conflicts} contradict earlier ones, and the later count" if labels.conflicts else ""
     return f"{pairs}, {chosen}{skipped}{conflicts}."
+
+
+def judge_lines(metrics: Metrics, judge: Judge) -> list[str]:
+    """Returns who judged, how many verdicts hold in both orders, how far people agree, and why no gate rests on it."""
+    if not judge.pairs:
+        return ["No answers differ, so there was nothing to judge."]
+    left = f"; {judge.open} not asked yet" if judge.open else ""
+    orders = (
+        f"Judge {judge.model}: verdicts on {judge.judged} of {judge.pairs} pairs of answers, in both orders; "
+        f"{judge.inconsistent} of these change with the order and count as a tie; {judge.none} without a verdict{left}."
+    )
+    kappa = judge.kappa
+    if kappa.value is None or judge.agreed is None:
+        agreement = f"How far people agree with the judge is not known: {getattr(kappa, 'reason', '')}."
+    else:
+        words = f"Judge and people agree on {judge.agreed:.3f} of {judge.shared} pairs: kappa {kappa.value:.3f}"
+        agreement = f"{words} [{kappa.low:.3f}, {kappa.high:.3f}]."
+    reason = doubts.of_judge(metrics)
+    return [orders, agreement, *([f"No gate rests on this judge: {reason}."] if reason else [])]
 
 
 def in_points(metrics: Metrics, arm: str, condition: str) -> str:

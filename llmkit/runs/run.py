@@ -225,7 +225,7 @@ def outcomes(rows: Iterable[Row]) -> dict[str, Row]:
         if row.get("kind") == names.OUTCOME:
             latest[row["key"]] = row
         elif row.get("kind") == names.VERDICT and row["key"] in latest:
-            latest[row["key"]] = {**latest[row["key"]], "parsed": row["parsed"], "correct": row["correct"]}
+            latest[row["key"]] = {**latest[row["key"]], **{name: row[name] for name in names.SCORED if name in row}}
     return latest
 
 
