@@ -147,11 +147,13 @@ def measured_by(run: Run, samples: Sequence[Sample], seed: int) -> tuple[list[Sa
 
     The journal may hold more: a run that had asked everything stops at the same look when it is run with looks.
     """
-    metrics = Metrics.read(run.metrics) if run.metrics else None
-    if metrics is None or metrics.looks is None:
+    # Only of a run that had looks: `llmkit eval score` writes the metrics.json of any other anew, also a damaged one.
+    metrics = run.metrics if run.section("eval").get("looks", 1) > 1 else None
+    if not metrics or "looks" not in metrics:
         return list(samples), None
-    kept = set(in_order({sample.outcome.cluster_id for sample in samples}, seed)[: metrics.clusters])
-    return [sample for sample in samples if sample.outcome.cluster_id in kept], metrics.looks
+    looked = Looked.model_validate(metrics["looks"])
+    kept = set(in_order({sample.outcome.cluster_id for sample in samples}, seed)[: metrics["clusters"]])
+    return [sample for sample in samples if sample.outcome.cluster_id in kept], looked
 
 
 def final_level(questions: Sequence[Question], section: EvalSection, seed: int) -> float:
@@ -173,14 +175,14 @@ def expected(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     if len(differences) < len(section.gates) or not differences:
         return f"{words}; fewer where all gates are decided early"
     # The gate that takes longest decides; others may take longer by chance, so this is a low estimate for several.
-    share = max(
+    longest = max(
         sum(
             chance * share
             for chance, share in zip(spending.stops(shares, ends, _drift(gate, size)), shares, strict=True)
         )
         for gate in differences
     )
-    return f"{words}; about {share:.2f} of them where nothing has changed and a fifth of the pairs disagree"
+    return f"{words}; about {longest:.2f} of them where nothing has changed and a fifth of the pairs disagree"
 
 
 def _drift(gate: Gate, size: int) -> float:
