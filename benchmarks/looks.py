@@ -19,8 +19,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pull_requests
 
-from llmkit.measure import gates, looks, statistics
+from llmkit.measure import gates, looks, metrics, statistics
 from llmkit.recipe.schema import EvalSection, Gate
 from llmkit.types import Question
 
@@ -121,6 +122,34 @@ def _interval(
     return value, min(low, value), max(high, value)
 
 
+def pull_request(number: int, planted: bool) -> tuple[bool, float]:
+    """Simulates a pull request of the main design of pull_requests.py, with five looks: returns whether it is red, and
+    the share of the questions asked."""
+    recipe, now, then = pull_requests.drawn(pull_requests.MAIN, number, planted)
+    section = recipe.eval.model_copy(update={"looks": 5})
+    questions = [Question(f"q{i}", "", "a", "text") for i in range(pull_requests.MAIN.questions)]
+    asked: set[str] = set()
+    for look in looks.schedule(questions, section, recipe.seed):
+        asked |= look.clusters
+        samples = [sample for sample in now if sample.outcome.cluster_id in asked]
+        at_look = looks.at_level(section, look.looked)
+        measured = metrics(samples, at_look, recipe.seed, then)
+        # As in a run, only all gates together stop it.
+        if look.last or looks.decided(gates.evaluate(looks.careful(section.gates), measured)):
+            break
+    verdicts = [result.verdict for result in gates.evaluate(section.gates, measured)]
+    return pull_requests.is_red(verdicts), look.looked.asked / look.looked.planned
+
+
+def pulls(count: int) -> dict[str, float]:
+    """Simulates so many pull requests with a planted regression, and as many without a change."""
+    found: dict[str, float] = {"count": count}
+    for name, planted in (("planted", True), ("unchanged", False)):
+        red, asked = zip(*(pull_request(number, planted) for number in range(count)), strict=True)
+        found |= {f"{name} red": sum(red) / count, f"{name} asked": round(sum(asked) / count, 4)}
+    return found
+
+
 def table(rows: list[Row]) -> str:
     """Writes the rows as Markdown."""
     lines = [
@@ -141,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--pulls", type=int, default=500, help="pull requests of each kind")
     options = parser.parse_args()
     with ProcessPoolExecutor(options.processes) as pool:
         futures = [
@@ -149,9 +179,11 @@ def main() -> None:
             for design in DESIGNS
             for drop in DROPS
         ]
+        simulated_pulls = pool.submit(pulls, options.pulls)
         rows = [future.result() for future in futures]
     today = datetime.date.today().isoformat()
-    RESULTS.write_text(json.dumps({"date": today, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    result = {"date": today, "rows": [asdict(row) for row in rows], "pulls": simulated_pulls.result()}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     text = DOCS.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

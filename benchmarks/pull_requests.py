@@ -87,8 +87,8 @@ def answers(design: Design, chances: np.ndarray, rng: np.random.Generator) -> li
     ]
 
 
-def judged(design: Design, number: int, planted: bool) -> list[str]:
-    """Simulates one pull request; returns the verdicts of its gates."""
+def drawn(design: Design, number: int, planted: bool) -> tuple[Recipe, list[Sample], list[Sample]]:
+    """Simulates one pull request: its recipe, its answers, and those of the baseline."""
     rng = np.random.default_rng([zlib.crc32(repr(design).encode()), number, planted])
     # Two answers of one question differ with probability 2 p (1 - p), on average flips = 2 a b / ((a + b)(a + b + 1)).
     most = 2 * ACCURACY * (1 - ACCURACY)
@@ -98,7 +98,12 @@ def judged(design: Design, number: int, planted: bool) -> list[str]:
     file = stored.packed(recipe, answers(design, chances, rng), "main").as_text()
     broken = rng.random(design.questions) < (design.broken if planted else 0)
     now = answers(design, np.where(broken, 0, chances), rng)
-    then = stored.samples(BaselineFile.model_validate_json(file), now)
+    return recipe, now, stored.samples(BaselineFile.model_validate_json(file), now)
+
+
+def judged(design: Design, number: int, planted: bool) -> list[str]:
+    """Returns the verdicts of the gates of one pull request."""
+    recipe, now, then = drawn(design, number, planted)
 
     def measure(samples, baseline, assumed=ASSUMED):
         return metrics(samples, recipe.eval, recipe.seed, baseline, assumed)

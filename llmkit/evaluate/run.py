@@ -109,12 +109,12 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
-        asked: dict[str, Sample] = {}
-        jobs = planned.jobs(found)
+        jobs, asked = planned.jobs(found), dict[str, Sample]()
+        # One look, at all questions, unless the recipe wants more (`eval.looks`).
         for look in looks.schedule(planned.questions, loaded.recipe.eval, loaded.recipe.seed):
-            new = [job for job in jobs if job.variant.question.cluster_id in look.clusters]
-            told = answer(planned.scorer, new, rows, runner, folder, engines, keeper, quiet)
-            asked |= dict(zip((job.key for job in new), told, strict=True))
+            new_jobs = [job for job in jobs if job.variant.question.cluster_id in look.clusters]
+            answered = answer(planned.scorer, new_jobs, rows, runner, folder, engines, keeper, quiet)
+            asked |= zip((job.key for job in new_jobs), answered, strict=True)
             samples = [asked[job.key] for job in jobs if job.key in asked]
             if look.last or stops(loaded.recipe, samples, folder, look.looked, quiet):
                 break
@@ -122,7 +122,7 @@ def run(
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
             return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
-        del planned  # its variants take as much room as the answers
+        del planned, jobs, new_jobs  # their variants take as much room as the answers
         measured = conclude(loaded.recipe, samples, folder, look.looked)
         gates = list(measured.gates)
         return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)

@@ -36,11 +36,17 @@ def noisy(dataset: Dataset, noise: str, seed: int = 7) -> Dataset:
     return MemoryDataset(made, name=dataset.name, location=dataset.location, shuffled=dataset.shuffled)
 
 
-def _texts(sample: Sample) -> list[str]:
-    """Returns the texts of a sample that a user wrote."""
+def _texts(sample: Any) -> list[str]:
+    """Returns the texts of a sample that a user wrote, in the order in which noise falls on them."""
     if isinstance(sample.input, str):
         return [sample.input]
-    return [message.text for message in sample.input if message.role == "user"]
+    contents = [message.content for message in sample.input if message.role == "user"]
+    parts = [part for content in contents for part in ([content] if isinstance(content, str) else content)]
+    return [part if isinstance(part, str) else part.text for part in parts if isinstance(part, str) or _is_text(part)]
+
+
+def _is_text(part: Any) -> bool:
+    return bool(part.type == "text")
 
 
 def _copy(sample: Sample, number: int, copies: Copies) -> Sample:
@@ -71,8 +77,7 @@ def _message(message: Any, noisy_text: Callable[[str], str]) -> Any:
     if isinstance(message.content, str):
         return message.model_copy(update={"content": noisy_text(message.content)})
     parts = [
-        part.model_copy(update={"text": noisy_text(part.text)}) if part.type == "text" else part
-        for part in message.content
+        part.model_copy(update={"text": noisy_text(part.text)}) if _is_text(part) else part for part in message.content
     ]
     return message.model_copy(update={"content": parts})
 
@@ -86,21 +91,33 @@ def paired(clean: Path | str, noisy: Path | str, scorer: str | None = None, *, l
     need("inspect_ai", extra="inspect", what="llmkit.integrations.inspect")
     from inspect_ai.log import read_eval_log
 
-    first, second = (_samples(read_eval_log(str(log)), str(log)) for log in (clean, noisy))
+    first, second = (_samples(read_eval_log(_existing(str(log))), str(log)) for log in (clean, noisy))
     names = list(dict.fromkeys(name for side in (first, second) for one in side for name in one.scores or {}))
     chosen = scorer or next(iter(names), "")
     if chosen not in names:
         raise UsageError(f"the logs have no scorer `{chosen}`", f"they have {', '.join(names) or 'none'}")
-    originals = {str(sample.id): sample.input for sample in first}
+    originals = {str(sample.id): _texts(sample) for sample in first}
     changes: dict[str, bool] = {}
     for sample in second:
         if PERTURBATION not in sample.metadata:
             hint = "give the clean log first, then that of the dataset made by `llmkit.integrations.inspect.noisy`"
             raise DataError(f"{noisy}: sample {sample.id} has no record of noise", hint)
-        if str(sample.id) in originals:
-            changes[str(sample.id)] = originals[str(sample.id)] != sample.input
-    share = sum(changes.values()) / max(1, len(changes))
+        id, records = str(sample.id), sample.metadata[PERTURBATION]
+        if id in originals and originals[id] != [record["original"] for record in records]:
+            raise DataError(
+                f"{noisy}: sample {id} is a noisy copy of another text than the clean sample of this id",
+                "evaluate both on the same data, in the same order",
+            )
+        changes[id] = any(record["edits"] for record in records)
+    share = sum(changes.get(id, False) for id in originals) / max(1, len(originals.keys() & changes.keys()))
     return pair(chosen, _scores(first, chosen), _scores(second, chosen), share, level)
+
+
+def _existing(log: str) -> str:
+    """Returns the name of a log. DataError for a file that is not there; other places are left to Inspect."""
+    if "://" not in log and not Path(log).is_file():
+        raise DataError(f"there is no log {log}", "give the .eval files that `inspect eval` names")
+    return log
 
 
 def _samples(log: Any, name: str) -> list[Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.runs.samples import Sample
     from llmkit.types import Question
 
+_LEAST = 0.01  # share of the questions that is new at a look: a step shorter than that is not worth its level
 _DISAGREE = 0.2  # share of questions on which two arms or conditions are taken to disagree before anything is known
 
 
@@ -45,7 +46,7 @@ def schedule(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     """Returns the looks of a run, each with the clusters that are new in it: whole clusters, in a seeded order.
 
     The k-th of K looks comes after the cluster with which a share k/K of the questions is reached. Clusters that are
-    larger than such a share make fewer looks.
+    larger than such a share make fewer looks, as do two looks with hardly a question between them.
     """
     sizes = Counter(question.cluster_id for question in questions)
     order = in_order(sizes, seed)
@@ -53,7 +54,11 @@ def schedule(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     planned = len(questions)
     wanted = [planned * number / section.looks for number in range(1, section.looks + 1)]
     # Rounding of a share must not ask for a question more than there is.
-    ends = sorted({next(i for i, count in enumerate(asked, 1) if count >= least - 1e-9) for least in wanted})
+    reached = sorted({next(i for i, count in enumerate(asked, 1) if count >= least - 1e-9) for least in wanted})
+    ends: list[int] = []
+    for end in reversed(reached):
+        if not ends or asked[ends[0] - 1] - asked[end - 1] >= _LEAST * planned:
+            ends.insert(0, end)
     shares = [asked[end - 1] / planned for end in ends]
     levels = spending.levels(shares, section.interval.level)
     looks = []
@@ -142,11 +147,13 @@ def measured_by(run: Run, samples: Sequence[Sample], seed: int) -> tuple[list[Sa
 
     The journal may hold more: a run that had asked everything stops at the same look when it is run with looks.
     """
-    metrics = Metrics.read(run.metrics) if run.metrics else None
-    if metrics is None or metrics.looks is None:
+    # Only of a run that had looks: `llmkit eval score` writes the metrics.json of any other anew, also a damaged one.
+    metrics = run.metrics if run.section("eval").get("looks", 1) > 1 else None
+    if not metrics or "looks" not in metrics:
         return list(samples), None
-    kept = set(in_order({sample.outcome.cluster_id for sample in samples}, seed)[: metrics.clusters])
-    return [sample for sample in samples if sample.outcome.cluster_id in kept], metrics.looks
+    looked = Looked.model_validate(metrics["looks"])
+    kept = set(in_order({sample.outcome.cluster_id for sample in samples}, seed)[: metrics["clusters"]])
+    return [sample for sample in samples if sample.outcome.cluster_id in kept], looked
 
 
 def final_level(questions: Sequence[Question], section: EvalSection, seed: int) -> float:
@@ -168,14 +175,14 @@ def expected(questions: Sequence[Question], section: EvalSection, seed: int) -> 
     if len(differences) < len(section.gates) or not differences:
         return f"{words}; fewer where all gates are decided early"
     # The gate that takes longest decides; others may take longer by chance, so this is a low estimate for several.
-    share = max(
+    longest = max(
         sum(
             chance * share
             for chance, share in zip(spending.stops(shares, ends, _drift(gate, size)), shares, strict=True)
         )
         for gate in differences
     )
-    return f"{words}; about {share:.2f} of them where nothing has changed and a fifth of the pairs disagree"
+    return f"{words}; about {longest:.2f} of them where nothing has changed and a fifth of the pairs disagree"
 
 
 def _drift(gate: Gate, size: int) -> float:

@@ -147,3 +147,19 @@ def test_a_plan_says_what_looks_may_save(looks):
     planned = estimate(plan(recipe, "eval"))
     assert planned.looks.startswith("5 looks: at most 200 questions; about 0.")
     assert planned.json()["looks"] == planned.looks
+
+
+def test_rows_without_answers_have_looks(looks):
+    gate = {"metric": "stand.changed", "max": 0.1}
+    result, _ = looks(60, data__answer=None, eval__gates=[gate])
+    assert result.metrics.looks.stopped
+    assert result.metrics.unlabelled == result.metrics.looks.asked < ROWS
+    assert [verdict.verdict for verdict in result.gates] == ["fail"]
+    assert "rows asked" in (result.folder / "report.html").read_text()
+
+
+def test_arms_prompts_and_a_search_go_with_looks(run):
+    gates = [{"metric": "stand.drop", "condition": "each", "max": 0.5, "bound": "low"}]
+    result, _ = run(eval__looks=2, eval__gates=gates)
+    assert result.metrics.looks.of == 2
+    assert {sample.outcome.arm for sample in result.samples} == set(result.metrics.arms)

@@ -91,6 +91,21 @@ def test_of_a_conversation_the_user_is_noisy_and_options_stay():
     assert [record["original"] for record in sample.metadata["perturbation"]] == [talk[1].text, parts[0].text]
 
 
+def test_logs_of_conversations_pair(tmp_path):
+    talks = [
+        Sample(input=[ChatMessageUser(content=[ContentText(text=text_of(n))])], target="yes", id=n) for n in range(9)
+    ]
+    logs = []
+    for dataset in (MemoryDataset(talks), noisy(MemoryDataset(talks), "typing@0.3")):
+        model = get_model("mockllm/model", custom_outputs=lambda *_: said("yes"), memoize=False)
+        task = Task(dataset=dataset, solver=generate(), scorer=match())
+        (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none")
+        logs.append(log.location)
+    result = paired(*logs)
+    assert (result.drop.n, result.drop.value, result.clean.value) == (9, 0, 1)
+    assert 0 < result.changed <= 1
+
+
 def test_logs_of_both_become_paired_statistics(eggs, tmp_path):
     def answer(messages, *unused):
         numbers = re.findall(r"\d+", messages[-1].text)
@@ -111,6 +126,13 @@ def test_logs_of_both_become_paired_statistics(eggs, tmp_path):
     assert result.changed > 0.8
     with pytest.raises(DataError, match="no record of noise"):
         paired(logs["noisy"], logs["clean"])
+    with pytest.raises(DataError, match="there is no log"):
+        paired(logs["clean"], tmp_path / "gone.eval")
+    moved = MemoryDataset([sample.model_copy(update={"id": f"eggs-{35 - n}"}) for n, sample in enumerate(eggs, 3)])
+    task = Task(dataset=noisy(moved, "typing@0.3"), solver=generate(), scorer=match(numeric=True), name="moved")
+    (log,) = evaluate(task, model=model, log_dir=str(tmp_path / "moved"), display="none")
+    with pytest.raises(DataError, match="noisy copy of another text"):
+        paired(logs["clean"], log.location)
     with pytest.raises(UsageError, match="no scorer `judge`") as refused:
         paired(logs["clean"], logs["noisy"], "judge")
     assert "match" in refused.value.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from helpers import benchmarks
@@ -38,6 +39,8 @@ def test_looks_ask_whole_clusters_each_once_and_all_of_them_in_the_end(sizes, co
         assert look.looked.shares[-1] == pytest.approx(seen / len(asked))
         assert look.looked.nominal >= 0.95 - 1e-9
     assert len(schedule) <= count
+    shares = schedule[-1].looked.shares
+    assert all(later - earlier >= 0.01 for earlier, later in pairwise((0, *shares)))
 
 
 def test_the_order_of_clusters_is_seeded_and_depends_on_no_other_cluster():

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmkit.measure import spending
@@ -46,7 +46,8 @@ def shares_of_looks():
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
+@example(shares=(0.168, 0.172, 0.5, 1.0), level=0.99)  # a step that a coarse quadrature misses
 @given(shares=shares_of_looks(), level=st.sampled_from((0.8, 0.95, 0.99)))
 def test_levels_are_stricter_than_one_test_and_relax(shares, level):
     shares = sorted(set(shares))
