@@ -211,6 +211,7 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             prompts.side_by_side(metrics),
             prompts.changes(metrics),
         ),
+        _since(metrics),
         _section(
             "as-sent",
             "The rows as they are",
@@ -278,6 +279,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             prompts.side_by_side(metrics),
             prompts.changes(metrics),
         ),
+        _since(metrics),
         _section(
             "accuracy",
             "Accuracy",
@@ -358,6 +360,11 @@ def _scores(metrics: Metrics) -> Section | None:
 def _retrieval(metrics: Metrics) -> Section | None:
     tables_of_documents = retrieved.overlaps(metrics), retrieved.answers(metrics)
     return _section("retrieval", "What is retrieved", retrieved.LEAD, *tables_of_documents)
+
+
+def _since(metrics: Metrics) -> Section | None:
+    lead = "Paired differences from the stored run (`eval.baseline`) on the same questions."
+    return _section("since", "Since the baseline", lead, prompts.since(metrics))
 
 
 def _section(id: str, title: str, lead: str, *blocks: Block | None) -> Section | None:

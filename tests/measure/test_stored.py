@@ -215,6 +215,11 @@ def hostile():
         "endless rows": (lambda f: f | {"rows": 10**12}, "less than or equal"),
         "no base64": (lambda f: f | {"ids": "<script>"}, "ids"),
         "ids twice": (lambda f: f | {"ids": base64.b64encode(b"12345678" * 5).decode()}, "ascending order"),
+        "a bomb": (
+            lambda f: f | {"answers": f["answers"][:1] * 100_000, "rows": 2_000_000},
+            "2000000 rows in 100000 cells are more than",
+        ),
+        "a cell twice": (lambda f: f | {"answers": f["answers"][:1] * 2}, "there twice"),
         "no answers": (lambda f: f | {"answers": []}, "answers"),
         "flags beyond": (lambda f: f | {"answers": [f["answers"][0] | {"right": beyond}]}, "flags beyond row 5"),
         "flags short": (lambda f: f | {"answers": [f["answers"][0] | {"asked": ""}]}, "0 bytes where 1 belong"),
