@@ -1,8 +1,8 @@
 # The base installation of llmkit, for servers and applications over HTTP: no torch, no model, no user but `llmkit`.
 #
-#   docker build -t llmkit .
+#   docker build -t llmkit-base .
 #   docker run --rm --read-only --tmpfs /tmp -v "$PWD:/work:ro" -v llmkit-cache:/cache -v llmkit-runs:/runs \
-#     llmkit eval recipe.yaml --dir /runs
+#     llmkit-base eval recipe.yaml --dir /runs
 #
 # Everything is written to /tmp, /cache and /runs, so the file system may be read-only.
 FROM python:3.12-slim AS build

@@ -22,6 +22,8 @@ ID_BYTES, TEXT_BYTES, SAID_BYTES = 8, 3, 3
 
 _LARGEST = 256_000_000  # bytes of a file that is read
 _MOST_ROWS = 2_000_000
+MOST_ANSWERS = 50_000_000
+"""Rows times cells of a file: a small one could claim more than there is memory for."""
 _AGAIN = "`llmkit runs baseline RUN -o FILE` makes it again"
 
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -66,6 +68,11 @@ class CellAnswers(_Stored):
     def of_search(self) -> tuple[str, str, int, str | None]:
         """The prompt, arm and instructions: what an answer under noise shares with the one to the row as sent."""
         return self.prompt, self.arm, self.search_seed, self.holdout
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The names of the cell."""
+        return *self.of_search, self.condition, self.draw
 
     def flags(self, name: str, rows: int) -> list[bool]:
         """Returns a plane of bits; where it is absent, all for `asked` and none for any other."""
@@ -112,6 +119,10 @@ class BaselineFile(_Stored):
     @model_validator(mode="after")
     def _fits(self) -> BaselineFile:
         """Raises ValueError where the parts do not fit each other."""
+        if self.rows * len(self.answers) > MOST_ANSWERS:
+            raise ValueError(f"{self.rows} rows in {len(self.answers)} cells are more than {MOST_ANSWERS:,} answers")
+        if len({cell.key for cell in self.answers}) < len(self.answers):
+            raise ValueError("the answers of one cell are there twice")
         if self.digest != digest(self.settings):
             raise ValueError("`digest` is not that of `settings`: one of them was changed")
         ids = self.row_ids

@@ -16,7 +16,7 @@ from llmkit.recipe import Recipe
 
 _LEFT_OUT = frozenset({"data.tasks", "data.limit", "data.data_dir", "data.skip_bad_lines"})
 """Keys of `data` and `perturb` that change which rows are asked, not what a row is: rows pair by their content."""
-_JUDGED = ("eval.answer", "eval.scorer", "eval.draws")
+_JUDGED = ("eval.answer", "eval.scorer", "eval.pattern", "eval.draws")
 
 
 def settings(recipe: Recipe) -> JsonObject:

@@ -11,7 +11,15 @@ import llmkit
 from llmkit.errors import DataError
 from llmkit.files import text_digest
 from llmkit.measure import flags, looks
-from llmkit.measure.baseline import ID_BYTES, SAID_BYTES, TEXT_BYTES, BaselineFile, CellAnswers, read
+from llmkit.measure.baseline import (
+    ID_BYTES,
+    MOST_ANSWERS,
+    SAID_BYTES,
+    TEXT_BYTES,
+    BaselineFile,
+    CellAnswers,
+    read,
+)
 from llmkit.measure.compared import failed, signature
 from llmkit.measure.packed import pack_digests, pack_flags, short_digest
 from llmkit.measure.results import Metrics
@@ -122,6 +130,11 @@ def packed(recipe: Recipe, found: Sequence[Sample], name: str, version: str = ll
     row = {row_id: i for i, row_id in enumerate(ids)}
     known = [text for row_id in ids if (text := texts[row_id]) is not None]
     values = settings(recipe)
+    if len(found) > MOST_ANSWERS:
+        raise DataError(
+            f"{name} has {len(found):,} answers, more than the {MOST_ANSWERS:,} of a baseline file",
+            "name the run's folder with --baseline instead",
+        )
     return BaselineFile(
         llmkit_baseline=1,
         llmkit=version,

@@ -30,7 +30,11 @@ def document(view: View, longest: int = LONGEST) -> str:
     head = [f"# {_escaped(view.facts.title)}", f"**{_escaped(view.verdict)}**"]
     head += [f"**{_escaped(line)}**" for line in view.notes.headlines]
     head += [f"> Warning: {_escaped(line)}." for line in view.notes.warnings]
-    tables = [*([view.gates] if view.gates else []), *view.moved, *(t for t in view.summary if t != view.gates)]
+    tables = [
+        *([view.gates] if view.gates else []),
+        *view.moved,
+        *(t for t in view.summary if t not in (view.gates, *view.moved)),
+    ]
     parts = [*head, *(_drawn(table) for table in tables), *(_escaped(line) for line in view.notes.remarks)]
     return _within(parts, longest)
 

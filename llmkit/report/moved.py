@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from llmkit.conditions import Condition
 from llmkit.measure.cells import Cell as Group
 from llmkit.measure.cells import Cells
 from llmkit.measure.compared import compared, failed, reply
@@ -44,7 +45,7 @@ def _since(samples: Sequence[Sample], stored: Sequence[Sample]) -> Iterator[Pair
     cells = Cells(same, samples)
     both = Matched(cells, 0.0)
     for arm in cells.arms:
-        for condition in cells.conditions:
+        for condition in (c for c in cells.conditions if Condition.parse(c).replicate == 1):
             for new, old in both.matched(Group(arm, condition, 1), Group(arm, condition, 0)):
                 yield old, new
 
@@ -80,9 +81,14 @@ def _tables(*named: tuple[str, Sequence[Pair]]) -> Iterator[Table]:
     )
     for title, pairs in named:
         if pairs:
-            shown = tuple(_row(*pair) for pair in pairs[:ROWS])
+            rows = [_row(*pair) for pair in pairs[:ROWS]]
+            filled = [i for i in range(len(columns)) if any(row[i].text for row in rows)]
             more = f", {ROWS} of them here" if len(pairs) > ROWS else ""
-            yield Table(f"{title}: {_answers(len(pairs))}{more}", columns, shown)
+            yield Table(
+                f"{title}: {_answers(len(pairs))}{more}",
+                tuple(columns[i] for i in filled),
+                tuple(tuple(row[i] for i in filled) for row in rows),
+            )
 
 
 def _answers(count: int) -> str:

@@ -53,7 +53,7 @@ def since(metrics: Metrics) -> Table | None:
     if not metrics.baseline:
         return None
     left_out = f"; {metrics.baseline.left_out} with other texts left out" if metrics.baseline.left_out else ""
-    title = f"Since the stored run, on {metrics.baseline.questions} questions{left_out}"
+    title = f"Since the baseline, on {metrics.baseline.questions} questions{left_out}"
     return Table(title, _columns(metrics), tuple(_changes(metrics.baseline)))
 
 

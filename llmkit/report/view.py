@@ -44,7 +44,8 @@ class View:
     verdict: str = ""
     """What the gates come to, in one line."""
     moved: tuple[Table, ...] = ()
-    """The answers that got worse and better since the stored run; without one, those that noise turned."""
+    """What changed since the stored run: in numbers, and the answers that got worse and better. Without such a run, the
+    answers that noise turned."""
 
 
 def of_run(
@@ -70,7 +71,7 @@ def of_run(
         browser(named_apart(samples, metrics.prompt)),
         metrics.unlabelled is not None,
         verdict(metrics),
-        () if stored is None else moved(_of_first(samples, metrics), _of_first(stored, metrics)),
+        () if stored is None else _moved(metrics, samples, stored),
     )
 
 
@@ -81,6 +82,13 @@ def verdict(metrics: Metrics) -> str:
     counts = Counter(result.verdict for result in metrics.gates)
     words = {"failed": counts["fail"], "undecided": counts["undecided"], "passed": counts["pass"]}
     return f"Gates: {', '.join(f'{count} {word}' for word, count in words.items() if count)}."
+
+
+def _moved(metrics: Metrics, samples: Sequence[Sample], stored: Sequence[Sample]) -> tuple[Table, ...]:
+    """Returns what changed since the stored run, in numbers and answer by answer."""
+    changed = prompts.since(metrics)
+    rows = moved(_of_first(samples, metrics), _of_first(stored, metrics))
+    return (changed, *rows) if changed else rows
 
 
 def _of_first(samples: Sequence[Sample], metrics: Metrics) -> list[Sample]:
@@ -199,6 +207,7 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             prompts.side_by_side(metrics),
             prompts.changes(metrics),
         ),
+        _since(metrics),
         _section(
             "as-sent",
             "The rows as they are",
@@ -266,6 +275,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             prompts.side_by_side(metrics),
             prompts.changes(metrics),
         ),
+        _since(metrics),
         _section(
             "accuracy",
             "Accuracy",
@@ -346,6 +356,11 @@ def _scores(metrics: Metrics) -> Section | None:
 def _retrieval(metrics: Metrics) -> Section | None:
     tables_of_documents = retrieved.overlaps(metrics), retrieved.answers(metrics)
     return _section("retrieval", "What is retrieved", retrieved.LEAD, *tables_of_documents)
+
+
+def _since(metrics: Metrics) -> Section | None:
+    lead = "Paired differences from the stored run (`eval.baseline`) on the same questions."
+    return _section("since", "Since the baseline", lead, prompts.since(metrics))
 
 
 def _section(id: str, title: str, lead: str, *blocks: Block | None) -> Section | None:

@@ -173,3 +173,40 @@ def test_a_damaged_file_is_named(llmkit, runs):
     assert code == 2
     assert runs["done"].name in out, "which run it is can still be seen"
     assert f"{runs['done'].name}/metrics.json: cannot be read" in err
+
+
+def test_a_baseline_is_written_and_its_size_said(llmkit, runs):
+    with RunFolder.reopen(runs["done"]) as folder:
+        folder.begin_generation()
+        more = {
+            "kind": "outcome",
+            "key": "q",
+            "question_id": "q",
+            "cluster_id": "q",
+            "condition": "clean",
+            "arm": "stand",
+        }
+        folder.append({**more, "draw": 0, "parsed": "1", "correct": True, "gold": "1", "text": "1?", "error": None})
+        folder.write_json("metrics.json", {**metrics(), "gates": []})
+    code, out, err = llmkit("runs", "baseline", "done", "-o", "baseline.json")
+    size = Path("baseline.json").stat().st_size
+    assert (code, out, err) == (0, "", f"wrote baseline.json: 1 rows, 1 cells, {size} bytes\n")
+    said = json.loads(llmkit("runs", "baseline", "done", "-o", "baseline.json", "--json")[1])
+    assert (said["file"], said["bytes"], said["rows"]) == ("baseline.json", size, 1)
+
+
+def test_a_run_that_failed_or_did_not_end_makes_no_baseline(llmkit, runs):
+    for name, says in (("done", "failed stand.accuracy >= 0.9"), ("half", "is unfinished")):
+        code, out, err = llmkit("runs", "baseline", name, "-o", "baseline.json")
+        assert (code, out) == (2, "")
+        assert says in err
+    assert not Path("baseline.json").exists()
+
+
+def test_a_baseline_that_cannot_be_written_is_said_to_be_so(llmkit, runs):
+    (runs["done"] / "metrics.json").write_text(json.dumps({**metrics(), "gates": []}))
+    journal = runs["done"] / "samples.jsonl"
+    journal.write_text(journal.read_text().replace('"draw"', '"parsed":"1","draw"'))
+    code, _, err = llmkit("runs", "baseline", "done", "-o", "nowhere/baseline.json")
+    assert code == 2
+    assert "cannot write nowhere/baseline.json: No such file or directory" in err

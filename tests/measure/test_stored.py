@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, LlmkitError
 from llmkit.measure import metrics, stored
 from llmkit.measure.baseline import BaselineFile, read
 from llmkit.measure.packed import digests_in, flags_in, pack_digests, pack_flags
@@ -152,15 +152,16 @@ def test_the_published_schema_is_that_of_the_files(tmp_path):
     [
         ({"finished": False}, "is unfinished"),
         ({"failed": {"answers": 5, "of": 10, "share": 0.5, "said": []}}, "more than eval.max_errors"),
+        ({"looks": {"shares": [0.2], "of": 5}}, "stopped at look 1 of 5"),
         ({"gates": [{"gate": "stand.accuracy >= 1", "verdict": "fail"}]}, "failed stand.accuracy >= 1"),
     ],
 )
 def test_no_baseline_is_made_of_a_run_that_did_not_end_well(tmp_path, made, says):
     run = folder(tmp_path, synthetic.rows(questions=5), **made)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(LlmkitError, match=says):
         stored.of_run(run)
     if "gates" not in made:
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(LlmkitError, match=says):
             stored.check(against(run.folder))
 
 
@@ -215,6 +216,11 @@ def hostile():
         "endless rows": (lambda f: f | {"rows": 10**12}, "less than or equal"),
         "no base64": (lambda f: f | {"ids": "<script>"}, "ids"),
         "ids twice": (lambda f: f | {"ids": base64.b64encode(b"12345678" * 5).decode()}, "ascending order"),
+        "a bomb": (
+            lambda f: f | {"answers": f["answers"][:1] * 100_000, "rows": 2_000_000},
+            "2000000 rows in 100000 cells are more than",
+        ),
+        "a cell twice": (lambda f: f | {"answers": f["answers"][:1] * 2}, "there twice"),
         "no answers": (lambda f: f | {"answers": []}, "answers"),
         "flags beyond": (lambda f: f | {"answers": [f["answers"][0] | {"right": beyond}]}, "flags beyond row 5"),
         "flags short": (lambda f: f | {"answers": [f["answers"][0] | {"asked": ""}]}, "0 bytes where 1 belong"),
