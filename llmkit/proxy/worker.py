@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import multiprocessing
-import os
 import signal
 import time
 from collections import OrderedDict
@@ -30,8 +29,8 @@ HANG_SECONDS = 10.0  # a step takes milliseconds: who takes longer never ends
 _PAUSE = 1.0  # between the deaths of a process that does not live to be ready
 _MOST_OPEN = 1024  # repairs that wait for a model; of more the oldest is dropped
 
-_SAMPLE = "Cud you tell me wher my oder is, and whta it costs?"
-"""A text that reads every dictionary."""
+_SAMPLE = "Cud you tell me wher my oder is, and whta it \u0441osts?"
+"""A text that has every table read, with a letter in disguise."""
 
 
 class Lost(Exception):
@@ -140,8 +139,6 @@ def _run(pipe: Connection, document: RepairFile) -> None:
     """Answers steps until the other end of the pipe is closed."""
     for wish in (signal.SIGINT, signal.SIGTERM):  # the proxy drains, and ends this process when it has
         signal.signal(wish, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(5)  # streams that are under way come first
     repair = Repair(document)
     drive(repair.attempt(_SAMPLE), lambda request: EngineError("not now"))
     for link in repair.chain.links:
