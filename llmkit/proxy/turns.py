@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from llmkit.parsing import JsonObject
 from llmkit.proxy.positions import Path, located, replaced, written
 
 Texts = Iterator[tuple[Path, str]]
@@ -71,7 +72,7 @@ def _messages(messages: Any, place: Path, kind: str) -> Texts:
                 yield (*here, part_number, "text"), part["text"]
 
 
-def parsed(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes) -> JsonObject:
     """Returns the object that a body holds. Raises Unreadable where a server may read something else, or nothing."""
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_PARTS:
         raise Unreadable("too many parts")
