@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import multiprocessing
-import os
 import signal
 import time
 from collections import OrderedDict
@@ -140,8 +139,6 @@ def _run(pipe: Connection, document: RepairFile) -> None:
     """Answers steps until the other end of the pipe is closed."""
     for wish in (signal.SIGINT, signal.SIGTERM):  # the proxy drains, and ends this process when it has
         signal.signal(wish, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(5)  # streams that are under way come first
     repair = Repair(document)
     drive(repair.attempt(_SAMPLE), lambda request: EngineError("not now"))
     for link in repair.chain.links:

@@ -166,3 +166,10 @@ def test_a_server_whose_model_fails_is_not_ready():
         waiting(server).wait_until_ready()
     with FaultServer(lambda text, attempt: "401", model="base") as server:
         waiting(server).wait_until_ready()  # with a key that only vLLM knows there is no more to be told
+
+
+def test_a_proxy_in_front_decides_who_reaches_the_server(monkeypatch):
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    assert (plan(front="127.0.0.1").is_local, plan(front="127.0.0.1").is_open) == (True, False)
+    assert (plan(front="0.0.0.0").is_local, plan(front="0.0.0.0").is_open) == (False, True)
+    assert plan(front="0.0.0.0").url == "http://127.0.0.1:1"
