@@ -159,29 +159,29 @@ class Proxy:
 
     async def _pass(self, client: Connection) -> None:
         """Passes a request on and its answer back."""
-        body: bytes | AsyncIterator[bytes] | None
-        if client.method != "POST" or client.path not in _PATHS:
+        is_texts = client.method == "POST" and client.path in _PATHS
+        if not is_texts or self.settings.mode == "pass":
             has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in client.headers)
             if not has_body:
                 async for _ in client.pieces():  # to its end, so that the connection is watched
                     pass
-            await self._relay(client, client.pieces() if has_body else None, None)
+            await self._relay(client, client.pieces() if has_body else None, Look("pass") if is_texts else None)
             return
-        look, whole = None, await self._whole(client)
-        if isinstance(whole, bytes):
-            try:
-                look, body = await self._looked(client, whole)
-            finally:
-                self._buffered -= len(whole)
-        else:
+        whole = await self._whole(client)
+        if not isinstance(whole, bytes):
             self.metrics.count("skipped", "too long")
-            look, body = Look("skipped"), whole
-        if self._shadow is None or look.word != "shadow" or not isinstance(body, bytes):
-            await self._relay(client, body, look)
+            await self._relay(client, whole, Look("skipped"))
             return
-        exchange = Exchange(client.path, client.target, self._passed_on(client), body)
-        await self._relay(client, body, look, exchange.heard)
-        self._shadow.begin(self._observe(self._shadow, client, exchange))
+        try:
+            look, body = await self._looked(client, whole)
+            if self._shadow is None or look.word != "shadow":
+                await self._relay(client, body, look)
+                return
+            exchange = Exchange(client.path, client.target, self._passed_on(client), body)
+            await self._relay(client, body, look, exchange.heard)
+            self._shadow.begin(self._observe(self._shadow, client, exchange))
+        finally:
+            self._buffered -= len(whole)
 
     async def _observe(self, shadow: Shadow, client: Connection, exchange: Exchange) -> None:
         """Repairs in the background what the client sent, and has it asked again and logged."""
@@ -215,12 +215,11 @@ class Proxy:
 
     async def _looked(self, client: Connection, body: bytes) -> tuple[Look, bytes]:
         """Returns what was seen of a request, and the body that goes on."""
-        mode = self.settings.mode
-        if mode != "pass" and (value(client.headers, _SWITCH) or b"").strip().lower() == b"off":
+        if (value(client.headers, _SWITCH) or b"").strip().lower() == b"off":
             self.metrics.count("skipped", "off")
             return Look("off"), body
-        if mode != "repair":
-            return Look(mode), body
+        if self.settings.mode == "shadow":  # looked at behind the answer
+            return Look("shadow"), body
         began = time.perf_counter()
         look = await self.outcomes_of(client, body)
         try:

@@ -50,7 +50,10 @@ class Log:
         self._key = secrets.token_bytes(16)
         try:
             # Whoever may read the texts of users: this person alone.
-            self._file: IO[str] = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  open until the end
+            # A lone surrogate becomes \udxxx, which JSON reads back as the same.
+            self._file: IO[str] = open(  # noqa: SIM115  open until the end
+                path, "a", encoding="utf-8", errors="backslashreplace", opener=_private
+            )
             if _is_torn(path):
                 self._file.write("\n")
         except OSError as error:

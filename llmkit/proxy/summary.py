@@ -192,11 +192,15 @@ def _open(verdicts: Mapping[str, int]) -> int:
 
 def _share(part: int, whole: int) -> str:
     low, high = wilson(part, whole)
-    return f"{part:,} of {whole:,} ({_percent(part / whole)} [{100 * low:.2g}, {100 * high:.2g}])"
+    return f"{part:,} of {whole:,} ({_percent(part / whole)} [{_digits(100 * low)}, {_digits(100 * high)}])"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{_digits(100 * share)} %"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _many(count: int, noun: str) -> str:

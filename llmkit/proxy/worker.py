@@ -29,8 +29,8 @@ HANG_SECONDS = 10.0  # a step takes milliseconds: who takes longer never ends
 _PAUSE = 1.0  # between the deaths of a process that does not live to be ready
 _MOST_OPEN = 1024  # repairs that wait for a model; of more the oldest is dropped
 
-_SAMPLE = "Cud you tell me wher my oder is, and whta it costs?"
-"""A text that reads every dictionary."""
+_SAMPLE = "Cud you tell me wher my oder is, and whta it \u0441osts?"
+"""A text that has every table read, with a letter in disguise."""
 
 
 class Lost(Exception):

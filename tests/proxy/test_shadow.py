@@ -114,10 +114,11 @@ def test_without_texts_the_log_holds_none(tmp_path):
         flags = ("--repair", repair_file(tmp_path), "--log", log)
         with proxy(upstream.url, *flags) as started:
             post(f"{started.url}/v1/chat/completions", chat(NOISY))
+            post(f"{started.url}/v1/chat/completions", chat(f"{NOISY} \ud800"))
             started.process.terminate()
             started.process.wait(60)
     written = log.read_text()
-    assert len(written.splitlines()) == 2
+    assert len(written.splitlines()) == 3
     assert not any(word in written for word in ("ordr", "recieved", "received"))
 
 
