@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib.util
+import json
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -26,19 +29,23 @@ def test_the_command_of_the_compose_file_is_one_that_the_proxy_takes():
     assert flags["api-key-env"] in service["environment"]
     assert service["environment"][flags["api-key-env"]].startswith("${LLMKIT_PROXY_KEY:?")  # no start without a key
     assert any(volume.split(":")[1] == flags["repair"] for volume in service["volumes"])
+    assert f"--served-model-name={flags['model']}" in COMPOSE["services"]["model"]["command"]
     assert flags["upstream"].split("/")[2].split(":")[0] in COMPOSE["services"]
     assert service["ports"] == [f"127.0.0.1:{flags['port']}:{flags['port']}"]
     assert f":{flags['port']}/health" in service["healthcheck"]["test"][-1]
 
 
-def test_the_proxy_of_the_compose_file_is_not_root_and_writes_nowhere_but_in_memory():
+def test_the_proxy_of_the_compose_file_is_not_root_and_writes_only_its_log():
     service = COMPOSE["services"]["proxy"]
     assert service["user"] == "65534:65534"
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert all(volume.endswith(":ro") for volume in service["volumes"])
+    log = next(word for word in service["command"] if word.startswith("--log="))
+    writable = [volume.split(":") for volume in service["volumes"] if not volume.endswith(":ro")]
+    assert [log.removeprefix("--log=").startswith(f"{folder}/") for _, folder in writable] == [True]
+    assert all(name in COMPOSE["volumes"] for name, _ in writable)
     assert "privileged" not in service
 
 
@@ -62,11 +69,28 @@ def test_what_the_compose_file_builds_exists():
 
 
 @pytest.mark.e2e
-def test_the_health_check_of_the_compose_file_sees_a_proxy(tmp_path):
-    program, _, code = COMPOSE["services"]["proxy"]["healthcheck"]["test"][1:]
+def test_the_command_of_the_compose_file_starts_a_proxy_that_its_health_check_sees(tmp_path):
+    service = COMPOSE["services"]["proxy"]
+    log = tmp_path / "shadow.jsonl"
+    here = {"repair": repair_file(tmp_path), "log": log, "host": "127.0.0.1"}
+    flags = dict(word.removeprefix("--").split("=", 1) for word in service["command"][1:]) | here
+    given = [f"--{name}={value}" for name, value in flags.items() if name not in ("upstream", "port")]
+    program, _, code = service["healthcheck"]["test"][1:]
     assert program == "python"
-    with scripted() as upstream, proxy(upstream.url, "--mode", "pass") as running:
+    with scripted() as upstream, proxy(upstream.url, *given, LLMKIT_PROXY_KEY="k") as running:
         exec(code.replace("http://127.0.0.1:8100", running.url))
+        assert json.loads(ask(running.url, "k"))["choices"][0]["message"]["content"] == "Whta is it?"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            ask(running.url, "another")
+    assert log.exists()
+
+
+def ask(url: str, key: str) -> bytes:
+    body = json.dumps({"model": "model", "messages": [{"role": "user", "content": "Whta is it?"}]}).encode()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/chat/completions", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return reply.read()
 
 
 def test_the_hook_repairs_what_users_wrote_inside_litellm(tmp_path, monkeypatch):
