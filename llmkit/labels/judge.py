@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.errors import DataError, EngineError, Incomplete
+from llmkit.evaluate.conclusion import conclude
 from llmkit.files import text_digest
 from llmkit.labels.labelling import Labelling
 from llmkit.measure.answers import Pair
 from llmkit.measure.compared import reply
 from llmkit.measure.judged import JudgedRun
+from llmkit.measure.results import Metrics
 from llmkit.prompts import render
 from llmkit.runs import Runner, names
 from llmkit.runs.labels import append, now, records
@@ -95,6 +97,10 @@ class Judge:
             )
             asked += 1
         return Judging(asked, unreadable, errors)
+
+    def conclude(self) -> Metrics:
+        """Measures the run again with the verdicts, and writes metrics, report and junit.xml. Returns the metrics."""
+        return conclude(self.opened.recipe, self.opened.samples, self.opened.folder)
 
     def _taken_up(self, judge: str) -> list[Judged]:
         """Returns the line to add where another judge was asked since: the last of this one, again. The judge of the

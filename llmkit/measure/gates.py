@@ -30,7 +30,9 @@ UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched",
 _NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched", "judged_gain")
 _NEVER_LABELLED = ("accuracy", "relative_drop", "recovery", "right_to_wrong", "wrong_to_right")
 _MOST_CLUSTERS = 10_000_000
-_FORM = re.compile(r"\s*([\w.+/*~-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
+_FORM = re.compile(
+    r"\s*([\w.+/*~-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE
+)
 
 
 def parse(text: str) -> dict[str, str | float]:

@@ -246,6 +246,25 @@ def test_a_damaged_file_is_named_and_a_run_with_answers_is_refused(asked, llmkit
     assert "have answers" in err
 
 
+def test_a_budget_stops_it_and_counts_every_start(asked, judge, expert):
+    hidden = asked()
+    budget = ("--max-tokens-total", "12000")
+    code, _, err, _ = judge(hidden.folder, expert, *budget, "--set", "engine.max_num_seqs=2")
+    assert code == 4
+    assert "the budget of 12000 tokens is spent" in err
+    assert judge(hidden.folder, expert, *budget, "--no-cache")[0] == 4
+    code, said, err, rest = judge(hidden.folder, expert)
+    assert code == 0, err
+    assert said["judge"]["open"] == 0
+    assert 0 < rest < 2 * said["judge"]["pairs"]
+
+
+def test_a_run_that_nobody_labelled_has_no_losses_by_labels(asked, judge, expert):
+    said = judge(asked().folder, expert)[1]
+    assert "labels" not in said
+    assert "drop" not in said["arms"]["stand"]
+
+
 def test_a_run_without_changes_has_nothing_to_judge(asked, judge, expert):
     code, said, _, requests = judge(asked(answer=lambda request: "It is 4.").folder, expert)
     assert (code, requests, said["judge"]["pairs"]) == (0, 0, 0)
