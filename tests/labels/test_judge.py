@@ -116,6 +116,9 @@ def test_a_judge_that_knows_the_answers_says_what_labels_say(asked, judge, exper
     assert [mine[end] for end in ("value", "low", "high")] == [theirs[end] for end in ("value", "low", "high")]
     assert said["judge"]["shared"] == said["judge"]["pairs"]
     assert said["judge"]["agreed"] == said["judge"]["kappa"]["value"] == 1
+    page = (hidden.folder / "report.html").read_text(encoding="utf-8")
+    assert "The judge prefers answers as sent" in page
+    assert "kappa 1.000" in page
 
 
 def test_a_judge_that_goes_by_the_order_finds_ties_only(asked, judge):
