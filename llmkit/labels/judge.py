@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmkit.errors import DataError, EngineError, Incomplete
@@ -34,8 +34,8 @@ _LONGEST = 20_000  # characters of a rubric
 
 @dataclass(frozen=True)
 class Judging:
-    """What came of asking: how many pairs were `asked` now and got a line, and what was said where it was no verdict;
-    `errors` are the calls that failed, so that their pairs stay open."""
+    """The result of asking: the number of pairs that were `asked` and have a line, the replies that were no verdict, and
+    the calls that failed, so that their pairs stay open."""
 
     asked: int
     unreadable: Sequence[str]
@@ -107,7 +107,8 @@ class Judge:
         last line counts, and this one may have nothing left to be asked."""
         lines = self._lines()
         mine = [line for line in lines if line.judge == judge]
-        return mine[-1:] if lines and lines[-1].judge != judge else []
+        asked_since = bool(lines) and lines[-1].judge != judge
+        return [replace(line, tokens="0") for line in mine[-1:] if asked_since]
 
     def _lines(self) -> list[Judged]:
         return records(self.file, Judged, _JUDGEMENTS)
