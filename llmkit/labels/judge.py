@@ -34,8 +34,8 @@ _LONGEST = 20_000  # characters of a rubric
 
 @dataclass(frozen=True)
 class Judging:
-    """The result of asking: the number of pairs that were `asked` and have a line, the replies that were no verdict, and
-    the calls that failed, so that their pairs stay open."""
+    """The result of asking: the number of pairs that were `asked` and have a line, the replies that were no verdict,
+    and the calls that failed, so that their pairs stay open."""
 
     asked: int
     unreadable: Sequence[str]
