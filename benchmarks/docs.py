@@ -103,6 +103,18 @@ QUEUES = {
     "other": "Is the washing powder number {n} safe for a baby who chews on everything",
 }
 FILES: dict[str, dict[str, str]] = {
+    "docs/scale.md": {
+        f"{name}.jsonl": _lines(
+            *(
+                {
+                    "id": f"{name}{n}",
+                    "question": f"Maria buys {n} red apples because they are cheap. How many are left?",
+                }
+                for n in range(100)
+            )
+        )
+        for name in "ab"
+    },
     "docs/answers.md": {
         "shop.py": SHOP,
         "tickets.csv": "body,queue\n"
@@ -202,6 +214,24 @@ FILES: dict[str, dict[str, str]] = {
                 for n in range(2, 402)
             ]
         )
+    },
+    "docs/gates.md looks": {
+        "boxes.jsonl": _lines(
+            *(
+                {
+                    "question": f"A box holds {n} green apples, and Maria adds {n % 7} more. How many are in it?",
+                    "answer": str(n + n % 7),
+                }
+                for n in range(3, 503)
+            )
+        ),
+        "shop.py": r"""import re
+
+
+def answer(question: str):
+    first, second = re.findall(r"\d+", question)[:2]
+    return str(int(first) + int(second)) if "adds" in question else first
+""",
     },
     "docs/recipes.md": {"mine.yaml": RECIPE, "../downloads/downloaded.yaml": FROM_ELSEWHERE},
     "docs/recipes.md meaning": {

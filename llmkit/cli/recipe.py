@@ -162,6 +162,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
         attempt("perturb.rate", Perturber, "ec", rate)
     attempt("perturb.protect", lambda: Perturber("ec", protect=recipe.perturb.protect))
     attempt("perturb.release", lambda: Perturber("ec", release=recipe.perturb.release))
+    attempt("perturb.lang", lambda: Perturber("ec", lang=recipe.perturb.lang))
     for section, arms in (("rop", recipe.rop.arms), ("eval", recipe.eval.arms)):
         for i, arm in enumerate(arms):
             attempt(f"{section}.arms.{i}", arm_of, arm)

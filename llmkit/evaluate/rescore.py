@@ -7,10 +7,10 @@ from pathlib import Path
 
 from llmkit.errors import DataError
 from llmkit.evaluate.conclusion import conclude
-from llmkit.measure import limits
+from llmkit.measure import limits, looks
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded
-from llmkit.runs import RunFolder, names
+from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
 from llmkit.tasks import scorer_of
@@ -63,5 +63,6 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
             verdict = {name: getattr(after, name) for name in names.SCORED}
             folder.append({"kind": names.VERDICT, "key": row["key"], **verdict})
         samples.append(replace(before, outcome=after))
-    measured = conclude(loaded.recipe, samples, folder)
+    measured_by = looks.measured_by(Run(folder.path), samples, loaded.recipe.seed)
+    measured = conclude(loaded.recipe, measured_by[0], folder, measured_by[1])
     return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

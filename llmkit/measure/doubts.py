@@ -31,6 +31,8 @@ def warnings(metrics: Metrics) -> list[str]:
     Metrics written before a kind of doubt was measured have no such lines.
     """
     lines = [failed_line(metrics.failed)] if metrics.failed else []
+    if metrics.baseline and metrics.baseline.made_by:
+        lines.append(f"the stored run was made by llmkit {metrics.baseline.made_by}, whose noise may be another")
     return lines + changed.warnings(metrics.noise) + unread.warnings(metrics)
 
 

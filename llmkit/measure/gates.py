@@ -24,7 +24,7 @@ AGAINST_BASELINE = ("accuracy_change", "drop_change")
 _SHARES = (
     "accuracy", "wrong_to_right", "right_to_wrong", "over_correction", "changed", "restored", "broken", "touched",
 )  # fmt: skip
-_DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net", *doubts.OF_A_JUDGE)
+DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net", *doubts.OF_A_JUDGE)
 UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched", *doubts.OF_A_JUDGE)
 """Metrics of rows without answers."""
 _NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched", "judged_gain")
@@ -58,10 +58,11 @@ def parse(text: str) -> dict[str, str | float]:
 def describe(gate: Gate, condition: str | None) -> str:
     """Writes a gate in one line, in the form that `parse` reads."""
     sign = ">=" if gate.min is not None else "<="
-    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {_limit(gate):g} {gate.bound}"
+    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {limit_of(gate):g} {gate.bound}"
 
 
-def _limit(gate: Gate) -> float:
+def limit_of(gate: Gate) -> float:
+    """Returns the limit of a gate, whichever side it is on."""
     return gate.min if gate.min is not None else gate.max if gate.max is not None else math.nan
 
 
@@ -149,7 +150,7 @@ def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
     The end that `bound` names must clear the limit. Where that is the careful end (low for `min`, high for `max`), the
     gate fails only if the whole interval is on the wrong side; with the limit inside the interval it is undecided.
     """
-    limit, bound = _limit(gate), gate.bound
+    limit, bound = limit_of(gate), gate.bound
     if gate.max is not None:  # `max` is `min` seen in a mirror
         limit, value, low, high = -limit, -value, -high, -low
         bound = "high" if bound == "low" else "low" if bound == "high" else bound
@@ -232,7 +233,7 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
         return hits, *bounds.unanimous(hits, clusters, level, alone=alone)
     if metric in _SHARES and not score:
         return hits, *statistics.unanimous(hits, clusters, level, alone=alone)
-    if metric not in _DIFFERENCES:
+    if metric not in DIFFERENCES:
         return None
     all_flip = (
         1.0 if gate.min is not None and gate.min >= 0 else -1.0 if gate.max is not None and gate.max <= 0 else 0.0
@@ -248,7 +249,7 @@ def _more(gate: Gate, value: float, low: float, high: float, metrics: Metrics) -
 
     If the value stayed, and its interval narrowed as the root of their number.
     """
-    limit, size = _limit(gate), metrics.questions / metrics.clusters
+    limit, size = limit_of(gate), metrics.questions / metrics.clusters
     asked, groups = ("rows", "groups") if metrics.unlabelled else ("questions", "templates")
     if value == limit:
         return f"the value is the limit: no number of {asked} decides it"

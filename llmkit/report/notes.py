@@ -10,7 +10,7 @@ from llmkit.conditions import Condition
 from llmkit.measure import doubts
 from llmkit.measure.cells import NOISY, STAND
 from llmkit.measure.judged_results import Judge
-from llmkit.measure.results import Labelled, Metrics
+from llmkit.measure.results import Labelled, Looked, Metrics
 from llmkit.report.written import short
 from llmkit.types import CLEAN
 
@@ -31,6 +31,8 @@ class Notes:
 def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
     headlines, remarks = _headlines(metrics), _remarks(metrics)
+    if metrics.looks:
+        headlines += _looked(metrics.looks, "rows" if metrics.unlabelled else "questions")
     if metrics.unlabelled:
         headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
     if metrics.labels:
@@ -38,6 +40,19 @@ def notes(metrics: Metrics) -> Notes:
     if metrics.judge:
         remarks += judge_lines(metrics, metrics.judge)
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
+
+
+def _looked(looks: Looked, noun: str) -> list[str]:
+    """Says at which look a run stopped, and how its numbers are to be read."""
+    asked = f"{looks.asked:,} of {looks.planned:,} {noun}"
+    level = f"intervals are computed at the level {looks.nominal:.6g}, so that those of all looks together hold"
+    if not looks.stopped:
+        return [f"Look {looks.number} of {looks.of}, the last: {asked} asked; {level}."]
+    return [
+        f"Stopped at look {looks.number} of {looks.of}: {asked} asked; {level}.",
+        "Values of a run that stopped lean towards what made it stop: read the intervals, which hold. "
+        "It is no baseline for later runs.",
+    ]
 
 
 def changed_share(metrics: Metrics, condition: str) -> str:

@@ -6,6 +6,7 @@ charts.py, how numbers are written in written.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from llmkit.measure.results import GateResult, Metrics
 from llmkit.report import charts, details, judged, prompts, retrieved, scored, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
+from llmkit.report.moved import moved
 from llmkit.report.notes import Notes, notes
 from llmkit.report.written import difference, rate
 from llmkit.runs.samples import Sample, named_apart
@@ -39,10 +41,23 @@ class View:
     browser: Browser
     compared: bool = False
     """True where rows have no answers, so that replies are shown beside each other."""
+    verdict: str = ""
+    """What the gates come to, in one line."""
+    moved: tuple[Table, ...] = ()
+    """The answers that got worse and better since the stored run; without one, those that noise turned."""
 
 
-def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:
-    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers."""
+def of_run(
+    metrics: Metrics,
+    facts: Facts | None = None,
+    samples: Sequence[Sample] = (),
+    stored: Sequence[Sample] | None = None,
+) -> View:
+    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers.
+
+    `stored` are the answers of the run that it was compared with, none where there was no such run. Without them, the
+    view does not say what moved.
+    """
     return View(
         facts or Facts(),
         notes(metrics),
@@ -54,7 +69,24 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         _sections(metrics),
         browser(named_apart(samples, metrics.prompt)),
         metrics.unlabelled is not None,
+        verdict(metrics),
+        () if stored is None else moved(_of_first(samples, metrics), _of_first(stored, metrics)),
     )
+
+
+def verdict(metrics: Metrics) -> str:
+    """Returns what a run's gates come to, in one line."""
+    if not metrics.gates:
+        return "No gates: nothing was asked of this run."
+    counts = Counter(result.verdict for result in metrics.gates)
+    words = {"failed": counts["fail"], "undecided": counts["undecided"], "passed": counts["pass"]}
+    return f"Gates: {', '.join(f'{count} {word}' for word, count in words.items() if count)}."
+
+
+def _of_first(samples: Sequence[Sample], metrics: Metrics) -> list[Sample]:
+    """Returns the answers under the prompt that the metrics are about; all where their run had only one."""
+    prompts = {sample.outcome.prompt for sample in samples}
+    return [s for s in samples if len(prompts) < 2 or s.outcome.prompt == metrics.prompt]
 
 
 def _measured(result: GateResult) -> str:
@@ -81,6 +113,7 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
     shown = [
         prompts.side_by_side(metrics),
         prompts.changes(metrics),
+        prompts.since(metrics),
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
@@ -99,6 +132,7 @@ def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
     shown = [
         prompts.side_by_side(metrics),
         prompts.changes(metrics),
+        prompts.since(metrics),
         steady.as_sent(metrics),
         steady.changes(metrics),
         steady.kinds(metrics),

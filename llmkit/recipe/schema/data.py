@@ -66,6 +66,9 @@ class PerturbSection(Section):
     """What noise never touches. Anything else is taken as a regular expression."""
     release: Annotated[tuple[str, ...], LATER] = ()
     """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
+    lang: Annotated[str, LATER] = ""
+    """Language of the texts: a code such as `de`, or `auto` to identify each text (extra `lang`). Default: other
+    scripts by themselves, Latin letters with accents by their small words, everything else as English."""
     target: Literal["question", "instruction", "fewshot"] = "question"
     """The part of the prompt that noise changes."""
     fields: Annotated[tuple[str, ...], LATER] = ()
