@@ -65,7 +65,7 @@ def judge(
         with Progress("judge", len(pairs), quiet=common.settings.quiet) as runner.progress:
             judging = asked.ask(pairs)
         common.note(_unreadable(judging))
-        measured = opened.conclude()
+        measured = asked.conclude()
         if json_:
             common.print_json({"run": str(chosen.folder), **measured.as_dict()})
         else:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmkit.errors import DataError, EngineError, Incomplete
+from llmkit.evaluate.conclusion import conclude
 from llmkit.files import text_digest
 from llmkit.labels.labelling import Labelling
 from llmkit.measure.answers import Pair
 from llmkit.measure.compared import reply
 from llmkit.measure.judged import JudgedRun
+from llmkit.measure.results import Metrics
 from llmkit.prompts import render
 from llmkit.runs import Runner, names
 from llmkit.runs.labels import append, now, records
@@ -32,8 +34,8 @@ _LONGEST = 20_000  # characters of a rubric
 
 @dataclass(frozen=True)
 class Judging:
-    """What came of asking: how many pairs were `asked` now and got a line, and what was said where it was no verdict;
-    `errors` are the calls that failed, so that their pairs stay open."""
+    """The result of asking: the number of pairs that were `asked` and have a line, the replies that were no verdict,
+    and the calls that failed, so that their pairs stay open."""
 
     asked: int
     unreadable: Sequence[str]
@@ -96,12 +98,17 @@ class Judge:
             asked += 1
         return Judging(asked, unreadable, errors)
 
+    def conclude(self) -> Metrics:
+        """Measures the run again with the verdicts, and writes metrics, report and junit.xml. Returns the metrics."""
+        return conclude(self.opened.recipe, self.opened.samples, self.opened.folder)
+
     def _taken_up(self, judge: str) -> list[Judged]:
         """Returns the line to add where another judge was asked since: the last of this one, again. The judge of the
         last line counts, and this one may have nothing left to be asked."""
         lines = self._lines()
         mine = [line for line in lines if line.judge == judge]
-        return mine[-1:] if lines and lines[-1].judge != judge else []
+        asked_since = bool(lines) and lines[-1].judge != judge
+        return [replace(line, tokens="0") for line in mine[-1:] if asked_since]
 
     def _lines(self) -> list[Judged]:
         return records(self.file, Judged, _JUDGEMENTS)

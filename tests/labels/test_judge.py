@@ -116,6 +116,9 @@ def test_a_judge_that_knows_the_answers_says_what_labels_say(asked, judge, exper
     assert [mine[end] for end in ("value", "low", "high")] == [theirs[end] for end in ("value", "low", "high")]
     assert said["judge"]["shared"] == said["judge"]["pairs"]
     assert said["judge"]["agreed"] == said["judge"]["kappa"]["value"] == 1
+    page = (hidden.folder / "report.html").read_text(encoding="utf-8")
+    assert "The judge prefers answers as sent" in page
+    assert "kappa 1.000" in page
 
 
 def test_a_judge_that_goes_by_the_order_finds_ties_only(asked, judge):
@@ -244,6 +247,25 @@ def test_a_damaged_file_is_named_and_a_run_with_answers_is_refused(asked, llmkit
     code, _, err, _ = judge(asked(gold=True).folder, expert)
     assert code == 2
     assert "have answers" in err
+
+
+def test_a_budget_stops_it_and_counts_every_start(asked, judge, expert):
+    hidden = asked()
+    budget = ("--max-tokens-total", "12000")
+    code, _, err, _ = judge(hidden.folder, expert, *budget, "--set", "engine.max_num_seqs=2")
+    assert code == 4
+    assert "the budget of 12000 tokens is spent" in err
+    assert judge(hidden.folder, expert, *budget, "--no-cache")[0] == 4
+    code, said, err, rest = judge(hidden.folder, expert)
+    assert code == 0, err
+    assert said["judge"]["open"] == 0
+    assert 0 < rest < 2 * said["judge"]["pairs"]
+
+
+def test_a_run_that_nobody_labelled_has_no_losses_by_labels(asked, judge, expert):
+    said = judge(asked().folder, expert)[1]
+    assert "labels" not in said
+    assert "drop" not in said["arms"]["stand"]
 
 
 def test_a_run_without_changes_has_nothing_to_judge(asked, judge, expert):
