@@ -243,6 +243,15 @@ def compose(original: str, first_edits: Sequence[Edit], middle_text: str, second
     return changes
 
 
+def edit_kind(old_part: str, new_part: str) -> str:
+    """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
+    if not old_part or not new_part:
+        return "deletion" if old_part else "insertion"
+    if sorted(old_part) == sorted(new_part):
+        return "order"
+    return "case" if old_part.lower() == new_part.lower() else "substitution"
+
+
 def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:
     """Moves protected spans of the text before `edits` to their places after them. No edit overlaps a span."""
     moved_spans, shift, edit_index = [], 0, 0
