@@ -159,7 +159,7 @@ class WordEdit(Operator):
         word with letters of another script is left alone.
         """
         language = self.language
-        if language is None or not language.writes(word):
+        if language is None or not language.writes(word) or len(word) > _LONGEST:
             return None
         letters = Letters(language.letters(word), padded=not language.alphabetic and self.min_letters > 1)
         if len(letters.coded) < self.min_letters:
@@ -211,6 +211,7 @@ class WordEdit(Operator):
 
 _PAD_START, _PAD_END = "\ue000", "\ue001"
 _FIRST_CODE = 0xF0000  # of the private use planes
+_LONGEST = 100_000  # characters of a word, for each of which these planes have a code
 
 
 class Letters:
