@@ -83,7 +83,7 @@ def renamed(name: str) -> Any:
 Adapter = Annotated[str | None, flag("adapter", "DIR")]
 AnswerField = Annotated[str | None, flag("answer", "NAME")]
 Arms = Annotated[str | None, flag("arms", "A,B")]
-Baseline = Annotated[str | None, flag("baseline", "RUN")]
+Baseline = Annotated[str | None, flag("baseline", "RUN|FILE")]
 BaseUrl = Annotated[list[str] | None, flag("base_url", "URL", "May be repeated.")]
 Budget = Annotated[int | None, flag("budget", "N")]
 Conditions = Annotated[str | None, flag("conditions", "A,B")]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
-from typing import Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmkit.cli import proxy
 from llmkit.cli.common import Json, note, settings
+from llmkit.errors import EngineError, UsageError
 from llmkit.terminal import json_text
+
+if TYPE_CHECKING:
+    from llmkit.proxy import Running
+    from llmkit.repair.document import AskedModel
+    from llmkit.serving.server import Server, ServerPlan
 
 Adapters = Annotated[
     list[str] | None,
@@ -27,23 +37,115 @@ def serve(
     adapter: Adapters = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
+    repair: proxy.File = None,
+    mode: proxy.ModeName = "shadow",
+    without_guarantee: proxy.Without = False,
+    log: proxy.LogFile = Path("shadow.jsonl"),
+    texts: proxy.Texts = False,
     options: Options = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a model and its adapters, LoRA and TalkLoRA, through vLLM. Runs until Ctrl-C or SIGTERM."""
+    """Serve a model and its adapters, LoRA and TalkLoRA, through vLLM. Runs until Ctrl-C or SIGTERM.
+
+    With --repair the proxy of `llmkit proxy` listens in front of the server.
+    """
     from llmkit.serving.server import make_plan, running
 
+    if repair is None and mode != "shadow":
+        raise UsageError(f"the mode `{mode}` needs a repair", "--repair FILE; `llmkit calibrate` writes one")
     plan = make_plan(model, adapter or [], host, port, options or [])
+    if repair is not None:
+        plan = _behind(plan)
     if plan.is_open:
         note(
-            f"warning: anyone who can reach {plan.host} port {plan.port} can use this server, because it asks for no "
+            f"warning: anyone who can reach {host} port {port} can use this server, because it asks for no "
             "key: set VLLM_API_KEY, or listen on 127.0.0.1"
         )
+    front = None
+    if repair is not None:
+        front = _front(plan, model, repair, host, port, mode, without_guarantee, log, texts, as_json)
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:
-        url, models = f"{plan.url}/v1", server.models()
-        ready = {"url": url, "models": models, "pid": server.pid}
-        print(json_text(ready) if as_json else f"ready: {url} serves {', '.join(models)}", flush=True)
+        if front is not None:
+            _serve_both(front, server)
+            return
+        _say_ready({"url": f"{plan.url}/v1", "models": server.models(), "pid": server.pid}, as_json)
         with suppress(KeyboardInterrupt):  # the ordinary way to end a server
             server.wait()
         note("stopping: running requests may finish")
+
+
+def _say_ready(ready: dict[str, Any], as_json: bool) -> None:
+    models = ", ".join(ready["models"])
+    print(json_text(ready) if as_json else f"ready: {ready['url']} serves {models}", flush=True)
+
+
+def _behind(plan: ServerPlan) -> ServerPlan:
+    """Returns the plan of a server that only a proxy at the plan's address reaches."""
+    from llmkit.serving.server import free_port
+
+    return replace(plan, front=plan.host, host="127.0.0.1", port=free_port("127.0.0.1", 0))
+
+
+def _front(
+    plan: ServerPlan,
+    model: str,
+    repair: str,
+    host: str,
+    port: int,
+    mode: str,
+    without_guarantee: bool,
+    log: Path,
+    texts: bool,
+    as_json: bool,
+) -> Running:
+    """Returns the proxy before the server, which listens once that is ready."""
+    from llmkit.proxy import Running, opened
+    from llmkit.proxy.settings import Settings, mode_named
+    from llmkit.proxy.upstream import Upstream
+
+    def ready(running: Running) -> None:
+        _say_ready({"url": f"{running.url}/v1", "models": plan.names, "mode": mode}, as_json)
+
+    application = opened(
+        Settings(mode_named(mode)),
+        repair,
+        Upstream(plan.url),
+        without_guarantee=without_guarantee,
+        log=log,
+        texts=texts,
+        known=_known(plan, model),
+        note=note,
+    )
+    return Running(application, host, port, plan.drain, ready)
+
+
+def _known(plan: ServerPlan, model: str) -> dict[str, AskedModel]:
+    """Returns what is behind each name that the server answers to."""
+    from llmkit.engines.model_paths import locate, locate_adapter
+    from llmkit.repair.document import AskedModel
+
+    located = locate(model)
+    base = AskedModel(model=located.name, revision=located.revision)
+    adapters = {name: locate_adapter(folder) for name, folder in plan.adapters}
+    return {plan.name: base} | {
+        name: base.model_copy(update={"adapter": adapter.digest}) for name, adapter in adapters.items() if adapter
+    }
+
+
+def _serve_both(front: Running, server: Server) -> None:
+    """Serves through the proxy until it ends, or the server behind it dies."""
+    deaths: list[EngineError] = []
+
+    def watch() -> None:
+        try:
+            server.wait()
+        except EngineError as error:
+            deaths.append(error)
+            front.stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+    front.run()
+    if deaths:
+        raise deaths[0]
+    note("stopping: every request had its answer")

@@ -28,8 +28,8 @@ MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 _OWN = (
-    "chars", "keys", "lookalikes", "spacing", "words", "scripts", "chinese", "sentences", "pairs", "like", "peers",
-    "model_operators", "paper",
+    "chars", "keys", "lookalikes", "spacing", "words", "scripts", "chinese", "sentences", "pairs", "like", "recognised",
+    "peers", "model_operators", "paper",
 )  # fmt: skip
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators", [f"llmkit.perturb.{m}" for m in _OWN])

@@ -19,7 +19,7 @@ from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span, merged
 from llmkit.perturb.spec import Chain, parse_spec
 from llmkit.perturb.text import EditRecord, Source, apply, compose, moved, strength
-from llmkit.seeds import derive
+from llmkit.seeds import derive, text_id, text_key
 from llmkit.types import Edit, Steps, Strength
 
 if TYPE_CHECKING:
@@ -203,16 +203,21 @@ class Perturber:
         """Serves `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column
         (JSON).
 
-        Its fingerprint is the same in every process. Without an `id` column the text is the id, so that equal texts
-        get equal noise whatever the batches.
+        Its fingerprint is the same in every process. Rows without an id are known by their text, as those of
+        `llmkit perturb --shard` are, so that equal texts get equal noise whatever the batches.
         """
-        texts = rows[field]
-        ids = rows.get(id, texts)
-        copies = [self.apply(text, str(row_id)) for text, row_id in zip(texts, ids, strict=True)]
+        texts = [str(text) for text in rows[field]]
+        given_ids = rows.get(id, [None] * len(texts))
+        ids = [text_id(text_key(text)) if i in (None, "") else str(i) for text, i in zip(texts, given_ids, strict=True)]
+        copies = [self.apply(text, row_id) for text, row_id in zip(texts, ids, strict=True)]
         records = [
             json.dumps(self.record(text, copy), ensure_ascii=False) for text, copy in zip(texts, copies, strict=True)
         ]
         return {field: [copy.text for copy in copies], "perturbation": records}
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Serves Ray Data, `dataset.map_batches(perturber)`: the rows' own columns, with those of `map_batch`."""
+        return {**rows, **self.map_batch(rows)}
 
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0

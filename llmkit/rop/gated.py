@@ -17,6 +17,7 @@ from llmkit.repair.base import links_of
 from llmkit.repair.document import AskedModel
 from llmkit.rop.arms import Arm, ArmContext, arm
 from llmkit.rop.instructions import NO_CORRECTION, Instructions
+from llmkit.rop.reflection import refuse_missing
 from llmkit.rop.repairs import Repairing, arm_of, refuse_untrained_chain
 from llmkit.tasks import TASKS
 from llmkit.types import Steps
@@ -39,8 +40,8 @@ class Gated(Repairing):
 def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
     """Returns the arm classes that a command measures, each once: those named, and `repair` where a file is given.
 
-    UsageError where no arm is named, or the arm `repair` without its file or its corrector; DataError for a file that
-    is no repair.
+    UsageError where no arm is named, the arm `repair` without its file or its corrector, or a search without its
+    package; DataError for a file that is no repair.
     """
     names = dict.fromkeys(recipe.rop.arms if command == "rop" else recipe.eval.arms)
     if not names:
@@ -50,7 +51,10 @@ def arms_of(recipe: Recipe, command: Literal["rop", "eval"]) -> list[type[Arm]]:
     if REPAIR in names:
         chain = document.read(_file(recipe.rop.repair)).chain
         refuse_untrained_chain(f"the repair `{chain}`", chain, recipe)
-    return [arm_of(name) for name in names]
+    arms = [arm_of(name) for name in names]
+    if any(arm.needs & {"correction", "guidance"} for arm in arms) and not recipe.rop.instructions:
+        refuse_missing(recipe.rop.search)
+    return arms
 
 
 def _file(path: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from llmkit.conditions import POOLED
 from llmkit.errors import UsageError
@@ -25,15 +25,24 @@ def shown(instruction: str) -> str:
     return "none: questions are asked as they stand" if instruction == NO_CORRECTION else instruction
 
 
+class InstructionPair(NamedTuple):
+    """Both instructions of the method, as a search by reflection tries them together."""
+
+    correction: str
+    guidance: str
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One instruction with its origin ("hand-written", "no correction" or "generated") and its score on each dev item:
-    for `execution` at most 1 in size, for `likelihood` in nats (<= 0). `refused` says why it was never scored."""
+    for `execution` at most 1 in size, for `likelihood` in nats (<= 0). `refused` says why it was never scored, and
+    `partner` is the instruction of the other stage where the scores are those of a pair."""
 
     text: str
     origin: str
     scores: dict[str, float] = field(default_factory=dict)
     refused: str | None = None
+    partner: str | None = None
 
     @property
     def mean(self) -> float | None:
@@ -101,31 +110,40 @@ class Instructions:
     seed: int = 0
 
 
+REFLECTION = "gepa"
+"""The strategy of a search that tried both instructions together: its candidates are halves of pairs."""
+
 TENTH = 0.1
 """The difference for which a verdict says what budget would show it."""
 
 
 def _why(search: Search, verdict: SearchVerdict) -> str:
-    where_compared = ""
+    where_compared, one = "", "pair" if search.strategy == REFLECTION else "one"
     if verdict.difference is not None:
         where_compared = f"on {verdict.items} items that no round used (one-sided p {verdict.p:.3f})"
     if verdict.better:
-        sentence = f"better than the best hand-written one by {verdict.difference:.3f} {where_compared}"
+        sentence = f"better than the best hand-written {one} by {verdict.difference:.3f} {where_compared}"
     else:
         sentence = "no candidate was better"
         refused_count = sum(candidate.refused is not None for candidate in search.candidates)
         written_count = sum(candidate.origin == "generated" for candidate in search.candidates)
         if verdict.difference is not None:
-            sentence += f": the best written one came to {verdict.difference:+.3f} against the best hand-written one "
+            sentence += (
+                f": the best written {one} came to {verdict.difference:+.3f} against the best hand-written {one} "
+            )
             sentence += where_compared
         elif written_count and written_count == refused_count:
             sentence += f": all {refused_count} written ones were refused"
+        elif written_count and search.strategy == REFLECTION:
+            sentence += ": no written pair did better on the questions that it learned from"
         visible_difference = (
             "no difference" if verdict.detectable is None else f"a difference of {verdict.detectable:.2f}"
         )
         sentence += f"; this budget could have shown {visible_difference}, and {TENTH:g} would take about "
         sentence += f"rop.search.budget={verdict.budget} and rop.search.pool={verdict.pool}"
-    if search.stage == "correction" and search.best == NO_CORRECTION:
+    if search.stage == "correction" and search.best == NO_CORRECTION and search.strategy == REFLECTION:
+        sentence += "; the best pair corrects nothing, so questions are asked uncorrected"
+    elif search.stage == "correction" and search.best == NO_CORRECTION:
         sentence += f"; the winner restores nothing (score {verdict.score:+.3f}), so questions are asked uncorrected"
     return sentence
 
@@ -160,6 +178,7 @@ def to_json(found: list[Instructions], provenance: JsonObject) -> JsonObject:
                 "refused": candidate.refused,
                 "mean": candidate.mean,
                 "scores": candidate.scores,
+                **({} if candidate.partner is None else {"partner": candidate.partner}),
             }
             for candidate in s.candidates
         ]
@@ -227,7 +246,13 @@ def _text(value: Any) -> str:
 
 def _search(stage: Stage, row: JsonObject) -> Search:
     candidates = tuple(
-        Candidate(candidate["text"], candidate["origin"], dict(candidate["scores"]), candidate.get("refused"))
+        Candidate(
+            candidate["text"],
+            candidate["origin"],
+            dict(candidate["scores"]),
+            candidate.get("refused"),
+            candidate.get("partner"),
+        )
         for candidate in row.get("candidates", ())
     )
     known_fields = {

@@ -9,8 +9,8 @@ from typing import Protocol
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.rop.arms import Arm
-from llmkit.tasks import Scorer, wording
-from llmkit.types import Message, Request, Sampling, Steps, Variant
+from llmkit.tasks import Scorer, as_asked, wording
+from llmkit.types import Message, Request, Sampling, Steps, Texts, Variant
 
 FAILED_NATS = -50.0
 """The likelihood score of an item whose call failed: lower than any real mean, and still a number in JSON."""
@@ -59,16 +59,29 @@ def correction_trial(arm: Arm, noisy_share: float) -> Trial:
     was asked scores 0."""
 
     def run(instruction: str, variant: Variant) -> Steps:
-        clean = variant.question.text
-        # An unusable reply leaves the text as it was asked, here as in the arms.
-        kept, _ = yield from arm.correct(Variant.unchanged(variant.question), instruction=instruction)
-        score = -(1 - noisy_share) * (squash(wording(kept)) != squash(clean))
-        if squash(variant.text) != squash(clean):  # noise may find nothing to change
-            corrected, _ = yield from arm.correct(variant, instruction=instruction)
-            score += noisy_share * restored(variant.text, wording(corrected), clean)
-        return score + 0.0  # no -0.0
+        kept, corrected, _ = yield from corrections(arm, instruction, variant)
+        return worth(variant, kept, corrected, noisy_share)
 
     return run
+
+
+def corrections(arm: Arm, instruction: str, variant: Variant) -> Steps:
+    """Corrects a question clean and noisy. Returns both texts, and the reason if the noisy one's reply is unusable.
+
+    An unusable reply leaves the text as it was asked, here as in the arms.
+    """
+    kept, fallback = yield from arm.correct(Variant.unchanged(variant.question), instruction=instruction)
+    corrected = kept
+    if squash(variant.text) != squash(variant.question.text):  # noise may find nothing to change
+        corrected, fallback = yield from arm.correct(variant, instruction=instruction)
+    return kept, corrected, fallback
+
+
+def worth(variant: Variant, kept: Texts, corrected: Texts, noisy_share: float) -> float:
+    """Returns p x restored - (1 - p) x broken, of a question that came back as `kept` when it was asked clean."""
+    clean = variant.question.text
+    score = -(1 - noisy_share) * (squash(wording(kept)) != squash(clean))
+    return score + noisy_share * restored(variant.text, wording(corrected), clean) + 0.0  # no -0.0
 
 
 def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
@@ -76,7 +89,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
 
     def run(instruction: str, variant: Variant) -> Steps:
         answer = yield from arm.answer(variant.texts, variant, instruction)
-        return float(bool(scorer.score(scorer.parsed(answer, variant.question), variant.question)))
+        return float(bool(scorer.judge(answer.reply.said, answer.parsed, as_asked(variant)).correct))
 
     return run
 

@@ -44,6 +44,8 @@ class ServerPlan:
     max_rank: int
     fits_slots: bool = True
     options: list[str] = field(default_factory=list)
+    front: str = ""
+    """The address at which a proxy in front of it listens; empty where clients reach the server itself."""
 
     @property
     def url(self) -> str:
@@ -64,7 +66,13 @@ class ServerPlan:
     @property
     def is_open(self) -> bool:
         """Returns whether others than this machine reach the server and need no key."""
-        return not (self.host in _LOOPBACK or self.host.startswith("127.") or self.api_key)
+        return not (self.is_local or self.api_key)
+
+    @property
+    def is_local(self) -> bool:
+        """Returns whether only this machine reaches the server, or the proxy in front of it."""
+        host = self.front or self.host
+        return host in _LOOPBACK or host.startswith("127.")
 
     def _option(self, option_name: str) -> str | None:
         """Returns the value of one of vLLM's options, written `--name value` or `--name=value`."""
@@ -105,7 +113,7 @@ def make_plan(model: str, adapters: Sequence[str], host: str, port: int, options
         located_model.name,
         named_folders,
         host,
-        _free(host, port),
+        free_port(host, port),
         max_rank,
         fit_slots,
         list(options),
@@ -148,7 +156,7 @@ def _check(model: str, folders: list[str]) -> list[AdapterWeights]:
     return adapter_weights
 
 
-def _free(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """Returns `port`, or any free port for 0. Raises UsageError if it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -174,7 +182,7 @@ class Server:
         environment = {**os.environ, "LLMKIT_VLLM": "1"}
         environment.setdefault("VLLM_NO_USAGE_STATS", "1")
         environment.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
-        if plan.host in _LOOPBACK:  # its routes take any path on this machine: never open them to a network unasked
+        if plan.is_local:  # its routes take any path on this machine: never open them to a network unasked
             environment.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "llmkit.serving.child", json.dumps(asdict(plan))],

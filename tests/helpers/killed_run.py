@@ -50,6 +50,8 @@ def main(args: list[str], log: str, mark: str, count: int, delay: float, signal:
         time.sleep(0.002)
         content = request.messages[0].content
         note("answer", [content, request.replicate, request.purpose])
+        if request.purpose == "propose":
+            return f"Read it again, and be {('careful', 'brief', 'exact')[sum(map(ord, content)) % 3]}."
         return f"The answer is {sum(map(ord, content)) % 7}."
 
     def measuring(*args: Any) -> Any:

@@ -30,6 +30,7 @@ HEAVY = (
     "scipy",
     "huggingface_hub",
 )
+FOR_PYTEST = "llmkit.ci.pytest_plugin"  # which only pytest imports
 ON_TORCH = ("llmkit.engines.row_sampling", "llmkit.finetune.", "llmkit.serving.", "llmkit.talklora")
 LARGEST = 350_000_000  # bytes
 
@@ -84,6 +85,8 @@ for path in sorted(root.rglob("*.py")):
 """
     failed = [line.split() for line in run(base.python, "-c", code, cwd=tmp_path).splitlines()]
     assert failed
+    assert [FOR_PYTEST, "pytest"] in failed, "the base installation has no pytest"
+    failed.remove([FOR_PYTEST, "pytest"])
     assert {package for _, package in failed} <= {"torch", "peft", "transformers"}
     assert [name for name, _ in failed if not name.startswith(ON_TORCH)] == []
 
@@ -206,6 +209,7 @@ def test_the_readmes_example_of_a_missing_extra_is_what_is_printed(llmkit):
         ("finetune talklora-small", "trl", "train"),
         ("finetune talklora-small --dry-run", "trl", "train"),
         ("serve --model smollm2-135m", "vllm", "vllm"),
+        ("rop --model m --base-url http://127.0.0.1:9 --task arithmetic --set rop.search.method=gepa", "gepa", "gepa"),
     ],
 )
 def test_a_missing_extra_is_one_error_that_names_it(llmkit, tmp_path, arguments, missing, extra):
