@@ -126,7 +126,8 @@ class Views:
         from llmkit.perturb import Perturber
 
         specs = [spec for section in (self.correction, self.robust) if section.share for spec in section.operators]
-        if for_english := [operator_name for spec in specs for operator_name in Perturber(spec).for_english]:
+        for_english = [operator_name for spec in specs for operator_name in Perturber(spec).for_english]
+        if for_english and not self.perturb.lang:
             self.english = is_english((row.text for rows in groups for row in rows if row.text), for_english)
 
     def _noise(self, row: TrainingRow, text: str, rng: Random, draw: int, operators: Sequence[str], rate: Rate) -> str:

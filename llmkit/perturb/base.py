@@ -159,7 +159,7 @@ class WordEdit(Operator):
         word with letters of another script is left alone.
         """
         language = self.language
-        if language is None or not language.writes(word):
+        if language is None or not language.writes(word) or len(word) > _LONGEST:
             return None
         letters = Letters(language.letters(word), padded=not language.alphabetic and self.min_letters > 1)
         if len(letters.coded) < self.min_letters:
@@ -211,6 +211,7 @@ class WordEdit(Operator):
 
 _PAD_START, _PAD_END = "\ue000", "\ue001"
 _FIRST_CODE = 0xF0000  # of the private use planes
+_LONGEST = 100_000  # characters of a word, for each of which these planes have a code
 
 
 class Letters:
@@ -294,10 +295,10 @@ def _marked_run() -> re.Pattern[str]:
 
 def letters_in(source: Source) -> Callable[[str], Run]:
     """Returns the function that finds the editable letters of a token under the protection of this text."""
-    if source.language is not None and source.numbers:
-        return _letters_with_marks
     if not source.numbers:
         return _letters_with_digits
+    if source.language is not None:
+        return _letters_with_marks
     return _letters if source.number_words else _letters_and_number_words
 
 
@@ -319,11 +320,13 @@ def _longest(letter_runs: Sequence[Run], token: str, left_out: Callable[[str], b
     )
 
 
-def plain_words(source: Source) -> list[bool]:
-    """Returns for each token whether it is a word of letters, with their marks, and nothing else."""
-    if source.language is None:
-        return [token.isalpha() for token in source.tokens]
-    return [bool(_marked_run().fullmatch(token)) and not any(map(is_numeral, token)) for token in source.tokens]
+def word_test(source: Source) -> Callable[[str], bool]:
+    """Returns the function that says whether a token is a word of letters, with their marks, and nothing else."""
+    return str.isalpha if source.language is None else _is_marked_word
+
+
+def _is_marked_word(token: str) -> bool:
+    return _marked_run().fullmatch(token) is not None and not any(map(is_numeral, token))
 
 
 def letters_of(source: Source) -> list[Span]:

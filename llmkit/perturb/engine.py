@@ -134,7 +134,8 @@ class Perturber:
             is_empty = self.rate != 0
             seed = derive(self._base, id, copy, 0)
             return Perturbed(text, seed=seed, rejected=is_empty, reason="the text is empty" if is_empty else None)
-        language = self.language_of(text)
+        # Most text is ASCII, and English unless a language is given: no further question costs it anything.
+        language = None if not self.lang and text.isascii() else self.language_of(text)
         lang = language.code if language else ENGLISH.code if self.lang else ""
         source = self._source(text, self.protection.spans(text, options), language)
         for attempt in range(self.retries + 1):
@@ -167,10 +168,8 @@ class Perturber:
             spans = merged([*spans, *number_word_spans(text, language)])
         return Source(text, spans, self.protection.numbers, self.protection.number_words, language)
 
-    def _in(self, operator: Operator, language: Language | None) -> Operator | None:
-        """Returns an operator as it works in a language, or None."""
-        if language is None:
-            return operator
+    def _in(self, operator: Operator, language: Language) -> Operator | None:
+        """Returns an operator as it works in another language than English; None where it does not serve it."""
         key = (id(operator), language)
         if key not in self._bound:
             self._bound[key] = operator.in_language(language)
@@ -263,7 +262,7 @@ class Perturber:
             if member.english and not self.english:
                 shortfalls.append(f"{member.name}: the set is not in English")
                 continue
-            operator = self._in(member, source.language)
+            operator = member if source.language is None else self._in(member, source.language)
             if operator is None:
                 shortfalls.append(f"{member.name}: {NOT_SERVED} {source.language.name if source.language else ''}")
                 continue

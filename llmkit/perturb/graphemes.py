@@ -51,7 +51,9 @@ def _pattern() -> re.Pattern[str]:
     own = re.compile(f"[{_NOT_SPACING}]")
     extending = _ranges(lambda c: unicodedata.category(c)[0] == "M" and not own.match(c))
     extend = f"[{extending}{_JOINERS}{_SKIN_TONES}{_SPACING_LETTERS}]*"
-    linked = f"[{_CONSONANTS}](?:[{extending}\u200d]*[{_VIRAMAS}][{extending}\u200d]*[{_CONSONANTS}])+"
+    # The lookahead finds the virama, and what follows it gives nothing back: marks in a row take linear time.
+    joined = f"(?=(?:(?![{_VIRAMAS}])[{extending}\u200d])*+[{_VIRAMAS}])[{extending}\u200d]++[{_CONSONANTS}]"
+    linked = f"[{_CONSONANTS}](?:{joined})+"
     pictograph = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f3fa\U0001f400-\U0001faff]"
     emoji = f"{pictograph}(?:[{extending}{_SKIN_TONES}]*\u200d{pictograph})+"
     flag = "[\U0001f1e6-\U0001f1ff]{2}"

@@ -54,12 +54,14 @@ _WORDS = {
     trzynaście czternaście piętnaście szesnaście siedemnaście osiemnaście dziewiętnaście dwadzieścia trzydzieści
     czterdzieści pięćdziesiąt sześćdziesiąt sto dwieście tysiąc pół połowa połowę podwójnie para tuzin""",
 }
-# Words that are written together with others: German and Dutch numbers, and those of scripts without spaces.
-_WITHIN = {
-    "de": r"\w*(?:und)?(?:zwanzig|dreißig|vierzig|fünfzig|sechzig|siebzig|achtzig|neunzig|hundert|tausend)\w*",
+# Whole words that numbers are part of, and numbers within text that has no spaces.
+_COMPOUND = {
+    "de": r"\w*(?:zwanzig|dreißig|vierzig|fünfzig|sechzig|siebzig|achtzig|neunzig|hundert|tausend)\w*",
     "nl": r"\w*(?:ën|en)(?:twintig|dertig|veertig|vijftig|zestig|zeventig|tachtig|negentig)|\w*(?:honderd|duizend)\w*",
-    "ko": r"\w{0}(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?:하나|한|둘|두|셋|세|넷|네|다섯|여섯|일곱|여덟|아홉)?"
-    r"|\w{0}(?:[일이삼사오육칠팔구]?[십백천만억])+[일이삼사오육칠팔구]?(?:원|개|명|권|년|살|분|월|일)?",
+    "ko": "(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?:하나|한|둘|두|셋|세|넷|네|다섯|여섯|일곱|여덟|아홉)?"
+    "|(?:[일이삼사오육칠팔구]?[십백천만억])+[일이삼사오육칠팔구]?(?:원|개|명|권|년|살|분|월|일)?",
+}
+_UNSPACED = {
     "th": "(?:ศูนย์|หนึ่ง|สอง|สาม|สี่|ห้า|หก|เจ็ด|แปด|เก้า|สิบ|เอ็ด|ยี่สิบ|ร้อย|พัน|หมื่น|แสน|ล้าน|ครึ่ง|โหล)+",
     "ja": "ひとつ|ふたつ|みっつ|よっつ|いつつ|むっつ|ななつ|やっつ|ここのつ|とお|ひとり|ふたり|はんぶん",
 }
@@ -74,8 +76,8 @@ def number_word_spans(text: str, language: Language) -> list[Span]:
     [(0, 14), (25, 29)]
     """
     code = language.code
-    listed, within = _listed(code), _WITHIN.get(code)
-    spans = [match.span() for match in _within(within).finditer(text)] if within else []
+    listed, pattern = _listed(code), _pattern(code)
+    spans = [match.span() for match in pattern.finditer(text)] if pattern else []
     if listed:
         prefixes = _PREFIX.get(code, "")
         for match in _word().finditer(text):
@@ -91,8 +93,10 @@ def _listed(code: str) -> frozenset[str]:
 
 
 @cache
-def _within(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{pattern})(?!\w)" if pattern.startswith("\\w") else pattern, re.IGNORECASE)
+def _pattern(code: str) -> re.Pattern[str] | None:
+    if code in _COMPOUND:
+        return re.compile(rf"(?<!\w)(?:{_COMPOUND[code]})(?!\w)", re.IGNORECASE)
+    return re.compile(_UNSPACED[code]) if code in _UNSPACED else None
 
 
 @cache

@@ -29,6 +29,7 @@ from llmkit.perturb.input_rows import (
     options_of,
     with_place,
 )
+from llmkit.perturb.text import edit_kind
 from llmkit.records import parse_line
 from llmkit.runs import Runner
 from llmkit.terminal import escape_json
@@ -90,15 +91,6 @@ class ConditionStats:
             "rejected": dict(self.rejected.most_common()),
             "short": self.short,
         } | ({"not_served": dict(self.not_served.most_common())} if self.not_served else {})
-
-
-def edit_kind(old_part: str, new_part: str) -> str:
-    """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
-    if not old_part or not new_part:
-        return "deletion" if old_part else "insertion"
-    if sorted(old_part) == sorted(new_part):
-        return "order"
-    return "case" if old_part.lower() == new_part.lower() else "substitution"
 
 
 class PerturbedRows(NamedTuple):

@@ -72,10 +72,14 @@ class Source:
         self.numbers = numbers
         self.number_words = number_words
         self.language = language
+        self._spans: Sequence[Span] | None = None
+        self._word_spans: Sequence[Span] | None = None
+        self._ends: list[int] = []
         self.unspaced = language is not None and language.unspaced
         if self.unspaced:
             self._segment()
-        elif text.isprintable():  # then all white space is plain spaces, and the fast way is exact
+            return
+        if text.isprintable():  # then all white space is plain spaces, and the fast way is exact
             self.tokens = tokens = text.split(" ")
             self.offsets = list(accumulate(map(len, tokens), initial=0))
             self.gap = 1
@@ -86,11 +90,7 @@ class Source:
             self.offsets = [match.start() for match in matches]
             self.gap = 0
             self._all_words = len(matches)
-        if not self.unspaced:
-            self.words = _words_outside(text, spans) if spans else self._all_words
-        self._spans: Sequence[Span] | None = None
-        self._word_spans: Sequence[Span] | None = None
-        self._ends: list[int] = []
+        self.words = _words_outside(text, spans) if spans else self._all_words
 
     def _segment(self) -> None:
         """Fills in the tokens of a text without spaces, and counts those with a letter or digit outside spans."""
@@ -241,6 +241,15 @@ def compose(original: str, first_edits: Sequence[Edit], middle_text: str, second
         if old_part != new_part:
             changes.append(Change(original_start, original_start + len(old_part), new_part))
     return changes
+
+
+def edit_kind(old_part: str, new_part: str) -> str:
+    """Names an edit: insertion, deletion, order (the same letters or words otherwise placed), case or substitution."""
+    if not old_part or not new_part:
+        return "deletion" if old_part else "insertion"
+    if sorted(old_part) == sorted(new_part):
+        return "order"
+    return "case" if old_part.lower() == new_part.lower() else "substitution"
 
 
 def moved(spans: Sequence[Span], edits: Sequence[Edit]) -> list[Span]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 
-from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, plain_words, sample
+from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, sample, word_test
 from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_numeral
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
@@ -27,9 +27,9 @@ class Woo(TextEdit):
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
         tokens, letters_of_token, has_lines = source.tokens, letters_in(source), "\n" in source.text
-        words = plain_words(source)
+        is_word = word_test(source)
         is_plain = [  # no punctuation, no number nor a part of one
-            words[i]
+            is_word(token)
             and letters_of_token(token)[0] == token
             and (token not in JOINTS or source.free_letters(token, source.start(i), source.end(i)))
             for i, token in enumerate(tokens)
@@ -208,11 +208,11 @@ class Repeat(TextEdit):
     """
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        is_word, space = plain_words(source), "" if source.unspaced else " "
+        is_word, space = word_test(source), "" if source.unspaced else " "
         places = [
             (source.end(token_index), word)
             for token_index, word in enumerate(source.tokens)
-            if is_word[token_index]
+            if is_word(word)
             and word.lower() not in NUMBER_WORDS
             and source.free(source.start(token_index), source.end(token_index))
         ]

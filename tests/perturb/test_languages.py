@@ -22,6 +22,7 @@ from llmkit.perturb.graphemes import clusters, is_mark
 from llmkit.perturb.hangul import is_syllable, syllable
 from llmkit.perturb.keyboards import languages_with_layout, layout_named, layout_names, layout_of
 from llmkit.perturb.keys import Keyboard, neighbour_keys
+from llmkit.perturb.number_words import number_word_spans
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.segments import segmenter
 from llmkit.perturb.segments import words as segmented
@@ -305,6 +306,42 @@ def test_an_unknown_layout_names_the_nearest(spec):
 def test_a_word_of_two_scripts_and_what_is_no_word_stay(text):
     made = Perturber("typing", rate=1.0, lang="ru").apply(text, "q")
     assert (made.text, made.rejected) == (text, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("hi", "क" + "\u094d" * 30_000 + " x"), ("hi", "क\u094d" * 15_000), ("th", "\u0e33" * 30_000),
+        ("ar", "ش" * 30_000), ("ko", "ᄀ" * 30_000), ("de", "e\u0301" * 15_000), ("zh", "果" * 3_000),
+        ("ru", "👩\u200d" * 10_000),
+    ],
+)  # fmt: skip
+def test_a_word_of_any_length_takes_linear_time(code, text):
+    for spec in ("ec", "typing", "woo", "no_diacritics"):
+        made = Perturber(spec, rate=1.0, retries=0, lang=code).apply(text, "q")
+        assert undo(made.text, made.edits) == text
+
+
+def test_pinyin_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("llmkit.extras.installed", lambda package: False)
+    with pytest.raises(UsageError, match="operator `pinyin` needs pypinyin") as caught:
+        Perturber("pinyin", lang="zh").apply("苹果", "q")
+    assert caught.value.hint == 'pip install "llmkit-robust[lang]"'
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "numbers_of_it"),
+    [
+        ("de", "Vierundzwanzig Äpfel, drei Birnen", ["Vierundzwanzig", "drei"]), ("ar", "وخمسة كتب", ["وخمسة"]),
+        ("ko", "사과 열두 개, 이백 원", ["열두", "이백"]), ("th", "ซื้อสามผล", ["สาม"]), ("es", "tres panes", ["tres"]),
+    ],
+)  # fmt: skip
+def test_number_words_of_a_language_stay(code, text, numbers_of_it):
+    spans = number_word_spans(text, known.language_named(code))
+    assert [text[start:end] for start, end in sorted(spans)] == numbers_of_it
+    made = Perturber("typing", rate=1.0, lang=code).apply(text, "q")
+    assert made.edits
+    assert all(number in made.text for number in numbers_of_it)
 
 
 def test_what_is_not_served_is_counted_and_said_once(tmp_path, monkeypatch, capfd):

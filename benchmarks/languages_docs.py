@@ -1,0 +1,80 @@
+"""Writes the generated parts of docs/languages.md: real output, languages by operator, agreement with multypo.
+
+python benchmarks/languages_docs.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from llmkit.perturb import OPERATORS, Perturber
+from llmkit.perturb.languages import language_named
+from llmkit.perturb.show import SAMPLES, coloured, languages
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "languages.md"
+AGREEMENT = ROOT / "benchmarks" / "results" / "keyboards.json"
+SHOWN = {
+    "de": ("ec", "typing", "woo", "wrong_layout", "no_diacritics", "no_diacritics:digraphs", "sc"),
+    "ru": ("ec", "keyboard", "typing", "wrong_layout", "case"),
+    "ar": ("ec", "typing", "wrong_layout", "no_diacritics", "whitespace"),
+    "hi": ("ec", "keyboard", "typing", "vowel_sign", "wrong_layout"),
+    "zh": ("ec", "woo", "repeat", "pinyin", "hanzi"),
+    "ko": ("ec", "keyboard", "typing", "jamo", "wrong_layout"),
+}
+RATE = 0.2
+
+
+def output() -> str:
+    """Each sample under some operators, with its differences marked."""
+    parts = []
+    for code, specs in SHOWN.items():
+        lines = []
+        for spec in specs:
+            perturber = Perturber(spec, rate=RATE, seed=7, lang=code)
+            made = perturber.apply(SAMPLES[code], "example")
+            edits = perturber.record(SAMPLES[code], made)["edits"]
+            lines.append(f"{spec}\n  {coloured(made.text, edits, colour=False)}")
+        parts.append(f"**{language_named(code).name}**: {SAMPLES[code]}\n\n```text\n" + "\n".join(lines) + "\n```\n")
+    return "\n".join(parts)
+
+
+def operators() -> str:
+    """The languages that each operator serves."""
+    rows: dict[str, list[str]] = {}
+    for name in OPERATORS:
+        if OPERATORS[name].shows_example:
+            argument = OPERATORS[name].argument
+            rows.setdefault(languages(name if argument is None else f"{name}:{argument}"), []).append(f"`{name}`")
+    lines = [f"| {served} | {', '.join(names)} |" for served, names in rows.items()]
+    return "| languages | operators |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def agreement() -> str:
+    """How many pairs of letters side by side in multypo's rows are side by side in the layout of that name."""
+    facts = json.loads(AGREEMENT.read_text(encoding="utf-8"))["languages"]
+    lines = []
+    for code, fact in facts.items():
+        agreeing = fact["pairs"] - len(fact["apart"])
+        apart = ", ".join(fact["apart"]) or "-"
+        lines.append(f"| {code} | `{fact['layout']}` | {fact['letters']} | {agreeing} of {fact['pairs']} | {apart} |")
+    head = "| language | layout | letters | pairs side by side in both | others |\n|---|---|---|---|---|\n"
+    return head + "\n".join(lines) + "\n"
+
+
+PARTS = {"output": output, "operators": operators, "agreement": agreement}
+
+
+def page(text: str) -> str:
+    """The page with its generated parts written anew."""
+    for name, make in PARTS.items():
+        begin, end = f"<!-- {name}: written by benchmarks/languages_docs.py -->\n", f"<!-- end of {name} -->\n"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{make()}\n{end}{tail}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
