@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key
+from llmkit.engines.base import Engine, EngineClass, EngineIdentity, Key, Served
 from llmkit.engines.cache import CacheInfo, ResponseCache, cache_key, decode_reply, encode_reply, fields_read
 from llmkit.engines.http_engine import HttpEngine
 from llmkit.engines.model_paths import resolve_model
@@ -21,6 +21,7 @@ __all__ = [
     "EngineIdentity",
     "Key",
     "ResponseCache",
+    "Served",
     "cache_key",
     "decode_reply",
     "encode_reply",

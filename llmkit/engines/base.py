@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from llmkit.engines.canary import Canary
 from llmkit.errors import EngineError
@@ -44,6 +44,18 @@ class EngineIdentity:
     def as_dict(self) -> dict[str, Any]:
         """Returns the identity as plain JSON values."""
         return {**asdict(self), "settings": dict(self.settings)}
+
+
+class Served(NamedTuple):
+    """The work of one server."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / max(self.seconds, 1e-9)
 
 
 class Engine(Protocol):

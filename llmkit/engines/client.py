@@ -62,8 +62,10 @@ class Client(ABC):
         self.pace = pace
         self.model = model
         self.dead = False
+        self.leaving = False  # ends what it has, and gets nothing more
         self.fault: EngineError | None = None  # why it is, where that is not because nobody answers
         self.successes = 0
+        self.began, self.ended = time.monotonic(), 0.0  # when it got its first request, and when its last worker ended
         self.read = 0  # answers of any kind that could be read, those of the canary included
         self.places, self.taken = places, 0  # requests that it may have at once, and has
         self.paused_until = 0.0
@@ -86,6 +88,11 @@ class Client(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Ends every connection."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it gets requests."""
+        return not (self.dead or self.leaving)
 
     async def canary(self, times: int) -> Canary:
         """Returns what the model answers to the canary's prompts, each put `times` times; asks what was not asked

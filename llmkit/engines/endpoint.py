@@ -26,8 +26,8 @@ from llmkit.engines.client import (
     tls_fault,
     too_large,
 )
-from llmkit.engines.openai_engine import is_address
 from llmkit.engines.pace import Pace
+from llmkit.engines.server_list import is_address
 from llmkit.errors import EngineError, UsageError
 from llmkit.forms import Form, find
 from llmkit.parsing import parse_json

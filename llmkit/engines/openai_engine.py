@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from llmkit.engines.base import EngineIdentity
 from llmkit.engines.canary import Canary, known, namespace
 from llmkit.engines.chat import ChatStyle
 from llmkit.engines.server_client import ServerClient
 from llmkit.engines.server_engine import ServerEngine
+from llmkit.engines.server_list import ServerList, is_address
+from llmkit.engines.server_watch import Watch
 from llmkit.errors import UsageError
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.secrets import LOG_FILTER, remember, remember_address
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class OpenAIEngine(ServerEngine):
-    """Sends requests to servers, at most `max_num_seqs` at once to each.
+    """Sends requests to servers, at most `max_num_seqs` at once to each. Those of a file may join and leave.
 
     Knowing its identity takes a few short calls: the servers are checked and their canaries compared.
     """
@@ -37,7 +38,10 @@ class OpenAIEngine(ServerEngine):
     def __init__(self, model: ModelSection, engine: EngineSection) -> None:
         if model.adapter:
             raise UsageError("an adapter cannot be sent to a server", "load it there, and give its name with --model")
-        self._urls = engine.base_url or (_DEFAULT_URL,)
+        self._list = ServerList.of(engine.base_url)
+        self._urls = tuple(self._list.read()) if self._list else engine.base_url or (_DEFAULT_URL,)
+        if not self._urls:
+            raise UsageError("the file of --base-url lists no server", "each of its lines is an address")
         for url in self._urls:
             remember_address(url)
             if not is_address(url):
@@ -64,16 +68,21 @@ class OpenAIEngine(ServerEngine):
         taken = (("likelihood", scores), ("tools", not self._style.makes_prompt))
         return frozenset(name for name, can in taken if can)
 
-    async def start(self) -> tuple[EngineIdentity, Canary]:
+    def _client(self, url: str) -> ServerClient:
         section = self._section
-        given = (self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs, self.pace)
-        servers = [ServerClient(url, *given) for url in self._urls]
+        return ServerClient(
+            url, self._key, self._model.path, self._style, section.timeout_s, section.max_num_seqs, self.pace
+        )
+
+    async def start(self) -> tuple[EngineIdentity, Canary]:
+        servers = [self._client(url) for url in self._urls]
         self.clients = servers
         faults = await self.each(servers, ServerClient.start)
         canary = None
         if well := [s for s in servers if not s.dead]:
             first = well[0]
-            where = "replicas" if section.replicas else " ".join(sorted({s.address for s in servers}))
+            shared = self._section.replicas or self._list is not None
+            where = "replicas" if shared else " ".join(sorted({s.address for s in servers}))
             named: dict[str, Any] = {"model": first.model, "revision": self._model.revision or "", "address": where}
             named |= dict(zip(("chat_template", "system_prompt"), self._style.digests, strict=True))
             more, canary = await self.recognise(well, known(named))
@@ -98,13 +107,6 @@ class OpenAIEngine(ServerEngine):
             system_prompt=self._style.digests[1],
             settings=(("address", where), ("canary", namespace(named, canary)), *reported),
         )
+        if self._list is not None:
+            self.watch = Watch(self, self._list, dict(zip(self._urls, servers, strict=True)), self._client, canary)
         return identity, canary
-
-
-def is_address(url: str) -> bool:
-    """Returns whether a text is the address of a server."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, an IPv6 address without its end
-        return False

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from llmkit.engines.base import EngineIdentity, Key
+from llmkit.engines.base import EngineIdentity, Key, Served
 from llmkit.engines.canary import ASKED, Canary
 from llmkit.engines.client import Again, Client
 from llmkit.engines.pace import Pace
@@ -49,6 +49,12 @@ class Running:
     canary: Canary | None
 
 
+class Watcher(Protocol):
+    """Has servers join and leave while an engine runs; it says when nobody is left."""
+
+    async def run(self) -> None: ...
+
+
 class ServerEngine(ABC):
     """Sends requests to its clients from a thread of its own, at most `max_num_seqs` at once to each.
 
@@ -67,6 +73,7 @@ class ServerEngine(ABC):
         self._done: queue.SimpleQueue[tuple[Key, Reply | EngineError] | EngineError] = queue.SimpleQueue()
         self._workers: list[asyncio.Task[None]] = []
         self._pending = 0
+        self.watch: Watcher | None = None
 
     @abstractmethod
     async def start(self) -> tuple[EngineIdentity, Canary | None]:
@@ -107,6 +114,16 @@ class ServerEngine(ABC):
         thread.join(timeout=30)
         loop.close()
 
+    @property
+    def served(self) -> dict[str, Served]:
+        """The requests that each address has answered so far, and the seconds that it was at work."""
+        served: dict[str, Served] = {}
+        for client in self.clients:
+            before = served.get(client.address, Served(0, 0.0))
+            seconds = (client.ended or time.monotonic()) - client.began
+            served[client.address] = Served(before.requests + client.successes, before.seconds + seconds)
+        return served
+
     async def _stop(self) -> None:
         for worker in self._workers:
             worker.cancel()
@@ -134,10 +151,27 @@ class ServerEngine(ABC):
 
     async def _begin(self) -> tuple[EngineIdentity, Canary | None]:
         started = await self.start()
-        places = range(self._section.max_num_seqs)
         self._todo = asyncio.Queue()
-        self._workers = [asyncio.create_task(self._work(c)) for c in self.clients if not c.dead for _ in places]
+        for client in self.clients:
+            self._employ(client)
+        if self.watch is not None:
+            self._workers.append(asyncio.create_task(self.watch.run()))
         return started
+
+    def join(self, client: Client) -> None:
+        """Takes in a server that is known to have the right model."""
+        self.clients = [*self.clients, client]
+        self._employ(client)
+
+    def end(self, fault: EngineError) -> None:
+        """Ends what is pending: nobody is left to answer."""
+        self._done.put(fault)
+
+    def _employ(self, client: Client) -> None:
+        if client.works:
+            client.began = time.monotonic()
+            places = range(self._section.max_num_seqs)
+            self._workers += [asyncio.create_task(self._work(client)) for _ in places]
 
     async def each(self, servers: Sequence[C], work: Work[C]) -> dict[C, EngineError]:
         """Does the same with all servers at once. One that fails is dead, and comes back with its error."""
@@ -176,10 +210,10 @@ class ServerEngine(ABC):
         return faults, seen[first]
 
     async def _work(self, server: Client) -> None:
-        """Takes requests from the common queue and brings each to an end, until the server is dead."""
-        while not server.dead:
+        """Takes requests from the common queue and brings each to an end, until the server is dead or leaves."""
+        while server.works:
             item = await self._todo.get()
-            if server.dead:
+            if not server.works:
                 self._todo.put_nowait(item)
                 break
             try:
@@ -188,8 +222,9 @@ class ServerEngine(ABC):
                 self._todo.put_nowait(item)
             except Exception as error:  # a fault of ours must not leave a question without its end
                 self._done.put((item.key, EngineError(f"{type(error).__name__}: {error}")))
-        if all(s.dead for s in self.clients):
-            self._done.put(_gone(server))
+        server.ended = time.monotonic()
+        if self.watch is None and all(s.dead for s in self.clients):
+            self.end(gone(server))
 
     async def _answer(self, server: Client, item: _Item) -> Reply | EngineError:
         """Returns the reply, or the error that ends this request. Raises _Moved if the server died under it."""
@@ -235,7 +270,8 @@ async def _canary(server: Client, times: int) -> Canary:
     return await server.canary(times)
 
 
-def _gone(server: Client) -> EngineError:
+def gone(server: Client) -> EngineError:
+    """Returns what to say where the last server is dead."""
     if server.fault is not None:
         return server.fault
     if server.read:

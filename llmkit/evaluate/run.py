@@ -118,6 +118,11 @@ def run(
             samples = [asked[job.key] for job in jobs if job.key in asked]
             if look.last or stops(loaded.recipe, samples, folder, look.looked, quiet):
                 break
+        if len(served := runner.served()) > 1:
+            shares = {
+                address: {"requests": s.requests, "per_second": round(s.rate, 2)} for address, s in served.items()
+            }
+            folder.write_json(names.SERVERS, shares)
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
@@ -153,7 +158,7 @@ def answer(
         if (job := jobs_by_key.get(row["key"])) and answers(row, job, local, keeper)
     }
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}
-    with Progress("answering", len(missing), quiet=quiet) as runner.progress:
+    with Progress("answering", len(missing), quiet=quiet, served=runner.served) as runner.progress:
         # What has to wait for a correction begins first, or the engine would end with a batch of these alone.
         order = sorted(missing, key=lambda key: "correction" not in missing[key].arm.needs)
         for done in runner.run((key, missing[key].steps()) for key in order):

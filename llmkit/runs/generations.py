@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from llmkit.engines import Engine, EngineIdentity, Key
+from llmkit.engines import Engine, EngineIdentity, Key, Served
 from llmkit.engines.canary import Canary
 from llmkit.errors import DataError, EngineError, LlmkitError
 from llmkit.parsing import JsonObject
@@ -52,6 +52,10 @@ class Watched:
     @property
     def canary(self) -> Canary | None:
         return self._engine.canary
+
+    @property
+    def served(self) -> dict[str, Served]:
+        return getattr(self._engine, "served", {})
 
     def submit(self, key: Key, request: Request) -> None:
         self._engine.submit(key, request)

@@ -26,6 +26,8 @@ LABELS = "labels.jsonl"
 """One line for each judgement of a person, on a pair of answers to one row."""
 JUDGED = "judged.jsonl"
 """One line for each verdict of a model, as judge, on a pair of answers to one row."""
+SERVERS = "servers.json"
+"""By address, the requests that each of several servers answered in the last start, and how many a second."""
 LOCK = ".lock"
 """Held by the process that writes in the folder."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+from llmkit.engines import Served
 from llmkit.terminal import bar
 from llmkit.types import Call
 
@@ -15,13 +17,21 @@ _EVERY = 5.0  # seconds between two plain lines
 class Progress:
     """Counts jobs, requests and tokens of one stage. Use as a context manager.
 
-    `total` is the number of jobs, if known. With `quiet` nothing is printed.
+    `total` is the number of jobs, if known, `served` returns the work of each server, of which several are named. With
+    `quiet` nothing is printed.
     """
 
-    def __init__(self, label: str, total: int | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        label: str,
+        total: int | None = None,
+        quiet: bool = False,
+        served: Callable[[], Mapping[str, Served]] = dict,
+    ) -> None:
         self.label = label
         self.total = total
         self.quiet = quiet
+        self.served = served
         self.done = 0
         self.asked = 0
         self.tokens = 0
@@ -60,6 +70,9 @@ class Progress:
         rate = self.done / seconds
         share = f"/{self.total} ({self.done / self.total:.0%})" if self.total else ""
         parts = [f"{self.label}: {self.done}{share}", f"{rate:.1f}/s", f"{self.tokens / seconds:.0f} tokens/s"]
+        rates = [server.rate for server in self.served().values()]
+        if len(rates) > 1:
+            parts.append(f"{len(rates)} servers at {min(rates):.1f} to {max(rates):.1f}/s")
         if self.total and 0 < self.done < self.total:
             left = round((self.total - self.done) / rate)
             parts.append(f"{left // 60}:{left % 60:02d} left")

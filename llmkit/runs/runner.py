@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from llmkit.engines import Engine, Key, cache_key, fields_read
+from llmkit.engines import Engine, Key, Served, cache_key, fields_read
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.signals import interrupt
 from llmkit.steps import Walk
@@ -102,6 +102,11 @@ class Runner:
         """Closes every engine."""
         for engine in {id(e): e for e in self.engines.values()}.values():
             engine.close()
+
+    def served(self) -> dict[str, Served]:
+        """Returns the work of each server so far; nothing where the model runs here, or the engine does not say."""
+        engines = {id(engine): engine for engine in self.engines.values()}.values()
+        return {address: work for engine in engines for address, work in getattr(engine, "served", {}).items()}
 
     def engine(self, role: Role) -> Engine:
         """Returns the engine that answers for a role."""

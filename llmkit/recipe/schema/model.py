@@ -100,7 +100,8 @@ class EngineSection(Section):
     trust_remote_code: bool = False
     """Run code that comes with a model. Off unless you have read that code."""
     base_url: tuple[str, ...] = ()
-    """Addresses of OpenAI-compatible servers; several share the load."""
+    """Addresses of OpenAI-compatible servers; several share the load. `@FILE` lists replicas of one model, a line each,
+    and is read again while a run goes on: servers join and leave."""
     replicas: bool = False
     """Declare that all `base_url` serve the same model, so that their answers may be shared."""
     url: Annotated[str | None, LATER] = None
