@@ -102,7 +102,7 @@ QUEUES = {
     "delivery": "My parcel with the lamp number {n} did not arrive although I have waited",
     "other": "Is the washing powder number {n} safe for a baby who chews on everything",
 }
-SORTER = '''WORDS = {
+SORTER = """WORDS = {
     "billing": "invoice charged refund payment paid price vat",
     "delivery": "parcel tracking arrived carrier delivered shipped",
     "returns": "return exchange label back size",
@@ -116,7 +116,7 @@ SORTER = '''WORDS = {
 def answer(body: str) -> str:
     text = body.lower()
     return max(WORDS, key=lambda queue: sum(word in text for word in WORDS[queue].split()))
-'''
+"""
 FILES: dict[str, dict[str, str]] = {
     "docs/ci.md": {
         "app.py": SORTER,
