@@ -42,7 +42,7 @@ class ServerList:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8"
             raise DataError(f"{self.path}: {reason}", "it holds the address of a server in each line") from None
-        urls = {}
+        urls: dict[str, None] = {}  # in their order, each once
         for number, line in enumerate(lines, 1):
             url = line.strip()
             if not url or url.startswith("#"):
