@@ -9,10 +9,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from llmkit.errors import DataError
-from llmkit.recipe.schema import DataSection
 from llmkit.registry import Registry
 from llmkit.tasks.json_fields import canonical_json
-from llmkit.tasks.kinds import KINDS
+from llmkit.tasks.kinds import KINDS, Kind
 from llmkit.tasks.text import render_options
 from llmkit.types import Part, Question
 
@@ -105,19 +104,19 @@ def question(
     split: str,
     cluster: str = "",
     labels: tuple[str, ...] = (),
-    data: DataSection | None = None,
+    answers: Kind | None = None,
 ) -> Question:
     """Returns the `Question` of an item: gold canonical, options rendered at the end of the text.
 
-    `labels` are those that all questions share, and `data` has the settings of a kind that has any. DataError where the
-    item cannot be asked, UsageError for an unknown kind.
+    `labels` are those that all questions share, and `answers` is the kind with its settings, where it has any.
+    DataError where the item cannot be asked, UsageError for an unknown kind.
     """
     text = str(item.text) if item.parts else str(item.text).strip()
     if not text.strip():
         raise DataError("the question is empty")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise DataError("the question holds half a character (a lone surrogate)")
-    answers = KINDS[kind].of(data or DataSection())
+    answers = answers or KINDS[kind]()
     options = tuple(str(option).strip() for option in item.options) if answers.has_options else ()
     gold = item.gold
     if gold is not None:

@@ -74,7 +74,7 @@ class Scorer(ABC):
     def scores(self, parsed: str | None, question: Question) -> Mapping[str, float | None]:
         """Returns what an answer is worth beside its verdict, in [0, 1] by name; nothing by default.
 
-        An answer that could not be read has the names too, each with 0.0. None stands where there is nothing to compare
+        An answer that could not be read has the names too, each with 0.0. None means that there is nothing to compare
         with: that question is left out of the mean.
         """
         return {}

@@ -64,7 +64,7 @@ class Contains(WholeReply):
 
 
 def _has_words(text: str, part: str) -> bool:
-    """Returns whether the words of `part` stand in `text`, one after the other.
+    """Returns whether `text` has the words of `part`, one after the other.
 
     >>> _has_words("It costs 15 euros.", "15 Euros"), _has_words("It costs 150 euros.", "15")
     (True, False)

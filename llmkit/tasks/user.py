@@ -37,6 +37,7 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
         hint = "name the field that holds the list of options"
         raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
     _refuse_unused(data)
+    answers = KINDS[data.kind].of(data)
     rows: Iterable[Record] = _rows(path)
     labels: tuple[str, ...] = ()
     if KINDS[data.kind].lists_labels:
@@ -59,7 +60,9 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
             if name in lines:
                 raise DataError(f"the id {name!r} stands already at {lines[name]}")
             split = split_all(normalise(cluster or item.text))  # a cluster is never cut: what it shares would leak
-            questions.append(question(item, data.kind, id=name, split=split, cluster=cluster, labels=labels, data=data))
+            questions.append(
+                question(item, data.kind, id=name, split=split, cluster=cluster, labels=labels, answers=answers)
+            )
             lines[name] = where
         except DataError as error:
             if not data.skip_bad_lines:

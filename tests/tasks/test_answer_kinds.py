@@ -263,8 +263,8 @@ def test_spans_get_their_words_and_their_place(rows):
         ({"start": 50, "end": 99, "label": "city"}, "the span 50 to 99 is outside of its text"),
         ({"start": 32, "end": 26, "label": "city"}, "outside of its text"),
         ({"start": 26, "end": 33, "label": "city", "text": "Boston"}, "is 'Boston ' in the text, not 'Boston'"),
-        ({"text": "London", "label": "city"}, "stands 0 times in the text"),
-        ({"text": "o", "label": "city"}, "stands 8 times in the text"),
+        ({"text": "London", "label": "city"}, "occurs 0 times in the text"),
+        ({"text": "o", "label": "city"}, "occurs 8 times in the text"),
         ({"start": 26, "end": 32, "label": "town"}, "the label 'town' is none of the labels"),
         ({"start": 26, "end": 32}, "has no span at place 0"),
     ],
@@ -322,7 +322,7 @@ def cut(edits, start, end):
 
 
 def test_spans_are_exact_on_ten_thousand_noisy_texts():
-    """What stands before a moved span, in it and behind it undoes to what stood before, in and behind it."""
+    """The text in a moved span, with its edits undone, is the text of the span that was moved."""
     story = "Anna flew from Boston to San Francisco, then 3 days later (on 5 May) back home with her sister's cat."
     words = story.split()
     operators = ("ec", "typing", "whitespace", "punctuation", "drop", "repeat", "sc", "woo", "uic", "hw_spell")
@@ -342,7 +342,7 @@ def test_spans_are_exact_on_ten_thousand_noisy_texts():
             continue
         inside = [e for e in result.edits if begin <= e.start and e.end <= close]
         shifted = [e._replace(start=e.start - begin, end=e.end - begin) for e in inside]
-        # An insertion at an end of the span is none of it, and stands outside of the moved one.
+        # An insertion at an end of the span is none of it, and is outside of the moved one.
         assert text[start:end] in {
             undo(result.text[begin:close], part) for part in _without_ends(shifted, close - begin)
         }

@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 def moved(start: int, end: int, edits: Iterable[Edit]) -> tuple[int, int]:
-    """Returns where the characters `start` to `end` of an original text stand in the final one: all that they became,
+    """Returns the place in the final text of the characters `start` to `end` of the original one: all that they became,
     what was put between them included, and nothing that was put before or behind them.
 
     An edit that changes both these characters and others is looked into: what it holds of the span is found again where
-    it stands there once; else all that the edit wrote belongs to the span. Empty where everything was taken out.
+    it occurs there once; else all that the edit wrote belongs to the span. Empty where everything was taken out.
 
     >>> text = "from Bsotn to Rome"
     >>> edits = [Edit(5, 10, "Boston", "Bsotn")]
@@ -42,7 +42,7 @@ def moved(start: int, end: int, edits: Iterable[Edit]) -> tuple[int, int]:
 
 
 def _inside(edit: Edit, here: int, start: int, end: int) -> tuple[int, int]:
-    """Returns where a part of an edit's old text stands in its new one: where it is found once, else all of it."""
+    """Returns the place of a part of an edit's old text in its new one: where it occurs once, else all of it."""
     piece = edit.old[max(0, start - here) : end - here]
     if piece and edit.new.count(piece) == 1:
         place = edit.new.index(piece)

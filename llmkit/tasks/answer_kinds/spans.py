@@ -166,7 +166,7 @@ def _placed(span: Span, text: str) -> Span:
         times = text.count(span.text or "") if span.text else 0
         if times != 1:
             raise DataError(
-                f"the span {span.text!r} stands {times} times in the text", "give its place as `start` and `end`"
+                f"the span {span.text!r} occurs {times} times in the text", "give its place as `start` and `end`"
             )
         start = text.index(span.text or "")
         return replace(span, start=start, end=start + len(span.text or ""))
