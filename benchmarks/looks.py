@@ -124,14 +124,15 @@ def _interval(
 def table(rows: list[Row]) -> str:
     """Writes the rows as Markdown."""
     lines = [
-        "| questions | true drop | runs | passes: fixed, looks | fails: fixed, looks | asked | interval holds | mean value |",
+        "| questions | true drop | runs | passes: fixed, looks | fails: fixed, looks | asked | interval holds "
+        "| mean value |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         passes, fails = f"{row.fixed_pass:.3f}, {row.looks_pass:.3f}", f"{row.fixed_fail:.3f}, {row.looks_fail:.3f}"
         lines.append(
-            f"| {row.design} | {row.drop:.2f} | {row.runs:,} | {passes} | {fails} | {row.asked:.2f} | {row.covered:.3f} "
-            f"| {row.mean:.3f} |"
+            f"| {row.design} | {row.drop:.2f} | {row.runs:,} | {passes} | {fails} | {row.asked:.2f} "
+            f"| {row.covered:.3f} | {row.mean:.3f} |"
         )
     return "\n".join(lines)
 
@@ -143,7 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     with ProcessPoolExecutor(options.processes) as pool:
         futures = [
-            # Clusters share few intervals, so away from the limit, where nothing is to be proven, fewer runs have to do.
+            # Runs of clusters share few intervals: away from the limit, where nothing is proven, fewer have to do.
             pool.submit(simulate, design, drop, options.runs // (1 if design.size == 1 or drop == LIMIT else 5))
             for design in DESIGNS
             for drop in DROPS

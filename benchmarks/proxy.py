@@ -1,16 +1,18 @@
 """What `llmkit proxy` adds to streams, and whether its memory is steady: "The proxy" in docs/benchmarks.md.
 
-    python benchmarks/proxy.py [--rounds 9] [--streams 64] [--memory 100000] [--write]
+    python benchmarks/proxy.py [--rounds 9] [--streams 64] [--memory 200000] [--write]
 
 A scripted upstream streams answers, 200 ms to the first token and 20 ms a token. A client in a process of its own keeps
 64 streams open, straight to the upstream, through `--mode pass` and through `--mode repair` on texts on which no gate
 fires, in turns: each round has all three, in another order, and only differences and ratios within a round count. The
 streams begin one after the other, spread over the length of an answer, and each asks again as soon as it is answered.
 Client and upstream are bare sockets, so that what is measured is the proxy. Then short answers, not streamed, show how
-the memory of the proxy and its worker develops. --write writes benchmarks/results/proxy.json and the table in the docs.
+the memory of the proxy and its worker develops: the proxy keeps the outcomes of 65,536 texts, so the second half of
+200,000 has to be steady. --write writes benchmarks/results/proxy.json and the table in the docs.
 
 Look at `load`, the number of processes that want to run: on a busy machine a proxy, which works more than a client,
-waits longer for its turn. `nice -n -15 python benchmarks/proxy.py` (as root) goes before the others.
+waits longer for its turn. `chrt -f 10 python benchmarks/proxy.py` (as root) goes before all others. With --rounds 0 or
+--memory 0 that half is left out, and the file keeps what it has of it.
 """
 
 from __future__ import annotations
@@ -284,6 +286,29 @@ def compared(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def of_streams(rounds: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the record of the first half."""
+    loads = [row["load"] for measured in rounds for row in measured.values()]
+    return {
+        "date": today(),
+        "cores": os.cpu_count(),
+        "load": f"{min(loads):g} to {max(loads):g}",
+        "real_time": os.sched_getscheduler(0) == os.SCHED_FIFO,
+        "streams": args.streams,
+        "rounds": args.rounds,
+        "requests_of_a_stream": args.each,
+        "tokens": TOKENS,
+        "compared": compared(rounds),
+        "measured": rounds,
+    }
+
+
+def today() -> str:
+    """Returns today's date as the docs write it."""
+    date = datetime.date.today()
+    return f"{date.day} {date:%B %Y}"
+
+
 def memory(proxy: Proxy, requests: int) -> list[dict[str, Any]]:
     """Asks for short answers, each about another text, and notes the memory ten times on the way."""
     curve = [{"requests": 0, **proxy.resident()}]
@@ -301,25 +326,27 @@ def memory(proxy: Proxy, requests: int) -> list[dict[str, Any]]:
 
 def table(record: dict[str, Any]) -> str:
     """Returns the tables of the docs."""
-    streaming = record["streams"]
-    lines = [
-        "| mode | first token, p95 | whole answer, p95 | requests/s, of direct | processor time, a request |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for way, row in record["compared"].items():
-        name = "`pass`" if way == "pass" else "`repair`, unfired"
-        added = [_span(row[key], "+.1f", " ms") for key in ("added_first_p95_ms", "added_whole_p95_ms")]
-        cells = [name, *added, _span(row["rate"], ".3f"), _span(row["cpu_ms_per_request"], ".1f", " ms")]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        f"| target | +{MOST_ADDED_MS:g} ms | | {LEAST_RATE} | |",
-        "",
-        f"{record['date']}, {record['rounds']} rounds of {streaming} streams, medians (least to most). Load of the "
-        f"machine, which has {record['cores']} cores, before the runs: {record['load']}.",
-    ]
-    if curve := record["memory"]:
+    lines: list[str] = []
+    if half := record.get("streaming"):
+        titles = ("mode", "first token, p50", "first token, p95", "whole answer, p95", "requests/s, of direct")
+        lines += [f"| {' | '.join(titles)} | processor time, a request |", "|---|---:|---:|---:|---:|---:|"]
+        for way, row in half["compared"].items():
+            added = ("added_first_p50_ms", "added_first_p95_ms", "added_whole_p95_ms")
+            cells = [_span(row[key], "+.1f", " ms") for key in added]
+            cells += [_span(row["rate"], ".3f"), _span(row["cpu_ms_per_request"], ".1f", " ms")]
+            lines.append(f"| {'`pass`' if way == 'pass' else '`repair`, unfired'} | {' | '.join(cells)} |")
+        before = " with real-time priority" if half["real_time"] else ""
+        lines += [
+            f"| target | | at most +{MOST_ADDED_MS:g} ms | | at least {LEAST_RATE} | |",
+            "",
+            f"{half['date']}, {half['rounds']} rounds of {half['streams']} streams and "
+            f"{half['requests_of_a_stream']} requests each{before}: the median round (least to most). The machine has "
+            f"{half['cores']} cores; its load before the runs was {half['load']}.",
+        ]
+    if half := record.get("memory"):
         lines += ["", "| requests | proxy, MiB | worker, MiB |", "|---:|---:|---:|"]
-        lines += [f"| {row['requests']:,} | {row['proxy']} | {row['workers']} |" for row in curve]
+        lines += [f"| {row['requests']:,} | {row['proxy']} | {row['workers']} |" for row in half["curve"]]
+        lines += ["", f"{half['date']}, short answers, not streamed, each to another text."]
     return "\n".join(lines)
 
 
@@ -333,7 +360,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--each", type=int, default=8, help="requests of each stream in a round")
-    parser.add_argument("--memory", type=int, default=100_000, metavar="REQUESTS", help="0: leave it out")
+    parser.add_argument("--memory", type=int, default=200_000, metavar="REQUESTS", help="0: leave it out")
     parser.add_argument("--write", action="store_true", help="write the results and the table in the docs")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", help=argparse.SUPPRESS)
@@ -353,26 +380,14 @@ def main() -> None:
             command += ["--repair", "demo-loop", "--without-guarantee"] if mode == "repair" else []
             proxies[mode] = Proxy(*stack.enter_context(started(*command)))
             ports[mode] = proxies[mode].port
-        rounds = streams(ports, proxies, args)
+        record = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        if args.rounds:
+            record |= {"streaming": of_streams(streams(ports, proxies, args), args)}
+        if args.memory:
+            record |= {"memory": {"date": today(), "curve": memory(proxies["repair"], args.memory)}}
         looked = proxies["repair"].repairs()
-        curve = memory(proxies["repair"], args.memory) if args.memory else []
-    loads = [row["load"] for measured in rounds for row in measured.values()]
-    today = datetime.date.today()
-    record = {
-        "date": f"{today.day} {today:%B %Y}",
-        "cores": os.cpu_count(),
-        "load": f"{min(loads):g} to {max(loads):g}",
-        "streams": args.streams,
-        "rounds": args.rounds,
-        "requests_of_a_stream": args.each,
-        "tokens": TOKENS,
-        "texts_by_action": looked,
-        "compared": compared(rounds),
-        "memory": curve,
-        "measured": rounds,
-    }
-    if set(looked) != {"passed"}:
-        sys.exit(f"the gate fired on texts without errors: {looked}")
+    if fired := looked.get("repaired", 0) + looked.get("unchanged", 0):
+        sys.exit(f"the gate fired on {fired} texts without errors")
     print(table(record))
     if args.write:
         RESULTS.write_text(json.dumps(record, indent=1) + "\n")

@@ -34,7 +34,7 @@ CITIES = {
         "London", "Paris", "Rome", "Madrid", "Berlin", "Vienna", "Oslo", "Dublin", "Chicago", "Boston", "Toronto",
         "Sydney", "Prague", "Lisbon", "Athens", "Warsaw", "Denver", "Seattle",
     ],
-    "test": ["Amsterdam", "Brussels", "Copenhagen", "Helsinki", "Budapest", "Zurich", "Houston", "Melbourne", "Glasgow"],
+    "test": ["Amsterdam", "Brussels", "Copenhagen", "Helsinki", "Budapest", "Zurich", "Houston", "Melbourne", "Leeds"],
 }
 ITEMS = {
     "train": [

@@ -63,7 +63,7 @@ def show(
 @app.command()
 def copy(
     example: Annotated[
-        str, typer.Argument(metavar="EXAMPLE", help="An example that comes with llmkit: extract, tickets or tools.")
+        str, typer.Argument(metavar="EXAMPLE", help="extract, tickets or tools: an example that comes with llmkit.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where its files go.")] = Path("."),
 ) -> None:

@@ -59,7 +59,7 @@ def judge(
         engine = stack.enter_context(closing(open_engine(own.model, own.engine)))
         cache = stack.enter_context(ResponseCache()) if not no_cache and may_cache(own.engine) else None
         runner = Runner({"answerer": engine}, cache, budget=own.eval.max_tokens_total)
-        asked = Judge(opened, text, runner)
+        asked = Judge(opened, text, runner, own.rop.max_tokens)
         pairs = asked.open_pairs()
         common.note(f"{len(asked.pairs)} pairs of unequal answers, {len(pairs)} to judge now, each in both orders")
         with Progress("judge", len(pairs), quiet=common.settings.quiet) as runner.progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +17,15 @@ from llmkit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from llmkit.labels import Labelling
+    from llmkit.labels import Labelling, Session
     from llmkit.measure.answers import Pair
     from llmkit.measure.contrasts import Contrast
     from llmkit.measure.results import Metrics
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name (a unique start is enough).")]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run folder, its name (a unique start is enough), or a proxy's log of texts."),
+]
 Rows = Annotated[
     int | None,
     typer.Option("--rows", metavar="N", min=1, help="Label a random part: N of the rows whose answers changed."),
@@ -61,6 +65,11 @@ def label(
 
     if csv and from_csv:
         raise UsageError("--csv and --import exclude each other", "--csv writes a file, --import reads one")
+    if run.endswith(".jsonl"):
+        if labels or gate:
+            raise UsageError("--labels and --gate are for runs", "a proxy's log has its labels beside it")
+        _label_log(Path(run), rows, csv, from_csv, as_json)
+        return
     chosen = find(run, Path(folder))
     recipe = load(chosen.recipe_file, flags.overrides(None, gates=gate)).recipe
     with labelling(chosen, recipe) as opened:
@@ -83,6 +92,32 @@ def label(
             _print(measured, opened, chosen.folder)
     missing.refuse_too_many(measured.failed, recipe.eval.max_errors)
     gates.enforce(measured.gates)
+
+
+def _label_log(log: Path, rows: int | None, csv: Path | None, from_csv: Path | None, as_json: bool) -> None:
+    """Labels the changed answers of a proxy's log. Their labels are kept in a file beside it."""
+    from llmkit.labels import Change, Session, judged, pairs_of, table, unlabelled
+    from llmkit.proxy import summary
+    from llmkit.runs.labels import Judgements, append, read
+
+    file = log.with_suffix(".labels.jsonl")
+    pairs = pairs_of(Change(*texts) for texts in summary.changed(log))
+    to_label = unlabelled(pairs, Judgements(read(file)))[:rows]
+    common.note(f"{len(pairs)} different pairs of answers, {len(to_label)} to label now")
+    if from_csv:
+        append(file, table.read(from_csv, pairs, Judgements(read(file)), log.name))
+    elif csv:
+        _export(csv, to_label)
+    elif to_label:
+        _serve(Session(to_label, file, log.name), log.name, len(to_label))
+    result = judged(pairs, Judgements(read(file)))
+    if as_json:
+        common.print_json({"log": str(log), **asdict(result)})
+    else:
+        print(
+            f"{result.labelled} of {result.changes} changed answers are labelled: with the repair {result.better} got "
+            f"better, {result.worse} worse, {result.equal} stayed as good; {result.skipped} cannot be judged"
+        )
 
 
 def _outlook(opened: Labelling, pairs: Sequence[Pair], rows: int | None) -> str:
@@ -109,19 +144,22 @@ def _width(opened: Labelling, name: Contrast, rows: int, words: str) -> str:
 
 
 def _ask(opened: Labelling, pairs: Sequence[Pair]) -> None:
+    _serve(opened.session(pairs), opened.folder.path.name, len(pairs))
+
+
+def _serve(session: Session, title: str, pairs: int) -> None:
     """Serves the page until every pair has a verdict, or until Ctrl-C."""
     import webbrowser
 
     from llmkit.labels import serve
 
-    session = opened.session(pairs)
-    with serve(session, f"{opened.folder.path.name}") as page:
+    with serve(session, title) as page:
         print(f"open this page (its address is a secret): {page.address}", file=sys.stderr, flush=True)
         if _has_browser():
             webbrowser.open(page.address)
         with suppress(KeyboardInterrupt):  # the ordinary way to stop early: each verdict is saved already
             page.wait()
-    common.note(f"{session.done} of {len(pairs)} labelled now")
+    common.note(f"{session.done} of {pairs} labelled now")
 
 
 def _has_browser() -> bool:

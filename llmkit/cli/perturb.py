@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -309,6 +310,8 @@ def _report(totals: dict[str, ConditionStats], skipped: int, done: int, stats: b
         parts.append(_counted(done, "input") + " done before")
     if rejected:
         parts.append(f"{rejected} unchanged (--stats says why)" if not stats else f"{rejected} unchanged")
+    not_served = sum((made.not_served for made in totals.values()), Counter[str]())
+    parts += [f"{reason} ({_counted(count, 'row')})" for reason, count in not_served.most_common()]
     if skipped:
         parts.append(_counted(skipped, "bad line") + " skipped")
     common.note("perturb: " + ", ".join(parts))

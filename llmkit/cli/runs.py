@@ -123,7 +123,11 @@ def compare(
     from llmkit.report.comparison import comparison
     from llmkit.runs.listing import find
 
-    paths = [find(run, Path(folder)).folder for run in runs]
+    chosen = [find(run, Path(folder)) for run in runs]
+    for run in chosen:
+        if run.stopped:
+            note(f"note: {run.name} stopped at {run.stopped}: its values lean towards what made it stop")
+    paths = [run.folder for run in chosen]
     changes, table = paired(paths), beside(paths)
     view = comparison(table, changes)
     if html:

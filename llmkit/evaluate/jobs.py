@@ -17,7 +17,7 @@ from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
 from llmkit.steps import mapped
-from llmkit.tasks import OwnPrompt, Scorer, worked_examples
+from llmkit.tasks import OwnPrompt, Scorer, as_asked, worked_examples
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 TextPairs = list[tuple[str, str]]
@@ -133,7 +133,7 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
 
 def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
-    variant, question = job.variant, job.variant.question
+    variant, question = job.variant, as_asked(job.variant)
     answer: Answer | None = done.result
     judged = scorer.judge(answer.reply.said if answer else None, answer.parsed if answer else None, question)
     return Outcome(

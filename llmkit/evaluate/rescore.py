@@ -53,9 +53,8 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
                 f"{folder.path}: the answer {row['key']!r} in samples.jsonl has no `{missing[0]}`",
                 "it cannot be scored again; the same llmkit command asks it again",
             )
-        question = Question(
-            row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
-        )
+        about = row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
+        question = Question(*about, labels=tuple(row.get("labels") or ()))
         # Older journals lack what the arm knew; their replies say the same.
         after = replace(before.outcome, **asdict(scorer.judge(row["said"], row.get("arm_parsed"), question)))
         changed += after.correct != before.outcome.correct

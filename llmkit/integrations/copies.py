@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmkit.conditions import Condition
 from llmkit.errors import DataError, UsageError
-from llmkit.perturb import Perturbed, Perturber
+from llmkit.perturb import Perturber
+from llmkit.perturb.engine import PerturbationRecord
 from llmkit.perturb.english import is_english
 from llmkit.perturb.spec import spec_names
 
@@ -42,16 +43,22 @@ class Copies:
 
     def of(
         self, text: str, id: str, options: Sequence[str] = (), gold: str | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    ) -> tuple[str, PerturbationRecord]:
         """Returns a noisy copy of a text that keeps its answer, and the record of its edits."""
-        copy: Perturbed = self._perturber.apply(text, id, options=options, gold=gold)
-        return copy.text, dict(self._perturber.record(text, copy))
+        copy = self._perturber.apply(text, id, options=options, gold=gold)
+        return copy.text, self._perturber.record(text, copy)
 
 
-def text_in(row: Any, field: str, where: str) -> str:
-    """Returns the text of a field. DataError where the row has no such field or something else in it."""
+def held_in(row: Mapping[str, Any], field: str, where: str) -> Any:
+    """Returns what a row has in a field. DataError where it has no such field."""
     if field not in row:
         raise DataError(f"{where} has no field `{field}`", f"it has {', '.join(map(str, row)) or 'none'}")
-    if not isinstance(row[field], str):
-        raise DataError(f"{where}: `{field}` is {type(row[field]).__name__}, not a text", "name a field with text")
-    return str(row[field])
+    return row[field]
+
+
+def text_in(row: Mapping[str, Any], field: str, where: str) -> str:
+    """Returns the text in a field of a row. DataError where it has no such field or something else in it."""
+    held = held_in(row, field, where)
+    if not isinstance(held, str):
+        raise DataError(f"{where}: `{field}` is {type(held).__name__}, not a text", "name a field with text")
+    return held

@@ -11,6 +11,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.extras import need
 from llmkit.integrations.copies import PERTURBATION, Copies
 from llmkit.integrations.pairs import Paired, Score, pair
+from llmkit.perturb.engine import PerturbationRecord
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Dataset, Sample
@@ -48,7 +49,7 @@ def _copy(sample: Sample, number: int, copies: Copies) -> Sample:
     if not any(text.strip() for text in _texts(sample)):
         raise DataError(f"sample {id} has no text of a user in its input", "leave it out of the dataset")
     targets = [sample.target] if isinstance(sample.target, str) else sample.target
-    records: list[dict[str, Any]] = []
+    records: list[PerturbationRecord] = []
 
     def noisy_text(text: str) -> str:
         # With its place, because one conversation may hold the same words twice.

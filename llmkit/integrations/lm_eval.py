@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
-from llmkit.integrations.copies import PERTURBATION, Copies, text_in
+from llmkit.integrations.copies import PERTURBATION, Copies, held_in, text_in
 from llmkit.integrations.pairs import Paired, Score, pair
-from llmkit.records import json_lines
+from llmkit.perturb.engine import PerturbationRecord
+from llmkit.records import decode, json_lines
 
 Docs = Any
 """Rows as lm-eval hands them over: a `datasets.Dataset`, or a list of dicts."""
 Hook = Callable[[Docs], Docs]
+Row = Mapping[str, Any]
+"""A row of a task, or one of its samples."""
 
+_ROW = "a row of the task"
 _LOGGED = "run both tasks with `lm_eval run --log_samples --output_path FOLDER`"
 
 
@@ -42,21 +46,19 @@ def noisy(
     fields = [field] if isinstance(field, str) else list(field)
     copies = Copies(noise, seed)
 
-    def perturbed(row: Mapping[str, Any]) -> dict[str, Any]:
-        new: dict[str, Any] = {}
-        records: dict[str, Any] = {}
+    def perturbed(row: Row) -> Row:
+        new: dict[str, str] = {}
+        records: dict[str, PerturbationRecord] = {}
         for name in fields:
-            text = text_in(row, name, "a row of the task")
-            new[name], records[name] = copies.of(
-                text, text, _texts(row, options), str(row[answer]) if answer and answer in row else None
-            )
+            text = text_in(row, name, _ROW)
+            new[name], records[name] = copies.of(text, text, _options(row, options), _answer(row, answer))
         return {**new, PERTURBATION: json.dumps(records, ensure_ascii=False)}
 
     def hook(docs: Docs) -> Docs:
         rows = process_docs(docs) if process_docs else docs
         if not len(rows):
             raise DataError("the task has no rows", "check its split, and what its own process_docs leaves")
-        copies.fit(text_in(row, name, "a row of the task") for row in rows for name in fields)
+        copies.fit(text_in(row, name, _ROW) for row in rows for name in fields)
         # A list stays one; of a Dataset nothing is kept on disk, where it would outlive this release's operators.
         if hasattr(rows, "map"):
             return rows.map(perturbed, load_from_cache_file=False, keep_in_memory=True)
@@ -65,14 +67,20 @@ def noisy(
     return hook
 
 
-def _texts(row: Mapping[str, Any], options: str | None) -> list[str]:
+def _options(row: Row, field: str | None) -> list[str]:
     """Returns the texts of a row's options: a list, or a dict with a list `text`, as ARC has them."""
-    if options is None or options not in row:
+    if field is None:
         return []
-    held = row[options]
+    held = held_in(row, field, _ROW)
     if isinstance(held, Mapping):
-        held = held.get("text", ())
-    return [text for text in held if isinstance(text, str)] if isinstance(held, Sequence) else []
+        held = held.get("text")
+    if not isinstance(held, Sequence) or not all(isinstance(text, str) for text in held):
+        raise DataError(f"{_ROW}: `{field}` holds no list of texts", "name the field of the options")
+    return list(held)
+
+
+def _answer(row: Row, field: str | None) -> str | None:
+    return None if field is None else str(held_in(row, field, _ROW))
 
 
 def paired(
@@ -98,18 +106,22 @@ def paired(
     return pair(chosen, before, after, changed, level)
 
 
-def _samples(path: Path, filter: str | None) -> dict[str, dict[str, Any]]:
+def _samples(path: Path, filter: str | None) -> dict[str, Row]:
     """Reads one file of samples by the id of their rows."""
     if not path.is_file():
         raise DataError(f"there is no file {path}", _LOGGED)
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for place, row in json_lines(lines, str(path)):
-            if isinstance(row, DataError):
-                raise DataError(f"{place}: {row.message}", _LOGGED)
-            if not isinstance(row, dict) or not {"doc_id", "doc", "metrics"} <= row.keys():
-                raise DataError(f"{place}: not a sample of lm-eval", _LOGGED)
-            rows.setdefault(str(row.get("filter", "none")), {})[str(row["doc_id"])] = row
+    rows: dict[str, dict[str, Row]] = {}
+    for place, row in json_lines(decode(path.read_bytes(), str(path)).split("\n"), str(path)):
+        if isinstance(row, DataError):
+            raise DataError(f"{place}: {row.message}", _LOGGED)
+        if not (
+            isinstance(row, dict)
+            and "doc_id" in row
+            and isinstance(row.get("doc"), dict)
+            and isinstance(row.get("metrics"), list)
+        ):
+            raise DataError(f"{place}: not a sample of lm-eval", _LOGGED)
+        rows.setdefault(str(row.get("filter", "none")), {})[str(row["doc_id"])] = row
     if not rows:
         raise DataError(f"{path} holds no samples", _LOGGED)
     if filter is not None and filter not in rows:
@@ -117,7 +129,7 @@ def _samples(path: Path, filter: str | None) -> dict[str, dict[str, Any]]:
     return rows[filter] if filter is not None else next(iter(rows.values()))
 
 
-def _is_changed(clean: Mapping[str, Any], noisy: Mapping[str, Any], path: Path) -> bool:
+def _is_changed(clean: Row, noisy: Row, path: Path) -> bool:
     """Returns whether noise changed a row. DataError where the noisy row is no copy of the clean one."""
     try:
         records = json.loads(noisy["doc"][PERTURBATION])
@@ -133,7 +145,7 @@ def _is_changed(clean: Mapping[str, Any], noisy: Mapping[str, Any], path: Path) 
     return any(noisy["doc"].get(field) != original for field, original in originals.items())
 
 
-def _score(row: Mapping[str, Any], metric: str, cluster: str | None) -> Score:
+def _score(row: Row, metric: str, cluster: str | None) -> Score:
     if metric not in row["metrics"] or not isinstance(row.get(metric), int | float):
         known = [name for name in row["metrics"] if isinstance(row.get(name), int | float)]
         raise UsageError(f"no metric `{metric}` with one number for each row", f"there are {_listed(known)}")

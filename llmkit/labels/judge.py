@@ -20,13 +20,11 @@ from llmkit.measure.judged import JudgedRun
 from llmkit.prompts import render
 from llmkit.runs import Runner, names
 from llmkit.runs.labels import append, now, records
-from llmkit.runs.verdicts import Judged, Judgement, Preference, Verdicts, of_orders
+from llmkit.runs.verdicts import Judged, Judgement, Preference, Verdicts, of_orders, tokens_used
 from llmkit.tasks.answers import without_reasoning
-from llmkit.types import Message, Reply, Request, Sampling, Steps
+from llmkit.types import Call, Message, Reply, Request, Sampling, Steps
 
 PROMPT = "judge/compare-v1"
-MAX_TOKENS = 512
-"""New tokens of a verdict: one word, with room for a model that thinks before it."""
 _SAID: Mapping[str, Preference] = {"first": "first", "second": "second", "tie": "tie"}
 _SWAPPED: Mapping[Preference, Preference] = {"first": "second", "second": "first", "tie": "tie"}
 _LONGEST = 20_000  # characters of a rubric
@@ -43,18 +41,20 @@ class Judging:
 
 
 class Judge:
-    """A model with a rubric, for the pairs of one run."""
+    """A model with a rubric, for the pairs of one run. `max_tokens` is the longest reply that it may give."""
 
-    def __init__(self, opened: Labelling, rubric: str, runner: Runner) -> None:
-        self.opened, self.rubric, self.runner = opened, rubric, runner
+    def __init__(self, opened: Labelling, rubric: str, runner: Runner, max_tokens: int) -> None:
+        self.opened, self.rubric, self.runner, self.max_tokens = opened, rubric, runner, max_tokens
         self.file = opened.folder.path / names.JUDGED
         self.pairs = JudgedRun(opened.run).pairs()
+        runner.tokens = tokens_used(self._lines())
 
     @property
     def name(self) -> str:
-        """A digest of all that makes the judge: its model, its rubric and its prompt."""
+        """A digest of all that makes the judge: its model, its rubric, its prompt, and the length of its replies."""
         identity = self.runner.engine("answerer").identity
-        return text_digest("\n".join((str(identity), render(PROMPT, **dict.fromkeys(_PLACES, "")), self.rubric)))
+        asked = request(self.rubric, "", "", "", self.max_tokens)
+        return text_digest(f"{identity}\n{asked.messages}\n{asked.sampling}")
 
     def open_pairs(self) -> list[Pair]:
         """Returns the pairs that this judge has not been asked about."""
@@ -69,7 +69,7 @@ class Judge:
         model, judge = self.runner.engine("answerer").identity.model, self.name
         unreadable: list[str] = []
         errors: list[EngineError] = []
-        jobs = ((number, compared(self.rubric, pair)) for number, pair in enumerate(pairs))
+        jobs = ((number, compared(self.rubric, pair, self.max_tokens)) for number, pair in enumerate(pairs))
         asked = 0
         append(self.file, self._taken_up(judge))
         for done in self.runner.run(jobs):
@@ -88,6 +88,7 @@ class Judge:
                         swapped=swapped or "none",
                         judge=judge,
                         model=model,
+                        tokens=str(sum(_tokens(call) for call in done.calls)),
                         when=now(),
                     )
                 ],
@@ -106,24 +107,28 @@ class Judge:
         return records(self.file, Judged, _JUDGEMENTS)
 
 
-_PLACES = ("fence", "rubric", "text", "first", "second")
 _JUDGEMENTS: tuple[Judgement, ...] = ("first", "second", "tie", "none")
 
 
-def compared(rubric: str, pair: Pair) -> Steps:
+def _tokens(call: Call) -> int:
+    return 0 if call.cached else call.reply.usage.prompt + call.reply.usage.completion
+
+
+def compared(rubric: str, pair: Pair, max_tokens: int) -> Steps:
     """Asks about a pair in both orders at once; returns both verdicts, None for a reply that is none, each of the same
     answer as first."""
     one, other = map(reply, pair.answers)
-    replies = yield [request(rubric, pair.row.text, *order) for order in ((one, other), (other, one))]
+    orders = ((one, other), (other, one))
+    replies = yield [request(rubric, pair.row.text, *order, max_tokens) for order in orders]
     in_order, swapped = map(verdict_of, replies)
     return in_order, swapped and _SWAPPED[swapped]
 
 
-def request(rubric: str, text: str, first: str, second: str) -> Request:
+def request(rubric: str, text: str, first: str, second: str, max_tokens: int) -> Request:
     """Returns the request for a verdict on two answers in this order."""
     fence = fence_for((rubric, text, first, second))
     content = render(PROMPT, fence=fence, rubric=rubric, text=text, first=first, second=second)
-    return Request((Message("user", content),), Sampling(max_tokens=MAX_TOKENS), purpose="judge")
+    return Request((Message("user", content),), Sampling(max_tokens=max_tokens), purpose="judge")
 
 
 def fence_for(texts: Iterable[str]) -> str:

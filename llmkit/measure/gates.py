@@ -30,7 +30,9 @@ UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched",
 _NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched", "judged_gain")
 _NEVER_LABELLED = ("accuracy", "relative_drop", "recovery", "right_to_wrong", "wrong_to_right")
 _MOST_CLUSTERS = 10_000_000
-_FORM = re.compile(r"\s*([\w.+-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
+_FORM = re.compile(
+    r"\s*([\w.+/*~-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE
+)
 
 
 def parse(text: str) -> dict[str, str | float]:
@@ -105,7 +107,8 @@ def validate(
 def evaluate(gates: Sequence[Gate], metrics: Metrics) -> list[GateResult]:
     """Judges every gate, once for each condition it stands for, by a run's metrics."""
     has_baseline, unlabelled = metrics.baseline is not None, metrics.unlabelled is not None
-    scores = {name for arm in metrics.arms.values() for name in arm.scores}
+    # A run with scores may lack one that it was to have, as of a field that no answer had: that gate is undecided.
+    scores = None if any(arm.scores for arm in metrics.arms.values()) else ()
     rows = {"baseline": has_baseline, "unlabelled": unlabelled}
     validate(gates, list(metrics.arms), metrics.conditions, **rows, scores=scores)
     return [_judge(gate, condition, metrics) for gate in gates for condition in _conditions(gate, metrics.conditions)]

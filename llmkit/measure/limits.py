@@ -30,6 +30,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "broken": (0.0, 1.0),
     "net": (-1.0, 1.0),
     "touched": (0.0, 1.0),
+    "judged_drop": (-1.0, 1.0),
+    "judged_gain": (-1.0, 1.0),
 }
 
 

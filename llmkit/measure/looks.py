@@ -127,15 +127,13 @@ def refuse(section: EvalSection, shard: tuple[int, int] | None) -> None:
         )
 
 
-def refuse_stopped(run: Run, purpose: str = "a baseline") -> None:
-    """Raises UsageError for a run that stopped early: its numbers are of the questions asked by chance until then, and
-    lean towards what made it stop."""
-    looks = (run.metrics or {}).get("looks")
-    if looks and len(looks["shares"]) < looks["of"]:
+def refuse_stopped(run: Run) -> None:
+    """Raises UsageError for a run that stopped early, because its numbers lean towards what made it stop."""
+    if run.stopped:
         raise UsageError(
-            f"{run.folder} stopped at look {len(looks['shares'])} of {looks['of']}, so it is no run for {purpose}: "
-            "what it measured leans towards what made it stop",
-            "the same command with `--set eval.looks=1` asks the remaining questions",
+            f"{run.folder} stopped at {run.stopped}, so it cannot be a baseline: it lacks questions, and what it "
+            "measured leans towards what made it stop",
+            "its own command with `--set eval.looks=1` asks the remaining questions",
         )
 
 

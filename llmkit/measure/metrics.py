@@ -301,7 +301,7 @@ def _chance(cells: Cells) -> float:
     """Computes the chance level, averaged over the questions."""
     first = {s.outcome.question_id: s for group in cells.samples.values() for s in group}
     golds = ((s, s.outcome.gold) for s in first.values() if s.outcome.gold is not None)
-    chances = [recorded_kind(s.kind, gold, s.options).chance(gold, s.options) for s, gold in golds]
+    chances = [recorded_kind(s.kind, gold, s.options).chance(gold, s.options or s.labels) for s, gold in golds]
     return sum(chances) / max(len(first), 1)
 
 

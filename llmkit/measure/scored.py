@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeVar
 
+from llmkit.measure import classes
 from llmkit.measure.arm_results import ArmResult, ScoreResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, Value, each
 from llmkit.measure.contrasts import Contrast
@@ -39,7 +40,18 @@ def with_scores(
         means = {cell: cells.mean_of(group, _value(name)) for cell, group in cells.samples.items()}
         for arm, result in of_cells(cells.valued(means), section, seed).items():
             scored[arm][name] = result
-    return {arm: result.model_copy(update={"scores": scored[arm]}) for arm, result in arms.items()}
+    if not classes.has_labels(samples):
+        return {arm: result.model_copy(update={"scores": scored[arm]}) for arm, result in arms.items()}
+    macro = of_cells(classes.macro_f1(cells), section, seed)
+    return {
+        arm: result.model_copy(
+            update={
+                "scores": {"macro_f1": macro[arm], **scored[arm]},
+                "turned": each(cells.noisy_of(Cell(arm, CLEAN)), partial(classes.flips, cells, arm)),
+            }
+        )
+        for arm, result in arms.items()
+    }
 
 
 def of_cells(cells: Cells, section: EvalSection, seed: int) -> dict[str, ScoreResult]:

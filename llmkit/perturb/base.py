@@ -28,8 +28,8 @@ MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 _OWN = (
-    "chars", "keys", "lookalikes", "spacing", "words", "scripts", "chinese", "sentences", "pairs", "like", "peers",
-    "model_operators", "paper",
+    "chars", "keys", "lookalikes", "spacing", "words", "scripts", "chinese", "sentences", "pairs", "like", "recognised",
+    "peers", "model_operators", "paper",
 )  # fmt: skip
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators", [f"llmkit.perturb.{m}" for m in _OWN])
@@ -95,6 +95,11 @@ class Operator:
             and (self.only is None or language.code in self.only)
             and (not self.adds_letters or len(language.alphabet) > 1)
         )
+
+    @property
+    def serves_english(self) -> bool:
+        """Whether it can work on English text."""
+        return (self.scripts is None or "LATIN" in self.scripts) and self.only is None
 
     def in_language(self, language: Language) -> Operator | None:
         """Returns the operator as it works in another language than English; None where it cannot serve it."""

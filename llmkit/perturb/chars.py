@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
 from random import Random
 
 from llmkit.errors import UsageError
@@ -99,50 +98,6 @@ class Substitute(WordEdit):
     def edit(self, word: str, rng: Random) -> str | None:
         place = inside(word, rng)
         return word[:place] + other_letter(word[place], rng, self.alphabet) + word[place + 1 :]
-
-
-_OCR_PAIRS = (
-    "rn=m cl=d vv=w nn=m ri=n li=h ii=u lc=k e=c o=c h=b n=u f=t i=l I=l a=o s=z g=q B=E C=G O=Q D=O P=F V=Y y=v"
-)
-
-
-@cache
-def _ocr() -> dict[str, tuple[str, ...]]:
-    confusions: dict[str, tuple[str, ...]] = {}
-    for pair in _OCR_PAIRS.split():
-        printed, _, misread = pair.partition("=")
-        confusions[printed], confusions[misread] = (
-            (*confusions.get(printed, ()), misread),
-            (*confusions.get(misread, ()), printed),
-        )
-    return confusions
-
-
-@lru_cache(maxsize=1 << 16)
-def _ocr_places(word: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """Finds the places where a word can be misread: start, end, and the misreadings."""
-    confusions, piece_ends = _ocr(), range(1, len(word) + 1)
-    pieces = [(end - length, end) for length in (1, 2) for end in piece_ends if end >= length]
-    return tuple((start, end, confusions[word[start:end]]) for start, end in pieces if word[start:end] in confusions)
-
-
-@operator("ocr", level="character")
-class Ocr(WordEdit):
-    """Confuses letters as scanned print does: rn and m, cl and d, e and c; never digits (our own table of pairs).
-
-    >>> Ocr().edit("modern", Random(2))
-    'modem'
-    """
-
-    scripts = LATIN
-    min_letters = 2
-
-    def edit(self, word: str, rng: Random) -> str | None:
-        places = _ocr_places(word)
-        if not places:
-            return None
-        start, end, misreadings = pick(places, rng)
-        return word[:start] + pick(misreadings, rng) + word[end:]
 
 
 _LEET = dict(zip("aeiostbAEIOSTB", "43105784310578", strict=True))

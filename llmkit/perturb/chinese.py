@@ -24,10 +24,10 @@ _ALIKE = Path(__file__).parent / "data" / "hanzi_alike.txt"
 @operator("pinyin", level="word")
 class Pinyin(WordEdit):
     """Writes another common Chinese character that sounds the same, or nearly (zh and z, n and l, in and ing), as an
-    input method offers them: "平果" for "苹果" (readings from pypinyin, common characters of GB 2312, level 1).
+    input method offers them: "苹过" for "苹果" (readings from pypinyin, common characters of GB 2312, level 1).
 
     >>> Pinyin().edit("苹果", Random(2))
-    '平果'
+    '苹过'
     """
 
     only = _CHINESE
@@ -60,7 +60,7 @@ class Hanzi(WordEdit):
     list of pairs that readers confuse).
 
     >>> Hanzi().edit("天晴", Random(2))
-    '天睛'
+    '天请'
     """
 
     only = _CHINESE

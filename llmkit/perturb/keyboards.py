@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from llmkit.registry import unknown
 
@@ -100,8 +100,7 @@ def layout_named(name: str) -> Layout:
 def layout_of(language: str) -> str | None:
     """Returns the name of the layout that a language is written with; None where none of xkb-data serves it, as in
     Chinese and Japanese, which are typed by their sounds."""
-    name: str | None = _tables()["languages"].get(language)
-    return name
+    return _tables()["languages"].get(language)
 
 
 def languages_with_layout() -> list[str]:
@@ -118,12 +117,20 @@ def layout_names() -> list[str]:
 def _layout(name: str) -> Layout | None:
     tables = _tables()
     rows = tables["layouts"].get(tables["aliases"].get(name, name))
-    return rows and Layout(name, tuple(rows[:4]), tuple(rows[4:]))
+    return Layout(name, tuple(rows[:4]), tuple(rows[4:])) if rows else None
+
+
+class _Tables(TypedDict):
+    """The file of the tables: rows of characters by layout, other names of the same layout, layouts by language."""
+
+    layouts: dict[str, list[str]]
+    aliases: dict[str, str]
+    languages: dict[str, str]
 
 
 @cache
-def _tables() -> dict[str, Any]:
-    tables: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
+def _tables() -> _Tables:
+    tables: _Tables = json.loads(TABLES.read_text(encoding="utf-8"))
     return tables
 
 

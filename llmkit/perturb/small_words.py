@@ -20,13 +20,21 @@ _SMALL = {
     "de": "und der das ist nicht ich wir mit f\u00fcr auf ein eine einen einem einer eines von zu dem wie wann "
     "warum wenn aber oder mein meine meinen meiner ihr ihre ihren sie bei nach noch nur auch kann haben hatte habe "
     "wird werden bin sind dass sich mir mich bitte seit kein keine mehr sehr schon jetzt wurde durch \u00fcber sein "
-    "seine viele wo vom zum zur danke hallo wieder immer etwas alle",
+    "seine viele wo vom zum zur danke hallo wieder immer etwas alle "
+    "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig hundert tausend doppelt hälfte isst "
+    "jeden jeder jedes jede davon seiner seinem seinen ihrem kostet kosten bleiben bleibt übrig jahre jahr "
+    "stunde stunden minuten leute kinder verkauft kauft gibt fährt läuft fasst geht steht "
+    "zusammen insgesamt heute morgen",
     "es": "que el la los las una unos del por para con como pero m\u00e1s mas esta est\u00e1 este esto cuando "
     "donde porque muy mi sus ya se lo le su es en al un de hay ser tiene tengo quiero puedo hola gracias cu\u00e1ndo "
-    "cuantos cuantas cu\u00e1ntos cu\u00e1ntas c\u00f3mo desde hasta sobre tambi\u00e9n si nos",
+    "cuantos cuantas cu\u00e1ntos cu\u00e1ntas c\u00f3mo desde hasta sobre tambi\u00e9n si nos "
+    "cuánto cuánta cuanto cuanta cuesta cuestan dos tres cuatro cinco seis siete ocho nueve diez doce veinte "
+    "cada uno día días año años ahora hoy tienen compra vende corre mañana quedan recibe reparten",
     "fr": "le la les des une du et est que qui dans pour pas par avec sur sont ont nous vous ils elle elles je mon "
     "ma mes ses ce cette ces quand comment pourquoi mais ou o\u00f9 au aux plus tr\u00e8s bonjour merci combien il un "
-    "de en suis ai votre notre leur depuis jamais aussi se sa",
+    "de en suis ai votre notre leur depuis jamais aussi se sa "
+    "deux trois quatre cinq huit neuf vingt coûte coûtent chaque jour jours heures semaine année achète "
+    "vend restent",
     "it": "il lo gli che di del della dei delle una non con sono mio mia mi si pi\u00f9 quando dove perch\u00e9 "
     "perche ma anche questo questa quanto quanti quante ho hai ha alla al dal nel nella la le un ciao grazie come "
     "molto ancora ed",

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from llmkit.errors import DataError
 from llmkit.parsing import JsonObject
-from llmkit.perturb.engine import Guarded, PerturbationRecord, Perturbed, Perturber
+from llmkit.perturb.engine import NOT_SERVED, Guarded, PerturbationRecord, Perturbed, Perturber
 from llmkit.perturb.input_rows import (
     InputRow,
     RowFields,
@@ -42,7 +42,10 @@ _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker a
 
 @dataclass
 class ConditionStats:
-    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason.
+
+    `not_served` counts rows by the operator and the language that it does not serve.
+    """
 
     rows: int = 0
     words: float = 0.0
@@ -50,9 +53,12 @@ class ConditionStats:
     edits: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     short: int = 0
+    not_served: Counter[str] = field(default_factory=Counter)
 
     def add(self, perturbed: Perturbed) -> None:
         self.rows += 1
+        if perturbed.reason and NOT_SERVED in perturbed.reason:
+            self.not_served.update(part for part in perturbed.reason.split("; ") if NOT_SERVED in part)
         if perturbed.rejected:
             self.rejected[perturbed.reason or ""] += 1
             return
@@ -69,6 +75,7 @@ class ConditionStats:
         self.short += other.short
         self.edits += other.edits
         self.rejected += other.rejected
+        self.not_served += other.not_served
         return self
 
     def as_dict(self) -> JsonObject:
@@ -82,7 +89,7 @@ class ConditionStats:
             "edits": dict(self.edits.most_common()),
             "rejected": dict(self.rejected.most_common()),
             "short": self.short,
-        }
+        } | ({"not_served": dict(self.not_served.most_common())} if self.not_served else {})
 
 
 def edit_kind(old_part: str, new_part: str) -> str:

@@ -225,8 +225,8 @@ class Proxy:
         look = await self.outcomes_of(client, body)
         try:
             body = with_texts(body, look.changes)
-        except Unreadable:
-            self.metrics.count("skipped", "not found again")
+        except Unreadable as error:
+            self.metrics.count("skipped", str(error))
             look = Look("skipped")
         self.metrics.added(time.perf_counter() - began)
         return look, body
@@ -241,8 +241,8 @@ class Proxy:
             try:
                 tree = parsed(body)
                 found = turns(client.path.decode(), tree)
-            except Unreadable:
-                reason = "not JSON"
+            except Unreadable as error:
+                reason = str(error)
         if self.settings.model is not None and reason is None and tree.get("model") != self.settings.model:
             reason = "other model"
         if reason is not None:

@@ -117,6 +117,10 @@ class Outcomes:
         if (known := self._memory.get(key)) is not None:
             return known
         task = self._pending.get(key)
+        if task is None and time.monotonic() >= budget.deadline:
+            outcome = Outcome(None, "failed", reason="time")
+            self._memory.put(key, outcome)
+            return outcome
         if task is None:
             task = self._pending[key] = asyncio.create_task(self._worked(key, text, budget, ask_model))
         return await asyncio.shield(task)  # others wait for it, too

@@ -15,9 +15,9 @@ Path = tuple[str | int, ...]
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_MARK = re.compile(rb'["\[\]{}]')
 _ATOM = re.compile(rb"[^,\]}\s]++")
-_OPENS, _CLOSES, _QUOTE, _COMMA = b"[{", b"]}", ord('"'), ord(",")
+_OPENS, _CLOSES, _QUOTE, _COMMA, _BACKSLASH = b"[{", b"]}", ord('"'), ord(","), ord("\\")
 
 
 class Span(NamedTuple):
@@ -111,20 +111,30 @@ def _next(body: bytes, at: int) -> int:
 
 def _end(body: bytes, at: int) -> int:
     """Returns the offset behind the value that begins here."""
-    if body[at] in _OPENS:
-        depth = 0
-        for match in _BRACKET.finditer(body, at):
-            mark = body[match.start()]
-            if mark in _OPENS:
-                depth += 1
-            elif mark in _CLOSES:
-                depth -= 1
-                if not depth:
-                    return match.end()
-    match_here = (_STRING if body[at] == _QUOTE else _ATOM).match(body, at)
-    if match_here is None:
-        raise ValueError(f"no JSON value at byte {at}")
-    return match_here.end()
+    if body[at] == _QUOTE:
+        return _string_end(body, at)
+    if body[at] not in _OPENS:
+        atom = _ATOM.match(body, at)
+        return at if atom is None else atom.end()
+    depth = 0
+    while mark := _MARK.search(body, at):
+        if mark[0] == b'"':
+            at = _string_end(body, mark.start())
+            continue
+        at = mark.end()
+        depth += 1 if mark[0] in _OPENS else -1
+        if not depth:
+            break
+    return at
+
+
+def _string_end(body: bytes, at: int) -> int:
+    """Returns the offset behind a string. A picture is one without an escape: `find` is far faster than a pattern."""
+    end = body.find(b'"', at + 1)
+    if body[end - 1] == _BACKSLASH:
+        match = _STRING.match(body, at)
+        return len(body) if match is None else match.end()
+    return end + 1
 
 
 def _after_space(body: bytes, at: int) -> int:

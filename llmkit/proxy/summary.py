@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.measure.bounds import one_sided
 from llmkit.measure.statistics import wilson
 from llmkit.parsing import JsonObject, parse_json
 from llmkit.proxy.shadow import FORM
 from llmkit.tasks.comparing import CHANGES
+from llmkit.terminal import json_text
 
 
 @dataclass
@@ -103,6 +105,26 @@ def _take(summary: Summary, line: bytes, place: str) -> None:
             summary.torn += 1
             return
         raise DataError(f"{place}: is no line of a shadow log", "`llmkit proxy --mode shadow` writes one") from None
+
+
+def changed(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yields a text, the answer to it as sent and that to its repair, wherever those differ or no rule can tell.
+
+    UsageError where the log does not hold them, DataError for a file that is no log.
+    """
+    if not any(line["texts"] for line in read(path).begun):
+        raise UsageError(f"{path} holds no texts, so nobody can read them", "llmkit proxy --mode shadow --texts")
+    with path.open("rb") as file:
+        for line in file:
+            with suppress(ValueError, LookupError, TypeError, AttributeError):  # counted by `read`
+                value = parse_json(line.decode("utf-8"))
+                if value["asked"] == "repaired" and value["verdict"] in ("facts", "unclear"):
+                    first, second = map(_written, value["answers"])
+                    yield str(value["sent"]), first, second
+
+
+def _written(answer: Any) -> str:
+    return answer if isinstance(answer, str) else json_text(answer)
 
 
 def lines(summary: Summary, name: str) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,14 @@ from llmkit.proxy.positions import Path, located, replaced, written
 Texts = Iterator[tuple[Path, str]]
 
 
+_MOST_PARTS = 100_000
+"""Commas and opening brackets of a body: reading more would keep every other request waiting for tens of
+milliseconds. A picture has none, whatever its length."""
+_MOST_TURNS = 1000
+
+
 class Unreadable(ValueError):
-    """A body that is no JSON object, or one that is nested too deeply to be read."""
+    """A body that is no JSON object, or one that takes too long to be read. Its text is the reason, in a few words."""
 
 
 class Turn(NamedTuple):
@@ -67,18 +73,23 @@ def _messages(messages: Any, place: Path, kind: str) -> Texts:
 
 def parsed(body: bytes) -> dict[str, Any]:
     """Returns the object that a body holds. Raises Unreadable where a server may read something else, or nothing."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_PARTS:
+        raise Unreadable("too many parts")
     try:
         tree = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(type(error).__name__) from None
+    except (ValueError, RecursionError):
+        raise Unreadable("not JSON") from None
     if not isinstance(tree, dict):
-        raise Unreadable("no object")
+        raise Unreadable("not JSON")
     return tree
 
 
 def turns(endpoint: str, tree: Mapping[str, Any]) -> list[Turn]:
-    """Returns the user's texts of a request, in order."""
-    return [Turn(path, text) for path, text in ENDPOINTS[endpoint](tree) if text]
+    """Returns the user's texts of a request, in order. Raises Unreadable where there are too many."""
+    found = [Turn(path, text) for path, text in ENDPOINTS[endpoint](tree) if text]
+    if len(found) > _MOST_TURNS:
+        raise Unreadable("too many parts")
+    return found
 
 
 def with_texts(body: bytes, changes: Mapping[Turn, str]) -> bytes:
@@ -92,6 +103,6 @@ def with_texts(body: bytes, changes: Mapping[Turn, str]) -> bytes:
         span = spans.get(turn.path)
         before = b"" if span is None else body[span.start : span.end]
         if span is None or not before.startswith(b'"') or json.loads(before) != turn.text:
-            raise Unreadable("a turn is not where it was")
+            raise Unreadable("not found again")
         values[span] = written(text, before)
     return replaced(body, values)

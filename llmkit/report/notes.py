@@ -32,7 +32,7 @@ def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
     headlines, remarks = _headlines(metrics), _remarks(metrics)
     if metrics.looks:
-        headlines += _looked(metrics.looks)
+        headlines += _looked(metrics.looks, "rows" if metrics.unlabelled else "questions")
     if metrics.unlabelled:
         headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
     if metrics.labels:
@@ -42,10 +42,10 @@ def notes(metrics: Metrics) -> Notes:
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
 
 
-def _looked(looks: Looked) -> list[str]:
+def _looked(looks: Looked, noun: str) -> list[str]:
     """Says at which look a run stopped, and how its numbers are to be read."""
-    asked = f"{looks.asked:,} of {looks.planned:,} questions"
-    level = f"each interval is computed at {100 * looks.nominal:.5g} %, so that all looks together hold as one"
+    asked = f"{looks.asked:,} of {looks.planned:,} {noun}"
+    level = f"intervals are computed at the level {looks.nominal:.6g}, so that those of all looks together hold"
     if not looks.stopped:
         return [f"Look {looks.number} of {looks.of}, the last: {asked} asked; {level}."]
     return [

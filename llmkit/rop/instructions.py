@@ -134,6 +134,8 @@ def _why(search: Search, verdict: SearchVerdict) -> str:
             sentence += where_compared
         elif written_count and written_count == refused_count:
             sentence += f": all {refused_count} written ones were refused"
+        elif written_count and search.strategy == REFLECTION:
+            sentence += ": no written pair did better on the questions that it learned from"
         visible_difference = (
             "no difference" if verdict.detectable is None else f"a difference of {verdict.detectable:.2f}"
         )

@@ -1,8 +1,8 @@
 """The search by reflection: both instructions are evolved together by GEPA (arXiv 2507.19457).
 
-A model reads what a pair of instructions did to a few train questions and rewrites both. Pairs that do better there are
-scored on dev questions, and those that are best on some of them are rewritten next. In the end one written pair meets
-the best hand-written one, as in every search (contest.py).
+A model reads the effects of a pair of instructions on a few train questions and rewrites both. Pairs that do better
+there are scored on dev questions, and those that are best on some of them are rewritten next. In the end one written
+pair meets the best hand-written one, as in every search (contest.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 from llmkit.extras import need
 from llmkit.prompts import render
 from llmkit.recipe.schema import SearchSection
-from llmkit.rop.candidates import Example, cleaned, refusal
+from llmkit.rop.candidates import cleaned, refusal
 from llmkit.rop.contest import Contest, Decision
 from llmkit.rop.instructions import (
     NO_CORRECTION,
@@ -46,7 +46,6 @@ PATIENCE = 5
 _COST = 1.5  # of the budget for one score: three sequences, of twice the budget, which two searches would have
 _STAGES: tuple[Stage, Stage] = ("correction", "guidance")
 _STEPS = {"correction": "correction", "guidance": "answer"}  # a stage, in the words of the prompt
-_PairTrials = list[tuple[list[tuple[Steps, str]], int]]
 
 
 def refuse_missing(options: SearchSection) -> None:
@@ -66,7 +65,7 @@ def search_pairs(
     number: int,
 ) -> Instructions:
     """Runs one search for a pair of instructions: chooses among the hand-written ones, evolves the best of them, and
-    compares what is left with the best hand-written pair."""
+    compares the best of its descendants with the best hand-written pair."""
     if options.budget == 0 or not dev:
         return replace(default_instructions(), trained_on=trained_on, seed=number)
     refuse_missing(options)
@@ -93,13 +92,13 @@ def search_pairs(
 
 def expected_pairs(
     options: SearchSection, train: Sequence[Variant], dev: Sequence[Variant], trial: PairTrial
-) -> _PairTrials:
+) -> list[tuple[list[tuple[Steps, str]], int]]:
     """Lists what `search_pairs` asks at most, for an estimate: examples of each kind of step, each with a possible
     reply, and the number of such steps."""
     pair = _by_hand()[0]
     trials = [(trial(pair, variant), variant.text) for variant in dev]
     courses = [Trajectory(v, v.question.texts, v.texts, None, "", False, None, False, 0.0) for v in train[:MINIBATCH]]
-    requests = _reflections(options, pair, [course.shown() for course in courses], 0)
+    requests = _reflections(options, pair, courses, 0)
     reflections = [(ask_one(request), "") for request in requests.values()]
     scores = _scores(options)
     return [(trials, scores), (reflections, scores // MINIBATCH * len(reflections) if train else 0)]
@@ -198,27 +197,28 @@ class _Adapter:
 
     def make_reflective_dataset(
         self, candidate: dict[str, str], evaluated: Any, components: list[str]
-    ) -> dict[str, list[dict[str, object]]]:
-        """Returns the courses as a prompt shows them: the same for both instructions, because each depends on the
-        other."""
-        with self._failing():
-            cases = [course.shown() for course in evaluated.trajectories if course is not None]
-            return dict.fromkeys(components, cases)
+    ) -> dict[str, list[dict[str, Trajectory]]]:
+        """Returns the courses of the questions: the same for both instructions, because each depends on the other."""
+        courses = [{"course": course} for course in evaluated.trajectories if course is not None]
+        return dict.fromkeys(components, courses)
 
     def propose_new_texts(
-        self, candidate: dict[str, str], dataset: Mapping[str, Sequence[Mapping[str, Any]]], components: list[str]
+        self,
+        candidate: dict[str, str],
+        dataset: Mapping[str, Sequence[Mapping[str, Trajectory]]],
+        components: list[str],
     ) -> dict[str, str]:
         """Asks for a better text of each instruction. Returns those that can be instructions; none if they make a pair
         that was tried before."""
         with self._failing():
-            cases = dataset["correction"]
+            courses = [record["course"] for record in dataset["correction"]]
             self.reflections += 1
             requests = _reflections(
-                self.options, InstructionPair(**candidate), cases, derive(self.seed, self.reflections)
+                self.options, InstructionPair(**candidate), courses, derive(self.seed, self.reflections)
             )
             names = {f"pair/reflect/{self.reflections:04}/{stage}": stage for stage in requests}
             replies = ask_all({name: requests[stage] for name, stage in names.items()}, self.tried.ask)
-            examples = [Example(f"{case['asked']}", f"{case['clean']}", f"{case['gold']}") for case in cases]
+            examples = [course.example() for course in courses]
             texts: dict[str, str] = {}
             for name, stage in names.items():
                 reply = replies.get(name)
@@ -261,7 +261,7 @@ def _evolve(
     budget: int,
     seed: int,
 ) -> None:
-    """Lets GEPA rewrite a pair and what comes of it, until another attempt could take more than `budget` scores."""
+    """Lets GEPA rewrite a pair and its descendants, until another attempt could take more than `budget` scores."""
     from gepa.api import optimize
 
     items = early_items[: max(MINIBATCH, budget // 8)]
@@ -295,9 +295,10 @@ def _evolve(
 
 
 def _reflections(
-    options: SearchSection, pair: InstructionPair, cases: Sequence[Mapping[str, object]], seed: int
+    options: SearchSection, pair: InstructionPair, courses: Sequence[Trajectory], seed: int
 ) -> dict[Stage, Request]:
-    """Returns the requests for a better text of each instruction of a pair; none without a case to learn from."""
+    """Returns the requests for a better text of each instruction of a pair; none without a course to learn from."""
+    cases = [course.shown() for course in courses]
     requests: dict[Stage, Request] = {}
     for stage in _STAGES if cases else ():
         content = render(

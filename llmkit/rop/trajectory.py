@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.pairs import differences
 from llmkit.repair.replies import no_correction
 from llmkit.rop.arms import Arm
+from llmkit.rop.candidates import Example
 from llmkit.rop.instructions import NO_CORRECTION, InstructionPair
 from llmkit.rop.scoring import cer, corrections, squash, worth
-from llmkit.tasks import Scorer, gold_text, wording
+from llmkit.tasks import Scorer, as_asked, gold_text, wording
 from llmkit.types import Steps, Texts, Variant
 
 WORST = -0.5
@@ -21,9 +23,18 @@ _SHOWN = 5  # differences that a remark lists
 _LONGEST = 1_200  # characters of a text in a prompt, so that a passage leaves room for the others
 
 
+class Case(NamedTuple):
+    """The course of a question in a prompt: as asked, as corrected, the reply, and the remarks on it."""
+
+    asked: str
+    corrected: str
+    said: str
+    remarks: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What became of one question: `kept` is its clean text after correction, `corrected` the noisy one, `fallback` the
+    """The course of one question: `kept` is its clean text after correction, `corrected` the noisy one, `fallback` the
     reason why the correction was not used, and `said` the reply, with the answer that was `parsed` from it.
 
     `worth` is the score of the correction, p x restored - (1 - p) x broken.
@@ -70,17 +81,16 @@ class Trajectory:
             return [*remarks, f"No answer could be read from the reply. It counts as {verdict}."]
         return [*remarks, f"The answer read from the reply, {_excerpt(self.parsed)}, is {verdict}."]
 
-    def shown(self) -> dict[str, object]:
-        """Returns the course as a prompt shows it, with the texts that no instruction may copy."""
+    def shown(self) -> Case:
+        """Returns the course as a prompt shows it."""
+        return Case(
+            _excerpt(self.variant.text), _excerpt(wording(self.corrected)), _excerpt(self.said), tuple(self.remarks())
+        )
+
+    def example(self) -> Example:
+        """Returns the texts of the question, which no instruction may copy."""
         question = self.variant.question
-        return {
-            "asked": _excerpt(self.variant.text),
-            "corrected": _excerpt(wording(self.corrected)),
-            "said": _excerpt(self.said),
-            "remarks": self.remarks(),
-            "clean": question.text,
-            "gold": gold_text(question),
-        }
+        return Example(self.variant.text, question.text, gold_text(question))
 
 
 PairTrial = Callable[[InstructionPair, Variant], Steps]
@@ -94,7 +104,7 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
         kept, corrected, fallback = yield from corrections(arm, pair.correction, variant)
         worded = variant.worded(corrected)
         answer = yield from arm.answer(worded.texts, worded, pair.guidance)
-        judged = scorer.judge(answer.reply.said, answer.parsed, variant.question)
+        judged = scorer.judge(answer.reply.said, answer.parsed, as_asked(variant))
         return Trajectory(
             variant,
             kept,

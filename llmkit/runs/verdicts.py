@@ -25,7 +25,8 @@ class Judged:
     """The verdict on one pair: `text`, `first` and `second` as in a label.
 
     `in_order` and `swapped` are what the judge said in each order, of the answers as they are named here; "none" where
-    it gave no verdict. `judge` is a digest of model, rubric and prompt, `model` its name; `when` is UTC.
+    it gave no verdict. `judge` is a digest of model, rubric and prompt, `model` its name; `tokens` is the number of
+    tokens that asking used, and `when` is UTC.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Judged:
     swapped: str
     judge: str
     model: str
+    tokens: str
     when: str
 
     @property
@@ -47,6 +49,11 @@ class Judged:
     def inconsistent(self) -> bool:
         """Whether the judge gave two verdicts that disagree: its choice followed the order."""
         return self.verdict != "none" and self.in_order != self.swapped
+
+
+def tokens_used(judged: Iterable[Judged]) -> int:
+    """Returns how many tokens were used by asking, by every judge and in every start."""
+    return sum(int(line.tokens) for line in judged if line.tokens.isdecimal())
 
 
 def of_orders(in_order: Preference | None, swapped: Preference | None) -> Judgement:

@@ -3,7 +3,7 @@
 from llmkit.tasks import generated, sets
 from llmkit.tasks.asking import question_messages, question_prompt, worked_examples
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
-from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
+from llmkit.tasks.kinds import KINDS, Kind, as_asked, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
 from llmkit.tasks.own_prompts import OwnPrompt, as_sent, own_prompts, values_of
 from llmkit.tasks.scorers import SCORERS, GradedScorer, Scored, Scorer, score_names, scorer, scorer_of
@@ -23,6 +23,7 @@ __all__ = [
     "Scored",
     "Scorer",
     "Task",
+    "as_asked",
     "as_sent",
     "extract",
     "generated",

@@ -180,7 +180,7 @@ def score_names(scorer: Scorer, questions: Iterable[Question]) -> list[str]:
     names: dict[str, None] = {}
     for question in questions:
         try:
-            names |= dict.fromkeys(scorer.judge(None, None, question).scores)
+            names |= dict.fromkeys((*KINDS[question.kind].of_all, *scorer.judge(None, None, question).scores))
         except DataError as error:
             raise DataError(f"{question.id}: {error.message}", error.hint) from None
     return list(names)

@@ -128,7 +128,7 @@ def test_the_rest_can_be_asked_later(looks):
 def test_a_stopped_run_is_no_baseline(looks):
     stopped, _ = looks(60)
     changed = {"metric": "stand.accuracy_change", "min": -0.1}
-    with pytest.raises(UsageError, match=r"stopped at look . of 5, so it is no run for a baseline") as refused:
+    with pytest.raises(UsageError, match=r"stopped at look . of 5, so it cannot be a baseline") as refused:
         looks(60, output__name="later", eval__gates=[changed], eval__baseline=str(stopped.folder))
     assert "eval.looks=1" in refused.value.hint
     whole, _ = looks(60, eval__looks=1)

@@ -7,6 +7,7 @@ docs/harnesses.md has the commands that run them in an environment of its own.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,7 @@ from inspect_ai.model import (  # noqa: E402
     get_model,
 )
 from inspect_ai.scorer import match  # noqa: E402
-from inspect_ai.solver import generate, multiple_choice  # noqa: E402
+from inspect_ai.solver import generate  # noqa: E402
 
 from llmkit.integrations.inspect import noisy, paired  # noqa: E402
 
@@ -115,14 +116,23 @@ def test_logs_of_both_become_paired_statistics(eggs, tmp_path):
     assert "match" in refused.value.hint
 
 
-def test_a_noisy_multiple_choice_task_runs(tmp_path):
-    from inspect_ai.scorer import choice
-
-    rows = [Sample(input=text_of(n), choices=[str(n), str(n + 2)], target="B") for n in range(3, 9)]
-    task = Task(dataset=noisy(MemoryDataset(rows), "ec@0.5"), solver=multiple_choice(), scorer=choice())
-    model = get_model("mockllm/model", custom_outputs=lambda *_: said("ANSWER: B"))
-    (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none")
-    assert log.results.scores[0].metrics["accuracy"].value == 1
+def test_the_example_runs_clean_and_noisy(tmp_path):
+    """A model that always says B: what it is asked differs, what it scores does not."""
+    asked = {}
+    file = f"{Path(__file__).resolve().parents[2] / 'examples' / 'harnesses' / 'capitals.py'}@capitals"
+    logs = []
+    for noise in ("", "typing@0.2"):
+        model = get_model("mockllm/model", custom_outputs=lambda *_: said("ANSWER: B"), memoize=False)
+        arguments = {"noise": noise} if noise else {}
+        (log,) = evaluate(file, model=model, task_args=arguments, log_dir=str(tmp_path), display="none")
+        assert log.status == "success", log.error
+        asked[noise] = [one.messages[0].text for one in log.samples]
+        logs.append(log.location)
+    assert sum(a != b for a, b in zip(*asked.values(), strict=True)) > 35
+    result = paired(*logs)
+    assert result.drop.n == 40
+    assert result.drop.value == 0
+    assert result.clean.value == result.noisy.value > 0
 
 
 def test_what_cannot_be_is_refused(eggs):

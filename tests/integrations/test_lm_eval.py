@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import sys
 
 import pytest
-from helpers import processes
+from helpers import benchmarks, processes
 
 from llmkit.errors import DataError, UsageError
 from llmkit.integrations.lm_eval import noisy, paired
@@ -39,6 +41,13 @@ include: eggs.yaml
 task: eggs_noisy
 process_docs: !function noise.process_docs
 """
+SHOTS = """
+include: eggs_noisy.yaml
+task: eggs_shots
+fewshot_split: test
+num_fewshot: 1
+fewshot_config: {process_docs: null}
+"""
 HOOK = """
 from llmkit.integrations.lm_eval import noisy
 
@@ -50,6 +59,7 @@ def write_tasks(folder, task=TASK, hook=HOOK):
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (folder / "eggs.yaml").write_text(task.replace("ROWS", str(folder / "rows.jsonl")))
     (folder / "eggs_noisy.yaml").write_text(NOISY)
+    (folder / "eggs_shots.yaml").write_text(SHOTS)
     (folder / "noise.py").write_text(hook)
     return folder
 
@@ -80,7 +90,7 @@ def evaluated(tmp_path_factory):
     folder = write_tasks(tmp_path_factory.mktemp("tasks"))
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     results = simple_evaluate(
-        Counter(), tasks=["eggs", "eggs_noisy"], task_manager=manager, log_samples=True, bootstrap_iters=0
+        Counter(), tasks=["eggs", "eggs_noisy", "eggs_shots"], task_manager=manager, log_samples=True, bootstrap_iters=0
     )
     tracker = EvaluationTracker(output_path=str(folder / "out"))
     tracker.save_results_aggregated(results=dict(results), samples=results["samples"])  # it gives the files their time
@@ -105,6 +115,15 @@ def test_a_noisy_task_asks_the_same_rows_with_noise(evaluated):
         assert after["doc"]["question"] in str(after["arguments"])
         assert after["target"] == before["target"]
     assert sum(a["doc"]["question"] != b["doc"]["question"] for a, b in zip(clean, noisy_rows, strict=True)) > 35
+
+
+def test_worked_examples_stay_clean_where_the_task_says_so(evaluated):
+    _, results = evaluated
+    clean = {row["question"] for row in ROWS}
+    for row in results["samples"]["eggs_shots"]:
+        example = re.search(r"Q: (.*?)\\nA:", str(row["arguments"]))[1]
+        assert example in clean
+        assert row["doc"]["question"] in str(row["arguments"])
 
 
 def test_both_files_become_paired_statistics(evaluated):
@@ -145,6 +164,7 @@ def test_files_that_are_no_pair_are_refused(evaluated, tmp_path):
         ("empty", "", "holds no samples"),
         ("broken", "{", "not JSON"),
         ("other", '{"a": 1}\n', "not a sample of lm-eval"),
+        ("texts", '{"doc_id": 1, "doc": "a", "metrics": []}\n', "not a sample of lm-eval"),
         ("moved", "\n".join(moved) + "\n", "noisy copy of another text"),
         ("apart", json.dumps({**json.loads(lines[0]), "doc_id": 99}) + "\n", "share no question"),
     ]:
@@ -176,6 +196,11 @@ def test_rows_that_cannot_be_are_refused():
     assert "query, gold" in refused.value.hint
     with pytest.raises(DataError, match="`question` is list, not a text"):
         hook([{"question": ["How many?"]}])
+    for given in ({"options": "choices"}, {"answer": "gold"}):
+        with pytest.raises(DataError, match=f"no field `{next(iter(given.values()))}`"):
+            noisy("question", "ec", **given)(ROWS)
+    with pytest.raises(DataError, match="`answer` holds no list of texts"):
+        noisy("question", "ec", options="answer")([{**ROWS[0], "answer": 5}])
     with pytest.raises(DataError, match="no rows"):
         hook([])
     with pytest.raises(DataError, match="no rows"):
@@ -192,15 +217,13 @@ def test_equal_texts_get_equal_noise_whatever_their_order_and_options_stay():
 
 
 @pytest.mark.e2e
-def test_the_command_of_lm_eval_runs_both_with_a_real_model(tmp_path, smollm2):
-    write_tasks(tmp_path)
-    command = [
-        *("-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={smollm2},dtype=float32"),
-        *("--tasks", "eggs,eggs_noisy", "--include_path", str(tmp_path), "--limit", "6", "--log_samples"),
-        *("--output_path", str(tmp_path / "out"), "--device", "cpu", "--gen_kwargs", "max_gen_toks=8"),
-    ]
-    finished = processes.run([sys.executable, *command], cwd=tmp_path)
+def test_the_example_runs_by_the_command_of_its_page(tmp_path, smollm2):
+    shutil.copytree(benchmarks.ROOT / "examples" / "harnesses", tmp_path, dirs_exist_ok=True)
+    page = (benchmarks.ROOT / "docs" / "harnesses.md").read_text(encoding="utf-8")
+    command = re.search(r"^\$ lm_eval (run .*(?:\\\n.*)*)", page, re.MULTILINE)[1].replace("\\\n", " ")
+    words = [word.replace("MODEL", smollm2) for word in shlex.split(command)]
+    finished = processes.run([sys.executable, "-m", "lm_eval", *words, "--limit", "8"], cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    result = paired(samples_of(tmp_path, "eggs"), samples_of(tmp_path, "eggs_noisy"))
-    assert result.drop.n == 6
-    assert result.changed > 0.5
+    result = paired(samples_of(tmp_path, "capitals"), samples_of(tmp_path, "capitals_noisy"))
+    assert result.drop.n == 8
+    assert result.changed == 1

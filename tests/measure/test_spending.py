@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -73,3 +74,13 @@ def test_200_000_paths_pass_a_boundary_as_often_as_is_allowed():
     first = np.where(moved.any(1), moved.argmax(1), 4)
     shares = np.bincount(first, minlength=5) / 200_000
     assert spending.stops(FIFTHS, tuple(ends), drift) == pytest.approx(shares, abs=0.005)
+
+
+@pytest.mark.parametrize("shares", [FIFTHS, (0.5, 1.0), tuple(k / 10 for k in range(1, 11))])
+def test_one_sided_ends_at_the_levels_of_looks_err_no_more_than_one(shares):
+    """`lost_at_most` has an upper end that holds with the level alone: its error at a look is twice that of an end of
+    an interval, and in all no more than what the level leaves."""
+    ends = [NormalDist().inv_cdf(level) for level in spending.levels(shares, 0.95)]
+    steps = np.random.default_rng(2).normal(size=(100_000, len(shares)))
+    paths = (steps * np.sqrt(np.diff(shares, prepend=0))).cumsum(1) / np.sqrt(shares)
+    assert (paths >= ends).any(1).mean() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 100_000)

@@ -209,7 +209,7 @@ def test_the_readmes_example_of_a_missing_extra_is_what_is_printed(llmkit):
         ("finetune talklora-small", "trl", "train"),
         ("finetune talklora-small --dry-run", "trl", "train"),
         ("serve --model smollm2-135m", "vllm", "vllm"),
-        ("rop --model tiny --base-url http://127.0.0.1:9/v1 --set rop.search.method=gepa", "gepa", "gepa"),
+        ("rop --model m --base-url http://127.0.0.1:9 --task arithmetic --set rop.search.method=gepa", "gepa", "gepa"),
     ],
 )
 def test_a_missing_extra_is_one_error_that_names_it(llmkit, tmp_path, arguments, missing, extra):

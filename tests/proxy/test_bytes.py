@@ -168,10 +168,29 @@ def test_what_cannot_be_read_is_said_so(body):
         parsed(body)
 
 
+@pytest.mark.parametrize("inner", ["[]", "{}", "1", '{"role": "user", "content": "a"}'])
+def test_what_takes_long_to_read_is_not_read(inner):
+    many = f'{{"messages": [{",".join([inner] * 200_000)}]}}'.encode()
+    with pytest.raises(Unreadable, match="too many parts"):
+        parsed(many)
+    some = json.dumps({"messages": [{"role": "user", "content": "a"}] * 1001}).encode()
+    with pytest.raises(Unreadable, match="too many parts"):
+        turns("/v1/chat/completions", parsed(some))
+
+
+def test_a_text_beside_a_large_picture_is_found():
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A/+=" * 2_000_000}}
+    quoted = {"type": "file", "file": 'a "quoted" name\\'}
+    content = [picture, quoted, {"type": "text", "text": "one"}]
+    body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    (turn,) = turns("/v1/chat/completions", parsed(body))
+    assert with_texts(body, {turn: "two"}) == body.replace(b'"one"', b'"two"')
+
+
 def test_a_long_and_wide_body_is_read_without_recursion():
-    wide = ",".join('{"role": "user", "content": "' + "\\u0041" * 50 + '"}' for _ in range(2000))
+    wide = ",".join('{"role": "user", "content": "' + "\\u0041" * 50 + '"}' for _ in range(1000))
     deep = "[" * 500 + "]" * 500
     body = f'{{"tools": {deep}, "messages": [{wide}]}}'.encode()
     found = turns("/v1/chat/completions", parsed(body))
     after = json.loads(with_texts(body, dict.fromkeys(found[::2], "b")))
-    assert [message["content"] for message in after["messages"]] == ["b", "A" * 50] * 1000
+    assert [message["content"] for message in after["messages"]] == ["b", "A" * 50] * 500

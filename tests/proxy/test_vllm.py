@@ -21,21 +21,9 @@ def test_a_model_is_served_with_its_repair(tiny_llama, tmp_path):
     import openai
 
     flags = ["--repair", repair_file(tmp_path), "--mode", "repair", "--without-guarantee"]
-    command = [
-        sys.executable,
-        "-m",
-        "llmkit",
-        "serve",
-        "--model",
-        tiny_llama,
-        "--port",
-        "0",
-        "--json",
-        *flags,
-        *OPTIONS,
-    ]
+    command = [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--json", *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with started([*command, *flags, *OPTIONS, "--tool-call-parser", "hermes"], 540, **pipes) as process:
+    with started([*command, *OPTIONS, "--tool-call-parser", "hermes"], 540, **pipes) as process:
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         ready = json.loads(line)
