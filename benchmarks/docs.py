@@ -72,6 +72,21 @@ SUPPORT = """model: {path: support-v3}
 data: {path: tickets.csv, question: body, answer: refund, kind: boolean, split: all}
 perturb: {conditions: [typing], rate: 0.3}
 """
+SORTER = '''WORDS = {
+    "billing": "invoice charged refund payment paid price vat",
+    "delivery": "parcel tracking arrived carrier delivered shipped",
+    "returns": "return exchange label back size",
+    "defect": "broken crack stopped damaged leaks",
+    "account": "password account login email address",
+    "technical": "website page app browser error",
+    "product": "material fit does available colour",
+}
+
+
+def answer(body: str) -> str:
+    text = body.lower()
+    return max(WORDS, key=lambda queue: sum(word in text for word in WORDS[queue].split()))
+'''
 SHOP = """import json, re
 
 
@@ -102,21 +117,6 @@ QUEUES = {
     "delivery": "My parcel with the lamp number {n} did not arrive although I have waited",
     "other": "Is the washing powder number {n} safe for a baby who chews on everything",
 }
-SORTER = """WORDS = {
-    "billing": "invoice charged refund payment paid price vat",
-    "delivery": "parcel tracking arrived carrier delivered shipped",
-    "returns": "return exchange label back size",
-    "defect": "broken crack stopped damaged leaks",
-    "account": "password account login email address",
-    "technical": "website page app browser error",
-    "product": "material fit does available colour",
-}
-
-
-def answer(body: str) -> str:
-    text = body.lower()
-    return max(WORDS, key=lambda queue: sum(word in text for word in WORDS[queue].split()))
-"""
 FILES: dict[str, dict[str, str]] = {
     "docs/ci.md": {
         "app.py": SORTER,

@@ -17,6 +17,8 @@ from llmkit.ci.checked import Gates, checked, key_of
 from llmkit.errors import UsageError
 from llmkit.measure.results import GateResult
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+POINTS = PROJECT["entry-points"]["pytest11"]
 SUITE = """
 import functools, os, pytest
 
@@ -69,11 +71,21 @@ def outcomes(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         write_project(folder, patch)
         (folder / "test_app.py").write_text(SUITE)
-        flags = ["-p", "llmkit.ci.pytest_plugin", "-p", "no:cacheprovider", "--junitxml=out.xml"]
+        _register(folder)
+        flags = ["-p", "no:cacheprovider", "--junitxml=out.xml"]
         done = run([sys.executable, "-m", "pytest", *flags], cwd=folder)
     assert done.returncode == 1, done.stdout + done.stderr
     cases = ElementTree.parse(folder / "out.xml").iter("testcase")
     return {case.get("name"): "".join(case.itertext()) for case in cases}
+
+
+def _register(folder):
+    """Gives a folder on the path the entry points of this checkout, as an installed package has them."""
+    made = folder / "llmkit_here-1.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: llmkit-here\nVersion: 1\n")
+    lines = [f"{name} = {target}" for name, target in POINTS.items()]
+    (made / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines, ""]))
 
 
 @pytest.mark.e2e
@@ -111,14 +123,13 @@ def test_a_run_that_cannot_be_made_is_an_error_and_no_pass(outcomes, name, says)
 
 
 def test_the_entry_point_is_a_plugin_that_imports_nothing():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    name = project["entry-points"]["pytest11"]["llmkit"]
+    name = POINTS["llmkit"]
     assert hasattr(import_module(name), "llmkit_run")
     code = f"import pytest, sys; before = set(sys.modules); import {name}; print(*sorted(set(sys.modules) - before))"
     loaded = run([sys.executable, "-c", code], cwd=ROOT).stdout.split()
     assert [module for module in loaded if not module.startswith("llmkit")] == []
     assert set(loaded) <= {"llmkit", "llmkit.ci", name}
-    assert not any("pytest" in requirement for requirement in project["dependencies"])
+    assert not any("pytest" in requirement for requirement in PROJECT["dependencies"])
 
 
 def result(verdict, value=0.5):
