@@ -47,7 +47,9 @@ class JudgedRun:
             for single in self.contrasts.values():
                 for one, other, _ in _weighed(row, single):
                     if one >= 0 and other >= 0:
-                        pair = Pair(row, (min(one, other), max(one, other)))
+                        # In the order of the difference, so that a judge that always prefers answers as sent agrees
+                        # with people no better than chance. It is asked in both orders anyway.
+                        pair = Pair(row, (one, other))
                         pairs.setdefault(pair_digest(*pair.digests), pair)
         return list(pairs.values())
 
