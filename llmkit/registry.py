@@ -87,6 +87,10 @@ class Registry(Generic[T]):
         modules, self._own = self._own, ()  # before the imports, which may look something up
         for module in modules:
             import_module(module)
+        # Whatever was imported before by itself, the order is that of the modules.
+        places = {module: place for place, module in enumerate(modules)}
+        known = {name: places.get(_origin(item)[0], -1) for name, item in self._items.items()}
+        self._items = {name: self._items[name] for name in sorted(known, key=known.__getitem__)}
 
     def _ask_packages(self) -> None:
         if self._asked_packages:

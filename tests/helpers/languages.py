@@ -37,7 +37,7 @@ TWENTY = FIRST | {
     "pl": "Maria kupiła czerwone jabłka ponieważ są tańsze źdźbło trzy",
 }
 _OTHERS = [
-    "12", "7.5", "$1,250", "१२", "٣٤", "👩‍👩‍👧", "👍🏽", "🇩🇪", "https://a.example/b?c=1", "{name}", "iPhone", "Вook",
+    "12", "7.5", "$1,250", "१२", "٣٤", "👩‍👩‍👧", "👍🏽", "🇩🇪", "https://a.example/b?c=1", "{name}", "iPad", "Вook",
     "\u200fab\u200f",
 ]  # fmt: skip
 _SPACES = [" ", " ", " ", "\n", "\u00a0"]
