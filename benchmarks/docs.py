@@ -181,6 +181,20 @@ FILES: dict[str, dict[str, str]] = {
         "names-code.yaml": "extends: support\nengine: {kind: python:support:answer}\n",
         "tickets.csv": "body,refund\n" + "".join(f"Where is my order {n}? It should be here,no\n" for n in range(80)),
     },
+    "docs/noise.md channels": {
+        "q.jsonl": _lines(
+            {
+                "id": "q1",
+                "question": "Three quarters of the 12 kids who came have read the book of poems.",
+                "answer": "9",
+            },
+            {"id": "q2", "question": "Which of these is a good place to store the butter?\n(A) a fridge (B) a shelf"},
+        ),
+        "de.jsonl": _lines(
+            {"question": "Maria kauft zwölf rote Äpfel, weil sie billiger sind."},
+            {"question": "Welche von diesen Sachen ist ein guter Ort für die Butter?"},
+        ),
+    },
     "docs/perturb.md": {
         "q.jsonl": _lines(
             {

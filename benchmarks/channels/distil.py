@@ -21,7 +21,7 @@ from llmkit.perturb.channel_fit import Misspelling, fit_channel
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.observed import is_misspelling
 from llmkit.perturb.recognised import PHONES
-from llmkit.perturb.recogniser import LONGEST, SHIPPED, Recogniser, Word, core_of, quantiles, safe
+from llmkit.perturb.recogniser import LONGEST, SHIPPED, SHORT, Recogniser, Word, core_of, quantiles, safe
 from llmkit.perturb.soundalikes import sound_of
 
 DATE = "2026-11-30"
@@ -53,7 +53,7 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)  # words
     wrong: Counter[str] = field(default_factory=Counter)
     written: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by word
-    parts: Counter[str] = field(default_factory=Counter)
+    parts: dict[str, Counter[str]] = field(default_factory=lambda: {"short": Counter(), "long": Counter()})
     lengths: Counter[int] = field(default_factory=Counter)
     wrong_lengths: Counter[int] = field(default_factory=Counter)
     marks: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -102,7 +102,6 @@ def distil(name: str, path: Path) -> Recogniser:
         tally.written.clear()
     by_length = _by_length(tally)
     channel = fit_channel(tally.pairs)
-    parts = tally.parts.total() or 1
     about = {
         **ABOUT[name],
         "sources": {source: LICENCES[source] for source in sorted({row["source"] for row in kept})},
@@ -121,7 +120,10 @@ def distil(name: str, path: Path) -> Recogniser:
         run=_rounded(tally.after_wrong[True] / max(1, tally.after_wrong.total())),
         by_length=by_length,
         words=_words(tally, by_length),
-        parts={part: _rounded(count / parts) for part, count in sorted(tally.parts.items())},
+        parts={
+            words: {part: _rounded(count / parts.total()) for part, count in sorted(parts.items())}
+            for words, parts in tally.parts.items()
+        },
         marks=_marks(tally),
         case={
             where: _rounded(tally.lost_capitals[where] / max(1, tally.capitals[where])) for where in ("first", "inner")
@@ -143,8 +145,10 @@ def count_row(tally: Tally, name: str, row: dict[str, Any]) -> None:
     tally.words += len(old)
     for step in steps(old, row["read"].split()):
         wrong = is_error(step) if name == "asr" else step.old != step.new
-        changed += step.old != step.new
-        kept += step.old != step.new and numbers(" ".join(step.old), True) == numbers(" ".join(step.new), True)
+        if step.old != step.new:
+            words = 1 if _is_joined(step) else max(1, len(step.old))
+            changed += words
+            kept += words * (numbers(" ".join(step.old), True) == numbers(" ".join(step.new), True))
         for token in step.old:
             key = plain(token) if name == "asr" else core_of(token)[0]
             tally.seen[key] += 1
@@ -172,19 +176,23 @@ def _count_error(tally: Tally, name: str, step: Step, person: str) -> None:
     key = plain(old[0]) if name == "asr" else core_of(old[0])[0]
     tally.wrong[key] += 1
     tally.wrong_lengths[min(len(key), LONGEST)] += 1
-    together, read = "".join(old), "".join(new)
-    if len(old) == 2 and len(new) == 1 and _letters(together) == _letters(read):
-        tally.parts["join"] += 1
-    elif len(old) == 1 and len(new) == 2 and _letters(together) == _letters(read):
-        tally.parts["cut"] += 1
+    parts = tally.parts["short" if len(key) <= SHORT else "long"]
+    if _is_joined(step):
+        parts["join"] += 1
+    elif len(old) == 1 and len(new) == 2 and _letters("".join(old)) == _letters("".join(new)):
+        parts["cut"] += 1
     elif not new:
-        tally.parts["drop"] += 1
+        parts["drop"] += 1
         tally.written[key][""] += 1
     else:
-        tally.parts["letters"] += 1
+        parts["letters"] += 1
         if len(old) == 1:
             tally.written[key][" ".join(_as_in(old[0], core_of(word)[0] or word) for word in new)] += 1
         tally.pairs += _pair(name, old, new, person)
+
+
+def _is_joined(step: Step) -> bool:
+    return len(step.old) == 2 and len(step.new) == 1 and _letters("".join(step.old)) == _letters(step.new[0])
 
 
 def _letters(text: str) -> str:

@@ -8,14 +8,17 @@ from random import Random
 from string import ascii_letters
 
 from llmkit.perturb.alignment import LONGEST_WORD
-from llmkit.perturb.base import Operator, like, operator, weighted
+from llmkit.perturb.base import Operator, like, operator, pick, weighted
 from llmkit.perturb.like import drawn_order
-from llmkit.perturb.numerals import NUMBER_WORDS
+from llmkit.perturb.numerals import numbers
 from llmkit.perturb.recogniser import SHIPPED, Recogniser, core_of, load, safe, unsafe
 from llmkit.perturb.soundalikes import Phones, sound_of, words_of
 from llmkit.perturb.text import PlainChange, Source
 from llmkit.perturb.wordbook import common_words
 
+_SURE = 0.95
+_MOST_TOKENS = 1 << 16  # that are remembered
+_OUTCOMES = 4  # drawn for a word, until one can be made
 _DRAWS = 12  # of another word, until one is a word
 _LEAST_COUNT = 1_000_000  # of a word, in the frequency list, for it to be heard
 _LEAST_COUNT_OF_TWO = 20_000_000
@@ -37,6 +40,7 @@ class Recognised(Operator):
     def __init__(self, argument: str | None = None) -> None:
         super().__init__(argument)
         self.table = load(SHIPPED / f"{self.name}.json")
+        self._known: dict[tuple[str, bool, bool], list[tuple[str, float]]] = {}  # what can happen to a token
 
     def wanted_as_fitted(self, source: Source, factor: float, rng: Random) -> int:
         return self.table.wanted(source.words, factor, source.numbers, rng)
@@ -66,32 +70,40 @@ class Recognised(Operator):
         """Returns what can happen to which token, and how likely each is."""
         places: list[tuple[int, str]] = []
         weights: list[float] = []
-        table, last = self.table, len(source.tokens) - 1
-        added = sum(table.added.values())
-        begins = True
+        begins, last = True, len(source.tokens) - 1
         for index, token in enumerate(source.tokens):
-            core, start = core_of(token)
-            rates: dict[str, float] = {}
-            if core:
-                if index < last and not core.isnumeric():
-                    rates["add"] = added
-                rates["word"] = table.rate(self.key(token, core))
-                if core[0].isupper() and core[1:].islower():
-                    rates["case"] = table.case.get("first" if begins else "inner", 0.0)
-                rates["mark"] = sum(self._other_marks(token[start + len(core) :], index == last).values())
-            for kind, rate in rates.items():
-                if rate:
-                    places.append((index, kind))
-                    weights.append(rate)
+            place = token, begins, index == last
+            known = self._known.get(place)
+            if known is None:
+                if len(self._known) >= _MOST_TOKENS:
+                    self._known.clear()
+                self._known[place] = known = self._odds(*place)
+            for kind, odds in known:
+                places.append((index, kind))
+                weights.append(odds)
             begins = token[-1:] in ".!?" if token else begins
         return places, weights
+
+    def _odds(self, token: str, begins: bool, is_last: bool) -> list[tuple[str, float]]:
+        """Returns what can happen to a token. Odds, as some of several are drawn."""
+        core, start = core_of(token)
+        if not core:
+            return []
+        table = self.table
+        rates = {"word": table.rate(self.key(core))}
+        rates["mark"] = sum(self._other_marks(token[start + len(core) :], is_last).values())
+        if not is_last and not core.isnumeric():
+            rates["add"] = sum(table.added.values())
+        if core[0].isupper() and core[1:].islower():
+            rates["case"] = table.case.get("first" if begins else "inner", 0.0)
+        return [(kind, rate / (1 - min(rate, _SURE))) for kind, rate in rates.items() if rate]
 
     def _other_marks(self, mark: str, is_last: bool) -> dict[str, float]:
         """Returns the rates of what is written for the mark behind a word."""
         return dict(self.table.marks.get(f"{mark}{'last' if is_last else 'inner'}", {}))
 
-    def key(self, token: str, core: str) -> str:
-        """Returns the part of a token that is looked up."""
+    def key(self, core: str) -> str:
+        """Returns a word as it is looked up."""
         raise TypeError(f"{type(self).__name__} does not say what it looks up")
 
     def region(self, token: str) -> tuple[int, int]:
@@ -102,13 +114,20 @@ class Recognised(Operator):
         """Draws what is written for a part of a token that the table does not know; None where nothing is."""
         raise TypeError(f"{type(self).__name__} does not say how it misreads")
 
+    def cuts(self, part: str) -> Sequence[int]:
+        """Returns the places where a part of a token can be cut in two."""
+        return range(1, len(part))
+
     def _change(self, source: Source, index: int, kind: str, rng: Random) -> PlainChange | None:
         token = source.tokens[index]
         token_start, token_end = source.start(index), source.end(index)
         core, offset = core_of(token)
+        if kind in ("add", "mark") and not source.free_word(token_end - 1, token_end):
+            return None  # what touches protected text would seem to be a part of it
         if kind == "add":
             added = weighted(self.table.added, rng)
-            return (token_end, token_end, f" {added}") if source.free(token_end, token_end) else None
+            change = token_end, token_end, f" {added}"
+            return None if _changes_number(source, index, change) else change
         if kind == "case":
             start = token_start + offset
             return (start, start + 1, core[0].lower()) if source.free(start, start + len(core)) else None
@@ -124,13 +143,14 @@ class Recognised(Operator):
         part, start, end = token[first:last], token_start + first, token_start + last
         if not part or len(part) > LONGEST_WORD or not source.free(start, end):
             return None
-        for _ in range(4):
-            outcome = self.table.outcome(self.key(token, part), rng)
+        key = self.key(core_of(token)[0])
+        for _ in range(_OUTCOMES):
+            outcome = self.table.outcome(key, rng)
             if outcome == "JOIN":
                 change = _joined(source, index)
             elif outcome == "CUT":
-                place = start + 1 + int(rng.random() * (len(part) - 1))
-                change = (place, place, " ") if len(part) > 1 else None
+                cuts = self.cuts(part)
+                change = (start + (place := pick(cuts, rng)), start + place, " ") if cuts else None
             elif outcome in ("", "DROP"):
                 change = _dropped(source, index, start, end)
             else:
@@ -138,7 +158,11 @@ class Recognised(Operator):
                     self.misread(part, rng) if outcome == "LETTERS" else outcome if part == "I" else like(outcome, part)
                 )
                 change = (start, end, new) if new else None
-            if change and change[2] != source.text[change[0] : change[1]] and not _makes_number(source, change):
+            if (
+                change
+                and change[2] != source.text[change[0] : change[1]]
+                and not _changes_number(source, index, change)
+            ):
                 return change
         return None
 
@@ -169,14 +193,15 @@ def _dropped(source: Source, index: int, start: int, end: int) -> PlainChange | 
     return None
 
 
-def _makes_number(source: Source, change: PlainChange) -> bool:
-    """Returns whether a change would write a number where numbers are kept as they are."""
+def _changes_number(source: Source, index: int, change: PlainChange) -> bool:
+    """Returns whether a change at a token takes or makes a number where numbers are kept as they are."""
     if not source.numbers:
         return False
-    new = change[2]
-    if any(map(str.isdigit, new)):
-        return True
-    return source.number_words and not NUMBER_WORDS.isdisjoint(core_of(word)[0].lower() for word in new.split())
+    start = source.start(max(0, index - 1))
+    end = source.end(min(index + 1, len(source.tokens) - 1))
+    text = source.text
+    new_text = f"{text[start : change[0]]}{change[2]}{text[change[1] : end]}"
+    return numbers(text[start:end], source.number_words) != numbers(new_text, source.number_words)
 
 
 @operator("asr", level="word", default_rate=0.15)
@@ -188,12 +213,16 @@ class Asr(Recognised):
     'a tiny recogniser of speech on synthetic voices'
     """
 
-    def key(self, token: str, core: str) -> str:
+    def key(self, core: str) -> str:
         return core.lower()
 
     def region(self, token: str) -> tuple[int, int]:
         core, start = core_of(token)
         return start, start + len(core)
+
+    def cuts(self, part: str) -> Sequence[int]:
+        common = common_words(_LEAST_COUNT_OF_TWO)
+        return [at for at in range(3, len(part) - 2) if part[:at].lower() in common and part[at:].lower() in common]
 
     def misread(self, part: str, rng: Random) -> str | None:
         sound = sound_of(part.lower())
@@ -234,7 +263,7 @@ class Ocr(Recognised):
     'a simulation of print and scan, read by a recogniser of print'
     """
 
-    def key(self, token: str, core: str) -> str:
+    def key(self, core: str) -> str:
         return core
 
     def region(self, token: str) -> tuple[int, int]:

@@ -28,6 +28,9 @@ OWN_WEIGHT = 3.0
 ABOUT = ("what", "made_with", "sources", "licence", "date", "texts", "held_out", "words", "errors", "left_out")
 """What a table says about its making."""
 
+SHORT = 2
+"""Letters of a word up to which it is short: those are joined to the next far more often."""
+
 PARTS = ("letters", "drop", "join", "cut")
 """What happens to a word whose own errors are not known: it is written as another, lost, joined to the next, or cut."""
 
@@ -65,8 +68,8 @@ class Recogniser:
     by_length: Sequence[float]
     """By length of the word, from 1 to `LONGEST`: the rate of errors of words that are not in `words`."""
     words: Mapping[str, Word]
-    parts: Mapping[str, float]
-    """Shares of `PARTS` among the errors of other words."""
+    parts: Mapping[str, Mapping[str, float]]
+    """Shares of `PARTS` among the errors of other words, for "short" and for "long" ones."""
     marks: Mapping[str, Mapping[str, float]]
     """By a mark ("" for none) and "last" or "inner": the rates of what is written instead."""
     case: Mapping[str, float]
@@ -88,7 +91,7 @@ class Recogniser:
         total = sum(own.values())
         if rng.random() * (total + OWN_WEIGHT) < total:
             return weighted(own, rng)
-        return weighted(self.parts, rng).upper()
+        return weighted(self.parts["short" if len(core) <= SHORT else "long"], rng).upper()
 
     def wanted(self, words: int, factor: float, keeps_numbers: bool, rng: Random) -> int:
         """Draws the number of changed words of a text, as unevenly as texts are changed."""
@@ -108,7 +111,7 @@ class Recogniser:
             "per_text": {which: list(shares) for which, shares in self.per_text.items()},
             "run": self.run,
             "by_length": list(self.by_length),
-            "parts": dict(self.parts),
+            "parts": {words: dict(parts) for words, parts in self.parts.items()},
             "marks": {mark: dict(others) for mark, others in self.marks.items()},
             "case": dict(self.case),
             "added": dict(self.added),
@@ -178,7 +181,8 @@ def _read(content: Mapping[str, Any]) -> Recogniser:
         raise ValueError("a list of rates has another size")
     if missing := [key for key in ABOUT if key not in content["about"]]:
         raise ValueError(f"it does not say: {', '.join(missing)}")
-    if unknown_parts := content["parts"].keys() - set(PARTS):
+    parts = {words: numbers(content["parts"][words], 1) for words in ("short", "long")}
+    if unknown_parts := {part for shares in parts.values() for part in shares} - set(PARTS):
         raise ValueError(f"unknown parts: {', '.join(sorted(unknown_parts))}")
     return Recogniser(
         name=str(content["name"]),
@@ -189,7 +193,7 @@ def _read(content: Mapping[str, Any]) -> Recogniser:
         words={
             str(word): Word(number(rate, 1), numbers(outcomes)) for word, (rate, outcomes) in content["words"].items()
         },
-        parts=numbers(content["parts"], 1),
+        parts=parts,
         marks={str(mark): numbers(others, 1) for mark, others in content["marks"].items()},
         case=numbers(content["case"], 1),
         added=numbers(content["added"], 1),

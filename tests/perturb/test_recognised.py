@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from llmkit.errors import DataError
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, undo
 from llmkit.perturb.numerals import numbers
-from llmkit.perturb.recogniser import ABOUT, SHIPPED, core_of, load, safe, unsafe
+from llmkit.perturb.recogniser import ABOUT, SHIPPED, Word, core_of, load, safe, unsafe
 from llmkit.perturb.text import Source
 
 NAMES = ("asr", "ocr")
@@ -55,6 +56,22 @@ class TestNumbers:
 
     def test_released_ones_are_misread_like_other_words(self, name):
         assert any(numbers(made.text) != numbers(TEXT) for made in self.copies(name, release=("numbers",)))
+
+    @pytest.mark.parametrize("heard", ["twenty-one", "two of", "4", "forty"])
+    def test_no_word_is_taken_for_one(self, name, heard):
+        op = OPERATORS[name]()
+        op.table = replace(op.table, words={"apples": Word(1.0, {heard: 1000.0})}, added={heard: 0.5})
+        source = Source("red apples and apples for apples")
+        written = {new for seed in range(30) for _, _, new in op.changes(source, 4, Random(seed))}
+        assert written
+        assert not any(heard in new for new in written)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_written_behind_an_option(name):
+    text = "Which is a good place to store the butter?\n(A) a fridge (B) a shelf"
+    copies = [Perturber(name, rate=1.0, seed=seed).apply(text, "q").text for seed in range(80)]
+    assert all(copy.endswith("(A) a fridge (B) a shelf") for copy in copies)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +163,7 @@ class TestTables:
             ({"form": 2}, "a table of form 2"),
             ({"form": None}, "no form that is known"),
             ({"by_length": [0.1]}, "another size"),
-            ({"parts": {"eaten": 1.0}}, "unknown parts: eaten"),
+            ({"parts": {"short": {"eaten": 1.0}, "long": {}}}, "unknown parts: eaten"),
             ({"run": -1}, "not a number from 0 to 1"),
             ({"words": {"the": 1}}, "not a table"),
             ({"about": {}}, "does not say"),
