@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
@@ -215,7 +215,7 @@ class Perturber:
         ]
         return {field: [copy.text for copy in copies], "perturbation": records}
 
-    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, rows: Mapping[str, Any]) -> Mapping[str, Any]:
         """Serves Ray Data, `dataset.map_batches(perturber)`: the rows' own columns, with those of `map_batch`."""
         return {**rows, **self.map_batch(rows)}
 
