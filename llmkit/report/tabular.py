@@ -20,7 +20,7 @@ _SCORE = "score."  # before the name of a score, which names its column
 _BATCH = 10_000  # rows of one group of a Parquet file
 
 
-def row(sample: Sample) -> dict[str, Any]:
+def row(sample: Sample) -> JsonObject:
     """Returns one answer, flat, without the lone surrogates that UTF-8 cannot hold."""
 
     def plain(text: str | None) -> str | None:
@@ -57,7 +57,7 @@ def row(sample: Sample) -> dict[str, Any]:
     }
 
 
-class Answers(Sequence[dict[str, Any]]):
+class Answers(Sequence[JsonObject]):
     """All answers, by question, condition and arm; each row is made when it is asked for."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -68,10 +68,10 @@ class Answers(Sequence[dict[str, Any]]):
         return len(self._samples)
 
     @overload
-    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    def __getitem__(self, place: int) -> JsonObject: ...
     @overload
-    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+    def __getitem__(self, place: slice) -> list[JsonObject]: ...
+    def __getitem__(self, place: int | slice) -> JsonObject | list[JsonObject]:
         chosen = self._samples[place]
         return self._row(chosen) if isinstance(chosen, Sample) else [self._row(sample) for sample in chosen]
 
@@ -91,12 +91,12 @@ def table(samples: Sequence[Sample]) -> Answers:
     return Answers(samples)
 
 
-def csv(rows: Sequence[dict[str, Any]]) -> bytes:
+def csv(rows: Sequence[JsonObject]) -> bytes:
     """Returns CSV with a header. What is missing is empty; what a spreadsheet would run as a formula begins with '."""
     return b"".join(csv_lines(rows))
 
 
-def csv_lines(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+def csv_lines(rows: Sequence[JsonObject]) -> Iterator[bytes]:
     """Yields the lines of CSV, the header first."""
     out = io.StringIO(newline="")
     writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
@@ -117,7 +117,7 @@ def inert(cell: Any) -> Any:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+def parquet(rows: Sequence[JsonObject]) -> bytes:
     """Returns Parquet, with the types that the columns have even where all their values are missing."""
     import pyarrow as pa
     from pyarrow import parquet as pq
