@@ -57,6 +57,8 @@ FIELDS = tuple(field.name for field in fields(Design))
 DESIGNS = (
     Design(300, 0.02, 0.1, "surely worse"),
     Design(300, 0.1, 0.1, "surely worse"),
+    Design(300, 0.1, 0.05, "surely worse"),
+    Design(150, 0.1, 0.1, "surely worse"),
     Design(300, 0.02, 0.1, "surely within .05"),
     Design(300, 0.1, 0.1, "surely within .05"),
 )
