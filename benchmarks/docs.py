@@ -72,7 +72,88 @@ SUPPORT = """model: {path: support-v3}
 data: {path: tickets.csv, question: body, answer: refund, kind: boolean, split: all}
 perturb: {conditions: [typing], rate: 0.3}
 """
+SHOP = """import json, re
+
+
+def sort(messages, body):
+    for queue, words in {"billing": ("invoice", "charged"), "delivery": ("parcel", "courier")}.items():
+        if any(word in body.lower() for word in words):
+            return queue
+    return "other"
+
+
+def order(messages, body):
+    item = re.search(r"(\\d+) boxes of (\\w+)", body)
+    return json.dumps({"count": int(item[1]), "item": item[2]} if item else {"count": 0})
+
+
+def calls(messages, body):
+    made = [{"name": "find_order", "arguments": {"id": int(n)}} for n in re.findall("order (\\\\d+)", body)]
+    return {"text": "", "tool_calls": made or [{"name": "ask_a_person", "arguments": {}}]}
+
+
+def names(messages, body):
+    found = re.findall(r"(?:from|to) ([A-Z]\\w+)", body)
+    return json.dumps([{"text": word, "label": "city"} for word in found])
+"""
+TOWNS = ("Lisbon", "Bergen", "Kyoto", "Quito", "Dakar", "Perth")
+QUEUES = {
+    "billing": "I was charged twice for the jacket number {n} that I have bought from you",
+    "delivery": "My parcel with the lamp number {n} did not arrive although I have waited",
+    "other": "Is the washing powder number {n} safe for a baby who chews on everything",
+}
 FILES: dict[str, dict[str, str]] = {
+    "docs/scale.md": {
+        f"{name}.jsonl": _lines(
+            *(
+                {
+                    "id": f"{name}{n}",
+                    "question": f"Maria buys {n} red apples because they are cheap. How many are left?",
+                }
+                for n in range(100)
+            )
+        )
+        for name in "ab"
+    },
+    "docs/answers.md": {
+        "shop.py": SHOP,
+        "tickets.csv": "body,queue\n"
+        + "".join(f"{list(QUEUES.values())[n % 3].format(n=n)},{list(QUEUES)[n % 3]}\n" for n in range(90)),
+        "orders.jsonl": _lines(
+            *(
+                {"body": f"Please send me {n} boxes of nails before Friday.", "order": {"count": n, "item": "nails"}}
+                for n in range(2, 62)
+            )
+        ),
+        "order.schema.json": json.dumps(
+            {
+                "type": "object",
+                "required": ["count", "item"],
+                "properties": {"count": {"type": "integer"}, "item": {"type": "string"}},
+            }
+        ),
+        "broken.schema.json": '{"type": "objekt"}',
+        "requests.jsonl": _lines(
+            *(
+                {
+                    "body": f"Could you please look where order {n} is, it should be here since Monday",
+                    "calls": [{"name": "find_order", "arguments": {"id": n}}],
+                }
+                for n in range(300, 360)
+            )
+        ),
+        "trips.jsonl": _lines(
+            *(
+                {
+                    "body": f"Trip {n}: my sister flies from {one} to {two} with two suitcases.",
+                    "cities": [{"text": one, "label": "city"}, {"text": two, "label": "city"}],
+                }
+                for n in range(60)
+                for one, two in [(TOWNS[n % 6], TOWNS[(n + 1 + n // 6 % 5) % 6])]
+            )
+        ),
+        "wrong.jsonl": _lines({"body": "See you in Rome.", "cities": [{"start": 11, "end": 19, "label": "city"}]}),
+    },
     "docs/endpoints.md": {
         "support.yaml": SUPPORT,
         "support.py": "def answer(question: str):\n    return 'no'\n",
@@ -133,6 +214,24 @@ FILES: dict[str, dict[str, str]] = {
                 for n in range(2, 402)
             ]
         )
+    },
+    "docs/gates.md looks": {
+        "boxes.jsonl": _lines(
+            *(
+                {
+                    "question": f"A box holds {n} green apples, and Maria adds {n % 7} more. How many are in it?",
+                    "answer": str(n + n % 7),
+                }
+                for n in range(3, 503)
+            )
+        ),
+        "shop.py": r"""import re
+
+
+def answer(question: str):
+    first, second = re.findall(r"\d+", question)[:2]
+    return str(int(first) + int(second)) if "adds" in question else first
+""",
     },
     "docs/recipes.md": {"mine.yaml": RECIPE, "../downloads/downloaded.yaml": FROM_ELSEWHERE},
     "docs/recipes.md meaning": {

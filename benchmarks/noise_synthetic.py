@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmkit.perturb.alignment import key
+from llmkit.perturb.base import ALPHABET
 from llmkit.perturb.channel import LENGTH_CLASSES, Channel
-from llmkit.perturb.chars import ALPHABET, neighbour_keys
+from llmkit.perturb.keys import neighbour_keys
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.profile import LONGEST, Profile
 from llmkit.perturb.wordbook import common_words

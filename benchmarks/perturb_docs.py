@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from llmkit.perturb import OPERATORS, Perturber
-from llmkit.perturb.show import SAMPLE_SENTENCE, coloured
+from llmkit.perturb.show import SAMPLE_SENTENCE, SAMPLES, coloured, sample_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "perturb.md"
 BEGIN, END = "<!-- operators: written by benchmarks/perturb_docs.py -->\n", "<!-- end of operators -->\n"
@@ -31,7 +31,7 @@ FILES = {
 
 def sections() -> str:
     """One section per operator, by level: what it does, its source, its strength, and its output on one sentence."""
-    out = [f"All examples: `{SAMPLE_SENTENCE}` at `--rate {RATE}`, seed 7.\n"]
+    out = [f"All examples: `{SAMPLE_SENTENCE}` at `--rate {RATE}`, seed 7, or the same in a language that is served.\n"]
     for level, title in LEVELS.items():
         out.append(f"### {title}\n")
         out += [_section(name) for name in OPERATORS if OPERATORS[name].level == level]
@@ -61,9 +61,12 @@ def _output(name: str, spec: str) -> str:
 
 def _noisy(spec: str, id: str = "example") -> str:
     """The first copy (of several ids) that the operator could make, with its differences marked."""
-    perturber = Perturber(spec, rate=RATE, seed=7)
+    text, _ = sample_of(spec) if OPERATORS[spec.partition(":")[0]].argument is None else (SAMPLE_SENTENCE, None)
+    code = next(code for code, sample in SAMPLES.items() if sample == text)
+    perturber = Perturber(spec, rate=RATE, seed=7, lang="" if code == "en" else code)
     perturber._base = 7  # a path in the spec must not change what the page shows
-    text = SAMPLE_SENTENCE if "contraction" not in spec else SAMPLE_SENTENCE.replace("How", "It is not clear: how")
+    if "contraction" in spec:
+        text = SAMPLE_SENTENCE.replace("How", "It is not clear: how")
     made = perturber.apply(text, id)
     return coloured(made.text, perturber.record(text, made)["edits"], colour=False)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from llmkit.errors import DataError
 from llmkit.extras import need
@@ -86,32 +87,30 @@ def csv_rows(lines: Iterable[str], name: str, delimiter: str = ",") -> Iterator[
 
 def parquet_rows(path: Path) -> Iterator[Record]:
     """Yields one row for each record, in batches so that memory does not grow with the file."""
-    need("pyarrow", extra="parquet", what=str(path))
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     number = 0
-    try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+    with opened_parquet(path, str(path)) as file:
+        for batch in file.iter_batches(batch_size=1024):
             for row in batch.to_pylist():
                 number += 1
                 yield f"{path}: row {number}", row
-    except (pa.ArrowException, OSError) as error:
-        raise _not_parquet(path, error) from None
 
 
 def count_parquet_rows(path: Path) -> int:
     """Returns the number of rows that a Parquet file states, without reading them."""
-    need("pyarrow", extra="parquet", what=str(path))
+    with opened_parquet(path, str(path)) as file:
+        count: int = file.metadata.num_rows
+    return count
+
+
+@contextmanager
+def opened_parquet(source: Path | IO[bytes], name: str) -> Iterator[Any]:
+    """Opens a Parquet file as a `pyarrow.parquet.ParquetFile`. DataError where it, or what is read of it, is none."""
+    need("pyarrow", extra="parquet", what=name)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        count: int = pq.ParquetFile(path).metadata.num_rows
+        with pq.ParquetFile(source) as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
-        raise _not_parquet(path, error) from None
-    return count
-
-
-def _not_parquet(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not Parquet ({str(error).splitlines()[0]})")
+        raise DataError(f"{name}: not Parquet ({str(error).splitlines()[0]})") from None

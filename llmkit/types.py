@@ -32,7 +32,8 @@ class Question:
     decimal ("18", "0.5"), for choice an option's label ("B"), for boolean "yes" or "no", for text the text.
     `cluster` names what sampling treats as one unit: the question itself, or the template it was generated from.
     `fields` are those of a user's own row but the answer, and `parts` the texts in them that noise falls on, in order:
-    `text` is all of these, an empty line between each two.
+    `text` is all of these, an empty line between each two. `labels` are those that all questions of a set share, of a
+    kind of answer that has some.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Question:
     meta: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def cluster_id(self) -> str:
@@ -256,6 +258,7 @@ class Outcome:
     """One arm's answer to one variant, scored. Unparsed (`parsed` None) and failed (`error`) count as wrong.
 
     `gold` and `correct` are None where the row has no answer to compare with. `prompt` names the user's own prompt.
+    `scores` are in [0, 1] by name; None where a row has nothing to compare with.
     """
 
     question_id: str
@@ -274,3 +277,4 @@ class Outcome:
     error: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     prompt: str = ""
+    scores: Mapping[str, float | None] = field(default_factory=dict)

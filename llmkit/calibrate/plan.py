@@ -31,7 +31,7 @@ from llmkit.rop import (
 )
 from llmkit.rop.around import refuse_prompts
 from llmkit.rop.instructions import NO_CORRECTION
-from llmkit.tasks import SCORERS, OwnPrompt, Questions, Scorer, load, normalise, own_prompts
+from llmkit.tasks import OwnPrompt, Questions, Scorer, load, normalise, own_prompts, scorer_of
 from llmkit.types import Question, Variant
 
 FAMILY = tuple(4.0 - step / 4 for step in range(13))
@@ -209,7 +209,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
         instructions,
         origin,
         prompts[0] if prompts else None,
-        SCORERS[recipe.eval.scorer](),
+        scorer_of(recipe),
         english,
         (),
         len(vouched) - len(used),

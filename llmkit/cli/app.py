@@ -33,6 +33,7 @@ COMMANDS = {
     "repair": ("llmkit.cli.repair:repair", "Repair texts, row by row, as a repair.json says.", False),
     "show": ("llmkit.cli.show:show", "Show a repair.json or the log of a proxy in shadow mode.", False),
     "label": ("llmkit.cli.label:label", "Label the few changed answers that decide what was lost.", True),
+    "judge": ("llmkit.cli.judge:judge", "Have a model judge which of two answers is better, by a rubric.", True),
     "calibrate": ("llmkit.cli.calibrate:calibrate", "Choose a repair and bound the harm it does.", True),
     "finetune": ("llmkit.cli.finetune:finetune", "Repair in the weights: train an adapter on noisy text.", True),
     "serve": ("llmkit.cli.serve:serve", "Serve a model and its LoRA and TalkLoRA adapters through vLLM.", False),

@@ -62,7 +62,9 @@ def show(
 
 @app.command()
 def copy(
-    example: Annotated[str, typer.Argument(metavar="EXAMPLE", help="An example that comes with llmkit: tickets.")],
+    example: Annotated[
+        str, typer.Argument(metavar="EXAMPLE", help="extract, tickets or tools: an example that comes with llmkit.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where its files go.")] = Path("."),
 ) -> None:
     """Copy an example application to try llmkit on: rows, labels, a prompt, training data."""

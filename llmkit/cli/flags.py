@@ -37,6 +37,7 @@ KEYS = {
     "holdout": ("--holdout", "rop.holdout"),
     "instructions": ("--instructions", "rop.instructions"),
     "kind": ("--kind", "data.kind"),
+    "lang": ("--lang", "perturb.lang"),
     "launch": ("--launch", "finetune.launch.kind"),
     "limit": ("--limit", "data.limit"),
     "max_tokens_total": ("--max-tokens-total", "eval.max_tokens_total"),
@@ -82,7 +83,7 @@ def renamed(name: str) -> Any:
 Adapter = Annotated[str | None, flag("adapter", "DIR")]
 AnswerField = Annotated[str | None, flag("answer", "NAME")]
 Arms = Annotated[str | None, flag("arms", "A,B")]
-Baseline = Annotated[str | None, flag("baseline", "RUN")]
+Baseline = Annotated[str | None, flag("baseline", "RUN|FILE")]
 BaseUrl = Annotated[list[str] | None, flag("base_url", "URL", "May be repeated.")]
 Budget = Annotated[int | None, flag("budget", "N")]
 Conditions = Annotated[str | None, flag("conditions", "A,B")]
@@ -97,6 +98,7 @@ Gates = Annotated[list[str] | None, flag("gates", "GATE", 'For example "rop.gain
 Holdout = Annotated[str | None, flag("holdout", "none|one-out")]
 Instructions = Annotated[str | None, flag("instructions", "FILE")]
 Kind = Annotated[str | None, flag("kind", "KIND")]
+Lang = Annotated[str | None, flag("lang", "auto|CODE")]
 Launch = Annotated[str | None, flag("launch", "single|ddp|fsdp2|zero2|zero3")]
 Limit = Annotated[int | None, flag("limit", "N")]
 MaxTokens = Annotated[int | None, flag("max_tokens_total", "N")]

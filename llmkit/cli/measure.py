@@ -13,7 +13,8 @@ from llmkit.cli import common, flags, rows
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.evaluate import Estimate, Means, Result
+    from llmkit.evaluate import Estimate, Result
+    from llmkit.measure.means import Means
     from llmkit.recipe import Loaded, Recipe
 
 Command = Literal["rop", "eval"]
@@ -101,11 +102,12 @@ def measure(
     loaded = _loaded(source, overrides, command)
     _demand(loaded, command)
     from llmkit import evaluate
+    from llmkit.perturb.shards import parse_shard
 
     if dry_run:
         return _print_estimates(evaluate.estimate_each(loaded, command), json_)
     _ask_above(loaded, command)
-    part = evaluate.parse_shard(shard) if shard else None
+    part = parse_shard(shard) if shard else None
     results = []
     for result in evaluate.run_each(
         loaded,
@@ -125,7 +127,9 @@ def measure(
         ]
         common.print_json(shown if loaded.recipe.data.tasks else shown[0])
     elif len(results) > 1 and not part:
-        _print_means(evaluate.means(results))
+        from llmkit.measure.means import means
+
+        _print_means(means([result.metrics for result in results if result.metrics]))
     return evaluate.enforce(results, loaded.recipe)
 
 
@@ -181,6 +185,8 @@ def _print_estimate(estimate: Estimate) -> None:
         print("\nNo gain could be told from chance with so few questions.")
     else:
         print(f"\nA gain below {estimate.effect:.3f} would go unseen in more than one of five such runs.")
+    if estimate.looks:
+        print(f"\n{estimate.looks}.")
     for arm in estimate.arms:
         for number, prompt in enumerate(arm.first, 1):
             print(f"\n--- {arm.arm}, call {number}")

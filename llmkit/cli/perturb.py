@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli import common, flags
+from llmkit.cli import common, flags, perturb_parts
 from llmkit.errors import UsageError
 from llmkit.recipe.schema import meaning
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from llmkit.runs import Runner
 
 Input = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
-        metavar="SOURCE",
-        help="A .jsonl, .csv, .tsv or .parquet file, `-` (JSON lines on stdin), task:NAME, hub:OWNER/NAME, "
-        "or a recipe (.yaml).",
+        metavar="SOURCE...",
+        help="A .jsonl, .csv, .tsv or .parquet file (several with --out DIR), `-` (JSON lines on stdin), task:NAME, "
+        "hub:OWNER/NAME, or a recipe (.yaml).",
     ),
 ]
 Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
@@ -56,7 +57,7 @@ List_ = Annotated[bool, typer.Option("--list", help="Name the operators and what
 
 
 def perturb(
-    source: Input = None,
+    sources: Input = None,
     op: Op = None,
     rate: Rate = None,
     seed: flags.Seed = None,
@@ -66,6 +67,7 @@ def perturb(
     protect: Protect = None,
     release: Release = None,
     retries: Retries = None,
+    lang: flags.Lang = None,
     workers: Workers = 1,
     model: flags.Model = None,
     adapter: flags.Adapter = None,
@@ -81,6 +83,12 @@ def perturb(
     skip_bad_lines: flags.SkipBadLines = None,
     out: OutFile = None,
     resume: Resume = False,
+    shard: perturb_parts.Shard = None,
+    format_: perturb_parts.Format = None,
+    compression: perturb_parts.Compression = None,
+    no_edits: perturb_parts.NoEdits = False,
+    compact_edits: perturb_parts.CompactEdits = False,
+    check: perturb_parts.Check = False,
     preview: Preview = 0,
     html: Html = None,
     stats: Stats_ = False,
@@ -95,14 +103,21 @@ def perturb(
     """
     from llmkit.perturb import variants
     from llmkit.perturb.input_rows import InputRows, RowFields
+    from llmkit.perturb.parts import job_digest
+    from llmkit.perturb.shards import ShardRows, parse_shard
     from llmkit.perturb.stream import RowPerturber
 
     if list_:
         return _list(json_)
-    if source is None:
+    edits = perturb_parts.edit_form(no_edits, compact_edits)
+    into_folder = perturb_parts.is_folder(sources or [], out, shard, format_, compression, check)
+    if check and not sources:
+        return perturb_parts.check(perturb_parts.layout_of(out or "", None, None), None, json_)
+    if not sources:
         raise UsageError(
             "no source of rows is given", "llmkit perturb FILE --op ec; `-` reads JSON lines from standard input"
         )
+    source = sources[0]
     from_recipe = source.endswith((".yaml", ".yml"))
     loaded = flags.recipe_from(
         source if from_recipe else None,
@@ -110,6 +125,7 @@ def perturb(
         op=op,
         rate=rate if rate or from_recipe else _default_rate(op),
         retries=retries,
+        lang=lang,
         seed=seed,
         limit=limit,
         split=split,
@@ -136,9 +152,13 @@ def perturb(
         source = data.path or f"task:{data.task}"
         if data.path:
             fields = RowFields(data.question, data.id or id_, data.options or fields.options, data.answer or "")
-    rows = InputRows(source, fields, recipe.data, recipe.seed)
+    if into_folder:
+        part = parse_shard(shard or "1/1")
+        rows: InputRows = ShardRows(perturb_parts.inputs_of(sources), part, fields, recipe.data, recipe.seed)
+    else:
+        rows = InputRows(source, fields, recipe.data, recipe.seed)
     made = variants.perturbers(section, recipe.seed, rows.texts, recipe.data.data_dir)
-    job = RowPerturber(made, fields, copies, recipe.data.skip_bad_lines)
+    job = RowPerturber(made, fields, copies, recipe.data.skip_bad_lines, edits)
     if not job.perturbers:
         raise UsageError("no operator is given", "`llmkit perturb --list` shows them")
     if html and not Path(html).resolve().parent.is_dir():
@@ -146,6 +166,12 @@ def perturb(
     asking = [condition for condition, perturber in job.perturbers.items() if perturber.most_calls]
     if asking and not (model or base_url or from_recipe):
         raise UsageError(f"`{asking[0]}` needs a model", "name one with --model, e.g. --model smollm2-135m")
+    if isinstance(rows, ShardRows):
+        layout = perturb_parts.layout_of(out or "", format_, compression)
+        perturb_parts.refuse(asking=asking, resume=resume, preview=preview, html=html, stats=stats)
+        if check:
+            return perturb_parts.check(layout, job_digest(rows.inputs, job, layout), json_)
+        return perturb_parts.write(job, rows, layout, part, workers, json_)
     if preview and not asking:
         return _preview(job, rows, preview)
     if preview:
@@ -218,9 +244,10 @@ def _write(
     stats: bool,
     json_: bool,
 ) -> None:
+    from llmkit.perturb.output import open_output, resume
     from llmkit.perturb.row_progress import RowProgress
     from llmkit.perturb.show import Page
-    from llmkit.perturb.stream import ConditionStats, open_output, perturb_rows, perturb_rows_asking, resume
+    from llmkit.perturb.stream import ConditionStats, perturb_rows, perturb_rows_asking
 
     done, totals = 0, {condition: ConditionStats() for condition in job.perturbers}
     reading = iter(rows) if resuming or runner else rows.unread()
@@ -283,6 +310,8 @@ def _report(totals: dict[str, ConditionStats], skipped: int, done: int, stats: b
         parts.append(_counted(done, "input") + " done before")
     if rejected:
         parts.append(f"{rejected} unchanged (--stats says why)" if not stats else f"{rejected} unchanged")
+    not_served = sum((made.not_served for made in totals.values()), Counter[str]())
+    parts += [f"{reason} ({_counted(count, 'row')})" for reason, count in not_served.most_common()]
     if skipped:
         parts.append(_counted(skipped, "bad line") + " skipped")
     common.note("perturb: " + ", ".join(parts))

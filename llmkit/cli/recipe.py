@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,7 +134,7 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     from llmkit.perturb.variants import perturbers
     from llmkit.recipe import Fault, Origin
     from llmkit.rop import arm_of
-    from llmkit.tasks import SCORERS, TASKS
+    from llmkit.tasks import KINDS, SCORERS, TASKS, scorer_of
 
     recipe, faults = loaded.recipe, unknown_kinds(loaded)
 
@@ -146,7 +147,14 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
 
     if recipe.data.task is not None:
         attempt("data.task", TASKS.__getitem__, recipe.data.task)
+    attempt("data.kind", KINDS.__getitem__, recipe.data.kind)
+    if not faults:
+        attempt("data.json_schema", KINDS[recipe.data.kind].of, recipe.data)
     attempt("eval.scorer", SCORERS.__getitem__, recipe.eval.scorer)
+    for i, name in enumerate(recipe.eval.scores):
+        attempt(f"eval.scores.{i}", SCORERS.__getitem__, name)
+    if not faults:
+        attempt("eval.pattern", scorer_of, recipe)
     for i, given in enumerate(recipe.perturb.conditions):
         for spec in spec_names(given) or [given]:
             attempt(f"perturb.conditions.{i}", Perturber, spec)
@@ -154,14 +162,20 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
         attempt("perturb.rate", Perturber, "ec", rate)
     attempt("perturb.protect", lambda: Perturber("ec", protect=recipe.perturb.protect))
     attempt("perturb.release", lambda: Perturber("ec", release=recipe.perturb.release))
+    attempt("perturb.lang", lambda: Perturber("ec", lang=recipe.perturb.lang))
     for section, arms in (("rop", recipe.rop.arms), ("eval", recipe.eval.arms)):
         for i, arm in enumerate(arms):
             attempt(f"{section}.arms.{i}", arm_of, arm)
     if not faults:  # gates speak of arms and conditions, so those must be right first
         known_arms = list(dict.fromkeys((*recipe.rop.arms, *recipe.eval.arms)))
         conditions = list(perturbers(recipe.perturb, recipe.seed, data_dir=recipe.data.data_dir))
+        # A kind of answer may give scores that only the rows name.
+        kind = KINDS[recipe.data.kind]
+        scores = None if kind.has_scores else {recipe.eval.scorer, *recipe.eval.scores, *kind.of_all}
         for i, gate in enumerate(recipe.eval.gates):
-            attempt(f"eval.gates.{i}", lambda g: gates.validate([g], known_arms, conditions, baseline=True), gate)
+            attempt(
+                f"eval.gates.{i}", partial(gates.validate, baseline=True, scores=scores), [gate], known_arms, conditions
+            )
             attempt(f"eval.gates.{i}", limits.refuse_idle, [gate])
             if recipe.data.limit is not None:
                 level = recipe.eval.interval.level

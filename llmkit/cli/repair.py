@@ -127,8 +127,9 @@ def _write(
     out: str | None,
     show: Callable[[bytes], None] | None,
 ) -> None:
+    from llmkit.perturb.output import open_output
     from llmkit.perturb.row_progress import RowProgress
-    from llmkit.perturb.stream import open_output, perturb_rows, perturb_rows_asking
+    from llmkit.perturb.stream import perturb_rows, perturb_rows_asking
 
     counts: dict[str, Counter[str]] = {"actions": Counter(), "detectors": Counter()}
     sink = open_output(out, resuming=None)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.common import Json, note, print_json, print_table
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, LlmkitError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.measure.results import Metrics
     from llmkit.runs import Run
     from llmkit.runs.listing import Listing
+    from llmkit.runs.samples import Sample
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List finished runs and look into them.")
 
@@ -122,7 +123,11 @@ def compare(
     from llmkit.report.comparison import comparison
     from llmkit.runs.listing import find
 
-    paths = [find(run, Path(folder)).folder for run in runs]
+    chosen = [find(run, Path(folder)) for run in runs]
+    for run in chosen:
+        if run.stopped:
+            note(f"note: {run.name} stopped at {run.stopped}: its values lean towards what made it stop")
+    paths = [run.folder for run in chosen]
     changes, table = paired(paths), beside(paths)
     view = comparison(table, changes)
     if html:
@@ -150,7 +155,48 @@ def _markdown(run: Run) -> str:
     metrics = run.metrics or {}
     if "arms" not in metrics:
         raise DataError(f"{run.folder}: has no measurements to show", "--markdown shows finished evaluations")
-    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder)))
+    return markdown.document(view.of_run(_measured(run, metrics), facts(run.folder), *_answers(run)))
+
+
+def _answers(run: Run) -> tuple[list[Sample], list[Sample] | None]:
+    """Returns the answers of a run, and those that it was compared with. Where one of them cannot be read any more, a
+    note says so, and nothing is said of what moved."""
+    from llmkit.measure import stored
+    from llmkit.recipe import load
+
+    try:
+        samples = list(run.samples())
+        return samples, stored.answers(load(run.recipe_file).recipe, samples) or []
+    except LlmkitError as error:
+        note(f"note: the answers that moved are not shown: {error.message}")
+        return [], None
+
+
+@app.command()
+def baseline(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, or the name of one; its start is enough.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    folder: Folder = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write a finished run as a file of a few kB to commit, for `--baseline`: verdicts by hashed row, and no text.
+
+    A run that is unfinished, that failed a gate, or of which too many answers failed is refused.
+    """
+    from llmkit.files import write_atomic
+    from llmkit.measure import stored
+    from llmkit.runs.listing import find
+
+    made = stored.of_run(find(run, Path(folder)))
+    content = made.as_text()
+    try:
+        write_atomic(out, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}", "choose another file with -o") from None
+    if as_json:
+        print_json({"file": str(out), "bytes": len(content), "rows": made.rows, "digest": made.digest, "run": made.run})
+        return
+    note(f"wrote {out}: {made.rows:,} rows, {len(made.answers)} cells, {len(content):,} bytes")
 
 
 def _measured(run: Run, metrics: Mapping[str, Any]) -> Metrics:

@@ -4,13 +4,12 @@ from llmkit.evaluate.estimate import Estimate, estimate
 from llmkit.evaluate.plan import Command, Plan, Shard, plan, tunes
 from llmkit.evaluate.rescore import Rescored, rescore
 from llmkit.evaluate.run import Result, run
-from llmkit.evaluate.sets import Means, enforce, estimate_each, means, run_each
-from llmkit.evaluate.shards import merge, merge_folders, parse_shard
+from llmkit.evaluate.sets import enforce, estimate_each, run_each
+from llmkit.evaluate.shards import merge, merge_folders
 
 __all__ = [
     "Command",
     "Estimate",
-    "Means",
     "Plan",
     "Rescored",
     "Result",
@@ -18,10 +17,8 @@ __all__ = [
     "enforce",
     "estimate",
     "estimate_each",
-    "means",
     "merge",
     "merge_folders",
-    "parse_shard",
     "plan",
     "rescore",
     "run",

@@ -12,7 +12,7 @@ from llmkit.engines.chat import ChatStyle
 from llmkit.evaluate import pools
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.plan import Plan
-from llmkit.measure import cost
+from llmkit.measure import cost, looks
 from llmkit.measure.arm_results import Tokens
 from llmkit.measure.statistics import minimum_detectable_effect, worth
 from llmkit.perturb.spec import spec_names
@@ -57,7 +57,7 @@ class Estimate:
 
     `price` is what all calls cost at most by the recipe's prices, None where it has none; `rps` bounds how many are
     sent a second; `aside` counts the rows of the user's own file in other splits. `shows` says what rows without
-    answers can show, "" where rows have answers.
+    answers can show, "" where rows have answers; `looks` what looks may save (`eval.looks`), "" without them.
     """
 
     questions: int
@@ -70,6 +70,7 @@ class Estimate:
     rps: float | None = None
     aside: Mapping[str, int] = field(default_factory=dict)
     shows: str = ""
+    looks: str = ""
 
     @property
     def calls(self) -> int:
@@ -93,6 +94,7 @@ class Estimate:
             "most_price": self.price,
             "minutes": self.minutes,
             "set_aside": dict(self.aside),
+            **({"looks": self.looks} if self.looks else {}),
             "arms": {
                 a.arm: {
                     "answers": a.answers,
@@ -130,6 +132,7 @@ def estimate(plan: Plan) -> Estimate:
         plan.recipe.engine.rps,
         plan.aside,
         plan.shows()[0] if pools.unlabelled(plan.questions) else "",
+        looks.expected(plan.questions, plan.recipe.eval, plan.recipe.seed),
     )
 
 

@@ -17,7 +17,7 @@ from llmkit.rop import Arm, ArmContext, Instructions
 from llmkit.runs import Finished
 from llmkit.secrets import scrub
 from llmkit.steps import mapped
-from llmkit.tasks import OwnPrompt, Scorer, worked_examples
+from llmkit.tasks import OwnPrompt, Scorer, as_asked, worked_examples
 from llmkit.types import Answer, Ask, Outcome, Question, Request, Steps, Usage, Variant
 
 TextPairs = list[tuple[str, str]]
@@ -133,17 +133,17 @@ def fitting(found: Sequence[Instructions], variant: Variant) -> list[Instruction
 
 def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
     """Scores a finished job. What failed or could not be parsed is wrong, and says so."""
-    variant, question = job.variant, job.variant.question
+    variant, question = job.variant, as_asked(job.variant)
     answer: Answer | None = done.result
-    parsed = scorer.parsed(answer, question) if answer else None
+    judged = scorer.judge(answer.reply.said if answer else None, answer.parsed if answer else None, question)
     return Outcome(
         question_id=question.id,
         cluster_id=question.cluster_id,
         condition=variant.condition,
         arm=job.arm.name,
         draw=variant.draw,
-        parsed=parsed,
-        correct=scorer.score(parsed, question),
+        parsed=judged.parsed,
+        correct=judged.correct,
         gold=question.gold,
         calls=len(done.calls),
         usage=sum((c.reply.usage for c in done.calls), Usage()),
@@ -153,4 +153,5 @@ def outcome_from(job: Job, done: Finished, scorer: Scorer) -> Outcome:
         error=scrub(done.error.message) if done.error else None,  # a server may quote the key it was sent
         meta=job.meta,
         prompt=job.prompt,
+        scores=judged.scores,
     )

@@ -33,6 +33,7 @@ def outcome_row(job: Job, done: Finished, scorer: Scorer) -> JournalRow:
         "question": variant.question.text,
         "question_kind": variant.question.kind,
         "options": list(variant.question.options),
+        **({"labels": list(labels)} if (labels := variant.question.labels) else {}),
         "text": variant.text,
         "edits": [e._asdict() for e in variant.edits],
         "strength": asdict(variant.strength),

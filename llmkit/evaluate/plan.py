@@ -10,7 +10,7 @@ from llmkit.conditions import Condition
 from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
-from llmkit.measure import by_prompt, changed, gates, limits, planned
+from llmkit.measure import by_prompt, changed, gates, limits, looks, planned, stored
 from llmkit.measure.cells import CEILING, STAND
 from llmkit.measure.results import Copies
 from llmkit.recipe import Recipe
@@ -18,8 +18,7 @@ from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, arms_of, default_instructions, provenance, read_instructions, read_origin
 from llmkit.rop.around import refuse_prompts
 from llmkit.rop.repairs import refuse_untrained
-from llmkit.runs import Run
-from llmkit.tasks import SCORERS, OwnPrompt, Scorer, leaks, own_prompts
+from llmkit.tasks import OwnPrompt, Scorer, leaks, own_prompts, score_names, scorer_of
 from llmkit.types import Ask, Question, Variant
 
 Command = Literal["rop", "eval"]
@@ -125,7 +124,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     A shard, part i of n from 1, asks every n-th question.
     """
     arms = arms_of(recipe, command)
-    scorer = SCORERS[recipe.eval.scorer]()
+    scorer = scorer_of(recipe)
     engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
     searches = _searches(recipe, needs)
@@ -143,12 +142,15 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     pools.refuse_unchanged(variants, questions, recipe)
     asked = list(dict.fromkeys(v.condition for v in variants))
     # What would fail at the end, after every call is paid for, is tried now: the baseline's journal and the gates.
-    if recipe.eval.baseline:
-        Run(recipe.eval.baseline).samples()
+    stored.check(recipe)
+    looks.refuse(recipe.eval, shard)
     unlabelled = pools.unlabelled(questions)
-    judged = by_prompt.validate(recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled)
+    judged = by_prompt.validate(
+        recipe, [arm.name for arm in arms], asked, unlabelled=unlabelled, scores=score_names(scorer, questions)
+    )
     limits.refuse_idle(judged)
-    gates.refuse_hopeless(judged, len(questions), recipe.eval.interval.level, len({q.cluster_id for q in questions}))
+    level = looks.final_level(questions, recipe.eval, recipe.seed)
+    gates.refuse_hopeless(judged, len(questions), level, len({q.cluster_id for q in questions}))
     train, dev = pools.tuning_questions(recipe, questions) if searches or needs & {"examples", "shots"} else ([], [])
     # Against all questions, not only those of this shard: a leak anywhere spoils the run that the shards make up.
     tuned = provenance.tuned_on(file, origin, given) if file else []

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from llmkit.errors import DataError
 from llmkit.evaluate.conclusion import conclude
-from llmkit.measure import limits
+from llmkit.measure import limits, looks
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded
-from llmkit.runs import RunFolder, names
+from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
-from llmkit.tasks import SCORERS
+from llmkit.tasks import scorer_of
 from llmkit.types import Question
 
 
@@ -41,7 +41,7 @@ def rescore(run: Path, loaded: Loaded) -> Rescored:
 
 def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
     rows = outcomes(folder.entries())
-    scorer = SCORERS[loaded.recipe.eval.scorer]()
+    scorer = scorer_of(loaded.recipe)
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
@@ -53,17 +53,16 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
                 f"{folder.path}: the answer {row['key']!r} in samples.jsonl has no `{missing[0]}`",
                 "it cannot be scored again; the same llmkit command asks it again",
             )
-        question = Question(
-            row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
-        )
-        parsed = row.get("arm_parsed")  # older journals lack it; their replies say the same
-        if parsed is None and row["said"] is not None:
-            parsed = scorer.extract(row["said"], question)
-        after = replace(before.outcome, parsed=parsed, correct=scorer.score(parsed, question))
+        about = row["question_id"], row["question"], row["gold"], row["question_kind"], tuple(row["options"])
+        question = Question(*about, labels=tuple(row.get("labels") or ()))
+        # Older journals lack what the arm knew; their replies say the same.
+        after = replace(before.outcome, **asdict(scorer.judge(row["said"], row.get("arm_parsed"), question)))
         changed += after.correct != before.outcome.correct
         # A line more, not another journal: what the run said at first stays readable.
-        if (after.parsed, after.correct) != (before.outcome.parsed, before.outcome.correct):
-            folder.append({"kind": names.VERDICT, "key": row["key"], "parsed": after.parsed, "correct": after.correct})
+        if after != before.outcome:
+            verdict = {name: getattr(after, name) for name in names.SCORED}
+            folder.append({"kind": names.VERDICT, "key": row["key"], **verdict})
         samples.append(replace(before, outcome=after))
-    measured = conclude(loaded.recipe, samples, folder)
+    measured_by = looks.measured_by(Run(folder.path), samples, loaded.recipe.seed)
+    measured = conclude(loaded.recipe, measured_by[0], folder, measured_by[1])
     return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

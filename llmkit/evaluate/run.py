@@ -12,12 +12,12 @@ from llmkit.engines import Engine, ResponseCache, engine_class, may_cache
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
-from llmkit.evaluate.conclusion import conclude
+from llmkit.evaluate.conclusion import conclude, stops
 from llmkit.evaluate.jobs import Job
 from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.pools import unlabelled
-from llmkit.measure import missing
+from llmkit.measure import looks, missing
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.texts import Keeper
 from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
@@ -109,13 +109,21 @@ def run(
             with Progress("writing noise", quiet=quiet) as runner.progress:
                 planned = planned.written(noise.asked(rows, runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
-        samples = answer(planned.scorer, planned.jobs(found), rows, runner, folder, engines, keeper, quiet)
+        asked: dict[str, Sample] = {}
+        jobs = planned.jobs(found)
+        for look in looks.schedule(planned.questions, loaded.recipe.eval, loaded.recipe.seed):
+            new = [job for job in jobs if job.variant.question.cluster_id in look.clusters]
+            told = answer(planned.scorer, new, rows, runner, folder, engines, keeper, quiet)
+            asked |= dict(zip((job.key for job in new), told, strict=True))
+            samples = [asked[job.key] for job in jobs if job.key in asked]
+            if look.last or stops(loaded.recipe, samples, folder, look.looked, quiet):
+                break
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
             missing.refuse_all_failed(missing.failures(samples))
             return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
         del planned  # its variants take as much room as the answers
-        measured = conclude(loaded.recipe, samples, folder)
+        measured = conclude(loaded.recipe, samples, folder, look.looked)
         gates = list(measured.gates)
         return Result(folder.path, samples, measured, found, gates, runner.asked, runner.tokens)
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from llmkit.errors import DataError, Incomplete, UsageError
+from llmkit.errors import DataError, Incomplete
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
 from llmkit.evaluate.journal import answers
-from llmkit.evaluate.plan import Command, Shard, plan
+from llmkit.evaluate.plan import Command, plan
 from llmkit.evaluate.run import Result, finished, open_folder
 from llmkit.measure.texts import Keeper
 from llmkit.recipe import Loaded, digest, load
 from llmkit.runs import Run, names
 from llmkit.runs.generations import joined
 from llmkit.runs.samples import Sample
-
-
-def parse_shard(text: str) -> Shard:
-    """Returns the shard that `--shard` names. UsageError for any other text.
-
-    >>> parse_shard("2/8")
-    (2, 8)
-    """
-    parts = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
-        raise UsageError(f"--shard {text}: not a part of a whole", "write it like 2/8: the second of eight")
-    return int(parts[1]), int(parts[2])
 
 
 def merge_folders(shards: Sequence[Path]) -> Result:

@@ -85,7 +85,7 @@ def sources(recipe: Recipe) -> tuple[SourceSection, ...]:
 
 
 def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[TrainingRow]:
-    from llmkit.tasks import gold_text
+    from llmkit.tasks import gold_text, kind_of
 
     task = source.task or recipe.data.task
     levels = source.levels or recipe.data.levels
@@ -97,7 +97,7 @@ def _task_rows(recipe: Recipe, source: SourceSection, split: str) -> list[Traini
         if source.form == "llm_adapters":
             rows.append(_verbalised(question, str(task), source.correction))
             continue
-        answer = question.meta.get("solution") or f"The answer is {gold_text(question)}"
+        answer = question.meta.get("solution") or kind_of(question).announced(gold_text(question))
         prompt = question_messages(question, question.texts)
         rows.append(
             TrainingRow(question.id, prompt, answer, question.text, question=question, correction=source.correction)

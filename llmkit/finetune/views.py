@@ -143,7 +143,7 @@ class Views:
             seed = derive(self.seed, "robust")  # never the seed of an evaluation
             section = self.perturb
             self._perturbers[spec, rate] = Perturber(
-                spec, rate, seed, section.protect, section.retries, section.release, self.english
+                spec, rate, seed, section.protect, section.retries, section.release, self.english, lang=section.lang
             )
         question = row.question
         return self._perturbers[spec, rate].apply(

@@ -1,12 +1,16 @@
-"""Has a person label the few rows that decide: a local page or a CSV file, and the numbers that follow from them."""
+"""Has a person label the few rows that decide, by a local page or a CSV file, or a model judge them, and the numbers
+that follow."""
 
 from llmkit.labels.changes import Change, judged, pairs_of, unlabelled
+from llmkit.labels.judge import Judge, Judging
 from llmkit.labels.labelling import Labelling, labelling
 from llmkit.labels.server import Served, serve
 from llmkit.labels.session import Session
 
 __all__ = [
     "Change",
+    "Judge",
+    "Judging",
     "Labelling",
     "Served",
     "Session",

@@ -9,10 +9,10 @@ from pathlib import Path
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluate.conclusion import conclude
 from llmkit.labels.session import Session
-from llmkit.measure import limits
+from llmkit.measure import limits, looks
 from llmkit.measure.answers import Pair
 from llmkit.measure.labelled import LabelledRun
-from llmkit.measure.results import Labelled, Metrics
+from llmkit.measure.results import Labelled, Looked, Metrics
 from llmkit.measure.stability import unlabelled
 from llmkit.recipe import Recipe
 from llmkit.runs import Run, RunFolder, names
@@ -24,8 +24,8 @@ from llmkit.runs.samples import Sample
 class Labelling:
     """The labelling of one run. It holds the run's folder, so no other process changes it meanwhile."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, samples: list[Sample]) -> None:
-        self.folder, self.recipe, self.samples = folder, recipe, samples
+    def __init__(self, folder: RunFolder, recipe: Recipe, samples: list[Sample], looked: Looked | None = None) -> None:
+        self.folder, self.recipe, self.samples, self.looked = folder, recipe, samples, looked
         self.file = folder.path / names.LABELS
         self.run = LabelledRun(samples, recipe.eval.interval, recipe.seed)
 
@@ -80,7 +80,7 @@ class Labelling:
         """Measures the run again with its labels, and writes metrics, report and junit.xml. Returns the metrics, with
         the verdicts of the gates in them."""
         append(self.file, [])  # without a file, nobody was asked
-        return conclude(self.recipe, self.samples, self.folder)
+        return conclude(self.recipe, self.samples, self.folder, self.looked)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def labelling(run: Run, recipe: Recipe) -> Iterator[Labelling]:
     another process works in it; DataError where it is unfinished."""
     limits.refuse_idle(recipe.eval.gates)
     with RunFolder.reopen_finished(run.folder) as folder:
-        samples = list(run.samples())
+        samples, looked = looks.measured_by(run, list(run.samples()), recipe.seed)
         if not unlabelled(samples):
             raise UsageError(
                 f"the rows of `{run.name}` have answers, so there is nothing to label",
@@ -100,7 +100,7 @@ def labelling(run: Run, recipe: Recipe) -> Iterator[Labelling]:
                 f"`{run.name}` does not hold its texts (output.texts: {recipe.output.texts}), so nobody can read them",
                 "run it with output.texts: full where the texts may be kept, and label there",
             )
-        yield Labelling(folder, recipe, samples)
+        yield Labelling(folder, recipe, samples, looked)
 
 
 def files_of_earlier_runs(run: Run) -> list[Path]:

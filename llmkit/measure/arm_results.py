@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pydantic import Field
 
+from llmkit.measure.judged_results import Preferred
 from llmkit.measure.retrieval_results import Retrieval
 from llmkit.measure.stability_results import Repair, Stability
 from llmkit.measure.values import (
@@ -148,12 +149,58 @@ class Repeats(Part):
     """The standard error of the drop, for comparison; null where there is no drop."""
 
 
+class ScoreResult(Part):
+    """One score of an arm in [0, 1], as `eval.scores` and the kind of answer give it. Keys are conditions."""
+
+    OMITTED = frozenset({"drop", "gain", "clean_drop"})
+
+    conditions: dict[str, Estimate]
+    """Its mean, each question weighing the same."""
+    drop: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
+    """What noise takes from it."""
+    gain: dict[str, Difference | Unmeasured] = Field(default_factory=dict)
+    """What the arm wins over `stand` under noise."""
+    clean_drop: Difference | Unmeasured | None = None
+    """What the arm loses against `stand` on clean questions."""
+
+    def without(self, metrics: Collection[str], condition: str, reason: str) -> ScoreResult:
+        """Returns the result with the reason in place of these metrics under a condition that was not measured."""
+        gone = {condition: Unmeasured(reason=reason)}
+        named = {name: getattr(self, name) for name in ("drop", "gain") if name in metrics}
+        return self.model_copy(update={name: {**v, **gone} for name, v in named.items() if condition in v})
+
+
+class ClassFlip(Part):
+    """One label that noise turns into another."""
+
+    before: str | None
+    """The answer to the clean question; null for a reply without a label."""
+    after: str | None
+    """The answer under noise; null for a reply without a label."""
+    answers: int
+    """How many turned so."""
+    right_before: int
+    """Those of them that were right."""
+
+
+class ClassFlips(Part):
+    """The labels that noise turns into others, under one condition."""
+
+    pairs: int
+    """Answers, each with the one to the same clean question; failed calls are left out."""
+    turned: int
+    """Those that are another label under noise."""
+    most: tuple[ClassFlip, ...]
+    """By label before and after, the commonest first, twenty at most."""
+
+
 class ArmResult(Part):
     """Everything measured of one arm. Keys of the inner objects are conditions, unless said otherwise."""
 
     OMITTED = frozenset({
         "drop", "flips", "gain", "recovery", "clean_drop", "over_correction", "correction", "curves", "holdout",
-        "repeats", "stability", "repeated", "repair", "touched", "retrieval", "restored", "mark",
+        "repeats", "stability", "repeated", "repair", "touched", "retrieval", "scores", "turned", "restored", "mark",
+        "judged_drop", "judged_gain",
     })  # fmt: skip
 
     conditions: dict[str, CellResult]
@@ -188,6 +235,14 @@ class ArmResult(Part):
     """Of arms that correct, where rows have no answers: share of rows as sent to which `stand` answers differently."""
     retrieval: dict[str, Retrieval] = Field(default_factory=dict)
     """Documents retrieved under noise beside those retrieved for the rows as sent, where replies name documents."""
+    judged_drop: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the answers to the rows as sent to those under noise, where rows have no answers."""
+    judged_gain: dict[str, Preferred] = Field(default_factory=dict)
+    """How far a judge prefers the arm's answers to those of `stand`, where rows have no answers."""
+    scores: dict[str, ScoreResult] = Field(default_factory=dict)
+    """By name: what the arm's answers are worth beside their verdicts."""
+    turned: dict[str, ClassFlips] = Field(default_factory=dict)
+    """Which labels noise turns into which, of answers that are labels."""
     restored: float | None = None
     """Of arms that have the model correct: mean share of errors removed under noise, as the search scores it."""
     mark: str | None = None
@@ -209,4 +264,7 @@ class ArmResult(Part):
             changes["recovery"] = {**self.recovery, condition: gone}
         if "retrieval" in metrics:
             changes["retrieval"] = {name: retrieval for name, retrieval in self.retrieval.items() if name != condition}
+            changes["turned"] = {name: flips for name, flips in self.turned.items() if name != condition}
+        if self.scores:
+            changes["scores"] = {name: one.without(metrics, condition, reason) for name, one in self.scores.items()}
         return self.model_copy(update=changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from llmkit.measure import gates, missing, restoration
 from llmkit.measure.missing import Measure
@@ -63,7 +64,7 @@ def split(gate: Gate, prompts: Iterable[str]) -> tuple[str | None, Gate]:
     return None, gate
 
 
-def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str], **rows: bool) -> list[Gate]:
+def validate(recipe: Recipe, arms: Sequence[str], conditions: Sequence[str], **rows: Any) -> list[Gate]:
     """Raises UsageError for a gate on what a run will not have; returns the gates without the names of prompts. `rows`
     is what else `gates.validate` asks about."""
     prompts = [section.name for section in recipe.prompts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
@@ -47,6 +48,15 @@ PairKey = tuple[str, int, int]  # question, noise draw, search seed
 Weights = Mapping[Cell, float]
 
 
+Value = Callable[[Sample], float | None]
+"""What an answer is worth; None where it is not measured by this value."""
+
+
+def is_right(sample: Sample) -> float:
+    """Returns 1 for a right answer, else 0."""
+    return float(bool(sample.outcome.correct))
+
+
 class Cells:
     """(Q, cells) mean correctness over draws and search seeds, NaN where a question was not asked.
 
@@ -77,6 +87,16 @@ class Cells:
         self.conditions = sorted({cell.condition for cell in self.samples}, key=_condition_order)
         self.noisy = [c for c in self.conditions if Condition.parse(c).noisy]
         self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
+        self.verdicts = True
+        """Whether the values are those of right and wrong answers."""
+        self.reach = 1.0
+        """The greatest part that one question's value can have in a mean: more than 1 where rare ones weigh more."""
+
+    def valued(self, means: Mapping[Cell, Floats], reach: float = 1.0) -> Cells:
+        """Returns the same cells with other values: (Q,) one for each question, NaN where it has none."""
+        other = copy(self)
+        other._means, other.verdicts, other.reach = dict(means), False, reach
+        return other
 
     def _sort(self, run: int, samples: Sequence[Sample]) -> None:
         """Puts the samples of one run into their cells."""
@@ -97,16 +117,19 @@ class Cells:
         """Returns the arms of one run, in their order."""
         return [arm for arm in self.arms if any(c.arm == arm and c.run == run for c in self.samples)]
 
-    def mean_of(self, samples: Iterable[Sample]) -> Floats:
-        """(Q,) share of right answers of each question."""
+    def mean_of(self, samples: Iterable[Sample], value: Value = is_right) -> Floats:
+        """(Q,) share of right answers of each question, or the mean of another value of its answers; NaN where it has
+        none."""
         import numpy as np
 
-        right, asked = np.zeros(len(self.questions)), np.zeros(len(self.questions))
+        total, asked = np.zeros(len(self.questions)), np.zeros(len(self.questions))
         for sample in samples:
-            i = self.row[sample.outcome.question_id]
-            right[i] += bool(sample.outcome.correct)
-            asked[i] += 1
-        means: Floats = np.where(asked > 0, right / np.maximum(asked, 1), np.nan)
+            worth = value(sample)
+            if worth is not None:
+                i = self.row[sample.outcome.question_id]
+                total[i] += worth
+                asked[i] += 1
+        means: Floats = np.where(asked > 0, total / np.maximum(asked, 1), np.nan)
         return means
 
     def noisy_of(self, cell: Cell) -> list[str]:

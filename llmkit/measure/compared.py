@@ -87,11 +87,15 @@ def canonical(sample: Sample) -> str | None:
 
 
 def decisive(sample: Sample) -> bool:
-    """Returns whether equality of canonical answers decides about rightness: kinds that say so, JSON, and labels."""
+    """Returns whether equality of canonical answers decides about rightness: kinds that say so, JSON, and labels; not
+    answers about places of the text."""
     if sample.hidden:
         return sample.hidden.decisive
+    kind = recorded_kind(sample.kind, sample.outcome.gold, sample.options)
+    if kind.whole_text:  # the same answer about places may be right to one text and wrong to another
+        return False
     text = reply(sample)
-    return exact(sample) or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
+    return kind.exact or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
 
 
 def signature(sample: Sample) -> str:

@@ -18,7 +18,7 @@ Name = TypeVar("Name", bound=Hashable)
 class Contrast(NamedTuple):
     """The name of a contrast of one run."""
 
-    kind: Literal["drop", "gain", "area", "holdout"]
+    kind: Literal["mean", "drop", "gain", "area", "holdout"]
     arm: str
     condition: str
     """The operator, for the area under its curve."""
@@ -42,7 +42,7 @@ class Contrasts(Generic[Name]):
         column = self.cells.contrast(weights)
         if column is None:
             return False
-        least, greatest = (sum(pick(w, 0) for w in weights.values()) for pick in (min, max))
+        least, greatest = (self.cells.reach * sum(pick(w, 0) for w in weights.values()) for pick in (min, max))
         self.add_column(name, column, (least, greatest))
         return True
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from llmkit.conditions import Condition
 from llmkit.errors import GateFailed, GateUndecided, RecipeError, UsageError
 from llmkit.measure import bounds, doubts, statistics
+from llmkit.measure.arm_results import ScoreResult
 from llmkit.measure.cells import NOISY
+from llmkit.measure.gate_metrics import METRICS, Measured, metrics_of
 from llmkit.measure.results import GateResult, Metrics, Verdict
 from llmkit.measure.values import FlipRate, Interval, Unmeasured
 from llmkit.recipe.schema import Gate
@@ -18,37 +20,19 @@ from llmkit.types import CLEAN
 
 EACH = "each"  # a gate with this condition is one gate for every noisy condition
 
-# metric -> the condition it stands for where a gate names none; None where it has none
-METRICS: dict[str, str | None] = {
-    "accuracy": CLEAN,
-    "drop": NOISY,
-    "relative_drop": NOISY,
-    "gain": NOISY,
-    "recovery": NOISY,
-    "clean_drop": None,
-    "right_to_wrong": NOISY,
-    "wrong_to_right": NOISY,
-    "over_correction": None,
-    "accuracy_change": CLEAN,
-    "drop_change": NOISY,
-    "changed": NOISY,
-    "lost_at_most": NOISY,
-    "restored": NOISY,
-    "broken": NOISY,
-    "net": NOISY,
-    "touched": None,
-}
 AGAINST_BASELINE = ("accuracy_change", "drop_change")
 _SHARES = (
     "accuracy", "wrong_to_right", "right_to_wrong", "over_correction", "changed", "restored", "broken", "touched",
 )  # fmt: skip
-_DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net")
-UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched")
+DIFFERENCES = ("gain", "drop", "clean_drop", "accuracy_change", "drop_change", "net", *doubts.OF_A_JUDGE)
+UNLABELLED = ("changed", "lost_at_most", "restored", "broken", "net", "touched", *doubts.OF_A_JUDGE)
 """Metrics of rows without answers."""
-_NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched")
+_NOT_OF_STAND = ("gain", "recovery", "clean_drop", "restored", "broken", "net", "touched", "judged_gain")
 _NEVER_LABELLED = ("accuracy", "relative_drop", "recovery", "right_to_wrong", "wrong_to_right")
 _MOST_CLUSTERS = 10_000_000
-_FORM = re.compile(r"\s*([\w.+-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE)
+_FORM = re.compile(
+    r"\s*([\w.+/*~-]+)(?:@(.+?))?\s*(>=|<=)\s*(-?[\d.]+(?:e-?\d+)?)\s*(low|point|high)?\s*", re.IGNORECASE
+)
 
 
 def parse(text: str) -> dict[str, str | float]:
@@ -74,35 +58,44 @@ def parse(text: str) -> dict[str, str | float]:
 def describe(gate: Gate, condition: str | None) -> str:
     """Writes a gate in one line, in the form that `parse` reads."""
     sign = ">=" if gate.min is not None else "<="
-    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {_limit(gate):g} {gate.bound}"
+    return f"{gate.metric}{f'@{condition}' if condition else ''} {sign} {limit_of(gate):g} {gate.bound}"
 
 
-def _limit(gate: Gate) -> float:
+def limit_of(gate: Gate) -> float:
+    """Returns the limit of a gate, whichever side it is on."""
     return gate.min if gate.min is not None else gate.max if gate.max is not None else math.nan
 
 
 def validate(
-    gates: Sequence[Gate], arms: Sequence[str], conditions: Sequence[str], *, baseline: bool, unlabelled: bool = False
+    gates: Sequence[Gate],
+    arms: Sequence[str],
+    conditions: Sequence[str],
+    *,
+    baseline: bool,
+    unlabelled: bool = False,
+    scores: Collection[str] | None = (),
 ) -> None:
     """Raises UsageError, with the nearest valid names, for a gate on what a run will not have.
 
-    On rows without answers a gate about accuracy is not refused: labels of the changed rows may decide it.
+    On rows without answers a gate about accuracy is not refused: labels of the changed rows may decide it. `scores` are
+    the names of the run's scores; None where they are not known, and any name may be one.
     """
-    known_metrics = [m for m in METRICS if unlabelled or m not in UNLABELLED]
+    known_metrics = [m for m in METRICS if unlabelled or m not in UNLABELLED] + metrics_of(scores or ())
     conditions = [c for c in conditions if not unlabelled or Condition.parse(c).replicate == 1]
     for gate in gates:
-        arm, _, metric = gate.metric.rpartition(".")
+        arm, _, name = gate.metric.rpartition(".")
+        metric, score = Measured.named(name)
         if metric in UNLABELLED and not unlabelled:
             raise UsageError(
                 f"gate `{gate.metric}`: `{metric}` is measured on rows without answers, and these have some",
                 "take `drop`, `gain` or `clean_drop`, or leave the answers out (`data.answer: null`)",
             )
-        if metric not in METRICS or not arm:
+        if not arm or (score and scores is not None and score not in scores):
             raise unknown("gate metric", gate.metric, [f"{a}.{m}" for a in arms for m in known_metrics])
         if arm not in arms:
-            raise unknown("arm in the gate", gate.metric, [f"{a}.{metric}" for a in arms])
+            raise unknown("arm in the gate", gate.metric, [f"{a}.{name}" for a in arms])
         if arm == "stand" and metric in _NOT_OF_STAND:
-            raise UsageError(f"gate `{gate.metric}`: `{metric}` is measured against `stand`", "name another arm")
+            raise UsageError(f"gate `{gate.metric}`: `{name}` is measured against `stand`", "name another arm")
         if gate.condition and METRICS[metric] is None:
             raise UsageError(f"gate `{gate.metric}` takes no condition: it is about clean questions")
         if gate.condition and gate.condition not in (known := [*conditions, CLEAN, NOISY, EACH]):
@@ -114,7 +107,10 @@ def validate(
 def evaluate(gates: Sequence[Gate], metrics: Metrics) -> list[GateResult]:
     """Judges every gate, once for each condition it stands for, by a run's metrics."""
     has_baseline, unlabelled = metrics.baseline is not None, metrics.unlabelled is not None
-    validate(gates, list(metrics.arms), metrics.conditions, baseline=has_baseline, unlabelled=unlabelled)
+    # A run with scores may lack one that it was to have, as of a field that no answer had: that gate is undecided.
+    scores = None if any(arm.scores for arm in metrics.arms.values()) else ()
+    rows = {"baseline": has_baseline, "unlabelled": unlabelled}
+    validate(gates, list(metrics.arms), metrics.conditions, **rows, scores=scores)
     return [_judge(gate, condition, metrics) for gate in gates for condition in _conditions(gate, metrics.conditions)]
 
 
@@ -139,8 +135,8 @@ def _judge(gate: Gate, condition: str | None, metrics: Metrics) -> GateResult:
 
 def _why_not(gate: Gate, condition: str | None, metrics: Metrics) -> str:
     """Returns why a run has no value for a gate."""
-    metric = gate.metric.rpartition(".")[2]
-    if metrics.unlabelled and metric not in (*UNLABELLED, "over_correction"):
+    metric, score = Measured.named(gate.metric.rpartition(".")[2])
+    if metrics.unlabelled and not score and metric not in (*UNLABELLED, "over_correction"):
         reason = f"the rows have no answers, so nothing is known of `{gate.metric}`"
         return reason if metric in _NEVER_LABELLED else f"{reason}: `llmkit label RUN` asks about those that changed"
     if metric == "lost_at_most" and condition:
@@ -154,7 +150,7 @@ def verdict(gate: Gate, value: float, low: float, high: float) -> Verdict:
     The end that `bound` names must clear the limit. Where that is the careful end (low for `min`, high for `max`), the
     gate fails only if the whole interval is on the wrong side; with the limit inside the interval it is undecided.
     """
-    limit, bound = _limit(gate), gate.bound
+    limit, bound = limit_of(gate), gate.bound
     if gate.max is not None:  # `max` is `min` seen in a mirror
         limit, value, low, high = -limit, -value, -high, -low
         bound = "high" if bound == "low" else "low" if bound == "high" else bound
@@ -231,12 +227,13 @@ def _best(gate: Gate, clusters: int, size: float, level: float) -> tuple[float, 
     """
     import numpy as np
 
-    metric, hits, alone = gate.metric.rpartition(".")[2], float(gate.min is not None), size == 1
+    metric, score = Measured.named(gate.metric.rpartition(".")[2])
+    hits, alone = float(gate.min is not None), size == 1
     if metric == "lost_at_most":
         return hits, *bounds.unanimous(hits, clusters, level, alone=alone)
-    if metric in _SHARES:
+    if metric in _SHARES and not score:
         return hits, *statistics.unanimous(hits, clusters, level, alone=alone)
-    if metric not in _DIFFERENCES:
+    if metric not in DIFFERENCES:
         return None
     all_flip = (
         1.0 if gate.min is not None and gate.min >= 0 else -1.0 if gate.max is not None and gate.max <= 0 else 0.0
@@ -252,7 +249,7 @@ def _more(gate: Gate, value: float, low: float, high: float, metrics: Metrics) -
 
     If the value stayed, and its interval narrowed as the root of their number.
     """
-    limit, size = _limit(gate), metrics.questions / metrics.clusters
+    limit, size = limit_of(gate), metrics.questions / metrics.clusters
     asked, groups = ("rows", "groups") if metrics.unlabelled else ("questions", "templates")
     if value == limit:
         return f"the value is the limit: no number of {asked} decides it"
@@ -266,13 +263,16 @@ def _more(gate: Gate, value: float, low: float, high: float, metrics: Metrics) -
 def _conditions(gate: Gate, conditions: Sequence[str]) -> list[str | None]:
     if gate.condition == EACH:
         return [c for c in conditions if Condition.parse(c).noisy]
-    return [gate.condition or METRICS[gate.metric.rpartition(".")[2]]]
+    return [gate.condition or METRICS[Measured.named(gate.metric.rpartition(".")[2]).base]]
 
 
 def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Interval | FlipRate | Unmeasured | None:
     """Returns the value that a gate is about; None where a run has none."""
-    arm, _, metric = gate.metric.rpartition(".")
+    arm, _, name = gate.metric.rpartition(".")
+    metric, score = Measured.named(name)
     result = metrics.arms[arm]
+    if score:
+        return _measured_score(result.scores.get(score), metric, condition)
     if metric == "clean_drop":
         return result.clean_drop
     if metric == "over_correction":
@@ -298,12 +298,24 @@ def _measured_value(gate: Gate, condition: str | None, metrics: Metrics) -> Inte
         return getattr(result.stability.get(condition), metric, None)
     if metric in ("restored", "broken", "net"):
         return getattr(result.repair.get(condition), metric, None)
+    if metric in doubts.OF_A_JUDGE:
+        return (result.judged_drop if metric == "judged_drop" else result.judged_gain).get(condition)
     if metric in AGAINST_BASELINE:
         changes = metrics.baseline.arms.get(arm) if metrics.baseline else None
         if changes is None:
             return None
         return (changes.accuracy_change if metric == "accuracy_change" else changes.drop_change).get(condition)
     return (result.gain if metric == "gain" else result.recovery).get(condition)
+
+
+def _measured_score(result: ScoreResult | None, metric: str, condition: str | None) -> Interval | Unmeasured | None:
+    if result is None:
+        return None
+    if metric == "clean_drop" or condition is None:
+        return result.clean_drop
+    if metric == "accuracy":
+        return result.conditions.get(condition)
+    return (result.drop if metric == "drop" else result.gain).get(condition)
 
 
 def _measured(result: GateResult) -> str:

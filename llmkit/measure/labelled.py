@@ -16,10 +16,9 @@ from llmkit.measure.answers import RIGHT, ChangedRow, Pair
 from llmkit.measure.arm_results import ArmResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, pair_key
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.metrics import negated
 from llmkit.measure.results import Labelled, Metrics
 from llmkit.measure.statistics import Mean
-from llmkit.measure.values import Difference, Drop, Estimate, Unmeasured, UnmeasuredDrop, rounded_p
+from llmkit.measure.values import Difference, Drop, Estimate, Unmeasured, UnmeasuredDrop, negated, rounded_p
 from llmkit.runs.labels import Judgements, State
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive
@@ -207,12 +206,9 @@ class LabelledRun:
         return None if None in states else "skipped" if "skipped" in states else states[0]
 
 
-def with_labels(
-    measured: Metrics, samples: Sequence[Sample], judgements: Judgements, interval: IntervalSection, seed: int
-) -> Metrics:
+def with_labels(measured: Metrics, run: LabelledRun, judgements: Judgements) -> Metrics:
     """Adds to the metrics of a run without answers the losses and gains that labels give. What noise hardly changed and
     replies that could not be read stay unmeasured, as in a labelled run."""
-    run = LabelledRun(samples, interval, seed)
     arms: dict[str, ArmResult] = {
         arm: measured.arms[arm].model_copy(update=fields) for arm, fields in run.arms(judgements).items()
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from llmkit.errors import RecipeError
 from llmkit.measure import gates
+from llmkit.measure.gate_metrics import Measured
 from llmkit.recipe.schema import Gate
 
 # The least and the greatest value that a metric can have. Ratios have an end only where their numerator is bounded by
@@ -29,6 +30,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "broken": (0.0, 1.0),
     "net": (-1.0, 1.0),
     "touched": (0.0, 1.0),
+    "judged_drop": (-1.0, 1.0),
+    "judged_gain": (-1.0, 1.0),
 }
 
 
@@ -36,7 +39,7 @@ def refuse_idle(declared: Sequence[Gate]) -> None:
     """Raises RecipeError for gates that hold whatever is measured: a limit of 5 is perhaps meant as 5 per cent."""
     faults = []
     for gate in declared:
-        low, high = RANGES.get(gate.metric.rpartition(".")[2], (-math.inf, math.inf))
+        low, high = RANGES[Measured.named(gate.metric.rpartition(".")[2]).base]
         if (gate.min is not None and gate.min <= low) or (gate.max is not None and gate.max >= high):
             end = f"at least {low:g}" if gate.min is not None else f"at most {high:g}"
             faults.append(f"gate `{gates.describe(gate, gate.condition)}` cannot fail: the value is always {end}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.conditions import REPLICATE
-from llmkit.measure import changed, cost, curves, restoration, retrieval, statistics, unread
+from llmkit.measure import changed, cost, curves, restoration, retrieval, scored, statistics, unread
 from llmkit.measure.arm_results import ArmResult, Flips, Repeat, Repeats
 from llmkit.measure.cell_results import cell_result
 from llmkit.measure.cells import CEILING, NOISY, STAND, Cell, Cells, Weights, each, pair_key
@@ -17,7 +17,7 @@ from llmkit.measure.results import DetectableEffect, HolmTest, Metrics, NoiseFlo
 from llmkit.measure.run_contrasts import RunContrasts
 from llmkit.measure.stability import ASSUMED, Assumed, unlabelled
 from llmkit.measure.unlabelled import without_answers
-from llmkit.measure.values import Difference, Drop, FlipRate, Interval, Unmeasured, number, rounded_p
+from llmkit.measure.values import Drop, FlipRate, Interval, Unmeasured, negated, number, rounded_p
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample, as_samples
 from llmkit.seeds import derive
@@ -53,12 +53,15 @@ def metrics(
     if unlabelled(samples):
         result = without_answers(cells, samples, noise, section, seed, assumed)
         stored = None if baseline is None else against(samples, baseline, section.interval, seed)
-        return result.model_copy(update={"baseline": stored})
+        given = scored.with_scores(result.arms, cells, samples, section, derive(seed, "sign_flip"))
+        arms = changed.without_unmeasured(given, result.unmeasured)
+        return result.model_copy(update={"baseline": stored, "arms": arms})
     unmeasured = changed.unmeasured(noise)
     level = section.interval.level
     contrasts = RunContrasts(cells, level, section.interval.draws, derive(seed, "sign_flip"))
     guess = _chance(cells)
     arms = {arm: _arm(cells, contrasts, arm, guess, section) for arm in cells.arms}
+    arms = scored.with_scores(arms, cells, samples, section, derive(seed, "sign_flip"))
     unreadable = unread.unmeasured(arms)
     arms = unread.without_unmeasured(changed.without_unmeasured(arms, unmeasured), unreadable)
     return Metrics(
@@ -298,19 +301,13 @@ def _chance(cells: Cells) -> float:
     """Computes the chance level, averaged over the questions."""
     first = {s.outcome.question_id: s for group in cells.samples.values() for s in group}
     golds = ((s, s.outcome.gold) for s in first.values() if s.outcome.gold is not None)
-    chances = [recorded_kind(s.kind, gold, s.options).chance(gold, s.options) for s, gold in golds]
+    chances = [recorded_kind(s.kind, gold, s.options).chance(gold, s.options or s.labels) for s, gold in golds]
     return sum(chances) / max(len(first), 1)
 
 
 def _order(sample: Sample) -> tuple[str, str, str, int, int, str]:
     o = sample.outcome
     return o.question_id, o.condition, o.arm, *pair_key(sample)[1:], str(o.meta.get("holdout") or "")
-
-
-def negated(gain: Difference) -> Difference:
-    """Turns a gain on clean questions round: the accuracy lost there."""
-    ends = {"value": 0.0 - gain.value, "low": 0.0 - gain.high, "high": 0.0 - gain.low}
-    return gain.model_copy(update={**ends, "better": gain.worse, "worse": gain.better})
 
 
 def _sd(values: Sequence[float]) -> float:

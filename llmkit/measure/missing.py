@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from llmkit.conditions import Condition
 from llmkit.errors import EngineError, Incomplete
-from llmkit.measure import doubts, gates
+from llmkit.measure import doubts, gates, scored
 from llmkit.measure.cells import NOISY, STAND, Cell
+from llmkit.measure.gate_metrics import Measured
 from llmkit.measure.results import ErrorCount, Failed, GateResult, Metrics
 from llmkit.measure.stability import Assumed
 from llmkit.measure.values import number
@@ -76,22 +77,25 @@ def decide(
 def _settled(
     result: GateResult, gate: Gate, samples: Sequence[Sample], baseline: Sequence[Sample] | None, measure: Measure
 ) -> GateResult:
-    arm, _, metric = gate.metric.rpartition(".")
+    arm, _, named = gate.metric.rpartition(".")
+    metric, score = Measured.named(named)
     signs = _signs(metric, arm, result.condition, samples)
     gone = sum(s.outcome.error is not None and _sign(s, signs) != 0 for s in [*samples, *(baseline or ())])
     if not gone:
         return result
     if result.verdict == "undecided":
         return result if result.value is None else _undecided(result, f"{gone} answers it needs failed")
+    if score in scored.OF_ALL:
+        return _undecided(result, f"{gone} answers it needs failed, and each changes what the others are worth")
     # Only what the gate is about is measured again, because the others' intervals cannot change its verdict. The
     # filling that is worst for the present verdict is enough, because the metric rises or falls with each answer.
     involved = [s for s in samples if s.outcome.arm in (arm, STAND)]
     worst_raises = gate.max is not None  # a `max` gate is hurt by whatever raises its metric
     wanted = result.verdict
     raise_metric = worst_raises if wanted == "pass" else not worst_raises
-    filled = [_filled(s, _sign(s, signs), raise_metric, metric) for s in involved]
+    filled = [_filled(s, _sign(s, signs), raise_metric, metric, score) for s in involved]
     # The stored run enters a change with the opposite sign.
-    stored = None if baseline is None else [_filled(s, -_sign(s, signs), raise_metric, metric) for s in baseline]
+    stored = None if baseline is None else [_filled(s, -_sign(s, signs), raise_metric, metric, score) for s in baseline]
     again = gates.evaluate([gate], measure(filled, stored, _assumed(metric, raise_metric)))[0]
     if again.verdict == wanted:
         return result
@@ -147,11 +151,15 @@ def _sign(sample: Sample, signs: Mapping[Cell, int]) -> int:
     return signs.get(Cell(sample.outcome.arm, condition), 0)
 
 
-def _filled(sample: Sample, sign: int, raises: bool, metric: str) -> Sample:
+def _filled(sample: Sample, sign: int, raises: bool, metric: str, score: str) -> Sample:
     """Gives a failed sample the answer that raises (or lowers) the metric; returns any other sample as it is."""
     if sample.outcome.error is None or sign == 0 or metric in gates.UNLABELLED:
         return sample
     up = (sign > 0) == raises
     if metric == "over_correction":
         return replace(sample, outcome=replace(sample.outcome, corrected_text="" if up else sample.question))
+    if score:
+        # Where a row has nothing to compare with, no answer would have had.
+        scores = {**sample.outcome.scores, score: float(up)} if sample.outcome.scores.get(score) is not None else {}
+        return replace(sample, outcome=replace(sample.outcome, scores=scores))
     return replace(sample, outcome=replace(sample.outcome, correct=up))

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from llmkit.errors import DataError
 from llmkit.measure.arm_results import ArmResult
+from llmkit.measure.judged_results import Judge
 from llmkit.measure.values import (
     Change,
     Interval,
@@ -103,12 +104,16 @@ class BaselineArm(Part):
 class Baseline(Part):
     """The changes since a stored run, on the questions that both have."""
 
+    OMITTED = frozenset({"made_by"})
+
     questions: int
     """Questions that both runs have with the same clean text."""
     left_out: int
     """Questions of both runs whose clean texts differ."""
     arms: dict[str, BaselineArm]
     """By arm."""
+    made_by: str | None = None
+    """The version of llmkit that made the stored run; absent where it is the one that made this run."""
 
 
 class Timing(Part):
@@ -176,6 +181,31 @@ class GateResult(Part):
     """Why the gate is undecided."""
 
 
+class Looked(Part):
+    """The looks at a run that might have stopped early (`eval.looks`)."""
+
+    of: int
+    """Looks that were planned."""
+    shares: tuple[float, ...]
+    """The share of the planned questions that had been asked at each look; the last one is that of these numbers."""
+    asked: int
+    """Questions that were asked."""
+    planned: int
+    """Questions that would have been asked without a stop."""
+    nominal: float
+    """The level at which each interval here is computed, so that those of all looks hold at once with `level`."""
+
+    @property
+    def number(self) -> int:
+        """The look that these numbers are of, from 1."""
+        return len(self.shares)
+
+    @property
+    def stopped(self) -> bool:
+        """True where the run stopped before all questions were asked."""
+        return self.number < self.of
+
+
 class Labelled(Part):
     """The labels of a run without answers, which its losses and gains rest on."""
 
@@ -210,12 +240,14 @@ class PromptResult(Part):
 class Metrics(Part):
     """metrics.json: every number of a run. `noisy` stands for the average over all noisy conditions."""
 
-    OMITTED = frozenset({"unlabelled", "constant", "labels", "prompt", "prompts"})
+    OMITTED = frozenset({"unlabelled", "constant", "labels", "judge", "prompt", "prompts", "looks"})
 
     version: int = 1
     """The version of this format."""
     level: float
     """The level of all intervals: 0.95 for 95 % intervals."""
+    looks: Looked | None = None
+    """The looks at a run that might have stopped early; absent where every question was to be asked at once."""
     questions: int
     """Different questions."""
     clusters: int
@@ -228,6 +260,8 @@ class Metrics(Part):
     """Rows without answers: nothing in them is right or wrong. Absent where rows have answers."""
     labels: Labelled | None = None
     """The labels of a run without answers; absent where nobody gave any."""
+    judge: Judge | None = None
+    """The model that was asked, as judge, which answers are better; absent where none was."""
     engine: EngineFacts | None = None
     """What answered; null where it is not known."""
     conditions: tuple[str, ...]

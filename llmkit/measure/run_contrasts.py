@@ -23,19 +23,26 @@ class PairedTest:
 
 
 class RunContrasts:
-    """Drops, gains, areas under curves and held-out gains of every arm, with their means and tests."""
+    """Drops and gains of every arm, with their means and tests; of right and wrong answers also areas under curves and
+    held-out gains."""
 
     def __init__(self, cells: Cells, level: float, draws: int, seed: int) -> None:
         self.cells, self.level = cells, level
         contrasts: Contrasts[Contrast] = Contrasts(cells)
         tested: dict[Contrast, tuple[Cell, Cell]] = {}
         for arm in cells.arms:
-            for condition in [CLEAN, *cells.noisy, NOISY]:
+            for condition in [*dict.fromkeys([CLEAN, *cells.conditions]), NOISY]:
                 cell = Cell(arm, condition)
+                if not cells.verdicts:
+                    contrasts.add(Contrast("mean", arm, condition), {cell: 1.0})
+                if condition not in (CLEAN, NOISY, *cells.noisy):
+                    continue
                 if condition != CLEAN:
                     tested[Contrast("drop", arm, condition)] = (cell.under(CLEAN), cell)
                 if arm != STAND:
                     tested[Contrast("gain", arm, condition)] = (cell, Cell(STAND, condition))
+            if not cells.verdicts:
+                continue
             for operator, weights in curves.areas(cells, arm).items():
                 contrasts.add(Contrast("area", arm, operator), weights)
             for (held_out, condition), gains in curves.holdout_gains(cells, arm).items():
@@ -53,13 +60,14 @@ class RunContrasts:
     ) -> dict[Contrast, PairedTest]:
         """Tests each difference: McNemar where every question is one independent pair, else flips of clusters' signs.
 
-        McNemar's test takes pairs as independent, which repeats, averages and questions of one template are not.
+        McNemar's test takes pairs as independent, which repeats, averages and questions of one template are not, and as
+        right or wrong, which scores are not.
         """
         independent = len(set(self.cells.clusters.tolist())) == len(self.cells.questions)
         pairs: dict[Contrast, tuple[int, int]] = {}
         single: set[Contrast] = set()
         for name, (plus, minus) in tested.items():
-            if NOISY in (plus.condition, minus.condition):
+            if not self.cells.verdicts or NOISY in (plus.condition, minus.condition):
                 continue
             better, worse, one_each = self.cells.pairs(plus, minus)
             pairs[name] = better, worse

@@ -64,7 +64,10 @@ class Keeper:
             **{name: self.digest(row[name]) for name in _TEXTS},
             "parsed": None if failed else self.digest(canonical(sample)),
             "options": [self.digest(option) for option in row["options"]],
+            **({"labels": [self.digest(label) for label in row["labels"]]} if "labels" in row else {}),
             "edits": [],
+            # Fields of JSON answers are named by the keys of the row's own answer.
+            "scores": {name: value for name, value in row["scores"].items() if "/" not in name},
             "error": self._without_texts(row),
             "hidden": {
                 "policy": self.policy,

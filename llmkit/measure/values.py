@@ -169,3 +169,9 @@ class Change(Interval):
     """The two-sided p-value, to four significant figures."""
     undecided: bool = False
     """Whether test and interval disagree. The verdict is the interval's."""
+
+
+def negated(gain: Difference) -> Difference:
+    """Turns a gain on clean questions round: the accuracy lost there."""
+    ends = {"value": 0.0 - gain.value, "low": 0.0 - gain.high, "high": 0.0 - gain.low}
+    return gain.model_copy(update={**ends, "better": gain.worse, "worse": gain.better})

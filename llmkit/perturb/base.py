@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from copy import copy
+from functools import cache, lru_cache
 from random import Random
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeVar
 
 from llmkit.errors import UsageError
 from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_number_word, is_numeral
@@ -15,13 +16,21 @@ from llmkit.perturb.protection import Span
 from llmkit.perturb.text import PlainChange, Source
 from llmkit.registry import Registry
 
+if TYPE_CHECKING:
+    from llmkit.perturb.languages import Language
+
 Level = Literal["character", "word", "sentence", "model", "file"]
 T = TypeVar("T")
 OperatorClass = TypeVar("OperatorClass", bound="Operator")
 
 MOST_DIGITS = 6  # of a number in a spec; Python refuses to read some thousands of them
 
-_OWN = ("chars", "lookalikes", "spacing", "words", "sentences", "pairs", "like", "peers", "model_operators", "paper")
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+_OWN = (
+    "chars", "keys", "lookalikes", "spacing", "words", "scripts", "chinese", "sentences", "pairs", "like", "recognised",
+    "peers", "model_operators", "paper",
+)  # fmt: skip
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "llmkit.operators", [f"llmkit.perturb.{m}" for m in _OWN])
 """Every operator by name. A package adds its own through the entry-point group `llmkit.operators`."""
@@ -58,6 +67,10 @@ class Operator:
     adds_numbers: bool = False
     changes_numbers: bool = False
     english: bool = False  # whether it works from English words, and so must leave other languages alone
+    adds_letters: ClassVar[bool] = False  # drawn from the alphabet of the language
+    scripts: ClassVar[frozenset[str] | None] = None  # the scripts that it serves; None for all
+    only: ClassVar[frozenset[str] | None] = None  # the languages that it serves; None for all
+    language: Language | None = None  # that it is bound to; None for English
     fitted: ClassVar[bool] = False  # whether it has a rate of its own, which no other operator's default replaces
     most_calls: int = 0  # of a model, in one attempt
     protects: ClassVar[bool] = True  # False for what edits protected spans, too
@@ -73,6 +86,29 @@ class Operator:
     def as_paper(self) -> Operator:
         """Returns the operator for `--rate paper`: the one that imitates the RoP authors' own data."""
         return self.imitation() if self.imitation else self
+
+    def serves(self, language: Language) -> bool:
+        """Returns whether it can work on text in this language, which is not English."""
+        return (
+            not self.english
+            and (self.scripts is None or language.script in self.scripts)
+            and (self.only is None or language.code in self.only)
+            and (not self.adds_letters or len(language.alphabet) > 1)
+        )
+
+    @property
+    def serves_english(self) -> bool:
+        """Whether it can work on English text."""
+        return (self.scripts is None or "LATIN" in self.scripts) and self.only is None
+
+    def in_language(self, language: Language) -> Operator | None:
+        """Returns the operator as it works in another language than English; None where it cannot serve it."""
+        return self._bound(language) if self.serves(language) else None
+
+    def _bound(self, language: Language) -> Self:
+        bound = copy(self)
+        bound.language = language
+        return bound
 
     @classmethod
     def summary(cls) -> tuple[str, str]:
@@ -107,13 +143,39 @@ class WordEdit(Operator):
 
     min_letters: ClassVar[int] = 1
 
+    @property
+    def alphabet(self) -> str:
+        """The letters that an edit may add."""
+        return self.language.alphabet if self.language else ALPHABET
+
     def edit(self, word: str, rng: Random) -> str | None:
         """Returns the edited word, or None if this word cannot be edited."""
         raise TypeError(f"{type(self).__name__} does not say how it edits a word")
 
+    def edit_in(self, word: str, rng: Random) -> str | None:
+        """Edits a word of the language that it is bound to: what `edit` sees as letters are its grapheme clusters.
+
+        Where a sign is a syllable or a word, edits may fall on the first and the last one, too: such words are short. A
+        word with letters of another script is left alone.
+        """
+        language = self.language
+        if language is None or not language.writes(word):
+            return None
+        letters = Letters(language.letters(word), padded=not language.alphabetic and self.min_letters > 1)
+        if len(letters.coded) < self.min_letters:
+            return None
+        edited = self.edit(letters.coded, rng)
+        return None if edited is None else letters.decoded(edited) or None
+
+    def edit_any(self, word: str, rng: Random) -> str | None:
+        """Edits a word in English or in the language that it is bound to."""
+        return self.edit(word, rng) if self.language is None else self.edit_in(word, rng)
+
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[PlainChange]:
         tokens, protected_spans, letters_of_token = source.tokens, source.spans, letters_in(source)
-        edit_word, min_letters, next_random = self.edit, self.min_letters, rng.random
+        edit_word = self.edit if source.language is None else self.edit_in
+        min_letters = self.min_letters if source.language is None else 1  # `edit_in` counts clusters
+        next_random = rng.random
         offsets, gap_per_word = source.offsets, source.gap
         number_words = source.numbers and source.number_words
         order = list(range(len(tokens)))
@@ -143,8 +205,36 @@ class WordEdit(Operator):
 
     def _again(self, word: str, rng: Random) -> str | None:
         """Edits again a word whose first edit made a number word. None if several more attempts do so too."""
-        candidates = (self.edit(word, rng) for _ in range(8))
+        candidates = (self.edit_any(word, rng) for _ in range(8))
         return next((candidate for candidate in candidates if candidate and not is_number_word(candidate)), None)
+
+
+_PAD_START, _PAD_END = "\ue000", "\ue001"
+_FIRST_CODE = 0xF0000  # of the private use planes
+
+
+class Letters:
+    """The grapheme clusters of a word as a string of as many characters: a cluster of several is coded as one.
+
+    >>> letters = Letters(["n", "e\u0301", "e"])
+    >>> len(letters.coded), letters.decoded(letters.coded[::-1]) == "ee\u0301n"
+    (3, True)
+    """
+
+    def __init__(self, clusters: Sequence[str], padded: bool = False) -> None:
+        self._cluster_of: dict[str, str] = {}
+        coded = "".join(cluster if len(cluster) == 1 else self._code(cluster) for cluster in clusters)
+        self.coded = f"{_PAD_START}{coded}{_PAD_END}" if padded else coded
+
+    def _code(self, cluster: str) -> str:
+        code = chr(_FIRST_CODE + len(self._cluster_of))
+        self._cluster_of[code] = cluster
+        return code
+
+    def decoded(self, coded: str) -> str:
+        """Returns the word that a string of coded letters means."""
+        cluster_of = {**self._cluster_of, _PAD_START: "", _PAD_END: ""}
+        return "".join(cluster_of.get(character, character) for character in coded)
 
 
 class TextEdit(Operator):
@@ -181,8 +271,31 @@ def _letters_with_digits(token: str) -> Run:
     return _longest([(match.group(), match.start()) for match in _RUN_WITH_DIGITS.finditer(token)], token)
 
 
+@lru_cache(maxsize=1 << 16)
+def _letters_with_marks(token: str) -> Run:
+    """Does what `_letters` does in another language: marks belong to the letters before them.
+
+    >>> _letters_with_marks("सेब,"), _letters_with_marks("5000")
+    (('सेब', 0), ('', 0))
+    """
+    if _DIGIT.search(token) or _ADDRESS.search(token):
+        return "", 0
+    without_numerals = "".join(" " if is_numeral(character) else character for character in token)
+    runs = [(match.group(), match.start()) for match in _marked_run().finditer(without_numerals)]
+    return max((run for run in runs if not is_number_word(run[0])), key=lambda run: len(run[0]), default=("", 0))
+
+
+@cache
+def _marked_run() -> re.Pattern[str]:
+    from llmkit.perturb.graphemes import marks
+
+    return re.compile(rf"[^\W\d_](?:[^\W\d_]|[{marks()}])*")
+
+
 def letters_in(source: Source) -> Callable[[str], Run]:
     """Returns the function that finds the editable letters of a token under the protection of this text."""
+    if source.language is not None and source.numbers:
+        return _letters_with_marks
     if not source.numbers:
         return _letters_with_digits
     return _letters if source.number_words else _letters_and_number_words
@@ -204,6 +317,13 @@ def _longest(letter_runs: Sequence[Run], token: str, left_out: Callable[[str], b
     return max(
         (run for run in letter_runs if not (left_out and left_out(run[0]))), key=lambda r: len(r[0]), default=("", 0)
     )
+
+
+def plain_words(source: Source) -> list[bool]:
+    """Returns for each token whether it is a word of letters, with their marks, and nothing else."""
+    if source.language is None:
+        return [token.isalpha() for token in source.tokens]
+    return [bool(_marked_run().fullmatch(token)) and not any(map(is_numeral, token)) for token in source.tokens]
 
 
 def letters_of(source: Source) -> list[Span]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
 from random import Random
 
 from llmkit.errors import UsageError
-from llmkit.perturb.base import MOST_DIGITS, WordEdit, letters_of, operator, pick, weighted
+from llmkit.perturb.base import ALPHABET, MOST_DIGITS, WordEdit, letters_of, operator, pick, sample
+from llmkit.perturb.languages import LATIN, Language
 from llmkit.perturb.text import Change, Source
-
-ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
 @operator("ec", level="character", paper_rate=0.3)
@@ -22,13 +20,14 @@ class Ec(WordEdit):
     'tmies'
     """
 
+    adds_letters = True
     min_letters = 4
 
     def edit(self, word: str, rng: Random) -> str | None:
         inner_letters = word[1:-1]
         if rng.random() < 0.2 or inner_letters == inner_letters[0] * len(inner_letters):
             place = inside(word, rng)
-            return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
+            return word[:place] + other_letter(word[place], rng, self.alphabet) + word[place + 1 :]
         return word[0] + shuffled(inner_letters, rng) + word[-1]
 
 
@@ -76,11 +75,12 @@ class Insert(WordEdit):
     'twimes'
     """
 
+    adds_letters = True
     min_letters = 2
 
     def edit(self, word: str, rng: Random) -> str | None:
         place = 1 + int(rng.random() * (len(word) - 1))
-        new_letter = pick(ALPHABET, rng)
+        new_letter = pick(self.alphabet, rng)
         return word[:place] + (new_letter.upper() if word.isupper() else new_letter) + word[place:]
 
 
@@ -92,102 +92,12 @@ class Substitute(WordEdit):
     'twmes'
     """
 
+    adds_letters = True
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
         place = inside(word, rng)
-        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
-
-
-@cache
-def neighbour_keys() -> dict[str, str]:
-    """Maps each letter to the letters whose keys touch its own on a QWERTY keyboard, in both cases.
-
-    >>> neighbour_keys()["g"], neighbour_keys()["A"]
-    ('fhtyvb', 'SQWZ')
-    """
-    keyboard_rows = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-    neighbours = {}
-    for row_number, keys_of_row in enumerate(keyboard_rows):
-        for column, key in enumerate(keys_of_row):
-            # each row is shifted about half a key to the right of the one above
-            touching = [
-                (row_number, column - 1),
-                (row_number, column + 1),
-                (row_number - 1, column),
-                (row_number - 1, column + 1),
-                (row_number + 1, column - 1),
-                (row_number + 1, column),
-            ]
-            near_keys = "".join(
-                keyboard_rows[other_row][other_column]
-                for other_row, other_column in touching
-                if 0 <= other_row < 3 and 0 <= other_column < len(keyboard_rows[other_row])
-            )
-            neighbours[key], neighbours[key.upper()] = near_keys, near_keys.upper()
-    return neighbours
-
-
-@operator("keyboard", level="character")
-class Keyboard(WordEdit):
-    """Changes a letter to one whose key touches its own on QWERTY (Belinkov and Bisk 2018, arXiv 1711.02173).
-
-    >>> Keyboard().edit("times", Random(1))
-    'gimes'
-    """
-
-    def edit(self, word: str, rng: Random) -> str | None:
-        neighbours, place = neighbour_keys(), int(rng.random() * len(word))
-        if (keys := neighbours.get(word[place])) is None:
-            places = [place for place, letter in enumerate(word) if letter in neighbours]
-            if not places:
-                return None
-            place = pick(places, rng)
-            keys = neighbours[word[place]]
-        return word[:place] + keys[int(rng.random() * len(keys))] + word[place + 1 :]
-
-
-_OCR_PAIRS = (
-    "rn=m cl=d vv=w nn=m ri=n li=h ii=u lc=k e=c o=c h=b n=u f=t i=l I=l a=o s=z g=q B=E C=G O=Q D=O P=F V=Y y=v"
-)
-
-
-@cache
-def _ocr() -> dict[str, tuple[str, ...]]:
-    confusions: dict[str, tuple[str, ...]] = {}
-    for pair in _OCR_PAIRS.split():
-        printed, _, misread = pair.partition("=")
-        confusions[printed], confusions[misread] = (
-            (*confusions.get(printed, ()), misread),
-            (*confusions.get(misread, ()), printed),
-        )
-    return confusions
-
-
-@lru_cache(maxsize=1 << 16)
-def _ocr_places(word: str) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """Finds the places where a word can be misread: start, end, and the misreadings."""
-    confusions, piece_ends = _ocr(), range(1, len(word) + 1)
-    pieces = [(end - length, end) for length in (1, 2) for end in piece_ends if end >= length]
-    return tuple((start, end, confusions[word[start:end]]) for start, end in pieces if word[start:end] in confusions)
-
-
-@operator("ocr", level="character")
-class Ocr(WordEdit):
-    """Confuses letters as scanned print does: rn and m, cl and d, e and c; never digits (our own table of pairs).
-
-    >>> Ocr().edit("modern", Random(2))
-    'modem'
-    """
-
-    min_letters = 2
-
-    def edit(self, word: str, rng: Random) -> str | None:
-        places = _ocr_places(word)
-        if not places:
-            return None
-        start, end, misreadings = pick(places, rng)
-        return word[:start] + pick(misreadings, rng) + word[end:]
+        return word[:place] + other_letter(word[place], rng, self.alphabet) + word[place + 1 :]
 
 
 _LEET = dict(zip("aeiostbAEIOSTB", "43105784310578", strict=True))
@@ -203,6 +113,7 @@ class Leet(WordEdit):
     """
 
     adds_numbers = True
+    scripts = LATIN
     min_letters = 3
 
     def edit(self, word: str, rng: Random) -> str | None:
@@ -235,52 +146,18 @@ class Case(WordEdit):
         forms = [form for form in written_cases if form != word]
         return pick(forms, rng) if forms else None
 
+    def serves(self, language: Language) -> bool:
+        return language.cased
 
-# Of characters, in per cent: Dhakal et al. 2018, Table 3, who count two letters in the wrong order as something else.
-_SLIPS = {"substitution": 1.65, "omission": 0.80, "insertion": 0.67}
-# Of 65 strokes substituted (40), omitted (20), inserted (3) or doubled (2), with so many others beside them: White's
-# count of typists' errors, as Kano et al. 2007 reprint it in their Table 1.
-_DOUBLED = 2 / 5
-_SLIPS |= {slip: count / 65 * 3.12 for slip, count in {"transposition": 15, "shift": 2}.items()}
-
-
-@operator("typing", level="character")
-class Typing(WordEdit):
-    """Mistypes a word as people do, at published relative frequencies: a neighbour key for the right one, a letter left
-    out, one doubled or added from the next key, two letters in the wrong order, a shift held too long or missed (Dhakal
-    et al. 2018, doi 10.1145/3173574.3174220; White's counts in Kano et al. 2007, doi 10.14236/ewic/hci2007.15).
-
-    Substitutions, omissions and insertions occur among each other as in Dhakal's 136 million keystrokes (1.65, 0.80 and
-    0.67 per cent of characters). Transpositions and capitals come on top, 15 and 2 for every 65 of these, and two of
-    five insertions double a letter, all as White counted. Other counts of transpositions are a little lower: 14 for 81
-    among secretaries who copy (Ingels 1996, arXiv cmp-lg/9702003). Ours, for want of figures that could be read: that a
-    wrong key always touches the right one, that every letter of a word is as likely to be hit, and that without a
-    capital a slip of the shift is a wrong key, so that texts with few capitals show fewer than White counted.
-
-    >>> Typing().edit("times", Random(12))
-    'tims'
-    """
-
-    min_letters = 2
-
-    def edit(self, word: str, rng: Random) -> str | None:
-        slip = weighted(_SLIPS, rng)
-        place, neighbours = int(rng.random() * len(word)), neighbour_keys()
-        if slip == "omission":
-            return word[:place] + word[place + 1 :]
-        if slip == "insertion":
-            extra_letter = (
-                word[place] if rng.random() < _DOUBLED else pick(neighbours.get(word[place], word[place]), rng)
-            )
-            return word[: place + 1] + extra_letter + word[place + 1 :]
-        if slip == "transposition":
-            place = min(place, len(word) - 2)
-            if word[place] != word[place + 1]:
-                return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-        if slip == "shift" and word[0].isupper():
-            return word[0] + word[1].upper() + word[2:] if word[1].islower() else word[0].lower() + word[1:]
-        near_keys = neighbours.get(word[place])  # a letter that no QWERTY key has is doubled
-        return word[:place] + (pick(near_keys, rng) if near_keys else word[place] * 2) + word[place + 1 :]
+    def edit_in(self, word: str, rng: Random) -> str | None:
+        language = self.language
+        if language is None or not language.writes(word):
+            return None
+        place = int(rng.random() * len(word))
+        forms = [language.upper(word), language.swapped(word[0]) + word[1:]]
+        forms.append(word[:place] + language.swapped(word[place]) + word[place + 1 :])
+        forms = [form for form in forms if form != word]
+        return pick(forms, rng) if forms else None
 
 
 @operator("chars", level="character")
@@ -292,6 +169,7 @@ class Chars(WordEdit):
     'twmes'
     """
 
+    adds_letters = True
     argument = "4"
     nothing = "no eligible letter"
 
@@ -306,15 +184,32 @@ class Chars(WordEdit):
 
     def edit(self, word: str, rng: Random) -> str | None:
         place = inside(word, rng)
-        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
+        return word[:place] + other_letter(word[place], rng, self.alphabet) + word[place + 1 :]
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
-        words = [(start, end) for start, end in letters_of(source) if end - start >= 3]
+        words = [(start, end) for start, end in letters_of(source) if end - start >= 3 or source.language]
+        if self.language is not None:
+            return self._changes_in(self.language, source, words, wanted, rng)
         places = [place for start, end in words for place in range(start, end)]
         chosen_places: set[int] = set()
         while places and len(chosen_places) < wanted:
             chosen_places.add(places.pop(int(rng.random() * len(places))))
         return [Change(place, place + 1, other_letter(source.text[place], rng)) for place in sorted(chosen_places)]
+
+    def _changes_in(
+        self, language: Language, source: Source, words: Sequence[tuple[int, int]], wanted: int, rng: Random
+    ) -> Sequence[Change]:
+        """Changes letters of another language: whole grapheme clusters."""
+        letters: list[tuple[int, str]] = []
+        for start, end in words:
+            if language.writes(source.text[start:end]):
+                for letter in language.letters(source.text[start:end]):
+                    letters.append((start, letter))
+                    start += len(letter)
+        chosen = sorted(sample(letters, wanted, rng))
+        return [
+            Change(start, start + len(letter), other_letter(letter, rng, self.alphabet)) for start, letter in chosen
+        ]
 
 
 def inside(word: str, rng: Random) -> int:
@@ -333,9 +228,9 @@ def shuffled(letters: str, rng: Random) -> str:
             return shuffled_letters
 
 
-def other_letter(letter: str, rng: Random) -> str:
-    """Draws an ASCII letter that differs from `letter` in more than case, in its case."""
-    alphabet_index = ALPHABET.find(letter.lower())  # -1 for what is no ASCII letter: then all 26 will do
-    drawn_index = int(rng.random() * (25 if alphabet_index >= 0 else 26))
-    other = ALPHABET[drawn_index + (0 <= alphabet_index <= drawn_index)]
+def other_letter(letter: str, rng: Random, alphabet: str = ALPHABET) -> str:
+    """Draws a letter of the alphabet that differs from `letter` in more than case, in its case."""
+    alphabet_index = alphabet.find(letter.lower())  # -1 for what is not in it: then all of its letters will do
+    drawn_index = int(rng.random() * (len(alphabet) - (alphabet_index >= 0)))
+    other = alphabet[drawn_index + (0 <= alphabet_index <= drawn_index)]
     return other.upper() if letter.isupper() else other

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from llmkit.perturb.base import Operator, TextEdit
+from llmkit.perturb.languages import Language
 from llmkit.perturb.text import PlainChange, Source
 
 
@@ -23,6 +24,11 @@ class Either(TextEdit):
 
     def as_paper(self) -> Either:
         return Either(self.first, self.second.as_paper())
+
+    def in_language(self, language: Language) -> Operator | None:
+        """Returns the same for another language: the file alone where the second operator does not serve it."""
+        second = self.second.in_language(language)
+        return Either(self.first, second) if second else self.first
 
     def wanted(self, source: Source, rate: float) -> int:
         return len(self._given(source, Random(0))) or self.second.wanted(source, rate)

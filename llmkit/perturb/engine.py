@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
 from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
+from llmkit.perturb.languages import AUTO, ENGLISH, Language, identified, in_script_of, language_named, language_of
+from llmkit.perturb.number_words import number_word_spans
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
-from llmkit.perturb.protection import PROTECT, Protection, Span
+from llmkit.perturb.protection import PROTECT, Protection, Span, merged
 from llmkit.perturb.spec import Chain, parse_spec
 from llmkit.perturb.text import EditRecord, Source, apply, compose, moved, strength
-from llmkit.seeds import derive
+from llmkit.seeds import derive, text_id, text_key
 from llmkit.types import Edit, Steps, Strength
 
 if TYPE_CHECKING:
     from llmkit.perturb.model_operators import ModelOperator
 
 UNCHANGED = Strength()
+NOT_SERVED = "does not serve"
+"""Begins the reason, behind an operator's name, why it left a text in some language alone."""
 Rate = float | str | None
 """A share of the words, "paper", "fitted", a multiple of it such as "x0.5", or None for the operator's own default."""
 
@@ -34,6 +38,7 @@ class Perturbed:
     shortfall.
 
     `seed` made this text; it is that of the last attempt. `detail` is what an operator that asks a model has to say.
+    `lang` is the code of the text's language, "" for one that was taken as English without asking.
     """
 
     text: str
@@ -43,6 +48,7 @@ class Perturbed:
     rejected: bool = False
     reason: str | None = None
     detail: JsonObject | None = None
+    lang: str = ""
 
 
 class PerturbationRecord(TypedDict):
@@ -57,6 +63,7 @@ class PerturbationRecord(TypedDict):
     rejected: NotRequired[str | None]
     short: NotRequired[str]
     detail: NotRequired[JsonObject]
+    lang: NotRequired[str]
     copy: NotRequired[int]
     previous: NotRequired[Any]  # the record of an earlier run of `llmkit perturb` over the same row
 
@@ -88,6 +95,7 @@ class Perturber:
         release: Sequence[str] = (),
         english: bool = True,
         data_dir: str | None = None,
+        lang: str = "",
     ) -> None:
         self.spec, self.rate, self.seed, self.retries = spec, checked_rate(rate), seed, retries
         if retries < 0:
@@ -98,6 +106,11 @@ class Perturber:
         self.protection = Protection(protect, release)
         self.english = english
         """True for a set in English. Operators that work from English words leave others alone."""
+        self.lang = lang
+        """A code, or "auto" to identify each text; "" takes text in Latin letters as English unless accents and small
+        words say otherwise."""
+        self._given = language_named(lang) if lang not in ("", AUTO) else None
+        self._bound: dict[tuple[int, Language], Operator | None] = {}
         calls_per_attempt = sum(operator.most_calls for chain in self.mixture.chains for operator in chain)
         self.most_calls = calls_per_attempt * (retries + 1)
         """Calls to a model for one copy, at most; 0 where none is asked."""
@@ -110,7 +123,7 @@ class Perturber:
 
     def __reduce__(self) -> tuple[Any, ...]:
         protection = self.protection
-        settings = (protection.names, self.retries, protection.release, self.english, self.data_dir)
+        settings = (protection.names, self.retries, protection.release, self.english, self.data_dir, self.lang)
         return type(self), (self.spec, self.rate, self.seed, *settings)
 
     def apply(
@@ -121,24 +134,47 @@ class Perturber:
             is_empty = self.rate != 0
             seed = derive(self._base, id, copy, 0)
             return Perturbed(text, seed=seed, rejected=is_empty, reason="the text is empty" if is_empty else None)
-        source = self._source(text, self.protection.spans(text, options))
+        language = self.language_of(text)
+        lang = language.code if language else ENGLISH.code if self.lang else ""
+        source = self._source(text, self.protection.spans(text, options), language)
         for attempt in range(self.retries + 1):
             seed = derive(self._base, id, copy, attempt)
             rng = Random(seed)
             chain = self.mixture.draw(rng)
             new_text, edits, shortfall = self._once(source, chain, rng)
             if not edits and shortfall is None and chain.fitted:  # as many texts of a profile's people have no error
-                return Perturbed(text, seed=seed, reason="no error was drawn")
+                return Perturbed(text, seed=seed, reason="no error was drawn", lang=lang)
             reason = self._fault(source, new_text, chain, edits, gold)
             if reason is None:
                 realised = strength(text, new_text, edits, source if chain.protects else None)
-                return Perturbed(new_text, edits, realised, seed, reason=shortfall)
+                return Perturbed(new_text, edits, realised, seed, reason=shortfall, lang=lang)
             if new_text == text:
                 reason = shortfall or reason
-        return Perturbed(text, seed=seed, rejected=True, reason=reason)
+        return Perturbed(text, seed=seed, rejected=True, reason=reason, lang=lang)
 
-    def _source(self, text: str, spans: Sequence[Span]) -> Source:
-        return Source(text, spans, self.protection.numbers, self.protection.number_words)
+    def language_of(self, text: str) -> Language | None:
+        """Returns the language that a text is perturbed in; None for English."""
+        if self._given is not None:
+            language = in_script_of(text, self._given)
+        elif self.lang:
+            language = identified(text)
+        else:
+            return language_of(text)
+        return None if language.code == ENGLISH.code else language
+
+    def _source(self, text: str, spans: Sequence[Span], language: Language | None = None) -> Source:
+        if language is not None and self.protection.number_words:
+            spans = merged([*spans, *number_word_spans(text, language)])
+        return Source(text, spans, self.protection.numbers, self.protection.number_words, language)
+
+    def _in(self, operator: Operator, language: Language | None) -> Operator | None:
+        """Returns an operator as it works in a language, or None."""
+        if language is None:
+            return operator
+        key = (id(operator), language)
+        if key not in self._bound:
+            self._bound[key] = operator.in_language(language)
+        return self._bound[key]
 
     def fingerprint(self, text: str) -> int:
         """Returns 63 bits that differ for every other text, spec, rate and seed."""
@@ -160,22 +196,29 @@ class Perturber:
             record["short"] = perturbed.reason
         if perturbed.detail:
             record["detail"] = perturbed.detail
+        if perturbed.lang:
+            record["lang"] = perturbed.lang
         return record
 
     def map_batch(self, rows: dict[str, list[Any]], field: str = "question", id: str = "id") -> dict[str, list[Any]]:
         """Serves `datasets.map(perturber.map_batch, batched=True)`: noise in `field`, and a `perturbation` column
         (JSON).
 
-        Its fingerprint is the same in every process. Without an `id` column the text is the id, so that equal texts
-        get equal noise whatever the batches.
+        Its fingerprint is the same in every process. Rows without an id are known by their text, as those of
+        `llmkit perturb --shard` are, so that equal texts get equal noise whatever the batches.
         """
-        texts = rows[field]
-        ids = rows.get(id, texts)
-        copies = [self.apply(text, str(row_id)) for text, row_id in zip(texts, ids, strict=True)]
+        texts = [str(text) for text in rows[field]]
+        given_ids = rows.get(id, [None] * len(texts))
+        ids = [text_id(text_key(text)) if i in (None, "") else str(i) for text, i in zip(texts, given_ids, strict=True)]
+        copies = [self.apply(text, row_id) for text, row_id in zip(texts, ids, strict=True)]
         records = [
             json.dumps(self.record(text, copy), ensure_ascii=False) for text, copy in zip(texts, copies, strict=True)
         ]
         return {field: [copy.text for copy in copies], "perturbation": records}
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Serves Ray Data, `dataset.map_batches(perturber)`: the rows' own columns, with those of `map_batch`."""
+        return {**rows, **self.map_batch(rows)}
 
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
@@ -216,9 +259,13 @@ class Perturber:
         text = new_text = source.text
         edits: tuple[Edit, ...] = ()
         shortfalls: list[str] = []
-        for operator in chain:
-            if operator.english and not self.english:
-                shortfalls.append(f"{operator.name}: the set is not in English")
+        for member in chain:
+            if member.english and not self.english:
+                shortfalls.append(f"{member.name}: the set is not in English")
+                continue
+            operator = self._in(member, source.language)
+            if operator is None:
+                shortfalls.append(f"{member.name}: {NOT_SERVED} {source.language.name if source.language else ''}")
                 continue
             wanted_changes = self._wanted(operator, source, rng)
             if not wanted_changes:
@@ -232,7 +279,7 @@ class Perturber:
             next_text, new_edits = apply(new_text, changes)
             if len(chain) > 1:
                 spans = moved(source.spans, new_edits) if operator.protects else self.protection.spans(next_text)
-                source = self._source(next_text, spans)
+                source = self._source(next_text, spans, source.language)
                 new_edits = apply(text, compose(text, edits, new_text, new_edits))[1]
             new_text, edits = next_text, new_edits
         return new_text, edits, "; ".join(shortfalls) or None

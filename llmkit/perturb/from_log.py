@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from functools import cache
 
 from llmkit.errors import DataError, UsageError
+from llmkit.perturb.base import ALPHABET
 from llmkit.perturb.candidates import Lexicon, shares
 from llmkit.perturb.channel import LENGTH_CLASSES, Channel
 from llmkit.perturb.channel_fit import LEAST, Misspelling, fit_channel
-from llmkit.perturb.chars import ALPHABET
 from llmkit.perturb.english import share_known
 from llmkit.perturb.observed import Observed, core, rows_of
 from llmkit.perturb.wordbook import common_words, real_words

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
+import io
 import json
 import re
 import sys
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import IO, Any, NamedTuple
 
 from llmkit.errors import DataError, UsageError
 from llmkit.extras import need
@@ -21,8 +22,13 @@ from llmkit.parsing import JsonObject
 from llmkit.perturb.english import MOST_TEXTS
 from llmkit.recipe.schema import DataSection
 from llmkit.records import count_parquet_rows, csv_rows, numbered_lines, parquet_rows, parse_line
+from llmkit.seeds import text_id, text_key
 
-_SOURCES = ".jsonl, .csv, .tsv (also with .gz), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
+ReadLines = Callable[[Iterable[bytes], str], Iterator[tuple[str, Any]]]
+"""Reads the rows of a file's lines, each with its place; the second argument is the file's name."""
+
+_COMPRESSED = (".gz", ".zst")
+_SOURCES = ".jsonl, .csv, .tsv (also with .gz or .zst), .parquet, `-`, `task:NAME`, `hub:OWNER/NAME[:SPLIT]`"
 
 
 class InputRow(NamedTuple):
@@ -97,7 +103,10 @@ class InputRows:
         except DataError as error:
             items = _raising(error)
         self._begun = chain(read_ahead, items)
-        for _, content in read_ahead:
+        yield from self._texts_of(read_ahead)
+
+    def _texts_of(self, items: Iterable[tuple[str, Any]]) -> Iterator[str]:
+        for _, content in items:
             with suppress(DataError):
                 row = parse_line(content) if isinstance(content, bytes) else content
                 yield checked_fields(row, self.fields)[self.fields.question]
@@ -123,11 +132,10 @@ class InputRows:
         given_id = content.get(self.fields.id)
         if given_id is not None and given_id != "":
             return InputRow(content, str(given_id))
-        question = content[self.fields.question]
-        digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        digest = text_key(content[self.fields.question])
         key = int.from_bytes(digest, "big")
         self._seen[key] += 1
-        return InputRow(content, f"text:{digest.hex()}#{self._seen[key]}")
+        return InputRow(content, text_id(digest, self._seen[key]))
 
     def _reader(self) -> Any:
         source_kind, colon, source_name = self.source.partition(":")
@@ -140,16 +148,13 @@ class InputRows:
         path = Path(self.source)
         if not path.exists():
             raise DataError(f"{path}: no such file", f"valid sources: {_SOURCES}")
-        suffix = Path(path.stem if path.suffix == ".gz" else path.name).suffix.lower()
-        readers = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
-        if suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             self.total = count_parquet_rows(path)
             return lambda: parquet_rows(path)
-        if suffix not in readers:
-            raise UsageError(f"{path}: unknown type of file", f"valid sources: {_SOURCES}")
-        if readers[suffix] is _jsonl and path.suffix != ".gz" and path.is_file():
+        read_lines = reader_of(self.source)
+        if read_lines is _jsonl and path.suffix.lower() not in _COMPRESSED and path.is_file():
             self.total = _lines(path)
-        return lambda: self._file(path, readers[suffix])
+        return lambda: self._file(path, read_lines)
 
     def _stdin(self) -> Iterator[tuple[str, Any]]:
         if sys.stdin.isatty():
@@ -157,9 +162,12 @@ class InputRows:
         yield from _jsonl(sys.stdin.buffer, "<stdin>")
 
     @staticmethod
-    def _file(path: Path, read_lines: Any) -> Iterator[tuple[str, Any]]:
-        with _opened(path) as file:
-            yield from read_lines(file, str(path))
+    def _file(path: Path, read_lines: ReadLines) -> Iterator[tuple[str, Any]]:
+        try:
+            with path.open("rb") as file:
+                yield from read_lines(decompressed(file, str(path)), str(path))
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}") from None
 
     def _task(self, task_name: str) -> Iterator[tuple[str, Any]]:
         from llmkit.tasks import load
@@ -194,15 +202,36 @@ def _raising(error: DataError) -> Iterator[tuple[str, Any]]:
     yield
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Iterable[bytes]]:
+def reader_of(name: str) -> ReadLines:
+    """Returns what reads the lines of a file, compressed or not, by the type in its name. UsageError for an unknown
+    one."""
+    path = PurePath(name)
+    suffix = PurePath(path.stem if path.suffix.lower() in _COMPRESSED else path.name).suffix.lower()
+    readers: dict[str, ReadLines] = {".jsonl": _jsonl, ".json": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv}
+    if suffix not in readers:
+        raise UsageError(f"{name}: unknown type of file", f"valid sources: {_SOURCES}")
+    return readers[suffix]
+
+
+def decompressed(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yields the lines of an open file, decompressed where its name says that it is compressed."""
+    suffix = PurePath(name).suffix.lower()
+    lines: Iterable[bytes] = file
+    if suffix == ".gz":
+        lines = gzip.GzipFile(fileobj=file)
+    elif suffix == ".zst":
+        need("pyarrow", extra="parquet", what=name)
+        import pyarrow as pa
+
+        lines = io.BufferedReader(pa.CompressedInputStream(file, "zstd"))
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield file
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{path}: not gzip ({error})") from None
+        yield from lines
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{name}: not gzip ({error})") from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        if suffix != ".zst":
+            raise
+        raise DataError(f"{name}: not zstd ({error})") from None
 
 
 def _jsonl(file: Iterable[bytes], file_name: str) -> Iterator[tuple[str, bytes]]:

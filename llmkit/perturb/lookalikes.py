@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from random import Random
 
 from llmkit.perturb.base import WordEdit, operator, pick, weighted
+from llmkit.perturb.languages import LATIN
 from llmkit.perturb.wordbook import package_file
 
 SOURCE = "Unicode TR 39"
@@ -184,6 +185,7 @@ class Sc(WordEdit):
     """
 
     resource = SOURCE
+    scripts = LATIN
 
     def edit(self, word: str, rng: Random) -> str | None:
         return disguised(word, {}, rng)

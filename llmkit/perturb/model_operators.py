@@ -10,6 +10,7 @@ from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
 from llmkit.perturb import chars
 from llmkit.perturb.base import MOST_DIGITS, Operator, letters_of, operator
+from llmkit.perturb.keys import Keyboard
 from llmkit.perturb.lookalikes import Sc
 from llmkit.perturb.pairs import differences
 from llmkit.perturb.text import Change, Source, apply, strength
@@ -130,9 +131,9 @@ class Llm(ModelOperator):
 
 
 _SEARCHES = {
-    "typos": (chars.Keyboard, chars.Delete, chars.Insert, chars.Swap),  # R2ATA / ATA
+    "typos": (Keyboard, chars.Delete, chars.Insert, chars.Swap),  # R2ATA / ATA
     "deepwordbug": (chars.Swap, chars.Substitute, chars.Delete, chars.Insert),
-    "textbugger": (chars.Delete, chars.Swap, Sc, chars.Keyboard),
+    "textbugger": (chars.Delete, chars.Swap, Sc, Keyboard),
 }
 
 

@@ -16,6 +16,7 @@ from typing import ClassVar, TypeVar
 
 from llmkit.perturb.base import OPERATORS, Operator, WordEdit, letters_of, like, pick, sample, weighted
 from llmkit.perturb.chars import Ec, inside, other_letter
+from llmkit.perturb.languages import Language
 from llmkit.perturb.lookalikes import Sc, disguised
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.sentences import Uic, asides, distractors, interference, question_start, sentence_starts
@@ -32,6 +33,8 @@ def imitates(name: str) -> Callable[[type[T]], type[T]]:
 
     def register(cls: type[T]) -> type[T]:
         OPERATORS[name].imitation = cls
+        if issubclass(cls, ByWord):
+            cls.imitated = OPERATORS[name]
         return cls
 
     return register
@@ -57,12 +60,14 @@ class ByWord(AsMuch, WordEdit):
     """Edits a word that comes again as before. `lengths` says how readily a word of so many letters is edited."""
 
     lengths: ClassVar[Mapping[int, float]]
+    imitated: ClassVar[type[Operator]]
     again: ClassVar[float] = 0.9  # of words that come again: edited the same way
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         places: dict[str, list[tuple[int, int]]] = {}
+        lower = self.language.lower if self.language else str.lower
         for start, end in letters_of(source):
-            places.setdefault(source.text[start:end].lower(), []).append((start, end))
+            places.setdefault(lower(source.text[start:end]), []).append((start, end))
         longest = max(self.lengths)
         readiness = {word: self.lengths.get(min(len(word), longest), 0.0) for word in places}
         readiness = {word: weight for word, weight in readiness.items() if weight}
@@ -73,10 +78,15 @@ class ByWord(AsMuch, WordEdit):
             changes += self._edited(word, new_word, places[word], source.text, rng)
         return sorted(changes[:wanted])
 
+    def in_language(self, language: Language) -> Operator | None:
+        """Returns the imitation where words are spelt letter by letter, and what it imitates elsewhere: how readily a
+        word of so many letters is edited says nothing of words of two characters."""
+        return super().in_language(language) if language.alphabetic else self.imitated().in_language(language)
+
     def next_edit(self, ready: Mapping[str, float], rng: Random) -> tuple[str, str | None]:
         """Draws the word to edit next by its readiness. Returns it with its edited form."""
         word = weighted(ready, rng)
-        return word, self.edit(word, rng)
+        return word, self.edit_any(word, rng)
 
     def _edited(
         self, word: str, new_word: str | None, places: Sequence[tuple[int, int]], text: str, rng: Random
@@ -84,7 +94,7 @@ class ByWord(AsMuch, WordEdit):
         changes: list[Change] = []
         for start, end in places:
             if changes and rng.random() > self.again:
-                new_word = self.edit(word, rng)
+                new_word = self.edit_any(word, rng)
             if new_word is not None and new_word != word:
                 changes.append(Change(start, end, like(new_word, text[start:end])))
         return changes
@@ -135,10 +145,13 @@ class PaperEc(ByWord, Ec):
     law = (0.869, 0.308)
     lengths: ClassVar[Mapping[int, float]] = {3: 0.015, 4: 0.37, 5: 0.62, 6: 0.77, 7: 0.85}
 
+    def edit_in(self, word: str, rng: Random) -> str | None:
+        return super().edit_in(word, rng) if len(word) > 2 else None
+
     def edit(self, word: str, rng: Random) -> str | None:
         edit_kinds = _GARBLED[min(max(len(word), 3), 8)]
         for _ in range(8):
-            garbled_word = _garbled(word, weighted(edit_kinds, rng), rng)
+            garbled_word = _garbled(word, weighted(edit_kinds, rng), rng, self.alphabet)
             if garbled_word != word and (not _doubles(garbled_word) - _doubles(word) or rng.random() < 0.3):
                 return garbled_word
         return None
@@ -148,7 +161,7 @@ def _doubles(word: str) -> set[str]:
     return {letter for letter, next_letter in pairwise(word) if letter == next_letter}
 
 
-def _garbled(word: str, edit_kind: str, rng: Random) -> str:
+def _garbled(word: str, edit_kind: str, rng: Random, alphabet: str) -> str:
     last_index = len(word) - 1
     if edit_kind in ("swap", "swap_last"):
         place = last_index - 1 if edit_kind == "swap_last" else _early(last_index - 2, rng)
@@ -170,7 +183,7 @@ def _garbled(word: str, edit_kind: str, rng: Random) -> str:
         return word[0] + "".join(letters) + word[-1]
     place = inside(word, rng)
     if edit_kind == "replace":
-        return word[:place] + other_letter(word[place], rng) + word[place + 1 :]
+        return word[:place] + other_letter(word[place], rng, alphabet) + word[place + 1 :]
     if edit_kind == "delete":
         return word[:place] + word[place + 1 :]
     extra_letter = word[place] if rng.random() < 0.35 else pick(word, rng)

@@ -15,6 +15,7 @@ from typing import Any
 from llmkit.errors import UsageError
 from llmkit.extras import need
 from llmkit.perturb.base import TextEdit, WordEdit, operator
+from llmkit.perturb.languages import LATIN
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.pairs import differences
 from llmkit.perturb.text import Change, PlainChange, Source
@@ -105,6 +106,7 @@ class Nlpaug(WordEdit):
     `nlpaug:keyboard`, `nlpaug:RandomChar(action=swap)` (nlpaug, Ma 2019).
     """
 
+    scripts = LATIN
     argument = "keyboard"
 
     def __init__(self, argument: str | None = None) -> None:

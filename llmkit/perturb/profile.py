@@ -17,7 +17,8 @@ from typing import Any
 
 from llmkit.errors import DataError
 from llmkit.parsing import parse_json
-from llmkit.perturb.channel import LENGTH_CLASSES, Channel
+from llmkit.perturb.channel import Channel
+from llmkit.perturb.channel_file import channel_content, number, numbers, read_channel
 from llmkit.perturb.channel_fit import LEAST, Misspelling, fit_channel
 from llmkit.perturb.observed import OTHER_KINDS, Observed
 from llmkit.perturb.wordbook import common_words, real_words
@@ -94,7 +95,6 @@ class Profile:
 
     def text(self) -> str:
         """Returns the content of the profile's file."""
-        channel = self.channel
         content = {
             "form": FORM,
             "lang": self.lang,
@@ -105,13 +105,7 @@ class Profile:
             "real": self.real,
             "else": dict(self.other),
             "swap": {word: dict(others) for word, others in self.confusions.items()},
-            "edit": dict(channel.rates),
-            "rare": dict(channel.rare),
-            "at": dict(channel.places),
-            "more": [list(shares) for shares in channel.numbers],
-            "pair": dict(channel.pairs),
-            "site": dict(channel.sites),
-            "abc": " ".join(channel.letters),
+            **channel_content(self.channel),
         }
         return json.dumps(content, ensure_ascii=False, indent=0) + "\n"
 
@@ -258,31 +252,14 @@ def _load(path: str, _changed: int) -> Profile:
 
 
 def _read(content: Mapping[str, Any]) -> Profile:
-    def number(value: Any, most: float = math.inf) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise ValueError(f"{value!r} is not a number from 0 to {most}")
-        return float(value)
-
-    def numbers(table: Mapping[str, Any], most: float = math.inf) -> dict[str, float]:
-        return {str(name): number(value, most) for name, value in table.items()}
-
-    shares = [[number(share, 1) for share in row] for row in content["more"]]
     by_length = [number(rate) for rate in content["len"]]
-    if len(shares) != LENGTH_CLASSES or len(by_length) != LONGEST:
+    if len(by_length) != LONGEST:
         raise ValueError("a table of lengths has another size")
-    if not isinstance(content["lang"], str) or not isinstance(content["abc"], str):
-        raise ValueError("its language or its letters are no text")
+    if not isinstance(content["lang"], str):
+        raise ValueError("its language is no text")
     return Profile(
         lang=content["lang"],
-        channel=Channel(
-            rates=numbers(content["edit"]),
-            rare=numbers(content["rare"]),
-            places=numbers(content["at"]),
-            numbers=shares,
-            pairs=numbers(content["pair"]),
-            sites=numbers(content["site"]),
-            letters=content["abc"].replace(" ", ""),
-        ),
+        channel=read_channel(content),
         by_length=by_length,
         real=number(content["real"], 1),
         other=numbers(content["else"], 1),

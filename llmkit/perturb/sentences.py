@@ -9,8 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from llmkit.perturb.base import TextEdit, operator, pick
-from llmkit.perturb.chars import ALPHABET
+from llmkit.perturb.base import ALPHABET, TextEdit, operator, pick
 from llmkit.perturb.numerals import NUMBER, NUMBER_WORDS
 from llmkit.perturb.protection import begin_options
 from llmkit.perturb.text import Change, Source

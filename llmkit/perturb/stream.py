@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,13 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from multiprocessing.connection import wait
-from pathlib import Path
 from threading import Thread
-from typing import IO, Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 from llmkit.parsing import JsonObject
-from llmkit.perturb.engine import Guarded, PerturbationRecord, Perturbed, Perturber
+from llmkit.perturb.engine import NOT_SERVED, Guarded, PerturbationRecord, Perturbed, Perturber
 from llmkit.perturb.input_rows import (
     InputRow,
     RowFields,
@@ -36,12 +34,18 @@ from llmkit.runs import Runner
 from llmkit.terminal import escape_json
 from llmkit.types import Steps
 
+EditForm = Literal["full", "compact", "none"]
+"""How edits are kept: with the original and the new part of each, so that they are rebuilt from the text, or not."""
+
 _CHUNK, _CHUNK_TEXT = 512, 1_000_000  # rows and characters handed to a worker at once
 
 
 @dataclass
 class ConditionStats:
-    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason."""
+    """Statistics of one condition's rows: sums of strengths, kinds of edits, rejects and shortfalls by reason.
+
+    `not_served` counts rows by the operator and the language that it does not serve.
+    """
 
     rows: int = 0
     words: float = 0.0
@@ -49,9 +53,12 @@ class ConditionStats:
     edits: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     short: int = 0
+    not_served: Counter[str] = field(default_factory=Counter)
 
     def add(self, perturbed: Perturbed) -> None:
         self.rows += 1
+        if perturbed.reason and NOT_SERVED in perturbed.reason:
+            self.not_served.update(part for part in perturbed.reason.split("; ") if NOT_SERVED in part)
         if perturbed.rejected:
             self.rejected[perturbed.reason or ""] += 1
             return
@@ -68,6 +75,7 @@ class ConditionStats:
         self.short += other.short
         self.edits += other.edits
         self.rejected += other.rejected
+        self.not_served += other.not_served
         return self
 
     def as_dict(self) -> JsonObject:
@@ -81,7 +89,7 @@ class ConditionStats:
             "edits": dict(self.edits.most_common()),
             "rejected": dict(self.rejected.most_common()),
             "short": self.short,
-        }
+        } | ({"not_served": dict(self.not_served.most_common())} if self.not_served else {})
 
 
 def edit_kind(old_part: str, new_part: str) -> str:
@@ -139,6 +147,7 @@ class RowPerturber:
     fields: RowFields = field(default_factory=RowFields)
     copies: int = 1
     skip_bad_lines: bool = False
+    edits: EditForm = "full"
 
     @property
     def per_row(self) -> int:
@@ -172,13 +181,13 @@ class RowPerturber:
         record = self._record(row, perturber, copy, perturbed)
         return row.fields | {self.fields.question: perturbed.text, "perturbation": record}
 
-    def _record(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> PerturbationRecord:
+    def _record(self, row: InputRow, perturber: Perturber, copy: int, perturbed: Perturbed) -> Mapping[str, Any]:
         record = perturber.record(row.fields[self.fields.question], perturbed)
         if self.copies > 1:
             record["copy"] = copy
         if "perturbation" in row.fields:
             record["previous"] = row.fields["perturbation"]
-        return record
+        return record if self.edits == "full" else _shortened(record, self.edits)
 
     def could_write(self, row: InputRow, lines: bytes) -> bool:
         """Returns whether these are the output lines of a row or, if a model was asked, whether they fit it."""
@@ -187,7 +196,8 @@ class RowPerturber:
         records = [json.loads(line)["perturbation"] for line in lines.splitlines()]
         specs = [perturber.spec for perturber in self.perturbers.values() for _ in range(self.copies)]
         text = row.fields[self.fields.question]
-        return [(record["operator"], record["original"]) for record in records] == [(spec, text) for spec in specs]
+        wanted = [(spec, text if self.edits == "full" else None) for spec in specs]
+        return [(record["operator"], record.get("original")) for record in records] == wanted
 
     def made(self, rows: Sequence[InputRow | UnreadLine]) -> PerturbedRows:
         """Perturbs several rows, up to the first bad one unless those are skipped."""
@@ -209,6 +219,14 @@ class RowPerturber:
                 row = input_row
             lines += map(encode, self.rows(row, stats))
         return PerturbedRows(len(rows), b"".join(lines), stats, skipped)
+
+
+def _shortened(record: PerturbationRecord, form: EditForm) -> JsonObject:
+    """Returns a record without what the noisy text and `[start, end, old]` of each edit give back, or without both."""
+    kept: JsonObject = {key: value for key, value in record.items() if key not in ("original", "edits")}
+    if form == "compact":
+        kept["edits"] = [[edit["start"], edit["end"], edit["old"]] for edit in record["edits"]]
+    return kept
 
 
 def encode(row: JsonObject) -> bytes:
@@ -339,58 +357,3 @@ def perturb_rows_asking(work: RowWork[D], input_rows: Iterable[InputRow], runner
         while next_number in out_of_order:
             yield out_of_order.pop(next_number)
             next_number += 1
-
-
-def resume(path: Path, row_perturber: RowPerturber, input_rows: Iterator[InputRow]) -> int:
-    """Cuts a half-written output back to whole inputs and takes those off `input_rows`; returns how many there were.
-
-    UsageError if the output is not what this job would have written.
-    """
-    inputs_done, whole_end, last_lines = _whole_inputs(path, row_perturber.per_row)
-    if inputs_done:
-        row = next(islice(input_rows, inputs_done - 1, None), None)
-        if row is None or not row_perturber.could_write(row, last_lines):
-            raise UsageError(
-                f"{path} was not written by this command: row {inputs_done} differs",
-                "give the same source and flags as before, or another --out",
-            )
-    with path.open("r+b") as file:
-        file.truncate(whole_end)
-    return inputs_done
-
-
-def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
-    """Counts the inputs that are written whole. Returns their number, their end in the file, and the last one's
-    output."""
-    inputs_done, whole_end, line_end, lines_of_input, last_lines = 0, 0, 0, [], b""
-    with path.open("rb") as file:
-        for line in file:
-            line_end += len(line)
-            if not line.endswith(b"\n"):
-                break
-            lines_of_input.append(line)
-            if len(lines_of_input) == per_row:
-                inputs_done, whole_end, last_lines, lines_of_input = (
-                    inputs_done + 1,
-                    line_end,
-                    b"".join(lines_of_input),
-                    [],
-                )
-    return inputs_done, whole_end, last_lines
-
-
-def open_output(out_path: str | None, resuming: bool | None) -> IO[bytes]:
-    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed; None where that
-    is not possible."""
-    if out_path in (None, "-"):
-        if resuming:
-            raise UsageError("only an output file can be resumed", "add --out FILE")
-        return sys.stdout.buffer
-    path = Path(out_path)
-    if path.exists() and path.stat().st_size and not resuming:
-        hint = "delete it, or give another name" if resuming is None else "use --resume to continue it, or delete it"
-        raise UsageError(f"{path} exists", hint)
-    try:
-        return path.open("ab")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None

@@ -6,13 +6,16 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, repeat
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
 from llmkit.perturb.numerals import JOINTS, amounts, may_join, phrases
 from llmkit.perturb.protection import Span, merged
 from llmkit.types import Edit, Strength
+
+if TYPE_CHECKING:
+    from llmkit.perturb.languages import Language
 
 
 class Change(NamedTuple):
@@ -48,19 +51,31 @@ class Source:
     Empty tokens represent further spaces in a row. `spans` are protected; `numbers` says whether words that hold a
     digit are, too, and `number_words` whether "three" is. `words` counts those outside `spans`: it is what every rate
     and every strength refers to, so that long answer options do not bring more noise into a short question.
+    `language` is None for English; of one that puts no spaces between words, tokens are what a segmenter finds.
     """
 
     __slots__ = (
-        "_all_words", "_ends", "_spans", "_word_spans", "gap", "number_words", "numbers", "offsets", "spans", "text",
-        "tokens", "words",
+        "_all_words", "_ends", "_spans", "_word_spans", "gap", "language", "number_words", "numbers", "offsets",
+        "spans", "text", "tokens", "unspaced", "words",
     )  # fmt: skip
 
-    def __init__(self, text: str, spans: Sequence[Span] = (), numbers: bool = True, number_words: bool = True) -> None:
+    def __init__(
+        self,
+        text: str,
+        spans: Sequence[Span] = (),
+        numbers: bool = True,
+        number_words: bool = True,
+        language: Language | None = None,
+    ) -> None:
         self.text = text
         self.spans = spans
         self.numbers = numbers
         self.number_words = number_words
-        if text.isprintable():  # then all white space is plain spaces, and the fast way is exact
+        self.language = language
+        self.unspaced = language is not None and language.unspaced
+        if self.unspaced:
+            self._segment()
+        elif text.isprintable():  # then all white space is plain spaces, and the fast way is exact
             self.tokens = tokens = text.split(" ")
             self.offsets = list(accumulate(map(len, tokens), initial=0))
             self.gap = 1
@@ -71,10 +86,25 @@ class Source:
             self.offsets = [match.start() for match in matches]
             self.gap = 0
             self._all_words = len(matches)
-        self.words = _words_outside(text, spans) if spans else self._all_words
+        if not self.unspaced:
+            self.words = _words_outside(text, spans) if spans else self._all_words
         self._spans: Sequence[Span] | None = None
         self._word_spans: Sequence[Span] | None = None
         self._ends: list[int] = []
+
+    def _segment(self) -> None:
+        """Fills in the tokens of a text without spaces, and counts those with a letter or digit outside spans."""
+        from llmkit.perturb.segments import words  # with tables that English text needs none of
+
+        found = list(words(self.text, self.language.code if self.language else ""))
+        self.offsets, self.tokens = [start for start, _ in found], [token for _, token in found]
+        self.gap, self._all_words = 0, len(found)
+        ends = [end for _, end in self.spans]
+        self.words = 0
+        for start, token in found:
+            index = bisect_right(ends, start)
+            covered = index < len(ends) and self.spans[index][0] < start + len(token)
+            self.words += not covered and any(map(str.isalnum, token))
 
     def start(self, token_index: int) -> int:
         """Returns the offset at which token i begins."""
@@ -228,8 +258,8 @@ def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Sourc
     """Measures the realised strength: share of words lost by longest common subsequence, and character error rate.
 
     Both are shares of the text outside the protected spans of `source`, the parsed original; without it, of the
-    whole text. Above 20,000 characters the edits, where given, are measured one by one: both are then upper bounds, and
-    in all but contrived texts the same.
+    whole text. Where words are not spaced, lost ones are counted edit by edit. Above 20,000 characters the edits,
+    where given, are measured one by one: both are then upper bounds, and in all but contrived texts the same.
 
     >>> strength("one two three four", "one owt three four")
     Strength(words=0.25, chars=0.1111)
@@ -237,7 +267,10 @@ def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Sourc
     if original == text:
         return Strength()
     original_words = source.split() if source else original.split()
-    if edits and len(original) > 20_000:
+    if source and source.unspaced:
+        lost_words = _words_lost(source, edits)
+        changed_chars = sum(_distance(edit.old, edit.new) for edit in edits)
+    elif edits and len(original) > 20_000:
         lost_words = sum(
             _lost(old_part.split(), new_part.split()) for old_part, new_part in _changed_words(text, edits)
         )
@@ -248,6 +281,28 @@ def strength(original: str, text: str, edits: Sequence[Edit] = (), source: Sourc
         changed_chars = Levenshtein.distance(original, text, score_hint=31)
     word_count, char_count = (source.words, source.characters()) if source else (len(original_words), len(original))
     return Strength(round(lost_words / max(1, word_count), 4), round(changed_chars / max(1, char_count), 4))
+
+
+def _words_lost(source: Source, edits: Sequence[Edit]) -> int:
+    """Counts the words of a text without spaces that edits lost: those cut into, and those covered whole that the new
+    part does not have in the same order."""
+    lost: set[int] = set()
+    shift = 0
+    for edit in edits:
+        start = edit.start - shift
+        end = start + len(edit.old)
+        shift += len(edit.new) - len(edit.old)
+        index, place = max(0, bisect_right(source.offsets, start) - 1), 0
+        while index < len(source.tokens) and source.offsets[index] < max(end, start + 1):
+            token, token_start = source.tokens[index], source.offsets[index]
+            if token_start + len(token) > start and (end > start or token_start < start):
+                is_whole = start <= token_start and token_start + len(token) <= end
+                found = edit.new.find(token, place) if is_whole else -1
+                place = max(place, found + len(token))
+                if found < 0:
+                    lost.add(index)
+            index += 1
+    return len(lost)
 
 
 def _distance(old_part: str, new_part: str, most: int = 2_000) -> int:

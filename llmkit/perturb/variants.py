@@ -30,11 +30,11 @@ def perturbers(
     rates.
 
     `texts` gives the set, which decides whether operators that work from English words apply; it is called only where
-    there is such an operator.
+    there is such an operator, and no language is given: then each text decides.
     """
     by_condition = _perturbers(section, seed, data_dir, english=True)
     for_english = [name for perturber in by_condition.values() for name in perturber.for_english]
-    if texts and for_english and not is_english(texts(), for_english):
+    if texts and for_english and not section.lang and not is_english(texts(), for_english):
         return _perturbers(section, seed, data_dir, english=False)
     return by_condition
 
@@ -47,7 +47,7 @@ def _perturbers(section: PerturbSection, seed: int, data_dir: str | None, englis
 
     return {
         name(spec, rate): Perturber(
-            spec, rate, seed, section.protect, section.retries, section.release, english, data_dir
+            spec, rate, seed, section.protect, section.retries, section.release, english, data_dir, section.lang
         )
         for spec in spec_names(section.conditions)
         for rate in rates

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 
-from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, sample
-from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS
+from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, plain_words, sample
+from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_numeral
 from llmkit.perturb.text import Change, Source
 from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
 
@@ -27,8 +27,9 @@ class Woo(TextEdit):
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
         tokens, letters_of_token, has_lines = source.tokens, letters_in(source), "\n" in source.text
+        words = plain_words(source)
         is_plain = [  # no punctuation, no number nor a part of one
-            token.isalpha()
+            words[i]
             and letters_of_token(token)[0] == token
             and (token not in JOINTS or source.free_letters(token, source.start(i), source.end(i)))
             for i, token in enumerate(tokens)
@@ -41,8 +42,15 @@ class Woo(TextEdit):
             and tokens[i].lower() != tokens[i + 1].lower()
             and not (has_lines and "\n" in source.between(i))
             and (not source.spans or source.free_word(source.start(i), source.end(i + 1)))
+            and not (source.unspaced and _counts(source, i))
         ]
         return [_swap(source, i) for i in _apart(pair_starts, wanted, rng)]
+
+
+def _counts(source: Source, pair_start: int) -> bool:
+    """Returns whether a numeral touches a pair of words: where words are not spaced, the word after it is counted."""
+    text, start, end = source.text, source.start(pair_start), source.end(pair_start + 1)
+    return any(map(is_numeral, text[max(0, start - 1) : start] + text[end : end + 1]))
 
 
 def _apart(pairs: Sequence[int], wanted: int, rng: Random) -> list[int]:
@@ -200,13 +208,15 @@ class Repeat(TextEdit):
     """
 
     def changes(self, source: Source, wanted: int, rng: Random) -> list[Change]:
-        plain_words = [(token_index, word) for token_index, word in enumerate(source.tokens) if word.isalpha()]
+        is_word, space = plain_words(source), "" if source.unspaced else " "
         places = [
             (source.end(token_index), word)
-            for token_index, word in plain_words
-            if word.lower() not in NUMBER_WORDS and source.free(source.start(token_index), source.end(token_index))
+            for token_index, word in enumerate(source.tokens)
+            if is_word[token_index]
+            and word.lower() not in NUMBER_WORDS
+            and source.free(source.start(token_index), source.end(token_index))
         ]
-        return sorted(Change(word_end, word_end, f" {word}") for word_end, word in sample(places, wanted, rng))
+        return sorted(Change(word_end, word_end, f"{space}{word}") for word_end, word in sample(places, wanted, rng))
 
 
 _CONTRACTIONS = """is not=isn't; are not=aren't; was not=wasn't; were not=weren't; do not=don't; does not=doesn't; did

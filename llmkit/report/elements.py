@@ -65,7 +65,8 @@ class Column:
     """One column: its name, and where a narrow medium puts the intervals of its cells.
 
     A `wide` column is left out of narrow media, and so is one with a `drawing`: differences from 0, bars from 0, or the
-    history that leads to the last of several points. The cells of a column of `words` may be broken into lines.
+    history that leads to the last of several points. The cells of a column of `words` may be broken into lines; those
+    of a `quoted` one are texts of users and models.
     `note_width` is the number of characters in a line of a remark.
     """
 
@@ -73,6 +74,7 @@ class Column:
     interval: Placement = "beside"
     wide: bool = False
     words: bool = False
+    quoted: bool = False
     left: bool = False
     drawing: Drawing = ""
     note_width: int = 40

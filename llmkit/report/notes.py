@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.measure import doubts
 from llmkit.measure.cells import NOISY, STAND
-from llmkit.measure.results import Labelled, Metrics
+from llmkit.measure.judged_results import Judge
+from llmkit.measure.results import Labelled, Looked, Metrics
 from llmkit.report.written import short
 from llmkit.types import CLEAN
 
@@ -30,11 +31,28 @@ class Notes:
 def notes(metrics: Metrics) -> Notes:
     """Returns all sentences about a run, which go beside its tables."""
     headlines, remarks = _headlines(metrics), _remarks(metrics)
+    if metrics.looks:
+        headlines += _looked(metrics.looks, "rows" if metrics.unlabelled else "questions")
     if metrics.unlabelled:
         headlines, remarks = _changes(metrics) + headlines, _how_to_read_changes(metrics) + _answered_by(metrics)
     if metrics.labels:
         remarks.append(labels_line(metrics.labels))
+    if metrics.judge:
+        remarks += judge_lines(metrics, metrics.judge)
     return Notes(tuple(headlines), tuple(doubts.warnings(metrics)), tuple(remarks))
+
+
+def _looked(looks: Looked, noun: str) -> list[str]:
+    """Says at which look a run stopped, and how its numbers are to be read."""
+    asked = f"{looks.asked:,} of {looks.planned:,} {noun}"
+    level = f"intervals are computed at the level {looks.nominal:.6g}, so that those of all looks together hold"
+    if not looks.stopped:
+        return [f"Look {looks.number} of {looks.of}, the last: {asked} asked; {level}."]
+    return [
+        f"Stopped at look {looks.number} of {looks.of}: {asked} asked; {level}.",
+        "Values of a run that stopped lean towards what made it stop: read the intervals, which hold. "
+        "It is no baseline for later runs.",
+    ]
 
 
 def changed_share(metrics: Metrics, condition: str) -> str:
@@ -99,6 +117,25 @@ def labels_line(labels: Labelled) -> str:
     skipped = f"; {labels.skipped} skipped, which count as they hurt most" if labels.skipped else ""
     conflicts = f"; {labels.conflicts} contradict earlier ones, and the later count" if labels.conflicts else ""
     return f"{pairs}, {chosen}{skipped}{conflicts}."
+
+
+def judge_lines(metrics: Metrics, judge: Judge) -> list[str]:
+    """Returns who judged, how many verdicts hold in both orders, how far people agree, and why no gate rests on it."""
+    if not judge.pairs:
+        return ["No answers differ, so there was nothing to judge."]
+    left = f"; {judge.open} not asked yet" if judge.open else ""
+    orders = (
+        f"Judge {judge.model}: verdicts on {judge.judged} of {judge.pairs} pairs of answers, in both orders; "
+        f"{judge.inconsistent} of these change with the order and count as a tie; {judge.none} without a verdict{left}."
+    )
+    kappa = judge.kappa
+    if kappa.value is None or judge.agreed is None:
+        agreement = f"How far people agree with the judge is not known: {getattr(kappa, 'reason', '')}."
+    else:
+        words = f"Judge and people agree on {judge.agreed:.3f} of {judge.shared} pairs: kappa {kappa.value:.3f}"
+        agreement = f"{words} [{kappa.low:.3f}, {kappa.high:.3f}]."
+    reason = doubts.of_judge(metrics)
+    return [orders, agreement, *([f"No gate rests on this judge: {reason}."] if reason else [])]
 
 
 def in_points(metrics: Metrics, arm: str, condition: str) -> str:

@@ -1,11 +1,11 @@
-"""The tables of a run with several prompts of the user's own."""
+"""The tables of paired changes: of several prompts of the user's own, and of a run since a stored one."""
 
 from __future__ import annotations
 
 from llmkit.conditions import Condition
 from llmkit.measure.arm_results import ArmResult
 from llmkit.measure.cells import NOISY
-from llmkit.measure.results import Metrics
+from llmkit.measure.results import Baseline, Metrics
 from llmkit.measure.values import Change
 from llmkit.report.elements import Cell, Column, Table
 from llmkit.report.notes import averages
@@ -37,19 +37,40 @@ def side_by_side(metrics: Metrics) -> Table | None:
 
 def changes(metrics: Metrics) -> Table | None:
     """Returns what each further prompt changes against the first, on the same questions."""
-    rows = []
-    for prompt, result in metrics.prompts.items():
-        for arm, changed in result.changes.arms.items() if result.changes else ():
-            rows += [_change(prompt, arm, c, change) for c, change in changed.accuracy_change.items()]
-            rows += [_change(prompt, arm, f"drop, {c}", change) for c, change in changed.drop_change.items()]
-            rows += [_change(prompt, arm, c, change, bad=1) for c, change in changed.changed_change.items()]
+    rows = [
+        (Cell(prompt), *row)
+        for prompt, result in metrics.prompts.items()
+        for row in (_changes(result.changes) if result.changes else ())
+    ]
     if not rows:
         return None
-    names = ("change", "interval", "better", "worse", "p")
-    what = "answers that change" if metrics.unlabelled else "accuracy"
-    columns = (Column("prompt"), Column("arm", left=True), Column(what, left=True), *map(Column, names))
     against = "the stored run" if metrics.baseline else metrics.prompt
-    return Table(f"Prompts against {against}", columns, tuple(rows))
+    return Table(f"Prompts against {against}", (Column("prompt"), *_columns(metrics)), tuple(rows))
+
+
+def since(metrics: Metrics) -> Table | None:
+    """Returns what changed since the stored run, on the same questions; None where there is none."""
+    if not metrics.baseline:
+        return None
+    left_out = f"; {metrics.baseline.left_out} with other texts left out" if metrics.baseline.left_out else ""
+    title = f"Since the stored run, on {metrics.baseline.questions} questions{left_out}"
+    return Table(title, _columns(metrics), tuple(_changes(metrics.baseline)))
+
+
+def _columns(metrics: Metrics) -> tuple[Column, ...]:
+    what = "answers that change" if metrics.unlabelled else "accuracy"
+    names = ("change", "interval", "better", "worse", "p")
+    return (Column("arm", left=True), Column(what, left=True), *map(Column, names))
+
+
+def _changes(stored: Baseline) -> list[tuple[Cell, ...]]:
+    """Returns a row for each arm and what is compared in it."""
+    rows = []
+    for arm, changed in stored.arms.items():
+        rows += [_change(arm, c, change) for c, change in changed.accuracy_change.items()]
+        rows += [_change(arm, f"drop, {c}", change) for c, change in changed.drop_change.items()]
+        rows += [_change(arm, c, change, bad=1) for c, change in changed.changed_change.items()]
+    return rows
 
 
 def _measured(result: ArmResult, condition: str) -> Cell:
@@ -60,11 +81,10 @@ def _measured(result: ArmResult, condition: str) -> Cell:
     return rate(cell.accuracy) if cell else Cell()
 
 
-def _change(prompt: str, arm: str, what: str, change: Change, bad: int = -1) -> tuple[Cell, ...]:
+def _change(arm: str, what: str, change: Change, bad: int = -1) -> tuple[Cell, ...]:
     """Returns the row of a change; `bad` is the sign of one that is worse than before."""
     worse = (change.high < 0 if bad < 0 else change.low > 0) and not what.startswith("drop")
     return (
-        Cell(prompt),
         Cell(arm),
         Cell(what),
         Cell(f"{change.value:+.3f}", emphasis="bad" if worse else ""),

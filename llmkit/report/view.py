@@ -6,14 +6,16 @@ charts.py, how numbers are written in written.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.measure.cells import CEILING, NOISY, STAND
 from llmkit.measure.results import GateResult, Metrics
-from llmkit.report import charts, details, prompts, retrieved, steady, tables
+from llmkit.report import charts, details, judged, prompts, retrieved, scored, steady, tables
 from llmkit.report.browser import Browser, browser
 from llmkit.report.elements import Block, Choice, Facts, Option, Section, Table, Tile, Verdict
+from llmkit.report.moved import moved
 from llmkit.report.notes import Notes, notes
 from llmkit.report.written import difference, rate
 from llmkit.runs.samples import Sample, named_apart
@@ -39,10 +41,23 @@ class View:
     browser: Browser
     compared: bool = False
     """True where rows have no answers, so that replies are shown beside each other."""
+    verdict: str = ""
+    """What the gates come to, in one line."""
+    moved: tuple[Table, ...] = ()
+    """The answers that got worse and better since the stored run; without one, those that noise turned."""
 
 
-def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sample] = ()) -> View:
-    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers."""
+def of_run(
+    metrics: Metrics,
+    facts: Facts | None = None,
+    samples: Sequence[Sample] = (),
+    stored: Sequence[Sample] | None = None,
+) -> View:
+    """Builds the view of a run from its metrics, with the verdicts of its gates in them, its facts and its answers.
+
+    `stored` are the answers of the run that it was compared with, none where there was no such run. Without them, the
+    view does not say what moved.
+    """
     return View(
         facts or Facts(),
         notes(metrics),
@@ -54,7 +69,24 @@ def of_run(metrics: Metrics, facts: Facts | None = None, samples: Sequence[Sampl
         _sections(metrics),
         browser(named_apart(samples, metrics.prompt)),
         metrics.unlabelled is not None,
+        verdict(metrics),
+        () if stored is None else moved(_of_first(samples, metrics), _of_first(stored, metrics)),
     )
+
+
+def verdict(metrics: Metrics) -> str:
+    """Returns what a run's gates come to, in one line."""
+    if not metrics.gates:
+        return "No gates: nothing was asked of this run."
+    counts = Counter(result.verdict for result in metrics.gates)
+    words = {"failed": counts["fail"], "undecided": counts["undecided"], "passed": counts["pass"]}
+    return f"Gates: {', '.join(f'{count} {word}' for word, count in words.items() if count)}."
+
+
+def _of_first(samples: Sequence[Sample], metrics: Metrics) -> list[Sample]:
+    """Returns the answers under the prompt that the metrics are about; all where their run had only one."""
+    prompts = {sample.outcome.prompt for sample in samples}
+    return [s for s in samples if len(prompts) < 2 or s.outcome.prompt == metrics.prompt]
 
 
 def _measured(result: GateResult) -> str:
@@ -81,9 +113,11 @@ def summary(metrics: Metrics) -> tuple[Table, ...]:
     shown = [
         prompts.side_by_side(metrics),
         prompts.changes(metrics),
+        prompts.since(metrics),
         tables.accuracy(metrics),
         effects,
         *(tables.losses_of(metrics, name) for name, arm in metrics.arms.items() if losses and arm.drop),
+        *scored.tables(metrics),
         tables.ablation(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
@@ -98,11 +132,14 @@ def _summary_of_unlabelled(metrics: Metrics) -> tuple[Table, ...]:
     shown = [
         prompts.side_by_side(metrics),
         prompts.changes(metrics),
+        prompts.since(metrics),
         steady.as_sent(metrics),
         steady.changes(metrics),
         steady.kinds(metrics),
         steady.repairs(metrics),
         *_from_labels(metrics),
+        *judged.preferred(metrics),
+        *scored.tables(metrics),
         retrieved.overlaps(metrics),
         retrieved.answers(metrics),
         tables.cost(metrics),
@@ -187,12 +224,20 @@ def _sections_of_unlabelled(metrics: Metrics) -> tuple[Section, ...]:
             steady.repairs(metrics),
             details.corrections(metrics),
         ),
+        _scores(metrics),
         _retrieval(metrics),
         _section(
             "labelled",
             "What the labels say",
             "Losses and gains by a person's labels of the rows that changed.",
             *_from_labels(metrics),
+        ),
+        _section(
+            "judged",
+            "What the judge says",
+            "Which of two unequal answers a model prefers by the rubric. It is no person: the notes say how far people "
+            "agree with it.",
+            *judged.preferred(metrics),
         ),
         _section(
             "answers",
@@ -244,6 +289,7 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
             "wrong, a wrong one to right.",
             _losses(metrics),
         ),
+        _scores(metrics),
         _section(
             "ablation",
             "Ablation",
@@ -289,6 +335,12 @@ def _sections(metrics: Metrics) -> tuple[Section, ...]:
         ),
     ]
     return tuple(section for section in sections if section)
+
+
+def _scores(metrics: Metrics) -> Section | None:
+    return _section(
+        "scores", "Scores", scored.LEAD, scored.means(metrics), scored.losses(metrics), scored.gains(metrics)
+    )
 
 
 def _retrieval(metrics: Metrics) -> Section | None:

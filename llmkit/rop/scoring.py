@@ -9,7 +9,7 @@ from typing import Protocol
 from llmkit.perturb.numerals import numbers
 from llmkit.prompts import render
 from llmkit.rop.arms import Arm
-from llmkit.tasks import Scorer, wording
+from llmkit.tasks import Scorer, as_asked, wording
 from llmkit.types import Message, Request, Sampling, Steps, Texts, Variant
 
 FAILED_NATS = -50.0
@@ -89,7 +89,7 @@ def guidance_trial(arm: Arm, scorer: Scorer) -> Trial:
 
     def run(instruction: str, variant: Variant) -> Steps:
         answer = yield from arm.answer(variant.texts, variant, instruction)
-        return float(bool(scorer.score(scorer.parsed(answer, variant.question), variant.question)))
+        return float(bool(scorer.judge(answer.reply.said, answer.parsed, as_asked(variant)).correct))
 
     return run
 

@@ -13,7 +13,7 @@ from llmkit.rop.arms import Arm
 from llmkit.rop.candidates import Example
 from llmkit.rop.instructions import NO_CORRECTION, InstructionPair
 from llmkit.rop.scoring import cer, corrections, squash, worth
-from llmkit.tasks import Scorer, gold_text, wording
+from llmkit.tasks import Scorer, as_asked, gold_text, wording
 from llmkit.types import Steps, Texts, Variant
 
 WORST = -0.5
@@ -104,7 +104,7 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
         kept, corrected, fallback = yield from corrections(arm, pair.correction, variant)
         worded = variant.worded(corrected)
         answer = yield from arm.answer(worded.texts, worded, pair.guidance)
-        parsed = scorer.parsed(answer, variant.question)
+        judged = scorer.judge(answer.reply.said, answer.parsed, as_asked(variant))
         return Trajectory(
             variant,
             kept,
@@ -112,8 +112,8 @@ def pair_trial(arm: Arm, scorer: Scorer, noisy_share: float) -> PairTrial:
             fallback,
             answer.reply.said,
             answer.reply.finish_reason == "length",
-            parsed,
-            bool(scorer.score(parsed, variant.question)),
+            judged.parsed,
+            bool(judged.correct),
             worth(variant, kept, corrected, noisy_share),
         )
 

@@ -7,17 +7,22 @@ same answers. Lines are only added; the latest of a pair counts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from llmkit.errors import DataError
 from llmkit.files import on_disk, text_digest
 from llmkit.records import numbered_lines, parse_line
 from llmkit.runs import names
 from llmkit.terminal import json_text
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Record = TypeVar("Record", bound=DataclassInstance)
 
 Verdict = Literal["first", "second", "both", "neither", "skip", "undone"]
 """The answer that is right; "skip" where the person cannot tell, "undone" where the last verdict is taken back."""
@@ -63,7 +68,13 @@ def now() -> str:
 
 
 def read(path: Path) -> list[Label]:
-    """Returns the labels of a file, in the order of its lines; none where there is no file.
+    """Returns the labels of a file, in the order of its lines; none where there is no file. Raises as `records`."""
+    return records(path, Label, get_args(Verdict))
+
+
+def records(path: Path, form: type[Record], verdicts: Sequence[str]) -> list[Record]:
+    """Returns the lines of a file of verdicts as values of `form`, whose fields are all texts; none where there is no
+    file.
 
     DataError names file and line of one that is damaged. A last line without its end was being written when the process
     died: it never happened.
@@ -72,7 +83,7 @@ def read(path: Path) -> list[Label]:
         return []
     whole = path.read_bytes()
     lines = whole[: whole.rfind(b"\n") + 1].split(b"\n")
-    return [_label(line, place) for place, line in numbered_lines(lines, str(path))]
+    return [_record(line, place, form, verdicts) for place, line in numbered_lines(lines, str(path))]
 
 
 def judgements(folder: Path) -> Judgements | None:
@@ -81,29 +92,29 @@ def judgements(folder: Path) -> Judgements | None:
     return Judgements(read(file)) if file.is_file() else None
 
 
-def _label(line: bytes, place: str) -> Label:
+def _record(line: bytes, place: str, form: type[Record], verdicts: Sequence[str]) -> Record:
     try:
         row = parse_line(line)
     except DataError as error:
         raise DataError(f"{place}: {error.message}", _DELETE) from None
-    keys = [field.name for field in fields(Label)]
+    keys = [field.name for field in fields(form)]
     if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
-        raise DataError(f"{place}: not a label", _DELETE)
-    if row["verdict"] not in get_args(Verdict):
+        raise DataError(f"{place}: not a {form.__name__.lower()}", _DELETE)
+    if row["verdict"] not in verdicts:
         raise DataError(f"{place}: no verdict is called {row['verdict']!r}", _DELETE)
-    return Label(**{key: row[key] for key in keys})
+    return form(**{key: row[key] for key in keys})
 
 
 _DELETE = "delete that line; its pair is asked again"
 
 
-def append(path: Path, labels: Iterable[Label]) -> None:
-    """Adds labels to a file, which is on the disk when this returns. Incomplete where the disk is full.
+def append(path: Path, made: Iterable[DataclassInstance]) -> None:
+    """Adds verdicts to a file, which is on the disk when this returns. Incomplete where the disk is full.
 
     A torn last line of an earlier process is ended first, and is then a line of its own that `read` would refuse: so it
     is cut off.
     """
-    data = "".join(f"{json_text(asdict(label))}\n" for label in labels).encode()
+    data = "".join(f"{json_text(asdict(record))}\n" for record in made).encode()
     with on_disk(path.parent), open(path, "ab+", buffering=0) as file:
         _cut_torn_line(file.fileno())
         while data:

@@ -24,6 +24,8 @@ JOURNAL = "samples.jsonl"
 """One line for each piece of finished work, in the order in which it was finished."""
 LABELS = "labels.jsonl"
 """One line for each judgement of a person, on a pair of answers to one row."""
+JUDGED = "judged.jsonl"
+"""One line for each verdict of a model, as judge, on a pair of answers to one row."""
 LOCK = ".lock"
 """Held by the process that writes in the folder."""
 
@@ -39,3 +41,6 @@ CANARY = "canary"
 """How the model behind a server answered a few fixed prompts."""
 GENERATION = "generation"
 """The mark of a new beginning: the lines before it count no more."""
+
+SCORED = ("parsed", "correct", "scores")
+"""The fields of an outcome that a verdict gives anew; those of earlier releases lack `scores`."""

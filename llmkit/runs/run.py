@@ -55,6 +55,13 @@ class Run:
         return "finished" if (self.folder / names.METRICS).is_file() else "unfinished"
 
     @property
+    def stopped(self) -> str | None:
+        """The look at which the run stopped before all questions were asked ("look 2 of 5"); None for any other."""
+        looks = (self.metrics or {}).get("looks")
+        asked = len(looks["shares"]) if looks else 0
+        return f"look {asked} of {looks['of']}" if looks and asked < looks["of"] else None
+
+    @property
     def changed(self) -> datetime:
         """The time at which anything in the folder changed last."""
         # The folder's own time changes only where a file comes or goes, and a journal grows without either.
@@ -218,7 +225,7 @@ def outcomes(rows: Iterable[Row]) -> dict[str, Row]:
         if row.get("kind") == names.OUTCOME:
             latest[row["key"]] = row
         elif row.get("kind") == names.VERDICT and row["key"] in latest:
-            latest[row["key"]] = {**latest[row["key"]], "parsed": row["parsed"], "correct": row["correct"]}
+            latest[row["key"]] = {**latest[row["key"]], **{name: row[name] for name in names.SCORED if name in row}}
     return latest
 
 

@@ -76,6 +76,7 @@ class Sample:
     reply: str | None = None
     key: str = ""
     hidden: Hidden | None = None
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Sample:
@@ -101,6 +102,7 @@ class Sample:
             row.get("said"),
             row.get("key") or "",
             Hidden(**row["hidden"]) if row.get("hidden") else None,
+            tuple(row.get("labels") or ()),
         )
 
     def lean(self) -> Sample:

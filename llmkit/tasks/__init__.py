@@ -3,10 +3,10 @@
 from llmkit.tasks import generated, sets
 from llmkit.tasks.asking import question_messages, question_prompt, worked_examples
 from llmkit.tasks.base import TASKS, GeneratedTask, Hub, Item, Task, task
-from llmkit.tasks.kinds import KINDS, Kind, extract, gold_text, kind, kind_of, recorded_kind, score
+from llmkit.tasks.kinds import KINDS, Kind, as_asked, extract, gold_text, kind, kind_of, recorded_kind, score
 from llmkit.tasks.loading import Questions, load
 from llmkit.tasks.own_prompts import OwnPrompt, as_sent, own_prompts, values_of
-from llmkit.tasks.scorers import SCORERS, Scorer, scorer
+from llmkit.tasks.scorers import SCORERS, GradedScorer, Scored, Scorer, score_names, scorer, scorer_of
 from llmkit.tasks.text import normalise, render_options, wording
 
 __all__ = [
@@ -14,13 +14,16 @@ __all__ = [
     "SCORERS",
     "TASKS",
     "GeneratedTask",
+    "GradedScorer",
     "Hub",
     "Item",
     "Kind",
     "OwnPrompt",
     "Questions",
+    "Scored",
     "Scorer",
     "Task",
+    "as_asked",
     "as_sent",
     "extract",
     "generated",
@@ -35,7 +38,9 @@ __all__ = [
     "recorded_kind",
     "render_options",
     "score",
+    "score_names",
     "scorer",
+    "scorer_of",
     "sets",
     "task",
     "values_of",

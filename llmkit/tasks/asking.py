@@ -51,7 +51,7 @@ def question_prompt(
     return render(
         "answer-v1",
         instruction=render("arms/stand-v1") if instruction is None else instruction,
-        format=kind_of(question).format_request() if answer_format else "",
+        format=kind_of(question).asks(question) if answer_format else "",
         demos=[{"question": q, "answer": a} for q, a in demos],
         question=text,
     )
@@ -65,7 +65,8 @@ def worked_examples(train: Sequence[Question], count: int, own: bool = False) ->
         if own:
             return gold_text(q)  # in no words of llmkit's, as training shows it
         solution = q.meta.get("solution")
-        closing = f"The answer is {kind_of(q).label(q.gold or '')}"
+        kind = kind_of(q)
+        closing = kind.announced(kind.label(q.gold or ""))
         if not solution:
             return closing
         return solution if closing in solution else f"{solution}\n{closing}"

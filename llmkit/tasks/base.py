@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from llmkit.errors import DataError
+from llmkit.recipe.schema import DataSection
 from llmkit.registry import Registry
+from llmkit.tasks.json_fields import canonical_json
 from llmkit.tasks.kinds import KINDS
 from llmkit.tasks.text import render_options
 from llmkit.types import Part, Question
@@ -95,23 +97,35 @@ class GeneratedTask(ABC):
         """Yields `size` different questions of one split; a smaller size is the beginning of a larger one."""
 
 
-def question(item: Item, kind: str, *, id: str, split: str, cluster: str = "") -> Question:
+def question(
+    item: Item,
+    kind: str,
+    *,
+    id: str,
+    split: str,
+    cluster: str = "",
+    labels: tuple[str, ...] = (),
+    data: DataSection | None = None,
+) -> Question:
     """Returns the `Question` of an item: gold canonical, options rendered at the end of the text.
 
-    DataError where the item cannot be asked, UsageError for an unknown kind.
+    `labels` are those that all questions share, and `data` has the settings of a kind that has any. DataError where the
+    item cannot be asked, UsageError for an unknown kind.
     """
     text = str(item.text) if item.parts else str(item.text).strip()
     if not text.strip():
         raise DataError("the question is empty")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise DataError("the question holds half a character (a lone surrogate)")
-    answers = KINDS[kind]()
+    answers = KINDS[kind].of(data or DataSection())
     options = tuple(str(option).strip() for option in item.options) if answers.has_options else ()
-    gold = None if item.gold is None else str(item.gold).strip()
+    gold = item.gold
+    if gold is not None:
+        gold = canonical_json(gold) if answers.structured and not isinstance(gold, str) else str(gold).strip()
     if gold == "":
         raise DataError("the answer is empty")
     if gold is not None:
-        gold = answers.canonical(gold, options)
+        gold = answers.placed(answers.canonical(gold, options or labels), text)
     block = render_options(options) if options else ""
     text = text if text.endswith(block) else text + block
-    return Question(id, text, gold, kind, options, split, cluster, dict(item.meta), item.fields, item.parts)
+    return Question(id, text, gold, kind, options, split, cluster, dict(item.meta), item.fields, item.parts, labels)

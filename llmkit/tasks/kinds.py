@@ -7,20 +7,24 @@ entry-point group `llmkit.kinds`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from llmkit.errors import DataError
 from llmkit.prompts import render
+from llmkit.recipe.schema import DataSection
 from llmkit.registry import Registry
 from llmkit.tasks import numbers
 from llmkit.tasks.answers import marked_answer, without_reasoning
 from llmkit.tasks.readers import ChoiceReader, NumberReader, Reader, TextReader, YesNoReader
 from llmkit.tasks.text import LABELS, normalise
-from llmkit.types import Question
+from llmkit.types import Question, Variant
 
-KINDS: Registry[type[Kind]] = Registry("kind of answer", "llmkit.kinds")
+KINDS: Registry[type[Kind]] = Registry(
+    "kind of answer", "llmkit.kinds", [f"llmkit.tasks.answer_kinds.{name}" for name in ("label", "values", "spans")]
+)
 
 K = TypeVar("K", bound="Kind")
 
@@ -43,9 +47,38 @@ class Kind(ABC):
     """Whether equal canonical answers are equally right whatever the question: then the share of rows whose answers
     are unequal bounds what accuracy can have lost. Of free text the canonical form is all of it, and bounds nothing."""
 
+    structured: ClassVar[bool] = False
+    """Whether gold answers may be JSON objects and arrays."""
+    lists_labels: ClassVar[bool] = False
+    """Whether answers are labels from a list that all questions share (`Question.labels`), which `canonical` is given
+    as options."""
+    whole_text: ClassVar[bool] = False
+    """Whether gold answers are about places of the question's text, which has to be one text then."""
+    of_all: ClassVar[tuple[str, ...]] = ()
+    """Scores of all answers together, which no answer has by itself: `macro_f1`."""
+    has_scores: ClassVar[bool] = False
+    """Whether answers have parts that are worth something by themselves, which `scores` gives."""
+
+    @classmethod
+    def of(cls, data: DataSection) -> Self:
+        """Returns the kind with the settings of a recipe's section `data`, for one that has any."""
+        return cls()
+
     @abstractmethod
     def canonical(self, gold: str, options: Sequence[str] = ()) -> str:
         """Returns a gold answer, as a file writes it, in canonical form. DataError where it is none of this kind."""
+
+    def labels_in(self, gold: Any) -> list[str]:
+        """Returns the labels that a gold answer has, as a file writes it, for a kind that `lists_labels`."""
+        return []
+
+    def placed(self, gold: str, text: str) -> str:
+        """Returns a canonical gold answer, checked against the question's text. DataError where it does not fit."""
+        return gold
+
+    def moved(self, gold: str, variant: Variant) -> str:
+        """Returns the gold answer for the text of one condition, for a kind where noise moves it."""
+        return gold
 
     def reader(self, question: Question) -> Reader:
         """Returns what reads the answer at the places of a reply that may hold it; `extract` decides between them."""
@@ -62,6 +95,11 @@ class Kind(ABC):
         """Returns whether an extracted answer is the gold one: by default, whether letters and digits agree."""
         return normalise(parsed) == normalise(gold)
 
+    def scores(self, parsed: str | None, gold: str) -> Mapping[str, float | None]:
+        """Returns what an answer is worth in its parts, in [0, 1] by name, for a kind that has parts: the same names
+        whatever was `parsed`. None where the gold answer has no such part."""
+        return {}
+
     def label(self, answer: str) -> str:
         """Returns a canonical answer as a sentence names it: "(B)", "18"."""
         return answer
@@ -70,9 +108,17 @@ class Kind(ABC):
         """Returns the gold answer as one would write it in full: "(B) library", "18"; "" where there is none."""
         return "" if question.gold is None else self.label(question.gold)
 
+    def announced(self, answer: str) -> str:
+        """Returns how a reply gives an answer, in worked examples and in training."""
+        return f"The answer is {answer}"
+
     def format_request(self) -> str:
         """Returns the sentence of the prompt that asks for this kind of answer, by default prompts/format/NAME-v1."""
         return render(f"format/{self.name}-v1")
+
+    def asks(self, question: Question) -> str:
+        """Returns the sentence of the prompt that asks for the answer to a question; by default the same for all."""
+        return self.format_request()
 
     def chance(self, gold: str, options: Sequence[str] = ()) -> float:
         """Returns how often blind guessing is right, in [0, 1]."""
@@ -188,6 +234,14 @@ class Text(Kind):
 def kind_of(question: Question) -> Kind:
     """Returns the kind of a question's answer. UsageError for a kind that no installed package registers."""
     return KINDS[question.kind]()
+
+
+def as_asked(variant: Variant) -> Question:
+    """Returns the question of a variant with the gold answer that holds for its text."""
+    question = variant.question
+    if question.gold is None:
+        return question
+    return replace(question, gold=kind_of(question).moved(question.gold, variant))
 
 
 def recorded_kind(name: str, gold: str | None, options: Sequence[str]) -> Kind:

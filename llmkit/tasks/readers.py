@@ -290,9 +290,9 @@ class ChoiceReader:
     def near(self, content: str) -> str | None:
         text = paragraph(content).translate(_NARROW)
         return (
-            self._label(_last_affirmed(self._marked, text))
-            or self._text(_last_affirmed(self._option, text.casefold()))
-            or self._label(_last_affirmed(self._bare, text))
+            self._label(last_affirmed(self._marked, text))
+            or self._text(last_affirmed(self._option, text.casefold()))
+            or self._label(last_affirmed(self._bare, text))
         )
 
     def revised(self, content: str) -> str | None:
@@ -309,11 +309,11 @@ class ChoiceReader:
         if opening and {match[1] for match in self._opens.finditer(text)} == {opening[1]}:
             return opening[1]  # "C. because A and B are wrong"
         return (
-            self._label(_last_affirmed(self._marked, text))
+            self._label(last_affirmed(self._marked, text))
             or self._name(_last(self._named, text))
-            or self._label(_last_affirmed(self._bare, text))
+            or self._label(last_affirmed(self._bare, text))
             or (self._value(NumberReader().anywhere(numbers.plain(text))) if self._values else None)
-            or self._text(_last_affirmed(self._option, text.casefold()))
+            or self._text(last_affirmed(self._option, text.casefold()))
         )
 
     def _label(self, match: re.Match[str] | None) -> str | None:
@@ -340,7 +340,7 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
-def _last_affirmed(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+def last_affirmed(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     """Returns the last match that is not denied, as in "rather than the library" or "(A) is wrong"."""
     last = None
     for match in pattern.finditer(text):

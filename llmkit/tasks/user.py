@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,8 @@ from llmkit.tasks.splits import digest, split_all
 from llmkit.tasks.text import normalise, wording
 from llmkit.types import Question
 
+_MOST_LABELS = 1_000
+
 
 def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[Question], int]:
     """Returns the questions of the file `path` in the order of the file, and the count of bad rows left out.
@@ -33,12 +36,17 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
     if KINDS[data.kind].has_options and data.options is None:
         hint = "name the field that holds the list of options"
         raise UsageError(f"`data.kind: {data.kind}` needs `data.options`", hint)
+    rows: Iterable[Record] = _rows(path)
+    labels: tuple[str, ...] = ()
+    if KINDS[data.kind].lists_labels:
+        rows = list(rows)
+        labels = _labels(rows, data, path)
     questions: list[Question] = []
     lines: dict[str, str] = {}  # where each id stood
     texts: dict[str, int] = {}  # how often each text stood
     skipped = 0
     form: tuple[str, str] | None = None  # of the first row, and where it stands
-    for where, row in _rows(path):
+    for where, row in rows:
         try:
             item, name, cluster = _item(row, data, noisy)
             form = form or (_form(item), where)
@@ -50,7 +58,7 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
             if name in lines:
                 raise DataError(f"the id {name!r} stands already at {lines[name]}")
             split = split_all(normalise(cluster or item.text))  # a cluster is never cut: what it shares would leak
-            questions.append(question(item, data.kind, id=name, split=split, cluster=cluster))
+            questions.append(question(item, data.kind, id=name, split=split, cluster=cluster, labels=labels, data=data))
             lines[name] = where
         except DataError as error:
             if not data.skip_bad_lines:
@@ -60,6 +68,22 @@ def read(data: DataSection, path: str, noisy: Sequence[str] = ()) -> tuple[list[
     if not questions:
         raise DataError(f"{path}: holds no questions" + (f" ({skipped} bad rows)" if skipped else ""))
     return questions, skipped
+
+
+def _labels(rows: Iterable[Record], data: DataSection, path: str) -> tuple[str, ...]:
+    """Returns the labels that all questions share: those of the recipe, else those of all rows, in order."""
+    if data.labels:
+        return data.labels
+    kind = KINDS[data.kind].of(data)
+    found: set[str] = set()
+    for _, row in rows:
+        gold = row.get(data.answer) if isinstance(row, Mapping) and data.answer else None
+        with suppress(DataError):  # it is said where the row is read
+            found.update(label for label in kind.labels_in(gold) if gold is not None and label)
+    if not found or len(found) > _MOST_LABELS:
+        count = f"{len(found):,} different labels" if found else "no labels"
+        raise DataError(f"{path}: the rows have {count}", f"list them as `data.labels`, at most {_MOST_LABELS:,}")
+    return tuple(sorted(found))
 
 
 def _rows(path: str) -> Iterator[Record]:
@@ -100,7 +124,9 @@ def _item(row: Any, data: DataSection, noisy: Sequence[str]) -> tuple[Item, str 
     parts = tuple(part for field in asked for part in conversations.parts_of(field, used[field]))
     options = _options(used[data.options]) if data.options else ()
     gold = used[data.answer] if data.answer else None
-    if data.answer and not isinstance(gold, str | int | float | Decimal):
+    if KINDS[data.kind].whole_text and (len(parts) != 1 or parts[0].turn is not None):
+        raise DataError(f"answers of the kind `{data.kind}` are about one text", "name one field as `data.question`")
+    if data.answer and not (KINDS[data.kind].structured or isinstance(gold, str | int | float | Decimal)):
         raise DataError(f"the field `{data.answer}` is no answer but {json.dumps(gold, default=str)[:60]}")
     meta = {key: value for key, value in row.items() if key not in used}
     fields = {str(key): value for key, value in row.items() if key != data.answer}

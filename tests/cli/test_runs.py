@@ -107,8 +107,8 @@ def test_ls_writes_a_page(llmkit, runs):
 
 
 def test_show_as_markdown(llmkit, runs):
-    code, out, _ = llmkit("runs", "show", "done", "--markdown")
-    assert code == 0
+    code, out, err = llmkit("runs", "show", "done", "--markdown")
+    assert code == 0, err
     assert out.startswith("# arithmetic, asked of smollm2-135m\n")
     assert "| stand | 0.750 (.30 to .95) | 0.500 (.15 to .85) |" in out
     assert "## Gates" in out

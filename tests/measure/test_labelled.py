@@ -48,7 +48,7 @@ def labelled_run(samples, **skips):
     run = LabelledRun(hidden(samples), SECTION.interval, 7)
     golds = {s.outcome.question_id: s.outcome.gold for s in samples}
     measured = metrics(hidden(samples), SECTION, 7)
-    return with_labels(measured, hidden(samples), Judgements(oracle(run, golds, **skips)), SECTION.interval, 7)
+    return with_labels(measured, run, Judgements(oracle(run, golds, **skips)))
 
 
 def without_ratio(value):
@@ -190,7 +190,8 @@ def test_rows_of_one_text_are_looked_at_once():
 
 def test_without_any_label_nothing_is_known_and_nothing_passes():
     samples = synthetic.samples(60, conditions=["ec"], arms=["stand"])
-    measured = with_labels(metrics(hidden(samples), SECTION, 7), hidden(samples), Judgements(), SECTION.interval, 7)
+    run = LabelledRun(hidden(samples), SECTION.interval, 7)
+    measured = with_labels(metrics(hidden(samples), SECTION, 7), run, Judgements())
     drop = measured.arms["stand"].drop["ec"]
     assert drop.value is drop.high is None
     assert "none of the" in drop.reason

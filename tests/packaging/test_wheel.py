@@ -90,9 +90,10 @@ def test_the_installed_adapters_are_found(installed, tmp_path):
     assert run(installed / "python", "-c", code, cwd=tmp_path).split() == expected
 
 
-def test_the_installed_example_can_be_copied(installed, tmp_path):
-    run(installed / "llmkit", "data", "copy", "tickets", cwd=tmp_path)
-    expected = {p.name: p.read_bytes() for p in (ROOT / "examples" / "tickets").iterdir()}
+@pytest.mark.parametrize("name", ["extract", "tickets", "tools"])
+def test_an_installed_example_can_be_copied(installed, tmp_path, name):
+    run(installed / "llmkit", "data", "copy", name, cwd=tmp_path)
+    expected = {p.name: p.read_bytes() for p in (ROOT / "examples" / name).iterdir()}
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == expected
 
 

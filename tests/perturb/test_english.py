@@ -60,11 +60,12 @@ def test_what_works_from_english_words_leaves_a_set_alone_and_says_so_once(caplo
             assert variant.text != variant.question.text
 
 
-def test_one_foreign_question_in_an_english_set_changes_nothing():
+def test_one_foreign_question_in_an_english_set_is_left_alone_by_itself():
     english = [Question(str(i), "Tom is not at home. How many are there?", "7", "numeric") for i in range(9)]
     foreign = Question("x", OTHERS["German"], "7", "numeric")
     made = make_variants([*english, foreign], PerturbSection(conditions=("uic",)), 1)
-    assert not any(v.rejected for v in made)
+    assert {v.rejected for v in made} == {None, "uic: does not serve German"}
+    assert [v.question.id for v in made if v.rejected] == ["x"]
 
 
 def test_rows_are_read_ahead_without_losing_any(tmp_path):

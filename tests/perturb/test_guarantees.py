@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, WordEdit, undo
 from llmkit.perturb.base import letters_of
 from llmkit.perturb.protection import Protection
-from llmkit.perturb.text import Source
 
 SPECS = [name for name in OPERATORS if OPERATORS[name].argument is None]
 SPECS += ["chars(4)", "ec+uic", "uic+ec+woo", "mix(ec:0.7,hw+sc:0.3)"]
@@ -60,12 +59,14 @@ def test_protected_spans_and_numbers_survive(spec, text, rate, seed):
 @many(2000)
 @given(spec=st.sampled_from(COUNTED), text=questions, rate=rates, seed=seeds)
 def test_the_number_of_edits_is_the_rate_of_words_or_all_that_are_eligible(spec, text, rate, seed):
-    made = Perturber(spec, rate=rate, seed=seed, retries=0).apply(text, "q")
-    wanted = max(1, round(rate * Source(text, Protection().spans(text)).words))
+    perturber = Perturber(spec, rate=rate, seed=seed, retries=0)
+    made = perturber.apply(text, "q")
+    source = perturber._source(text, Protection().spans(text), perturber.language_of(text))
+    wanted = max(1, round(rate * source.words))
     everything = Perturber(spec, rate=1.0, seed=seed, retries=0).apply(text, "q")
     assert len(made.edits) == min(wanted, len(everything.edits))
     if issubclass(OPERATORS[spec], WordEdit):
-        assert len(everything.edits) <= len(letters_of(Source(text, Protection().spans(text))))
+        assert len(everything.edits) <= len(letters_of(source))
 
 
 @many(1000)

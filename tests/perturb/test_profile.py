@@ -20,7 +20,7 @@ from llmkit.cli import app, common
 from llmkit.errors import DataError, UsageError
 from llmkit.perturb import PROTECT, Perturber, undo
 from llmkit.perturb.alignment import align, kind
-from llmkit.perturb.chars import neighbour_keys
+from llmkit.perturb.keys import neighbour_keys
 from llmkit.perturb.observed import Observed, observe, read_pairs
 from llmkit.perturb.profile import FORM, Profile, fit, load, shipped_names
 from llmkit.perturb.protection import Protection

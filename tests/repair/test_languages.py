@@ -6,6 +6,7 @@ import random
 import re
 
 import pytest
+from helpers.languages import rows
 
 from llmkit.repair import Repair, RepairFile
 from llmkit.repair.languages import is_foreign
@@ -35,6 +36,14 @@ def test_no_english_word_is_read_into_another_language(text):
     assert spell(text) != text  # by words alone it would be "corrected"
     repaired = Repair(RepairFile(chain="fold+spell"))(text)
     assert (repaired.text, repaired.action) == (text, "unchanged")
+
+
+@pytest.mark.parametrize("code", ["ar", "de", "es", "hi", "zh"])
+def test_no_question_of_five_sets_and_no_sentence_of_them_is_repaired(code):
+    repair = Repair(RepairFile(chain="fold+spell"))
+    texts = [row["question"] for row in rows(code)]
+    texts += [sentence for text in texts for sentence in re.split(r"(?<=[.?!。？؟।])\s*", text) if sentence]
+    assert [text for text in texts if repair(text).text != text] == []
 
 
 @pytest.mark.parametrize("text", ENGLISH)

@@ -115,7 +115,7 @@ def test_no_text_is_markup_in_markdown(text, measured):
     shown = view.of_run(measured, Facts(title=text))
     title = markdown.document(shown).splitlines()[0]
     assert title.startswith("# ")
-    assert re.sub(r"\\(.)", r"\1", title[2:]) == " ".join(text.split())
+    assert re.sub(r"\\(.)", r"\1", title[2:]).replace("\u200b", "") == " ".join(text.split())
     assert not re.search(r"(?<!\\)[|<*`\[]", title)
 
 

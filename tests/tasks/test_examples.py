@@ -83,7 +83,7 @@ def test_the_recipe_trains_on_a_file_of_the_example():
 
 
 def test_an_example_is_copied_whole_and_overwrites_nothing(tmp_path):
-    assert example_names() == ["tickets"]
+    assert example_names() == ["extract", "tickets", "tools"]
     copied = copy_example("tickets", tmp_path / "new")
     assert {path.name: path.read_bytes() for path in copied} == {p.name: p.read_bytes() for p in FOLDER.iterdir()}
     assert copy_example("tickets", tmp_path / "new") == copied

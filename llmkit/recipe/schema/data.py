@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.schema.base import LATER, Section
+from llmkit.recipe.schema.base import CONTENT, LATER, Section
 
 
 class DataSection(Section):
@@ -29,8 +29,17 @@ class DataSection(Section):
     answer: str | None = "answer"
     """The field that holds the answer: a number, a label or an option's text, yes or no, or free text. `null` where
     rows have none: then the run measures which answers change."""
-    kind: str = Field("numeric", examples=["numeric", "choice", "boolean", "text"])
-    """The kind of answer in your own file: numeric, choice, boolean, text, or one that an installed package brings."""
+    kind: str = Field("numeric", examples=["numeric", "choice", "boolean", "text", "label", "json", "tool", "spans"])
+    """The kind of answer in your own file: numeric, choice, boolean, text, label, json, tool, spans, or one that an
+    installed package brings."""
+    labels: Annotated[tuple[str, ...], LATER] = ()
+    """The labels that answers have, of the kinds `label` and `spans`. Default: all that the rows have."""
+    json_schema: Annotated[str | None, LATER, CONTENT] = None
+    """A JSON Schema file that answers of the kind `json` must follow."""
+    tolerance: Annotated[float, LATER] = Field(0.0, ge=0, lt=1)
+    """Numbers in answers of the kinds `json` and `tool` may differ by this share of the greater one."""
+    any_order: Annotated[bool, LATER] = False
+    """Several tool calls in an answer of the kind `tool` count in any order."""
     id: str | None = None
     """The field that names a row. Default: the text and how often it stood before."""
     cluster: Annotated[str | None, LATER] = None
@@ -57,6 +66,9 @@ class PerturbSection(Section):
     """What noise never touches. Anything else is taken as a regular expression."""
     release: Annotated[tuple[str, ...], LATER] = ()
     """Kinds that noise may touch all the same: `number_words` ("three", "half"; figures stay), or one of `protect`."""
+    lang: Annotated[str, LATER] = ""
+    """Language of the texts: a code such as `de`, or `auto` to identify each text (extra `lang`). Default: other
+    scripts by themselves, Latin letters with accents by their small words, everything else as English."""
     target: Literal["question", "instruction", "fewshot"] = "question"
     """The part of the prompt that noise changes."""
     fields: Annotated[tuple[str, ...], LATER] = ()

@@ -138,7 +138,11 @@ class EvalSection(Section):
     answer: Literal["generate", "likelihood"] = "generate"
     """How `choice` and `boolean` questions are answered: by generating, or by the likeliest option."""
     scorer: str = "answer"
-    """How a reply becomes a verdict; installed packages add scorers."""
+    """How a reply becomes a verdict: `answer` reads it by the kind of answer. Installed packages add scorers."""
+    scores: Annotated[tuple[str, ...], LATER] = ()
+    """Further scorers, whose scores are measured beside the verdict: `exact`, `contains`, `regex`, `f1`, `rouge_l`."""
+    pattern: Annotated[str | None, LATER] = None
+    """The pattern of the scorer `regex`, in the syntax of RE2. Default: the gold answer of each row."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
     """Limits that measured values must clear. Exit 3 where one fails, 5 where one stays undecided."""
@@ -150,7 +154,10 @@ class EvalSection(Section):
     replicate_clean: bool = False
     """Ask the clean questions twice, so that the engine's own noise is known."""
     baseline: Annotated[str | None, NEUTRAL] = None
-    """A run folder that gates compare against."""
+    """A run folder, or a baseline.json made of one, that this run is paired with row by row."""
+    looks: Annotated[int, NEUTRAL] = Field(1, ge=1, le=20)
+    """Looks at the gates while a run is under way, after equal shares of the questions: it stops at the first one where
+    all of them are decided. 1 asks every question."""
     max_same: Annotated[float, NEUTRAL] = Field(0.9, ge=0, le=1)
     """The share of rows that one and the same answer may have, where rows have no answers: above it a gate stays
     undecided, because a constant answer changes under no noise."""

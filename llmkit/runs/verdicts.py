@@ -1,0 +1,90 @@
+"""judged.jsonl: what a model said, as judge, of pairs of answers, one line for each pair. The only reader.
+
+Like labels.jsonl it holds digests and no text. Only the lines of one judge count, the one that was asked last: a judge
+is its model, its rubric and its prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from llmkit.runs import names
+from llmkit.runs.labels import pair_digest, records
+
+Preference = Literal["first", "second", "tie"]
+"""The answer that is better, or that none is."""
+Judgement = Literal["first", "second", "tie", "none"]
+""" "none": the judge gave no verdict in at least one of the two orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on one pair: `text`, `first` and `second` as in a label.
+
+    `in_order` and `swapped` are what the judge said in each order, of the answers as they are named here; "none" where
+    it gave no verdict. `judge` is a digest of model, rubric and prompt, `model` its name; `tokens` is the number of
+    tokens that asking used, and `when` is UTC.
+    """
+
+    text: str
+    first: str
+    second: str
+    verdict: str
+    in_order: str
+    swapped: str
+    judge: str
+    model: str
+    tokens: str
+    when: str
+
+    @property
+    def pair(self) -> str:
+        """The name of the pair, whatever its order."""
+        return pair_digest(self.text, self.first, self.second)
+
+    @property
+    def inconsistent(self) -> bool:
+        """Whether the judge gave two verdicts that disagree: its choice followed the order."""
+        return self.verdict != "none" and self.in_order != self.swapped
+
+
+def tokens_used(judged: Iterable[Judged]) -> int:
+    """Returns how many tokens were used by asking, by every judge and in every start."""
+    return sum(int(line.tokens) for line in judged if line.tokens.isdecimal())
+
+
+def of_orders(in_order: Preference | None, swapped: Preference | None) -> Judgement:
+    """Returns the verdict of both orders together, each of the same answer as first: inconsistent ones are a tie.
+
+    >>> of_orders("first", "first"), of_orders("first", "second"), of_orders("first", None)
+    ('first', 'tie', 'none')
+    """
+    if in_order is None or swapped is None:
+        return "none"
+    return in_order if in_order == swapped else "tie"
+
+
+def read(folder: Path) -> Verdicts | None:
+    """Returns what judges said of the answers of a run; None where none was asked. DataError for a damaged file."""
+    file = folder / names.JUDGED
+    return Verdicts(records(file, Judged, get_args(Judgement))) if file.is_file() else None
+
+
+class Verdicts:
+    """The verdicts of one judge, by default the one that was asked last. Of one pair the latest counts."""
+
+    def __init__(self, judged: Iterable[Judged], judge: str | None = None) -> None:
+        lines = list(judged)
+        self.judge = judge or (lines[-1].judge if lines else "")
+        self.pairs = {line.pair: line for line in lines if line.judge == self.judge}
+        self.model = next((line.model for line in self.pairs.values()), "")
+
+    def of(self, text: str, ones: Iterable[str], others: Iterable[str]) -> Judged | None:
+        """Returns the verdict on two answers to a text, each by the digests of its equal forms; None where there is
+        none."""
+        mine = sorted(others)
+        pairs = (pair_digest(text, one, other) for one in sorted(ones) for other in mine)
+        return next((self.pairs[pair] for pair in pairs if pair in self.pairs), None)
