@@ -165,6 +165,7 @@ class Shadow:
             "turns": len(outcomes),
             "text": self._log.hashed(turn.text),
             "action": word,
+            "reason": next((one.reason for one in outcomes.values() if one.reason), ""),
             "fired": len(fired),
             "detector": outcome.detector if fired else "",
             "rarity": round(outcome.rarity, 3),

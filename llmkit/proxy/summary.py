@@ -32,6 +32,8 @@ class Summary:
     last: str = ""
     detectors: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Of repairs that failed."""
     compared: Counter[str] = field(default_factory=Counter)
     floor: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -45,6 +47,8 @@ class Summary:
         self.first, self.last = self.first or line["when"], line["when"]
         self.fired += bool(line["fired"])
         self.actions[line["action"]] += 1
+        if line.get("reason"):
+            self.reasons[line["reason"]] += 1
         self.added_ms.append(float(line["added_ms"]))
         if line["fired"]:
             self.detectors[line["detector"] or "none"] += 1
@@ -139,10 +143,10 @@ def lines(summary: Summary, name: str) -> Iterator[tuple[str, str]]:
         yield "repair", words
     if not summary.requests:
         return
-    by_detector = ", ".join(f"{name} {count:,}" for name, count in summary.detectors.most_common())
-    yield "fired", _share(summary.fired, summary.requests) + (f": {by_detector}" if by_detector else "")
+    yield "fired", _share(summary.fired, summary.requests) + _listed(summary.detectors)
     if failed := summary.actions["failed"]:
-        yield "failed", f"{_share(failed, summary.requests)} passed as they came, because the repair failed"
+        words = f"{_share(failed, summary.requests)} passed as they came, because the repair failed"
+        yield "failed", words + _listed(summary.reasons)
     yield "changed", _changed(summary.compared, "repaired requests", "answers changed")
     if summary.kinds:
         yield (
@@ -169,6 +173,11 @@ def render(summary: Summary, name: str) -> str:
     facts = list(lines(summary, name))
     width = max(len(title) for title, _ in facts)
     return "\n".join(f"{title:<{width}}  {' '.join(value.split())}" for title, value in facts)
+
+
+def _listed(counts: Counter[str]) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    return f": {listed}" if listed else ""
 
 
 def _changed(verdicts: Mapping[str, int], of: str, words: str) -> str:

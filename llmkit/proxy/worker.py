@@ -78,7 +78,8 @@ class Worker:
         """Ends the process."""
         self._closed = True
         atexit.unregister(self.close)
-        self._process.kill()
+        if self._process.is_alive():
+            self._process.kill()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _step(self, number: int, given: str | list[Reply | EngineError]) -> Repaired | Asked:

@@ -184,6 +184,26 @@ def proxy(upstream: str, *flags: object, **variables: str) -> Iterator[Started]:
         yield Started(json.loads(first)["url"].removesuffix("/v1"), process, lines)
 
 
+class ScriptedWorker:
+    """A worker whose repairs are a coroutine function of the text. `texts` are those that it was given."""
+
+    waiting = restarts = 0
+
+    def __init__(self, repair: Callable[[str], Awaitable[Any]]) -> None:
+        self.repair = repair
+        self.texts: list[str] = []
+
+    async def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    async def begin(self, text: str) -> Any:
+        self.texts.append(text)
+        return await self.repair(text)
+
+
 @contextmanager
 def here(application: Proxy, **settings: Any) -> Iterator[str]:
     """Runs a proxy in a thread of this process, and yields its address."""

@@ -21,6 +21,8 @@ from llmkit.proxy.upstream import Upstream
 from llmkit.proxy.worker import Worker
 from llmkit.repair import document
 
+pytestmark = pytest.mark.slow
+
 CHAT = "/v1/chat/completions"
 NOISY, FIXED = "I have not recieved my ordr", "I have not received my order"
 WORDS = ["word"] * 20

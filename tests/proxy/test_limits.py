@@ -119,6 +119,7 @@ def test_what_is_for_one_connection_stays_behind(url, upstream):
     assert names == {b"host", b"x-end"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "chunked"), [(CHAT, False), ("/v1/files", True)])
 def test_a_body_of_50_megabytes_streams_through_without_being_kept(upstream, path, chunked):
     with here(Proxy(Settings("repair"), Upstream(upstream.url))) as url:
@@ -183,6 +184,7 @@ def test_a_client_that_leaves_before_an_answer_ends_its_request(url, upstream):
         upstream.reply = before
 
 
+@pytest.mark.slow
 def test_slow_clients_are_let_go(upstream, monkeypatch):
     monkeypatch.setattr(connection, "SLOW_SECONDS", 0.5)
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.5)

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from helpers.upstreams import chat, echo, get, here, post, repair_file, scripted, whole
+from helpers.upstreams import ScriptedWorker, chat, echo, get, here, post, repair_file, scripted, whole
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,19 +27,6 @@ GUARANTEE = Guarantee(
 GATE = GateFile(scales=(Knots(detector="unknown_words", knots=((0.0, 0.0), (1.0, 2.0))),), threshold=1.5)
 
 
-class Scripted:
-    """A worker whose repairs are a function of the text. `texts` are those that it was given."""
-
-    waiting = 0
-
-    def __init__(self, repair):
-        self.repair, self.texts = repair, []
-
-    async def begin(self, text):
-        self.texts.append(text)
-        return await self.repair(text)
-
-
 async def in_capitals(text):
     await asyncio.sleep(0)
     return Repaired(text.upper(), action="repaired" if text.upper() != text else "unchanged")
@@ -56,7 +43,7 @@ def outcomes_of(worker, texts, milliseconds=1000.0, memory=None):
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "D"]), max_size=12))
 def test_each_text_is_repaired_once_whoever_asks(texts):
-    worker = Scripted(in_capitals)
+    worker = ScriptedWorker(in_capitals)
     outcomes = outcomes_of(worker, texts)
     assert [outcome.text or text for text, outcome in zip(texts, outcomes, strict=True)] == [t.upper() for t in texts]
     assert sorted(worker.texts) == sorted(set(texts))
@@ -66,7 +53,7 @@ def test_a_budget_of_no_time_lets_a_text_pass():
     async def never(text):
         await asyncio.sleep(60)
 
-    assert outcomes_of(Scripted(never), ["a"], 1) == [Outcome(None, "failed", reason="time")]
+    assert outcomes_of(ScriptedWorker(never), ["a"], 1) == [Outcome(None, "failed", reason="time")]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +63,7 @@ def test_whatever_fails_a_text_passes(error, reason):
     async def fails(text):
         raise error
 
-    assert outcomes_of(Scripted(fails), ["a"]) == [Outcome(None, "failed", reason=reason)]
+    assert outcomes_of(ScriptedWorker(fails), ["a"]) == [Outcome(None, "failed", reason=reason)]
 
 
 @given(
@@ -225,12 +212,13 @@ class TestGuarantee:
             opened(Settings("repair"), path, Upstream("http://127.0.0.1:9"), without_guarantee=True)
 
 
-def test_requests_to_another_model_pass(tmp_path):
-    one = Worker(document.read(repair_file(tmp_path)))
+def test_requests_to_another_model_pass():
+    one = ScriptedWorker(in_capitals)
     with scripted() as upstream, here(Proxy(Settings("repair", model="m"), Upstream(upstream.url), [one])) as url:
         body = json.dumps({**chat("I have not recieved my ordr"), "model": "other"}).encode()
         _, headers, _ = post(f"{url}/v1/chat/completions", body)
         assert (headers["x-llmkit-repair"], upstream.seen[-1].body) == ("skipped", body)
+        assert post(f"{url}/v1/chat/completions", chat("mine"))[1]["x-llmkit-repair"] == "repaired"
         assert 'llmkit_proxy_skipped_total{reason="other model"} 1' in get(f"{url}/metrics")
 
 

@@ -8,12 +8,27 @@ import stat
 import time
 
 import pytest
-from helpers.upstreams import chat, get, piece, post, proxy, repair_file, scripted, streamed, whole
+from helpers.upstreams import (
+    ScriptedWorker,
+    chat,
+    get,
+    here,
+    piece,
+    post,
+    proxy,
+    repair_file,
+    scripted,
+    streamed,
+    whole,
+)
 
 from llmkit.errors import DataError
-from llmkit.proxy import summary
+from llmkit.proxy import Proxy, summary
 from llmkit.proxy.answers import read_answer
-from llmkit.proxy.shadow import unstored
+from llmkit.proxy.settings import Settings
+from llmkit.proxy.shadow import Log, unstored
+from llmkit.proxy.upstream import Upstream
+from llmkit.repair import Repaired, RepairFile
 from llmkit.tasks.comparing import Response
 
 NOISY, CLEAN = "When was my ordr recieved?", "Where is my order?"
@@ -109,16 +124,20 @@ def test_the_log_is_shown_in_numbers(logged):
 
 
 def test_without_texts_the_log_holds_none(tmp_path):
+    async def repairs(text):
+        return Repaired(text.replace("recieved", "received"), (), "repaired", "unknown_words", 2.0)
+
     log = tmp_path / "shadow.jsonl"
     with scripted() as upstream:
-        flags = ("--repair", repair_file(tmp_path), "--log", log)
-        with proxy(upstream.url, *flags) as started:
-            post(f"{started.url}/v1/chat/completions", chat(NOISY))
-            post(f"{started.url}/v1/chat/completions", chat(f"{NOISY} \ud800"))
-            started.process.terminate()
-            started.process.wait(60)
+        opened = Log(log, RepairFile(chain="spell"), "no guarantee", texts=False, floor=0)
+        application = Proxy(Settings("shadow"), Upstream(upstream.url), [ScriptedWorker(repairs)], log=opened)
+        with here(application) as url:
+            post(f"{url}/v1/chat/completions", chat(NOISY))
+            post(f"{url}/v1/chat/completions", chat(f"{NOISY} \ud800"))
+            post(f"{url}/v1/responses", {"input": NOISY, "conversation": "one"})
+        assert len(upstream.seen) == 5  # a conversation is not added to a second time
     written = log.read_text()
-    assert len(written.splitlines()) == 3
+    assert len(written.splitlines()) == 4
     assert not any(word in written for word in ("ordr", "recieved", "received"))
 
 
