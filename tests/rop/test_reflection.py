@@ -24,6 +24,7 @@ from llmkit.rop import ARMS, ArmContext, Pools, arms_of, read_instructions, sear
 from llmkit.rop.instructions import NO_CORRECTION, hand_written
 from llmkit.rop.reflection import search_pairs
 from llmkit.rop.trajectory import Trajectory
+from llmkit.tasks import as_asked
 from llmkit.tasks.scorers import MarkedAnswer
 from llmkit.types import Question, Reply, Variant
 
@@ -98,10 +99,11 @@ def accuracy(instructions):
     arm = ARMS["rop"](ArmContext(RopSection(), instructions))
     variants = pool("test", 10)
     answers = [drive(arm.ask(variant), model)[0] for variant in variants]
-    return (
-        sum(MarkedAnswer().parsed(a, v.question) == v.question.gold for a, v in zip(answers, variants, strict=True))
-        / 10
-    )
+    judged = [
+        MarkedAnswer().judge(answer.reply.said, answer.parsed, as_asked(variant))
+        for answer, variant in zip(answers, variants, strict=True)
+    ]
+    return sum(bool(verdict.correct) for verdict in judged) / len(judged)
 
 
 def scored(log):
