@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from llmkit.parsing import JsonObject
 from llmkit.perturb.channel import LENGTH_CLASSES, Channel
 
 
-def channel_content(channel: Channel) -> dict[str, Any]:
+def channel_content(channel: Channel) -> JsonObject:
     """Returns the fields of a file that hold a channel."""
     return {
         "edit": dict(channel.rates),
