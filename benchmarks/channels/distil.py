@@ -20,9 +20,8 @@ from channels.texts import LICENCES
 from llmkit.perturb.channel_fit import Misspelling, fit_channel
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.observed import is_misspelling
-from llmkit.perturb.recognised import PHONES
 from llmkit.perturb.recogniser import LONGEST, SHIPPED, SHORT, Recogniser, Word, core_of, quantiles, safe
-from llmkit.perturb.soundalikes import sound_of
+from llmkit.perturb.soundalikes import PHONES, sound_of
 
 DATE = "2026-11-30"
 MOST_LOST = 0.6  # of the words of a text; where more are wrong, the recogniser failed

@@ -5,14 +5,13 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Sequence
 from random import Random
-from string import ascii_letters
 
 from llmkit.perturb.alignment import LONGEST_WORD
 from llmkit.perturb.base import Operator, like, operator, pick, weighted
 from llmkit.perturb.like import drawn_order
 from llmkit.perturb.numerals import numbers
 from llmkit.perturb.recogniser import SHIPPED, Recogniser, core_of, load, safe, unsafe
-from llmkit.perturb.soundalikes import Phones, sound_of, words_of
+from llmkit.perturb.soundalikes import PHONES, Phones, sound_of, words_of
 from llmkit.perturb.text import PlainChange, Source
 from llmkit.perturb.wordbook import common_words
 
@@ -23,9 +22,6 @@ _DRAWS = 12  # of another word, until one is a word
 _LEAST_COUNT = 1_000_000  # of a word, in the frequency list, for it to be heard
 _LEAST_COUNT_OF_TWO = 20_000_000
 _LEAST_PHONES = 3  # of each of two words that one is taken for
-_CMUDICT = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-PHONES = dict(zip(_CMUDICT.split(), ascii_letters, strict=False))
-"""A letter for each sound of CMUdict, so that a channel of letters serves for sounds."""
 _SOUNDS = {letter: phone for phone, letter in PHONES.items()}
 
 

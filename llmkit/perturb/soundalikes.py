@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from string import ascii_letters
 
 from llmkit.perturb.numerals import NUMBER_WORDS
 from llmkit.perturb.wordbook import common_words, package_file
 
 Phones = tuple[str, ...]
 _VOWELS = "aeiouy"
+_CMUDICT = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+PHONES = dict(zip(_CMUDICT.split(), ascii_letters, strict=False))
+"""A letter for each sound of CMUdict, so that a channel of letters serves for sounds."""
 
 
 @cache
