@@ -157,8 +157,7 @@ def perturb(
 
 
 def _default_rate(op: str | None) -> str:
-    """Returns the rate where none is given: 0.1, or that of the people or of the recogniser where all noise is fitted to
-    one."""
+    """Returns the rate where none is given: 0.1, or that of the people or recogniser to whom all noise is fitted."""
     from llmkit.perturb import OPERATORS
     from llmkit.perturb.spec import spec_names
 
