@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ Input = Annotated[
     ),
 ]
 Op = Annotated[str | None, flags.flag("op", "A,B", "`--list` names the operators. [ec,sc,woo,hw,uic]")]
-Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1; for `like:` fitted]")]
+Rate = Annotated[str | None, flags.flag("rate", "R", "Several as 0,0.1,0.2. [0.1; for `like:`, `asr`, `ocr` fitted]")]
 Field = Annotated[str, typer.Option("--field", metavar="NAME", help="The field that holds the text.")]
 Id = Annotated[str, typer.Option("--id", metavar="NAME", help="The field that tells rows apart.")]
 Copies = Annotated[
@@ -182,11 +183,12 @@ def perturb(
 
 
 def _default_rate(op: str | None) -> str:
-    """Returns the rate where none is given: 0.1, or that of the people where all noise is from profiles of them."""
+    """Returns the rate where none is given: 0.1, or that of the people or recogniser to whom all noise is fitted."""
+    from llmkit.perturb import OPERATORS
     from llmkit.perturb.spec import spec_names
 
-    specs = spec_names(op or "")
-    return "fitted" if specs and all(spec.startswith("like:") for spec in specs) else "0.1"
+    names = [re.split(r"[:+(]", spec)[0] for spec in spec_names(op or "")]
+    return "fitted" if names and all(name in OPERATORS and OPERATORS[name].fitted for name in names) else "0.1"
 
 
 @contextmanager

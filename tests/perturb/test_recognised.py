@@ -13,6 +13,7 @@ from helpers.strategies import questions, rates, seeds, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmkit.cli import app
 from llmkit.errors import DataError
 from llmkit.perturb import OPERATORS, PROTECT, Perturber, undo
 from llmkit.perturb.numerals import numbers
@@ -92,6 +93,15 @@ class TestStrength:
             return sum(len(Perturber(name, rate=rate, seed=seed).apply(TEXT, "q").edits) for seed in range(40))
 
         assert changed("x0.5") < changed("fitted") < changed("x2")
+
+
+@pytest.mark.parametrize(("spec", "rate"), [("asr", "fitted"), ("ocr,asr", "fitted"), ("asr,ec", 0.1)])
+def test_the_command_draws_as_many_errors_as_the_recogniser_made(tmp_path, capfd, spec, rate):
+    (tmp_path / "q.jsonl").write_text(json.dumps({"question": TEXT}) + "\n", encoding="utf-8")
+    assert app.run(["perturb", str(tmp_path / "q.jsonl"), "--op", spec]) == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len(rows) == len(spec.split(","))
+    assert {row["perturbation"]["rate"] for row in rows} == {rate}
 
 
 @pytest.mark.parametrize("name", NAMES)
