@@ -72,7 +72,7 @@ SUPPORT = """model: {path: support-v3}
 data: {path: tickets.csv, question: body, answer: refund, kind: boolean, split: all}
 perturb: {conditions: [typing], rate: 0.3}
 """
-SORTER = '''WORDS = {
+SORTER = """WORDS = {
     "billing": "invoice charged refund payment paid price vat",
     "delivery": "parcel tracking arrived carrier delivered shipped",
     "returns": "return exchange label back size",
@@ -86,7 +86,7 @@ SORTER = '''WORDS = {
 def answer(body: str) -> str:
     text = body.lower()
     return max(WORDS, key=lambda queue: sum(word in text for word in WORDS[queue].split()))
-'''
+"""
 SHOP = """import json, re
 
 
