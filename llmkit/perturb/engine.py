@@ -217,7 +217,7 @@ class Perturber:
 
     def __call__(self, rows: Mapping[str, Any]) -> Mapping[str, Any]:
         """Serves Ray Data, `dataset.map_batches(perturber)`: the rows' own columns, with those of `map_batch`."""
-        return {**rows, **self.map_batch(rows)}
+        return {**rows, **self.map_batch(dict(rows))}
 
     def steps(
         self, text: str, id: str, *, options: Sequence[str] = (), gold: str | None = None, copy: int = 0
