@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -140,6 +141,10 @@ def language_codes() -> list[str]:
     return list(_names())
 
 
+# What stands beyond ASCII, without the marks that editors put into English: only such text is worth a question.
+_BEYOND = re.compile(r"[^\x00-\x7f\u00a0‘’“”–—…•·€£¥¢°±×÷½¼¾²³]")
+
+
 def language_of(text: str) -> Language | None:
     """Returns the language of a text that has letters outside ASCII, as its script and small words say; None for
     English, and for what nothing says is another language.
@@ -147,7 +152,7 @@ def language_of(text: str) -> Language | None:
     >>> language_of("Сколько яблок?").code, language_of("Wie schön ist das für mich?").code, language_of("a café")
     ('ru', 'de', None)
     """
-    if text.isascii():
+    if text.isascii() or _BEYOND.search(text) is None:
         return None
     language = by_script(text)
     if language is not None and language.script != "LATIN":
