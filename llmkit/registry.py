@@ -85,12 +85,15 @@ class Registry(Generic[T]):
 
     def _import_own(self) -> None:
         modules, self._own = self._own, ()  # before the imports, which may look something up
+        if not modules:
+            return
         for module in modules:
             import_module(module)
         # Whatever was imported before by itself, the order is that of the modules.
         places = {module: place for place, module in enumerate(modules)}
-        known = {name: places.get(_origin(item)[0], -1) for name, item in self._items.items()}
-        self._items = {name: self._items[name] for name in sorted(known, key=known.__getitem__)}
+        items = sorted(self._items.items(), key=lambda item: places.get(_origin(item[1])[0], -1))
+        self._items.clear()  # the same dictionary, because a test may stand in for it for a while
+        self._items.update(items)
 
     def _ask_packages(self) -> None:
         if self._asked_packages:
