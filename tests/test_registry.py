@@ -1,4 +1,4 @@
-"""The registry of names: what stands in for an item for a while is gone afterwards, whatever was looked up meanwhile."""
+"""The registry of names: what replaces an item for a while is gone afterwards, whatever was looked up meanwhile."""
 
 from __future__ import annotations
 
