@@ -76,6 +76,8 @@ def test_it_runs_with_a_read_only_file_system_as_another_user(project, tmp_path)
     """
     if os.geteuid() or not all(map(shutil.which, ("unshare", "setpriv"))):
         pytest.skip("needs root, unshare and setpriv")
+    if any(Path(path).is_relative_to("/tmp") for path in (sys.executable, ROOT)):
+        pytest.skip("this installation is in /tmp, in whose place the container has a folder of its own")
     if run(["unshare", "--mount", "true"]).returncode:
         pytest.skip("this machine allows no mount namespace")
     folders = [tmp_path / name for name in ("cache-volume", "runs-volume")]
