@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from helpers.benchmarks import ROOT
