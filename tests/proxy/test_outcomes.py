@@ -10,7 +10,7 @@ from helpers.upstreams import ScriptedWorker, chat, echo, get, here, post, repai
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.cli.app import main
+from llmkit.cli import app
 from llmkit.errors import UsageError
 from llmkit.proxy import Proxy, opened, opening
 from llmkit.proxy.outcomes import Budget, Memory, Outcome, Outcomes
@@ -239,9 +239,7 @@ def test_requests_to_another_model_pass():
 def test_what_cannot_be_served_is_said_before_anything_starts(capsys, monkeypatch, flags, variables, message):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as ended:
-        main(["proxy", "--upstream", "http://127.0.0.1:9/v1", *flags])
+    assert app.run(["proxy", "--upstream", "http://127.0.0.1:9/v1", *flags]) == 2
     said = capsys.readouterr().err
-    assert ended.value.code == 2
     assert message in said
     assert "a-key-of" not in said
