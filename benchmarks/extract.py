@@ -8,14 +8,11 @@ A mail is a sentence that orders something, with others around it. No sentence a
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from random import Random
 
-from jinja2 import Template
-from ruamel.yaml import YAML
+from example_rows import Chat, chats, lines, table, write_chats
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "extract"
 TRAINED, ASKED = 630, 300
@@ -157,11 +154,6 @@ FROM = {
 }
 
 
-def lines(text: str) -> list[str]:
-    """Returns the lines of a block, without what indents them."""
-    return [line.strip() for line in text.strip().splitlines()]
-
-
 def mails(part: str, count: int, seed: int = 7) -> list[tuple[str, dict[str, str | int]]]:
     """Returns different mails with the orders in them; each ordering sentence is used equally often."""
     random = Random(f"{seed}/{part}")
@@ -190,35 +182,21 @@ def mails(part: str, count: int, seed: int = 7) -> list[tuple[str, dict[str, str
     return rows
 
 
-def chats(prompt: Path = FOLDER / "orders.yaml") -> list[dict[str, list[dict[str, str]]]]:
-    """Returns the chats that teach a model to answer a mail with its order: the prompt's messages, then the JSON."""
-    messages = YAML(typ="safe").load(prompt)
-    return [
-        {
-            "messages": [
-                *({"role": m["role"], "content": Template(m["content"]).render(body=body)} for m in messages),
-                {"role": "assistant", "content": json.dumps(order)},
-            ]
-        }
-        for body, order in mails("train", TRAINED)
-    ]
-
-
-def table() -> str:
+def asked() -> str:
     """Returns the rows that are asked, as CSV with the order in JSON."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "body", "order"])
-    for number, (body, order) in enumerate(mails("test", ASKED), 1):
-        writer.writerow([f"M-{number:03}", body, json.dumps(order)])
-    return text.getvalue()
+    return table(["id", "body", "order"], "M", mails("test", ASKED))
+
+
+def taught() -> list[Chat]:
+    """Returns the chats that teach a model to answer a mail with its order in JSON."""
+    answered = ((body, json.dumps(order)) for body, order in mails("train", TRAINED))
+    return chats(FOLDER / "orders.yaml", "body", answered)
 
 
 def main() -> None:
     """Writes both files."""
-    (FOLDER / "orders.csv").write_text(table(), encoding="utf-8")
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in chats()]
-    (FOLDER / "orders-train.jsonl").write_text("".join(lines), encoding="utf-8")
+    (FOLDER / "orders.csv").write_text(asked(), encoding="utf-8")
+    write_chats(FOLDER / "orders-train.jsonl", taught())
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ sentences stands in tickets.csv, whose tickets were written one by one.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 
-from jinja2 import Template
-from ruamel.yaml import YAML
+from example_rows import Chat, chats, lines, write_chats
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "tickets"
 PER_QUEUE = 90
@@ -265,11 +263,6 @@ AFTER = """
     """
 
 
-def lines(text: str) -> list[str]:
-    """Returns the lines of a block, without what indents them."""
-    return [line.strip() for line in text.strip().splitlines()]
-
-
 def details(random: Random) -> dict[str, str]:
     """Returns what one ticket is about: an item, a day, a date, an order number, and two amounts."""
     price = random.randint(12, 240)
@@ -300,24 +293,14 @@ def tickets(seed: int = 7) -> list[tuple[str, str]]:
     return made
 
 
-def rows(prompt: Path = FOLDER / "support.yaml") -> list[dict[str, list[dict[str, str]]]]:
-    """Returns the chats that teach a model to answer a ticket with its queue: the prompt's messages, then the queue."""
-    messages = YAML(typ="safe").load(prompt)
-    return [
-        {
-            "messages": [
-                *({"role": m["role"], "content": Template(m["content"]).render(body=body)} for m in messages),
-                {"role": "assistant", "content": queue},
-            ]
-        }
-        for body, queue in tickets()
-    ]
+def rows() -> list[Chat]:
+    """Returns the chats that teach a model to answer a ticket with its queue."""
+    return chats(FOLDER / "support.yaml", "body", tickets())
 
 
 def main() -> None:
-    """Writes the chats, one a line."""
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows()]
-    (FOLDER / "tickets-train.jsonl").write_text("".join(lines), encoding="utf-8")
+    """Writes them."""
+    write_chats(FOLDER / "tickets-train.jsonl", rows())
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ An utterance asks for one of six tools. No sentence, city or thing to buy is in 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from random import Random
 
-from jinja2 import Template
-from ruamel.yaml import YAML
+from example_rows import Chat, chats, lines, table, write_chats
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "tools"
 TRAINED, ASKED = 360, 300
@@ -200,11 +197,6 @@ SENTENCES = {
 BEFORE = {"train": ["Hey,", "Okay,", "Computer,", "Listen,"], "test": ["Hello,", "Right,", "Assistant,"]}
 
 
-def lines(text: str) -> list[str]:
-    """Returns the lines of a block, without what indents them."""
-    return [line.strip() for line in text.strip().splitlines()]
-
-
 def arguments(tool: str, part: str, random: Random) -> dict[str, str | int]:
     """Returns arguments for a tool, drawn at random."""
     values: dict[str, str | int] = {
@@ -242,35 +234,21 @@ def utterances(part: str, count: int, seed: int = 7) -> list[tuple[str, Call]]:
     return rows
 
 
-def chats(prompt: Path = FOLDER / "assistant.yaml") -> list[dict[str, list[dict[str, str]]]]:
-    """Returns the chats that teach a model to answer with a call: the prompt's messages, then the call in JSON."""
-    messages = YAML(typ="safe").load(prompt)
-    return [
-        {
-            "messages": [
-                *({"role": m["role"], "content": Template(m["content"]).render(said=said)} for m in messages),
-                {"role": "assistant", "content": json.dumps(call)},
-            ]
-        }
-        for said, call in utterances("train", TRAINED)
-    ]
-
-
-def table() -> str:
+def asked() -> str:
     """Returns the rows that are asked, as CSV with the call in JSON."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "said", "call"])
-    for number, (said, call) in enumerate(utterances("test", ASKED), 1):
-        writer.writerow([f"U-{number:03}", said, json.dumps(call)])
-    return text.getvalue()
+    return table(["id", "said", "call"], "U", utterances("test", ASKED))
+
+
+def taught() -> list[Chat]:
+    """Returns the chats that teach a model to answer with a call in JSON."""
+    answered = ((said, json.dumps(call)) for said, call in utterances("train", TRAINED))
+    return chats(FOLDER / "assistant.yaml", "said", answered)
 
 
 def main() -> None:
     """Writes both files."""
-    (FOLDER / "utterances.csv").write_text(table(), encoding="utf-8")
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in chats()]
-    (FOLDER / "utterances-train.jsonl").write_text("".join(lines), encoding="utf-8")
+    (FOLDER / "utterances.csv").write_text(asked(), encoding="utf-8")
+    write_chats(FOLDER / "utterances-train.jsonl", taught())
 
 
 if __name__ == "__main__":

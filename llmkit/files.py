@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from llmkit.errors import Incomplete
 from llmkit.parsing import parse_json
@@ -36,17 +37,24 @@ def on_disk(place: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: str | bytes | Iterable[bytes], private: bool = False) -> None:
-    """Writes under a temporary name, flushes to disk, and renames: readers see the old file or the new one.
+    """Writes a whole file as `atomic` does. Content that comes in parts is never held as a whole."""
+    whole = content.encode() if isinstance(content, str) else content
+    with atomic(path, private) as file:
+        file.writelines([whole] if isinstance(whole, bytes) else whole)
 
-    Content that comes in parts is never held as a whole. With `private` the file is for its owner alone (mode 0600).
-    Incomplete where the disk is full.
+
+@contextlib.contextmanager
+def atomic(path: Path, private: bool = False) -> Iterator[BinaryIO]:
+    """Opens a file that is written under a temporary name, flushed to disk, and renamed when the block ends: readers
+    see the old file or the new one. After an error nothing is left of it.
+
+    With `private` the file is for its owner alone (mode 0600). Incomplete where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with on_disk(path.parent):
             with open(temporary, "wb", opener=_for_owner if private else None) as file:
-                whole = content.encode() if isinstance(content, str) else content
-                file.writelines([whole] if isinstance(whole, bytes) else whole)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

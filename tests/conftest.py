@@ -26,7 +26,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def signals_stay():
-    """What a test does to SIGINT or SIGTERM ends with it: a process started later would ignore what it ignored."""
+    """Restores SIGINT and SIGTERM behind a test that changed them, and fails it: processes that are started later would
+    ignore what it ignored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     after = {number: signal.getsignal(number) for number in before}

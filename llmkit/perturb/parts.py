@@ -55,7 +55,7 @@ class Part(BaseModel):
 
 @dataclass(frozen=True)
 class Layout:
-    """How an output folder is written."""
+    """The form of an output folder: where it is, and the format and compression of its files."""
 
     folder: str
     format: Format = "jsonl"
@@ -124,7 +124,7 @@ def sink_of(layout: Layout, file: Any) -> Iterator[Sink]:
 
 
 class _Forward:
-    """What pyarrow needs of a file to write to it. It never closes the file, which is its owner's to publish."""
+    """A file as pyarrow writes to it, which never closes it: its owner publishes it."""
 
     closed = False
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 from llmkit.errors import DataError, UsageError
 from llmkit.extras import need
-from llmkit.files import on_disk
+from llmkit.files import atomic, on_disk
 
 
 def is_remote(name: str) -> bool:
@@ -65,27 +64,10 @@ def published(name: str) -> Iterator[IO[bytes]]:
                 yield file
             return
         path = Path(name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with on_disk(path.parent):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with open(temporary, "wb") as local:
-                    yield local
-                    local.flush()
-                    os.fsync(local.fileno())
-                os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def remove(name: str) -> None:
-    """Removes a file, if there is one."""
-    with suppress(FileNotFoundError):
-        if is_remote(name):
-            _system(name).rm(name)
-        else:
-            Path(name).unlink()
+        with on_disk(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as local:
+            yield local
 
 
 def _system(name: str) -> Any:

@@ -43,7 +43,7 @@ def parse_shard(text: str) -> Shard:
 
 @dataclass(frozen=True)
 class Span:
-    """Where a shard begins and ends on the axis of bytes; the end is not part of it."""
+    """The stretch of a shard on the axis of bytes; the end is not part of it."""
 
     start: int
     end: int

@@ -52,9 +52,9 @@ def trained(name):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_files_are_what_their_program_writes(name):
     program, file = benchmarks.load(name), EXAMPLES[name][0]
-    assert (folder(name) / f"{file}.csv").read_text(encoding="utf-8") == program.table()
+    assert (folder(name) / f"{file}.csv").read_text(encoding="utf-8") == program.asked()
     lines = (folder(name) / f"{file}-train.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == program.chats()
+    assert [json.loads(line) for line in lines] == program.taught()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
