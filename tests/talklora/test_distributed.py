@@ -37,6 +37,7 @@ def work(rank: int, port: int, folder: str) -> None:
     model(input_ids=ids, labels=ids).loss.backward()
     if rank == 0:
         torch.save({n: p.grad for n, p in model.module.named_parameters() if p.requires_grad}, f"{folder}/grads.pt")
+    dist.barrier()  # rank 0 holds the store: while the other still reduces, it must not be gone
     dist.destroy_process_group()
 
 
