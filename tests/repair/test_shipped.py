@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.repair import Repair, describe, document
 from llmkit.resources import shipped
 
@@ -25,3 +26,10 @@ def test_a_shipped_repair_goes_by_the_name_of_its_adapter(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo-loop").write_text('{"chain": "fold"}')
     assert document.read("demo-loop").chain == "fold"  # a file of the user's own comes first
+
+
+def test_the_guarantee_of_the_demo_is_about_the_model_that_every_machine_unpacks(smollm2):
+    asked = document.read("demo-loop").model
+    assert asked is not None
+    assert asked.revision == locate("smollm2-135m").revision
+    assert asked.adapter == locate_adapter("demo-loop").digest
