@@ -177,13 +177,13 @@ def scorer_of(recipe: Recipe) -> Scorer:
             raise UsageError(f"the scorer `{name}` is named twice", "`eval.scores` are those beside `eval.scorer`")
     if section.pattern is not None and "regex" not in (section.scorer, *section.scores):
         raise UsageError("eval.pattern is of the scorer `regex`, which is not named", "name it in eval.scores")
-    if section.judge is not None and "judge" not in section.scores:
-        raise UsageError("eval.judge is of the scorer `judge`, which is not named", "name it in eval.scores")
     if not first.decides:
         raise UsageError(
             f"eval.scorer: `{section.scorer}` cannot decide what counts as right: that takes no model's word",
             "name it in eval.scores, where it is measured beside the verdict",
         )
+    if section.judge is not None and "judge" not in section.scores:
+        raise UsageError("eval.judge is of the scorer `judge`, which is not named", "name it in eval.scores")
     return Together(first.of(recipe), [other.of(recipe) for other in others]) if others else first.of(recipe)
 
 

@@ -152,7 +152,7 @@ def test_some_verdicts_bound_the_score_by_what_the_others_could_be(asked):
 def test_a_gate_rests_on_the_score_once_people_agree_on_fifty_pairs(asked):
     gates = [{"metric": "stand.judge_drop", "max": 0.1}, {"metric": "stand.exact_drop", "max": 0.1}]
     result, _ = asked(**{"eval.gates": gates})
-    assert [gate.verdict for gate in result.gates] == ["undecided", "undecided"]
+    assert [gate.verdict for gate in result.gates] == ["undecided", "fail"]
     assert "judge and people have 0 pairs in common, and a gate needs 50" in result.gates[0].reason
 
     def label(pairs):
@@ -279,7 +279,7 @@ def test_shards_are_joined_without_asking_again(asked):
     [
         ({"eval.judge": None}, "the scorer `judge` needs the section eval.judge"),
         ({"eval.scores": ["exact"]}, "eval.judge is of the scorer `judge`, which is not named"),
-        ({"eval.scores": ["exact"], "eval.scorer": "judge"}, "cannot decide what counts as right|which is not named"),
+        ({"eval.scores": ["exact"], "eval.scorer": "judge"}, "cannot decide what counts as right"),
         ({"eval.scores": ["judge"], "eval.scorer": "judge"}, "named twice"),
         ({"eval.judge.model.path": "scripted"}, "the judge is the model that is judged"),
         ({"eval.judge.model.path": None}, "eval.judge names no model"),
