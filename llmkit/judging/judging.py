@@ -40,11 +40,16 @@ class Asked:
     errors: Sequence[EngineError]
 
 
+def comparing(section: JudgeSection) -> Judge:
+    """Returns the scorer that asks by a rubric. DataError where the rubric cannot be read."""
+    made = Judge()
+    made.settle(section)
+    return made
+
+
 def settings(section: JudgeSection) -> str:
     """Returns a digest of all that a recipe says of a judge: model, engine, rubric, prompt, length of its verdicts."""
-    judge = Judge()
-    judge.settle(section)
-    asked = judge.request("", "", "")
+    asked = comparing(section).request("", "", "")
     said = digest(Recipe(eval=EvalSection(judge=section)), "eval")
     return text_digest(f"{said}\n{asked.messages}\n{asked.sampling}")
 
@@ -54,8 +59,7 @@ class Judging:
 
     def __init__(self, section: JudgeSection, file: Path, runner: Runner) -> None:
         self.file, self.runner = file, runner
-        self.comparing = Judge()
-        self.comparing.settle(section)
+        self.comparing = comparing(section)
         self._settings = settings(section)
 
     @property
@@ -126,6 +130,7 @@ def judge(
 
     Raises UsageError for a model or an engine that does not exist, DataError for a rubric that cannot be read.
     """
+    comparing(section)  # a bad rubric is found before an engine is opened
     with ExitStack() as stack:
         engine = stack.enter_context(closing(open_engine(section.model, section.engine)))
         cache = stack.enter_context(ResponseCache()) if use_cache and may_cache(section.engine) else None

@@ -26,4 +26,9 @@ def open_pairs(pairs: Sequence[Pair], judging: Judging) -> list[Pair]:
 
 def ask(pairs: Sequence[Pair], judging: Judging) -> Asked:
     """Asks a judge about pairs. Raises as `Judging.ask`."""
-    return judging.ask([Comparison(pair.row.text, *map(reply, pair.answers), pair.digests) for pair in pairs])
+    return judging.ask([_comparison(pair) for pair in pairs])
+
+
+def _comparison(pair: Pair) -> Comparison:
+    first, second = map(reply, pair.answers)
+    return Comparison(pair.row.text, first, second, pair.digests)
