@@ -322,9 +322,8 @@ def test_what_a_reply_says_to_the_judge_stays_inside_its_fence(asked):
     assert judge_of(result).drop["ec"].value == 0.5
 
 
-def test_a_dry_run_says_how_often_the_judge_is_asked_at_most(asked, shell, tmp_path):
+def test_a_dry_run_says_how_often_the_judge_is_asked_at_most(asked):
     result, _ = asked()
-    code, out, err = shell("eval", result.folder / names.RESOLVED_RECIPE, "--dry-run", "--json")
-    assert code == 0, err
-    assert json.loads(out)["judge_calls"] == 4 * ROWS
-    assert json.loads(out)["calls"] == 2 * ROWS
+    ((_, estimate),) = evaluate.estimate_each(loaded(result), "eval")
+    assert (estimate.judge_calls, estimate.calls) == (4 * ROWS, 2 * ROWS)
+    assert estimate.json()["judge_calls"] == 4 * ROWS
