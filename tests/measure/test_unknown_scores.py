@@ -55,6 +55,6 @@ def test_a_p_value_takes_what_is_unknown_as_it_speaks_against_the_difference_mos
     known = differences(metrics(list(answers(Random(1), 0.0)), SECTION, 7))
     some = differences(metrics(list(answers(Random(1), 0.1)), SECTION, 7))
     none = differences(metrics(list(answers(Random(1), 1.0)), SECTION, 7))
-    assert known[2].p < some[2].p < 1
-    assert none[2].p == 1
+    # Two hundred draws give no p-value below 1/201.
+    assert known[2].p <= some[2].p < none[2].p == 1
     assert not any(difference.undecided for difference in none[2:])
