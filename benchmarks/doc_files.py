@@ -79,6 +79,23 @@ def names(messages, body):
     found = re.findall(r"(?:from|to) ([A-Z]\\w+)", body)
     return json.dumps([{"text": word, "label": "city"} for word in found])
 """
+DESK = """import re
+
+HOURS = {"Lisbon": 9, "Bergen": 10, "Kyoto": 11}
+
+
+def reply(messages, body):
+    town = next((town for town in HOURS if town in body), None)
+    if town is None:
+        return "I am sorry, I do not know that. Please ask at the desk."
+    return f"Good morning! Our shop in {town} opens at {HOURS[town]}, and we look forward to seeing you."
+
+
+def judge(messages):
+    shown = re.search(r"\\nFIRST ANSWER (.*?)\\nSECOND ANSWER (.*?)\\nEND ", messages[-1]["content"], re.S)
+    first, second = ("opens at" in answer for answer in shown.groups())
+    return "tie" if first == second else "first" if first else "second"
+"""
 TOWNS = ("Lisbon", "Bergen", "Kyoto", "Quito", "Dakar", "Perth")
 QUEUES = {
     "billing": "I was charged twice for the jacket number {n} that I have bought from you",
@@ -103,6 +120,21 @@ FILES: dict[str, dict[str, str]] = {
             )
         )
         for name in "ab"
+    },
+    "docs/judge.md": {
+        "desk.py": DESK,
+        "rubric.md": "The answer that says when the shop opens is better. If both say it, it is a tie.\n",
+        "questions.jsonl": _lines(
+            *(
+                {
+                    "body": f"{hello}, could you please tell me when the shop in {town} opens on day {day}?",
+                    "reply": f"The shop in {town} opens at {hour}.",
+                }
+                for hello in ("Hello", "Good evening")
+                for day in range(1, 11)
+                for town, hour in (("Lisbon", 9), ("Bergen", 10), ("Kyoto", 11))
+            )
+        ),
     },
     "docs/answers.md": {
         "shop.py": SHOP,

@@ -198,7 +198,7 @@ def faults(words: list[str]) -> list[str]:
     except typer.TyperException as error:
         return [error.format_message()]
     keys = [after.partition("=")[0] for word, after in itertools.pairwise(words) if word == "--set"]
-    options = "finetune.options."  # those of a method: any name
+    options = ("finetune.options.", "eval.judge.")  # those of a method, any name; and of a section that may be left out
     return [f"recipes have no key {key}" for key in keys if key not in set(all_keys()) and not key.startswith(options)]
 
 

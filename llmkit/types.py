@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 Role = Literal["answerer", "corrector", "optimizer"]
+Preference = Literal["first", "second", "tie"]
+"""The answer of two that is better, or that none is."""
 
 CLEAN = "clean"  # the condition that is always present
 Texts = tuple[str, ...]

@@ -52,16 +52,26 @@ settings = Settings()
 def load_trusted(source: str | None, given: list[Any]) -> Loaded:
     """Loads a recipe that a command will act on.
 
-    A recipe from elsewhere that names environment variables, files or servers is asked about once on a terminal.
-    RecipeError for a kind of engine or of answer that nothing registers, also where the command does not use it;
-    UsageError where the answer is no or nobody can be asked.
+    RecipeError for a kind of engine or of answer that nothing registers, also where the command does not use it; else
+    as `trusted`.
     """
-    from llmkit.recipe import is_trusted, load, names_from_elsewhere, trust
+    from llmkit.recipe import load
     from llmkit.recipe.load import refuse
 
     loaded = load(source, given)
     if faults := unknown_kinds(loaded):
         raise refuse(faults)
+    return trusted(loaded)
+
+
+def trusted(loaded: Loaded) -> Loaded:
+    """Returns a recipe that may be acted on.
+
+    One from elsewhere that names environment variables, files or servers is asked about once on a terminal. UsageError
+    where the answer is no or nobody can be asked.
+    """
+    from llmkit.recipe import is_trusted, names_from_elsewhere, trust
+
     named = names_from_elsewhere(loaded, FilePath.cwd())
     if not named or settings.trust_recipe or is_trusted(loaded, named):
         return loaded
@@ -82,17 +92,17 @@ def unknown_kinds(loaded: Loaded) -> list[Fault]:
     """Returns a fault, with its place, for each kind of engine or of answer that nothing registers."""
     # The recipe's schema cannot know these names, because packages add some and the rooms that register them use it.
     from llmkit.engines import ENGINES, kind_name
-    from llmkit.recipe import code_in_files
+    from llmkit.recipe import code_in_files, kinds_of_engine
     from llmkit.recipe.document import Fault, Origin
     from llmkit.tasks import KINDS
 
     faults = []
     chosen = (
         ("data.kind", KINDS, loaded.recipe.data.kind),
-        ("engine.kind", ENGINES, kind_name(loaded.recipe.engine.kind)),
+        *((key, ENGINES, kind_name(kind)) for key, _, kind in kinds_of_engine(loaded.recipe)),
     )
     for key, registry, name in chosen:
-        if name not in registry and (key, name) != ("engine.kind", "auto"):
+        if name not in registry and (registry, name) != (ENGINES, "auto"):
             error = unknown(registry.noun, name, list(registry))
             faults.append(Fault(loaded.origin(key) or Origin(0, "default"), key, f"{error.message} ({error.hint})"))
     return sorted([*faults, *code_in_files(loaded)])

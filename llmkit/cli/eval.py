@@ -60,19 +60,24 @@ def score(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
     gate: flags.Gates = None,
     set_: common.Set = None,
+    no_cache: common.NoCache = False,
     json_: common.Json = False,
 ) -> None:
-    """Extract and score a finished run's replies again, without a model."""
+    """Extract and score a finished run's replies again. Only the scorer `judge` asks a model."""
     from llmkit.evaluate.rescore import rescore
     from llmkit.measure import gates, missing
-    from llmkit.recipe import load
+    from llmkit.recipe import code_in_files, load, refuse
     from llmkit.report import summary
     from llmkit.report.terminal import console
     from llmkit.runs import Run
 
     folder = Run(run)
     loaded = load(folder.recipe_file, flags.overrides(set_, gates=gate))
-    rescored = rescore(folder.folder, loaded)
+    if loaded.recipe.eval.judge is not None:  # it may have to ask, and a run folder may come from elsewhere
+        if faults := [fault for fault in code_in_files(loaded) if fault.key != "engine.kind"]:
+            raise refuse(faults)
+        common.trusted(loaded)
+    rescored = rescore(folder.folder, loaded, use_cache=not no_cache, quiet=common.settings.quiet)
     if json_:
         common.print_json({"run": run, "changed": rescored.changed, **rescored.metrics.as_dict()})
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,18 +12,18 @@ import typer
 from llmkit.cli import common, flags
 from llmkit.cli.label import Folder, Run
 from llmkit.cli.measure import FLAGS, takes
-from llmkit.terminal import visible
 
 if TYPE_CHECKING:
-    from llmkit.labels import Judging
     from llmkit.measure.results import Metrics
+    from llmkit.recipe import Loaded
+    from llmkit.recipe.schema import JudgeSection
+    from llmkit.runs import Run as RunOf
 
 Rubric = Annotated[
     Path, typer.Option("--rubric", metavar="FILE", help="A text that says what makes one answer better than another.")
 ]
 
 _OF_THE_JUDGE = ("model", "adapter", "revision", "engine", "dtype", "base_url", "max_tokens_total")
-_SHOWN = 60  # characters of a reply that is no verdict
 
 
 @takes({name: FLAGS[name] for name in _OF_THE_JUDGE})
@@ -38,50 +39,73 @@ def judge(
 ) -> None:
     """Have a model judge which of two answers is better, by a rubric.
 
-    Asks --model about each pair of unequal answers of a run without answers, in both orders: verdicts that disagree are
-    a tie. Its gates stay undecided until people have labelled 50 of the pairs (`llmkit label`) and agree with it better
-    than by chance. The same command resumes what was interrupted.
+    Asks --model about each pair of unequal answers of a run without answers, or of a run with answers about each reply
+    and its gold answer (the score `judge`), in both orders: verdicts that disagree are a tie. Its gates stay undecided
+    until people have labelled 50 of the pairs (`llmkit label`) and agree with it better than by chance. The same
+    command resumes what was interrupted.
     """
-    from llmkit.engines import ResponseCache, may_cache, open_engine
-    from llmkit.labels import Judge, labelling
-    from llmkit.labels.judge import read_rubric, refuse_failed
+    from llmkit.judging import judge as judging
+    from llmkit.judging import refuse_failed, refuse_itself, tokens_in, unreadable
+    from llmkit.labels import labelling
+    from llmkit.labels.judge import ask, open_pairs, pairs_of
     from llmkit.measure import gates
+    from llmkit.measure.stability import unlabelled
     from llmkit.recipe import load
-    from llmkit.runs import Progress, Runner, terminable
+    from llmkit.recipe.schema import JudgeSection
+    from llmkit.runs import Progress, names, terminable
     from llmkit.runs.listing import find
 
-    chosen, text = find(run, Path(folder)), read_rubric(rubric)
-    recipe = load(chosen.recipe_file, flags.overrides(None, gates=gate)).recipe
+    chosen = find(run, Path(folder))
+    loaded = load(chosen.recipe_file, flags.overrides(None, gates=gate))
     own = flags.recipe_from(None, set_, **given).recipe
+    section = JudgeSection(rubric=str(rubric), model=own.model, engine=own.engine, max_tokens=own.rop.max_tokens)
+    budget, use_cache = own.eval.max_tokens_total, not no_cache
+    refuse_itself(loaded.recipe, section)
+    if not unlabelled(chosen.samples()):
+        _score(chosen, _with_judge(loaded, section, budget), use_cache, json_)
+        return
+    file = chosen.folder / names.JUDGED
     with ExitStack() as stack:
         stack.enter_context(terminable())
-        opened = stack.enter_context(labelling(chosen, recipe))
-        engine = stack.enter_context(closing(open_engine(own.model, own.engine)))
-        cache = stack.enter_context(ResponseCache()) if not no_cache and may_cache(own.engine) else None
-        runner = Runner({"answerer": engine}, cache, budget=own.eval.max_tokens_total)
-        asked = Judge(opened, text, runner, own.rop.max_tokens)
-        pairs = asked.open_pairs()
-        common.note(f"{len(asked.pairs)} pairs of unequal answers, {len(pairs)} to judge now, each in both orders")
-        with Progress("judge", len(pairs), quiet=common.settings.quiet) as runner.progress:
-            judging = asked.ask(pairs)
-        common.note(_unreadable(judging))
-        measured = asked.conclude()
-        if json_:
-            common.print_json({"run": str(chosen.folder), **measured.as_dict()})
-        else:
-            _print(measured, chosen.folder)
-    refuse_failed(judging, recipe.eval.max_errors)
+        opened = stack.enter_context(labelling(chosen, loaded.recipe))
+        used = tokens_in(chosen.folder)
+        asked_by = stack.enter_context(judging(section, file, budget=budget, tokens=used, use_cache=use_cache))
+        every = pairs_of(opened)
+        pairs = open_pairs(every, asked_by)
+        common.note(f"{len(every)} pairs of unequal answers, {len(pairs)} to judge now, each in both orders")
+        with Progress("judge", len(pairs), quiet=common.settings.quiet) as asked_by.runner.progress:
+            asked = ask(pairs, asked_by)
+        common.note(unreadable(asked))
+        measured = opened.conclude()
+        _print(measured, chosen.folder, json_)
+    refuse_failed(asked, len(pairs), loaded.recipe.eval.max_errors)
     gates.enforce(measured.gates)
 
 
-def _unreadable(judging: Judging) -> str:
-    if not judging.unreadable:
-        return "every reply was a verdict"
-    first = visible(" ".join(judging.unreadable[0].split()))[:_SHOWN]
-    return f"{len(judging.unreadable)} replies were no verdict, such as: {first}"
+def _with_judge(loaded: Loaded, section: JudgeSection, budget: int | None) -> Loaded:
+    """Returns the recipe of a run with the scorer `judge` among its scores."""
+    scores = tuple(dict.fromkeys((*loaded.recipe.eval.scores, "judge")))
+    update = {"scores": scores, "judge": section, "max_tokens_total": budget}
+    measured = loaded.recipe.eval.model_copy(update=update)
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"eval": measured}))
 
 
-def _print(measured: Metrics, folder: Path) -> None:
+def _score(chosen: RunOf, loaded: Loaded, use_cache: bool, json_: bool) -> None:
+    """Adds the score `judge` to a run whose rows have answers, as `llmkit eval score` would."""
+    from llmkit.evaluate import rescore
+    from llmkit.measure import gates
+    from llmkit.runs import terminable
+
+    with terminable():
+        measured = rescore(chosen.folder, loaded, use_cache=use_cache, quiet=common.settings.quiet).metrics
+    _print(measured, chosen.folder, json_)
+    gates.enforce(measured.gates)
+
+
+def _print(measured: Metrics, folder: Path, json_: bool) -> None:
+    if json_:
+        common.print_json({"run": str(folder), **measured.as_dict()})
+        return
     from llmkit.report import summary
     from llmkit.report.terminal import console
 

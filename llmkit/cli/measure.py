@@ -176,6 +176,8 @@ def _print_estimate(estimate: Estimate) -> None:
         lines.insert(0, ["(search, at most)", "", spent.calls, spent.prompt_tokens, spent.most_completion_tokens])
     if estimate.noise_calls:
         lines.insert(0, ["(noise, at most)", "", estimate.noise_calls, "", ""])
+    if estimate.judge_calls:
+        lines.append(["(judge, at most)", "", estimate.judge_calls, "", ""])
     columns = ["arm", "answers", "calls", "prompt tokens, about", "new tokens, at most"]
     common.print_table(columns, lines, right=tuple(columns[1:]))
     _print_price(estimate)

@@ -128,6 +128,7 @@ def init(
 
 def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     """Returns the faults that the format alone does not show: unknown names, and gates that could not pass."""
+    from llmkit import judging
     from llmkit.measure import gates, limits
     from llmkit.perturb import Perturber
     from llmkit.perturb.spec import spec_names
@@ -154,7 +155,9 @@ def _faults_of_meaning(loaded: Loaded) -> list[Fault]:
     for i, name in enumerate(recipe.eval.scores):
         attempt(f"eval.scores.{i}", SCORERS.__getitem__, name)
     if not faults:
-        attempt("eval.pattern", scorer_of, recipe)
+        attempt("eval.judge" if recipe.eval.pattern is None else "eval.pattern", scorer_of, recipe)
+    if not faults:
+        attempt("eval.judge", partial(judging.refuse, unlabelled=recipe.data.answer is None), recipe)
     for i, given in enumerate(recipe.perturb.conditions):
         for spec in spec_names(given) or [given]:
             attempt(f"perturb.conditions.{i}", Perturber, spec)

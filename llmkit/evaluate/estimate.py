@@ -58,6 +58,7 @@ class Estimate:
     `price` is what all calls cost at most by the recipe's prices, None where it has none; `rps` bounds how many are
     sent a second; `aside` counts the rows of the user's own file in other splits. `shows` says what rows without
     answers can show, "" where rows have answers; `looks` what looks may save (`eval.looks`), "" without them.
+    `judge_calls` are at most those of the scorer `judge`, of another model at another price.
     """
 
     questions: int
@@ -71,6 +72,7 @@ class Estimate:
     aside: Mapping[str, int] = field(default_factory=dict)
     shows: str = ""
     looks: str = ""
+    judge_calls: int = 0
 
     @property
     def calls(self) -> int:
@@ -90,6 +92,7 @@ class Estimate:
             "search_calls": self.search.calls if self.search else 0,
             "search": asdict(self.search) if self.search else None,
             "noise_calls": self.noise_calls,
+            **({"judge_calls": self.judge_calls} if self.judge_calls else {}),
             "minimum_detectable_effect": self.effect,
             "most_price": self.price,
             "minutes": self.minutes,
@@ -133,6 +136,7 @@ def estimate(plan: Plan) -> Estimate:
         plan.aside,
         plan.shows()[0] if pools.unlabelled(plan.questions) else "",
         looks.expected(plan.questions, plan.recipe.eval, plan.recipe.seed),
+        2 * sum(arm.answers for arm in arms) if plan.recipe.eval.judge else 0,
     )
 
 

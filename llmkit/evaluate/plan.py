@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from llmkit import judging
 from llmkit.conditions import Condition
 from llmkit.engines import engine_class
 from llmkit.evaluate import jobs, pools
@@ -135,6 +136,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     questions = pools.test_questions(recipe)
     pools.refuse_sampling(arms, questions, recipe)
     pools.refuse_unlabelled(questions, arms, searches)
+    judging.refuse(recipe, unlabelled=pools.unlabelled(questions))
     prompts = own_prompts(recipe)
     refuse_prompts(prompts, questions, arms, recipe)
     asked_here = questions[shard[0] - 1 :: shard[1]] if shard else questions

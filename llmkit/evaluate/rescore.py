@@ -1,10 +1,12 @@
-"""Scores a finished run again from what was said, without a model: after a better extractor, or for other gates."""
+"""Scores a finished run again from what was said: after a better extractor, or for other gates. Only the scorer
+`judge` asks a model, about the replies that it has not seen."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from llmkit import judging
 from llmkit.errors import DataError
 from llmkit.evaluate.conclusion import conclude
 from llmkit.measure import limits, looks
@@ -28,20 +30,22 @@ class Rescored:
     outcomes: int
 
 
-def rescore(run: Path, loaded: Loaded) -> Rescored:
+def rescore(run: Path, loaded: Loaded, *, use_cache: bool = True, quiet: bool = True) -> Rescored:
     """Extracts and scores every reply in a run's journal again, and rewrites its metrics and report.
 
     Verdicts that changed are added to the journal, so that comparisons with this run count the same ones. DataError
-    where the folder holds no outcomes or the run is unfinished, UsageError where another process works in it.
+    where the folder holds no outcomes or the run is unfinished, UsageError where another process works in it. Of the
+    budget only what judges use counts.
     """
     limits.refuse_idle(loaded.recipe.eval.gates)
     with RunFolder.reopen_finished(run) as folder:
-        return _rescore(folder, loaded)
+        return _rescore(folder, loaded, use_cache, quiet)
 
 
-def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
+def _rescore(folder: RunFolder, loaded: Loaded, use_cache: bool, quiet: bool) -> Rescored:
     rows = outcomes(folder.entries())
     scorer = scorer_of(loaded.recipe)
+    judging.refuse(loaded.recipe, unlabelled=any(row["gold"] is None for row in rows.values()))
     samples, changed = [], 0
     for row in rows.values():
         before = Sample.from_row(row)
@@ -63,6 +67,7 @@ def _rescore(folder: RunFolder, loaded: Loaded) -> Rescored:
             verdict = {name: getattr(after, name) for name in names.SCORED}
             folder.append({"kind": names.VERDICT, "key": row["key"], **verdict})
         samples.append(replace(before, outcome=after))
+    samples, _ = judging.judged(loaded.recipe, samples, folder.path, use_cache=use_cache, quiet=quiet)
     measured_by = looks.measured_by(Run(folder.path), samples, loaded.recipe.seed)
     measured = conclude(loaded.recipe, measured_by[0], folder, measured_by[1])
     return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

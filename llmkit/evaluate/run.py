@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llmkit import judging
 from llmkit.engines import Engine, ResponseCache, engine_class, may_cache
 from llmkit.engines.chat import ChatStyle
 from llmkit.errors import UsageError
@@ -103,7 +104,8 @@ def run(
         keeper.refuse_kept(rows)
         known = KnownReplies(rows, cache, folder.place, keeps=keeper.full)
         runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
-        runner.tokens = tokens + tokens_asked(folder.entries(every=True))  # earlier generations were paid for, too
+        # Earlier generations were paid for, too.
+        runner.tokens = tokens + tokens_asked(folder.entries(every=True)) + judging.tokens_in(folder.path)
         # Before the instructions, because the search is tuned on noise of the same kinds.
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
@@ -113,9 +115,12 @@ def run(
         # One look, at all questions, unless the recipe wants more (`eval.looks`).
         for look in looks.schedule(planned.questions, loaded.recipe.eval, loaded.recipe.seed):
             new_jobs = [job for job in jobs if job.variant.question.cluster_id in look.clusters]
-            answered = answer(planned.scorer, new_jobs, rows, runner, folder, engines, keeper, quiet)
-            asked |= zip((job.key for job in new_jobs), answered, strict=True)
-            samples = [asked[job.key] for job in jobs if job.key in asked]
+            new = answer(planned.scorer, new_jobs, rows, runner, folder, engines, keeper, quiet)
+            asked |= zip((job.key for job in new_jobs), new, strict=True)
+            answered = [asked[job.key] for job in jobs if job.key in asked]
+            samples, runner.tokens = judging.judged(
+                loaded.recipe, answered, folder.path, use_cache=use_cache, quiet=quiet, tokens=runner.tokens
+            )
             if look.last or stops(loaded.recipe, samples, folder, look.looked, quiet):
                 break
         if len(served := runner.served()) > 1:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
+from llmkit import judging
 from llmkit.errors import DataError, Incomplete
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude
@@ -76,5 +77,6 @@ def merge(loaded: Loaded, command: Command, shards: Sequence[Path]) -> Result:
                 "run the shard that lacks them again: it goes on where it stopped",
             )
         ordered = [Sample.from_row(answered[job.key]) for job in wanted]
+        ordered = judging.joined(shards, folder.path, ordered)
         measured = conclude(loaded.recipe, ordered, folder)
         return Result(folder.path, ordered, measured, found, list(measured.gates), 0)

@@ -2,15 +2,12 @@
 that follow."""
 
 from llmkit.labels.changes import Change, judged, pairs_of, unlabelled
-from llmkit.labels.judge import Judge, Judging
 from llmkit.labels.labelling import Labelling, labelling
 from llmkit.labels.server import Served, serve
 from llmkit.labels.session import Session
 
 __all__ = [
     "Change",
-    "Judge",
-    "Judging",
     "Labelling",
     "Served",
     "Session",

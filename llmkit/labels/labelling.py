@@ -12,6 +12,7 @@ from llmkit.labels.session import Session
 from llmkit.measure import limits, looks
 from llmkit.measure.answers import Pair
 from llmkit.measure.labelled import LabelledRun
+from llmkit.measure.referenced import ReferencedRun
 from llmkit.measure.results import Labelled, Looked, Metrics
 from llmkit.measure.stability import unlabelled
 from llmkit.recipe import Recipe
@@ -19,6 +20,7 @@ from llmkit.runs import Run, RunFolder, names
 from llmkit.runs.labels import Judgements, Label, append, read
 from llmkit.runs.listing import runs_in
 from llmkit.runs.samples import Sample
+from llmkit.runs.verdicts import SCORE
 
 
 class Labelling:
@@ -27,7 +29,11 @@ class Labelling:
     def __init__(self, folder: RunFolder, recipe: Recipe, samples: list[Sample], looked: Looked | None = None) -> None:
         self.folder, self.recipe, self.samples, self.looked = folder, recipe, samples, looked
         self.file = folder.path / names.LABELS
-        self.run = LabelledRun(samples, recipe.eval.interval, recipe.seed)
+        self.run: LabelledRun | ReferencedRun = (
+            LabelledRun(samples, recipe.eval.interval, recipe.seed)
+            if unlabelled(samples)
+            else ReferencedRun(samples, recipe.seed)
+        )
 
     @property
     def judgements(self) -> Judgements:
@@ -47,8 +53,7 @@ class Labelling:
     def behind(self) -> int:
         """Returns how many rows with every label do not count, because a row before them in the random order has
         none."""
-        labelled = self.run.labelled_rows(self.judgements)
-        return 0 if all(labelled) else sum(labelled[labelled.index(False) :])
+        return self.run.behind(self.judgements)
 
     def session(self, pairs: Sequence[Pair]) -> Session:
         """Returns the way of a person through these pairs."""
@@ -85,15 +90,16 @@ class Labelling:
 
 @contextmanager
 def labelling(run: Run, recipe: Recipe) -> Iterator[Labelling]:
-    """Opens a finished run for labelling. UsageError where its rows have answers, it does not hold its texts, or
-    another process works in it; DataError where it is unfinished."""
+    """Opens a finished run for labelling. UsageError where its rows have answers and no judge was asked, it does not
+    hold its texts, or another process works in it; DataError where it is unfinished."""
     limits.refuse_idle(recipe.eval.gates)
     with RunFolder.reopen_finished(run.folder) as folder:
         samples, looked = looks.measured_by(run, list(run.samples()), recipe.seed)
-        if not unlabelled(samples):
+        if not unlabelled(samples) and not any(SCORE in sample.outcome.scores for sample in samples):
             raise UsageError(
                 f"the rows of `{run.name}` have answers, so there is nothing to label",
-                "label is for runs of rows without answers: llmkit eval ROWS.csv --field NAME",
+                "label is for rows without answers (llmkit eval ROWS.csv --field NAME), and for a judge's verdicts "
+                "(llmkit judge)",
             )
         if recipe.output.texts != "full":
             raise UsageError(

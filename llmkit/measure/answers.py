@@ -79,9 +79,13 @@ class ChangedRow:
         """Returns the first sample of a group; of what could not be read, the first such reply."""
         return self.answers[place][0] if place >= 0 else self.unread[0]
 
+    def digest_of(self, sample: Sample) -> str:
+        """Returns what an answer is known by in labels.jsonl."""
+        return answer_digest(sample)
+
     def digests(self, place: int) -> set[str]:
         """Returns what the answers of a group are known by in labels.jsonl."""
-        return {answer_digest(sample) for sample in self.answers[place]}
+        return {self.digest_of(sample) for sample in self.answers[place]}
 
     def has(self, single: Mapping[Cell, float]) -> bool:
         """Returns whether the row was asked in all of these cells."""
@@ -108,7 +112,7 @@ class Pair:
     @property
     def digests(self) -> tuple[str, str, str]:
         """The names of row and answers in labels.jsonl."""
-        first, second = map(answer_digest, self.answers)
+        first, second = map(self.row.digest_of, self.answers)
         return self.row.digest, first, second
 
     def swapped(self) -> Pair:
@@ -195,10 +199,10 @@ def _pairs_of(row: ChangedRow, wanted: Sequence[Mapping[Cell, float]], seed: int
                 if {one, other} <= seen | {WRONG}:
                     continue
                 seen |= {one, other}
-                yield _ordered(Pair(row, (one, other)), seed)
+                yield ordered(Pair(row, (one, other)), seed)
 
 
-def _ordered(pair: Pair, seed: int) -> Pair:
+def ordered(pair: Pair, seed: int) -> Pair:
     """Returns the pair in an order that is drawn by the names of row and answers: it says nothing of the arms."""
     text, *names = pair.digests
     swap = derive(seed, "order", text, *sorted(names)) % 2 == (names == sorted(names))

@@ -67,8 +67,7 @@ def failed(sample: Sample) -> bool:
 
 def reply(sample: Sample) -> str:
     """Returns what the arm answered; "" where nothing is known of it."""
-    said = sample.said("") if sample.reply is None else sample.reply
-    return said or ""
+    return sample.answer
 
 
 def unequal(one: Sample, other: Sample) -> bool:

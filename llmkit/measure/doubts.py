@@ -11,6 +11,7 @@ from llmkit.measure.cells import STAND
 from llmkit.measure.gate_metrics import Measured
 from llmkit.measure.results import Failed, Metrics
 from llmkit.measure.values import Interval
+from llmkit.runs.verdicts import SCORE
 from llmkit.types import CLEAN
 
 FLOOR = 0.05
@@ -77,6 +78,8 @@ def of_gate(arm: str, metric: str, condition: str | None, most: float | None, me
         return reason
     if metric in OF_A_JUDGE:
         return of_judge(metrics)
+    if score == SCORE and (reason := of_judge(metrics)):
+        return reason
     if metric not in _OF_THE_ARM + _AGAINST_STAND:
         return None
     start = arm if metric in _OF_THE_ARM else STAND

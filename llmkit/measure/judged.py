@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.measure import statistics
@@ -104,46 +104,47 @@ class JudgedRun:
             }
         return fields
 
-    def judge(self, verdicts: Verdicts, judgements: Judgements) -> Judge:
-        """Returns how far the judge has come, and how far people agree with it."""
-        pairs = self.pairs()
-        given = [self.verdict(pair, verdicts) for pair in pairs]
-        both = [
-            (said.verdict, person)
-            for pair, said in zip(pairs, given, strict=True)
-            if said and said.verdict != "none" and (person := _person(pair, said, judgements))
-        ]
-        agreement = kappa(both, self.run.interval.level) if both else None
-        if agreement is None:
-            found: Interval | Unmeasured = Unmeasured(reason="no pair has a verdict of the judge and of a person")
-        elif agreement.value is None or agreement.low is None or agreement.high is None:
-            found = Unmeasured(reason="judge and person gave every pair one and the same verdict")
-        else:
-            found = Interval.of(agreement.value, agreement.low, agreement.high)
-        said_none = sum(said is not None and said.verdict == "none" for said in given)
-        unasked = given.count(None)
-        return Judge(
-            model=verdicts.model,
-            pairs=len(pairs),
-            judged=len(pairs) - said_none - unasked,
-            inconsistent=sum(said is not None and said.inconsistent for said in given),
-            none=said_none,
-            open=unasked,
-            shared=len(both),
-            agreed=number(agreement.observed) if agreement else None,
-            kappa=found,
-        )
 
-    @staticmethod
-    def verdict(pair: Pair, verdicts: Verdicts) -> Judged | None:
-        """Returns what the judge said of a pair; None where it was not asked."""
-        one, other = pair.groups
-        return verdicts.of(pair.row.digest, pair.row.digests(one), pair.row.digests(other))
+def judge_of(pairs: Sequence[Pair], verdicts: Verdicts, judgements: Judgements, level: float) -> Judge:
+    """Returns how far a judge has come with these pairs, and how far people agree with it."""
+    given = [verdict(pair, verdicts) for pair in pairs]
+    both = [
+        (said.verdict, person)
+        for pair, said in zip(pairs, given, strict=True)
+        if said and said.verdict != "none" and (person := _person(pair, said, judgements))
+    ]
+    agreement = kappa(both, level) if both else None
+    if agreement is None:
+        found: Interval | Unmeasured = Unmeasured(reason="no pair has a verdict of the judge and of a person")
+    elif agreement.value is None or agreement.low is None or agreement.high is None:
+        found = Unmeasured(reason="judge and person gave every pair one and the same verdict")
+    else:
+        found = Interval.of(agreement.value, agreement.low, agreement.high)
+    said_none = sum(said is not None and said.verdict == "none" for said in given)
+    unasked = given.count(None)
+    return Judge(
+        model=verdicts.model,
+        pairs=len(pairs),
+        judged=len(pairs) - said_none - unasked,
+        inconsistent=sum(said is not None and said.inconsistent for said in given),
+        none=said_none,
+        open=unasked,
+        shared=len(both),
+        agreed=number(agreement.observed) if agreement else None,
+        kappa=found,
+    )
+
+
+def verdict(pair: Pair, verdicts: Verdicts) -> Judged | None:
+    """Returns what the judge said of a pair; None where it was not asked."""
+    one, other = pair.groups
+    return verdicts.of(pair.row.digest, pair.row.digests(one), pair.row.digests(other))
 
 
 def with_judge(measured: Metrics, run: LabelledRun, verdicts: Verdicts, judgements: Judgements) -> Metrics:
     """Adds to the metrics of a run without answers what a judge prefers. What noise hardly changed stays unmeasured."""
     judged = JudgedRun(run)
+    judge = judge_of(judged.pairs(), verdicts, judgements, run.interval.level)
     arms: dict[str, ArmResult] = {}
     for arm, fields in judged.arms(verdicts).items():
         kept = {
@@ -152,7 +153,7 @@ def with_judge(measured: Metrics, run: LabelledRun, verdicts: Verdicts, judgemen
             if isinstance(by_condition, dict)
         }
         arms[arm] = measured.arms[arm].model_copy(update=kept)
-    return measured.model_copy(update={"arms": arms, "judge": judged.judge(verdicts, judgements)})
+    return measured.model_copy(update={"arms": arms, "judge": judge})
 
 
 def _weighed(row: ChangedRow, single: Mapping[Cell, float]) -> Weighed:

@@ -28,7 +28,7 @@ class Judge(Part):
     model: str
     """The model's name."""
     pairs: int
-    """Pairs of unequal answers that differences need."""
+    """Pairs of unequal answers that differences need; where rows have answers, of replies and gold answers."""
     judged: int
     """Pairs with a verdict."""
     inconsistent: int

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.measure import answers, changed, statistics, two_phase, unread
-from llmkit.measure.answers import RIGHT, ChangedRow, Pair
+from llmkit.measure.answers import RIGHT, ChangedRow
 from llmkit.measure.arm_results import ArmResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, pair_key
 from llmkit.measure.contrasts import Contrast
-from llmkit.measure.results import Labelled, Metrics
+from llmkit.measure.results import Metrics
 from llmkit.measure.statistics import Mean
+from llmkit.measure.to_label import PairsToLabel
 from llmkit.measure.values import Difference, Drop, Estimate, Unmeasured, UnmeasuredDrop, negated, rounded_p
-from llmkit.runs.labels import Judgements, State
+from llmkit.runs.labels import Judgements
 from llmkit.runs.samples import Sample
 from llmkit.seeds import derive
 from llmkit.types import CLEAN
@@ -42,7 +43,7 @@ class Known:
     unlabelled: Sequence[int]
 
 
-class LabelledRun:
+class LabelledRun(PairsToLabel):
     """The changed rows of a run without answers, the pairs to label, and the differences that labels give."""
 
     def __init__(self, samples: Sequence[Sample], interval: IntervalSection, seed: int) -> None:
@@ -50,8 +51,8 @@ class LabelledRun:
         self.cells, self.interval, self.seed = Cells(ordered), interval, seed
         self.contrasts = answers.contrasts(self.cells)
         self.rows = answers.changed_rows(self.cells, seed)
-        self.judged_rows = [row for row in self.rows if self._needed(row)]
-        self.pairs: list[Pair] = answers.pairs(self.rows, self.contrasts.values(), seed)
+        self.judged_rows = [row for row in self.rows if self.needed(row)]
+        self.pairs = answers.pairs(self.rows, self.contrasts.values(), seed)
 
     def known(self, name: Contrast, judgements: Judgements) -> Known:
         """Returns what labels say of a difference.
@@ -172,38 +173,10 @@ class LabelledRun:
         mean = two_phase.difference(values, places[:drawn], places[drawn:], self.cells.clusters, level)
         return (mean.high - mean.low) / 2
 
-    def labelled_rows(self, judgements: Judgements) -> list[bool]:
-        """Returns of each row that needs labels, in the random order, whether it has them all."""
-        return [
-            all(judgements.state(row.digest, row.digests(place)) for place in self._needed(row))
-            for row in self.judged_rows
-        ]
-
-    def counts(self, judgements: Judgements) -> Labelled:
-        """Returns how far the labelling has come."""
-        rows = self.labelled_rows(judgements)
-        states = [self.state(pair, judgements) for pair in self.pairs]
-        return Labelled(
-            pairs=len(states),
-            labelled=sum(state is not None for state in states),
-            skipped=states.count("skipped"),
-            rows=len(rows),
-            used=len(rows) if all(rows) else rows.index(False),
-            conflicts=judgements.conflicts,
-        )
-
-    def _needed(self, row: ChangedRow) -> set[int]:
+    def needed(self, row: ChangedRow) -> set[int]:
         """Returns the answers to a row that any difference needs."""
         weights = (row.weights(single) for single in self.contrasts.values() if row.has(single))
         return {place for weight in weights for place in weight if place >= 0}
-
-    @staticmethod
-    def state(pair: Pair, judgements: Judgements) -> State | None:
-        """Returns "skipped" for a pair with an answer of which nobody could tell, None for one that nobody has looked
-        at; any other state says that both answers are judged, in this pair or in others."""
-        row = pair.row
-        states = [judgements.state(row.digest, row.digests(place)) for place in pair.groups if place >= 0]
-        return None if None in states else "skipped" if "skipped" in states else states[0]
 
 
 def with_labels(measured: Metrics, run: LabelledRun, judgements: Judgements) -> Metrics:

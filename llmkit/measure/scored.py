@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -11,12 +12,16 @@ from llmkit.measure import classes, statistics
 from llmkit.measure.arm_results import ArmResult, ScoreResult
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells, Value, each
 from llmkit.measure.contrasts import Contrast, Contrasts
+from llmkit.measure.statistics import Mean
 from llmkit.measure.values import Difference, Estimate, negated, rounded_p
 from llmkit.recipe.schema import EvalSection
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
 
 E = TypeVar("E", bound=Estimate)
+
+Ends = tuple[str, Contrast, int]
+"""A contrast of a score: 0 for its values, -1 and 1 for those with everything unknown as low and as high as can be."""
 
 OF_ALL = ("macro_f1",)
 """Scores of all answers together, which no answer has by itself."""
@@ -42,7 +47,11 @@ def with_scores(
         views[name] = cells.valued({cell: cells.mean_of(group, _value(name)) for cell, group in cells.samples.items()})
     if not views:
         return dict(arms)
-    measured = _Measured(cells, views, section, seed)
+    open_ends = {
+        name: cells.valued({cell: cells.mean_of(group, _reach(name)) for cell, group in cells.samples.items()})
+        for name in {name for sample in samples for name in sample.unknown}
+    }
+    measured = _Measured(cells, views, open_ends, section, seed)
     results = {}
     for arm, result in arms.items():
         scores = each(views, partial(measured.score, arm))
@@ -55,17 +64,48 @@ def with_scores(
 class _Measured:
     """The contrasts of all scores, solved and tested together: the random signs of a test are drawn once."""
 
-    def __init__(self, cells: Cells, views: Mapping[str, Cells], section: EvalSection, seed: int) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        views: Mapping[str, Cells],
+        open_ends: Mapping[str, Cells],
+        section: EvalSection,
+        seed: int,
+    ) -> None:
         self.cells, self.level = cells, section.interval.level
-        contrasts: Contrasts[tuple[str, Contrast]] = Contrasts(cells)
+        contrasts: Contrasts[Ends] = Contrasts(cells)
         for name, view in views.items():
             for contrast, weights in _wanted(cells).items():
-                if (column := view.contrast(weights)) is not None:
-                    least = 0.0 if contrast.kind == "mean" else -view.reach
-                    contrasts.add_column((name, contrast), column, (least, view.reach))
+                if (column := view.contrast(weights)) is None:
+                    continue
+                least = 0.0 if contrast.kind == "mean" else -view.reach
+                contrasts.add_column((name, contrast, 0), column, (least, view.reach))
+                if name not in open_ends:
+                    continue
+                # On whichever side of a difference it is, what is unknown may move it up or down.
+                reach = open_ends[name].contrast({cell: abs(weight) for cell, weight in weights.items()})
+                assert reach is not None, "it has the cells of the score"
+                for end in (-1, 1):
+                    contrasts.add_column((name, contrast, end), column + end * reach, (least, view.reach))
         self.means = contrasts.solve(self.level)
         tested = [name for name, mean in self.means.items() if mean and name[1].kind != "mean"]
         self.p = contrasts.flip_p(tested, section.interval.draws, seed)
+
+    def mean(self, name: str, contrast: Contrast) -> Mean | None:
+        """Returns the mean of a contrast. Its interval holds whatever the unknown values are."""
+        mean = self.means.get((name, contrast, 0))
+        low, high = (self.means.get((name, contrast, end)) for end in (-1, 1))
+        if mean is None or low is None or high is None:
+            return mean
+        return replace(mean, low=min(mean.low, low.low), high=max(mean.high, high.high))
+
+    def p_of(self, name: str, contrast: Contrast, value: float) -> float:
+        """Returns the p-value of a difference, with everything unknown as it speaks against the difference most."""
+        end = -1 if value > 0 else 1
+        worst = self.means.get((name, contrast, end))
+        if worst is None:
+            return self.p[name, contrast, 0]
+        return self.p[name, contrast, end] if worst.value * value > 0 else 1.0
 
     def score(self, arm: str, name: str) -> ScoreResult | None:
         """Returns what a score of an arm comes to; None where no answer has it."""
@@ -80,19 +120,18 @@ class _Measured:
         return result if result.conditions else None
 
     def _mean(self, name: str, arm: str, condition: str) -> Estimate | None:
-        mean = self.means.get((name, Contrast("mean", arm, condition)))
+        mean = self.mean(name, Contrast("mean", arm, condition))
         return _within(Estimate.from_mean(mean), 0.0) if mean else None
 
     def _difference(self, name: str, kind: Literal["drop", "gain"], arm: str, condition: str) -> Difference | None:
-        key = name, Contrast(kind, arm, condition)
-        mean = self.means.get(key)
+        contrast = Contrast(kind, arm, condition)
+        mean = self.mean(name, contrast)
         if mean is None:
             return None
-        contradicted = statistics.contradicts(self.p[key], mean.low, mean.high, self.level)
-        p = rounded_p(self.p[key])
-        return _within(
-            Difference(**dict(Estimate.from_mean(mean)), p=p, test="sign_flip", undecided=contradicted), -1.0
-        )
+        p = self.p_of(name, contrast, mean.value)
+        contradicted = statistics.contradicts(p, mean.low, mean.high, self.level)
+        shown = Difference(**dict(Estimate.from_mean(mean)), p=rounded_p(p), test="sign_flip", undecided=contradicted)
+        return _within(shown, -1.0)
 
 
 def _wanted(cells: Cells) -> dict[Contrast, dict[Cell, float]]:
@@ -116,3 +155,8 @@ def _within(estimate: E, least: float) -> E:
 
 def _value(name: str) -> Value:
     return lambda sample: sample.outcome.scores.get(name)
+
+
+def _reach(name: str) -> Value:
+    """Returns how far a score may be from its value: nothing, but for one that is unknown, the middle of [0, 1]."""
+    return lambda sample: None if sample.outcome.scores.get(name) is None else 0.5 * (name in sample.unknown)

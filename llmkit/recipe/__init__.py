@@ -7,7 +7,7 @@ from llmkit.recipe.profiles import profile_overrides
 from llmkit.recipe.prompts import PromptFile, Turn, read_prompt
 from llmkit.recipe.schema import Recipe
 from llmkit.recipe.show import schema, starter, to_yaml, with_origins, without_secrets
-from llmkit.recipe.trust import code_in_files, is_trusted, names_from_elsewhere, trust
+from llmkit.recipe.trust import code_in_files, is_trusted, kinds_of_engine, names_from_elsewhere, trust
 
 __all__ = [
     "Fault",
@@ -21,6 +21,7 @@ __all__ = [
     "digest",
     "examine",
     "is_trusted",
+    "kinds_of_engine",
     "load",
     "names_from_elsewhere",
     "profile_overrides",

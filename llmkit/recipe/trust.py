@@ -14,6 +14,7 @@ from typing import Any
 
 from llmkit.recipe.document import Fault
 from llmkit.recipe.load import Loaded, is_flag
+from llmkit.recipe.schema import Recipe
 from llmkit.resources import cache_dir, shipped
 from llmkit.secrets import scrub
 
@@ -29,11 +30,13 @@ _FILES = frozenset(
         "rop.instructions",
         "rop.repair",
         "eval.baseline",
+        "eval.judge.rubric",
         "output.dir",
         "finetune.data.sources.path",
     }
 )
 _FILES_OR_HUB = frozenset({"model.path", "model.adapter", "rop.optimizer", "rop.corrector"})
+_JUDGE = "eval.judge."  # its sections `model` and `engine` reach as far as those of the recipe
 _FILE_NOISE = ("file:", "natural:")
 
 
@@ -59,11 +62,20 @@ def names_from_elsewhere(loaded: Loaded, cwd: Path) -> dict[str, list[str]]:
 def code_in_files(loaded: Loaded) -> list[Fault]:
     """Returns the fault of an engine that is code of the user's own (`python:module:function`) and that a file names:
     only a flag may, because a recipe must not bring code."""
-    origin = loaded.origin("engine.kind")
-    if ":" not in loaded.recipe.engine.kind or origin is None or is_flag(origin):
-        return []
-    message = f"a recipe must not name code: say --engine {loaded.recipe.engine.kind} on the command line"
-    return [Fault(origin, "engine.kind", message)]
+    faults = []
+    for key, flag, kind in kinds_of_engine(loaded.recipe):
+        origin = loaded.origin(key)
+        if ":" in kind and origin is not None and not is_flag(origin):
+            faults.append(Fault(origin, key, f"a recipe must not name code: say {flag}{kind} on the command line"))
+    return faults
+
+
+def kinds_of_engine(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """Returns the keys of a recipe that name an engine, each with the flag that sets it and its value."""
+    kinds = [("engine.kind", "--engine ", recipe.engine.kind)]
+    if recipe.eval.judge is not None:
+        kinds.append((f"{_JUDGE}engine.kind", f"--set {_JUDGE}engine.kind=", recipe.eval.judge.engine.kind))
+    return kinds
 
 
 def is_trusted(loaded: Loaded, named: dict[str, list[str]]) -> bool:
@@ -86,6 +98,8 @@ def trust(loaded: Loaded, named: dict[str, list[str]]) -> None:
 
 def _named(key: str, value: str | bool) -> str | None:
     """Returns what a value reaches for, if anything."""
+    if key.startswith((f"{_JUDGE}model.", f"{_JUDGE}engine.")):
+        key = key.removeprefix(_JUDGE)
     if key == "engine.trust_remote_code":
         return "code that comes with a model" if value else None
     if not isinstance(value, str):

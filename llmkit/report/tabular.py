@@ -77,7 +77,8 @@ class Answers(Sequence[JsonObject]):
 
     def _row(self, sample: Sample) -> JsonObject:
         # In a column each, behind the others, whose places do not depend on the run.
-        return row(sample) | {f"{_SCORE}{name}": sample.outcome.scores.get(name) for name in self._scores}
+        known = {name: value for name, value in sample.outcome.scores.items() if name not in sample.unknown}
+        return row(sample) | {f"{_SCORE}{name}": known.get(name) for name in self._scores}
 
 
 def _order(sample: Sample) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from llmkit.errors import DataError
 from llmkit.parsing import parse_json
-from llmkit.runs import names
+from llmkit.runs import names, verdicts
 from llmkit.runs.samples import Sample
 
 Row = dict[str, Any]
@@ -193,7 +193,8 @@ class Run:
         """Yields the outcomes with their texts and calls, as they were last scored. DataError where there are none."""
         if not (self.folder / names.JOURNAL).is_file():
             raise DataError(f"no samples in `{self.folder}`", "give a run folder, as `llmkit runs ls` lists them")
-        return (self._sample(row) for row in outcomes(self.entries()).values())
+        samples = (self._sample(row) for row in outcomes(self.entries()).values())
+        return verdicts.scored(samples, verdicts.read(self.folder))
 
     def _sample(self, row: Row) -> Sample:
         try:

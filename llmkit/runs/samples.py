@@ -77,6 +77,8 @@ class Sample:
     key: str = ""
     hidden: Hidden | None = None
     labels: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
+    """The names of scores that nobody has given: their value is the middle, and could be any in [0, 1]."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Sample:
@@ -108,6 +110,11 @@ class Sample:
     def lean(self) -> Sample:
         """Returns the sample without messages and edits, which take most of the room and which the journal has."""
         return replace(self, edits=(), calls=tuple(map(_LeanCall, self.calls)))
+
+    @property
+    def answer(self) -> str:
+        """What the arm answered, word for word; "" where nothing is known of it."""
+        return (self.said("") if self.reply is None else self.reply) or ""
 
     @property
     def seconds(self) -> float:

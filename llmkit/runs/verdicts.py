@@ -1,21 +1,25 @@
 """judged.jsonl: what a model said, as judge, of pairs of answers, one line for each pair. The only reader.
 
 Like labels.jsonl it holds digests and no text. Only the lines of one judge count, the one that was asked last: a judge
-is its model, its rubric and its prompt.
+is its model, its rubric and its prompt. Where rows have answers, the second of a pair is the gold answer, and the
+verdict is the score `judge` of the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from llmkit.files import text_digest
 from llmkit.runs import names
 from llmkit.runs.labels import pair_digest, records
+from llmkit.runs.samples import Sample
+from llmkit.types import Preference
 
-Preference = Literal["first", "second", "tie"]
-"""The answer that is better, or that none is."""
+SCORE = "judge"
+"""The name of the score that verdicts on answers and gold answers give."""
 Judgement = Literal["first", "second", "tie", "none"]
 """ "none": the judge gave no verdict in at least one of the two orders."""
 
@@ -44,6 +48,11 @@ class Judged:
     def pair(self) -> str:
         """The name of the pair, whatever its order."""
         return pair_digest(self.text, self.first, self.second)
+
+    @property
+    def better(self) -> str | None:
+        """The digest of the better answer; None where none is, or nobody knows."""
+        return {"first": self.first, "second": self.second}.get(self.verdict)
 
     @property
     def inconsistent(self) -> bool:
@@ -88,3 +97,34 @@ class Verdicts:
         mine = sorted(others)
         pairs = (pair_digest(text, one, other) for one in sorted(ones) for other in mine)
         return next((self.pairs[pair] for pair in pairs if pair in self.pairs), None)
+
+
+def has_score(sample: Sample) -> bool:
+    """Returns whether a judge has to compare a reply with its gold answer: not where the call failed, where there is no
+    reply, or where the two are equal letter by letter."""
+    outcome = sample.outcome
+    if SCORE not in outcome.scores or outcome.gold is None or outcome.error is not None:
+        return False
+    return sample.answer.strip() not in ("", outcome.gold.strip())
+
+
+def with_gold(sample: Sample) -> tuple[str, str, str]:
+    """Returns the digests of a row's text, a reply to it and its gold answer, as judged.jsonl names them."""
+    text, said, gold = sample.question, sample.answer.strip(), (sample.outcome.gold or "").strip()
+    return text_digest(text), text_digest(said), text_digest(gold)
+
+
+def scored(samples: Iterable[Sample], verdicts: Verdicts | None) -> Iterator[Sample]:
+    """Yields samples with the score `judge` that verdicts give: 1 for a reply that is better than the gold answer, 0
+    for one that is worse, and the middle for a tie. Without a verdict the middle too, but `unknown`."""
+    return (_scored(sample, verdicts) if has_score(sample) else sample for sample in samples)
+
+
+def _scored(sample: Sample, verdicts: Verdicts | None) -> Sample:
+    text, said, gold = with_gold(sample)
+    line = verdicts.of(text, [said], [gold]) if verdicts else None
+    known = line is not None and line.verdict != "none"
+    value = 0.5 if line is None or line.better is None else float(line.better == said)
+    outcome = replace(sample.outcome, scores={**sample.outcome.scores, SCORE: value})
+    unknown = sample.unknown - {SCORE} if known else sample.unknown | {SCORE}
+    return replace(sample, outcome=outcome, unknown=unknown)

@@ -14,7 +14,9 @@ from llmkit.registry import Registry
 from llmkit.tasks.kinds import KINDS, Kind
 from llmkit.types import Question
 
-SCORERS: Registry[type[Scorer]] = Registry("scorer", "llmkit.scorers", ["llmkit.tasks.text_scorers"])
+SCORERS: Registry[type[Scorer]] = Registry(
+    "scorer", "llmkit.scorers", ["llmkit.tasks.text_scorers", "llmkit.tasks.judge"]
+)
 
 S = TypeVar("S", bound="Scorer")
 
@@ -37,6 +39,8 @@ class Scorer(ABC):
     """Reads the answer out of a reply and compares it with the gold one. Replies are untrusted: it must not raise."""
 
     name: ClassVar[str]
+    decides: ClassVar[bool] = True
+    """Whether it may be `eval.scorer`, which says what counts as right."""
     data: DataSection = DataSection()
     """The section `data` of the recipe, which kinds of answer take their settings from."""
 
@@ -173,6 +177,13 @@ def scorer_of(recipe: Recipe) -> Scorer:
             raise UsageError(f"the scorer `{name}` is named twice", "`eval.scores` are those beside `eval.scorer`")
     if section.pattern is not None and "regex" not in (section.scorer, *section.scores):
         raise UsageError("eval.pattern is of the scorer `regex`, which is not named", "name it in eval.scores")
+    if not first.decides:
+        raise UsageError(
+            f"eval.scorer: `{section.scorer}` cannot decide what counts as right: that takes no model's word",
+            "name it in eval.scores, where it is measured beside the verdict",
+        )
+    if section.judge is not None and "judge" not in section.scores:
+        raise UsageError("eval.judge is of the scorer `judge`, which is not named", "name it in eval.scores")
     return Together(first.of(recipe), [other.of(recipe) for other in others]) if others else first.of(recipe)
 
 

@@ -25,6 +25,12 @@ NAMED = [
     ("perturb: {conditions: ['ec', 'file:pairs.json']}", "the file file:pairs.json"),
     ("output: {dir: ../elsewhere}", "the file ../elsewhere"),
     ("engine: {trust_remote_code: true}", "code that comes with a model"),
+    ("eval: {scores: [judge], judge: {rubric: /etc/hostname}}", "the file /etc/hostname"),
+    (
+        "eval: {scores: [judge], judge: {rubric: r.md, engine: {base_url: [http://127.0.0.1:9/v1]}}}",
+        "the server http://127.0.0.1:9/v1",
+    ),
+    ("eval: {scores: [judge], judge: {rubric: r.md, engine: {api_key_env: MY_TOKEN}}}", "the variable MY_TOKEN"),
 ]
 
 

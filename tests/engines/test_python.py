@@ -336,6 +336,10 @@ def test_a_recipe_must_not_name_code(tmp_path):
     (tmp_path / "child.yaml").write_text("extends: mine\n")
     assert code_in_files(load("child.yaml"))
     assert code_in_files(load("child.yaml", {"engine.kind": "python:my_app.bot:text"})) == []
+    judge = "eval: {scores: [judge], judge: {rubric: r.md, engine: {kind: 'python:my_app.bot:text'}}}\n"
+    (tmp_path / "judged.yaml").write_text(judge)
+    (fault,) = code_in_files(load("judged.yaml"))
+    assert "eval.judge.engine.kind: a recipe must not name code: say --set eval.judge.engine.kind=python:" in str(fault)
     from llmkit import evaluate
 
     with pytest.raises(RecipeError, match="must not name code"):

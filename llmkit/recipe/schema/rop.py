@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from llmkit.recipe.schema.base import CONTENT, LATER, NEUTRAL, Section
+from llmkit.recipe.schema.model import EngineSection, ModelSection
 
 
 class SearchSection(Section):
@@ -130,6 +131,17 @@ class Gate(Section):
         return self
 
 
+class JudgeSection(Section):
+    """The model that the scorer `judge` asks, and what it goes by. It must not be the model that is measured."""
+
+    rubric: Annotated[str, CONTENT]
+    """A text file that says what makes one answer better than another."""
+    model: ModelSection = ModelSection()
+    engine: EngineSection = EngineSection()
+    max_tokens: int = Field(256, ge=1)
+    """Longest verdict, in tokens. A verdict is one word; a model that reasons before needs room for it."""
+
+
 class EvalSection(Section):
     """What is measured, how sure one can be of it, and what it must clear."""
 
@@ -140,9 +152,12 @@ class EvalSection(Section):
     scorer: str = "answer"
     """How a reply becomes a verdict: `answer` reads it by the kind of answer. Installed packages add scorers."""
     scores: Annotated[tuple[str, ...], LATER] = ()
-    """Further scorers, whose scores are measured beside the verdict: `exact`, `contains`, `regex`, `f1`, `rouge_l`."""
+    """Further scorers, whose scores are measured beside the verdict: `exact`, `contains`, `regex`, `f1`, `rouge_l`,
+    `judge`."""
     pattern: Annotated[str | None, LATER] = None
     """The pattern of the scorer `regex`, in the syntax of RE2. Default: the gold answer of each row."""
+    judge: Annotated[JudgeSection | None, LATER] = None
+    """The scorer `judge`: a model that compares each reply with the gold answer by a rubric (docs/judge.md)."""
     interval: Annotated[IntervalSection, NEUTRAL] = IntervalSection()
     gates: Annotated[tuple[Gate, ...], NEUTRAL] = ()
     """Limits that measured values must clear. Exit 3 where one fails, 5 where one stays undecided."""
