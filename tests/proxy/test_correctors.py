@@ -18,6 +18,8 @@ from llmkit.proxy.worker import Worker
 from llmkit.repair import Repaired, RepairFile, document
 from llmkit.repair.document import AskedModel, GateFile, Guarantee, Knots
 
+pytestmark = pytest.mark.slow
+
 CHAT = "/v1/chat/completions"
 NOISY, FIXED = "I have not recieved my ordr", "I have not received my order"
 INSTRUCTION = "Correct the text."
@@ -228,8 +230,7 @@ def test_an_adapter_is_asked_for_the_words_in_doubt_alone(tmp_path, upstream):
         upstream.reply = corrected_to(lambda number, asked: "I cannot say.")
         assert post(f"{url}{CHAT}", chat("I oderd a kettle and got a pot"))[1]["x-llmkit-repair"] == "unchanged"
         upstream.reply = no_answer({"error": "no"}, 500)
-        assert post(f"{url}{CHAT}", chat("I oderd a kettle and got a pan"))[1]["x-llmkit-repair"] == "failed"
-        assert post(f"{url}{CHAT}", chat("Wher is my parcl?"))[1]["x-llmkit-repair"] == "repaired"  # asks nobody
+        assert post(f"{url}{CHAT}", chat("I want a refnd for the cak that came lat"))[1]["x-llmkit-repair"] == "failed"
 
 
 GUARANTEE = Guarantee(
