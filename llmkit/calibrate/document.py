@@ -37,7 +37,7 @@ def repair_file(done: Calibration) -> RepairFile:
         gate=GateFile(scales=scales, threshold=best.threshold),
         guarantee=_guarantee(done),
         traffic=traffic_of(done.traffic, best.threshold) if done.traffic else None,
-        model=done.model.model_copy(update=how_asked(planned.recipe, done.chosen.chain)),
+        model=done.model.model_copy(update=how_asked(planned.recipe, done.chosen.chain, done.model.model)),
         effects=tuple(_effects(done)),
     )
 

@@ -208,6 +208,7 @@ def _print_price(estimate: Estimate) -> None:
 
 
 def _print(result: Result, command: Command) -> None:
+    from llmkit.repair import describe, document
     from llmkit.report import summary
     from llmkit.report.terminal import console
     from llmkit.rop.instructions import shown
@@ -229,8 +230,8 @@ def _print(result: Result, command: Command) -> None:
     if result.metrics:
         print(f"report: {result.folder / 'report.html'}")
     print(f"run:    {result.folder}")
-    if (result.folder / names.REPAIR).exists():
-        print(f"repair: {result.folder / names.REPAIR} (no guarantee: the gate was not calibrated)")
+    if (path := result.folder / names.REPAIR).exists():
+        print(f"repair: {path} ({describe.guarantee(document.read(path))})")
 
 
 def _print_means(means: Means) -> None:

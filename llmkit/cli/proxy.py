@@ -132,9 +132,22 @@ def proxy(
         own_key,
     )
     behind = Upstream(upstream, upstream_key, timeout)
+    _refuse_itself(behind.address, host, port)
     application = opened(settings, repair, behind, workers, without_guarantee, log, texts, note=note)
     Running(application, host, port, drain, ready=lambda running: _ready(running, upstream, mode, as_json)).run()
     note("stopped: every request under way had its answer")
+
+
+def _refuse_itself(address: str, host: str, port: int) -> None:
+    """Raises UsageError where every request would come back until there is no room for more."""
+    from urllib.parse import urlsplit
+
+    behind = urlsplit(address)
+    if behind.port == port and behind.hostname in (host, "localhost", "127.0.0.1", "::1"):
+        raise UsageError(
+            f"--upstream {address} is the address of this proxy",
+            "give the server's own address, or another port to listen at: --port",
+        )
 
 
 def _ready(running: Running, upstream: str, mode: str, as_json: bool) -> None:

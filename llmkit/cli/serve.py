@@ -40,6 +40,7 @@ def serve(
     repair: proxy.File = None,
     mode: proxy.ModeName = "shadow",
     without_guarantee: proxy.Without = False,
+    corrector: proxy.Corrector = None,
     log: proxy.LogFile = Path("shadow.jsonl"),
     texts: proxy.Texts = False,
     options: Options = None,
@@ -63,7 +64,7 @@ def serve(
         )
     front = None
     if repair is not None:
-        front = _front(plan, model, repair, host, port, mode, without_guarantee, log, texts, as_json)
+        front = _front(plan, model, repair, host, port, mode, without_guarantee, corrector, log, texts, as_json)
     note(f"starting vLLM with {', '.join(plan.names)}")
     with running(plan, show=note, verbose=settings.debug) as server:
         if front is not None:
@@ -95,6 +96,7 @@ def _front(
     port: int,
     mode: str,
     without_guarantee: bool,
+    corrector: str | None,
     log: Path,
     texts: bool,
     as_json: bool,
@@ -108,7 +110,7 @@ def _front(
         _say_ready({"url": f"{running.url}/v1", "models": plan.names, "mode": mode}, as_json)
 
     application = opened(
-        Settings(mode_named(mode)),
+        Settings(mode_named(mode), corrector=corrector),
         repair,
         Upstream(plan.url),
         without_guarantee=without_guarantee,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from llmkit.errors import EngineError
 from llmkit.proxy.connection import ClientLeft, ClientSlow, Connection, Receive, Scope, Send
-from llmkit.proxy.headers import Headers, value
+from llmkit.proxy.headers import SWITCH, Headers, keys, value
 from llmkit.proxy.metrics import Metrics
-from llmkit.proxy.outcomes import AskModel, Budget, Outcome, Outcomes
+from llmkit.proxy.outcomes import Budget, Outcome, Outcomes
 from llmkit.proxy.settings import Settings
 from llmkit.proxy.shadow import Exchange, Heard, Log, Shadow
 from llmkit.proxy.turns import ENDPOINTS, Turn, Unreadable, parsed, turns, with_texts
@@ -24,7 +24,6 @@ from llmkit.types import Reply, Request
 
 _MOST_BUFFERED = 64  # bodies of the greatest length that may be in memory at once
 _RETRY = ((b"retry-after", b"1"),)
-_SWITCH = b"x-llmkit-repair"
 _ORDER = ("repaired", "failed", "unchanged", "passed")
 
 
@@ -49,7 +48,7 @@ class Look:
         """The fields that say it to the client."""
         detectors = dict.fromkeys(outcome.detector for outcome in self.outcomes.values() if outcome.fired)
         names = ",".join(filter(None, detectors)).encode()
-        return [(_SWITCH, self.word.encode()), *([(b"x-llmkit-detector", names)] if names else [])]
+        return [(SWITCH, self.word.encode()), *([(b"x-llmkit-detector", names)] if names else [])]
 
 
 class Proxy:
@@ -146,6 +145,8 @@ class Proxy:
             return None
         if self.settings.own_key and not self._is_allowed(client):
             return "key", 401, "the key is missing or wrong"
+        if b"websocket" in (value(client.headers, b"upgrade") or b"").lower():
+            return "upgrade", 501, "a WebSocket does not pass: connect to the upstream itself"
         if not client.path.startswith(b"/"):
             return "target", 400, "the request's target is no path"
         if self.under_way >= self.settings.most_requests and own != self._metrics:
@@ -215,7 +216,7 @@ class Proxy:
 
     async def _looked(self, client: Connection, body: bytes) -> tuple[Look, bytes]:
         """Returns what was seen of a request, and the body that goes on."""
-        if (value(client.headers, _SWITCH) or b"").strip().lower() == b"off":
+        if (value(client.headers, SWITCH) or b"").strip().lower() == b"off":
             self.metrics.count("skipped", "off")
             return Look("off"), body
         if self.settings.mode == "shadow":  # looked at behind the answer
@@ -248,9 +249,7 @@ class Proxy:
             self.metrics.count("skipped", reason)
             return Look("skipped")
         began = time.perf_counter()
-        ask = self._asking(tree.get("model"), value(client.headers, b"authorization"))
-        budget = Budget.of(self.settings.budget_ms, self.settings.budget_tokens)
-        outcomes = await self.outcomes.of([turn.text for turn in found], budget, ask)
+        outcomes = await self._outcomes(client, tree, [turn.text for turn in found])
         for outcome in outcomes:
             self._count(outcome)
         if outcomes:
@@ -273,19 +272,19 @@ class Proxy:
         if self._drift.see(outcome.rarity) and not had:
             self.note(f"warning: {self._drift.warning}")
 
-    def _asking(self, model: Any, authorization: bytes | None) -> AskModel:
-        name = self.settings.corrector or model
+    async def _outcomes(self, client: Connection, tree: Mapping[str, Any], texts: Sequence[str]) -> list[Outcome]:
+        """Returns what becomes of each text of a request. The model that corrects is asked as its client."""
+        assert self.outcomes is not None
+        name = self.settings.corrector or tree.get("model")
+        headers = keys(self._passed_on(client))
 
         async def ask(request: Request) -> Reply:
             if not isinstance(name, str):
                 raise EngineError("the request names no model")
-            return await self.upstream.complete(request, name, self._passed_key(authorization))
+            return await self.upstream.complete(request, name, headers)
 
-        return ask
-
-    def _passed_key(self, authorization: bytes | None) -> bytes | None:
-        """Returns the client's key where it is one for the upstream."""
-        return None if self.settings.own_key else authorization
+        budget = Budget.of(self.settings.budget_ms, self.settings.budget_tokens)
+        return await self.outcomes.of(texts, budget, ask, name if isinstance(name, str) else "")
 
     def _passed_on(self, client: Connection) -> Headers:
         """Returns the client's fields without the key that is for the proxy."""
@@ -343,9 +342,7 @@ class Proxy:
         if self.outcomes is None:
             await client.refuse(409, "no_repair", "no text is repaired in this mode")
             return
-        ask = self._asking(tree.get("model"), value(client.headers, b"authorization"))
-        budget = Budget.of(self.settings.budget_ms, self.settings.budget_tokens)
-        outcome = (await self.outcomes.of([text], budget, ask))[0]
+        (outcome,) = await self._outcomes(client, tree, [text])
         self._count(outcome)
         record = {
             "text": text if outcome.text is None else outcome.text,

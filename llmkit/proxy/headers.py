@@ -9,11 +9,15 @@ Headers = Sequence[tuple[bytes, bytes]]
 OWN = b"x-llmkit-"
 """Fields that the proxy itself reads and writes."""
 
+SWITCH = b"x-llmkit-repair"
+"""Says what was done to a request; `off` in a request switches the repair off."""
+
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade".split()
 )
 _REWRITTEN = frozenset({b"host", b"expect"})  # of a request: the next hop has its own
+_KEYS = frozenset(b"authorization api-key x-api-key openai-organization openai-project".split())
 
 
 def value(headers: Headers, name: bytes) -> bytes | None:
@@ -21,21 +25,32 @@ def value(headers: Headers, name: bytes) -> bytes | None:
     return next((value for field, value in headers if field.lower() == name), None)
 
 
-def forwarded(headers: Headers, without: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
-    """Returns the fields that go on: none of one connection only, nor what `Connection` names, nor the proxy's own."""
+def _forwarded(headers: Headers, without: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
+    """Returns the fields that go on: none of one connection only, nor what `Connection` names."""
     named = {
         token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
     }
     dropped = _HOP_BY_HOP | named | set(without)
-    return [
-        (name, value) for name, value in headers if name.lower() not in dropped and not name.lower().startswith(OWN)
-    ]
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
+
+
+def keys(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Returns the fields by which a server knows who asks."""
+    return [(name, value) for name, value in headers if name.lower() in _KEYS]
+
+
+def of_answer(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Returns the fields of an answer to the client. The proxy's own say what this proxy did, and no other server."""
+    return [(name, value) for name, value in _forwarded(headers) if not name.lower().startswith(OWN)]
 
 
 def of_request(headers: Headers, host: bytes, length: int | None) -> list[tuple[bytes, bytes]]:
-    """Returns the fields of a request to the upstream. `length` is that of another body; None keeps what is said."""
+    """Returns the fields of a request to the upstream. `length` is that of another body; None keeps what is said.
+
+    `x-llmkit-repair` goes on, because a proxy behind this one heeds it, too.
+    """
     lengths = () if length is None else (b"content-length",)
-    kept = forwarded(headers, (*_REWRITTEN, *lengths))
+    kept = _forwarded(headers, (*_REWRITTEN, *lengths))
     if length is not None:
         kept.append((b"content-length", b"%d" % length))
     elif value(headers, b"transfer-encoding") is not None:

@@ -14,6 +14,7 @@ from llmkit.proxy.shadow import Log
 from llmkit.proxy.upstream import Upstream
 from llmkit.proxy.worker import Worker
 from llmkit.repair import Repair, RepairFile, describe, document
+from llmkit.repair.base import links_of
 from llmkit.repair.document import AskedModel
 from llmkit.repair.drift import Drift
 
@@ -43,7 +44,9 @@ def opened(
     _refuse_scores(repair_file, file)
     names = list(known) if known else asyncio.run(_listed(upstream))
     calibrated, void = _calibrated(settings.model, repair_file, names, known)
-    settings = _with_corrector(settings, repair_file, names)
+    corrector, other_corrector = _corrector(settings.corrector, repair_file, file, names)
+    void = void or other_corrector
+    settings = replace(settings, corrector=corrector)
     words = describe.guarantee(repair_file, void)
     note(f"repair: {repair_file.chain}: {words}")
     is_guaranteed = bool(repair_file.guarantee) and not void and not repair_file.doubts()
@@ -80,12 +83,40 @@ def _refuse_scores(repair_file: RepairFile, file: str) -> None:
         )
 
 
-def _with_corrector(settings: Settings, repair_file: RepairFile, names: list[str] | None) -> Settings:
-    """Returns the settings with the upstream's name of the model that corrects, where the file's is among them."""
-    calibrated = repair_file.model.corrector if repair_file.model else None
-    if settings.corrector is None and calibrated in (names or ()):
-        return replace(settings, corrector=calibrated)
-    return settings
+def _corrector(
+    given: str | None, repair_file: RepairFile, file: str, names: list[str] | None
+) -> tuple[str | None, str | None]:
+    """Returns the upstream's name of the model that corrects, None for that of each request, and the reason why the
+    guarantee does not apply to it. `given` is the user's word for it.
+
+    UsageError where it would have to be trained for it and is not named.
+    """
+    links = links_of(repair_file.chain)
+    if not any(link.asks for link in links):
+        return None, None
+    if given is not None and names is not None and given not in names:
+        raise UsageError(f"the upstream has no model `{given}` to correct", f"it has {_shown(names)} (--corrector)")
+    calibrated = repair_file.model
+    if given is not None or (calibrated and calibrated.corrector == calibrated.model):  # the model that answers
+        return given, None
+    own = calibrated.corrector if calibrated else None
+    if own is not None and (names is None or own in names):
+        return own, None
+    if trained := next((link.name for link in links if link.trained), None):
+        raise UsageError(
+            f"{file}: `{trained}` asks a model that was trained to correct, and the upstream has none of its name",
+            "--corrector with the upstream's name of it",
+        )
+    if own is None:
+        return None, None
+    return (
+        None,
+        f"it was calibrated with the corrector `{own}`, and the upstream has {_shown(names)} (--corrector NAME)",
+    )
+
+
+def _shown(names: list[str] | None) -> str:
+    return ", ".join((names or [])[:5]) or "none"
 
 
 def _calibrated(
@@ -106,6 +137,5 @@ def _calibrated(
         return None, f"it was calibrated for an adapter of {calibrated.model}: give the upstream's name of it (--model)"
     name = model or calibrated.model
     if names is not None and name not in names:
-        shown = ", ".join(names[:5]) or "none"
-        return None, f"it was calibrated for the model `{name}`, and the upstream has {shown} (--model NAME)"
+        return None, f"it was calibrated for the model `{name}`, and the upstream has {_shown(names)} (--model NAME)"
     return name, None

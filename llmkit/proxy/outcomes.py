@@ -23,6 +23,10 @@ AskModel = Callable[[Request], Awaitable[Reply]]
 """Asks the model that corrects. Raises EngineError."""
 
 
+class KeyRefused(EngineError):
+    """The client may not ask the model that corrects."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What becomes of one text: `text` is None where it stays as it came. The other values are those of `Repaired`."""
@@ -46,6 +50,8 @@ class Budget:
 
     deadline: float
     tokens: int
+    is_refused: bool = False
+    """The client's key is none for the model that corrects."""
 
     @classmethod
     def of(cls, milliseconds: float, tokens: int) -> Budget:
@@ -61,6 +67,7 @@ class Budget:
         try:
             reply = await ask_model(request)
         except EngineError as error:
+            self.is_refused = self.is_refused or isinstance(error, KeyRefused)
             return error
         self.tokens += max(0, most - (reply.usage.completion or most))
         return reply
@@ -96,7 +103,8 @@ class Outcomes:
     """Repairs texts by a pool of workers. What was sent for a text once is sent whenever it comes again.
 
     A client that resends its history so meets the prefix cache of the server, and a history that the model answered.
-    That is why a failure is remembered, too. Everybody who needs the same text at the same time waits for one repair.
+    That is why a failure is remembered, too, unless the client had no right to ask: nobody must be able to spoil a text
+    for others. Everybody who needs the same text at the same time waits for one repair.
     """
 
     def __init__(self, workers: Sequence[Worker], memory: Memory | None = None) -> None:
@@ -104,16 +112,20 @@ class Outcomes:
         self._memory = Memory() if memory is None else memory
         self._pending: dict[bytes, asyncio.Task[Outcome]] = {}
 
-    async def of(self, texts: Sequence[str], budget: Budget, ask_model: AskModel) -> list[Outcome]:
-        """Returns the outcome of each text. Never raises: what fails passes as it came, with the reason."""
+    async def of(self, texts: Sequence[str], budget: Budget, ask_model: AskModel, model: str = "") -> list[Outcome]:
+        """Returns the outcome of each text. Never raises: what fails passes as it came, with the reason.
+
+        `model` is the name of the one that `ask_model` asks: another one may correct a text in another way.
+        """
         outcomes = []
         for text in texts:
             # One after another: a request with a long new history must not keep others waiting for their one text.
-            outcomes.append(await self._of_one(text, budget, ask_model))
+            outcomes.append(await self._of_one(text, budget, ask_model, model))
         return outcomes
 
-    async def _of_one(self, text: str, budget: Budget, ask_model: AskModel) -> Outcome:
-        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    async def _of_one(self, text: str, budget: Budget, ask_model: AskModel, model: str) -> Outcome:
+        named = f"{len(model)}:{model}{text}"  # the length, or one pair could pass for another
+        key = blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if (known := self._memory.get(key)) is not None:
             return known
         task = self._pending.get(key)
@@ -145,7 +157,8 @@ class Outcomes:
             outcome = Outcome(None, "failed", reason=type(error).__name__)
         finally:
             del self._pending[key]
-        self._memory.put(key, outcome)
+        if not budget.is_refused:
+            self._memory.put(key, outcome)
         return outcome
 
     async def _repaired(self, text: str, budget: Budget, ask_model: AskModel) -> Repaired:

@@ -13,8 +13,10 @@ import httpx2
 
 from llmkit.engines.client import credentials
 from llmkit.engines.reasoning import split_reasoning
+from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, UsageError
-from llmkit.proxy.headers import Headers, forwarded, of_request, value
+from llmkit.proxy.headers import SWITCH, Headers, of_answer, of_request, value
+from llmkit.proxy.outcomes import KeyRefused
 from llmkit.secrets import public_url, remember, scrub
 from llmkit.types import Reply, Request, Usage
 
@@ -37,7 +39,7 @@ class Answer:
 
     def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
-        self.headers = forwarded(response.headers.raw)
+        self.headers = of_answer(response.headers.raw)
         self._stream = response.stream
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -111,21 +113,26 @@ class Upstream:
         except (UpstreamFailed, TimeoutError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
-    async def complete(self, request: Request, model: str, authorization: bytes | None) -> Reply:
-        """Asks a model of the server for a correction. EngineError where it does not answer."""
+    async def complete(self, request: Request, model: str, headers: Headers) -> Reply:
+        """Asks a model of the server for a correction; `headers` are those that say who asks. EngineError where it does
+        not answer, KeyRefused where it may not be asked.
+        """
         sampling = request.sampling
-        body = {
+        body: dict[str, Any] = {
             "model": model,
             "messages": [message.as_dict() for message in request.messages],
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
         }
-        headers = [(b"content-type", b"application/json")]
-        if authorization is not None:
-            headers.append((b"authorization", authorization))
+        if sampling.temperature:  # votes differ by their seeds, also behind a server that keeps its answers
+            body |= {"top_p": sampling.top_p, "seed": request_seed(request)}
+        # A text that is to be corrected is none to be repaired, should the server be such a proxy itself.
+        fields = [(b"content-type", b"application/json"), (SWITCH, b"off"), *headers]
         try:
-            async with self.asked("POST", b"/v1/chat/completions", headers, json.dumps(body).encode()) as answer:
+            async with self.asked("POST", b"/v1/chat/completions", fields, json.dumps(body).encode()) as answer:
                 content = await _whole(answer)
+                if answer.status in (401, 403):
+                    raise KeyRefused(f"the corrector answers {answer.status}")
                 if answer.status >= 300:
                     raise EngineError(f"the corrector answers {answer.status}")
             said = json.loads(content)

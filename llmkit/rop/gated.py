@@ -74,19 +74,22 @@ def standing(recipe: Recipe, engine: Engine) -> str | None:
     return f"{repair.chain}: {describe.guarantee(repair, _void(repair, recipe, engine))}"
 
 
-def how_asked(recipe: Recipe, chain: str) -> dict[str, str | None]:
+def how_asked(recipe: Recipe, chain: str, model: str) -> dict[str, str | None]:
     """Returns a recipe's surroundings of a question and of its correction by a chain, as fields of `AskedModel`: other
-    prompts, kinds of answers, limits or temperatures give other answers, and so another harm."""
+    prompts, kinds of answers, limits or temperatures give other answers, and so another harm. `model` is the name of
+    the one that answers, which corrects as well where no other one is named."""
     data, rop = recipe.data, recipe.rop
     kind = TASKS[data.task].kind if data.task else data.kind
     prompts = [prompt.text for prompt in recipe.prompts]
     system = ChatStyle.of(recipe.model).system
     how = (prompts, system, kind, recipe.eval.answer, rop.max_tokens, rop.temperature)
     asks = any(link.asks for link in links_of(chain))
-    return {
-        "asked": text_digest(json.dumps(how)),
-        "corrector": (rop.corrector or recipe.model.path) if asks else None,
-    }
+    return {"asked": text_digest(json.dumps(how)), "corrector": _corrector(recipe, model) if asks else None}
+
+
+def _corrector(recipe: Recipe, model: str) -> str:
+    own = recipe.rop.corrector
+    return model if own is None or own == recipe.model.path else own
 
 
 def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
@@ -100,7 +103,7 @@ def _void(repair: RepairFile, recipe: Recipe, engine: Engine) -> str | None:
         local = AskedModel.of(engine.identity)
         same_path = model.adapter is not None and model.adapter == repair.model.adapter
         here = local.model_copy(update={"adapter": model.adapter}) if same_path else local
-    differences = repair.model.differences(here.model_copy(update=how_asked(recipe, repair.chain)))
+    differences = repair.model.differences(here.model_copy(update=how_asked(recipe, repair.chain, here.model)))
     return f"it was calibrated for another model ({'; '.join(differences)})" if differences else None
 
 
@@ -112,7 +115,7 @@ def searched_repair(
     first, *others = instruction_sets
     if others or first.trained_on != POOLED or first.correction.best == NO_CORRECTION:
         return None
-    search = first.correction
+    search, model = first.correction, recipe.model.path or ""
     origin = {"run": run, "score": search.mean, "why": search.why}
     return RepairFile(
         chain="model",
@@ -120,5 +123,5 @@ def searched_repair(
         provenance={name: value for name, value in origin.items() if value is not None},
         shots=tuple(shots),
         max_tokens=recipe.rop.correction_max_tokens,
-        model=AskedModel(model=recipe.rop.corrector or recipe.model.path or "", adapter=recipe.model.adapter),
+        model=AskedModel(model=model, adapter=recipe.model.adapter, corrector=_corrector(recipe, model)),
     )

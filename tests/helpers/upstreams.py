@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +137,54 @@ def scripted() -> Iterator[Upstream]:
     finally:
         server.force_exit = server.should_exit = True
         thread.join(30)
+
+
+class RawServer:
+    """A server that reads a request and lets `answer` do what it likes with the connection, which it then closes."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[socket.socket], None] = lambda connected: None
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def run(self) -> None:
+        with suppress(OSError):  # closed at the end
+            while True:
+                connected, _ = self._listening.accept()
+                with connected, suppress(OSError):  # the proxy may close first
+                    connected.settimeout(30)
+                    received_request(connected)
+                    self.answer(connected)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listening.close()
+
+
+@contextmanager
+def raw_server() -> Iterator[RawServer]:
+    """Runs such a server in a thread of this process."""
+    server = RawServer()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.close()
+        thread.join(30)
+
+
+def received_request(connected: socket.socket) -> bytes:
+    """Reads a request whose body has a length."""
+    received = b""
+    while b"\r\n\r\n" not in received and (piece_of_it := connected.recv(65536)):
+        received += piece_of_it
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]) and (piece_of_it := connected.recv(65536)):
+        body += piece_of_it
+    return head + b"\r\n\r\n" + body
 
 
 def post(url: str, body: Any, **headers: str) -> tuple[int, Any, bytes]:

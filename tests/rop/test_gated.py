@@ -93,7 +93,7 @@ def test_a_guarantee_for_another_model_is_void(run, path, model, said):
 
 def test_a_guarantee_for_another_prompt_or_sampling_is_void(run, path):
     recipe = load(None, OVERRIDES).recipe
-    model = AskedModel(model="fake", **how_asked(recipe, "model"))
+    model = AskedModel(model="fake", **how_asked(recipe, "model", "fake"))
     written = RepairFile(chain="model", instruction="Correct the text.", gate=GATE, guarantee=GUARANTEE, model=model)
     document.write(written, path)
     same = {"rop__repair": str(path), "perturb__conditions": ["ec"]}
@@ -103,7 +103,7 @@ def test_a_guarantee_for_another_prompt_or_sampling_is_void(run, path):
         said.append(json.loads((result.folder / "run.json").read_text())["repair"])
     assert ["void" in one for one in said] == [False, True, True, True]
     assert all("prompt, answers or sampling" in one for one in said[1:3])
-    assert "(corrector other, not scripted)" in said[3]
+    assert "(corrector other, not fake)" in said[3]
 
 
 def test_a_run_without_its_file_or_with_another_file_is_refused(tmp_path):
@@ -137,7 +137,12 @@ def test_rop_writes_the_correction_that_it_found_as_a_repair_without_a_guarantee
     assert repair.instruction == result.instructions[0].correction.best
     assert repair.provenance["run"] == result.folder.name
     assert len(repair.shots) == 2
-    assert repair.model.model == "scripted"
+    assert repair.model == AskedModel(model="scripted", corrector="scripted")
+
+
+def test_rop_names_the_model_that_corrects_beside_the_one_that_answers(run):
+    result, _ = run(rop__corrector="another")
+    assert document.read(result.folder / "repair.json").model == AskedModel(model="scripted", corrector="another")
 
 
 def test_rop_writes_no_repair_where_it_searched_none(run, tmp_path):
