@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.errors import UsageError
-from llmkit.registry import unknown
+from llmkit.registry import Registry, unknown
 from llmkit.terminal import console, json_text, visible, write_coloured
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def unknown_kinds(loaded: Loaded) -> list[Fault]:
     from llmkit.tasks import KINDS
 
     faults = []
-    chosen = (
+    chosen: list[tuple[str, Registry[Any], str]] = [
         ("data.kind", KINDS, loaded.recipe.data.kind),
         *((key, ENGINES, kind_name(kind)) for key, _, kind in kinds_of_engine(loaded.recipe)),
-    )
+    ]
     for key, registry, name in chosen:
         if name not in registry and (registry, name) != (ENGINES, "auto"):
             error = unknown(registry.noun, name, list(registry))
