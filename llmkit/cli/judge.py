@@ -44,6 +44,7 @@ def judge(
     until people have labelled 50 of the pairs (`llmkit label`) and agree with it better than by chance. The same
     command resumes what was interrupted.
     """
+    from llmkit.evaluate.conclusion import conclude
     from llmkit.judging import judge as judging
     from llmkit.judging import refuse_failed, refuse_itself, tokens_in, unreadable
     from llmkit.labels import labelling
@@ -76,7 +77,7 @@ def judge(
         with Progress("judge", len(pairs), quiet=common.settings.quiet) as asked_by.runner.progress:
             asked = ask(pairs, asked_by)
         common.note(unreadable(asked))
-        measured = opened.conclude()
+        measured = conclude(opened.recipe, opened.samples, opened.folder, opened.looked)
         _print(measured, chosen.folder, json_)
     refuse_failed(asked, len(pairs), loaded.recipe.eval.max_errors)
     gates.enforce(measured.gates)
