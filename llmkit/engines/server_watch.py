@@ -38,8 +38,10 @@ class Watch:
     ) -> None:
         self.engine, self.addresses, self.client, self.canary = engine, addresses, client, canary
         self.model = next(client.model for client in known.values() if client.works)
+        self.scores = all(client.tokenizes for client in known.values() if client.works)
         self._known = dict(known)
         self._refused: set[str] = set()
+        self._unready: set[str] = set()
         self._urls = list(known)
         self._said = ""
 
@@ -71,6 +73,7 @@ class Watch:
         if urls != self._urls:
             self._urls = urls
             self._refused.clear()
+            self._unready.clear()
         for url, client in self._known.items():
             if url not in urls and client.works:
                 client.leaving = True
@@ -82,7 +85,7 @@ class Watch:
         return url in self._known and self._known[url].works
 
     async def _try(self, url: str) -> None:
-        """Has a server join, unless it does not answer yet or has another model."""
+        """Has a server join, unless it does not answer yet, has another model, or can do less than the others."""
         client = self.client(url)
         try:
             faults = await self.engine.each([client], ServerClient.start)
@@ -91,6 +94,11 @@ class Watch:
             self._refuse(url, error.message)
             canary, faults = None, {}
         if canary is None:
+            await client.close()
+            return
+        if self.scores and not client.tokenizes:
+            # Not refused for good: the address that would tell may have been late, as the rest of a start may be.
+            self._wait_for(url, f"{client.address} has no /tokenize, by which the servers at work score given texts")
             await client.close()
             return
         if client.model != self.model or not self.canary.agrees(canary):
@@ -104,6 +112,11 @@ class Watch:
     def _refuse(self, url: str, reason: str) -> None:
         self._refused.add(url)
         _log.warning("%s; going on without it", reason)
+
+    def _wait_for(self, url: str, reason: str) -> None:
+        if url not in self._unready:
+            self._unready.add(url)
+            _log.warning("%s; it joins once it has", reason)
 
     def _say(self, message: str) -> None:
         if message != self._said:

@@ -123,6 +123,56 @@ def test_a_server_of_another_model_is_refused(addresses, caplog):
     assert "not the same model" in caplog.text
 
 
+def tokenizer(handler, body):
+    handler._send(200, {"tokens": [1] * len((body.get("prompt") or "abc").split())})
+
+
+def echo(handler, body):
+    """Scores the ids that it is sent, as vLLM does with `echo`."""
+    handler._send(
+        200, {"model": body["model"], "choices": [{"logprobs": {"token_logprobs": [-1.0] * len(body["prompt"])}}]}
+    )
+
+
+SCORING = {"/tokenize": tokenizer, "/v1/completions": echo}
+
+
+def _score(text):
+    reply = yield Request((Message("user", text),), continuation="yes")
+    return reply.logprobs
+
+
+def test_a_server_that_cannot_score_does_not_join_those_that_can(addresses, caplog):
+    with FaultServer(delay=0.02, routes=SCORING) as first, FaultServer(delay=0.02) as other:
+        engine = connect(addresses(first))
+        results = {}
+        with Runner({"answerer": engine}, open_jobs=4) as runner:
+            for finished in runner.run((text, _score(text)) for text in QUESTIONS):
+                results[finished.key] = finished.result
+                if len(results) == 5:
+                    addresses(first, other)
+                    time.sleep(0.5)  # the file is looked at several times
+            served = engine.served
+
+    assert results == dict.fromkeys(QUESTIONS, (-1.0,))
+    assert other.url not in served
+    assert caplog.text.count("has no /tokenize") == 1
+
+
+def test_a_server_that_can_score_a_little_later_joins(addresses):
+    with FaultServer(delay=0.05, routes=SCORING) as first, FaultServer(delay=0.05) as later:
+        file = addresses(first)
+
+        def both():
+            addresses(first, later)
+            threading.Timer(0.3, lambda: setattr(later, "routes", SCORING)).start()
+
+        results, served = ask(connect(file), at={5: both})
+
+    assert is_answered(results)
+    assert served[later.url].requests > 0
+
+
 def test_a_run_waits_for_the_next_server_when_all_are_gone(addresses):
     first = FaultServer()
     first.__enter__()
