@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from llmkit.numerics import root, student_t
+from llmkit.numerics import beta_share, root, student_t
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,8 +138,8 @@ def mcnemar(better: int, worse: int) -> float:
     0.0117
     """
     n, fewer = better + worse, min(better, worse)
-    tail = sum(math.comb(n, k) for k in range(fewer)) + math.comb(n, fewer) / 2
-    return float(min(1.0, 2 * tail / 2**n))
+    tails = [beta_share(0.5, n + 1 - k, k) for k in (fewer, fewer + 1) if 0 < k <= n]  # of fewer than k pairs
+    return min(1.0, sum(tails)) if n else 1.0
 
 
 def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:

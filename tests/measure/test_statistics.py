@@ -64,6 +64,21 @@ def test_mid_p_errs_about_as_often_as_it_says():
         assert 0.02 < erred < 0.055
 
 
+def test_mcnemar_counts_what_is_less_likely_and_half_of_what_was_seen():
+    for n in range(60):
+        for fewer in range(n // 2 + 1):
+            mid = sum(math.comb(n, k) for k in range(fewer)) + math.comb(n, fewer) / 2
+            assert statistics.mcnemar(fewer, n - fewer) == pytest.approx(min(1.0, 2 * mid / 2**n), rel=1e-11)
+
+
+def test_mcnemar_of_thousands_of_pairs_agrees_with_the_normal_approximation():
+    """No float holds the number of subsets of so many pairs."""
+    for better, worse in ((5200, 5000), (900, 860), (600, 590)):
+        z = abs(better - worse) / (better + worse) ** 0.5
+        assert statistics.mcnemar(better, worse) == pytest.approx(math.erfc(z / 2**0.5), abs=2e-4)
+    assert statistics.mcnemar(4000, 2000) < 1e-100
+
+
 def test_flipping_all_signs_of_single_pairs_is_mcnemars_exact_test():
     from scipy.stats import binomtest
 
