@@ -104,7 +104,8 @@ def test_every_operator_without_a_model_or_a_file_makes_noise(llmkit):
     arguments = {"chars": "chars:4", "nlpaug": "nlpaug:keyboard", "nlpaug-verbatim": "nlpaug-verbatim:keyboard"}
     arguments["like"] = "like:learner"
     other = ("adversarial", "file", "llm", "natural", *FOR_OTHER_LANGUAGES)
-    operators = [arguments.get(name, name) for name in OPERATORS if name not in other]
+    own = [name for name in OPERATORS if OPERATORS[name].__module__.startswith("llmkit.")]  # other tests install some
+    operators = [arguments.get(name, name) for name in own if name not in other]
     question = "Because they didn't eat, 3 hungry sisters buy 12 apples, and the oldest pays $5. How many are left?"
     row = json.dumps({"question": question})
     done = llmkit("perturb", "-", "--op", ",".join(operators), "--rate", "0.5", input=row)
