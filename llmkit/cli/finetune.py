@@ -30,9 +30,6 @@ def finetune(
     ] = False,
     launch: flags.Launch = None,
     num_processes: flags.NumProcesses = None,
-    num_machines: flags.NumMachines = None,
-    machine_rank: flags.MachineRank = None,
-    main_process: flags.MainProcess = None,
     json_: common.Json = False,
 ) -> None:
     """Train an adapter (TalkLoRA, LoRA, any PEFT method) on clean and noisy text.
@@ -53,9 +50,6 @@ def finetune(
         method=method,
         launch=launch,
         num_processes=num_processes,
-        num_machines=num_machines,
-        machine_rank=machine_rank,
-        main_process=main_process,
     )
     if dry_run:
         from llmkit.finetune.dry_run import dry_run as look
@@ -68,8 +62,6 @@ def finetune(
     if json_:
         return common.print_json({"folder": str(result.folder), "adapter": str(result.adapter), **result.metrics})
     metrics = result.metrics
-    if loaded.recipe.finetune.launch.machine_rank:
-        return common.note(f"done; machine 0 has written {result.folder}")
     common.note(
         f"{metrics['method']}: {metrics['steps']} steps, dev loss {metrics['dev_loss']:.4f}, "
         f"{metrics['trainable_parameters']:,} trainable parameters, {metrics['seconds']:.0f} s"

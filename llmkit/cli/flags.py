@@ -40,13 +40,10 @@ KEYS = {
     "lang": ("--lang", "perturb.lang"),
     "launch": ("--launch", "finetune.launch.kind"),
     "limit": ("--limit", "data.limit"),
-    "machine_rank": ("--machine-rank", "finetune.launch.machine_rank"),
-    "main_process": ("--main-process", "finetune.launch.main_process"),
     "max_tokens_total": ("--max-tokens-total", "eval.max_tokens_total"),
     "method": ("--method", "finetune.method"),
     "model": ("--model", "model.path"),
     "name": ("--name", "output.name"),
-    "num_machines": ("--num-machines", "finetune.launch.num_machines"),
     "num_processes": ("--num-processes", "finetune.launch.num_processes"),
     "op": ("--op", "perturb.conditions"),
     "optimizer": ("--optimizer", "rop.optimizer"),
@@ -104,13 +101,10 @@ Kind = Annotated[str | None, flag("kind", "KIND")]
 Lang = Annotated[str | None, flag("lang", "auto|CODE")]
 Launch = Annotated[str | None, flag("launch", "single|ddp|fsdp2|zero2|zero3")]
 Limit = Annotated[int | None, flag("limit", "N")]
-MachineRank = Annotated[int | None, flag("machine_rank", "R")]
-MainProcess = Annotated[str | None, flag("main_process", "ADDRESS")]
 MaxTokens = Annotated[int | None, flag("max_tokens_total", "N")]
 Method = Annotated[str | None, flag("method", "NAME")]
 Model = Annotated[str | None, flag("model", "MODEL")]
 Name = Annotated[str | None, flag("name", "NAME")]
-NumMachines = Annotated[int | None, flag("num_machines", "M")]
 NumProcesses = Annotated[int | None, flag("num_processes", "N")]
 Optimizer = Annotated[str | None, flag("optimizer", "MODEL")]
 Path = Annotated[str | None, flag("path", "FILE")]

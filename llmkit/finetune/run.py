@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, UsageError
 from llmkit.files import write_atomic
-from llmkit.finetune.checkpoints import checkpoint
 from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
@@ -45,14 +43,12 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
     that `resume` names. Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model
     are no longer those of the training in the folder.
     """
-    from llmkit.finetune.launch import check_launch, facts, launch, launch_together, need_packages
+    from llmkit.finetune.launch import check_launch, launch, need_packages
 
     need_packages()
     recipe = loaded.recipe
     recipe_key = digest(recipe, *SECTIONS)
     run_name = recipe.output.name or recipe.finetune.method
-    if recipe.finetune.launch.machine_rank:
-        return _help(recipe, recipe_key, Path(recipe.output.dir) / f"{run_name}-{recipe_key}", force, quiet)
     with RunFolder.open(
         recipe.output.dir, run_name, recipe_key, recipe=loaded.text, resolved=to_yaml(recipe)
     ) as folder:
@@ -72,32 +68,11 @@ def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet
         if starts_anew or force:  # only now: nothing is lost to a request that is refused
             _clear(run_path, start)
         folder.write_json(FILE, current_inputs)
-        recipe_file = Run(run_path).recipe_file
         if recipe.finetune.launch.kind == "single":
             work(recipe, run_path, recipe_key, start, quiet)
-        elif recipe.finetune.launch.num_machines == 1:
-            launch(recipe, recipe_file, run_path, recipe_key, start, quiet)
         else:
-            compared = facts(recipe, recipe_key, current_inputs)
-            launch_together(recipe, recipe_file, run_path, recipe_key, start, compared, quiet)
+            launch(recipe, run_path, recipe_key, start, quiet)
         return FinetuneResult(run_path, Run(run_path).metrics or {})
-
-
-def _help(recipe: Recipe, recipe_key: str, run_path: Path, force: bool, quiet: bool) -> FinetuneResult:
-    """Trains on a machine that is not the first: it writes nothing into the run folder, and need not even see it."""
-    from llmkit.finetune.launch import check_launch, facts, launch_together
-
-    check_launch(recipe)
-    current_inputs = inputs(recipe)
-    if not force and (earlier_result := finished_training(run_path)):
-        unchanged(run_path, current_inputs, going_on=False)
-        return earlier_result
-    with tempfile.TemporaryDirectory(prefix="llmkit-") as own_folder:
-        recipe_file = Path(own_folder) / names.RESOLVED_RECIPE
-        recipe_file.write_text(to_yaml(recipe), encoding="utf-8")
-        compared = facts(recipe, recipe_key, current_inputs)
-        metrics = launch_together(recipe, recipe_file, run_path, recipe_key, None, compared, quiet)
-    return FinetuneResult(run_path, metrics)
 
 
 def finished_training(run_path: Path) -> FinetuneResult | None:
@@ -125,6 +100,52 @@ def _clear(run_path: Path, resumed_checkpoint: Path | None) -> None:
             shutil.rmtree(unwanted_path, ignore_errors=True)
         else:
             unwanted_path.unlink(missing_ok=True)
+
+
+def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "single") -> Path | None:
+    """Returns the checkpoint to resume from. UsageError for one that is not whole, or of another recipe or kind of
+    launch."""
+    if resume == "never":
+        return None
+    if launch_kind not in ("single", "ddp") and (resume != "auto" or any(folder.glob("checkpoint-*"))):
+        raise UsageError(
+            f"a training under {launch_kind} cannot be resumed, because each process keeps its own part of the state",
+            "--resume never --force starts again; ddp can resume",
+        )
+    if resume != "auto":
+        resumed_path = Path(resume)
+        if not _whole(resumed_path):
+            raise UsageError(
+                f"{resumed_path} is not a whole checkpoint", "give a folder checkpoint-N of a training run"
+            )
+        if _key_of(resumed_path.parent) != recipe_key:
+            raise UsageError(
+                f"{resumed_path} is of another recipe ({_key_of(resumed_path.parent) or 'unknown'}, "
+                f"this one is {recipe_key})",
+                "use the recipe that it was trained with: recipe.resolved.yaml in its run folder",
+            )
+        return resumed_path
+    if _key_of(folder) != recipe_key:
+        return None
+    whole_checkpoints = [resumed_path for resumed_path in folder.glob("checkpoint-*") if _whole(resumed_path)]
+    return max(whole_checkpoints, key=lambda resumed_path: int(resumed_path.name.partition("-")[2]), default=None)
+
+
+def _whole(checkpoint_path: Path) -> bool:
+    """Returns whether a checkpoint is complete: its state is the last file that is written."""
+    file_names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+    if not all((checkpoint_path / name).is_file() for name in file_names):
+        return False
+    try:
+        json.loads((checkpoint_path / "trainer_state.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _key_of(folder: Path) -> str | None:
+    digest_path = folder / "recipe.digest"
+    return digest_path.read_text(encoding="utf-8").strip() if digest_path.is_file() else None
 
 
 def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Path | None, quiet: bool) -> None:
@@ -191,8 +212,9 @@ def _no_memory(recipe: Recipe) -> EngineError:
 
 
 def worker(argv: list[str], quiet: bool = False) -> None:
-    """Runs one of several processes: RECIPE RUN_FOLDER KEY [CHECKPOINT]."""
-    if len(argv) not in (3, 4):
+    """Runs one of several processes: RUN_FOLDER KEY [CHECKPOINT]."""
+    if len(argv) not in (2, 3):
         raise UsageError("a worker is started by `llmkit finetune --launch`, not by hand")
-    recipe_file, folder, recipe_key, *checkpoints = argv
-    work(load(recipe_file).recipe, Path(folder), recipe_key, Path(checkpoints[0]) if checkpoints else None, quiet)
+    folder = Path(argv[0])
+    recipe = load(Run(folder).recipe_file).recipe
+    work(recipe, folder, argv[1], Path(argv[2]) if len(argv) == 3 else None, quiet)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.chat import Renderer
 from llmkit.errors import DataError
-from llmkit.files import atomic, lock
 from llmkit.finetune.views import View
 from llmkit.resources import cache_dir
 from llmkit.types import Message, Request
@@ -145,45 +142,24 @@ def _starts(lengths: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def cached(key: str, make: Callable[[], Tokens]) -> tuple[Tokens, bool]:
-    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file.
-
-    Of several processes that share the cache one makes the tokens, and the others wait for its file.
-    """
-    path = cache_dir() / "tokens" / f"{key}.npz"
-    if (tokens := _stored(path)) is not None:
-        return tokens, True
-    with _alone(path):
-        if (tokens := _stored(path)) is not None:
-            return tokens, True
-        tokens = make()
-        _store(path, tokens)
-        return tokens, False
-
-
-def _stored(path: Path) -> Tokens | None:
+def cached(key: str, make: Any) -> tuple[Tokens, bool]:
+    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file."""
+    import os
     import zipfile
 
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Tokens(**{field.name: stored[field.name] for field in fields(Tokens)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _store(path: Path, tokens: Tokens) -> None:
-    import numpy as np
-
-    with atomic(path) as file:
+    path = cache_dir() / "tokens" / f"{key}.npz"
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return Tokens(**{field.name: stored[field.name] for field in fields(Tokens)}), True
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+    tokens = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(unfinished_path, "wb") as file:
         np.savez(file, **{field.name: getattr(tokens, field.name) for field in fields(Tokens)})
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds a lock beside a file. Where the file system has none, several processes do the same work."""
-    with ExitStack() as held:
-        with suppress(BlockingIOError):
-            held.enter_context(lock(path.with_suffix(".lock")))
-        yield
+    os.replace(unfinished_path, path)
+    return tokens, False

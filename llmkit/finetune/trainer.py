@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
@@ -111,18 +108,6 @@ class FinetuneTrainer(SFTTrainer):
 
     def _send_telemetry(self) -> None:
         """Does nothing. TRL would report to its hub which trainer is used; llmkit sends no telemetry."""
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Has process 0 write the random state of every process: on other machines the folder may not exist."""
-        if self.args.world_size <= 1:
-            super()._save_rng_state(output_dir)
-            return
-        with TemporaryDirectory() as own_folder:
-            super()._save_rng_state(own_folder)
-            states = gather_object([next(Path(own_folder).iterdir()).read_bytes()])
-        if self.args.should_save:
-            for number, state in enumerate(states):
-                Path(output_dir, f"rng_state_{number}.pth").write_bytes(state)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(cast(Any, self.train_dataset) if train_dataset is None else train_dataset)

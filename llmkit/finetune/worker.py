@@ -8,12 +8,10 @@ import sys
 from llmkit.errors import LlmkitError
 from llmkit.finetune.run import worker
 from llmkit.logs import hush_triton
-from llmkit.signals import end_with_parent
 from llmkit.terminal import guarded
 
 
 def main() -> None:
-    end_with_parent()
     hush_triton()
     with guarded():
         try:

@@ -137,63 +137,15 @@ def test_errors_end_with_a_code_and_a_hint(tiny_llama, capsys):
 
 def test_workers_are_started_by_accelerate_with_the_run_folder(tmp_path):
     recipe = load(None, {"finetune.launch.kind": "ddp", "finetune.launch.num_processes": 2}).recipe
-    made = command(recipe, tmp_path / "recipe.yaml", tmp_path, "abc", tmp_path / "checkpoint-5", gpus=0, port=4242)
+    made = command(recipe, tmp_path, "abc", tmp_path / "checkpoint-5", gpus=0, port=4242)
     assert made[made.index("--module") + 1 :] == [
         "llmkit.finetune.worker",
-        str(tmp_path / "recipe.yaml"),
         str(tmp_path),
         "abc",
         str(tmp_path / "checkpoint-5"),
     ]
     assert made[made.index("--num_processes") + 1] == "2"
     assert preset("ddp", 4).name == "ddp.yaml"
-
-
-MACHINES = {
-    "finetune.launch.kind": "ddp",
-    "finetune.launch.num_processes": 4,
-    "finetune.launch.num_machines": 2,
-    "finetune.launch.main_process": "node-1:4000",
-}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message", "hint"),
-    [
-        ({"machine_rank": 2}, "machine 2 of 2: the numbers are 0 to 1", "--machine-rank begins at 0"),
-        ({"num_machines": 1, "machine_rank": 1}, "machine 1 of 1", "--num-machines counts all machines"),
-        ({"main_process": None}, "2 machines need an address", "--main-process HOST:PORT"),
-        ({"main_process": "node 1:port"}, "`node 1:port` is not the address", "node-1:29500"),
-        ({"kind": "single"}, "2 machines need several processes", "--launch ddp"),
-        ({"num_processes": 5}, "5 processes do not divide among 2 machines", "all machines together"),
-    ],
-)
-def test_machines_that_cannot_meet_fail_before_anything_starts(make, monkeypatch, changes, message, hint):
-    from llmkit.finetune import finetune, launch
-
-    monkeypatch.setattr(launch, "subprocess", None)  # no worker can be started
-    monkeypatch.setattr(launch, "meeting", None)
-    recipe = make(**{**MACHINES, **{f"finetune.launch.{key}": value for key, value in changes.items()}})
-    for start in (lambda: dry_run(recipe.recipe), lambda: finetune(recipe, quiet=True)):
-        with pytest.raises(UsageError) as caught:
-            start()
-        assert message in caught.value.message
-        assert hint in caught.value.hint
-
-
-def test_each_machine_starts_its_share_of_the_processes(tmp_path):
-    recipe = load(None, {**MACHINES, "finetune.launch.machine_rank": 1}).recipe
-    made = " ".join(command(recipe, tmp_path / "r.yaml", tmp_path, "abc", None, gpus=2, port=4242))
-    assert "--num_machines 2 --machine_rank 1 --main_process_ip node-1 --same_network" in made
-    assert "--num_processes 4 --main_process_port 4242" in made
-
-
-def test_where_a_training_runs_changes_neither_its_name_nor_its_digest():
-    from llmkit.finetune.run import SECTIONS
-    from llmkit.recipe import digest
-
-    here, there = load(None, {}).recipe, load(None, {**MACHINES, "finetune.launch.machine_rank": 1}).recipe
-    assert digest(here, *SECTIONS) == digest(there, *SECTIONS)
 
 
 def test_a_worker_by_hand_is_refused():

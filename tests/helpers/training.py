@@ -37,24 +37,3 @@ def stop_at(monkeypatch: Any, step: int) -> Any:
 
     monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
     return lambda: monkeypatch.setattr(Reporter, "on_step_end", original)
-
-
-def cache_slowly(marks: str) -> None:
-    """Asks for tokens that take a while, and marks whether they were `made` here, and whether they were `cached`."""
-    import time
-
-    import numpy as np
-
-    from llmkit.finetune.tokens import Tokens, cached
-
-    def mark(word: str) -> None:
-        with open(marks, "a") as file:
-            print(word, file=file)
-
-    def make() -> Tokens:
-        mark("made")
-        time.sleep(1.0)
-        return Tokens(*(np.zeros(1, dtype=np.int64) for _ in range(6)))
-
-    _, was_cached = cached("key", make)
-    mark("cached" if was_cached else "new")

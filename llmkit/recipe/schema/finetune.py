@@ -149,18 +149,12 @@ class TrainSection(Section):
 
 
 class LaunchSection(Section):
-    """Several processes on one or several machines, by accelerate."""
+    """Several processes, by accelerate."""
 
     kind: Literal["single", "ddp", "fsdp2", "zero2", "zero3"] = "single"
     """How the work is shared by several processes."""
     num_processes: int = Field(1, ge=1, le=1_024)
-    """Processes that train, one for each GPU, on all machines together."""
-    num_machines: int = Field(1, ge=1, le=1_024)
-    """Machines that train together, each started with the same command and a number of its own."""
-    machine_rank: int = Field(0, ge=0, le=1_023)
-    """The number of this machine, from 0. Machine 0 writes the run folder."""
-    main_process: str | None = None
-    """HOST[:PORT] of machine 0, as the others reach it."""
+    """Processes that train, one for each GPU."""
 
 
 class FinetuneSection(Section):
