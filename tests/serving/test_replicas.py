@@ -139,39 +139,6 @@ def scripted(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
-def test_a_run_loses_nothing_with_one_of_two_servers(scripted, tmp_path):
-    """`llmkit eval --base-url @servers.txt`, with a server that is killed in the middle."""
-    from llmkit.cli import app
-
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(f'{{"question": "number {i} of all", "answer": "{i}"}}\n' for i in range(40)))
-    file, runs, ready = ServersFile(tmp_path / "servers.txt", 5), tmp_path / "runs", []
-    killed: list[int] = []
-
-    def outcomes() -> list[dict[str, object]]:
-        lines = [line for journal in runs.glob("*/samples.jsonl") for line in journal.read_text().splitlines()]
-        return [row for row in map(json.loads, lines) if row["kind"] == "outcome"]
-
-    def kill_one() -> None:
-        until(lambda: len(outcomes()) > 4, 200)
-        os.kill(ready[0][2], signal.SIGKILL)
-        killed.append(len(outcomes()))
-
-    command = ["--quiet", "eval", str(rows), "--model", "tiny", "--base-url", f"@{file.path}", "--arms", "stand"]
-    command += ["--no-cache", "--set", "engine.max_num_seqs=2", "--conditions", "clean", "--dir", str(runs)]
-    with file, Replicas(replica_plans(plan("--slow"), 2), [None] * 2, file, lambda *said: ready.append(said), print):
-        until(lambda: len(ready) == 2, 200)
-        threading.Thread(target=kill_one, daemon=True).start()
-        assert app.run(command) == 0
-    assert killed
-    assert killed[0] < 40
-    answered = outcomes()
-    assert len(answered) == len({row["key"] for row in answered}) == 40
-    assert not any(row.get("error") for row in answered)
-    served = (next(runs.iterdir()) / "servers.json").read_text()
-    assert ready[1][0].removeprefix("http://").partition("/")[0] in served
-
-
 def test_a_replica_that_cannot_start_is_given_up_and_the_others_go_on(scripted, tmp_path):
     works, dies = replica_plans(plan(), 2)
     notes, ready = [], []
