@@ -36,7 +36,7 @@ def plan(*options: str) -> ServerPlan:
     return ServerPlan("tiny", "tiny", [], "127.0.0.1", 0, 0, options=list(options))
 
 
-def until(holds, seconds=30.0):
+def until(holds, seconds=120.0):
     """Waits until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():
