@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM, as one interruption."""
+"""Ctrl-C and SIGTERM, as one interruption, and the end of a parent process."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from typing import Any
 
@@ -29,3 +30,11 @@ def ignore() -> None:
     """Ignores signals from now on, because the exit code of the process is decided."""
     for signal_name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, signal_name), signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """Asks Linux to send this process SIGTERM when the thread that started it ends, however that one ends."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 
 from llmkit.engines.adapter_config import peft_type
@@ -13,6 +12,7 @@ from llmkit.errors import LlmkitError, UsageError
 from llmkit.logs import hush_triton
 from llmkit.serving.server import DRAIN_SECONDS, ServerPlan
 from llmkit.serving.touched import problem
+from llmkit.signals import end_with_parent
 
 KEPT = 31  # adapters in memory beyond those in slots
 
@@ -46,7 +46,7 @@ def vllm_arguments(server_plan: ServerPlan, cpu: bool, slots: bool, max_rank: in
 
 
 def main() -> None:
-    _die_with_parent()
+    end_with_parent()
     hush_triton()
     try:
         plan = ServerPlan(**json.loads(sys.argv[1]))
@@ -87,14 +87,6 @@ def _refuse_unknown(reason: str | None, server_plan: ServerPlan) -> None:
     """Refuses TalkLoRA adapters on a vLLM that llmkit does not know; such a vLLM still serves plain LoRA."""
     if reason and any(peft_type(folder) == "TALKLORA" for _, folder in server_plan.adapters):
         raise UsageError(reason, "install a tested vLLM version, or use the transformers engine")
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to end this process with the one that watches it, however that one ends."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmkit.errors import DataError, EngineError, UsageError
 from llmkit.extras import need
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 START_SECONDS = 1800  # a large model over a slow disk; a server that died is noticed at once
 DRAIN_SECONDS = 30  # how long requests may run on after SIGTERM
+PATIENCE = 15  # seconds after that in which a server has to end by itself
 _LAST_LINES = 15
+CHILD = (sys.executable, "-m", "llmkit.serving.child")  # the command of a server, which is given its plan as JSON
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ADDRESS = ("--host", "--port", "--uds", "--ssl-")  # options of vLLM that move the server from where we look for it
 
@@ -171,21 +174,26 @@ def free_port(host: str, port: int) -> int:
 
 
 class Server:
-    """vLLM's OpenAI-compatible server in a process of its own. `show` is given its lines once it runs."""
+    """vLLM's OpenAI-compatible server in a process of its own. `show` is given its lines once it runs; `variables` are
+    set for it beside this process's own."""
 
     def __init__(
-        self, plan: ServerPlan, show: Callable[[str], None] = lambda line: None, verbose: bool = False
+        self,
+        plan: ServerPlan,
+        show: Callable[[str], None] = lambda line: None,
+        verbose: bool = False,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.plan = plan
         self._show, self._verbose, self._ready = show, verbose, False
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
-        environment = {**os.environ, "LLMKIT_VLLM": "1"}
+        environment = {**os.environ, **variables, "LLMKIT_VLLM": "1"}
         environment.setdefault("VLLM_NO_USAGE_STATS", "1")
         environment.setdefault("VLLM_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
         if plan.is_local:  # its routes take any path on this machine: never open them to a network unasked
             environment.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "llmkit.serving.child", json.dumps(asdict(plan))],
+            [*CHILD, json.dumps(asdict(plan))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -206,6 +214,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
+                self.kill()
                 self._reader.join(5)
                 raise EngineError(self._died("while starting"), "its last lines are above; --debug shows them all")
             with suppress(OSError):
@@ -243,21 +252,30 @@ class Server:
             content: bytes = answer.read()
         return content
 
-    def wait(self) -> None:
+    def wait(self) -> NoReturn:
         """Returns never by itself: raises EngineError if the server dies."""
         self._process.wait()
+        self.kill()
         self._reader.join(5)
         raise EngineError(self._died("while serving"), "its last lines are above")
 
-    def stop(self) -> int:
-        """Lets running requests finish (for a limited time), then ends the server; returns its exit code."""
+    def terminate(self) -> None:
+        """Asks the server to finish what is running and end."""
         if self._process.poll() is None:
             self._process.terminate()
-        try:
-            return self._process.wait(self.plan.drain + 15)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+
+    def stop(self) -> int:
+        """Lets running requests finish (for a limited time), then ends the server; returns its exit code."""
+        self.terminate()
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.wait(self.plan.drain + PATIENCE)
+        self.kill()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """Ends the server and every process that it started: the engine of a dead one would keep its GPU's memory."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS refuses where only a zombie is left
             os.killpg(self._process.pid, signal.SIGKILL)
-            return self._process.wait()
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
