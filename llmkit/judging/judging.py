@@ -64,7 +64,7 @@ class Judging:
 
     @property
     def name(self) -> str:
-        """What the recipe says of the judge, and a digest of the model that answers."""
+        """Digests of the recipe's section and of the model that answers."""
         return f"{self._settings}.{text_digest(str(self.runner.engine('answerer').identity))}"
 
     def known(self) -> Verdicts:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from llmkit.judging import Asked, Comparison, Judging
 from llmkit.labels.labelling import Labelling
 from llmkit.measure.answers import Pair
-from llmkit.measure.compared import reply
 from llmkit.measure.judged import JudgedRun, verdict
 from llmkit.measure.labelled import LabelledRun
 
@@ -30,5 +29,5 @@ def ask(pairs: Sequence[Pair], judging: Judging) -> Asked:
 
 
 def _comparison(pair: Pair) -> Comparison:
-    first, second = map(reply, pair.answers)
-    return Comparison(pair.row.text, first, second, pair.digests)
+    first, second = pair.answers
+    return Comparison(pair.row.text, first.answer, second.answer, pair.digests)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.conditions import Condition
 from llmkit.files import text_digest
 from llmkit.measure.cells import NOISY, STAND, Cell, Cells
-from llmkit.measure.compared import canonical, compared, decisive, exact, failed, reply
+from llmkit.measure.compared import canonical, compared, decisive, exact, failed
 from llmkit.measure.contrasts import Contrast
 from llmkit.runs.labels import pair_digest
 from llmkit.runs.samples import Sample
@@ -50,7 +50,7 @@ def answer_digest(sample: Sample) -> str:
     answer = canonical(sample) or ""
     if exact(sample):
         return text_digest(answer)
-    return text_digest(normalise(answer) if decisive(sample) else reply(sample).strip())
+    return text_digest(normalise(answer) if decisive(sample) else sample.answer.strip())
 
 
 @dataclass(frozen=True)

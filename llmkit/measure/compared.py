@@ -31,7 +31,7 @@ def compared(one: Sample, other: Sample) -> Comparison:
         return FAILED
     if one.hidden and other.hidden:
         return _hidden(one, other, one.hidden, other.hidden)
-    said, again = reply(one), reply(other)
+    said, again = one.answer, other.answer
     if not exact(one):
         if said == again:
             return SAME
@@ -65,11 +65,6 @@ def failed(sample: Sample) -> bool:
     return sample.outcome.error is not None
 
 
-def reply(sample: Sample) -> str:
-    """Returns what the arm answered; "" where nothing is known of it."""
-    return sample.answer
-
-
 def unequal(one: Sample, other: Sample) -> bool:
     """Returns whether two answers may be worth different points: a failed call, or canonical forms that differ at all.
 
@@ -80,7 +75,7 @@ def unequal(one: Sample, other: Sample) -> bool:
 
 def canonical(sample: Sample) -> str | None:
     """Returns an answer in the form that a scorer judges: the parsed one, JSON by value; None where none was found."""
-    if not (sample.hidden or exact(sample)) and (value := _json(reply(sample))) is not None:
+    if not (sample.hidden or exact(sample)) and (value := _json(sample.answer)) is not None:
         return json.dumps(value, sort_keys=True)
     return sample.outcome.parsed
 
@@ -93,7 +88,7 @@ def decisive(sample: Sample) -> bool:
     kind = recorded_kind(sample.kind, sample.outcome.gold, sample.options)
     if kind.whole_text:  # the same answer about places may be right to one text and wrong to another
         return False
-    text = reply(sample)
+    text = sample.answer
     return kind.exact or len(text.split()) <= _LABEL_WORDS or _json(text) is not None
 
 
@@ -103,7 +98,7 @@ def signature(sample: Sample) -> str:
         return sample.hidden.signature or ""
     if decisive(sample):
         return normalise(canonical(sample) or "")
-    return _facts(reply(sample))
+    return _facts(sample.answer)
 
 
 def refused(sample: Sample) -> bool:
@@ -114,7 +109,7 @@ def refused(sample: Sample) -> bool:
         isinstance(given := call.get("reply"), Mapping) and given.get("finish_reason") == "content_filter"
         for call in sample.calls
     )
-    return filtered or refuses(reply(sample))
+    return filtered or refuses(sample.answer)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llmkit.conditions import Condition
 from llmkit.measure.cells import STAND, Cells, PairKey, pair_key
-from llmkit.measure.compared import compared, reply
+from llmkit.measure.compared import compared
 from llmkit.measure.stability import unlabelled
 from llmkit.rop.scoring import squash
 from llmkit.runs.samples import Sample
@@ -165,7 +165,7 @@ def browser(samples: Sequence[Sample]) -> Browser:
             places[o.question_id] = len(questions)
             asked = _NOT_KEPT if sample.hidden else _cut(sample.question)
             questions.append((o.question_id, asked, o.gold or ""))
-        said = "" if sample.hidden else reply(sample)
+        said = "" if sample.hidden else sample.answer
         flags, kinds = flags_of(sample)
         rows.append(
             (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmkit.measure.answers import WRONG, Pair
-from llmkit.measure.compared import failed, reply
+from llmkit.measure.compared import failed
 from llmkit.report import html
 from llmkit.runs.samples import Sample
 from llmkit.tasks import recorded_kind
@@ -29,7 +29,7 @@ def shown(sample: Sample, *, unread: bool) -> ShownAnswer:
     """Returns how an answer is shown; `unread` for one that counts as wrong because it could not be read."""
     if failed(sample):
         return ShownAnswer("", "", "No reply: the call failed, which counts as wrong.")
-    said = visible(reply(sample))
+    said = visible(sample.answer)
     if unread:
         return ShownAnswer("", said, "No answer could be read from this reply, which counts as wrong.")
     parsed, kind = sample.outcome.parsed or "", recorded_kind(sample.kind, None, sample.options)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from llmkit.conditions import Condition
 from llmkit.measure.cells import Cell as Group
 from llmkit.measure.cells import Cells
-from llmkit.measure.compared import compared, failed, reply
+from llmkit.measure.compared import compared, failed
 from llmkit.measure.matched import Matched
 from llmkit.measure.stability import unlabelled
 from llmkit.measure.stored import said
@@ -108,7 +108,7 @@ def _answer(sample: Sample) -> str:
     o = sample.outcome
     if o.error is not None:
         return "(the call failed)"
-    if text := None if sample.hidden else o.parsed or reply(sample):
+    if text := None if sample.hidden else o.parsed or sample.answer:
         return text
     return "" if o.correct is None else "(right)" if o.correct else "(wrong)"
 

@@ -113,7 +113,7 @@ class Sample:
 
     @property
     def answer(self) -> str:
-        """What the arm answered, word for word; "" where nothing is known of it."""
+        """The arm's answer, word for word; "" where nothing is known of it."""
         return (self.said("") if self.reply is None else self.reply) or ""
 
     @property

@@ -97,7 +97,7 @@ class Replicas:
         self._ending, self._over = threading.Event(), threading.Event()
         self._fault: BaseException | None = None
         self.was_ready = False
-        """Whether any of them has answered."""
+        """True once any of them has answered."""
 
     def __enter__(self) -> Replicas:
         # A child ends with the thread that started it (signals.end_with_parent), so each thread stays with its replica.

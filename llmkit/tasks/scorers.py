@@ -40,7 +40,7 @@ class Scorer(ABC):
 
     name: ClassVar[str]
     decides: ClassVar[bool] = True
-    """Whether it may be `eval.scorer`, which says what counts as right."""
+    """False for one that cannot be `eval.scorer`, which says what counts as right."""
     data: DataSection = DataSection()
     """The section `data` of the recipe, which kinds of answer take their settings from."""
 

@@ -19,7 +19,6 @@ from helpers.upstreams import (
     piece,
     post,
     raw_server,
-    scripted,
     streamed,
     whole,
 )
@@ -37,12 +36,6 @@ PLAIN = b"content-type: text/plain\r\n"
 
 async def in_capitals(text):
     return Repaired(text.upper(), action="repaired") if text.upper() != text else Repaired(text)
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with scripted() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

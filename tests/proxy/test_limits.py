@@ -13,19 +13,13 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from helpers.upstreams import chat, get, here, post, scripted, streamed, whole
+from helpers.upstreams import chat, get, here, post, streamed, whole
 
 from llmkit.proxy import Proxy, connection, server
 from llmkit.proxy.settings import Settings
 from llmkit.proxy.upstream import Upstream
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with scripted() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

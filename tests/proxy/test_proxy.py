@@ -7,16 +7,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers.upstreams import chat, get, post, proxy, repair_file, scripted, whole
+from helpers.upstreams import chat, get, post, proxy, repair_file, whole
 
 NOISY, FIXED = "I have not recieved my ordr from last week", "I have not received my order from last week"
 CLEAN = "Where can I change the address of my order?"
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with scripted() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
