@@ -140,7 +140,7 @@ def mcnemar(better: int, worse: int) -> float:
     n, subsets, mid = better + worse, 1, 0  # whole numbers: floats end at 1,030 pairs, and 1/64 stays 1/64
     for k in range(min(better, worse)):
         mid, subsets = mid + 2 * subsets, subsets * (n - k) // (k + 1)
-    return min(1.0, (mid + subsets) / 2**n)
+    return min(1.0, (mid + subsets) / (1 << n))
 
 
 def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
