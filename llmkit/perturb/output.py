@@ -12,6 +12,8 @@ from llmkit.errors import DataError, UsageError
 from llmkit.perturb.input_rows import InputRow
 from llmkit.perturb.stream import RowPerturber
 
+_OTHER_FORMS = (".csv", ".tsv", ".parquet", ".gz", ".zst")
+
 
 def resume(path: Path, row_perturber: RowPerturber, input_rows: Iterator[InputRow]) -> int:
     """Cuts a half-written output back to whole inputs and takes those off `input_rows`; returns how many there were.
@@ -52,13 +54,17 @@ def _whole_inputs(path: Path, per_row: int) -> tuple[int, int, bytes]:
 
 
 def open_output(out_path: str | None, resuming: bool | None) -> IO[bytes]:
-    """Opens the output: standard output, or a file that must be new unless an earlier run is resumed; None where that
-    is not possible."""
+    """Opens the output of JSON lines: standard output, or a file that must be new unless an earlier run is resumed;
+    `resuming` is None where there is no resuming."""
     if out_path in (None, "-"):
         if resuming:
             raise UsageError("only an output file can be resumed", "add --out FILE")
         return sys.stdout.buffer
     path = Path(out_path)
+    if path.suffix.lower() in _OTHER_FORMS:
+        raise UsageError(
+            f"{path}: rows are written as JSON lines, not as {path.suffix}", f"name it {path.stem.split('.')[0]}.jsonl"
+        )
     if path.exists() and path.stat().st_size and not resuming:
         hint = "delete it, or give another name" if resuming is None else "use --resume to continue it, or delete it"
         raise UsageError(f"{path} exists", hint)

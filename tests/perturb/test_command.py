@@ -278,6 +278,15 @@ def test_what_a_user_gets_wrong_is_one_clear_error(llmkit, source, args, message
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("name", ["noisy.csv", "noisy.parquet", "noisy.jsonl.gz"])
+def test_lines_of_json_are_not_written_under_the_name_of_another_form(llmkit, source, name):
+    code, _, err = llmkit(str(source), "--op", "ec", "-o", name)
+    assert code == 2
+    assert "JSON lines" in err
+    assert "noisy.jsonl" in err
+    assert not Path(name).exists()
+
+
 def test_odd_texts_pass_through(llmkit):
     texts = ["", "x", "7.5", "👩‍👩‍👧 ❤️", "e\u0301", "שלום עולם", "\ud800 lone", "word " * 20_000]
     code, lines, err = llmkit("-", "--op", "ec", stdin=jsonl([{"question": text} for text in texts]))
