@@ -67,14 +67,18 @@ def command(
 
 
 def processes_here(recipe: Recipe, machines: Machines | None) -> int:
-    """Returns the number of processes of each machine. UsageError if the machines cannot have equally many."""
-    section, count = recipe.finetune.launch, 1 if machines is None else machines.count
-    if section.num_processes % count:
+    """Returns the number of processes of each machine. UsageError if a launch cannot be shared by the machines."""
+    section = recipe.finetune.launch
+    if machines is None:
+        return section.num_processes
+    if section.kind not in ("ddp", "fsdp2"):
+        raise UsageError(f"--launch {section.kind} is for one machine", "several machines need --launch ddp or fsdp2")
+    if section.num_processes % machines.count:
         raise UsageError(
-            f"{section.num_processes} processes do not divide into {count} machines",
-            f"--num-processes is the number on all machines together, e.g. {count}",
+            f"{section.num_processes} processes do not divide into {machines.count} machines",
+            f"--num-processes is the number on all machines together, e.g. {machines.count}",
         )
-    return section.num_processes // count
+    return section.num_processes // machines.count
 
 
 def check_launch(recipe: Recipe, machines: Machines | None = None) -> None:
@@ -86,14 +90,12 @@ def check_launch(recipe: Recipe, machines: Machines | None = None) -> None:
     from llmkit.finetune.setup import batches
 
     section, gpu_count = recipe.finetune.launch, torch.cuda.device_count()
-    if machines is not None and section.kind not in ("ddp", "fsdp2"):
-        raise UsageError(f"launch {section.kind} is for one machine", "several machines need --launch ddp or fsdp2")
+    process_count = processes_here(recipe, machines)
     batches(recipe)
     if section.kind == "single":
         return
     if section.kind != "ddp" and not gpu_count:
         raise UsageError(f"launch {section.kind} needs GPUs, but none is available", "use ddp or single")
-    process_count = processes_here(recipe, machines)
     if gpu_count and process_count > gpu_count:
         raise UsageError(f"{process_count} processes on {gpu_count} GPUs", "at most one process for each GPU")
     if section.kind in ("zero2", "zero3") and importlib.util.find_spec("deepspeed") is None:

@@ -48,10 +48,11 @@ def finetune(
     Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model are no longer those of the
     training in the folder.
     """
-    from llmkit.finetune.launch import launch, need_packages
+    from llmkit.finetune.launch import check_launch, launch, need_packages, processes_here
 
     need_packages()
     recipe = loaded.recipe
+    processes_here(recipe, machines)  # what all machines find by themselves needs no meeting
     recipe_key = digest(recipe, *SECTIONS)
     run_name = recipe.output.name or recipe.finetune.method
     runs = Path(recipe.output.dir)
@@ -66,6 +67,7 @@ def finetune(
         meeting = None if machines is None else held.enter_context(host(machines, runs))
         current_inputs = inputs(recipe)
         if meeting is not None:
+            check_launch(recipe, machines)
             meeting.gather(_statement(meeting.machines, run_path, current_inputs))
         folder = held.enter_context(
             RunFolder.open(runs, run_name, recipe_key, recipe=loaded.text, resolved=to_yaml(recipe))
