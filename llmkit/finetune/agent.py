@@ -5,14 +5,20 @@ Without that a killed llmkit would leave processes that train on in a run folder
 
 from __future__ import annotations
 
+import sys
+
 from llmkit.signals import end_with_parent
 
 
 def main() -> None:
     end_with_parent()
     from accelerate.commands.launch import main as launch
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    launch()
+    try:
+        launch()
+    except ChildFailedError:  # which says only that one failed; its own message is above
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 
 from llmkit.errors import UsageError
 from llmkit.finetune import FinetuneResult, finetune
+from llmkit.finetune.inputs import inputs
 from llmkit.finetune.machines import Machines
 from llmkit.finetune.run import SECTIONS, checkpoint
 from llmkit.finetune.tokens import Tokens, cached
@@ -138,6 +139,7 @@ def test_a_machine_that_is_killed_ends_the_others_and_the_same_commands_go_on(wh
 
 def together(*recipes: Any, **options: Any) -> list[Any]:
     """What `finetune` returns, or raises, on each machine, in threads: for what ends before a training."""
+    inputs(recipes[0].recipe)  # the digest of the model is kept by process: two threads would write it at once
     machines = Machines(len(recipes), 0, "127.0.0.1", free_port(), patience=120.0, quiet=True)
     with ThreadPoolExecutor(len(recipes)) as pool:
         futures = [
