@@ -32,11 +32,14 @@ for number in 0 1; do
     SLURM_PROCID=$number SLURM_NODEID=$number "$@" &
     tasks="$tasks $!"
 done
-wait
+code=0
 for task in $tasks; do
-    wait "$task" || code=$?
+    wait "$task"
+    ended=$?
+    if [ $ended = 143 ]; then wait "$task"; fi # the signal ended the first wait, not the task
+    if [ $ended != 0 ]; then code=$ended; fi
 done
-exit "${code:-0}"
+exit $code
 """
 LLMKIT = """
 import json, os, sys
@@ -143,7 +146,7 @@ def test_ray_servers_are_listed_restarted_and_taken_out(programs, tmp_path):
     environment = programs | {"RAY_USAGE_STATS_ENABLED": "0"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with started([sys.executable, "-c", CLUSTER], env=environment, cwd=tmp_path, **pipes) as cluster:
-        command = [sys.executable, SCALE / "ray_servers.py", "my-model", file]
+        command = [sys.executable, SCALE / "ray_servers.py", "my-model", file, "--everywhere"]
         environment |= {"RAY_ADDRESS": cluster.stdout.readline().strip()}
         with started(command, env=environment, cwd=tmp_path) as job:
             until(lambda: len(listed(file)) == 2)
