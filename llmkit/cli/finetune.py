@@ -38,7 +38,11 @@ def finetune(
     ] = None,
     main_process: Annotated[
         str | None,
-        typer.Option("--main-process", metavar="HOST[:PORT]", help="Where all machines reach machine 0. Port 29500."),
+        typer.Option(
+            "--main-process",
+            metavar="HOST[:PORT]",
+            help="Where all machines reach machine 0, by default at port 29500.",
+        ),
     ] = None,
     json_: common.Json = False,
 ) -> None:
