@@ -30,6 +30,20 @@ def finetune(
     ] = False,
     launch: flags.Launch = None,
     num_processes: flags.NumProcesses = None,
+    num_machines: Annotated[
+        int | None, typer.Option("--num-machines", metavar="M", help="Machines that train together, with --launch.")
+    ] = None,
+    machine_rank: Annotated[
+        int | None, typer.Option("--machine-rank", metavar="R", help="The number of this machine, from 0.")
+    ] = None,
+    main_process: Annotated[
+        str | None,
+        typer.Option(
+            "--main-process",
+            metavar="HOST[:PORT]",
+            help="Where all machines reach machine 0, by default at port 29500.",
+        ),
+    ] = None,
     json_: common.Json = False,
 ) -> None:
     """Train an adapter (TalkLoRA, LoRA, any PEFT method) on clean and noisy text.
@@ -51,14 +65,17 @@ def finetune(
         launch=launch,
         num_processes=num_processes,
     )
+    from llmkit.finetune.machines import Machines
+
+    machines = Machines.of(num_machines, machine_rank, main_process, common.settings.quiet)
     if dry_run:
         from llmkit.finetune.dry_run import dry_run as look
 
-        report = look(loaded.recipe)
+        report = look(loaded.recipe, machines)
         return common.print_json(report.facts) if json_ else report.show()
     from llmkit.finetune import finetune as train
 
-    result = train(loaded, resume=resume, force=force, quiet=common.settings.quiet)
+    result = train(loaded, resume=resume, force=force, quiet=common.settings.quiet, machines=machines)
     if json_:
         return common.print_json({"folder": str(result.folder), "adapter": str(result.adapter), **result.metrics})
     metrics = result.metrics

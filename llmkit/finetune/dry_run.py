@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmkit.finetune.machines import Machines
 from llmkit.finetune.setup import count_parameters, encoder_for
 from llmkit.parsing import JsonObject
 from llmkit.recipe.schema import Recipe
@@ -51,7 +52,7 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def dry_run(recipe: Recipe) -> Report:
+def dry_run(recipe: Recipe, machines: Machines | None = None) -> Report:
     """Resolves the recipe as training would. Raises what training would raise."""
     from llmkit.engines.model_paths import locate
     from llmkit.finetune.data import build_data
@@ -61,7 +62,7 @@ def dry_run(recipe: Recipe) -> Report:
 
     need_packages()
     section, launch = recipe.finetune, recipe.finetune.launch
-    check_launch(recipe)
+    check_launch(recipe, machines)
     model = locate(recipe.model.path, recipe.model.revision)
     encoder = encoder_for(recipe, model)
     data = build_data(recipe, model, encoder)

@@ -7,14 +7,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit import __version__
 from llmkit.engines.adapter_config import CONFIG
-from llmkit.errors import EngineError, UsageError
+from llmkit.errors import EngineError, LlmkitError, UsageError
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
+from llmkit.finetune.machines import Machines, Statement, decline, host, join
 from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, digest, load, to_yaml
 from llmkit.recipe.schema import Recipe
@@ -35,44 +37,100 @@ class FinetuneResult:
         return self.folder / "adapter"
 
 
-def finetune(loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False) -> FinetuneResult:
+def finetune(
+    loaded: Loaded, *, resume: str = "auto", force: bool = False, quiet: bool = False, machines: Machines | None = None
+) -> FinetuneResult:
     """Trains as the recipe says, in `<output.dir>/<name>-<digest>/`, with the adapter in `adapter/`.
 
     `resume`: `auto` goes on from the newest whole checkpoint of this recipe, `never` begins anew, or a checkpoint's
     folder. A finished run is returned as it is; `force` trains it again, from the first step or from the checkpoint
-    that `resume` names. Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model
-    are no longer those of the training in the folder.
+    that `resume` names. Of several `machines` number 0 decides this, and works in the run folder; the others read it.
+    Raises LlmkitError for what a user can fix, and UsageError if the rows or the base model are no longer those of the
+    training in the folder.
     """
-    from llmkit.finetune.launch import check_launch, launch, need_packages
+    from llmkit.finetune.launch import check_launch, launch, need_packages, processes_here
 
     need_packages()
     recipe = loaded.recipe
+    processes_here(recipe, machines)  # what all machines find by themselves needs no meeting
     recipe_key = digest(recipe, *SECTIONS)
     run_name = recipe.output.name or recipe.finetune.method
-    with RunFolder.open(
-        recipe.output.dir, run_name, recipe_key, recipe=loaded.text, resolved=to_yaml(recipe)
-    ) as folder:
-        run_path = folder.path
+    runs = Path(recipe.output.dir)
+    run_path = runs / f"{run_name}-{recipe_key}"
+    if machines is not None and machines.rank:
+        told = _follow(recipe, machines, runs, run_path)
+        if not told["finished"]:
+            start = None if told["checkpoint"] is None else runs / told["checkpoint"]
+            launch(recipe, run_path, recipe_key, start, quiet, machines)
+        return FinetuneResult(run_path, Run(run_path).metrics or {})
+    with ExitStack() as held:
+        meeting = None if machines is None else held.enter_context(host(machines, runs))
         current_inputs = inputs(recipe)
+        if meeting is not None:
+            check_launch(recipe, machines)
+            meeting.gather(_statement(meeting.machines, run_path, current_inputs))
+        folder = held.enter_context(
+            RunFolder.open(runs, run_name, recipe_key, recipe=loaded.text, resolved=to_yaml(recipe))
+        )
         if not force and (earlier_result := finished_training(run_path)):
             unchanged(run_path, current_inputs, going_on=False)
+            if meeting is not None:
+                meeting.tell({"finished": True})
             return earlier_result
-        check_launch(recipe)
-        checkpoints = run_path / "checkpoints"
-        if resume == "never" and checkpoints.exists() and not force:
-            raise UsageError(f"{checkpoints} holds an earlier training", "--force overwrites it")
-        starts_anew = resume == "never" or (force and resume == "auto")
-        start = checkpoint(checkpoints, "never" if starts_anew else resume, recipe_key, recipe.finetune.launch.kind)
-        if start:
-            unchanged(start.parent.parent, current_inputs, going_on=True)
-        if starts_anew or force:  # only now: nothing is lost to a request that is refused
-            _clear(run_path, start)
+        start = _start(recipe, run_path, recipe_key, current_inputs, resume, force, machines)
         folder.write_json(FILE, current_inputs)
+        if meeting is not None:
+            # Relative, because the machines may have mounted the folder that they share at different places.
+            meeting.tell({"finished": False, "checkpoint": start and os.path.relpath(start, runs)})
         if recipe.finetune.launch.kind == "single":
             work(recipe, run_path, recipe_key, start, quiet)
         else:
-            launch(recipe, run_path, recipe_key, start, quiet)
+            launch(recipe, run_path, recipe_key, start, quiet, machines)
         return FinetuneResult(run_path, Run(run_path).metrics or {})
+
+
+def _follow(recipe: Recipe, machines: Machines, runs: Path, run_path: Path) -> JsonObject:
+    """Returns what machine 0 tells this one, once it is found to be about the same training."""
+    from llmkit.finetune.launch import check_launch
+
+    try:
+        check_launch(recipe, machines)
+        statement = _statement(machines, run_path, inputs(recipe))
+    except LlmkitError as error:
+        decline(machines, runs, error)
+        raise
+    return join(machines, runs, statement)
+
+
+def _statement(machines: Machines, run_path: Path, current_inputs: dict[str, str | None]) -> Statement:
+    return {"llmkit": __version__, "the name and recipe of the run": run_path.name, **current_inputs}
+
+
+def _start(
+    recipe: Recipe,
+    run_path: Path,
+    recipe_key: str,
+    current_inputs: dict[str, str | None],
+    resume: str,
+    force: bool,
+    machines: Machines | None,
+) -> Path | None:
+    """Returns the checkpoint to go on from, and clears what `resume` and `force` say is to be overwritten."""
+    from llmkit.finetune.launch import check_launch
+
+    check_launch(recipe, machines)
+    checkpoints = run_path / "checkpoints"
+    if resume == "never" and checkpoints.exists() and not force:
+        raise UsageError(f"{checkpoints} holds an earlier training", "--force overwrites it")
+    starts_anew = resume == "never" or (force and resume == "auto")
+    launch = recipe.finetune.launch
+    processes = 1 if launch.kind == "single" else launch.num_processes
+    start = checkpoint(checkpoints, "never" if starts_anew else resume, recipe_key, launch.kind, processes)
+    if start:
+        unchanged(start.parent.parent, current_inputs, going_on=True)
+    if starts_anew or force:  # only now: nothing is lost to a request that is refused
+        _clear(run_path, start)
+    return start
 
 
 def finished_training(run_path: Path) -> FinetuneResult | None:
@@ -102,7 +160,9 @@ def _clear(run_path: Path, resumed_checkpoint: Path | None) -> None:
             unwanted_path.unlink(missing_ok=True)
 
 
-def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "single") -> Path | None:
+def checkpoint(
+    folder: Path, resume: str, recipe_key: str, launch_kind: str = "single", processes: int = 1
+) -> Path | None:
     """Returns the checkpoint to resume from. UsageError for one that is not whole, or of another recipe or kind of
     launch."""
     if resume == "never":
@@ -114,7 +174,7 @@ def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "s
         )
     if resume != "auto":
         resumed_path = Path(resume)
-        if not _whole(resumed_path):
+        if not _whole(resumed_path, processes):
             raise UsageError(
                 f"{resumed_path} is not a whole checkpoint", "give a folder checkpoint-N of a training run"
             )
@@ -127,14 +187,19 @@ def checkpoint(folder: Path, resume: str, recipe_key: str, launch_kind: str = "s
         return resumed_path
     if _key_of(folder) != recipe_key:
         return None
-    whole_checkpoints = [resumed_path for resumed_path in folder.glob("checkpoint-*") if _whole(resumed_path)]
+    whole_checkpoints = [
+        resumed_path for resumed_path in folder.glob("checkpoint-*") if _whole(resumed_path, processes)
+    ]
     return max(whole_checkpoints, key=lambda resumed_path: int(resumed_path.name.partition("-")[2]), default=None)
 
 
-def _whole(checkpoint_path: Path) -> bool:
-    """Returns whether a checkpoint is complete: its state is the last file that is written."""
+def _whole(checkpoint_path: Path, processes: int) -> bool:
+    """Returns whether a checkpoint is complete: its state is the last file that the first process writes, and each
+    process writes the state of its random numbers, perhaps later."""
     file_names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
     if not all((checkpoint_path / name).is_file() for name in file_names):
+        return False
+    if len(list(checkpoint_path.glob("rng_state*.pth"))) < processes:
         return False
     try:
         json.loads((checkpoint_path / "trainer_state.json").read_text(encoding="utf-8"))
@@ -185,17 +250,29 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Pa
 
 @contextmanager
 def explained(recipe: Recipe) -> Iterator[None]:
-    """Turns a lack of memory inside the block into an EngineError that names ways out."""
+    """Turns a lack of memory inside the block, or the loss of another process, into an EngineError that says what to
+    do."""
     import torch
 
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _no_memory(recipe) from error
+    except torch.distributed.DistError as error:  # NCCL's
+        raise _no_contact() from error
     except RuntimeError as error:
+        if "gloo" in str(error):
+            raise _no_contact() from error
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise _no_memory(recipe) from error
         raise
+
+
+def _no_contact() -> EngineError:
+    return EngineError(
+        "another process of this training ended, or its machine cannot be reached",
+        "see its message; the same command, on each machine of several, goes on from the newest checkpoint",
+    )
 
 
 def _no_memory(recipe: Recipe) -> EngineError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engines.chat import Renderer
 from llmkit.errors import DataError
+from llmkit.files import lock
 from llmkit.finetune.views import View
 from llmkit.resources import cache_dir
 from llmkit.types import Message, Request
@@ -143,23 +145,36 @@ def _starts(lengths: list[int]) -> np.ndarray:
 
 
 def cached(key: str, make: Any) -> tuple[Tokens, bool]:
-    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file."""
+    """Returns `make()` or its cached result under this key, and whether that was cached. Replaces a damaged file.
+
+    Of several processes with one cache the first makes them, and the others wait for its file.
+    """
     import os
-    import zipfile
 
     import numpy as np
 
     path = cache_dir() / "tokens" / f"{key}.npz"
-    if path.is_file():
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return Tokens(**{field.name: stored[field.name] for field in fields(Tokens)}), True
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
-    tokens = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(unfinished_path, "wb") as file:
-        np.savez(file, **{field.name: getattr(tokens, field.name) for field in fields(Tokens)})
-    os.replace(unfinished_path, path)
+    if (stored := _stored(path)) is not None:
+        return stored, True
+    with lock(path.with_suffix(".lock")):
+        if (stored := _stored(path)) is not None:
+            return stored, True
+        tokens = make()
+        unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.part")
+        with open(unfinished_path, "wb") as file:
+            np.savez(file, **{field.name: getattr(tokens, field.name) for field in fields(Tokens)})
+        os.replace(unfinished_path, path)
     return tokens, False
+
+
+def _stored(path: Path) -> Tokens | None:
+    """Reads the tokens in a file. None if there is none, or a damaged one."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Tokens(**{field.name: stored[field.name] for field in fields(Tokens)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

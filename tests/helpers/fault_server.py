@@ -43,6 +43,7 @@ class FaultServer:
         certificate: tuple[Path, Path] | None = None,
         routes: Mapping[str, Route] = MappingProxyType({}),
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.routes = routes
         self.fault = fault
@@ -70,7 +71,7 @@ class FaultServer:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that went away is no news."""
 
-        self._http = Quiet(("127.0.0.1", port), Handler)
+        self._http = Quiet((host, port), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

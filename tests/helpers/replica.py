@@ -1,8 +1,9 @@
 """A scripted server in the place of vLLM's, started as `llmkit.serving.child` is, by its plan in JSON, or as
 `vllm serve` is: MODEL --host HOST --port PORT [OPTIONS].
 
-Options: `--dies` before it listens, `--slow` answers after a while. It has a child, as vLLM's server has an engine,
-and finishes what is running when it is asked to end. It listens on this machine only, whatever it is told.
+Options: `--dies` before it listens, `--slow` answers after a while, `--everywhere` listens on every address, else on
+loopback only, whatever `--host` says. It has a child, as vLLM's server has an engine, and finishes what is running when
+it is asked to end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def main(model: str, port: int, options: list[str]) -> None:
     if pids := os.environ.get("REPLICA_PIDS"):
         with open(pids, "a") as file:
             print(os.getpid(), engine.pid, file=file)
-    with FaultServer(model=model, port=port, delay=0.5 if "--slow" in options else 0.02):
+    host = "0.0.0.0" if "--everywhere" in options else "127.0.0.1"
+    with FaultServer(model=model, port=port, delay=0.5 if "--slow" in options else 0.02, host=host):
         ending.wait(600)
         time.sleep(1.0)  # what is running comes to its end
     engine.kill()

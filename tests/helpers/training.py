@@ -1,9 +1,30 @@
-"""What tests of training share: its journal, and a stop in the middle."""
+"""What tests of training share: small settings, its journal, and a stop in the middle."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+
+def small(model: str, runs: Path) -> dict[str, Any]:
+    """Settings for a tiny model that trains in seconds."""
+    return {
+        "model.path": model,
+        "data.task": "arithmetic",
+        "data.levels": [1],
+        "data.size": 40,
+        "finetune.r": 8,
+        "finetune.alpha": 8.0,
+        "finetune.optim.batch_size": 4,
+        "finetune.optim.max_steps": 4,
+        "finetune.optim.lr": 0.01,
+        "finetune.data.max_length": 512,
+        "finetune.data.dev_limit": 4,
+        "finetune.train.dtype": "float32",
+        "finetune.train.log_every": 1,
+        "output.dir": str(runs),
+    }
 
 
 def journal(result: Any) -> list[dict[str, Any]]:
