@@ -37,6 +37,7 @@ DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 N = 4
 KERNEL, EAGER, LORA = "TalkLoRA, kernel", "TalkLoRA, torch's operations", "LoRA (PEFT)"
 TARGETS = {"step, compiled or graphed": 1.05, "step, eager": 1.10, "decoding": 1.10}  # times LoRA's
+ONE_LAUNCH, LAUNCH_TARGET = "one launch (released)", 3.0  # times an empty launch
 Rows = dict[str, dict[str, float]]
 
 
@@ -224,13 +225,56 @@ def kernel_times(r: int, tokens: int) -> Rows:
     return rows
 
 
+def branch_times(r: int, tokens: int) -> Rows:
+    """Microseconds of LLaMA-3-8B's five branches without gradients in a CUDA graph, by one launch each and by three.
+
+    `times_launch` is to five empty launches. Compiled anew for every width BK of outputs that a program has.
+    """
+    from unittest import mock
+
+    from llmkit.talklora import kernel_operators
+
+    m, make = r // N, {"device": DEVICE, "dtype": torch.bfloat16}
+    E, W, C = (torch.randn(s, **make) for s in ((N, m, m), (N, r), (N, N)))
+    branches = [
+        (torch.randn(tokens, d, **make), torch.randn(tokens, k, **make), torch.randn(r, d, **make),
+         torch.randn(k, r, **make))
+        for d, k in talklora.SIZES["llama3"].values()
+    ]  # fmt: skip
+    one = torch.zeros(1, device=DEVICE)
+
+    def in_three() -> None:
+        for x, y, A, B in branches:
+            v, _ = kernel_operators._forward(kernel_operators._launched, x @ A.T, None, E, W, C, None, N, m, 1.0)
+            torch.addmm(y, v, B.T)
+
+    def in_one() -> None:
+        for x, y, A, B in branches:
+            kernel_operators.add_branch(x, y, A, E, W, C, B, N, m, 1.0, False)
+
+    runs: dict[str, Callable[[], Any]] = {
+        "five empty launches": lambda: [one.zero_() for _ in branches],
+        "three launches": in_three,
+        ONE_LAUNCH: in_one,
+    }
+    with torch.no_grad():
+        taken = {name: 1e6 * talklora.seconds_on_gpu(run) for name, run in runs.items()}
+        usual = kernel_operators.branch_tile(N, m, False, tokens <= kernel_operators.SINGLE_ROWS)
+        for BK in sorted({64, 128, 256} - {usual["BK"]}):
+            sizes = {**usual, "BK": BK}
+            with mock.patch.object(kernel_operators, "branch_tile", lambda *_, sizes=sizes: sizes):
+                taken[f"one launch, BK {BK}"] = 1e6 * talklora.seconds_on_gpu(in_one)
+    floor = taken["five empty launches"]
+    return {name: {"us": us, "times_launch": us / floor} for name, us in taken.items()}
+
+
 def plan() -> list[Part]:
     """Returns what is run on a GPU: what decides most comes first."""
     parts = [Part(f"exactness, r={r}, n={n}", 10, lambda r=r, n=n: exactness(r, n, 333)) for r, n in
              ((16, 4), (32, 4), (32, 2), (64, 4), (256, 4))]  # fmt: skip
     parts.append(Part("launches of a layer, r=16", 5, lambda: launches(16)))
-    parts += [Part(f"kernels, r={r}, {t} tokens", 12, lambda r=r, t=t: kernel_times(r, t))
-              for r in (16, 32) for t in (1, 4096)]  # fmt: skip
+    parts += [Part(f"kernels, r={r}, 4096 tokens", 12, lambda r=r: kernel_times(r, 4096)) for r in (16, 32)]
+    parts += [Part(f"branch without gradients, r=32, {t} tokens", 13, lambda t=t: branch_times(32, t)) for t in (1, 64)]
     for size, seconds in (("smollm2", 20), ("llama3", 30)):
         for mode in ("eager", "graphed", "compiled"):
             for r, batch, length in ((16, 8, 256), (32, 2, 2048)) if mode == "eager" else ((32, 8, 256),):
@@ -259,7 +303,12 @@ def smallest() -> list[Part]:
 
 
 def verdict(name: str, rows: Rows) -> str | None:
-    """Returns how a part's ratio to LoRA lies to its target, or None where it has none."""
+    """Returns how a part's ratio to LoRA, or to an empty launch, lies to its target, or None where it has none."""
+    if ONE_LAUNCH in rows:
+        ratio = rows[ONE_LAUNCH]["times_launch"]
+        return (
+            f"{'met' if ratio <= LAUNCH_TARGET else 'MISSED'}: {ratio:.2f} times a launch, target {LAUNCH_TARGET:.0f}"
+        )
     kind = (
         "decoding" if name.startswith("decoding") else "step, eager" if "eager" in name else "step, compiled or graphed"
     )

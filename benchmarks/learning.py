@@ -4,6 +4,7 @@
     python benchmarks/learning.py --part commonsense --data-dir DIR --steps 500
     python benchmarks/learning.py --part tune --part grid --part robust --steps 300 --batch 16 --jobs 12   # a GPU
     python benchmarks/learning.py --part tune-final --part final --data-dir DIR --steps 1500 --batch 16 --jobs 12 --plan
+    python benchmarks/learning.py --part final --smallest --model DIR   # its first cell, tiny: a test runs it on a CPU
 
 Each cell is a training on the bundled SmolLM2-135M followed by greedy answers in float32; all cells of a part take the
 same rows in the same order and as many steps. Cells that are in the result file are skipped, so the same command goes
@@ -74,6 +75,7 @@ FINAL = {
 }
 FINAL_SETS = {"arithmetic": KINDS, "commonsense": (*COMMONSENSE, *KINDS)}
 ALPHAS = (16.0, 64.0)
+SMALLEST = {"data.size": 40, "finetune.data.dev_limit": 4, "finetune.data.max_length": 512}
 SEEDS = 5
 MARGIN = 0.02
 """Stated beforehand: two methods are equivalent if the 95 % interval of their difference in accuracy, over seeds and
@@ -202,10 +204,22 @@ def rate(done: dict) -> float:
     return min(known, key=known.get) if known else RATES[1]
 
 
+def wanted_cells(part: str, done: dict, args: argparse.Namespace) -> dict[str, tuple]:
+    """Returns the cells of a part on the chosen model; if `--smallest`, its first on few rows, by another name."""
+    made = {
+        name: ({**settings, "model.path": args.model}, seed, asked)
+        for name, (settings, seed, asked) in cells(part, done, args).items()
+    }
+    if not args.smallest:
+        return made
+    name, (settings, seed, asked) = next(iter(made.items()))
+    return {f"smallest: {name}": ({**settings, **SMALLEST}, seed, asked)}
+
+
 def fill(part: str, args: argparse.Namespace) -> dict[str, dict]:
     """Runs the cells of a part that are missing, some at once, and gives all that are known."""
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
-    wanted = cells(part, done, args)
+    wanted = wanted_cells(part, done, args)
     if part == "grid" and (tuned := done.get(f"lora, lr {rate(done):g}")):
         done.setdefault("lora, seed 0", tuned)  # the very same training
     left = [name for name in wanted if name not in done]
@@ -229,7 +243,7 @@ def fill(part: str, args: argparse.Namespace) -> dict[str, dict]:
 def plan(part: str, args: argparse.Namespace) -> None:
     """Prints the cells of a part, those first that are done."""
     done = json.loads(args.out.read_text()) if args.out.exists() else {}
-    wanted = cells(part, done, args)
+    wanted = wanted_cells(part, done, args)
     for name in sorted(wanted, key=lambda name: name not in done):
         print(f"{'done' if name in done else 'open'}  {name}")
     left = sum(name not in done for name in wanted)
@@ -250,7 +264,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/learning"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/learning.json"))
     parser.add_argument("--plan", action="store_true", help="print the cells, and run none")
+    parser.add_argument("--model", default="smollm2-135m", help="what is trained")
+    parser.add_argument("--smallest", action="store_true", help="a part's first cell alone, of two steps of one row")
     args = parser.parse_args(arguments)
+    if args.smallest:
+        args.steps, args.batch, args.questions = 2, 1, 1
     args.until = time.monotonic() + 60 * args.minutes
     for part in args.part:
         if args.plan:

@@ -16,7 +16,8 @@ from triton.compiler import ASTSource
 from llmkit.serving import slot_kernel
 from llmkit.talklora import kernels
 from llmkit.talklora.config import TalkLoraConfig
-from llmkit.talklora.kernel_operators import summing, tile
+from llmkit.talklora.fused import BRANCH_RANK
+from llmkit.talklora.kernel_operators import branch_tile, summing, tile
 from llmkit.talklora.presets import PRESETS
 
 CAPABILITIES = (80, 90)
@@ -40,7 +41,8 @@ def cases() -> Iterator[tuple[str, int, int, str]]:
 
 def registers(function: Any, pointers: dict[str, str | None], numbers: dict[str, str], sizes: dict[str, Any],
               capability: int) -> dict[str, int]:  # fmt: skip
-    """Compiles a kernel as a launch would, with aligned pointers; returns registers of a thread and bytes of spills."""
+    """Compiles a kernel as a launch would, with aligned pointers; returns registers of a thread, and bytes
+    of spills and of shared memory."""
     options = {key: sizes[key] for key in ("num_warps", "num_stages") if key in sizes}
     constants = {key: value for key, value in sizes.items() if key not in options}
     constants |= {name: None for name, kind in pointers.items() if kind is None}
@@ -58,7 +60,11 @@ def registers(function: Any, pointers: dict[str, str | None], numbers: dict[str,
         command = [ptxas, "-v", f"-arch={target}", file.name, "-o", "/dev/null"]
         log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stderr
     spills = sum(int(size) for size in re.findall(r"(\d+) bytes spill", log))
-    return {"registers": int(re.search(r"Used (\d+) registers", log)[1]), "spilled": spills}
+    return {
+        "registers": int(re.search(r"Used (\d+) registers", log)[1]),
+        "spilled": spills,
+        "shared": made.metadata.shared,
+    }
 
 
 def of_case(preset: str, r: int, n: int, dtype: str, capability: int) -> dict[str, dict[str, int]]:
@@ -89,6 +95,21 @@ def of_case(preset: str, r: int, n: int, dtype: str, capability: int) -> dict[st
     return made
 
 
+def of_branch(preset: str, r: int, n: int, dtype: str, capability: int) -> dict[str, dict[str, int]]:
+    """Returns the same for the kernel of a whole branch, for some rows and for more. Latents are the layer's input."""
+    config = TalkLoraConfig.preset(preset, r=r, num_experts=n)
+    of_input, of_weights = TYPES[dtype]
+    pointers = {"x": of_input, "y": of_input, "A": of_weights, "E": of_weights if config.transform else None}
+    pointers |= {"W": of_weights, "C": of_weights if config.has_talk else None, "B": of_weights, "out": of_input}
+    numbers = {**dict.fromkeys(("T", "d", "k", "x_stride", "y_stride"), "i32"), "scale": "fp32"}
+    made = {}
+    for name, is_single in (("few rows", True), ("more rows", False)):
+        sizes = branch_tile(n, config.expert_rank, config.share_A, is_single)
+        reads = {"READS_INPUT": config.router_input == "input"}
+        made[name] = registers(kernels.branch, pointers, numbers, sizes | reads, capability)
+    return made
+
+
 def of_slots(rank: int, capability: int) -> dict[str, int]:
     """Returns registers and spills of the gate between vLLM's shrink and expand."""
     pointers = {"latents": "fp32", "summed": None, "slots": "i64", "mask": "fp32", "owner": "i64", "has_gates": "i1",
@@ -104,6 +125,10 @@ def table() -> list[dict[str, Any]]:
         for preset, r, n, dtype in cases():
             case = {"gpu": f"sm_{capability}", "preset": preset, "r": r, "n": n, "dtype": dtype}
             rows.append(case | {"kernels": of_case(preset, r, n, dtype, capability)})
+            config = TalkLoraConfig.preset(preset, r=r, num_experts=n)
+            if max(r, config.up_rank) <= BRANCH_RANK and preset != "talklora-released":  # whose branch is talklora's
+                case["preset"] = f"{preset}, one launch"
+                rows.append(case | {"kernels": of_branch(preset, r, n, dtype, capability)})
         for rank in (16, 64, 256):
             case = {"gpu": f"sm_{capability}", "preset": "vLLM's slots", "r": rank, "n": 0, "dtype": "fp32"}
             rows.append(case | {"kernels": {"gate": of_slots(rank, capability)}})

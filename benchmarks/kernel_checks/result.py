@@ -41,6 +41,11 @@ def spilled(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in result["registers"] if any(kernel["spilled"] for kernel in row["kernels"].values())]
 
 
+def most_shared(result: dict[str, Any]) -> int:
+    """Returns the most bytes of shared memory that a program takes."""
+    return max(kernel["shared"] for row in result["registers"] for kernel in row["kernels"].values())
+
+
 def over(result: dict[str, Any]) -> dict[str, int]:
     """Returns by how many launches a pass of TalkLoRA with its kernel exceeds LoRA's at most, over both precisions."""
     counts = result["launches"].values()
@@ -58,7 +63,11 @@ def tables(result: dict[str, Any]) -> str:
     lines += ["", "| host time of one layer, us of a processor | training step | decoding |", "|---|---:|---:|"]
     for name, row in result["host"].items():
         lines.append(f"| {name} | {row['step']:.0f} | {row['decoding']:.0f} |")
-    lines += ["", "| registers of a thread (forward, backward, sums) | sm_80 | sm_90 |", "|---|---:|---:|"]
+    lines += [
+        "",
+        "| registers of a thread (forward, backward, sums; one launch: up to 4 rows, more) | sm_80 | sm_90 |",
+        "|---|---:|---:|",
+    ]
     by_case: dict[str, list[str]] = {}
     for row in result["registers"]:
         size = f"r={row['r']}, n={row['n']}" if row["n"] else f"rank {row['r']}"
@@ -68,7 +77,8 @@ def tables(result: dict[str, Any]) -> str:
     count = f"{result['tests']['passed']} tests passed, {len(result['tests']['failures'])} failed"
     spills = sum(kernel["spilled"] for row in result["registers"] for kernel in row["kernels"].values())
     versions = f"torch {result['torch']}, Triton {result['triton']}"
-    lines += ["", f"{result['date']}, {versions}: {count}; {spills} bytes spilled in all kernels of the table."]
+    found = f"{spills} bytes spilled in all kernels of the table, at most {most_shared(result)} of shared memory"
+    lines += ["", f"{result['date']}, {versions}: {count}; {found}."]
     return "\n".join(lines)
 
 

@@ -10,61 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from llmkit.talklora import PRESETS, TalkLoraConfig, kernel_operators
-from llmkit.talklora.balancing import ForwardPass
-from llmkit.talklora.layer import Linear
+from kernel_checks.layers import D, K, layer_of, plain, run, worst
+from llmkit.talklora import PRESETS, TalkLoraConfig
 from llmkit.talklora.reference import per_expert
 
-D, K = 12, 10
 SIZES = [(16, 4), (32, 4), (8, 2), (24, 3), (10, 5), (32, 2), (64, 4), (16, 16)]
 HYDRA = [(8, 4), (16, 4), (5, 3)]
 CASES = [(preset, size) for preset in PRESETS for size in (HYDRA if preset == "hydralora" else SIZES)]
-
-
-@pytest.fixture(autouse=True)
-def calls(monkeypatch):
-    """Counts the calls of the kernels: a test that none of them served would show nothing."""
-    assert kernel_operators.INTERPRETED, "set TRITON_INTERPRET=1"
-    torch.manual_seed(0)
-    counted: list[str] = []
-    for name in ("_forward", "_backward"):
-        original = getattr(kernel_operators, name)
-
-        def spy(*arguments: Any, name: str = name, original: Any = original) -> Any:
-            counted.append(name)
-            return original(*arguments)
-
-        monkeypatch.setattr(kernel_operators, name, spy)
-    yield counted
-    assert counted
-
-
-def layer_of(preset: str = "talklora", r: int = 16, n: int = 4, **settings: Any) -> Linear:
-    layer = Linear(nn.Linear(D, K, bias=False).requires_grad_(False), ForwardPass())
-    settings = {"share_B": False, "init_weights": False, "alpha": 8.0} | settings
-    layer.update_layer("default", TalkLoraConfig.preset(preset, r=r, num_experts=n, **settings), None)
-    layer.set_adapter("default")
-    return layer.train()
-
-
-def plain(layer: Linear) -> Linear:
-    """Returns a copy in float64, which no kernel serves."""
-    return copy.deepcopy(layer).double()
-
-
-def run(layer: nn.Module, x: Tensor, weight: Tensor) -> list[Tensor]:
-    """Returns the output and the gradients of x and of every parameter, dropout drawn from one seed."""
-    torch.manual_seed(1)
-    x = x.detach().requires_grad_()
-    y = layer(x)
-    parameters = [p for p in layer.parameters() if p.requires_grad]
-    return [y, *torch.autograd.grad((y * weight.to(y.dtype)).sum(), [x, *parameters])]
-
-
-def worst(got: list[Tensor], wanted: list[Tensor]) -> float:
-    """Returns the largest relative error, as norms."""
-    pairs = zip(got, wanted, strict=True)
-    return max(((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-12)).item() for a, b in pairs)
 
 
 @pytest.mark.parametrize("tokens", [(1,), (3, 11)], ids=str)
@@ -190,6 +142,16 @@ def test_balancing_and_telemetry_see_the_gates():
         gradients.append(torch.autograd.grad(y.sum() + loss, [p for p in one.parameters() if p.requires_grad]))
     assert worst(*gradients) < 1e-5
     assert worst(seen[:1], seen[1:]) < 1e-6
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("keep_folds", [True, False])
+def test_decoding_folded_and_not_where_rows_are_many(preset, keep_folds, calls):
+    layer = layer_of(preset, keep_folds=keep_folds).eval()
+    x = torch.randn(5, 13, D)
+    with torch.no_grad():
+        assert worst([layer(x)], [plain(layer)(x.double())]) < 1e-5
+    assert "_branch" not in calls
 
 
 @pytest.mark.parametrize("preset", PRESETS)

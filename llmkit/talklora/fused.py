@@ -1,13 +1,14 @@
-"""The only place that chooses between one Triton kernel and torch's operations for the rank-space step."""
+"""The only place that chooses between a Triton kernel and torch's operations, for rank space and for a whole branch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from llmkit.talklora.config import TalkLoraConfig
+from llmkit.talklora.weights import Weight
 
 try:
     from llmkit.talklora import kernel_operators
@@ -16,6 +17,8 @@ except ImportError:  # no Triton, or a torch before 2.6: torch's operations do e
 
 LARGEST_N, LARGEST_M, LARGEST_RANK = 16, 64, 256
 """The sizes that `make kernels` compiles without a spilled register: experts, rank of one, and of all."""
+BRANCH_TOKENS, BRANCH_RANK = 64, 32
+"""The tokens and the rank n m up to which a branch is one launch: its programs all make the latents again."""
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 Kernel = Callable[..., tuple[Tensor, Tensor]]
@@ -70,3 +73,30 @@ def adds_in_place(config: TalkLoraConfig, output: Tensor, gated: Tensor, base: n
         and not up._forward_hooks
         and "_hf_hook" not in up.__dict__
     )
+
+
+Branch = Callable[..., Tensor]
+
+
+def branch_for(
+    config: TalkLoraConfig, x: Tensor, output: Tensor, modules: Iterable[nn.Linear | Weight]
+) -> Branch | None:
+    """Returns `kernel_operators.add_branch`, or None where a branch is more than one launch.
+
+    It serves few tokens without gradients, where launches are all the time there is. `modules` own the branch's
+    weights, whose hooks it would pass by.
+    """
+    if torch.is_grad_enabled() or config.spectral_bound is not None or kernel_for(config, x) is None:
+        return None
+    if max(config.up_rank, config.r) > BRANCH_RANK or not 1 <= x.numel() // x.shape[-1] <= BRANCH_TOKENS:
+        return None
+    if output.dtype not in _DTYPES or output.shape[:-1] != x.shape[:-1] or output.device != x.device:
+        return None
+    for module in modules:
+        weight = module.weight
+        if weight.dtype not in _DTYPES or weight.device != x.device:
+            return None
+        if module._forward_pre_hooks or module._forward_hooks or "_hf_hook" in module.__dict__:
+            return None
+    branch: Branch = kernel_operators.add_branch
+    return branch

@@ -27,6 +27,9 @@ INTERPRETED = isinstance(kernels.forward, InterpretedFunction)
 DEVICE = "cpu" if INTERPRETED else "cuda"
 """The kind of device whose tensors the kernels take."""
 
+SINGLE_ROWS = 4
+"""Up to so many rows each has programs of its own in the kernel of a whole branch; more share them by sixteen."""
+
 _operator: Callable[..., Callable[[Callable[..., Any]], Any]] = custom_op if INTERPRETED else triton_op
 
 
@@ -51,6 +54,21 @@ def _rows(x: Tensor) -> Tensor:
     """Returns x (..., c) as (T, c) with adjacent columns."""
     x = x.flatten(0, -2) if x.dim() > 1 else x[None]
     return x if x.stride(-1) == 1 else x.contiguous()
+
+
+@lru_cache
+def branch_tile(n: int, m: int, shared: bool, is_single: bool) -> dict[str, int]:
+    """Returns the sizes of the kernel of a whole branch; `is_single`: a program for each row, without `tl.dot`."""
+    least = 1 if is_single else 16
+    padded = {
+        name: max(least, triton.next_power_of_2(size))
+        for name, size in (("NP", n), ("RP", m if shared else n * m), ("FP", n * m))
+    }
+    if is_single:
+        launch = {"BT": 1, "BD": min(1024, 16384 // padded["RP"]), "BK": 128, "num_warps": 8, "num_stages": 1}
+    else:
+        launch = {"BT": 16, "BD": 32, "BK": 64, "num_warps": 4, "num_stages": 2}
+    return {"n": n, "m": m, "SHARED": shared, **padded, **launch}
 
 
 Launcher = Callable[[Any], Any]  # makes of a kernel what is subscripted by a grid and called
@@ -259,3 +277,74 @@ def gated_features(
     else:
         output = _forward(_launched, h, logits, E, W, C, keep, n, m, scale)
     return output
+
+
+# ---- a whole branch without gradients
+
+
+def _branch(
+    launcher: Launcher,
+    x: Tensor,
+    y: Tensor,
+    A: Tensor,
+    E: Tensor | None,
+    W: Tensor,
+    C: Tensor | None,
+    B: Tensor,
+    n: int,
+    m: int,
+    scale: float,
+    reads_input: bool,
+) -> Tensor:
+    x_rows, y_rows = _rows(x), _rows(y)
+    sum_of_both = torch.empty_like(y, memory_format=torch.contiguous_format)
+    (tokens, d), k = x_rows.shape, y.shape[-1]
+    sizes = branch_tile(n, m, A.shape[0] == m, tokens <= SINGLE_ROWS)
+    launcher(kernels.branch)[(triton.cdiv(tokens, sizes["BT"]), triton.cdiv(k, sizes["BK"]))](
+        x_rows, y_rows, _packed(A), _packed(E), _packed(W), _packed(C), _packed(B), sum_of_both, tokens, d, k,
+        x_rows.stride(0), y_rows.stride(0), scale, READS_INPUT=reads_input, **sizes,
+    )  # fmt: skip
+    return sum_of_both
+
+
+@_operator("llmkit::add_branch", mutates_args=())
+def branch_operator(
+    x: Tensor,
+    y: Tensor,
+    A: Tensor,
+    E: Tensor | None,
+    W: Tensor,
+    C: Tensor | None,
+    B: Tensor,
+    n: int,
+    m: int,
+    scale: float,
+    reads_input: bool,
+) -> Tensor:
+    return _branch(wrap_triton, x, y, A, E, W, C, B, n, m, scale, reads_input)
+
+
+branch_operator.register_fake(lambda x, y, *rest: torch.empty_like(y, memory_format=torch.contiguous_format))
+
+
+def add_branch(
+    x: Tensor,
+    y: Tensor,
+    A: Tensor,
+    E: Tensor | None,
+    W: Tensor,
+    C: Tensor | None,
+    B: Tensor,
+    n: int,
+    m: int,
+    scale: float,
+    reads_input: bool,
+) -> Tensor:
+    """Computes y (..., k) plus what an adapter makes of x (..., d) in one launch, without gradients.
+
+    A (r, d), B (k, n m). W is (n, d) if the router reads the input, else (n, r).
+    """
+    if torch.compiler.is_compiling():
+        result: Tensor = branch_operator(x, y, A, E, W, C, B, n, m, scale, reads_input)
+        return result
+    return _branch(_launched, x, y, A, E, W, C, B, n, m, scale, reads_input)

@@ -1,4 +1,5 @@
-"""The rank-space step as Triton kernels: from latents to gated, scaled features, one launch forward, two backward.
+"""The rank-space step as Triton kernels: from latents to gated, scaled features, one launch forward, two backward; and
+for few rows without gradients a whole branch, with A and B, in one launch.
 
 n experts of rank m; h_i is expert i's part of the latents, or all of them where A is shared; float32 inside.
 
@@ -19,9 +20,9 @@ import triton.language as tl
 
 
 @triton.jit
-def product(x, y, DOT: tl.constexpr):
+def product(x, y, DOT: tl.constexpr, PRECISION: tl.constexpr = "ieee"):
     if DOT:
-        result = tl.dot(x, y, input_precision="ieee")
+        result = tl.dot(x, y, input_precision=PRECISION)
     else:
         result = tl.sum(x[:, :, None] * y[None, :, :], 1)
     return result
@@ -54,17 +55,18 @@ def store_rows(ptr, values, rows, stride, first, count, T, width: tl.constexpr):
 
 
 @triton.jit
-def load_router(W, C, i, r, n: tl.constexpr, m: tl.constexpr, NP: tl.constexpr, MP: tl.constexpr):
-    a, j, c = tl.arange(0, NP), tl.arange(0, NP), tl.arange(0, MP)
+def load_router(W, C, i, c, is_real, r, n: tl.constexpr, m: tl.constexpr, NP: tl.constexpr):
+    # The columns of latents c of experts i, one of which may be the same for all.
+    a, j = tl.arange(0, NP), tl.arange(0, NP)
     if C is None:
-        mask = (a[:, None] < n) & (c[None, :] < m)
-        router = tl.load(W + a[:, None] * r + i * m + c[None, :], mask=mask, other=0.0).to(tl.float32)
+        mask = (a[:, None] < n) & is_real[None, :]
+        router = tl.load(W + a[:, None] * r + (i * m + c)[None, :], mask=mask, other=0.0).to(tl.float32)
     else:
-        mask = (a[:, None, None] < n) & (j[None, :, None] < n) & (c[None, None, :] < m)
+        mask = (a[:, None, None] < n) & (j[None, :, None] < n) & is_real[None, None, :]
         offsets = a[:, None, None] * r + j[None, :, None] * m + c[None, None, :]
         over_talked = tl.load(W + offsets, mask=mask, other=0.0).to(tl.float32)
-        talk = tl.load(C + j * n + i, mask=j < n, other=0.0).to(tl.float32)
-        router = tl.sum(over_talked * talk[None, :, None], 1)
+        talk = tl.load(C + j[:, None] * n + (i + 0 * c)[None, :], mask=(j[:, None] < n) & is_real[None, :], other=0.0)
+        router = tl.sum(over_talked * talk.to(tl.float32)[None, :, :], 1)
     return router
 
 
@@ -86,7 +88,7 @@ def forward(
         scores = tl.zeros((BT, NP), tl.float32)
         for i in range(blocks):
             latents = load_rows(h, rows, h_stride, i * m, m, T, MP)
-            router = load_router(W, C, i, blocks * m, n, m, NP, MP)
+            router = load_router(W, C, i, tl.arange(0, MP), tl.arange(0, MP) < m, blocks * m, n, m, NP)
             scores += tl.sum(latents[:, None, :] * router[None, :, :], 2)
     else:
         scores = load_rows(logits, rows, logits_stride, 0, n, T, NP)
@@ -159,7 +161,8 @@ def router_gradients(
     a, c = tl.arange(0, NP)[:, None], tl.arange(0, MP)[None, :]
     of_this_block = tl.sum(dscores[:, :, None] * latents[:, None, :], 0)  # (NP, MP)
     tl.store(dR + a * r + i * m + c, of_this_block, mask=(a < n) & (c < m))
-    return tl.sum(dscores[:, :, None] * load_router(W, C, i, r, n, m, NP, MP)[None, :, :], 1)
+    router = load_router(W, C, i, tl.arange(0, MP), tl.arange(0, MP) < m, r, n, m, NP)
+    return tl.sum(dscores[:, :, None] * router[None, :, :], 1)
 
 
 @triton.jit(do_not_specialize=["programs"])
@@ -209,3 +212,64 @@ def sum_partial(
                     row = tl.load(W + offsets, mask=mask, other=0.0).to(tl.float32)
                     from_row = tl.sum(tl.sum(by_expert * row[:, None, :], 2), 0)
                     tl.store(dC + i * n + experts, from_row, mask=experts < n)
+
+
+@triton.jit
+def times_transposed(
+    x, weight, rows, T, d, x_stride, count: tl.constexpr,
+    BT: tl.constexpr, BD: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    # x (T, d) times weight (count, d) transposed, BD inputs at a time.
+    outputs = tl.arange(0, WIDTH)[None, :]
+    total = tl.zeros((BT, WIDTH), tl.float32)
+    for first in range(0, d, BD):
+        at = first + tl.arange(0, BD)
+        mask = (rows[:, None] < T) & (at[None, :] < d)
+        inputs = tl.load(x + rows[:, None] * x_stride + at[None, :], mask=mask, other=0.0)
+        mask = (at[:, None] < d) & (outputs < count)
+        weights = tl.load(weight + outputs * d + at[:, None], mask=mask, other=0.0)
+        total += of_weights(inputs, weights, BT >= 16)
+    return total
+
+
+@triton.jit
+def of_weights(x, weights, DOT: tl.constexpr):
+    # What has 16 bits fits into tf32, so that product is exact as well, and fast.
+    precision: tl.constexpr = "ieee" if weights.dtype == tl.float32 else "tf32"
+    return product(x.to(weights.dtype).to(tl.float32), weights.to(tl.float32), DOT, precision)
+
+
+@triton.jit(do_not_specialize=["T"])
+def branch(
+    x, y, A, E, W, C, B, out, T, d, k, x_stride, y_stride, scale,
+    n: tl.constexpr, m: tl.constexpr, SHARED: tl.constexpr, READS_INPUT: tl.constexpr,
+    NP: tl.constexpr, RP: tl.constexpr, FP: tl.constexpr, BT: tl.constexpr, BD: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    # Every program has BK of the outputs, and makes the latents of its rows by itself: none waits for another.
+    rows = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)
+    r: tl.constexpr = m if SHARED else n * m
+    latent, feature = tl.arange(0, RP), tl.arange(0, FP)
+    h = times_transposed(x, A, rows, T, d, x_stride, r, BT, BD, RP)
+    if READS_INPUT:
+        scores = times_transposed(x, W, rows, T, d, x_stride, n, BT, BD, NP)
+    else:
+        router = load_router(W, C, latent // m, latent % m, latent < r, r, n, m, NP)
+        scores = product(h, tl.trans(router), BT >= 16)
+    gates = softmax(scores, tl.arange(0, NP)[None, :] < n) * scale
+    is_own = (latent[:, None] < r) & (feature[None, :] < n * m)
+    if not SHARED:
+        is_own = is_own & (latent[:, None] // m == feature[None, :] // m)
+    inner = latent[:, None] % m
+    if E is None:
+        experts = (is_own & (inner == feature[None, :] % m)).to(tl.float32)
+    else:
+        experts = tl.load(E + feature[None, :] * m + inner, mask=is_own, other=0.0).to(tl.float32)
+    expert = tl.broadcast_to(tl.minimum(feature // m, n - 1)[None, :], (BT, FP))
+    v = product(h, experts, BT >= 16) * tl.gather(gates, expert, 1)
+    column = (tl.program_id(1) * BK + tl.arange(0, BK))[None, :]
+    mask = (column < k) & (feature[:, None] < n * m)
+    up = tl.load(B + column * (n * m) + feature[:, None], mask=mask, other=0.0)
+    added = of_weights(v, up, BT >= 16)
+    mask = (rows[:, None] < T) & (column < k)
+    before = tl.load(y + rows[:, None] * y_stride + column, mask=mask, other=0.0).to(tl.float32)
+    tl.store(out + rows[:, None] * k + column, before + added, mask=mask)

@@ -11,9 +11,9 @@ What runs when:
                       inference                      all before the gates is one product with `folded_rows`, then B
 
 `_gated_features` is composed of torch operations, so that autograd to any order, torch.func and torch.compile are right
-by construction. On a GPU with Triton one kernel replaces it (`fused.kernel_for` chooses): latents in, what B takes out.
-`folded_rows` holds A, E, C and
-the router as one matrix, made when first used and again when a weight has changed; `keep_folds=False` turns it off.
+by construction. On a GPU with Triton one kernel replaces it, latents in, what B takes out, and for few tokens at
+inference one kernel adds the whole branch (`fused` chooses). `folded_rows` holds A, E, C and the router as one matrix,
+made when first used and again when a weight has changed; `keep_folds=False` turns it off.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from llmkit.talklora.balancing import ForwardPass
 from llmkit.talklora.config import TalkLoraConfig
 from llmkit.talklora.folding import KeptFold
 from llmkit.talklora.functions import latent_map, mix_gates, weigh
-from llmkit.talklora.fused import Kernel, adds_in_place, kernel_for
+from llmkit.talklora.fused import Kernel, adds_in_place, branch_for, kernel_for
 from llmkit.talklora.spectral import bounded
 from llmkit.talklora.top_k import keep_largest
 from llmkit.talklora.weights import Weight, up_projection, weight_of
@@ -171,23 +171,16 @@ class TalkLoraLayer(BaseTunerLayer):
         with nullcontext() if h.is_meta else torch.autocast(h.device.type, enabled=False):
             logits = None if W is None else x.to(wide_dtype) @ W.to(wide_dtype).T
             if kernel is not None:
-                return self._by_kernel(kernel, config, h, logits, config.scale, self.weights(adapter_name)["E"])
+                return self._by_kernel(kernel, config, h, logits, config.scale, E=self.weights(adapter_name)["E"])
             h = h.to(wide_dtype)
             z = h @ self._latent_map(adapter_name, h).T
             return self._apply_gates(z if logits is None else torch.cat([z, logits], dim=-1), adapter_name)
 
     def _by_kernel(
-        self,
-        kernel: Kernel,
-        config: TalkLoraConfig,
-        h: Tensor,
-        logits: Tensor | None,
-        scale: float,
-        E: Tensor | None = None,
-        W: Tensor | None = None,
-        C: Tensor | None = None,
+        self, kernel: Kernel, config: TalkLoraConfig, h: Tensor, logits: Tensor | None, scale: float, **given: Any
     ) -> Tensor:
-        """Does the same in one launch. W is None where `logits` are given."""
+        """Does the same in one launch, with those of E, W and C that are given. W is not where `logits` are."""
+        E, W, C = (given.get(symbol) for symbol in "EWC")
         if C is not None and config.spectral_bound is not None:
             C = bounded(C.float(), config.spectral_bound)
         n, keep = config.num_experts, None
@@ -370,7 +363,13 @@ class Linear(nn.Module, TalkLoraLayer):
         return output
 
     def _add(self, output: Tensor, x: Tensor, adapter_name: str) -> Tensor:
-        config, gated, up = self.settings[adapter_name], self.gated(x, adapter_name), self.up(adapter_name)
+        config, up, A = self.settings[adapter_name], self.up(adapter_name), self.talklora_A[adapter_name].weight
+        if not self.training and self.observer is None:
+            modules = [*self._modules_before_B(adapter_name), up]
+            if branch := branch_for(config, x, output, modules):
+                small, size = self.weights(adapter_name), (config.num_experts, config.expert_rank, config.scale)
+                return branch(x, output, A, *small.values(), up.weight, *size, config.router_input == "input")
+        gated = self.gated(x, adapter_name)
         if not (self.training and config.output_dropout) and adds_in_place(config, output, gated, self.base_layer, up):
             output.view(-1, self.out_features).addmm_(gated.view(-1, config.up_rank), up.weight.T)
             return output

@@ -1,12 +1,13 @@
-"""The final comparison of benchmarks/learning.py, which needs a GPU: its plan, and that every cell is a recipe."""
+"""The final comparison of benchmarks/learning.py, which needs a GPU: its plan, every cell as a recipe, one cell run."""
 
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 
 import pytest
-from helpers import benchmarks
+from helpers import benchmarks, processes
 
 from llmkit.recipe import load
 
@@ -39,3 +40,20 @@ def test_every_cell_is_a_recipe(learning, tmp_path, part):
     args = Namespace(batch=4, steps=10, data_dir=str(tmp_path), seeds=1)
     for overrides, seed, _ in learning.cells(part, {}, args).values():
         load("base/smollm2", {**learning.COMMON, **overrides, "seed": seed})
+
+
+@pytest.mark.tiny
+@pytest.mark.slow
+@pytest.mark.xdist_group("train")
+def test_the_smallest_cell_is_trained_asked_and_kept(learning, tiny_llama, tmp_path, capsys):
+    out = tmp_path / "learning.json"
+    options = ["--part", "final", "--smallest", "--model", tiny_llama, "--out", str(out), "--runs", str(tmp_path)]
+    script = benchmarks.ROOT / "benchmarks" / "learning.py"
+    done = processes.run([sys.executable, script, *options], limit=580)
+    assert done.returncode == 0, done.stderr
+    (name, row), *others = json.loads(out.read_text()).items()
+    assert (name, others) == ("smallest: final arithmetic, lora, seed 0", [])
+    assert row["steps"] == 2
+    assert row["asked"] == dict.fromkeys(("clean", *learning.KINDS), 1)
+    learning.main([*options, "--plan"])
+    assert capsys.readouterr().out.startswith(f"done  {name}\nfinal: 0 of 1 cells open")

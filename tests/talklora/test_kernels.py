@@ -45,6 +45,15 @@ def test_a_layer_launches_at_most_one_more_than_lora_forward_and_two_backward(re
     assert over["decoding"] <= 0
 
 
+def test_a_branch_without_gradients_is_one_launch(result):
+    for row in result.read()["launches"].values():
+        assert row["TalkLoRA, kernel"]["decoding"] == 1
+
+
+def test_every_kernel_fits_into_the_shared_memory_of_small_gpus(result):
+    assert result.most_shared(result.read()) <= 99 * 1024
+
+
 def test_the_docs_show_the_result(result):
     assert result.tables(result.read()) in result.PAGE.read_text(encoding="utf-8")
 

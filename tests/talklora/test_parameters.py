@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, LlamaConfig, Qwen2Config, RobertaConfig
 
-from llmkit.talklora import TalkLoraConfig
+from llmkit.talklora import PRESETS, TalkLoraConfig
 
 QKVUD = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
 MODELS = {
@@ -82,3 +83,13 @@ def test_moelora_is_lora_plus_its_routers():
     assert lora == 56_623_104
     moelora = trainable("llama3-8b", QKVUD, TalkLoraConfig.preset("moelora", r=32, num_experts=4, target_modules=QKVUD))
     assert moelora == lora + 32 * 4 * (4 * 4096 + 14336)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_docs_count_every_presets_parameters(preset):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "talklora.md").read_text(encoding="utf-8")
+    config = {"num_experts": 4, "target_modules": QKVUD}
+    counts = [trainable("llama3-8b", QKVUD, TalkLoraConfig.preset(preset, r=r, **config)) for r in (16, 32)]
+    (row,) = (line for line in page.splitlines() if line.startswith("| `") and line.endswith(f"{counts[1]:,} |"))
+    assert f"`{preset}`" in row
+    assert f"| {counts[0]:,} |" in row
