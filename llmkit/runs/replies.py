@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmkit.engines import ResponseCache, decode_reply
+from llmkit.engines.claims import Claims
 from llmkit.runs.journal import Row
 from llmkit.types import Reply
 
@@ -29,6 +30,11 @@ class KnownReplies:
         spoken = (row for row in rows if "hidden" not in row)
         self._mine = {call["id"]: call["reply"] for row in spoken for call in row.get("calls", ())}
         self._cache, self._keeps = cache, keeps
+
+    @property
+    def claims(self) -> Claims | None:
+        """Claims on what others may ask as well: none where they would not find the answer under the same key."""
+        return self._cache.claims if self._cache and self._keeps and not self._place else None
 
     def get(self, key: str) -> Reply | None:
         # Without the place: the journal's rows are of this generation alone.
