@@ -12,7 +12,7 @@ from llmkit.calibrate.plan import Plan
 from llmkit.engines import ResponseCache, engine_class, may_cache
 from llmkit.engines.chat import ChatStyle
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.journal import KnownReplies, search_row, tokens_asked
+from llmkit.evaluate.journal import search_row
 from llmkit.evaluate.run import answer
 from llmkit.files import text_digest
 from llmkit.measure.texts import Keeper
@@ -20,6 +20,7 @@ from llmkit.recipe import Loaded, digest, to_yaml
 from llmkit.repair.document import AskedModel
 from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
 from llmkit.runs.generations import Generations, IfChanged
+from llmkit.runs.replies import KnownReplies, tokens_asked
 from llmkit.runs.roles import are_local, dtype_of, engines_of
 from llmkit.runs.samples import Sample
 from llmkit.types import Steps

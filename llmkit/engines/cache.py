@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engines.base import EngineIdentity
+from llmkit.engines.claims import Claims
 from llmkit.errors import Incomplete, LlmkitError, UsageError
 from llmkit.files import on_disk
 from llmkit.resources import cache_dir
@@ -138,6 +139,8 @@ class ResponseCache:
                 "set LLMKIT_CACHE to a local folder, or use --no-cache",
             )
         _keep_private(self.path)
+        self.claims = Claims(self.path.with_suffix(".claims"))
+        """What this process asks, so that others who share the cache do not ask it as well."""
         with _explained(self.path):
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -181,6 +184,7 @@ class ResponseCache:
 
     def close(self) -> None:
         self._db.close()
+        self.claims.close()
 
     def __enter__(self) -> ResponseCache:
         return self

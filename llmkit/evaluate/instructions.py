@@ -9,8 +9,9 @@ from llmkit.conditions import POOLED, Condition
 from llmkit.engines import Engine
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.journal import search_row
-from llmkit.evaluate.plan import Plan
+from llmkit.evaluate.plan import Plan, instructions_given
 from llmkit.perturb.spec import spec_names
+from llmkit.recipe import Recipe
 from llmkit.repair import document
 from llmkit.rop import Instructions, gated, provenance, search_both, to_json
 from llmkit.runs import Progress, RunFolder, Runner
@@ -21,37 +22,43 @@ from llmkit.types import Ask, Role, Steps
 
 def settle(planned: Plan, runner: Runner, folder: RunFolder, quiet: bool) -> list[Instructions]:
     """Returns the instructions given, or found by a search whose every call is journalled."""
-    found = planned.given
-    if planned.searches:
+    if not planned.searches:
+        # A server's identity is known only after a request, and only a search has made one by now.
+        return write_given(planned.recipe, folder, runner.engines if are_local(runner.engines) else None)
 
-        def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
-            for done in runner.run(jobs):
-                # Failures are journalled as well: the calls before them were paid for, and count against the budget.
-                name = str(done.key)
-                folder.append(search_row(name, done.calls, done.error))
-                yield name, None if done.error else done.result
+    def ask(jobs: Iterable[tuple[str, Steps]]) -> Iterator[tuple[str, Any]]:
+        for done in runner.run(jobs):
+            # Failures are journalled as well: the calls before them were paid for, and count against the budget.
+            name = str(done.key)
+            folder.append(search_row(name, done.calls, done.error))
+            yield name, None if done.error else done.result
 
-        with Progress("searching instructions", quiet=quiet) as runner.progress:
-            found = _search(planned, ask)
-    # A server's identity is known only after a request, and only a search has made one by now.
-    known = planned.searches or are_local(runner.engines)
-    write(found, planned, folder, runner.engines if known else None)
+    with Progress("searching instructions", quiet=quiet) as runner.progress:
+        found = _search(planned, ask)
+    _write_found(found, planned, folder, runner.engines)
     return found
 
 
-def write(found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine] | None) -> None:
-    """Writes instructions.json: those of an earlier run keep what is known of them, beside who uses them now."""
-    recipe, run = planned.recipe, folder.path.name
+def write_given(recipe: Recipe, folder: RunFolder, engines: Mapping[Role, Engine] | None = None) -> list[Instructions]:
+    """Writes instructions.json of a run without a search, and returns the instructions. Those of an earlier run keep
+    what is known of them, beside who uses them now."""
+    given, origin = instructions_given(recipe)
     if recipe.rop.instructions:
         kept = recipe.output.texts == "full"
-        origin = {key: value for key, value in planned.origin.items() if kept or key != "tuned_on"}
-        told = provenance.of_use(origin, recipe, run)
+        origin = {key: value for key, value in origin.items() if kept or key != "tuned_on"}
+        told = provenance.of_use(origin, recipe, folder.path.name)
     else:
-        pools = (planned.train, planned.dev) if planned.searches else ([], [])
-        told = provenance.of_search(recipe, run, *pools, engines)
+        told = provenance.of_search(recipe, folder.path.name, [], [], engines)
+    folder.write_json(INSTRUCTIONS, to_json(given, told))
+    return given
+
+
+def _write_found(found: list[Instructions], planned: Plan, folder: RunFolder, engines: Mapping[Role, Engine]) -> None:
+    recipe, run = planned.recipe, folder.path.name
+    told = provenance.of_search(recipe, run, planned.train, planned.dev, engines)
     folder.write_json(INSTRUCTIONS, to_json(found, told))
-    shots = jobs.demos(recipe, planned.needs, planned.train, planned.ask)[1] if planned.searches else []
-    if planned.searches and (repair := gated.searched_repair(found, recipe, run, shots)):
+    shots = jobs.demos(recipe, planned.needs, planned.train, planned.ask)[1]
+    if repair := gated.searched_repair(found, recipe, run, shots):
         document.write(repair, folder.path / REPAIR)
 
 

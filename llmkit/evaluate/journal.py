@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from llmkit.engines import Engine, ResponseCache, cache_key, decode_reply, encode_reply
+from llmkit.engines import Engine, cache_key, decode_reply, encode_reply
 from llmkit.errors import EngineError
 from llmkit.evaluate.jobs import Job, outcome_from
 from llmkit.files import text_digest
@@ -121,35 +121,3 @@ def _beside(request: Request) -> JournalRow:
     fields = {name: text_digest(value) for name, value in request.fields.items()}
     beside = {"tools": list(map(dict, request.tools)), "fields": fields}
     return {name: value for name, value in beside.items() if value}
-
-
-def tokens_asked(rows: Iterable[JournalRow]) -> int:
-    """Counts the tokens of the calls in a journal that a model answered, not the cache."""
-    replies = (decode_reply(call["reply"]) for row in rows for call in row.get("calls", ()) if not call["cached"])
-    return sum(reply.usage.prompt + reply.usage.completion for reply in replies)
-
-
-class KnownReplies:
-    """The replies that a run's own journal holds, before those of the shared cache: a resumed run asks nothing twice,
-    also where the cache is off or was cleared. A run that began anew has a `place` of its own in that cache.
-
-    Unless it `keeps` texts, nothing new is put there.
-    """
-
-    def __init__(
-        self, rows: Iterable[JournalRow], cache: ResponseCache | None, place: str = "", *, keeps: bool = True
-    ) -> None:
-        self._place = place
-        spoken = (row for row in rows if "hidden" not in row)
-        self._mine = {call["id"]: call["reply"] for row in spoken for call in row.get("calls", ())}
-        self._cache, self._keeps = cache, keeps
-
-    def get(self, key: str) -> Reply | None:
-        # Without the place: the journal's rows are of this generation alone.
-        if key in self._mine:
-            return decode_reply(self._mine[key])
-        return self._cache.get(key + self._place) if self._cache else None
-
-    def put(self, key: str, reply: Reply) -> None:
-        if self._cache and self._keeps:
-            self._cache.put(key + self._place, reply)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from llmkit import judging
 from llmkit.conditions import Condition
 from llmkit.engines import engine_class
+from llmkit.engines.chat import ChatStyle
 from llmkit.evaluate import jobs, pools
 from llmkit.evaluate.jobs import Job
 from llmkit.measure import by_prompt, changed, gates, limits, looks, planned, stored
@@ -19,6 +20,7 @@ from llmkit.recipe.schema import ModelSection
 from llmkit.rop import Arm, Instructions, arms_of, default_instructions, provenance, read_instructions, read_origin
 from llmkit.rop.around import refuse_prompts
 from llmkit.rop.repairs import refuse_untrained
+from llmkit.runs import seals
 from llmkit.tasks import OwnPrompt, Scorer, leaks, own_prompts, score_names, scorer_of
 from llmkit.types import Ask, Question, Variant
 
@@ -52,6 +54,8 @@ class Plan:
     """The number of rows of the user's own file in each other split."""
     skipped: int = 0
     """Bad rows that were left out (`data.skip_bad_lines`)."""
+    asked: str = ""
+    """A digest of all questions of the run, also those of other shards, and of the prompts and texts around them."""
 
     def remarks(self) -> list[str]:
         """Returns what a user should know before anything is asked."""
@@ -107,6 +111,13 @@ class Plan:
         return jobs.wanted(self.recipe, self.arms, self.variants, found, *shown, prompts=self.prompts)
 
 
+def instructions_given(recipe: Recipe) -> tuple[list[Instructions], Mapping[str, Any]]:
+    """Returns the instructions that a recipe names, and what their file says of where they come from; else the default
+    ones."""
+    file = recipe.rop.instructions
+    return (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
+
+
 def tunes(recipe: Recipe, command: Command) -> bool:
     """Returns whether a run tunes on, or shows examples from, a part of the questions that it then does not measure."""
     arms = arms_of(recipe, command)
@@ -129,8 +140,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     engine_class(ModelSection(), recipe.engine)  # only its name is looked up: an adapter may have to be downloaded
     needs = pools.needs_of(arms, recipe)
     searches = _searches(recipe, needs)
-    file = recipe.rop.instructions
-    given, origin = (read_instructions(file), read_origin(file)) if file else ([default_instructions()], {})
+    file, (given, origin) = recipe.rop.instructions, instructions_given(recipe)
     pools.refuse_hidden(recipe, searches)
     refuse_untrained(arms, recipe)
     questions = pools.test_questions(recipe)
@@ -158,5 +168,7 @@ def plan(recipe: Recipe, command: Command, shard: Shard | None = None) -> Plan:
     tuned = provenance.tuned_on(file, origin, given) if file else []
     provenance.refuse_tuned_on(file or "", tuned, questions)
     similar = leaks.near_duplicates(train + dev + tuned, questions)
+    around = [given, prompts, train, ChatStyle.of(recipe.model).system]
+    asked_of_all = seals.digest_of([*around, *questions]) if shard else ""
     made = Plan(recipe, arms, scorer, needs, asked_here, variants, train, dev, given, searches, prompts, similar)
-    return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped)
+    return replace(made, origin=origin, aside=questions.aside, skipped=questions.skipped, asked=asked_of_all)

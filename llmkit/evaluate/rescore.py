@@ -13,8 +13,7 @@ from llmkit.measure import limits, looks
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.recipe import Loaded
 from llmkit.runs import Run, RunFolder, names
-from llmkit.runs.run import outcomes
-from llmkit.runs.samples import Sample
+from llmkit.runs.samples import Compact
 from llmkit.tasks import scorer_of
 from llmkit.types import Question
 
@@ -43,12 +42,13 @@ def rescore(run: Path, loaded: Loaded, *, use_cache: bool = True, quiet: bool = 
 
 
 def _rescore(folder: RunFolder, loaded: Loaded, use_cache: bool, quiet: bool) -> Rescored:
-    rows = outcomes(folder.entries())
+    run = Run(folder.path)
     scorer = scorer_of(loaded.recipe)
-    judging.refuse(loaded.recipe, unlabelled=any(row["gold"] is None for row in rows.values()))
-    samples, changed = [], 0
-    for row in rows.values():
-        before = Sample.from_row(row)
+    if loaded.recipe.eval.judge is not None:
+        judging.refuse(loaded.recipe, unlabelled=any(row["gold"] is None for row in run.outcomes()))
+    samples, changed, compact = [], 0, Compact()
+    for row in run.outcomes():
+        before = compact.sample(row)
         if before.hidden:  # its reply is not there to be read again
             samples.append(before)
             continue
@@ -68,6 +68,6 @@ def _rescore(folder: RunFolder, loaded: Loaded, use_cache: bool, quiet: bool) ->
             folder.append({"kind": names.VERDICT, "key": row["key"], **verdict})
         samples.append(replace(before, outcome=after))
     samples, _ = judging.judged(loaded.recipe, samples, folder.path, use_cache=use_cache, quiet=quiet)
-    measured_by = looks.measured_by(Run(folder.path), samples, loaded.recipe.seed)
+    measured_by = looks.measured_by(run, samples, loaded.recipe.seed)
     measured = conclude(loaded.recipe, measured_by[0], folder, measured_by[1])
     return Rescored(folder.path, measured, list(measured.gates), changed, len(samples))

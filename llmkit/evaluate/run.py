@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from llmkit import judging
 from llmkit.engines import Engine, ResponseCache, engine_class, may_cache
@@ -15,18 +16,20 @@ from llmkit.errors import UsageError
 from llmkit.evaluate import instructions, noise
 from llmkit.evaluate.conclusion import conclude, stops
 from llmkit.evaluate.jobs import Job
-from llmkit.evaluate.journal import JournalRow, KnownReplies, answers, outcome_row, tokens_asked
+from llmkit.evaluate.journal import JournalRow, answers, outcome_row
 from llmkit.evaluate.plan import Command, Plan, Shard, plan
 from llmkit.evaluate.pools import unlabelled
 from llmkit.measure import looks, missing
 from llmkit.measure.results import GateResult, Metrics
 from llmkit.measure.texts import Keeper
+from llmkit.parsing import JsonObject
 from llmkit.recipe import Loaded, code_in_files, digest, refuse, to_yaml
 from llmkit.rop import Instructions, gated
-from llmkit.runs import Progress, Run, RunFolder, Runner, names, terminable
+from llmkit.runs import Progress, Run, RunFolder, Runner, names, seals, terminable
 from llmkit.runs.generations import Generations, IfChanged
+from llmkit.runs.journal import outcomes
+from llmkit.runs.replies import KnownReplies, tokens_asked
 from llmkit.runs.roles import are_local, batch_noise, dtype_of, engines_of
-from llmkit.runs.run import outcomes
 from llmkit.runs.samples import Sample
 from llmkit.tasks import Scorer
 from llmkit.types import Role
@@ -84,9 +87,8 @@ def run(
         repair = gated.standing(loaded.recipe, engines["answerer"])
         if repair and not quiet:
             print(f"repair {repair}", file=sys.stderr)
-        system = ChatStyle.of(loaded.recipe.model).system
-        dtype = dtype_of(engines["answerer"])
-        folder = stack.enter_context(open_folder(loaded, command, shard, planned, system, dtype, repair))
+        facts = facts_of(planned, repair) | {"dtype": dtype_of(engines["answerer"])}
+        folder = stack.enter_context(open_folder(loaded, command, shard, facts))
         cached = use_cache and may_cache(loaded.recipe.engine)
         cache = stack.enter_context(ResponseCache()) if cached else None
         generations = Generations(folder, if_changed)
@@ -130,7 +132,12 @@ def run(
             folder.write_json(names.SERVERS, shares)
         # A part of the questions would be read as the whole: a shard gets no metrics and no verdicts.
         if shard:
-            missing.refuse_all_failed(missing.failures(samples))
+            failed = missing.failures(samples)
+            missing.refuse_all_failed(failed)
+            if not failed:
+                keys = [sample.key for sample in samples]
+                asks = seals.Asks(command, digest(loaded.recipe), planned.asked, len(planned.questions))
+                seals.write(folder, shard, asks, keys)
             return Result(folder.path, samples, None, found, [], runner.asked, runner.tokens)
         del planned, jobs, new_jobs  # their variants take as much room as the answers
         measured = conclude(loaded.recipe, samples, folder, look.looked)
@@ -181,19 +188,23 @@ def _kept(row: JournalRow) -> Sample:
     return sample.lean() if sample.outcome.gold is None else sample
 
 
-def open_folder(
-    loaded: Loaded,
-    command: Command,
-    shard: Shard | None,
-    planned: Plan,
-    system: str | None,
-    dtype: str | None,
-    repair: str | None,
-) -> RunFolder:
+def facts_of(planned: Plan, repair: str | None) -> JsonObject:
+    """Returns the content of run.json that a plan knows. `repair` is what is guaranteed of the repair here.
+
+    The system prompt is the text that the engine puts before every conversation: the file it came from may change.
+    """
+    return {
+        "set_aside": dict(planned.aside),
+        "system_prompt": ChatStyle.of(planned.recipe.model).system,
+        "near_duplicates": [asdict(pair) for pair in planned.similar],
+        **({"repair": repair} if repair else {}),
+    }
+
+
+def open_folder(loaded: Loaded, command: Command, shard: Shard | None, facts: Mapping[str, Any]) -> RunFolder:
     """Opens the run's folder, named after the task and everything that can change its answers.
 
-    `system` is the text that the engine puts before every conversation: the file it came from may change. `dtype` is
-    what `engine.dtype: auto` came to on this machine, `repair` what is guaranteed of the repair here.
+    `facts` are the content of run.json; `dtype` in it is what `engine.dtype: auto` came to on this machine.
     """
     recipe = loaded.recipe
     task = recipe.data.task or Path(recipe.data.path or "questions").stem
@@ -203,15 +214,7 @@ def open_folder(
     if shard:
         code += f".{shard[0]}of{shard[1]}"
     folder = RunFolder.open(recipe.output.dir, name, code, recipe=loaded.text, resolved=to_yaml(recipe))
-    facts = {
-        "command": command,
-        "engine": engine_class(recipe.model, recipe.engine).kind,
-        "shard": shard and list(shard),
-        "dtype": dtype,
-        "set_aside": dict(planned.aside),
-        "system_prompt": system,
-        "near_duplicates": [asdict(pair) for pair in planned.similar],
-        **({"repair": repair} if repair else {}),
-    }
-    folder.write_json(names.FACTS, facts)
+    (folder.path / names.SEAL).unlink(missing_ok=True)  # the shard is unfinished until it has come to its end again
+    engine = engine_class(recipe.model, recipe.engine).kind
+    folder.write_json(names.FACTS, {"command": command, "engine": engine, "shard": shard and list(shard), **facts})
     return folder

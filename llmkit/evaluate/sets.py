@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from llmkit.evaluate.estimate import Estimate, estimate
 from llmkit.evaluate.plan import Command, Shard, plan
@@ -12,17 +11,6 @@ from llmkit.evaluate.run import Result, run
 from llmkit.measure import gates, missing
 from llmkit.recipe import Loaded, Recipe
 from llmkit.runs.generations import IfChanged
-
-
-def recipes_of(loaded: Loaded) -> list[Loaded]:
-    """Returns a recipe for each of `data.tasks`; the recipe itself where it names no such list."""
-    return [_with_task(loaded, task) for task in loaded.recipe.data.tasks] or [loaded]
-
-
-def _with_task(loaded: Loaded, task: str) -> Loaded:
-    # `data.tasks` stays in the recipe, because it is part of the digest that names the runs of earlier releases.
-    data = loaded.recipe.data.model_copy(update={"task": task})
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"data": data}))
 
 
 def run_each(
@@ -39,7 +27,7 @@ def run_each(
     The sets share the budget `eval.max_tokens_total`: each run begins with the tokens that those before it used.
     """
     tokens = 0
-    for one in recipes_of(loaded):
+    for one in loaded.by_task():
         if one is not loaded and not quiet:
             print(f"{one.recipe.data.task}:", file=sys.stderr, flush=True)
         result = run(one, command, use_cache=use_cache, quiet=quiet, shard=shard, tokens=tokens, if_changed=if_changed)
@@ -49,7 +37,7 @@ def run_each(
 
 def estimate_each(loaded: Loaded, command: Command) -> list[tuple[Recipe, Estimate]]:
     """Returns what each set will cost, with its recipe. Asks no model."""
-    return [(one.recipe, estimate(plan(one.recipe, command))) for one in recipes_of(loaded)]
+    return [(one.recipe, estimate(plan(one.recipe, command))) for one in loaded.by_task()]
 
 
 def enforce(results: Sequence[Result], recipe: Recipe) -> None:

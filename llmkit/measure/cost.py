@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.measure.arm_results import Tokens
@@ -34,26 +34,29 @@ def timing(cells: Cells) -> dict[str, dict[str, Timing]]:
     tokens, prompt tokens in its prefix cache left out. A call's own seconds would not do, because calls of one batch
     share the engine and each waits for the others. It is None where the model answered nothing.
     """
-    uncached = [call for group in cells.samples.values() for s in group for call in s.calls if not call.get("cached")]
-    worked = _tokens(uncached)
-    pace = sum(float(call.get("seconds") or 0) for call in uncached) / worked if worked else None
+    tokens_of: dict[tuple[Any, ...], int] = {}  # few counts, many calls
+
+    def worked_on(call: Mapping[str, Any]) -> int:
+        counts = tuple(call["reply"].get("usage", ()))
+        if counts not in tokens_of:
+            usage = Usage.reported(*counts)
+            tokens_of[counts] = usage.prompt - usage.cached + usage.completion
+        return tokens_of[counts]
+
+    worked, seconds = 0, 0.0
+    for group in cells.samples.values():
+        for call in (call for sample in group for call in sample.calls if not call.get("cached")):
+            worked += worked_on(call)
+            seconds += float(call.get("seconds") or 0)
+    pace = seconds / worked if worked else None
     timings: dict[str, dict[str, Timing]] = {}
     for arm in cells.arms:
         for condition in cells.conditions:
-            if group := cells.samples.get(Cell(arm, condition)):
-                seconds = None if pace is None else number(pace * _tokens(c for s in group for c in s.calls))
+            if group := cells.samples.get(Cell(arm, condition), []):
+                tokens = None if pace is None else sum(worked_on(call) for sample in group for call in sample.calls)
                 timings.setdefault(arm, {})[condition] = Timing(
-                    engine_seconds=seconds,
+                    engine_seconds=None if pace is None or tokens is None else number(pace * tokens),
                     prefix_cached_tokens=sum(s.outcome.usage.cached for s in group),
                     cached_calls=sum(s.cached_calls for s in group),
                 )
     return timings
-
-
-def _tokens(calls: Iterable[Mapping[str, Any]]) -> int:
-    """Counts the tokens that an engine worked on: of prompts what its prefix cache lacked, and what it generated."""
-    total = 0
-    for call in calls:
-        usage = Usage.reported(*call["reply"].get("usage", ()))
-        total += usage.prompt - usage.cached + usage.completion
-    return total

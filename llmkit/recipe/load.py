@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -49,6 +49,12 @@ class Loaded:
         while key and key not in self.origins:
             key = key.rpartition(".")[0]
         return self.origins.get(key)
+
+    def by_task(self) -> list[Loaded]:
+        """Returns a recipe for each of `data.tasks`; the recipe itself where it names no such list."""
+        # `data.tasks` stays in the recipe, because it is part of the digest that names the runs of earlier releases.
+        sections = [self.recipe.data.model_copy(update={"task": task}) for task in self.recipe.data.tasks]
+        return [replace(self, recipe=self.recipe.model_copy(update={"data": data})) for data in sections] or [self]
 
 
 def is_flag(origin: Origin) -> bool:

@@ -23,9 +23,6 @@ _BATCH = 10_000  # rows of one group of a Parquet file
 def row(sample: Sample) -> JsonObject:
     """Returns one answer, flat, without the lone surrogates that UTF-8 cannot hold."""
 
-    def plain(text: str | None) -> str | None:
-        return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
-
     o = sample.outcome
     return {
         "question_id": o.question_id,
@@ -37,11 +34,11 @@ def row(sample: Sample) -> JsonObject:
         "search_seed": int(o.meta.get("search_seed") or 0),
         "holdout": o.meta.get("holdout"),
         "gold": o.gold,
-        "parsed": plain(o.parsed),
+        "parsed": _plain(o.parsed),
         "correct": o.correct,
         "cut": o.cut,
         "fallback": o.fallback,
-        "error": plain(o.error and scrub(o.error)),
+        "error": _plain(o.error and scrub(o.error)),
         "calls": o.calls,
         "prompt_tokens": o.usage.prompt,
         "completion_tokens": o.usage.completion,
@@ -49,12 +46,16 @@ def row(sample: Sample) -> JsonObject:
         "seconds": round(sample.seconds, 4),
         "strength": sample.strength,
         "changed": changed_by_noise(sample),
-        "rejected": plain(sample.rejected),
-        "question": plain(sample.question),
-        "text": plain(sample.text),
-        "corrected_text": plain(o.corrected_text),
-        "reply": plain(sample.said("")),
+        "rejected": _plain(sample.rejected),
+        "question": _plain(sample.question),
+        "text": _plain(sample.text),
+        "corrected_text": _plain(o.corrected_text),
+        "reply": _plain(sample.said("")),
     }
+
+
+def _plain(text: str | None) -> str | None:
+    return text if text is None or text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Answers(Sequence[JsonObject]):
@@ -76,6 +77,8 @@ class Answers(Sequence[JsonObject]):
         return self._row(chosen) if isinstance(chosen, Sample) else [self._row(sample) for sample in chosen]
 
     def _row(self, sample: Sample) -> JsonObject:
+        if not self._scores:
+            return row(sample)
         # In a column each, behind the others, whose places do not depend on the run.
         known = {name: value for name, value in sample.outcome.scores.items() if name not in sample.unknown}
         return row(sample) | {f"{_SCORE}{name}": known.get(name) for name in self._scores}
@@ -98,12 +101,13 @@ def csv(rows: Sequence[JsonObject]) -> bytes:
 
 
 def csv_lines(rows: Sequence[JsonObject]) -> Iterator[bytes]:
-    """Yields the lines of CSV, the header first."""
+    """Yields the lines of CSV in blocks, the header first."""
     out = io.StringIO(newline="")
-    writer = csv_.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    for one in rows:
-        writer.writerow({name: inert(cell) for name, cell in one.items()})
+    writer = csv_.writer(out, lineterminator="\n")
+    names = list(rows[0]) if rows else []
+    writer.writerow(names)
+    for start in range(0, len(rows), _BATCH):
+        writer.writerows([inert(one[name]) for name in names] for one in rows[start : start + _BATCH])
         yield out.getvalue().encode("utf-8")
         out.seek(0)
         out.truncate()
@@ -114,7 +118,9 @@ def inert(cell: Any) -> Any:
     """Returns a cell that no spreadsheet runs as a formula: such a text begins with '."""
     if not isinstance(cell, str):
         return cell
-    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # the csv module does not quote a lone \r, which ends a row
+    text = (
+        cell.replace("\r\n", "\n").replace("\r", "\n") if "\r" in cell else cell
+    )  # the csv module does not quote a lone \r, which ends a row
     return f"'{text}" if _FORMULA.match(text) else text
 
 

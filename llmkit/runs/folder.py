@@ -15,7 +15,8 @@ from llmkit.files import lock, on_disk, write_atomic
 from llmkit.recipe import without_secrets
 from llmkit.runs import names
 from llmkit.runs.environment import environment
-from llmkit.runs.run import Row, Run
+from llmkit.runs.journal import Row
+from llmkit.runs.run import Run
 from llmkit.secrets import scrub, scrub_values
 from llmkit.terminal import escape_json
 
@@ -118,7 +119,10 @@ class RunFolder:
             entry = entry | {"error": scrub(error)}
         if self.generation > 1:
             entry = entry | {"generation": self.generation}
-        data = _json_bytes(entry, separators=(",", ":"))
+        self.append_lines(_json_bytes(entry, separators=(",", ":")))
+
+    def append_lines(self, data: bytes) -> None:
+        """Adds whole lines of another journal, as they are there, in the way of `append`."""
         # By the system's own call and unbuffered: what Python holds back would be lost with a killed process.
         assert self._journal is not None, "the folder is not open"
         with on_disk(self.path):

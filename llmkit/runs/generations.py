@@ -18,7 +18,7 @@ from llmkit.errors import DataError, EngineError, LlmkitError
 from llmkit.parsing import JsonObject
 from llmkit.runs import names
 from llmkit.runs.folder import RunFolder
-from llmkit.runs.run import Run, outcomes
+from llmkit.runs.run import Run
 from llmkit.types import Reply, Request, Role
 
 IfChanged = Literal["stop", "anew", "keep"]
@@ -97,7 +97,7 @@ class Generations:
 
         A run in which calls failed is not finished: going on would mix two models, so it stops as any unfinished one.
         """
-        if self.if_changed == "stop" and not any(row["error"] for row in outcomes(self.folder.entries()).values()):
+        if self.if_changed == "stop" and not any(row["error"] for row in Run(self.folder.path).outcomes()):
             self.if_changed = "anew"
         try:
             # A role that this run never asked has nothing to be compared with: opening its server would be for nothing.

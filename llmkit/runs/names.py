@@ -28,6 +28,8 @@ JUDGED = "judged.jsonl"
 """One line for each verdict of a model, as judge, on a pair of answers to one row."""
 SERVERS = "servers.json"
 """By address, the requests that each of several servers answered in the last start, and how many a second."""
+SEAL = "shard.json"
+"""What a finished shard of a run is: its part, its answers, and digests of what was asked and of its journal."""
 LOCK = ".lock"
 """Held by the process that writes in the folder."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import Any, Literal
 from llmkit.errors import DataError
 from llmkit.parsing import parse_json
 from llmkit.runs import names, verdicts
+from llmkit.runs.journal import Counted, Row, lines, parsed
 from llmkit.runs.samples import Sample
 
-Row = dict[str, Any]
-"""A line of the journal, or the content of a result file."""
 State = Literal["finished", "unfinished"]
 
 _WRITTEN_AGAIN = "the `llmkit rop` or `llmkit eval` command that made the run writes it again"
@@ -176,24 +174,19 @@ class Run:
         """
         path = self.folder / names.JOURNAL
         # Two passes: a mark may stand behind everything else, and the lines before it need not be parsed.
-        marks = () if every else (number for number, _ in _lines(path, names.GENERATION))
+        marks = () if every else (number for number, _ in lines(path, names.GENERATION))
         begin = max(marks, default=0)
-        for number, line in _lines(path, kind):
-            if number <= begin:
-                continue
-            try:
-                yield _checked(parse_json(line.decode("utf-8", "surrogatepass")))
-            except ValueError as error:
-                raise DataError(
-                    f"{path}:{number}: not a line of a journal: {error}",
-                    "delete that line; its question is asked again",
-                ) from error
+        return (parsed(path, number, line) for number, line in lines(path, kind) if number > begin)
+
+    def outcomes(self) -> Iterator[Row]:
+        """Yields the outcomes, the last one of each key, as they were last scored. One is in memory at a time."""
+        return Counted(self.folder / names.JOURNAL).rows()
 
     def samples(self) -> Iterator[Sample]:
         """Yields the outcomes with their texts and calls, as they were last scored. DataError where there are none."""
         if not (self.folder / names.JOURNAL).is_file():
             raise DataError(f"no samples in `{self.folder}`", "give a run folder, as `llmkit runs ls` lists them")
-        samples = (self._sample(row) for row in outcomes(self.entries()).values())
+        samples = map(self._sample, self.outcomes())
         return verdicts.scored(samples, verdicts.read(self.folder))
 
     def _sample(self, row: Row) -> Sample:
@@ -206,74 +199,4 @@ class Run:
 
     def count_answers(self) -> int:
         """Returns how many answers the run has since it last began anew; a key counts once, a failed one not at all."""
-        # Lines are searched and not parsed: journals can be long, and `llmkit runs ls` counts the answers of every run.
-        keys: set[bytes] = set()
-        for _, line in _lines(self.folder / names.JOURNAL, ""):
-            if _kind(line) == names.GENERATION:
-                keys.clear()
-            elif (outcome := _OUTCOME_KEY.match(line)) and _NO_ERROR.search(line):
-                keys.add(outcome[1])
-        return len(keys)
-
-
-def outcomes(rows: Iterable[Row]) -> dict[str, Row]:
-    """Returns the outcomes in a journal by key: the last one where a key was asked twice, as it was last scored.
-
-    The only reader of verdicts, so that metrics.json, comparisons and exports cannot differ after `llmkit eval score`.
-    """
-    latest: dict[str, Row] = {}
-    for row in rows:
-        if row.get("kind") == names.OUTCOME:
-            latest[row["key"]] = row
-        elif row.get("kind") == names.VERDICT and row["key"] in latest:
-            latest[row["key"]] = {**latest[row["key"]], **{name: row[name] for name in names.SCORED if name in row}}
-    return latest
-
-
-# Every line has its kind first and its key second; other programs may have written it with spaces.
-_KIND = re.compile(rb'\s*\{\s*"kind"\s*:\s*"(\w+)"')
-_KEY = rb'\s*,\s*"key"\s*:\s*"((?:[^"\\]|\\.)*)"'
-_OUTCOME_KEY = re.compile(rb'\s*\{\s*"kind"\s*:\s*"%s"' % names.OUTCOME.encode() + _KEY)
-_NO_ERROR = re.compile(rb'"error"\s*:\s*null')  # cannot stand inside a text, because JSON escapes the quotes there
-
-
-def _kind(line: bytes) -> str:
-    """Returns the kind of a journal line; empty where it does not begin with one."""
-    kind = _KIND.match(line)
-    return kind[1].decode() if kind else ""
-
-
-def _lines(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
-    """Yields the whole lines of a journal with their numbers: those of one kind, or all."""
-    if not path.is_file():
-        return
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.endswith(b"\n") and (not kind or _kind(line) == kind):
-                yield number, line
-
-
-# The fields that a line of a kind has in every release, and the types of a call's parts where it has them.
-_FIELDS = {
-    names.OUTCOME: ("key", "error", "question_id", "cluster_id", "condition", "arm", "draw", "correct", "gold", "text"),
-    names.NOISE: ("key", "error"),
-    names.VERDICT: ("key", "parsed", "correct"),
-    names.CANARY: ("key", "seen", "model", "fingerprint", "kept"),
-    names.GENERATION: ("key", "place"),
-}
-_CALL_FIELDS = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
-
-
-def _checked(row: Any) -> Row:
-    """Returns a line that has the fields of its kind; ValueError for any other."""
-    if not isinstance(row, dict):
-        raise ValueError("it is not an object with fields")
-    if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
-        raise ValueError(f"it has no `{missing[0]}`")
-    calls = row.get("calls")
-    for call in calls if isinstance(calls, list) else ():
-        if not isinstance(call, dict):
-            raise ValueError("a call in it is not an object with fields")
-        if wrong := [name for name in call if not isinstance(call[name], _CALL_FIELDS.get(name, object))]:
-            raise ValueError(f"a call in it has a `{wrong[0]}` of the wrong type")
-    return row
+        return len(Counted(self.folder / names.JOURNAL, failed=False).outcomes)

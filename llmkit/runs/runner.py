@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from llmkit.engines import Engine, Key, Served, cache_key, fields_read
+from llmkit.engines.claims import Claims
 from llmkit.errors import EngineError, Incomplete, UsageError
 from llmkit.signals import interrupt
 from llmkit.steps import Walk
 from llmkit.types import Call, Reply, Request, Role, Steps
 
+_LOOK = 0.1  # seconds between two looks at what other processes have claimed
+_MOST_WAIT = 120.0  # seconds; past it a question is asked here as well, as whoever claimed it may hang
 _numbers = itertools.count()  # of requests, never used twice, so that a reply meant for an earlier run is known as such
 
 
@@ -67,6 +70,15 @@ class _Flight:
     waiting: list[tuple[_OpenJob, int, Request]]
 
 
+@dataclass
+class _Deferred:
+    """A request that another process has claimed, and every place in a job that waits for its reply in the cache."""
+
+    engine: Engine
+    until: float
+    waiting: list[tuple[_OpenJob, int, Request]]
+
+
 class Runner:
     """Drives jobs, which are generators of requests, through the cache and the engines.
 
@@ -87,6 +99,8 @@ class Runner:
         self.progress = progress
         self.budget = budget
         self.open_jobs = open_jobs
+        # Only a cache that other processes share has claims.
+        self.claims: Claims | None = getattr(cache, "claims", None)
         self.tokens = 0
         """Tokens used so far by asking; what the cache answers costs none."""
         self.asked = 0
@@ -129,6 +143,8 @@ class _Run:
         self.runner = runner
         self.flights: dict[Key, _Flight] = {}
         self.by_cache_key: dict[str, _Flight] = {}
+        self.deferred: dict[str, _Deferred] = {}
+        self.looked_at_claims = 0.0
         self.drains: dict[int, Iterator[tuple[Key, Reply | EngineError]]] = {}
         self.pending: dict[Engine, int] = {}
         self.open = 0
@@ -141,7 +157,7 @@ class _Run:
         try:
             while more or self.open:
                 # New jobs first, one reply after: the engine always has all that can be asked by now.
-                while more and self.open < self.runner.open_jobs:
+                while more and self.open - len(self.deferred) < self.runner.open_jobs:
                     job = next(jobs, None)
                     if job is None:
                         more = False
@@ -150,8 +166,12 @@ class _Run:
                     key, steps = job
                     self.advance(_OpenJob(key, Walk(steps)))
                     yield from self.taken()
-                for engine in [e for e, count in self.pending.items() if count]:
+                busy = [engine for engine, count in self.pending.items() if count]
+                for engine in busy:
                     self.take(engine)
+                    yield from self.taken()
+                if self.deferred:
+                    self.look_at_claims(idle=not busy)
                     yield from self.taken()
         except (EngineError, Incomplete) as error:
             yield from self.taken()
@@ -209,13 +229,50 @@ class _Run:
             self.place(job, place, Call(request, reply, key, cached=True))
         elif key in self.by_cache_key:  # before the budget: joining costs nothing
             self.by_cache_key[key].waiting.append((job, place, request))
+        elif key in self.deferred:
+            self.deferred[key].waiting.append((job, place, request))
+        elif runner.claims and not runner.claims.take(key):
+            self.deferred[key] = _Deferred(engine, time.monotonic() + _MOST_WAIT, [(job, place, request)])
+        elif runner.claims and runner.cache and (reply := runner.cache.get(key)):  # another's, since the first look
+            runner.claims.release(key)
+            self.place(job, place, Call(request, reply, key, cached=True))
         else:
-            self.check_budget()
-            flight = _Flight(key, engine, self.now(), [(job, place, request)])
-            number = next(_numbers)
-            self.flights[number] = self.by_cache_key[key] = flight
-            self.pending[engine] = self.pending.get(engine, 0) + 1
-            engine.submit(number, request)
+            self.submit(key, engine, [(job, place, request)])
+
+    def submit(self, key: str, engine: Engine, waiting: list[tuple[_OpenJob, int, Request]]) -> None:
+        """Gives a request to its engine. The budget may forbid it."""
+        self.check_budget()
+        number = next(_numbers)
+        self.flights[number] = self.by_cache_key[key] = _Flight(key, engine, self.now(), waiting)
+        self.pending[engine] = self.pending.get(engine, 0) + 1
+        engine.submit(number, waiting[0][2])
+
+    def look_at_claims(self, idle: bool) -> None:
+        """Takes the replies that other processes have got meanwhile, and asks what they gave up or are too slow with.
+
+        With nothing in flight (`idle`) it waits for the next look, else the loop goes on.
+        """
+        claims, cache = self.runner.claims, self.runner.cache
+        assert claims is not None, "something was deferred"
+        assert cache is not None, "claims are a cache's"
+        wait = self.looked_at_claims + _LOOK - time.monotonic()
+        if wait > 0:
+            if not idle:
+                return
+            time.sleep(wait)
+        self.looked_at_claims = time.monotonic()
+        for key, deferred in list(self.deferred.items()):
+            free = claims.take(key)
+            if reply := cache.get(key):  # only now: whoever gave the claim up may have put the reply there before
+                del self.deferred[key]
+                if free:
+                    claims.release(key)
+                for job, place, request in deferred.waiting:
+                    self.place(job, place, Call(request, reply, key, cached=True))
+                    self.advance(job)
+            elif free or time.monotonic() > deferred.until:
+                del self.deferred[key]
+                self.submit(key, deferred.engine, deferred.waiting)
 
     def place(self, job: _OpenJob, place: int, call: Call) -> None:
         job.replies[place] = call.reply
@@ -238,6 +295,8 @@ class _Run:
             runner.tokens += reply.usage.prompt + reply.usage.completion
             if runner.cache:
                 runner.cache.put(flight.cache_key, reply)
+        if runner.claims:
+            runner.claims.release(flight.cache_key)
         seconds = now - flight.submitted
         for i, (job, place, request) in enumerate(flight.waiting):
             # One of those that share a request bears its time, or the calls would add up to more than the run took.

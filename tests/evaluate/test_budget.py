@@ -8,8 +8,8 @@ from helpers.scripted import OVERRIDES, scholar
 
 from llmkit.cli.app import run as shell
 from llmkit.errors import Incomplete
-from llmkit.evaluate.journal import tokens_asked
 from llmkit.runs import RunFolder
+from llmkit.runs.replies import tokens_asked
 
 ALL = 6 * 3 * 5
 
