@@ -26,7 +26,7 @@ class Lexicon:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.counts = counts
-        words = sorted((word for word in counts if word.isascii() and word.isalpha()), key=len)
+        words = sorted(counts, key=len)
         self._words = np.array(words, dtype=object)
         self._masks = np.array([_mask(word) for word in words], dtype=np.uint64)
         lengths = [len(word) for word in words]

@@ -172,6 +172,8 @@ class Perturber:
         """Returns an operator as it works in another language than English; None where it does not serve it."""
         key = (id(operator), language)
         if key not in self._bound:
+            if self.lang:  # asked for, and not only found in a text
+                operator.require(language)
             self._bound[key] = operator.in_language(language)
         return self._bound[key]
 
@@ -259,7 +261,7 @@ class Perturber:
         edits: tuple[Edit, ...] = ()
         shortfalls: list[str] = []
         for member in chain:
-            if member.english and not self.english:
+            if member.english and not self.english and not (source.language and member.serves(source.language)):
                 shortfalls.append(f"{member.name}: the set is not in English")
                 continue
             operator = member if source.language is None else self._in(member, source.language)
