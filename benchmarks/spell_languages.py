@@ -22,9 +22,11 @@ from pathlib import Path
 
 from llmkit.perturb import Perturber
 from llmkit.perturb.alignment import ANY, kind
-from llmkit.perturb.languages import identified, language_codes, language_named
+from llmkit.perturb.identification import identified
+from llmkit.perturb.languages import in_script_of, language_codes, language_named
 from llmkit.perturb.misspelt import PROFILE
 from llmkit.perturb.profile import load
+from llmkit.perturb.word_lists import has_word_list
 from llmkit.perturb.wordbook import common_words
 from llmkit.repair import CorrectorContext, chain_of
 from llmkit.repair.list_guesses import list_guesser
@@ -60,7 +62,8 @@ def sentences(folder: Path, half: str) -> dict[str, list[str]]:
 def measured(code: str, texts: Sequence[str]) -> dict[str, float]:
     """Returns the shares of a language: clean sentences altered, and by kind of misspelling the words restored, spoilt
     and among the candidates."""
-    chain, guesser = chain_of("spell", CorrectorContext(lang=code)), list_guesser(language_named(code))
+    guesser = list_guesser(in_script_of(texts[0], language_named(code)))
+    chain = chain_of("spell", CorrectorContext(lang=code))
 
     def corrected(text: str) -> tuple[Edit, ...]:
         return drive(chain.correct(text), _nobody).edits
@@ -97,7 +100,9 @@ def print_measured(folder: Path, half: str, codes: str | None, out: Path | None)
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for code, texts in sentences(folder, half).items():
-        if code == "en" or code not in language_codes() or (codes and code not in codes.split(",")):
+        if not texts or code not in (codes.split(",") if codes else language_codes()):
+            continue
+        if not has_word_list(in_script_of(texts[0], language_named(code))):
             continue
         results[code] = row = measured(code, texts)
         print(f"| {code} | {row['sentences']} | {row['altered'] / row['sentences']:.3f} |", end="")

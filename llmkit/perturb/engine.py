@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
 from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
-from llmkit.perturb.languages import AUTO, ENGLISH, Language, identified, in_script_of, language_named, language_of
+from llmkit.perturb.identification import identified
+from llmkit.perturb.languages import AUTO, ENGLISH, Language, in_script_of, language_named, language_of
 from llmkit.perturb.number_words import number_word_spans
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span, merged

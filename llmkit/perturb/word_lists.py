@@ -8,7 +8,7 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from llmkit.extras import installed, need
 from llmkit.perturb.graphemes import is_mark
@@ -27,6 +27,7 @@ _PACKAGES = ("wordfreq", "msgpack")
 _FORMAT = {"format": "cB", "version": 1}
 _PER_STEP = math.log(10) / 100  # nats: place i of a file holds the words of a frequency of 10^(-i/100)
 WITHOUT_VOWELS = frozenset({"ARABIC", "HEBREW"})  # scripts whose vowel marks are hardly ever written, and in no list
+_CEDILLAS = str.maketrans("şţ", "șț")  # Romanian letters as older keyboards write them
 _TATWEEL = "\u0640"
 _KEPT = 8  # lists in memory, of some 20 to 100 MB each
 _COMMON = 20_000  # words that letters and their pairs are counted in
@@ -37,19 +38,22 @@ _RARE_LETTER = 0.0005  # the share of all letters below which one belongs to wor
 class WordList:
     """The words of one language in lower case, with the logarithm of their frequency, the most frequent first."""
 
-    def __init__(self, language: Language, frequencies: Mapping[str, float], large: bool) -> None:
+    def __init__(self, language: Language, frequencies: Mapping[str, float], lacking: float) -> None:
         self.language = language
         self.frequencies = frequencies
-        self.large = large
+        self.lacking = lacking
+        """The share of the words of texts that the list lacks."""
 
     def knows(self, word: str) -> bool:
         """Returns whether the list has a word, in whatever case."""
         return self.plain(word) in self.frequencies
 
     def plain(self, word: str) -> str:
-        """Returns a word as the list has it: in small letters and composed, ss for ß, one sigma for both, in Arabic and
-        Hebrew without vowel marks."""
+        """Returns a word as the list has it: in small letters and composed, ss for ß, one sigma for both, Romanian
+        letters with a comma, Arabic and Hebrew ones without vowel marks."""
         plain = unicodedata.normalize("NFC", self.language.lower(word).casefold()).replace("\u2019", "'")
+        if self.language.code == "ro":
+            plain = plain.translate(_CEDILLAS)
         if self.language.script in WITHOUT_VOWELS:
             plain = "".join(letter for letter in plain if letter != _TATWEEL and not is_mark(letter))
         return plain
@@ -71,6 +75,10 @@ class WordList:
         if example[1:] == language.lower(example[1:]):
             return capital
         return language.upper(plain) if example == language.upper(example) else None
+
+    def above(self, least: float) -> Iterator[str]:
+        """Yields the words of at least this frequency, given as its logarithm."""
+        return itertools.takewhile(lambda word: self.frequencies[word] >= least, self.frequencies)
 
     @property
     def common(self) -> Iterator[str]:
@@ -110,14 +118,23 @@ def need_lists(what: str) -> None:
 def word_list(language: Language) -> WordList:
     """Reads the word list of a language that has one."""
     code = language.code
-    large = code in _LARGE
     frequencies: dict[str, float] = {}
-    steps = _steps(f"{'large' if large else 'small'}_{_FILES.get(code, code)}.msgpack.gz")
+    steps = _steps(f"{'large' if code in _LARGE else 'small'}_{_FILES.get(code, code)}.msgpack.gz")
     written = set("".join(itertools.chain.from_iterable(steps)))
     letters = {"'", *(letter for letter in written if _is_of(letter, language))}
     for place, words in enumerate(steps):
         frequencies.update(dict.fromkeys(filter(letters.issuperset, words), -place * _PER_STEP))
-    return WordList(language, frequencies, large)
+    listed = sum(len(words) * math.exp(-place * _PER_STEP) for place, words in enumerate(steps))
+    return WordList(language, frequencies, 1 - listed)
+
+
+@cache
+def small_list(code: str) -> Mapping[str, float]:
+    """Reads the small list of a language, or of English, to tell languages apart; empty for one without a list."""
+    if code not in _LARGE | _SMALL | {"en"}:
+        return {}
+    steps = _steps(f"small_{_FILES.get(code, code)}.msgpack.gz")
+    return {word: -place * _PER_STEP for place, words in enumerate(steps) for word in words}
 
 
 def _is_of(letter: str, language: Language) -> bool:

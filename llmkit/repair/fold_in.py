@@ -11,6 +11,7 @@ from llmkit.perturb.lookalikes import script, twin
 from llmkit.repair.lookalikes import fold_lookalikes, is_ending_of_its_own
 
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f])*")
+_PHONETIC = re.compile(r"[\u0250-\u02af\u1d00-\u1dbf]")  # letters that no language served is written with
 _DISGUISING = frozenset({"CYRILLIC", "GREEK"})  # scripts whose letters have twins among the Latin ones
 _PRESENTED = re.compile(r"[\ufb50-\ufdcf\ufdf0-\ufdf9\ufe70-\ufefc]+")  # shapes of Arabic letters, for old printers
 _KEYS = {"fa": str.maketrans("يك", "یک"), "ur": str.maketrans("يك", "یک"), "ar": str.maketrans("ک", "ك")}
@@ -42,10 +43,10 @@ def fold_in(text: str, language: Language) -> str:
 
 def _as_latin(word: str, language: Language) -> str:
     """Returns a word with plain letters for phonetic ones ("ɡ"), if then all its letters are of the language."""
-    if word.isascii():
+    if not _PHONETIC.search(word):
         return word
     own = _letters(language)
-    folded = "".join(letter if _base(letter) in own else twin(letter) or letter for letter in word)
+    folded = _PHONETIC.sub(lambda match: twin(match.group()) or match.group(), word)
     return folded if all(_base(letter) in own or unicodedata.combining(letter) for letter in folded) else word
 
 

@@ -6,7 +6,8 @@ import logging
 import re
 from functools import cache
 
-from llmkit.perturb.languages import AUTO, ENGLISH, Language, identified, in_script_of, language_named
+from llmkit.perturb.identification import identified
+from llmkit.perturb.languages import AUTO, ENGLISH, Language, in_script_of, language_named
 from llmkit.perturb.small_words import foreign_language
 from llmkit.perturb.wordbook import common_words
 

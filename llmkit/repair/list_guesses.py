@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import islice
 
 from llmkit.perturb.candidates import Lexicon
 from llmkit.perturb.languages import Language
@@ -29,7 +28,8 @@ _EDIT = 6.0  # nats that an edit usually costs
 _WEIGHED = 8  # candidates whose edits are weighed, at most,
 _BEHIND = 6.0  # and nats that they may seem to be behind the likeliest
 _KEPT = 6  # guesses for each word
-_RIGHT = {True: -2.0, False: 2.0}  # of a right word that a large list lacks, and a small one
+_RIGHT = 10.0  # of a word that is right and that the list lacks,
+_LACKING = 2.8  # and for each nat of the share of words that lists lack
 _PER_LETTER = 1.6  # more for each letter above eight, and less for each below: short words are mostly in the list
 _USUAL = 8
 _DENSE = 2.0  # more in scripts without vowels and of syllables, where most strings of a few signs are words
@@ -40,10 +40,7 @@ _LINKS = ("", "s", "n", "en", "e", "er", "es")
 _JOINED = frozenset({"da", "de", "fi", "hu", "is", "nl", "no", "sv"})
 """Languages that write compounds as one word."""
 _PARTICLES = {"ar": ("و", "ف", "ب", "ل", "ك", "ال", "وال", "بال", "لل"), "he": tuple("ובלכמשה")}
-_INFLECTED = {
-    True: 2.0,
-    False: 4.0,
-}  # nats less for a word with another ending: what is right and unknown is mostly another form
+_INFLECTED = 3.0  # nats less for a word with another ending: what is right and unknown is mostly another form
 _ENDING = 2  # letters of an ending
 _LEARNT = 30_000  # words that the model of letters is learnt from
 
@@ -55,10 +52,10 @@ class ListGuesser:
         self.words = words
         self._rates = [math.log(rate) for rate in load(PROFILE).by_length]
         self._channel = channel_of(words)
-        frequencies = {word: log for word, log in words.frequencies.items() if len(word) > 2 and "'" not in word}
-        self._near = Lexicon({word: 1 for word, log in frequencies.items() if log >= _NEAR})
-        self._far = Lexicon({word: 1 for word, log in frequencies.items() if log >= _FAR})
-        self._letters = Letters(islice(frequencies, _LEARNT))
+        near = [word for word in words.above(_NEAR) if len(word) > 2 and "'" not in word]
+        self._near = Lexicon(dict.fromkeys(near, 1))
+        self._far = Lexicon({word: 1 for word in near if words.frequencies[word] >= _FAR})
+        self._letters = Letters(near[:_LEARNT])
         self._totals = self._usual_totals()
         self.guesses = lru_cache(maxsize=1 << 15)(self._guesses)
 
@@ -79,7 +76,7 @@ class ListGuesser:
         return {
             word: self._frequency(word)
             + channel.log_probability(typed, word, totals[min(len(word), len(totals) - 1)])
-            - _INFLECTED[self.words.large] * _is_inflected(typed, word)
+            - _INFLECTED * _is_inflected(typed, word)
             for behind, word in ranked
             if behind < ranked[0][0] + _BEHIND
         }
@@ -89,7 +86,12 @@ class ListGuesser:
         return self.words.frequencies[word] + self._rates[min(len(word), len(self._rates)) - 1]
 
     def _right(self, typed: str) -> float:
-        right = _RIGHT[self.words.large] + self._letters.log_probability(typed) + _PER_LETTER * (len(typed) - _USUAL)
+        right = (
+            _RIGHT
+            + _LACKING * math.log(self.words.lacking)
+            + self._letters.log_probability(typed)
+            + _PER_LETTER * (len(typed) - _USUAL)
+        )
         language = self.words.language
         right += _DENSE * (language.script in WITHOUT_VOWELS or not language.alphabetic)
         return right + _REGULAR * self._is_regular(typed)
@@ -160,7 +162,7 @@ _SMOOTHED = 5.0
 _EVEN = 0.001  # of a letter that no word has
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def list_guesser(language: Language) -> ListGuesser:
     """Returns the guesser of a language, loaded at first use."""
     return ListGuesser(word_list(language))
