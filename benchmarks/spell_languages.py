@@ -113,14 +113,21 @@ def print_measured(folder: Path, half: str, codes: str | None, out: Path | None)
             shown = [shares[0], small, *shares[1:]] if spec == "spelling" else [small, shares[1]]
             print(" " + " | ".join(f"{share:.3f}" for share in shown) + " |", end="")
         print(flush=True)
+    store(out, "languages", results)
+
+
+def store(out: Path | None, name: str, results: object) -> None:
+    """Writes what was measured into a file, beside the rest of it."""
     if out:
-        out.write_text(json.dumps({"half": half, "languages": results}, indent=1) + "\n", encoding="utf-8")
+        stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+        out.write_text(json.dumps(stored | {name: results}, indent=1) + "\n", encoding="utf-8")
 
 
-def print_identified(folder: Path, half: str) -> None:
+def print_identified(folder: Path, half: str, out: Path | None) -> None:
     """Prints how often `--lang auto` names the language of sentences, and of the first words of each."""
     print("| words | texts | right | German taken for English |\n|---|---|---|---|")
     by_code = {code: own[:300] for code, own in sentences(folder, half).items() if code in language_codes()}
+    results = {}
     for words in (3, 6, 1_000):
         right = total = german = 0
         for code, own in by_code.items():
@@ -128,6 +135,8 @@ def print_identified(folder: Path, half: str) -> None:
             right, total = right + named.count(code), total + len(named)
             german += named.count("en") if code == "de" else 0
         print(f"| {words} | {total} | {right / total:.3f} | {german} of {len(by_code.get('de', ()))} |", flush=True)
+        results[words] = {"texts": total, "right": right, "german as english": german, "german": len(by_code["de"])}
+    store(out, "identified", results)
 
 
 def print_classes() -> None:
@@ -169,4 +178,4 @@ if __name__ == "__main__":
     elif given.what == "measure":
         print_measured(given.sentences, given.half, given.languages, given.out)
     else:
-        print_identified(given.sentences, given.half)
+        print_identified(given.sentences, given.half, given.out)

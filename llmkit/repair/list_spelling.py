@@ -16,7 +16,7 @@ from llmkit.repair.guesses import Guesses
 from llmkit.repair.list_guesses import LONGEST, ListGuesser, list_guesser
 from llmkit.repair.spelling import is_code, starts_sentence
 
-LEAST = 0.8
+LEAST = 0.9
 """The probability of being misspelt above which a word is replaced."""
 
 _FEWEST = 3  # letters and signs
