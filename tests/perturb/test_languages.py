@@ -119,6 +119,20 @@ def test_a_model_that_is_right_loses_nothing_by_reading(code, conditions, tmp_pa
     assert set(conditions.split(",")) <= set(cells)
 
 
+@pytest.mark.e2e
+def test_a_run_in_a_language_misspells_and_repairs_its_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(languages.SETS))
+    given = ["--path", str(languages.SETS / "de.jsonl"), "--kind", "numeric", "--split", "all", "--json"]
+    asked = ["--engine", "python:scripted:answer", "--conditions", "spelling", "--arms", "stand,fold+spell"]
+    assert app.run(["eval", *given, *asked, "--set", "perturb.lang=de", "--set", "perturb.rate=0.2"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["arms"]["fold+spell"]["conditions"]["spelling"]["accuracy"]["value"] == 1.0
+    correction = results["arms"]["fold+spell"]["correction"]["spelling"]
+    assert correction["cer_after"] < 0.8 * correction["cer_before"]
+    assert correction["numbers_kept"]["value"] == 1.0
+
+
 # Layouts
 
 

@@ -71,7 +71,7 @@ def test_every_language_with_a_list_has_words_in_its_own_letters():
     served = [code for code in language_codes() if has_word_list(language_named(code))]
     assert len(served) == 38
     for code in served:
-        assert len(small_list(code)) > 15_000, code
+        assert len(small_list(code)) > 20_000, code
 
 
 def test_the_missing_extra_is_named_where_the_language_was_asked_for(monkeypatch):
