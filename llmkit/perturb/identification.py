@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
 
 from llmkit.extras import installed
@@ -17,7 +18,7 @@ from llmkit.perturb.languages import (
     language_named,
 )
 from llmkit.perturb.small_words import foreign_language
-from llmkit.perturb.word_lists import lists_installed, small_list
+from llmkit.perturb.word_lists import has_word_list, lists_installed, small_list
 
 _MOST = 2_000  # characters of a text that are looked at,
 _MOST_WORDS = 40  # and words
@@ -60,14 +61,19 @@ def _proposals(text: str, script: str) -> dict[Language, float]:
         elif (language := in_script_of(text, language_named(code))).script == script:
             proposals[language] = math.log(share)
     best = max(proposals, key=lambda language: proposals[language], default=None)
-    if best is None or not lists_installed() or not small_list(best.code):
+    if best is None or not lists_installed() or not _list_of(best):
         return proposals
     words = [match.group().lower() for match in _WORD.finditer(text[:_MOST])][:_MOST_WORDS]
     return {
         language: log + sum(frequencies.get(word, _UNKNOWN) for word in words)
         for language, log in proposals.items()
-        if (frequencies := small_list(language.code))
+        if (frequencies := _list_of(language))
     }
+
+
+def _list_of(language: Language) -> Mapping[str, float]:
+    """Returns the frequencies of a language's words; empty where no list has them."""
+    return small_list(language.code) if language == ENGLISH or has_word_list(language) else {}
 
 
 def _detected(text: str) -> dict[str, float]:

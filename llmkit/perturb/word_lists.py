@@ -130,9 +130,7 @@ def word_list(language: Language) -> WordList:
 
 @cache
 def small_list(code: str) -> Mapping[str, float]:
-    """Reads the small list of a language, or of English, to tell languages apart; empty for one without a list."""
-    if code not in _LARGE | _SMALL | {"en"}:
-        return {}
+    """Reads the small list of a language, or of English, to tell languages apart."""
     steps = _steps(f"small_{_FILES.get(code, code)}.msgpack.gz")
     return {word: -place * _PER_STEP for place, words in enumerate(steps) for word in words}
 

@@ -105,5 +105,12 @@ def test_three_words_say_the_language(text, code):
     assert identified(text).code == code
 
 
-def test_a_language_without_a_list_is_not_taken_for_one_with_a_list():
-    assert identified("Mitu õuna jääb Mariale alles, kui ta sööb kolm?").code == "et"
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Mitu õuna jääb Mariale alles, kui ta sööb kolm?", "et"),
+        ("Колико јабука остаје Марији ако поједе три?", "sr"),
+    ],
+)
+def test_a_language_without_a_list_is_not_taken_for_one_with_a_list(text, code):
+    assert identified(text).code == code
