@@ -1,4 +1,5 @@
-"""Writes the generated parts of docs/languages.md: real output, languages by operator, agreement with multypo.
+"""Writes the generated parts of docs/languages.md: real output, languages by operator, agreement with multypo,
+repairs by language.
 
 python benchmarks/languages_docs.py
 """
@@ -14,12 +15,13 @@ from llmkit.perturb.show import SAMPLES, coloured, languages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "languages.md"
+REPAIRS = ROOT / "benchmarks" / "results" / "spell_languages.json"
 AGREEMENT = ROOT / "benchmarks" / "results" / "keyboards.json"
 SHOWN = {
-    "de": ("ec", "typing", "woo", "wrong_layout", "no_diacritics", "no_diacritics:digraphs", "sc"),
-    "ru": ("ec", "keyboard", "typing", "wrong_layout", "case"),
-    "ar": ("ec", "typing", "wrong_layout", "no_diacritics", "whitespace"),
-    "hi": ("ec", "keyboard", "typing", "vowel_sign", "wrong_layout"),
+    "de": ("ec", "typing", "spelling", "woo", "wrong_layout", "no_diacritics", "no_diacritics:digraphs", "sc"),
+    "ru": ("ec", "keyboard", "typing", "spelling", "wrong_layout", "case"),
+    "ar": ("ec", "typing", "spelling", "wrong_layout", "no_diacritics", "whitespace"),
+    "hi": ("ec", "keyboard", "typing", "spelling", "vowel_sign", "wrong_layout"),
     "zh": ("ec", "woo", "repeat", "pinyin", "hanzi"),
     "ko": ("ec", "keyboard", "typing", "jamo", "wrong_layout"),
 }
@@ -63,7 +65,29 @@ def agreement() -> str:
     return head + "\n".join(lines) + "\n"
 
 
-PARTS = {"output": output, "operators": operators, "agreement": agreement}
+def repairs() -> str:
+    """The shares of clean sentences that `spell` alters and of misspelt words that it restores, by language."""
+    rows = json.loads(REPAIRS.read_text(encoding="utf-8"))["languages"]
+    lines = []
+    for code, row in rows.items():
+        planted, small = row["spelling planted"], row["spelling small"]
+        shares = [
+            f"{row.get('altered', 0) / row['sentences']:.3f}",
+            f"{row.get('spelling restored', 0) / planted:.2f}",
+            f"{row.get('spelling small restored', 0) / small:.2f}" if small else "-",
+            f"{row.get('spelling candidate', 0) / planted:.2f}",
+            f"{row.get('spelling spoilt', 0) / planted:.2f}",
+            f"{row.get('typing small restored', 0) / row['typing small']:.2f}" if row.get("typing small") else "-",
+        ]
+        lines.append(f"| {language_named(code).name} | {row['sentences']} | " + " | ".join(shares) + " |")
+    head = (
+        "| language | sentences | clean ones altered | restored | of words in small letters | among the candidates "
+        "| another word | `typing`, in small letters |\n|---|---|---|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+PARTS = {"output": output, "operators": operators, "agreement": agreement, "repairs": repairs}
 
 
 def page(text: str) -> str:

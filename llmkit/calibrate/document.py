@@ -28,7 +28,7 @@ def repair_file(done: Calibration) -> RepairFile:
     scales = tuple(Knots(detector=scale.detector, knots=scale.knots) for scale in done.gate.scales)
     return RepairFile(
         chain=done.chosen.chain,
-        lang="en" if planned.english else "",
+        lang=planned.lang,
         instruction=planned.correction if asks(done.chosen.chain) else "",
         provenance={"calibration": done.folder.name, **origin},
         shots=planned.shots,

@@ -17,6 +17,7 @@ from llmkit.evaluate.jobs import Job
 from llmkit.measure import learn_then_test as ltt
 from llmkit.perturb import spread_variants
 from llmkit.perturb.english import is_english
+from llmkit.perturb.languages import ENGLISH
 from llmkit.recipe import Recipe
 from llmkit.repair import CORRECTORS, DETECTORS
 from llmkit.repair.base import CHAIN_MARK, chain_of
@@ -83,7 +84,7 @@ class Plan:
     provenance: Mapping[str, object]
     prompt: OwnPrompt | None
     scorer: Scorer
-    english: bool
+    lang: str
     shots: tuple[tuple[str, str], ...]
     tuned: int
 
@@ -96,7 +97,7 @@ class Plan:
             shots=self.shots,
             likelihood=recipe.eval.answer == "likelihood",
             seed=recipe.seed,
-            english=self.english,
+            lang=self.lang,
             prompt=self.prompt,
         )
         return Job(arm_of(arm)(context), variant, self.instructions)
@@ -191,8 +192,8 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
     _check_rows(parts, claim)
     prompts = own_prompts(recipe)
     refuse_prompts(prompts, used, arms, recipe)
-    english = is_english((row.text for row in used), for_english)
-    if not english and not claim.detectors:
+    lang = recipe.perturb.lang or (ENGLISH.code if is_english((row.text for row in used), for_english) else "")
+    if lang != ENGLISH.code and not claim.detectors:
         detectors = tuple(name for name in detectors if not DETECTORS[name].english)
     # Of the log itself, what fitted the scales is no traffic to compare with.
     unseen = [*parts["calibration"], *parts["report"]]
@@ -210,7 +211,7 @@ def plan(recipe: Recipe, claim: Claim) -> Plan:
         origin,
         prompts[0] if prompts else None,
         scorer_of(recipe),
-        english,
+        lang,
         (),
         len(vouched) - len(used),
     )

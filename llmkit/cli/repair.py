@@ -35,6 +35,12 @@ With = Annotated[
 ChainName = Annotated[
     str | None, typer.Option("--chain", metavar="A+B", help="Try a chain such as fold+spell, without a gate.")
 ]
+ChainLang = Annotated[
+    str | None,
+    typer.Option(
+        "--lang", metavar="auto|CODE", help="With --chain: the language of the texts, or auto. Default: English."
+    ),
+]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to stdout.")]
 Preview = Annotated[
     int, typer.Option("--preview", metavar="N", min=0, help="Only show N rows with coloured differences.")
@@ -46,6 +52,7 @@ def repair(
     field: Field = "question",
     with_: With = None,
     chain: ChainName = None,
+    lang: ChainLang = None,
     id_: Id = "id",
     workers: Workers = 1,
     model: flags.Model = None,
@@ -76,7 +83,7 @@ def repair(
             f"the field `{FIELD}` of an output row says what was done, and so cannot hold the text",
             "give it another name in your rows",
         )
-    document = _document(with_, chain, model)
+    document = _document(with_, chain, lang, model)
     model_flags = {"model": model, "adapter": adapter, "engine": engine, "base_url": base_url, "revision": revision}
     loaded = flags.recipe_from(
         None, set_, limit=limit, split=split, skip_bad_lines=skip_bad_lines, dtype=dtype, **model_flags
@@ -97,7 +104,7 @@ def repair(
         _write(work, rows, runner, workers, out, _differences(field, everything=bool(preview)) if shows else None)
 
 
-def _document(with_: str | None, chain: str | None, model: str | None) -> RepairFile:
+def _document(with_: str | None, chain: str | None, lang: str | None, model: str | None) -> RepairFile:
     """Returns the repair that is named, and prints its guarantee on stderr."""
     from llmkit.repair import RepairFile, describe, document
     from llmkit.rop.instructions import hand_written
@@ -106,11 +113,13 @@ def _document(with_: str | None, chain: str | None, model: str | None) -> Repair
         raise UsageError(
             "a repair is needed: --with FILE, or --chain to try one without a gate", "llmkit repair ROWS --chain fold"
         )
+    if with_ is not None and lang is not None:
+        raise UsageError(f"--lang goes with --chain: {with_} says in which language it repairs", "leave --lang out")
     if with_ is not None:
         repair_file = document.read(with_)
     else:
         # The first hand-written instruction, as `llmkit rop` without a search takes it.
-        repair_file = RepairFile(chain=chain or "", instruction=hand_written("correction")[0])
+        repair_file = RepairFile(chain=chain or "", lang=lang or "en", instruction=hand_written("correction")[0])
         describe.cost(repair_file.chain)  # an unknown name is said before anything is read
     calibrated = repair_file.model and repair_file.model.corrector
     is_other = model is not None and calibrated is not None and model != calibrated

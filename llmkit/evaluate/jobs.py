@@ -96,13 +96,13 @@ def wanted(
     for_english = [cls.name for cls in arms if cls.english]
     # Judged by the clean questions: noise makes English look like another language.
     clean = {v.question.id: v.question.text for v in variants}
-    english = is_english(clean.values(), for_english)
+    lang = recipe.perturb.lang or ("en" if is_english(clean.values(), for_english) else "")
 
     def made(cls: type[Arm], instructions: Instructions, prompt: OwnPrompt | None) -> Arm:
         likelihood = recipe.eval.answer == "likelihood"
         target = recipe.perturb.target
         section, seed = recipe.rop, recipe.seed
-        return cls(ArmContext(section, instructions, examples, shots, likelihood, seed, target, noise, english, prompt))
+        return cls(ArmContext(section, instructions, examples, shots, likelihood, seed, target, noise, lang, prompt))
 
     jobs = []
     under: Sequence[OwnPrompt | None] = prompts or [None]

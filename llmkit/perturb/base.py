@@ -96,6 +96,10 @@ class Operator:
             and (not self.adds_letters or len(language.alphabet) > 1)
         )
 
+    def require(self, language: Language) -> None:
+        """Raises UsageError, with the extra to install, where an optional package keeps it from a language that the
+        user names."""
+
     @property
     def serves_english(self) -> bool:
         """Whether it can work on English text."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
@@ -26,9 +27,9 @@ class Lexicon:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.counts = counts
-        words = sorted((word for word in counts if word.isascii() and word.isalpha()), key=len)
+        words = sorted(counts, key=len)
         self._words = np.array(words, dtype=object)
-        self._masks = np.array([_mask(word) for word in words], dtype=np.uint64)
+        self._masks = _masks(words)
         lengths = [len(word) for word in words]
         self._first = np.searchsorted(lengths, np.arange((lengths[-1] if lengths else 0) + 2)).tolist()
 
@@ -37,7 +38,7 @@ class Lexicon:
         last = len(self._first) - 1
         start = self._first[min(max(0, len(typed) - most_edits), last)]
         end = self._first[min(len(typed) + most_edits + 1, last)]
-        apart = np.bitwise_count(self._masks[start:end] ^ np.uint64(_mask(typed)))
+        apart = np.bitwise_count(self._masks[start:end] ^ _masks([typed]))
         words = self._words[start:end][apart <= 2 * most_edits].tolist()
         nearest = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most_edits, limit=None)
         return {word: int(edits) for word, edits, _ in nearest}
@@ -66,14 +67,17 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(words) for name, words in groups.items()}
 
 
-def _mask(word: str) -> int:
-    """Returns the bits of a word's letters, those that come twice in the upper half."""
-    once = twice = 0
-    for letter in word:
-        bit = 1 << (ord(letter) % 32)
-        twice |= once & bit
-        once |= bit
-    return once | twice << 32
+def _masks(words: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Returns the bits of the letters of each word, those that come twice in the upper half."""
+    once = np.zeros(len(words), np.uint64)
+    twice = np.zeros(len(words), np.uint64)
+    if words:
+        padded = np.array(words).view(np.uint32).reshape(len(words), -1)  # code points, (words, longest)
+        for codes in padded.T.astype(np.uint64):
+            bits = np.where(codes > 0, np.uint64(1) << codes % np.uint64(32), np.uint64(0))
+            twice |= once & bits
+            once |= bits
+    return once | twice << np.uint64(32)
 
 
 def sound(word: str) -> str:

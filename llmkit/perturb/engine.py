@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict, cast
 from llmkit.errors import UsageError
 from llmkit.parsing import JsonObject
 from llmkit.perturb.base import Operator
-from llmkit.perturb.languages import AUTO, ENGLISH, Language, identified, in_script_of, language_named, language_of
+from llmkit.perturb.identification import identified
+from llmkit.perturb.languages import AUTO, ENGLISH, Language, in_script_of, language_named, language_of
 from llmkit.perturb.number_words import number_word_spans
 from llmkit.perturb.numerals import keeps_numbers, number_words, numbers
 from llmkit.perturb.protection import PROTECT, Protection, Span, merged
@@ -172,6 +173,8 @@ class Perturber:
         """Returns an operator as it works in another language than English; None where it does not serve it."""
         key = (id(operator), language)
         if key not in self._bound:
+            if self.lang:  # asked for, and not only found in a text
+                operator.require(language)
             self._bound[key] = operator.in_language(language)
         return self._bound[key]
 

@@ -113,7 +113,7 @@ def _rare_words() -> frozenset[str]:
 @cache
 def _lexicon() -> Lexicon:
     counts = common_words()
-    return Lexicon({word: counts[word] for word in real_words()})
+    return Lexicon({word: counts[word] for word in real_words() if word.isascii() and word.isalpha()})
 
 
 def _candidates(word: str) -> dict[str, float]:

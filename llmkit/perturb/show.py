@@ -111,8 +111,11 @@ def languages(spec: str) -> str:
         return "Latin letters"
     if len(others) <= _FEW:
         return f"any but {', '.join(others)}" if others else "any"
-    scripts = sorted({language_named(code).script.title() for code in served})
-    return ", ".join(served) if len(served) <= _FEW else f"{', '.join(scripts)} script"
+    scripts = {language_named(code).script for code in served}
+    by_script = served == [code for code in language_codes() if language_named(code).script in scripts]
+    if len(served) <= _FEW or not by_script:
+        return ", ".join(served)
+    return f"{', '.join(sorted(map(str.title, scripts)))} script"
 
 
 _FEW = 6  # languages that are listed by name

@@ -8,9 +8,13 @@ from functools import cache
 from random import Random
 
 from llmkit.perturb.base import TextEdit, WordEdit, letters_in, like, operator, pick, sample, word_test
+from llmkit.perturb.languages import Language
 from llmkit.perturb.numerals import JOINTS, NUMBER_WORDS, is_numeral
 from llmkit.perturb.text import Change, Source
+from llmkit.perturb.word_lists import has_word_list, lists_installed, need_lists
 from llmkit.perturb.wordbook import homophones, in_words, misspellings, spelt_by_sound
+
+_FEWEST = 4  # letters and signs of a word of another language that is misspelt: people hardly err in shorter ones
 
 
 @operator("woo", level="word", paper_rate=0.22)
@@ -147,7 +151,9 @@ class HwNumber(TextEdit):
 
 @operator("spelling", level="word")
 class Spelling(WordEdit):
-    """A common misspelling takes a word's place, never another real word (the list that nlpaug carries; Ma 2019).
+    """A common misspelling takes a word's place, never another real word (the list that nlpaug carries; Ma 2019). In
+    other languages misspellings are drawn by the kinds of edits of `like:learner`, with letters and words of the
+    language.
 
     >>> Spelling().edit("because", Random(1))
     'beacouse'
@@ -156,12 +162,27 @@ class Spelling(WordEdit):
     english = True
     nothing = "no word with a known misspelling"
 
+    def serves(self, language: Language) -> bool:
+        return has_word_list(language) and lists_installed()
+
+    def require(self, language: Language) -> None:
+        if has_word_list(language):
+            need_lists(f"operator `{self.name}` in {language.name}")
+
     def edit(self, word: str, rng: Random) -> str | None:
         forms_by_word = misspellings()
         if forms := forms_by_word.get(word):
             return forms[int(rng.random() * len(forms))]
         forms = forms_by_word.get(word.lower())
         return like(pick(forms, rng), word) if forms else None
+
+    def edit_in(self, word: str, rng: Random) -> str | None:
+        language = self.language
+        if language is None or not language.writes(word) or len(word) < _FEWEST:
+            return None
+        from llmkit.perturb.misspelt import misspeller  # with the tables of a profile that English needs none of
+
+        return misspeller(language).misspell(word, rng)
 
 
 _SMALL = (

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from llmkit.errors import UsageError
+from llmkit.perturb.languages import AUTO, Language, language_named
 from llmkit.perturb.text import apply, compose
 from llmkit.registry import Registry
 from llmkit.repair.guard import kept_changes
-from llmkit.repair.languages import is_foreign
+from llmkit.repair.languages import hands_off, is_foreign, other_language
 from llmkit.types import Edit, Message, Request, Role, Sampling, Steps
 
 CORRECTORS: Registry[type[Corrector]] = Registry("corrector", "llmkit.correctors")
@@ -43,7 +44,8 @@ class CorrectorContext:
     """The settings that correctors share. Those that ask no model use none but `lang`.
 
     `instruction` is the correction instruction, `shots` are (noisy, clean) pairs that are shown with it, `votes` is the
-    number of sampled corrections of `vote`, and `role` the model that corrects.
+    number of sampled corrections of `vote`, and `role` the model that corrects. `lang` is the language of all texts,
+    "auto" to identify each, or "" for a set in another language than English, which then nobody named.
     """
 
     instruction: str = ""
@@ -76,16 +78,25 @@ class Corrector:
     changes: ClassVar[frozenset[str]] = frozenset()
     """Kinds of protected text that it may change all the same: of `llmkit.perturb.protection.RELEASE`, and "quotes"."""
     english: ClassVar[bool] = False
-    """True where it repairs English words only."""
+    """True where it repairs English words, and others only as far as it writes `propose_in`."""
     resource: ClassVar[str] = ""
     """A published table that it repairs from; noise may come from the same."""
 
     def __init__(self, context: CorrectorContext | None = None) -> None:
         self.context = context or CorrectorContext()
+        if self.context.lang not in ("", AUTO):
+            language_named(self.context.lang)  # an unknown one is said before any text is read
 
     def propose(self, text: str) -> Steps:
         """Yields requests, if any, and is sent replies. Returns a `Proposal`."""
         raise TypeError(f"{type(self).__name__} does not say how it corrects")
+
+    def propose_in(self, text: str, language: Language) -> Steps:
+        """Does what `propose` does for a text in another language than English."""
+        if self.english:
+            hands_off(self.name, language)
+            return Proposal(text)
+        return (yield from self.propose(text))
 
     def correct(self, text: str, options: Sequence[str] = ()) -> Steps:
         """Corrects one text, without touching its protected spans. Yields requests; returns a `Corrected`.
@@ -93,9 +104,13 @@ class Corrector:
         `options` are answer options that the text may quote. A corrector of English words leaves a text in another
         language as it is, also where the set is English.
         """
-        if self.english and (self.context.lang != "en" or is_foreign(text)):
+        language = other_language(text, self.context.lang)
+        if language is not None:
+            proposal: Proposal = yield from self.propose_in(text, language)
+        elif self.english and (not self.context.lang or is_foreign(text)):
             return Corrected(text)
-        proposal: Proposal = yield from self.propose(text)
+        else:
+            proposal = yield from self.propose(text)
         if proposal.text == text:
             return Corrected(text, fallback=proposal.fallback)
         changes = kept_changes(text, proposal.text, options, self.changes)
@@ -124,6 +139,13 @@ class Chain(Corrector):
     def asks_model(self) -> bool:
         """True where any of its correctors asks a model."""
         return any(link.asks for link in self.links)
+
+    def propose_in(self, text: str, language: Language) -> Steps:
+        """Does what `propose` does for a text in another language than English."""
+        if self.english:
+            hands_off(self.name, language)
+            return Proposal(text)
+        return (yield from self.propose(text))
 
     def correct(self, text: str, options: Sequence[str] = ()) -> Steps:
         """Runs its correctors in turn. Yields requests; returns a `Corrected` whose edits undo all of them."""

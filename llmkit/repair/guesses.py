@@ -69,11 +69,12 @@ class Guesser:
         self.names = _pronounced()
         counts = dict.fromkeys(_more_words(), _MORE_COUNT) | common_words(1)
         self.counts = counts = with_american(counts, self.names)
-        self.lexicon = Lexicon({word: count for word, count in counts.items() if len(word) > 1})
+        plain = {word: count for word, count in counts.items() if word.isascii() and word.isalpha()}
+        self.lexicon = Lexicon({word: count for word, count in plain.items() if len(word) > 1})
         self.unmarked = {word.replace("'", ""): word for word in counts if "'" in word}
         self.profile = profile
         self._all = math.log(sum(counts.values()))
-        self.common = Lexicon({word: count for word, count in counts.items() if count >= _COMMON and len(word) > 2})
+        self.common = Lexicon({word: count for word, count in plain.items() if count >= _COMMON and len(word) > 2})
         self._rates = [math.log(rate) for rate in profile.by_length]
         self._totals = _usual_totals(profile.channel, counts)
         self.guesses = lru_cache(maxsize=1 << 16)(self._guesses)

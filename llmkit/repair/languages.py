@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cache
 
+from llmkit.perturb.identification import identified
+from llmkit.perturb.languages import AUTO, ENGLISH, Language, in_script_of, language_named
 from llmkit.perturb.small_words import foreign_language
 from llmkit.perturb.wordbook import common_words
 
@@ -23,6 +26,24 @@ def is_foreign(text: str) -> bool:
     True
     """
     return bool(foreign_language(text)) or _has_no_english_word(text)
+
+
+def other_language(text: str, lang: str) -> Language | None:
+    """Returns the language of a text, where `lang` names one or is "auto"; None for English, and where it is "".
+
+    >>> other_language("Wann kommt mein Paket an?", "auto").name, other_language("When?", "en")
+    ('German', None)
+    """
+    if lang in ("", ENGLISH.code):
+        return None
+    language = identified(text) if lang == AUTO else in_script_of(text, language_named(lang))
+    return None if language.code == ENGLISH.code else language
+
+
+@cache
+def hands_off(name: str, language: Language) -> None:
+    """Says once that a corrector leaves texts in a language as they are."""
+    logging.getLogger(__name__).warning("%s: does not serve %s: such texts are left unchanged", name, language.name)
 
 
 def _has_no_english_word(text: str) -> bool:

@@ -20,19 +20,20 @@ _SMALL = (
 _SMALL_WORDS = frozenset(_SMALL.split())
 
 
-def fold_lookalikes(text: str) -> str:
+def fold_lookalikes(text: str, english: bool | None = None) -> str:
     """Replaces letters in disguise by plain ones (Unicode TR 39, and what such letters are read as).
 
     Folds what is foreign in a word that is otherwise Latin, and a word of nothing but twins where its script disguises
     other words of the text. A script that the text really writes stays, and accents go only in English text.
-    Digits, marks and symbols stay; of full-width ASCII the letters and the punctuation are folded.
+    Digits, marks and symbols stay; of full-width ASCII the letters and the punctuation are folded. `english` says
+    whether the text is English; None lets its words say.
 
     >>> fold_lookalikes("w\u0456\u013c\u013c t\u012bm\u0113s, \u0435\u0430\u0441h of the w\u043erds")
     'will times, each of the words'
     >>> fold_lookalikes("Es war sch\u00f6n."), fold_lookalikes("\u0411\u044b\u043b\u043e x\u00b2 = \u00bd")
     ('Es war schön.', 'Было x² = ½')
     """
-    while not text.isascii() and (folded_text := _Text(text).folded()) != text:
+    while not text.isascii() and (folded_text := _Text(text, english).folded()) != text:
         text = folded_text  # plain letters found so far help to read the rest
     return text
 
@@ -40,7 +41,7 @@ def fold_lookalikes(text: str) -> str:
 class _Text:
     """A text with what it says about itself: which scripts it writes, which it hides Latin letters in."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, english: bool | None = None) -> None:
         self.text = text
         words = [match.group() for match in _WORD.finditer(text)]
         self.written = _written(words)
@@ -49,7 +50,8 @@ class _Text:
         """Scripts whose letters replace Latin ones, as a word of four letters and more shows."""
         mixed_words = [word for word in words if len(word) > 3 and not word.isascii() and self._is_mixed(word)]
         self.hiding = {script for word in mixed_words for script in _foreign(word)}
-        self.english = _is_english(word for word in words if not self._stays(word))
+        own = (word for word in words if not self._stays(word))
+        self.english = _is_english(own) if english is None else english
 
     def folded(self) -> str:
         folded_text = _WORD.sub(lambda match: self._folded(match.group()), self.text)
@@ -76,7 +78,7 @@ class _Text:
         if (
             not foreign_scripts
             or foreign_scripts & self.written
-            or _is_ending_of_its_own(word)
+            or is_ending_of_its_own(word)
             or not all(_is_latin(letter) or reading(letter) for letter in _letters(word))
         ):
             return False
@@ -119,7 +121,7 @@ def _foreign(word: str) -> set[str]:
     return {script(character) for character in _letters(word) if not _is_latin(character)}
 
 
-def _is_ending_of_its_own(word: str) -> bool:
+def is_ending_of_its_own(word: str) -> bool:
     """Returns whether another language's ending follows an abbreviation: "PDFка"."""
     abbreviation = "".join(takewhile(_is_latin, word))
     ending = word[len(abbreviation) :]

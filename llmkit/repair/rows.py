@@ -10,8 +10,10 @@ from typing import NamedTuple
 from llmkit.errors import DataError
 from llmkit.parsing import JsonObject
 from llmkit.perturb.input_rows import InputRow, RowFields, UnreadLine, options_of, with_place
+from llmkit.perturb.languages import ENGLISH
 from llmkit.perturb.stream import encode, read_row
 from llmkit.repair.document import RepairFile
+from llmkit.repair.languages import other_language
 from llmkit.repair.repair import Repair, Repaired
 from llmkit.steps import Walk
 from llmkit.types import Steps
@@ -77,14 +79,17 @@ class RowRepairer:
         counts.actions[repaired.action] += 1
         if repaired.detector:
             counts.detectors[repaired.detector] += 1
-        return encode(row.fields | {self.fields.question: repaired.text, FIELD: record(repaired)})
+        return encode(row.fields | {self.fields.question: repaired.text, FIELD: record(repaired, self.document.lang)})
 
 
-def record(repaired: Repaired) -> JsonObject:
-    """Returns the record of one repair, for JSON: the same on every machine, so without its time."""
+def record(repaired: Repaired, lang: str = ENGLISH.code) -> JsonObject:
+    """Returns the record of one repair, for JSON: the same on every machine, so without its time. It names the text's
+    language where `lang`, that of the repair, is not English alone."""
+    own = other_language(repaired.original, lang) or ENGLISH if lang not in ("", ENGLISH.code) else None
     reasons = {"detector": repaired.detector, "fallback": repaired.fallback, "reason": repaired.reason}
     return {
         "action": repaired.action,
+        **({"lang": own.code} if own else {}),
         **{name: value for name, value in reasons.items() if value},
         "rarity": round(repaired.rarity, 4),
         "edits": [edit._asdict() for edit in repaired.edits],

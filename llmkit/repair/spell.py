@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from llmkit.perturb.languages import ENGLISH, Language
 from llmkit.perturb.text import Change, apply
+from llmkit.perturb.word_lists import has_word_list, need_lists
 from llmkit.prompts import render
-from llmkit.repair.base import Corrector, Proposal, corrector
+from llmkit.repair.base import Corrector, CorrectorContext, Proposal, corrector
 from llmkit.types import Message, Reply, Request, Role, Sampling, Steps
 
 if TYPE_CHECKING:
@@ -19,15 +21,29 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 @corrector("spell")
 class Spell(Corrector):
-    """Repairs unknown English words by a noisy channel, their frequency and their neighbours, without a model."""
+    """Repairs unknown words by a noisy channel, their frequency and, in English, their neighbours, without a model. In
+    another language, where one is given, the word list of that language (extra `lang`) takes the place of the English
+    one."""
 
     english = True
+
+    def __init__(self, context: CorrectorContext | None = None) -> None:
+        super().__init__(context)
+        if self.context.lang not in ("", ENGLISH.code):
+            need_lists(f"corrector `{self.name}` in other languages than English")
 
     def propose(self, text: str) -> Steps:
         from llmkit.repair.spelling import spell  # with numpy, which a repair need not wait for as it is loaded
 
         return Proposal(spell(text))
         yield
+
+    def propose_in(self, text: str, language: Language) -> Steps:
+        if not has_word_list(language):
+            return (yield from super().propose_in(text, language))
+        from llmkit.repair.list_spelling import spell_in
+
+        return Proposal(spell_in(text, language))
 
 
 @corrector("spell_in_context")

@@ -122,9 +122,9 @@ def _unknown(text: str, speller: Guesser) -> tuple[int, list[_Unknown]]:
     unknown = []
     for place in places:
         word, match = words[place], matches[place]
-        if _is_code(text, *match.span()):
+        if is_code(text, *match.span()):
             continue
-        starts = word[0].isupper() and _starts(text, match.start())
+        starts = word[0].isupper() and starts_sentence(text, match.start())
         if (word[0].isupper() and not starts) or word[1:] != word[1:].lower():
             continue
         stem, ending = _parted(word)
@@ -142,7 +142,7 @@ def _unknown(text: str, speller: Guesser) -> tuple[int, list[_Unknown]]:
     return len(words), unknown
 
 
-def _is_code(text: str, start: int, end: int) -> bool:
+def is_code(text: str, start: int, end: int) -> bool:
     """Returns whether a word is a part of a name or a code, where no spelling rules: a handle, a hashtag, a flag, a
     variable, or what hyphens join to a number."""
     before, after = text[start - 1 : start], text[end : end + 1]
@@ -189,7 +189,7 @@ def _parted(word: str) -> tuple[str, str]:
     return word, ""
 
 
-def _starts(text: str, at: int) -> bool:
+def starts_sentence(text: str, at: int) -> bool:
     """Returns whether a word at this offset opens a sentence, where a capital says nothing about names."""
     text_before = text[:at].rstrip("\"'\u201c( \n")
     return not text_before or text_before[-1] in ".!?:"

@@ -31,7 +31,8 @@ class ArmContext:
 
     `examples` are worked (question, answer) pairs and `shots` (noisy, clean) pairs, all from the train pool.
     `noise` changes a text as the variant's condition asks, for noise that falls on an instruction or on examples.
-    `english` is False where the set of questions is in another language, which a dictionary of English would spoil.
+    `lang` is the language of the questions, "auto" to identify each, or "" for a set in another language than English
+    that nobody named, which a dictionary of English would spoil.
     `prompt` is the user's own; None where rows are sent as they are, or put in llmkit's words.
     """
 
@@ -43,7 +44,7 @@ class ArmContext:
     seed: int = 0
     target: str = "question"
     noise: Callable[[str, Variant], str] | None = None
-    english: bool = True
+    lang: str = "en"
     prompt: OwnPrompt | None = None
 
 

@@ -52,7 +52,7 @@ class Chained(Repairing):
             context.shots[: section.correction_shots],
             section.correction_max_tokens,
             section.correction_votes,
-            lang="en" if context.english else "",
+            lang=context.lang,
             seed=context.seed,
         )
         self._chain = chain_of(self.chain, settings)
@@ -71,7 +71,7 @@ class UnicodeFold(Chained):
 
 @arm("spell_fix")
 class SpellFix(Chained):
-    """Repairs English words without a model, then asks."""
+    """Repairs words without a model: those of the language that `perturb.lang` gives, else English ones; then asks."""
 
     chain = "spell"
     english = True

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from llmkit.cli import app
 from llmkit.errors import UsageError
-from llmkit.perturb import OPERATORS, Perturber, undo
+from llmkit.perturb import OPERATORS, Perturber, identification, undo
 from llmkit.perturb import languages as known
 from llmkit.perturb.base import Letters
 from llmkit.perturb.graphemes import clusters, is_mark
 from llmkit.perturb.hangul import is_syllable, syllable
+from llmkit.perturb.identification import identified
 from llmkit.perturb.keyboards import languages_with_layout, layout_named, layout_names, layout_of
 from llmkit.perturb.keys import Keyboard, neighbour_keys
 from llmkit.perturb.number_words import number_word_spans
@@ -116,6 +117,20 @@ def test_a_model_that_is_right_loses_nothing_by_reading(code, conditions, tmp_pa
     cells = results["arms"]["stand"]["conditions"]
     assert {condition: cell["accuracy"]["value"] for condition, cell in cells.items()} == dict.fromkeys(cells, 1.0)
     assert set(conditions.split(",")) <= set(cells)
+
+
+@pytest.mark.e2e
+def test_a_run_in_a_language_misspells_and_repairs_its_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(languages.SETS))
+    given = ["--path", str(languages.SETS / "de.jsonl"), "--kind", "numeric", "--split", "all", "--json"]
+    asked = ["--engine", "python:scripted:answer", "--conditions", "spelling", "--arms", "stand,fold+spell"]
+    assert app.run(["eval", *given, *asked, "--set", "perturb.lang=de", "--set", "perturb.rate=0.2"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["arms"]["fold+spell"]["conditions"]["spelling"]["accuracy"]["value"] == 1.0
+    correction = results["arms"]["fold+spell"]["correction"]["spelling"]
+    assert correction["cer_after"] < 0.8 * correction["cer_before"]
+    assert correction["numbers_kept"]["value"] == 1.0
 
 
 # Layouts
@@ -240,7 +255,7 @@ def test_chinese_is_no_longer_left_unchanged():
 
 
 def test_plain_english_is_taken_as_english_without_asking(monkeypatch):
-    monkeypatch.setattr(known, "identified", None)
+    monkeypatch.setattr("llmkit.perturb.engine.identified", None)
     made = Perturber("ec", rate=0.2).apply("Tom’s café has 12 red apples — how many are left?", "q")
     assert made.lang == ""
     assert "lang" not in Perturber("ec").record("x", made)
@@ -255,15 +270,15 @@ def test_plain_english_is_taken_as_english_without_asking(monkeypatch):
     ],
 )  # fmt: skip
 def test_each_text_is_identified(text, code):
-    assert known.identified(text).code == code
+    assert identified(text).code == code
 
 
 def test_without_the_extra_scripts_and_small_words_decide_and_that_is_said_once(monkeypatch, caplog):
-    monkeypatch.setattr(known, "installed", lambda package: False)
-    known._has_identifier.cache_clear()
+    monkeypatch.setattr(identification, "installed", lambda package: False)
+    identification._has_identifier.cache_clear()
     with caplog.at_level(logging.WARNING):
-        found = [known.identified(text).code for text in ("Wie viele sind das?", "Скільки яблук", "Koliko jabuka ima")]
-    known._has_identifier.cache_clear()
+        found = [identified(text).code for text in ("Wie viele sind das?", "Скільки яблук", "Koliko jabuka ima")]
+    identification._has_identifier.cache_clear()
     assert found == ["de", "ru", "en"]
     (said,) = caplog.messages
     assert said.startswith("--lang auto: without the extra `lang`")

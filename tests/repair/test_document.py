@@ -182,7 +182,7 @@ def test_a_guarantee_is_void_where_tables_or_correctors_are_others(path, monkeyp
     repair = document.write(WHOLE, path)
     assert describe.guarantee(repair).startswith("at most 0.5 % of all texts get a worse answer")
     here = document.versions() | {"symspellpy": "0.1"}
-    monkeypatch.setattr(document, "versions", lambda: here)
+    monkeypatch.setattr(document, "versions", lambda lang: here)
     sentence = describe.guarantee(repair)
     assert sentence.startswith("guarantee void: symspellpy 0.1 here, calibrated with ")
     assert "llmkit" not in sentence

@@ -86,10 +86,10 @@ def test_a_refused_correction_is_not_asked(name):
     assert asked[-1].messages[-1].content.endswith(NOISY.text)
 
 
-@pytest.mark.parametrize(("english", "said"), [(True, "Tom have Brot"), (False, "Tom hvae Brot")])
-def test_a_dictionary_leaves_a_set_in_another_language_alone(english, said):
+@pytest.mark.parametrize(("lang", "said"), [("en", "Tom have Brot"), ("", "Tom hvae Brot"), ("zh", "Tom hvae Brot")])
+def test_a_dictionary_leaves_a_set_in_another_language_alone(lang, said):
     question = Question("q", "Tom hvae Brot", "5", "numeric")
-    answer, asked = ask("spell_fix", Variant(question, "clean", question.text), scripted, english=english)
+    answer, asked = ask("spell_fix", Variant(question, "clean", question.text), scripted, lang=lang)
     assert answer.corrected_text == said
     assert asked[-1].messages[-1].content.endswith(said)
 
