@@ -145,11 +145,11 @@ def test_ray_servers_are_listed_restarted_and_taken_out(programs, tmp_path):
     file = tmp_path / "servers.txt"
     environment = programs | {"RAY_USAGE_STATS_ENABLED": "0"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with started([sys.executable, "-c", CLUSTER], env=environment, cwd=tmp_path, **pipes) as cluster:
+    with started([sys.executable, "-c", CLUSTER], 580, env=environment, cwd=tmp_path, **pipes) as cluster:
         command = [sys.executable, SCALE / "ray_servers.py", "my-model", file, "--everywhere"]
         environment |= {"RAY_ADDRESS": cluster.stdout.readline().strip()}
-        with started(command, env=environment, cwd=tmp_path) as job:
-            until(lambda: len(listed(file)) == 2)
+        with started(command, 570, env=environment, cwd=tmp_path) as job:
+            until(lambda: len(listed(file)) == 2, 300)  # a busy machine starts the processes of Ray slowly
             first = listed(file)
             os.kill(pids_of(tmp_path)[0], signal.SIGKILL)
             until(lambda: len(listed(file)) == 2 and listed(file) != first)
