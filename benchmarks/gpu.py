@@ -306,9 +306,8 @@ def verdict(name: str, rows: Rows) -> str | None:
     """Returns how a part's ratio to LoRA, or to an empty launch, lies to its target, or None where it has none."""
     if ONE_LAUNCH in rows:
         ratio = rows[ONE_LAUNCH]["times_launch"]
-        return (
-            f"{'met' if ratio <= LAUNCH_TARGET else 'MISSED'}: {ratio:.2f} times a launch, target {LAUNCH_TARGET:.0f}"
-        )
+        met = "met" if ratio <= LAUNCH_TARGET else "MISSED"
+        return f"{met}: {ratio:.2f} times an empty launch, target {LAUNCH_TARGET:.2f}"
     kind = (
         "decoding" if name.startswith("decoding") else "step, eager" if "eager" in name else "step, compiled or graphed"
     )
