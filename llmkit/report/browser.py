@@ -15,10 +15,12 @@ from llmkit.measure.stability import unlabelled
 from llmkit.rop.scoring import squash
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
+from llmkit.seeds import derive
 from llmkit.types import CLEAN
 
 PAGE = 25  # answers on screen at a time
 MOST = 40_000  # answers that a page holds: some tens of megabytes
+_SEED = 7  # of the sample where a page does not hold all
 _NOT_KEPT = "(texts of this run are not kept: output.texts)"
 _LONGEST = 20_000  # characters shown of one text; a reply rarely has a tenth of it
 
@@ -133,13 +135,13 @@ class Browser:
     rows: tuple[tuple[Any, ...], ...]
     kinds: tuple[Kind, ...] = KINDS
     chips: tuple[Kind, ...] = CHIPS
-    left_out: int = 0
-    """Answers of the run that the page has no room for."""
+    held: str = ""
+    """Which answers the page holds, in words, where it has no room for all."""
     page: int = PAGE
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the values as JSON has them. The rows are not copied: there can be many."""
-        values = {name: getattr(self, name) for name in ("arms", "questions", "texts", "rows", "page", "left_out")}
+        values = {name: getattr(self, name) for name in ("arms", "questions", "texts", "rows", "page")}
         lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("conditions", "kinds", "chips")}
         return values | lists
 
@@ -155,10 +157,13 @@ def browser(samples: Sequence[Sample]) -> Browser:
     rows = []
     conditions = {name: i for i, name in enumerate(cells.conditions)}
     arms = {arm: i for i, arm in enumerate(cells.arms)}
-    shown_samples = _most_telling(samples, flags_of)
-    ordered = sorted(
-        shown_samples, key=lambda s: (s.outcome.question_id, conditions[s.outcome.condition], pair_key(s)[1:])
-    )
+    shown_samples, held = _most_telling(samples, flags_of)
+
+    def place(sample: Sample) -> tuple[Any, ...]:
+        o = sample.outcome
+        return o.question_id, conditions[o.condition], pair_key(sample)[1:], arms[o.arm]
+
+    ordered = sorted(shown_samples, key=place)
     for sample in ordered:
         o = sample.outcome
         if o.question_id not in places:
@@ -183,8 +188,7 @@ def browser(samples: Sequence[Sample]) -> Browser:
             )
         )
     shown = tuple(_shown(name, conditions if without else {}) for name in cells.conditions)
-    left_out = len(samples) - len(rows)
-    kept = Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows), left_out=left_out)
+    kept = Browser(tuple(cells.arms), shown, tuple(questions), tuple(texts), tuple(rows), held=held)
     if not without:
         return kept
     others = [kind for kind in KINDS if kind.value in _OF_ANY]
@@ -192,19 +196,26 @@ def browser(samples: Sequence[Sample]) -> Browser:
     return replace(kept, kinds=(KINDS[0], *CHANGES, *others), chips=(*CHANGES, *labels))
 
 
-def _most_telling(samples: Sequence[Sample], flags_of: FlagsOf) -> Sequence[Sample]:
-    """Returns the answers that a page has room for, those to questions whose answers differ before others."""
+def _most_telling(samples: Sequence[Sample], flags_of: FlagsOf) -> tuple[Sequence[Sample], str]:
+    """Returns the answers that a page has room for, and which they are in words: those to questions whose answers
+    differ or failed, then others. Where not all of a kind have room, a seeded sample, the same in any order of them."""
     if len(samples) <= MOST:
-        return samples
+        return samples, ""
     asked = Counter(s.outcome.question_id for s in samples)
-    telling = dict.fromkeys(s.outcome.question_id for s in samples if flags_of(s)[0] & _TELLING)
+    telling = {s.outcome.question_id for s in samples if flags_of(s)[0] & _TELLING}
     chosen: set[str] = set()
     room = MOST
-    for question in [*telling, *(q for q in asked if q not in telling)]:
+    # A number for each question that depends on no other one.
+    for question in sorted(asked, key=lambda question: (question not in telling, derive(_SEED, question))):
         if asked[question] <= room:
             chosen.add(question)
             room -= asked[question]
-    return [s for s in samples if s.outcome.question_id in chosen]
+    shown = [s for s in samples if s.outcome.question_id in chosen]
+    held = f"This page holds {len(shown):,} of the {len(samples):,} answers of this run"
+    if telling <= chosen:
+        return shown, f"{held}: all to questions whose answers differ or failed, and a seeded sample of the others"
+    part = f"{len(telling & chosen):,} of the {len(telling):,} questions whose answers differ or failed"
+    return shown, f"{held}: a seeded sample, {part}"
 
 
 def _shown(name: str, places: Mapping[str, int]) -> ShownCondition:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import re
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from helpers.pages import CUT, WIDTH, opened
 from llmkit.measure import gates
 from llmkit.measure.metrics import metrics
 from llmkit.recipe.schema import EvalSection, Gate, IntervalSection
-from llmkit.report import html, view, write
+from llmkit.report import browser, html, view, write
 from llmkit.report.facts import facts
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
@@ -49,6 +50,50 @@ def folder(samples, tmp_path_factory):
     verdicts = gates.evaluate([Gate(metric="rop.gain", min=0.0, bound="low")], measured)
     write(home, samples, measured.model_copy(update={"gates": tuple(verdicts)}))
     return home
+
+
+def of_many(tmp_path, monkeypatch, chromium, most, questions=40, loss=synthetic.LOSS):
+    """What a page with room for so many answers says that it holds, and the questions that it does hold."""
+    monkeypatch.setattr(browser, "MOST", most)
+    samples = synthetic.samples(questions=questions, arms=["stand"], conditions=list(loss), loss=loss)
+    shuffled = random.Random(1).sample(samples, len(samples))
+    pages = []
+    for given in (samples, shuffled):
+        with opened(chromium, write_page(tmp_path, given)) as page:
+            held = page.inner_text("#held") if page.query_selector("#held") else ""
+            pages.append((page.inner_text("#count"), held, page.content()))
+    assert pages[0] == pages[1], "the order of the answers changes nothing"
+    found = set(re.findall(r"q\d{5}", pages[0][2]))
+    return pages[0][0], pages[0][1], {s.outcome.question_id for s in samples if s.outcome.question_id in found}, samples
+
+
+def changed_questions(samples):
+    right = {(s.outcome.question_id, s.outcome.condition): s.outcome.correct for s in samples}
+    return {question for (question, condition), ok in right.items() if ok != right[question, CLEAN]}
+
+
+def test_a_page_without_room_for_all_holds_what_changed_and_a_sample_of_the_others(tmp_path, monkeypatch, chromium):
+    loss = {"ec": 0.2}
+    count, held, found, samples = of_many(tmp_path, monkeypatch, chromium, 40, loss=loss)
+    assert "40" in count
+    assert held.startswith("This page holds 40 of the 80 answers of this run: all to questions whose answers differ")
+    assert "seeded sample of the others" in held
+    assert changed_questions(samples) < found
+    assert len(found) == 20
+
+
+def test_a_page_without_room_for_what_changed_says_how_much_of_it_there_is(tmp_path, monkeypatch, chromium):
+    _, held, found, samples = of_many(tmp_path, monkeypatch, chromium, 8, loss={"ec": 0.6})
+    changed = changed_questions(samples)
+    assert len(changed) > 4
+    assert found < changed
+    assert f"a seeded sample, 4 of the {len(changed)} questions whose answers differ or failed" in held
+
+
+def test_a_page_with_room_for_all_says_nothing_of_a_sample(tmp_path, monkeypatch, chromium):
+    _, held, found, _ = of_many(tmp_path, monkeypatch, chromium, 240)
+    assert held == ""
+    assert len(found) == 40
 
 
 def write_page(folder, samples):
