@@ -87,7 +87,19 @@ def repairs() -> str:
     return head + "\n".join(lines) + "\n"
 
 
-PARTS = {"output": output, "operators": operators, "agreement": agreement, "repairs": repairs}
+def identified() -> str:
+    """How often `--lang auto` names the language of a sentence, and of its first words."""
+    rows = json.loads(REPAIRS.read_text(encoding="utf-8"))["identified"]
+    lines = [
+        f"| {words if int(words) < 1_000 else 'all'} | {row['texts']:,} | {row['right'] / row['texts']:.3f} "
+        f"| {row['german as english']} of {row['german']} |"
+        for words, row in rows.items()
+    ]
+    head = "| words of a sentence | texts | language right | German taken for English |\n|---|---|---|---|\n"
+    return head + "\n".join(lines) + "\n"
+
+
+PARTS = {"output": output, "operators": operators, "agreement": agreement, "repairs": repairs, "identified": identified}
 
 
 def page(text: str) -> str:

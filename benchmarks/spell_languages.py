@@ -16,9 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from llmkit.perturb import Perturber
 from llmkit.perturb.alignment import ANY, kind
@@ -116,11 +117,12 @@ def print_measured(folder: Path, half: str, codes: str | None, out: Path | None)
     store(out, "languages", results)
 
 
-def store(out: Path | None, name: str, results: object) -> None:
+def store(out: Path | None, name: str, results: Mapping[Any, object]) -> None:
     """Writes what was measured into a file, beside the rest of it."""
     if out:
         stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-        out.write_text(json.dumps(stored | {name: results}, indent=1) + "\n", encoding="utf-8")
+        stored[name] = stored.get(name, {}) | results
+        out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 def print_identified(folder: Path, half: str, out: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 
@@ -72,6 +73,8 @@ def _unknown(text: str, guesser: ListGuesser) -> tuple[int, list[tuple[re.Match[
             continue
         for match in _part().finditer(text, *whole.span()):
             word, plain = match.group(), words.plain(match.group())
+            if language.alphabetic and _has_marks(word):  # stress, or vowels of Arabic: no list has them
+                continue
             if plain in words.frequencies or not _FEWEST <= len(plain) <= LONGEST:
                 continue
             small = word == language.lower(word)
@@ -81,6 +84,10 @@ def _unknown(text: str, guesser: ListGuesser) -> tuple[int, list[tuple[re.Match[
                 if guesses.meant:
                     unknown.append((match, guesses))
     return number, unknown
+
+
+def _has_marks(word: str) -> bool:
+    return any(unicodedata.category(character)[0] == "M" for character in unicodedata.normalize("NFC", word))
 
 
 @cache

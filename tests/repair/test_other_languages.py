@@ -95,6 +95,7 @@ def test_a_misspelt_word_is_restored(code, noisy, text):
         ("de", "Sie ist überdurchschnittlichgut und wohnungssuchend."),  # compounds
         ("de", "Das ist grosz und heiss."),  # an ss that may be a ß
         ("nl", "De fietsenstallingbeheerder is er niet."),
+        ("uk", "Це велике плато\u0301, де росте дуб."),  # a stress mark
         ("ru", "Он купил iPhone и рrivet"),  # two scripts in a word
         ("de", "siehe besichitgt_neu und #gesetrn und gesetrn-77"),  # names and codes
         ("de", 'Er schrieb "gesetrn" an die Tafel.'),  # the words of others
