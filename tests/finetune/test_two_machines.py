@@ -109,43 +109,32 @@ def whole_rows(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def ended(runs: Path, rank: int) -> None:
-    """What a machine says at its end because of another one."""
-    text = written(runs)[rank]
-    assert "error: a training process ended" in text
-    assert "the same command on every machine goes on from the newest checkpoint" in text
-
-
-def test_after_the_kill_of_a_machine_the_same_commands_go_on_to_the_same_end(whole, tmp_path):
+def test_a_machine_that_is_killed_ends_the_others_and_the_same_commands_go_on(whole, tmp_path):
     recipe, undisturbed = whole
     runs = tmp_path / "runs"
-    with both(recipe, runs) as machines:
+    with both(recipe, runs) as machines:  # the command alone: its processes end with it
         until_step(3, runs, machines)
         below = psutil.Process(machines[1].pid).children(recursive=True)
         assert len(below) >= 2
-        machines[1].send_signal(signal.SIGKILL)  # the command alone: its processes end with it
+        machines[1].send_signal(signal.SIGKILL)
         assert machines[0].wait() == 1
         assert psutil.wait_procs(below, 60)[1] == []
-    ended(runs, 0)
-    assert "error: another process of this training ended" in written(runs)[0]
-    resumed = trained(recipe, runs)
-    assert resumed.metrics["resumed_from"] in ("checkpoint-2", "checkpoint-4", "checkpoint-6")
-    assert losses(resumed) == losses(undisturbed)
-    one, other = (load_file(result.adapter / "adapter_model.safetensors") for result in (undisturbed, resumed))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def test_the_kill_of_machine_0_ends_the_other(whole, tmp_path):
-    recipe, _ = whole
-    runs = tmp_path / "runs"
-    with both(recipe, runs) as machines:
-        until_step(3, runs, machines)
+    with both(recipe, runs) as machines:  # the whole of machine 0
+        until_step(5, runs, machines)
         process = psutil.Process(machines[0].pid)
         for victim in [process, *process.children(recursive=True)]:
             victim.kill()
         assert machines[1].wait() == 1
-    ended(runs, 1)
+    for text in written(runs):
+        assert "error: a training process ended" in text
+        assert "the same command on every machine goes on from the newest checkpoint" in text
+    assert "another process of this training ended" in written(runs)[0]
+    resumed = trained(recipe, runs)
+    assert resumed.metrics["resumed_from"] in ("checkpoint-4", "checkpoint-6")
+    assert losses(resumed) == losses(undisturbed)
+    one, other = (load_file(result.adapter / "adapter_model.safetensors") for result in (undisturbed, resumed))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def together(*recipes: Any, **options: Any) -> list[Any]:
