@@ -141,7 +141,7 @@ def _of_rows(rows: dict[str, Any]) -> str:
         beside = [cell(rows["ratios"][f"{way}/plain, {n}"], ".2f") if way != "plain" else "" for n in (1, 2)]
         lines.append(f"| {way} | {' | '.join([*speeds, cell(rows['ratios'][f'{way} 2/1'], '.2f'), *beside])} |")
     lines.append(f"| target | | | plain at least {LEAST_TWO} | at least {LEAST_OTHERS} | at least {LEAST_OTHERS} |")
-    lines += ["", _when(rows, rows["rounds"], f"{len(rows['rounds'])} rounds, {rows['rows']:,} rows in all")]
+    lines += ["", _when(rows, rows["rounds"], f"{len(rows['rounds'])} round(s), {rows['rows']:,} rows of each way")]
     return "\n".join(lines)
 
 
