@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from channels.texts import LICENCES, Text, texts
+from channels.texts import Text, texts
 
 Recognise = Callable[[str], dict[str, Any]]
 """Takes a text; returns what was read for it as "read", and how it was spoken or printed."""
@@ -45,12 +44,5 @@ def run(about: str | None, recognise: Callable[[], Recognise]) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the question sets")
     parser.add_argument("--out", type=Path, required=True, help="the file that lines are appended to")
     parser.add_argument("--most", type=int, default=6_000, help="texts")
-    parser.add_argument(
-        "--held-out", metavar="SET", choices=LICENCES, help="only whole questions of this set, held out"
-    )
     arguments = parser.parse_args()
-    wanted = texts(arguments.data)
-    if arguments.held_out:
-        pieces = Counter(text[:2] for text in wanted)  # of each row
-        wanted = [t for t in wanted if t.held_out and t.source == arguments.held_out and pieces[t[:2]] == 1]
-    collect(arguments.out, wanted[: arguments.most], recognise())
+    collect(arguments.out, texts(arguments.data)[: arguments.most], recognise())

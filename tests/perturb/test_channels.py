@@ -6,14 +6,12 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers import benchmarks
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 compare = benchmarks.load("channels/compare")
-accuracy = benchmarks.load("channels/accuracy")
 alignment = __import__("channels.alignment", fromlist=["steps"])
 collect = __import__("channels.collect", fromlist=["collect"])
 distil = __import__("channels.distil", fromlist=["Tally"])
@@ -137,49 +135,3 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_finished(tmp_path):
 
     collect.collect(path, [*WANTED, WANTED[0]], recognise)
     assert counts == [0, 1, 2, 3, 4]
-
-
-class TestEquivalence:
-    def test_no_difference_in_many_answers_is_equivalence(self):
-        differences = np.array([1.0, -1.0] * 20 + [0.0] * 960)
-        assert accuracy.equivalence(differences)["verdict"] == "equivalent"
-
-    def test_ten_points_are_a_difference(self):
-        assert accuracy.equivalence(np.array([1.0] * 100 + [0.0] * 900))["verdict"] == "different"
-
-    @pytest.mark.parametrize(
-        "differences", [[1.0, -1.0] * 40, [0.0] * 500, [1.0, -1.0] * 100, [1.0] * 30 + [0.0] * 970]
-    )
-    def test_few_answers_equal_ones_wide_ones_and_the_margin_itself_decide_nothing(self, differences):
-        assert accuracy.equivalence(np.array(differences))["verdict"] == "undecided"
-
-    @settings(max_examples=60, deadline=None, database=None)
-    @given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=100, max_size=300))
-    def test_it_is_found_where_the_interval_lies_within_the_margin(self, differences):
-        found = accuracy.equivalence(np.array(differences))
-        mean, low, high = found["difference"]
-        if low is not None:
-            assume(all(abs(abs(end) - accuracy.MARGIN) > 1e-4 for end in (low, high)))  # which are rounded
-            assert low < mean < high
-            assert (found["verdict"] == "equivalent") == (max(-low, high) < accuracy.MARGIN)
-
-
-def test_a_model_is_asked_what_was_read_beside_a_copy_of_the_same_question(tmp_path):
-    text = "Which of these is a good place to keep the butter?"
-    path = tmp_path / "asr.jsonl"
-    rows = [
-        {"source": "ARC-Easy", "row": 1, "text": text, "held_out": held_out, "read": "which of these is a good place"}
-        for held_out in (True, False)
-    ]
-    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps(rows[1] | {"text": "Who sells milk?"}) + "\n", "utf-8")
-    block = "\nAnswer Choices: (A) a fridge (B) a shelf"
-    asked = [
-        accuracy.Question(name, f"{name}{block}", "A", "choice", ("a fridge", "a shelf"))
-        for name in (text, "Who sells milk?")
-    ]
-    (found,) = accuracy.wordings("asr", path, asked)
-    assert (found.question, found.real) == (asked[0], "which of these is a good place")
-    right = {(text, "clean"): True, (text, "asr-real"): False, (text, "asr-drawn"): True}
-    measured = accuracy.compared("asr", [found], right)
-    assert [measured[key] for key in ("clean", "real", "table")] == [1.0, 0.0, 1.0]
-    assert measured["difference"][0] == -1.0  # the table costs less
