@@ -131,8 +131,7 @@ def worth(questions: int, clusters: int) -> int:
 def mcnemar(better: int, worse: int) -> float:
     """Computes the two-sided mid-p of McNemar's test (Fagerland, Lydersen and Laake 2013).
 
-    A fair coin over the pairs that disagree, of which the observed number counts half, because the exact p errs on .01
-    to .03 where .05 is meant. 1 where none disagrees.
+    A fair coin over the pairs that disagree, the observed number counted half: the exact p errs on .01 to .03, not .05.
 
     >>> round(mcnemar(9, 1), 4)
     0.0117
