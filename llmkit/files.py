@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +51,7 @@ def atomic(path: Path, private: bool = False) -> Iterator[BinaryIO]:
 
     With `private` the file is for its owner alone (mode 0600). Incomplete where the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with on_disk(path.parent):
             with open(temporary, "wb", opener=_for_owner if private else None) as file:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, Incomplete, UsageError
+from llmkit.files import atomic, write_atomic
 from llmkit.runs import RunFolder
 from llmkit.terminal import visible
 
@@ -137,6 +139,19 @@ def test_a_result_file_is_old_or_new_and_never_half(tmp_path, monkeypatch):
             folder.write_json("metrics.json", {"a": 2})
         assert json.loads((folder.path / "metrics.json").read_text()) == {"a": 1}
         assert not list(folder.path.glob("*.tmp"))
+
+
+def test_two_threads_write_one_file_each_as_a_whole(tmp_path):
+    path = tmp_path / "digests.json"
+    with atomic(path) as slow:
+        slow.write(b"the slow ")
+        quick = threading.Thread(target=write_atomic, args=(path, "the quick one"))
+        quick.start()
+        quick.join()
+        assert path.read_text() == "the quick one"
+        slow.write(b"one")
+    assert path.read_text() == "the slow one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_no_secret_is_ever_written(tmp_path, monkeypatch):
