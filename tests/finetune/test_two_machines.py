@@ -109,27 +109,48 @@ def whole_rows(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_a_machine_that_is_killed_ends_the_others_and_the_same_commands_go_on(whole, tmp_path):
-    recipe, undisturbed = whole
-    runs = tmp_path / "runs"
-    with both(recipe, runs) as machines:  # the command alone: its processes end with it
+@pytest.fixture(scope="module")
+def lost_command(whole, tmp_path_factory) -> Path:
+    """Runs of which machine 1's command was killed: the command alone, its processes end with it."""
+    runs = tmp_path_factory.mktemp("killed") / "runs"
+    with both(whole[0], runs) as machines:
         until_step(3, runs, machines)
         below = psutil.Process(machines[1].pid).children(recursive=True)
         assert len(below) >= 2
         machines[1].send_signal(signal.SIGKILL)
         assert machines[0].wait() == 1
         assert psutil.wait_procs(below, 60)[1] == []
-    with both(recipe, runs) as machines:  # the whole of machine 0
-        until_step(5, runs, machines)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def lost_machine(whole, lost_command) -> Path:
+    """The same, gone on with, and then the whole of machine 0 was killed."""
+    with both(whole[0], lost_command) as machines:
+        until_step(5, lost_command, machines)
         process = psutil.Process(machines[0].pid)
         for victim in [process, *process.children(recursive=True)]:
             victim.kill()
         assert machines[1].wait() == 1
-    for text in written(runs):
+    return lost_command
+
+
+# A training each, so that none of them takes long on a slow machine.
+
+
+def test_a_command_that_is_killed_ends_the_other_machine(lost_command):
+    assert "another process of this training ended" in written(lost_command)[0]
+
+
+def test_a_machine_that_is_killed_ends_the_other(lost_machine):
+    for text in written(lost_machine):
         assert "error: a training process ended" in text
         assert "the same command on every machine goes on from the newest checkpoint" in text
-    assert "another process of this training ended" in written(runs)[0]
-    resumed = trained(recipe, runs)
+
+
+def test_after_both_the_same_commands_go_on_to_the_weights_of_an_undisturbed_training(whole, lost_machine):
+    recipe, undisturbed = whole
+    resumed = trained(recipe, lost_machine)
     assert resumed.metrics["resumed_from"] in ("checkpoint-4", "checkpoint-6")
     assert losses(resumed) == losses(undisturbed)
     one, other = (load_file(result.adapter / "adapter_model.safetensors") for result in (undisturbed, resumed))
