@@ -88,7 +88,7 @@ def repairs() -> str:
 
 
 def identified() -> str:
-    """How often `--lang auto` names the language of a sentence, and of its first words."""
+    """Returns a table of the shares of sentences, and of their first words, whose language `--lang auto` names."""
     rows = json.loads(REPAIRS.read_text(encoding="utf-8"))["identified"]
     lines = [
         f"| {words if int(words) < 1_000 else 'all'} | {row['texts']:,} | {row['right'] / row['texts']:.3f} "

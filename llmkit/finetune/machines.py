@@ -30,7 +30,7 @@ _OTHERS = 10.0  # seconds in which machines that are not there yet may come to h
 _LONGEST = 1 << 20  # bytes of a line
 
 Statement = dict[str, str | None]
-"""What a machine is about to train, by the name that an error message gives each part."""
+"""The training that a machine is about to begin, by the name that an error message gives each part."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class Browser:
     kinds: tuple[Kind, ...] = KINDS
     chips: tuple[Kind, ...] = CHIPS
     held: str = ""
-    """Which answers the page holds, in words, where it has no room for all."""
+    """A sentence about the answers that the page holds, where it has no room for all."""
     page: int = PAGE
 
     def as_dict(self) -> dict[str, Any]:

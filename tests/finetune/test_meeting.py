@@ -45,7 +45,7 @@ def lead(machines: Machines, runs: Path, error: BaseException | None = None) -> 
 
 
 def refused(others: list[Future], kind: type[LlmkitError] = UsageError) -> list[str]:
-    """What each machine says that was refused."""
+    """Returns the messages of the machines that were refused."""
     errors = [future.exception(60) for future in others]
     assert [type(error) for error in errors] == [kind] * len(errors)
     assert all(error.hint for error in errors)

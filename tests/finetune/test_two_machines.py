@@ -159,7 +159,7 @@ def test_after_both_the_same_commands_go_on_to_the_weights_of_an_undisturbed_tra
 
 
 def together(*recipes: Any, **options: Any) -> list[Any]:
-    """What `finetune` returns, or raises, on each machine, in threads: for what ends before a training."""
+    """Calls `finetune` on each machine, in threads, and returns results or errors: for what ends before a training."""
     inputs(recipes[0].recipe)  # the digest of the model is kept by process: two threads would write it at once
     machines = Machines(len(recipes), 0, "127.0.0.1", free_port(), patience=120.0, quiet=True)
     with ThreadPoolExecutor(len(recipes)) as pool:

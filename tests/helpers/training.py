@@ -1,4 +1,4 @@
-"""What tests of training share: small settings, its journal, and a stop in the middle."""
+"""The common parts of tests of training: small settings, its journal, and a stop in the middle."""
 
 from __future__ import annotations
 

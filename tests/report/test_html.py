@@ -53,7 +53,7 @@ def folder(samples, tmp_path_factory):
 
 
 def of_many(tmp_path, monkeypatch, chromium, most, questions=40, loss=synthetic.LOSS):
-    """What a page with room for so many answers says that it holds, and the questions that it does hold."""
+    """Returns the sentence of a page with room for so many answers, and the questions that it holds."""
     monkeypatch.setattr(browser, "MOST", most)
     samples = synthetic.samples(questions=questions, arms=["stand"], conditions=list(loss), loss=loss)
     shuffled = random.Random(1).sample(samples, len(samples))
