@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
@@ -13,6 +14,8 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_FIRST = asyncio.FIRST_COMPLETED
 
 SLOW_SECONDS = 60.0
 """How long a client may send nothing of its body, or read nothing of its answer."""
@@ -39,6 +42,7 @@ class Connection:
         self.status: int | None = None
         self.is_finished = False
         self._read = asyncio.Event()
+        self._giving_since: float | None = None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yields the body as it comes. Raises ClientLeft or ClientSlow."""
@@ -57,10 +61,13 @@ class Connection:
         self._read.set()
 
     async def while_there(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does the work unless the client leaves meanwhile, which cancels it. Raises what the work raises."""
+        """Does the work unless the client leaves meanwhile, or reads nothing of a piece for `SLOW_SECONDS` to half as
+        long again: then it is cancelled. Raises what the work raises, ClientLeft or ClientSlow."""
         task, watch = asyncio.create_task(work), asyncio.create_task(self._gone())
         try:
-            await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait({task, watch}, timeout=SLOW_SECONDS / 2, return_when=_FIRST))[0]:
+                if self._giving_since is not None and time.monotonic() - self._giving_since > SLOW_SECONDS:
+                    raise ClientSlow
             if self.is_finished:  # a server says "disconnect" behind a whole answer, too
                 await task
         finally:
@@ -77,8 +84,11 @@ class Connection:
         await self._given({"type": "http.response.start", "status": status, "headers": headers})
 
     async def give(self, piece: bytes) -> None:
-        """Passes on a piece of the answer's body."""
-        await self._given({"type": "http.response.body", "body": piece, "more_body": True})
+        """Passes on a piece of the answer's body. `while_there` sees it take too long: a timer for each piece would
+        cost as much as the piece."""
+        self._giving_since = time.monotonic()
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        self._giving_since = None
 
     async def finish(self, piece: bytes = b"") -> None:
         """Ends the answer. Without it the server closes the connection, so that the client sees that some is

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import httpx2
+import yarl
 
 from llmkit.engines.client import credentials
 from llmkit.engines.reasoning import split_reasoning
@@ -22,6 +25,7 @@ from llmkit.types import Reply, Request, Usage
 
 _CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 3.0  # servers close an idle connection after 5 and more: one that they close first loses a request
+_LARGEST_HEAD = 100 * 1024  # bytes, of one line
 _MOST_BYTES = 4_000_000  # of a reply to the proxy's own question
 _PROBE_SECONDS = 10.0
 
@@ -37,19 +41,18 @@ class UpstreamFailed(Exception):
 class Answer:
     """An answer that has begun: its status, its fields, and the bytes of its body as they come."""
 
-    def __init__(self, response: httpx2.Response) -> None:
-        self.status = response.status_code
-        self.headers = of_answer(response.headers.raw)
-        self._stream = response.stream
+    def __init__(self, response: aiohttp.ClientResponse, sent: _Sent) -> None:
+        self.status = response.status
+        self.headers = of_answer(response.raw_headers)
+        self._content, self._sent = response.content, sent
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yields the body, still encoded. Raises UpstreamFailed where it breaks off."""
-        assert isinstance(self._stream, httpx2.AsyncByteStream)
         try:
-            async for piece in self._stream:
+            while piece := await self._content.readany():
                 yield piece
-        except httpx2.HTTPError as error:
-            raise _failed(error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._sent.error or _failed(error) from error
 
 
 class Upstream:
@@ -67,14 +70,12 @@ class Upstream:
             raise UsageError("--upstream has a query or a fragment", "each request has its own: leave it out")
         self.address = public_url(url).removesuffix("/v1")
         own = urlsplit(self.address)
-        self._url, self._host, self._prefix = httpx2.URL(self.address), own.netloc.encode("idna"), own.path.encode()
+        self._origin, self._host, self._prefix = f"{own.scheme}://{own.netloc}", own.netloc.encode("idna"), own.path
         remember(key)
         basic = credentials(url).get("Authorization")
         self._authorization = f"Bearer {key}" if key else basic
-        self._transport = httpx2.AsyncHTTPTransport(
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=_IDLE_SECONDS)
-        )
-        self._timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS).as_dict()
+        self._seconds = seconds
+        self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
     async def asked(
@@ -85,23 +86,48 @@ class Upstream:
 
         `body` is None where the client's own length holds and nothing follows.
         """
-        length = len(body) if isinstance(body, bytes) else None
-        stream: Any = httpx2.ByteStream(body or b"") if not isinstance(body, AsyncIterator) else _Body(body)
-        fields = of_request(headers, self._host, length)
+        fields = of_request(headers, self._host, len(body) if isinstance(body, bytes) else None)
         if self._authorization:
             fields = [field for field in fields if field[0].lower() != b"authorization"]
             fields.append((b"authorization", self._authorization.encode()))
-        extensions = {"target": self._prefix + target, "timeout": self._timeout}
-        request = httpx2.Request(method, self._url, headers=fields, stream=stream, extensions=extensions)
+        sent = _Sent(body)
         try:
-            response = await self._transport.handle_async_request(request)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _failed(error) from error
+            address = yarl.URL(f"{self._origin}{self._prefix}{target.decode()}", encoded=True)
+            # The client itself says that a body comes in chunks.
+            told = [(name.decode(), words.decode()) for name, words in fields if name != b"transfer-encoding"]
+            response = await self._client().request(
+                method, address, headers=told, data=sent.data, allow_redirects=False
+            )
+        except UnicodeError as error:
+            raise UpstreamFailed(400, "request", "the request's head is not of UTF-8") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise sent.error or _failed(error) from error
         try:
-            yield Answer(response)
+            coding = response.headers.get("transfer-encoding", "chunked").strip().lower()
+            if response.status == 101 or coding != "chunked":
+                raise UpstreamFailed(502, "broken", "the upstream answers in another form than was asked for")
+            yield Answer(response, sent)
         finally:
-            # A client that left cancels this task: the connection is closed all the same, so that the server stops.
-            await asyncio.shield(response.aclose())
+            # One that was read to its end has freed its connection; any other is closed, so that the server stops.
+            response.close()
+
+    def _client(self) -> aiohttp.ClientSession:
+        """Returns the session, which belongs to the event loop that runs when it is first needed."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=self._trusted()),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
+                auto_decompress=False,
+                max_line_size=_LARGEST_HEAD,
+                max_field_size=_LARGEST_HEAD,
+            )
+        return self._session
+
+    def _trusted(self) -> ssl.SSLContext | bool:
+        """Returns the authorities that llmkit's other clients trust."""
+        return httpx2.create_ssl_context() if self._origin.startswith("https:") else True
 
     async def models(self, authorization: bytes | None = None) -> list[str] | None:
         """Returns the names of the server's models; None where it does not say."""
@@ -157,18 +183,24 @@ class Upstream:
 
     async def close(self) -> None:
         """Ends every connection."""
-        await self._transport.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
-class _Body(httpx2.AsyncByteStream):
-    """A request's body that is passed on while it comes."""
+class _Sent:
+    """A request's body, which may be passed on while it comes. `error` is why the rest of it does not come."""
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, body: bytes | AsyncIterator[bytes] | None) -> None:
+        self.error: Exception | None = None
+        self.data = self._pieces(body) if isinstance(body, AsyncIterator) else body
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._pieces:
-            yield piece
+    async def _pieces(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for piece in body:
+                yield piece
+        except Exception as error:
+            self.error = error
+            raise
 
 
 async def _whole(answer: Answer) -> bytes:
@@ -192,10 +224,10 @@ def _text(content: object) -> str:
 def _failed(error: Exception) -> UpstreamFailed:
     """Returns what a failure of the HTTP client means. Its message may hold an address, but no text of a user."""
     name = type(error).__name__
-    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return UpstreamFailed(502, "connect", f"the upstream cannot be reached ({name})")
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, TimeoutError):
         return UpstreamFailed(504, "timeout", f"the upstream is silent for too long ({name})")
-    if isinstance(error, httpx2.LocalProtocolError):
+    if isinstance(error, aiohttp.InvalidURL | ValueError):
         return UpstreamFailed(400, "request", f"the request cannot be passed on: {scrub(str(error))[:200]}")
     return UpstreamFailed(502, "broken", f"the connection to the upstream broke ({name})")

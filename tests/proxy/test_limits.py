@@ -71,7 +71,9 @@ CLOSE = b"Connection: close\r\n"
         (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n" + CLOSE + b"\r\n", b"HTTP/1.1 400"),
         (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * 200_000 + b"\r\n\r\n", b"HTTP/1.1 4"),
         (b"\x16\x03\x01 no HTTP at all\r\n\r\n", b"HTTP/1.1 400"),
-        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-Odd: gr\xc3\xb6\xff\r\n" + CLOSE + b"\r\n", b"HTTP/1.1 200"),
+        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-Odd: gr\xc3\xb6\r\n" + CLOSE + b"\r\n", b"HTTP/1.1 200"),
+        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-Odd: gr\xf6\r\n" + CLOSE + b"\r\n", b"HTTP/1.1 400"),
+        (b"GET /v1/mod\xe8les HTTP/1.1\r\nHost: a\r\n" + CLOSE + b"\r\n", b"HTTP/1.1 400"),
     ],
 )
 def test_a_hostile_head_is_refused_or_passed_as_it_is(url, upstream, head, answer):
@@ -82,7 +84,7 @@ def test_a_hostile_head_is_refused_or_passed_as_it_is(url, upstream, head, answe
         received = answer
     assert received.startswith(answer) or not received
     if answer.endswith(b"200"):
-        assert dict(upstream.seen[-1].headers)[b"x-odd"] == b"gr\xc3\xb6\xff"
+        assert dict(upstream.seen[-1].headers)[b"x-odd"] == b"gr\xc3\xb6"
     else:
         assert len(upstream.seen) == before
     assert json.loads(get(f"{url}/health"))["status"] == "ok"
