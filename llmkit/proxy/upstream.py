@@ -70,7 +70,8 @@ class Upstream:
             raise UsageError("--upstream has a query or a fragment", "each request has its own: leave it out")
         self.address = public_url(url).removesuffix("/v1")
         own = urlsplit(self.address)
-        self._origin, self._host, self._prefix = f"{own.scheme}://{own.netloc}", own.netloc.encode("idna"), own.path
+        self._host, self._prefix = own.netloc.encode("idna"), own.path
+        self._origin = f"{own.scheme}://{self._host.decode()}"
         remember(key)
         basic = credentials(url).get("Authorization")
         self._authorization = f"Bearer {key}" if key else basic
