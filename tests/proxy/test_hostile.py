@@ -165,6 +165,58 @@ def raw(url, content):
         return received
 
 
+def test_an_answer_that_comes_before_the_body_is_whole_passes(broken):
+    """A server that refuses a long upload answers at once, and many read no further."""
+    server, url = broken
+    parts = urlsplit(url)
+
+    def refuses(connected):
+        connected.sendall(b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 8\r\n\r\ntoo long")
+        while connected.recv(65536):  # or the rest of the upload would reset the connection
+            pass
+
+    server.answer = refuses
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as client:
+        client.sendall(b"POST /v1/files HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsome \r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "status", "length"),
+    [
+        ("HEAD", OK + b"content-length: 30\r\nconnection: close\r\n\r\n", 200, "30"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 30\r\nconnection: close\r\n\r\n", 304, "30"),
+        ("GET", b"HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", 302, "0"),
+    ],
+)
+def test_answers_without_a_body_pass_and_redirects_are_for_the_client(broken, method, content, status, length):
+    server, url = broken
+    server.answer = said(content)
+    parts = urlsplit(url)
+    client = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    client.request(method, "/v1/models")
+    answer = client.getresponse()
+    assert (answer.status, answer.getheader("content-length"), answer.read()) == (status, length, b"")
+    client.close()
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(broken):
+    server, url = broken
+    server.answer = said(OK + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nwhole\r\n0\r\n\r\n")
+    received = raw(url, b"GET /v1/models HTTP/1.0\r\n\r\n")
+    assert received.endswith(b"\r\n\r\nwhole")
+    assert b"transfer-encoding" not in received.lower()
+
+
+def test_an_encoded_answer_stays_encoded(broken):
+    server, url = broken
+    content = gzip.compress(b"some text")
+    fields = b"content-encoding: gzip\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(content)
+    server.answer = said(OK + fields + content)
+    status, headers, body = asked(url)
+    assert (status, headers["content-encoding"], body) == (200, "gzip", content)
+
+
 UPGRADE = b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: a\r\nConnection: %s\r\nUpgrade: %s\r\n%s\r\n"
 SOCKET = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
