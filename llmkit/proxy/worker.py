@@ -13,7 +13,6 @@ import multiprocessing
 import signal
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
@@ -50,7 +49,7 @@ class Worker:
     def __init__(self, document: RepairFile) -> None:
         self._document = document
         self._numbers = count()
-        self._thread = ThreadPoolExecutor(1, "llmkit-repair")
+        self._turn = asyncio.Lock()
         self._ready, self._closed = False, False
         self.waiting = 0
         """Steps that are under way or wait for their turn."""
@@ -60,7 +59,9 @@ class Worker:
 
     async def start(self) -> None:
         """Returns when its dictionaries are loaded. Raises Lost if it dies before."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._await_ready)
+        self._turn = asyncio.Lock()  # of the event loop that runs now
+        async with self._turn:
+            await self._await_ready()
 
     async def begin(self, text: str) -> Repaired | Asked:
         """Repairs one text, up to its end or to what it asks a model. Raises Lost."""
@@ -80,15 +81,22 @@ class Worker:
         atexit.unregister(self.close)
         if self._process.is_alive():
             self._process.kill()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _step(self, number: int, given: str | list[Reply | EngineError]) -> Repaired | Asked:
         self.waiting += 1
         try:
-            # A step whose request has gone before its turn is taken out of the thread's queue by its cancellation.
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, number, given)
+            await self._turn.acquire()
+            # Whoever stops waiting leaves the answer to be read: the next step must not take it for its own.
+            exchange = asyncio.create_task(self._exchange(number, given))
+            exchange.add_done_callback(self._done)
+            return await asyncio.shield(exchange)
         finally:
             self.waiting -= 1
+
+    def _done(self, exchange: asyncio.Task[Repaired | Asked]) -> None:
+        self._turn.release()
+        if not exchange.cancelled():
+            exchange.exception()  # nobody may wait for it any more
 
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would share the proxy's sockets
@@ -98,42 +106,48 @@ class Worker:
         inner.close()
         self._ready, self._born = False, time.monotonic()
 
-    def _await_ready(self) -> None:
+    async def _await_ready(self) -> None:
         if not self._ready:
-            self._receive(START_SECONDS)
+            await self._receive(START_SECONDS)
             self._ready = True
 
-    def _exchange(self, number: int, given: str | list[Reply | EngineError]) -> Repaired | Asked:
-        self._await_ready()
+    async def _exchange(self, number: int, given: str | list[Reply | EngineError]) -> Repaired | Asked:
+        await self._await_ready()
         try:
-            self._pipe.send((number, given))
+            self._pipe.send((number, given))  # the process waits for it, and reads it as fast as it is written
         except OSError:
-            self._again()
+            await self._again()
             raise Lost("died") from None
-        answer = self._receive(HANG_SECONDS)
+        answer = await self._receive(HANG_SECONDS)
         if isinstance(answer, Lost):
             raise answer
         return Asked(number, answer) if isinstance(answer, list) else answer
 
-    def _receive(self, seconds: float) -> Any:
+    async def _receive(self, seconds: float) -> Any:
+        loop, pipe, begun = asyncio.get_running_loop(), self._pipe.fileno(), asyncio.Event()
+        loop.add_reader(pipe, begun.set)
         try:
-            if self._pipe.poll(seconds):
-                return self._pipe.recv()
+            async with asyncio.timeout(seconds):
+                await begun.wait()
+            return self._pipe.recv()
+        except TimeoutError:
             reason = "hangs"
         except (EOFError, OSError):
             reason = "died"
-        self._again()
+        finally:
+            loop.remove_reader(pipe)
+        await self._again()
         raise Lost(reason)
 
-    def _again(self) -> None:
+    async def _again(self) -> None:
         """Starts another process, but does not wait for it."""
         self._process.kill()
         if self._closed:
             return
         if not self._ready:
-            time.sleep(max(0.0, self._born + _PAUSE - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._born + _PAUSE - time.monotonic()))
         self.restarts += 1
-        self._begin()
+        await asyncio.to_thread(self._begin)
 
 
 def _run(pipe: Connection, document: RepairFile) -> None:
