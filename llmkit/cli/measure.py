@@ -153,9 +153,10 @@ def _loaded(source: str | None, overrides: list[Any], command: Command) -> Loade
 
     given = [*rows.defaults(source), *overrides]
     loaded = common.load_trusted(None, given)
+    changes = rows.noise_in_their_language(loaded, source)
     if tunes(loaded.recipe, command):
-        return common.load_trusted(None, [*given, *rows.keep_a_pool(loaded, source)])
-    return loaded
+        changes += rows.keep_a_pool(loaded, source)
+    return common.load_trusted(None, [*given, *changes]) if changes else loaded
 
 
 def _print_estimates(estimates: list[tuple[Recipe, Estimate]], json_: bool) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmkit.cli.common import note
+
 if TYPE_CHECKING:
     from llmkit.recipe import Loaded, Override
+    from llmkit.recipe.schema import Recipe
 
 ROWS = (".csv", ".jsonl", ".parquet")
+_NOISE = "like:typist"
+_IN_OTHER_LANGUAGES = "typing"  # on the keys of any language: `typist` knows the errors of English words only
+_RATE = 0.05
+_LEAST_KNOWN = 0.6  # share of words that common English has; other languages with Latin letters have .05 to .24
 
 
 def is_rows(source: str | None) -> bool:
@@ -16,7 +23,7 @@ def is_rows(source: str | None) -> bool:
 
 
 def defaults(source: str) -> list[Override]:
-    """Returns what a file of rows stands for: every row, without answers, under the noise of typing."""
+    """Returns what a file of rows stands for: every row, without answers, under the errors of typists."""
     from llmkit.recipe import Override
 
     keys = {
@@ -24,10 +31,36 @@ def defaults(source: str) -> list[Override]:
         "data.split": "all",
         "data.answer": None,
         "data.kind": "text",
-        "perturb.conditions": ["typing"],
-        "perturb.rate": 0.05,
+        "perturb.conditions": [_NOISE],
+        "perturb.rate": _RATE,
     }
     return [Override(key, value, source) for key, value in keys.items()]
+
+
+def noise_in_their_language(loaded: Loaded, source: str) -> list[Override]:
+    """Returns the change for rows that are not in English, unless the user names the noise: the default would leave
+    them as they are."""
+    from llmkit.recipe import Override
+
+    origin = loaded.origin("perturb.conditions")
+    if not origin or origin.source != source or _is_english(loaded.recipe, source):
+        return []
+    return [Override("perturb.conditions", [_IN_OTHER_LANGUAGES], source)]
+
+
+def _is_english(recipe: Recipe, source: str) -> bool:
+    """Returns whether rows are in English, by the language that the user names or else by their words."""
+    from llmkit.perturb.english import share_known
+    from llmkit.tasks import load
+
+    if recipe.perturb.lang:
+        return recipe.perturb.lang == "en"
+    questions = load(recipe.data, seed=recipe.seed, noisy=recipe.perturb.fields)
+    share = share_known(question.text for question in questions)
+    if share is None or share >= _LEAST_KNOWN:
+        return True
+    note(f"{source}: {share:.0%} of the words are common English, so the noise is `{_IN_OTHER_LANGUAGES}`")
+    return False
 
 
 def keep_a_pool(loaded: Loaded, source: str) -> list[Override]:

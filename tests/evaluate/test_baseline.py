@@ -35,7 +35,7 @@ def test_a_baseline_pairs_whatever_is_kept_of_texts(run, tmp_path, keys, before,
     more = {"output__texts": after, "eval__baseline": str(path)}
     now, _ = run(changed, "eval", **keys, output__name="now", **more, use_cache=False)
     assert (now.metrics.baseline.questions, now.metrics.baseline.left_out) == (12, 0)
-    assert "typing" in now.metrics.baseline.arms["stand"].changed_change
+    assert "like:typist" in now.metrics.baseline.arms["stand"].changed_change
     samples = list(Run(now.folder).samples())
     tables = moved(samples, stored.samples(stored.read(path), samples))
     if "none" in (before, after):

@@ -108,7 +108,7 @@ def test_several_prompts_are_compared_pair_by_pair(run, shop):
     overrides = shop(support=SUPPORT, short=SHORT) | {"data__answer": "queue", "perturb__rate": 0.3}
     gates = [
         {"metric": "stand.accuracy", "min": 0.01},
-        {"metric": "short.stand.accuracy_change", "condition": "typing", "min": -0.1, "bound": "point"},
+        {"metric": "short.stand.accuracy_change", "condition": "like:typist", "min": -0.1, "bound": "point"},
         {"metric": "short.stand.accuracy_change", "min": -0.1, "bound": "point"},
     ]
     result, engine = run(right, "eval", **overrides, eval__gates=gates, eval__arms=["stand", "oracle"])
@@ -116,12 +116,12 @@ def test_several_prompts_are_compared_pair_by_pair(run, shop):
     metrics = result.metrics
     assert metrics.prompt == "support"
     assert list(metrics.prompts) == ["short"]
-    assert metrics.arms["stand"].conditions["typing"].accuracy.value == 1
+    assert metrics.arms["stand"].conditions["like:typist"].accuracy.value == 1
     short = metrics.prompts["short"]
     assert short.arms["stand"].conditions["clean"].accuracy.value == 1
-    assert short.arms["stand"].conditions["typing"].accuracy.value == 0
-    assert short.arms["oracle"].conditions["typing"].accuracy.value == 1
-    change = short.changes.arms["stand"].accuracy_change["typing"]
+    assert short.arms["stand"].conditions["like:typist"].accuracy.value == 0
+    assert short.arms["oracle"].conditions["like:typist"].accuracy.value == 1
+    change = short.changes.arms["stand"].accuracy_change["like:typist"]
     assert (change.value, change.better, change.worse) == (-1, 0, 4)
     assert [(gate.metric, gate.verdict) for gate in metrics.gates] == [
         ("stand.accuracy", "pass"),
@@ -150,10 +150,11 @@ def test_rows_without_answers_show_what_changes_by_prompt(run, shop):
         return "No. 7" if request.messages[1:] else f"No. {sum(map(ord, request.messages[0].content))}"
 
     result, _ = run(answer, "eval", **overrides)
-    assert result.metrics.arms["stand"].stability["typing"].changed.value == 0
-    assert result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value > 0
+    assert result.metrics.arms["stand"].stability["like:typist"].changed.value == 0
+    share = result.metrics.prompts["short"].arms["stand"].stability["like:typist"].changed.value
+    assert share > 0
     changes = result.metrics.prompts["short"].changes.arms["stand"].changed_change
-    assert changes["typing"].value == result.metrics.prompts["short"].arms["stand"].stability["typing"].changed.value
+    assert changes["like:typist"].value == share
     assert changes["clean#2"].value == 0
     assert "Prompts against support" in (result.folder / "report.html").read_text()
 
@@ -335,7 +336,7 @@ def test_several_fields_are_named_by_the_recipe(shop):
     rows = [{"subject": "late parcel again", "body": body} for body in BODIES]
     prompt = "[{role: user, content: '{{ subject }}: {{ body }}'}]"
     made = planned(shop(rows, own=prompt), **{"perturb.fields": ["subject", "body"], "perturb.rate": 0.9})
-    noisy = [v for v in made.variants if v.condition == "typing"]
+    noisy = [v for v in made.variants if v.condition == "like:typist"]
     assert all(len(v.texts) == 2 for v in noisy)
     assert any(v.texts[0] != "late parcel again" for v in noisy)
     with pytest.raises(UsageError, match="no place for `subject`"):
@@ -445,5 +446,5 @@ def test_runs_with_several_prompts_are_compared_prompt_by_prompt(run, shop):
     two, _ = run(right, "eval", **overrides, seed=8)
     rows = {(row.arm, row.condition): row for row in compare([one.folder, two.folder]).rows if row.metric == "accuracy"}
     assert {arm for arm, _ in rows} == {"support.stand", "short.stand"}
-    assert rows["support.stand", "typing"].before == 1
-    assert rows["short.stand", "typing"].before == 0
+    assert rows["support.stand", "like:typist"].before == 1
+    assert rows["short.stand", "like:typist"].before == 0

@@ -29,14 +29,24 @@ def echo(request):
 
 def test_each_row_is_asked_as_sent_and_under_noise_and_both_again(run, tickets):
     result, engine = run(echo, "eval", **as_overrides(tickets(), perturb__rate=0.5))
-    assert result.metrics.conditions == ("clean", "clean#2", "typing", "typing#2")
+    assert result.metrics.conditions == ("clean", "clean#2", "like:typist", "like:typist#2")
     assert len(engine.asked) == result.metrics.outcomes == 4 * len(TICKETS)
     journal = [json.loads(line) for line in (result.folder / "samples.jsonl").open(encoding="utf-8")]
     assert all(row["gold"] is row["correct"] is None for row in journal)
-    again = {row["question_id"] for row in journal if row["condition"] == "typing#2"}
+    again = {row["question_id"] for row in journal if row["condition"] == "like:typist#2"}
     assert again == {row["question_id"] for row in journal}
     texts = {(row["question_id"], row["condition"]): row["text"] for row in journal}
-    assert all(texts[row, "typing"] == texts[row, "typing#2"] for row, _ in texts)
+    assert all(texts[row, "like:typist"] == texts[row, "like:typist#2"] for row, _ in texts)
+
+
+def test_a_word_in_twenty_is_misspelt(run, tickets):
+    texts = [" ".join([*TICKETS[i:], *TICKETS[:i]]) for i in range(4)]
+    result, _ = run(echo, "eval", **as_overrides(tickets(texts)))
+    journal = [json.loads(line) for line in (result.folder / "samples.jsonl").open(encoding="utf-8")]
+    words = {(row["question_id"], row["condition"]): row["text"].split() for row in journal}
+    for row, condition in words:
+        misspelt = sum(a != b for a, b in zip(words[row, "clean"], words[row, condition], strict=True))
+        assert misspelt == (round(0.05 * len(words[row, "clean"])) if "typist" in condition else 0)
 
 
 def test_nothing_is_right_or_wrong(run, tickets):
@@ -45,12 +55,12 @@ def test_nothing_is_right_or_wrong(run, tickets):
     assert all(cell.accuracy is None for cell in arm.conditions.values())
     assert not arm.drop
     assert not arm.flips
-    assert list(arm.stability) == ["typing", "noisy"]
+    assert list(arm.stability) == ["like:typist", "noisy"]
 
 
 def test_an_engine_that_answers_by_the_text_alone_changes_nothing_by_itself(run, tickets):
     result, _ = run(echo, "eval", **as_overrides(tickets(), perturb__rate=0.9))
-    stable = result.metrics.arms["stand"].stability["typing"]
+    stable = result.metrics.arms["stand"].stability["like:typist"]
     assert stable.itself.value == 0
     assert stable.changed.value > 0
 
@@ -88,7 +98,7 @@ def test_answers_beside_the_rows_make_them_right_or_wrong(run, tickets):
 def test_rows_with_one_text_are_rows_of_their_own(run, tickets):
     result, _ = run(echo, "eval", **as_overrides(tickets([TICKETS[0], *TICKETS]), perturb__rate=0.5))
     assert result.metrics.unlabelled == result.metrics.questions == 5
-    assert result.metrics.arms["stand"].stability["typing"].n == 5
+    assert result.metrics.arms["stand"].stability["like:typist"].n == 5
 
 
 def test_a_field_that_is_text_here_and_a_list_there_is_refused_with_its_row_or_left_out(run, tmp_path):
@@ -119,13 +129,13 @@ def test_runs_without_answers_are_compared_by_the_answers_that_change(run, ticke
     changes = {row.condition: row for row in compare(folders).rows}
     assert {row.metric for row in changes.values()} == {"changed"}
     assert changes["clean#2"].change.value == 0
-    assert (changes["typing"].before, changes["typing"].after) == (1.0, 0.0)
-    assert (changes["typing"].change.better, changes["typing"].change.worse) == (4, 0)
+    assert (changes["like:typist"].before, changes["like:typist"].after) == (1.0, 0.0)
+    assert (changes["like:typist"].change.better, changes["like:typist"].change.worse) == (4, 0)
 
 
 def test_a_finished_run_is_scored_again_without_a_model(run, tickets):
     result, _ = run(echo, "eval", **as_overrides(tickets(), perturb__rate=0.5))
-    gate = {"metric": "stand.changed", "condition": "typing", "max": 0.99, "bound": "point"}
+    gate = {"metric": "stand.changed", "condition": "like:typist", "max": 0.99, "bound": "point"}
     again = rescore(result.folder, load(result.folder / "recipe.resolved.yaml", {"eval.gates": [gate]}))
     assert again.metrics.arms == result.metrics.arms
     assert [verdict.metric for verdict in again.gates] == ["stand.changed"]
@@ -162,7 +172,7 @@ def test_a_tool_call_is_part_of_the_answer(run, tickets):
         return Reply("", tool_calls=(ToolCall("refund", {"order": text}),))
 
     result, _ = run(calls, "eval", **as_overrides(tickets(), perturb__rate=0.9))
-    stable = result.metrics.arms["stand"].stability["typing"]
+    stable = result.metrics.arms["stand"].stability["like:typist"]
     assert stable.itself.value == 0
     assert stable.changed.value > 0
     assert list(stable.kinds) == ["tool_call"]

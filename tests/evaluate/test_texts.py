@@ -12,7 +12,7 @@ from llmkit.errors import EngineError, UsageError
 from llmkit.evaluate import rescore
 from llmkit.recipe import load
 
-GATES = [{"metric": "stand.changed", "condition": "typing", "max": 0.99, "bound": "high"}]
+GATES = [{"metric": "stand.changed", "condition": "like:typist", "max": 0.99, "bound": "high"}]
 SECRETS = ("parcel", "jacket", "zipper", "Kepler", "Anneliese", "pArcel")
 
 
