@@ -5,6 +5,7 @@ The one integration that imports its package at once, because its class is one o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ from datatrove.pipeline.base import PipelineStep  # noqa: E402 - only now it is 
 
 
 class Perturb(PipelineStep):  # type: ignore[misc]
-    """Makes a noisy copy of each document's text, and keeps the record of its edits in the metadata.
+    """Makes a noisy copy of each document's text, and keeps the record of its edits in the metadata, as JSON text.
 
+    Text, because datatrove's writers copy each document value by value, and Parquet has one type for all rows.
     The copy is that of `llmkit perturb --op NOISE` for a row with the document's id: the same in any cut into tasks.
     `noise` is one noise with its rate, `options` and `answer` name metadata that guards the answer.
     """
@@ -41,6 +43,6 @@ class Perturb(PipelineStep):  # type: ignore[misc]
                     tuple(map(str, options)) if isinstance(options, Sequence) and not isinstance(options, str) else (),
                     answer if isinstance(answer, str) else None,
                 )
-                document.metadata[PERTURBATION] = record
+                document.metadata[PERTURBATION] = json.dumps(record, ensure_ascii=False)
             self.stat_update("rejected" if "rejected" in record else "noisy")
             yield document
