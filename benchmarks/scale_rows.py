@@ -89,9 +89,10 @@ def datatrove(workers: int, rows: Path, out: Path) -> None:
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    from llmkit.integrations.datatrove import Perturb
+    from llmkit.integrations.datatrove import Perturb, row_of
 
-    steps = [ParquetReader(str(rows), text_key="question"), Perturb(f"{NOISE}@{RATE}"), ParquetWriter(str(out))]
+    reader, writer = ParquetReader(str(rows), text_key="question"), ParquetWriter(str(out), adapter=row_of)
+    steps = [reader, Perturb(f"{NOISE}@{RATE}"), writer]
     LocalPipelineExecutor(pipeline=steps, tasks=workers, workers=workers, logging_dir=str(out) + "-logs").run()
 
 

@@ -86,7 +86,7 @@ class Cells:
         self.arms = sorted({cell.arm for cell in self.samples}, key=arm_order)
         self.conditions = sorted({cell.condition for cell in self.samples}, key=_condition_order)
         self.noisy = [c for c in self.conditions if Condition.parse(c).noisy]
-        self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
+        self._right = self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
         self.reach = 1.0
         """How much one answer changes a mean, as a part of its question: more than 1 where rare ones weigh more."""
 
@@ -188,6 +188,9 @@ class Cells:
         the sets of instructions of a held-out scheme share one cell, each of their answers makes pairs of its own, as
         each has its share in the cell's mean.
         """
+        if self._once(plus) and self._once(minus):
+            one, other = self._right[plus], self._right[minus]
+            return int((one > other).sum()), int((one < other).sum()), True
         left, right = (self._answers(cell) for cell in (plus, minus))
         better = worse = 0
         paired: list[str] = []
@@ -197,6 +200,15 @@ class Cells:
                 worse += b and not a
                 paired.append(key[0])
         return better, worse, len(paired) == len(set(paired))
+
+    def _once(self, cell: Cell) -> bool:
+        """Returns whether each question of a cell was asked once, as most are: then its mean is its verdict."""
+        import numpy as np
+
+        samples = self.samples.get(cell, [])
+        if not samples or len(samples) != np.count_nonzero(~np.isnan(self._right[cell])):
+            return False
+        return not any(sample.outcome.draw or sample.outcome.meta for sample in samples)
 
     def _answers(self, cell: Cell) -> dict[PairKey, list[bool]]:
         """Returns the verdicts of a cell: one for each key, or one for each kind of noise that was held out."""

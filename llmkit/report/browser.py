@@ -275,13 +275,10 @@ Verdicts = Mapping[tuple[str, str, str | None], Mapping[PairKey, bool]]
 def _flags(sample: Sample, verdicts: Verdicts) -> int:
     o = sample.outcome
 
-    def paired(arm: str, condition: str, out: str | None) -> bool | None:
-        """Returns the verdict that this answer is paired with; what was asked once is paired with every repeat."""
-        return nearest(verdicts.get((arm, condition, out), {}), pair_key(sample))
-
-    condition = Condition.parse(o.condition)
-    on_clean = paired(o.arm, CLEAN, o.meta.get("holdout")) if condition.noisy else None
-    stand = paired(STAND, o.condition, None) if o.arm != STAND else None
+    condition, pair = Condition.parse(o.condition), pair_key(sample)
+    # What was asked once is paired with every repeat.
+    on_clean = nearest(verdicts.get((o.arm, CLEAN, o.meta.get("holdout")), {}), pair) if condition.noisy else None
+    stand = nearest(verdicts.get((STAND, o.condition, None), {}), pair) if o.arm != STAND else None
     corrected = o.corrected_text if condition.clean else None
     # Plain sums: enum's own operators take longer than all the rest, and this is asked of every answer.
     flags = int(Flag.RIGHT) if o.correct else 0

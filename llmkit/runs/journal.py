@@ -84,7 +84,8 @@ class Counted:
         wanted = set(self.outcomes.values())
         for number, line in lines(self.path):
             if number in wanted:
-                yield parsed(self.path, number, line) | self._verdicts.get(number, {})
+                row = parsed(self.path, number, line)
+                yield row | self._verdicts[number] if number in self._verdicts else row
 
     def kept(self) -> Iterator[bytes]:
         """Yields the lines of outcomes and noise as they are, without verdicts."""
@@ -145,8 +146,9 @@ def _checked(row: Any) -> Row:
     """Returns a line that has the fields of its kind; ValueError for any other."""
     if not isinstance(row, dict):
         raise ValueError("it is not an object with fields")
-    if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
-        raise ValueError(f"it has no `{missing[0]}`")
+    needed = _FIELDS.get(str(row.get("kind")), ())
+    if not row.keys() >= set(needed):
+        raise ValueError(f"it has no `{next(name for name in needed if name not in row)}`")
     calls = row.get("calls")
     for call in calls if isinstance(calls, list) else ():
         if not isinstance(call, dict):

@@ -153,7 +153,7 @@ class Sample:
     @property
     def seconds(self) -> float:
         """The calls' shares of the engine's time. Waiting in a queue raises it: read sums."""
-        return sum(float(call.get("seconds") or 0) for call in self.calls)
+        return sum([float(call.get("seconds") or 0) for call in self.calls])
 
     @property
     def cached_calls(self) -> int:

@@ -42,9 +42,10 @@ DATATROVE = """
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers import JsonlWriter
-from llmkit.integrations.datatrove import Perturb
+from llmkit.integrations.datatrove import Perturb, row_of
 if __name__ == "__main__":
-    steps = [JsonlReader("in", text_key="question"), Perturb("ec@0.2"), JsonlWriter("out", compression=None)]
+    steps = [JsonlReader("in", text_key="question"), Perturb("ec@0.2"),
+             JsonlWriter("out", compression=None, adapter=row_of)]
     LocalPipelineExecutor(pipeline=steps, tasks=2, workers=2, logging_dir="logs").run()
 """
 
