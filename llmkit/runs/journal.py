@@ -6,7 +6,7 @@ A run may have more answers than there is room for as parsed lines, so what coun
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,9 @@ class Counted:
         return bool(_ERROR.search(line)) and parsed(self.path, number, line).get("error") is not None
 
     def rows(self) -> Iterator[Row]:
-        """Yields the outcomes, one parsed line at a time, in the order of the file."""
-        wanted = set(self.outcomes.values())
-        for number, line in lines(self.path):
-            if number in wanted:
-                row = parsed(self.path, number, line)
-                yield row | self._verdicts[number] if number in self._verdicts else row
+        """Returns the outcomes, one parsed line at a time, in the order of the file. Nothing of this object has to stay
+        in memory for that: a million keys would take a good part of the room for a million answers."""
+        return _scored(self.path, set(self.outcomes.values()), self._verdicts)
 
     def kept(self) -> Iterator[bytes]:
         """Yields the lines of outcomes and noise as they are, without verdicts."""
@@ -93,6 +90,14 @@ class Counted:
         for number, line in lines(self.path):
             if number in wanted:
                 yield line
+
+
+def _scored(path: Path, wanted: Collection[int], verdicts: Mapping[int, Row]) -> Iterator[Row]:
+    """Yields the parsed lines of some numbers, each with the verdict that it was last given."""
+    for number, line in lines(path):
+        if number in wanted:
+            row = parsed(path, number, line)
+            yield row | verdicts[number] if number in verdicts else row
 
 
 def kind_of(line: bytes) -> str:
