@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as csv_
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
@@ -99,7 +99,10 @@ class Answers(Sequence[JsonObject]):
     """All answers, by question, condition and arm; each row is made when it is asked for."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = sorted(samples, key=_order)
+        self._samples = list(samples)
+        # One key after the other: a million keys of all parts would take as much room as a tenth of the answers.
+        for key in _ORDER:
+            self._samples.sort(key=key)
         self._scores = scored.names(self._samples)
         self.types = _TYPES | dict.fromkeys((f"{_SCORE}{name}" for name in self._scores), float)
         """The type of each column. Scores come last, so that the places of the others do not depend on the run."""
@@ -131,10 +134,15 @@ class Answers(Sequence[JsonObject]):
         return *_values(sample), *map(known.get, self._scores)
 
 
-def _order(sample: Sample) -> tuple[str, ...]:
-    o = sample.outcome
-    seed = int(o.meta.get("search_seed") or 0)
-    return o.question_id, o.condition, o.arm, str(o.draw), str(seed), str(o.meta.get("holdout"))
+_ORDER: tuple[Callable[[Sample], str], ...] = (
+    lambda s: str(s.outcome.meta.get("holdout")),
+    lambda s: str(int(s.outcome.meta.get("search_seed") or 0)),
+    lambda s: str(s.outcome.draw),
+    lambda s: s.outcome.arm,
+    lambda s: s.outcome.condition,
+    lambda s: s.outcome.question_id,
+)
+"""What rows are sorted by, the last one first."""
 
 
 def write(answers: Answers, csv: BinaryIO, parquet: BinaryIO | None = None) -> None:
