@@ -17,6 +17,7 @@ from typing import Any
 WAYS = ("plain", "ray", "datatrove")
 NOISE, RATE = "typing", 0.1
 FILES = 4  # of one input: what datatrove cuts by
+GROUP = 1_000  # rows: `--shard` cuts between row groups, and few large ones cannot be shared evenly
 LIMIT = 7200  # seconds for one measurement
 
 
@@ -34,7 +35,7 @@ def write_rows(folder: Path, count: int) -> Path:
                 "question": [f"How many plums does Eva have after buying {number} more?" for number in numbers],
             }
         )
-        pq.write_table(table, folder / f"rows-{file}.parquet", row_group_size=10_000)
+        pq.write_table(table, folder / f"rows-{file}.parquet", row_group_size=GROUP)
     return folder
 
 
@@ -88,9 +89,10 @@ def datatrove(workers: int, rows: Path, out: Path) -> None:
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    from llmkit.integrations.datatrove import Perturb
+    from llmkit.integrations.datatrove import Perturb, row_of
 
-    steps = [ParquetReader(str(rows), text_key="question"), Perturb(f"{NOISE}@{RATE}"), ParquetWriter(str(out))]
+    reader, writer = ParquetReader(str(rows), text_key="question"), ParquetWriter(str(out), adapter=row_of)
+    steps = [reader, Perturb(f"{NOISE}@{RATE}"), writer]
     LocalPipelineExecutor(pipeline=steps, tasks=workers, workers=workers, logging_dir=str(out) + "-logs").run()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from llmkit.types import CLEAN
 
@@ -19,7 +19,7 @@ _REPLICATE = re.compile(r"[2-9]|[1-9]\d{1,5}")
 _CALLED = re.compile(rf"(\w+)\(({_NUMBER.pattern})\)")  # chars(4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Condition:
     """One condition. `str` gives its name, `parse` reads it.
 
@@ -75,7 +75,7 @@ class Condition:
         """True where the clean text is asked: once, or again."""
         return self.spec == CLEAN
 
-    @property
+    @cached_property  # asked for every answer
     def noisy(self) -> bool:
         """True where anything is to be changed, the first time it is asked: neither clean nor at strength 0."""
         return not self.clean and self.replicate == 1 and (self.strength is None or self.strength[1] != 0)

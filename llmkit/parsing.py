@@ -28,3 +28,18 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise json.JSONDecodeError("nested too deeply", shown, 0) from None
+
+
+def parse_line(line: bytes) -> Any:
+    """Returns the value of one of very many lines of JSON, faster than `parse_json` does. Lone surrogates may be in it,
+    as bytes or escaped. Raises as `parse_json`.
+
+    >>> parse_line(b'{"a": [1, "\\\\ud800"]}\\n')
+    {'a': [1, '\\ud800']}
+    """
+    from pydantic_core import from_json
+
+    try:
+        return from_json(line, cache_strings="keys")
+    except ValueError:  # there are no surrogates in Rust's texts, and no such messages as Python's
+        return parse_json(line.decode("utf-8", "surrogatepass"))

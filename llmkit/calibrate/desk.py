@@ -42,8 +42,8 @@ class Desk:
 
     def samples(self, jobs: Iterable[Job], folder: RunFolder) -> list[Sample]:
         """Returns the answers, in the order of the jobs: those in the journal of `folder`, and the rest by asking."""
-        keeper, rows = Keeper(self.plan.recipe.output.texts), list(folder.entries())
-        return answer(self.plan.scorer, list(jobs), rows, self.runner, folder, self.runner.engines, keeper, self.quiet)
+        keeper = Keeper(self.plan.recipe.output.texts)
+        return answer(self.plan.scorer, list(jobs), self.runner, folder, self.runner.engines, keeper, self.quiet)
 
     def model(self) -> AskedModel:
         """Returns the model that answered."""
@@ -97,7 +97,7 @@ def opened(loaded: Loaded, plan: Plan, *, use_cache: bool, quiet: bool, if_chang
                     generations.confirm(engines)
         cached = use_cache and may_cache(recipe.engine)
         cache = stack.enter_context(ResponseCache()) if cached else None
-        journals = [row for run_folder in (folder, choice) for row in run_folder.entries()]
+        journals = (row for run_folder in (folder, choice) for row in run_folder.entries())
         known = KnownReplies(journals, cache, folder.place)
         runner = Runner(engines, known, budget=recipe.eval.max_tokens_total)
         runner.tokens = sum(tokens_asked(run_folder.entries(every=True)) for run_folder in (folder, choice))

@@ -101,28 +101,29 @@ def run(
             # A finished run asks nothing, so nothing else would notice that its gates judge a model that is gone.
             if loaded.recipe.eval.gates and Run(folder.path).state == "finished":
                 generations.confirm(engines)
-        rows = list(folder.entries())  # only now: `generations` may have begun anew
         keeper = Keeper(loaded.recipe.output.texts)
-        keeper.refuse_kept(rows)
-        known = KnownReplies(rows, cache, folder.place, keeps=keeper.full)
+        # The journal is read only now, because `generations` may have begun anew, and never held: it may be long.
+        keeper.refuse_kept(folder.entries())
+        known = KnownReplies(folder.entries(), cache, folder.place, keeps=keeper.full)
         runner = Runner(engines, known, budget=loaded.recipe.eval.max_tokens_total)
         # Earlier generations were paid for, too.
         runner.tokens = tokens + tokens_asked(folder.entries(every=True)) + judging.tokens_in(folder.path)
         # Before the instructions, because the search is tuned on noise of the same kinds.
         if planned.noise_calls:
             with Progress("writing noise", quiet=quiet) as runner.progress:
-                planned = planned.written(noise.asked(rows, runner, folder))
+                planned = planned.written(noise.asked(folder.entries(), runner, folder))
         found = instructions.settle(planned, runner, folder, quiet)
         jobs, asked = planned.jobs(found), dict[str, Sample]()
         # One look, at all questions, unless the recipe wants more (`eval.looks`).
         for look in looks.schedule(planned.questions, loaded.recipe.eval, loaded.recipe.seed):
             new_jobs = [job for job in jobs if job.variant.question.cluster_id in look.clusters]
-            new = answer(planned.scorer, new_jobs, rows, runner, folder, engines, keeper, quiet)
+            new = answer(planned.scorer, new_jobs, runner, folder, engines, keeper, quiet)
             asked |= zip((job.key for job in new_jobs), new, strict=True)
             answered = [asked[job.key] for job in jobs if job.key in asked]
             samples, runner.tokens = judging.judged(
-                loaded.recipe, answered, folder.path, use_cache=use_cache, quiet=quiet, tokens=runner.tokens
-            )
+                loaded.recipe, answered, folder.path,
+                use_cache=use_cache, cache=cache, quiet=quiet, tokens=runner.tokens,
+            )  # fmt: skip
             if look.last or stops(loaded.recipe, samples, folder, look.looked, quiet):
                 break
         if len(served := runner.served()) > 1:
@@ -153,7 +154,6 @@ def finished(rows: Iterable[JournalRow]) -> dict[str, JournalRow]:
 def answer(
     scorer: Scorer,
     wanted: Sequence[Job],
-    rows: Sequence[JournalRow],
     runner: Runner,
     folder: RunFolder,
     engines: Mapping[Role, Engine],
@@ -166,7 +166,7 @@ def answer(
     jobs_by_key = {job.key: job for job in wanted}
     known = {
         row["key"]: _kept(row)
-        for row in finished(rows).values()
+        for row in Run(folder.path).outcomes(failed=False)
         if (job := jobs_by_key.get(row["key"])) and answers(row, job, local, keeper)
     }
     missing = {key: job for key, job in jobs_by_key.items() if key not in known}

@@ -124,16 +124,26 @@ def lines(file: Path) -> list[Judged]:
 
 @contextmanager
 def judge(
-    section: JudgeSection, file: Path, *, budget: int | None = None, tokens: int = 0, use_cache: bool = True
+    section: JudgeSection,
+    file: Path,
+    *,
+    budget: int | None = None,
+    tokens: int = 0,
+    use_cache: bool = True,
+    cache: ResponseCache | None = None,
 ) -> Iterator[Judging]:
-    """Opens the engine of a judge. `tokens` were used before under the same budget.
+    """Opens the engine of a judge. `tokens` were used before under the same budget. `cache` is the one that this
+    process has open: to close a second one would drop what it claims of the first.
 
     Raises UsageError for a model or an engine that does not exist, DataError for a rubric that cannot be read.
     """
     comparing(section)  # a bad rubric is found before an engine is opened
     with ExitStack() as stack:
         engine = stack.enter_context(closing(open_engine(section.model, section.engine)))
-        cache = stack.enter_context(ResponseCache()) if use_cache and may_cache(section.engine) else None
+        if not (use_cache and may_cache(section.engine)):
+            cache = None
+        elif cache is None:
+            cache = stack.enter_context(ResponseCache())
         runner = Runner({"answerer": engine}, cache, budget=budget)
         runner.tokens = tokens
         yield Judging(section, file, runner)

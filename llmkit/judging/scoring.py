@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from llmkit.engines import engine_class, is_application
+from llmkit.engines import ResponseCache, engine_class, is_application
 from llmkit.errors import Incomplete, UsageError
 from llmkit.judging.judging import Asked, Comparison, judge, lines, settings, tokens_in
 from llmkit.recipe import Recipe
@@ -67,12 +67,13 @@ def judged(
     folder: Path,
     *,
     use_cache: bool = True,
+    cache: ResponseCache | None = None,
     quiet: bool = False,
     tokens: int | None = None,
 ) -> tuple[list[Sample], int]:
     """Asks the judge of a recipe about every reply that it has not seen, and returns the samples with the score
     `judge`, as it was last given, and how many tokens are used by now. `tokens` is how many were before, by default
-    those that judges used on this run.
+    those that judges used on this run. `cache` is one that is open already.
 
     No model is needed where every verdict is there. Raises as `Judging.ask`, and Incomplete where more comparisons
     failed than answers may (`eval.max_errors`); of fewer the score is unknown.
@@ -85,7 +86,8 @@ def judged(
         known = Verdicts(lines(file))
         mine = known.judge.startswith(f"{settings(section)}.")
         if any(not (mine and _given(known, pair)) for pair in pairs):
-            with judge(section, file, budget=recipe.eval.max_tokens_total, tokens=used, use_cache=use_cache) as judging:
+            budget = recipe.eval.max_tokens_total
+            with judge(section, file, budget=budget, tokens=used, use_cache=use_cache, cache=cache) as judging:
                 known = judging.known()
                 to_ask = [
                     Comparison(sample.question, sample.answer.strip(), (sample.outcome.gold or "").strip(), pair)

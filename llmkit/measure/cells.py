@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmkit.conditions import Condition
 from llmkit.measure import statistics
@@ -86,7 +86,7 @@ class Cells:
         self.arms = sorted({cell.arm for cell in self.samples}, key=arm_order)
         self.conditions = sorted({cell.condition for cell in self.samples}, key=_condition_order)
         self.noisy = [c for c in self.conditions if Condition.parse(c).noisy]
-        self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
+        self._right = self._means = {cell: self.mean_of(group) for cell, group in self.samples.items()}
         self.reach = 1.0
         """How much one answer changes a mean, as a part of its question: more than 1 where rare ones weigh more."""
 
@@ -99,17 +99,22 @@ class Cells:
     def _sort(self, run: int, samples: Sequence[Sample]) -> None:
         """Puts the samples of one run into their cells."""
         tuned_on_all = {s.outcome.arm for s in samples if s.outcome.meta.get("holdout") is None}
+        places: dict[tuple[str, str, Any], list[list[Sample]]] = {}
         for sample in samples:
             outcome = sample.outcome
-            cell = Cell(outcome.arm, outcome.condition, run)
-            kind = outcome.meta.get("holdout")
-            if kind is not None:
-                self.held_out[cell, str(kind)].append(sample)
-            if kind is None or (
-                outcome.arm not in tuned_on_all
-                and (kind == (asked := Condition.parse(outcome.condition)).spec or asked.clean)
-            ):
-                self.samples.setdefault(cell, []).append(sample)
+            key = outcome.arm, outcome.condition, outcome.meta.get("holdout")
+            if key not in places:
+                places[key] = list(self._places(Cell(outcome.arm, outcome.condition, run), key[2], tuned_on_all))
+            for place in places[key]:
+                place.append(sample)
+
+    def _places(self, cell: Cell, kind: str | None, tuned_on_all: Collection[str]) -> Iterator[list[Sample]]:
+        """Yields the lists that answers of a cell belong to; `kind` is the noise that its arm was tuned without."""
+        if kind is not None:
+            yield self.held_out[cell, str(kind)]
+        asked = Condition.parse(cell.condition)
+        if kind is None or (cell.arm not in tuned_on_all and (kind == asked.spec or asked.clean)):
+            yield self.samples.setdefault(cell, [])
 
     def arms_of(self, run: int) -> list[str]:
         """Returns the arms of one run, in their order."""
@@ -120,14 +125,10 @@ class Cells:
         none."""
         import numpy as np
 
-        total, asked = np.zeros(len(self.questions)), np.zeros(len(self.questions))
-        for sample in samples:
-            worth = value(sample)
-            if worth is not None:
-                i = self.row[sample.outcome.question_id]
-                total[i] += worth
-                asked[i] += 1
-        means: Floats = np.where(asked > 0, total / np.maximum(asked, 1), np.nan)
+        valued = [(self.row[s.outcome.question_id], worth) for s in samples if (worth := value(s)) is not None]
+        rows, size = np.array([row for row, _ in valued], dtype=np.intp), len(self.questions)
+        asked, values = np.bincount(rows, minlength=size), [worth for _, worth in valued]
+        means: Floats = np.where(asked > 0, np.bincount(rows, values, size) / np.maximum(asked, 1), np.nan)
         return means
 
     def noisy_of(self, cell: Cell) -> list[str]:
@@ -187,17 +188,27 @@ class Cells:
         the sets of instructions of a held-out scheme share one cell, each of their answers makes pairs of its own, as
         each has its share in the cell's mean.
         """
+        if self._once(plus) and self._once(minus):
+            one, other = self._right[plus], self._right[minus]
+            return int((one > other).sum()), int((one < other).sum()), True
         left, right = (self._answers(cell) for cell in (plus, minus))
         better = worse = 0
         paired: list[str] = []
-        for q, draw, seed in sorted(left.keys() | right.keys()):
-            nearest = ((q, draw, seed), (q, draw, 0), (q, 0, seed), (q, 0, 0))
-            one, other = (next((side[k] for k in nearest if k in side), []) for side in (left, right))
-            for a, b in product(one, other):
+        for key in left.keys() | right.keys():
+            for a, b in product(nearest(left, key) or (), nearest(right, key) or ()):
                 better += a and not b
                 worse += b and not a
-                paired.append(q)
+                paired.append(key[0])
         return better, worse, len(paired) == len(set(paired))
+
+    def _once(self, cell: Cell) -> bool:
+        """Returns whether each question of a cell was asked once, as most are: then its mean is its verdict."""
+        import numpy as np
+
+        samples = self.samples.get(cell, [])
+        if not samples or len(samples) != np.count_nonzero(~np.isnan(self._right[cell])):
+            return False
+        return not any(sample.outcome.draw or sample.outcome.meta for sample in samples)
 
     def _answers(self, cell: Cell) -> dict[PairKey, list[bool]]:
         """Returns the verdicts of a cell: one for each key, or one for each kind of noise that was held out."""
@@ -209,7 +220,18 @@ class Cells:
 
 def pair_key(sample: Sample) -> PairKey:
     """Returns what makes two answers a pair: the same question, noise draw and search seed."""
-    return sample.outcome.question_id, sample.outcome.draw, int(sample.outcome.meta.get("search_seed") or 0)
+    outcome = sample.outcome
+    # Few runs have several searches, and this is asked many times for every answer.
+    return outcome.question_id, outcome.draw, int(outcome.meta.get("search_seed") or 0) if outcome.meta else 0
+
+
+def nearest(answers: Mapping[PairKey, T], key: PairKey) -> T | None:
+    """Returns what is paired with a key: what has it, else what was asked fewer times, as clean has one draw and
+    `stand` no search seeds. None where there is nothing."""
+    if key in answers:
+        return answers[key]
+    row, draw, seed = key
+    return next((answers[one] for one in ((row, draw, 0), (row, 0, seed), (row, 0, 0)) if one in answers), None)
 
 
 def each(names: Iterable[str], measure: Callable[[str], T | None]) -> dict[str, T]:

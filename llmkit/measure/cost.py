@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llmkit.measure.arm_results import Tokens
@@ -35,28 +35,34 @@ def timing(cells: Cells) -> dict[str, dict[str, Timing]]:
     share the engine and each waits for the others. It is None where the model answered nothing.
     """
     tokens_of: dict[tuple[Any, ...], int] = {}  # few counts, many calls
-
-    def worked_on(call: Mapping[str, Any]) -> int:
-        counts = tuple(call["reply"].get("usage", ()))
-        if counts not in tokens_of:
-            usage = Usage.reported(*counts)
-            tokens_of[counts] = usage.prompt - usage.cached + usage.completion
-        return tokens_of[counts]
-
     worked, seconds = 0, 0.0
-    for group in cells.samples.values():
-        for call in (call for sample in group for call in sample.calls if not call.get("cached")):
-            worked += worked_on(call)
-            seconds += float(call.get("seconds") or 0)
+    sums: dict[Cell, tuple[int, int]] = {}
+    """The tokens and the cached calls of each cell."""
+    for cell, group in cells.samples.items():
+        tokens = cached = 0
+        for call in (call for sample in group for call in sample.calls):
+            reply = call["reply"]  # in older journals the text alone
+            counts = () if isinstance(reply, str) else tuple(reply.get("usage", ()))
+            if counts not in tokens_of:
+                usage = Usage.reported(*counts)
+                tokens_of[counts] = usage.prompt - usage.cached + usage.completion
+            tokens += tokens_of[counts]
+            if call.get("cached"):
+                cached += 1
+            else:
+                worked += tokens_of[counts]
+                seconds += float(call.get("seconds") or 0)
+        sums[cell] = tokens, cached
     pace = seconds / worked if worked else None
     timings: dict[str, dict[str, Timing]] = {}
     for arm in cells.arms:
         for condition in cells.conditions:
-            if group := cells.samples.get(Cell(arm, condition), []):
-                tokens = None if pace is None else sum(worked_on(call) for sample in group for call in sample.calls)
+            cell = Cell(arm, condition)
+            if group := cells.samples.get(cell, []):
+                tokens, cached = sums[cell]
                 timings.setdefault(arm, {})[condition] = Timing(
-                    engine_seconds=None if pace is None or tokens is None else number(pace * tokens),
+                    engine_seconds=None if pace is None else number(pace * tokens),
                     prefix_cached_tokens=sum(s.outcome.usage.cached for s in group),
-                    cached_calls=sum(s.cached_calls for s in group),
+                    cached_calls=cached,
                 )
     return timings

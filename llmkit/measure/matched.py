@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.measure import statistics
-from llmkit.measure.cells import NOISY, Cell, Cells, PairKey, pair_key
+from llmkit.measure.cells import NOISY, Cell, Cells, PairKey, nearest, pair_key
 from llmkit.measure.values import Interval
 from llmkit.runs.samples import Sample
 from llmkit.types import CLEAN
@@ -39,9 +39,8 @@ class Matched:
                 for cell in others
             ]
             for sample in self.cells.samples.get(lead.under(condition), ()):
-                row, draw, seed = pair_key(sample)
-                nearest = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
-                partners = [next((by[key] for key in nearest if key in by), None) for by in samples_by_key]
+                key = pair_key(sample)
+                partners = [nearest(by, key) for by in samples_by_key]
                 present = [partner for partner in partners if partner]
                 if len(present) == len(partners):
                     yield sample, *present

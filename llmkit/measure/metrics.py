@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -203,9 +204,9 @@ def _repeats(cells: Cells, contrasts: RunContrasts, arm: str, condition: str) ->
 
 
 def _repeat(samples: Iterable[Sample], number_of: Callable[[Sample], int]) -> Repeat | None:
-    verdicts: dict[int, list[bool]] = {}
+    verdicts: dict[int, list[bool]] = defaultdict(list)
     for sample in samples:
-        verdicts.setdefault(number_of(sample), []).append(bool(sample.outcome.correct))
+        verdicts[number_of(sample)].append(bool(sample.outcome.correct))
     if len(verdicts) < 2:
         return None
     rates = [sum(right) / len(right) for _, right in sorted(verdicts.items())]

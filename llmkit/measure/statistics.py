@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 from llmkit.numerics import root, student_t
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy import typing as npt
 
@@ -19,7 +17,8 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.intp]
 
 Name = TypeVar("Name", bound=Hashable)
-_CHUNK = 4_000_000  # flipped cluster signs held at once: 32 MB
+_CHUNK = 4_000_000  # flips of clusters' signs that are drawn at once: 4 MB, and a promise, as p depends on it
+_IN_CACHE = 100_000  # of these, so many are summed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +156,12 @@ def sign_flip(sums: Floats, draws: int, seed: int) -> Floats:
         shares: Floats = (np.abs(signs @ sums) >= observed).mean(0)
         return shares
     rng = np.random.default_rng(seed)
-    reached = np.zeros(sums.shape[1])
-    for rows in _chunks(draws, clusters):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (rows, clusters), dtype=np.int8)
-        reached += (np.abs(signs @ sums) >= observed).sum(0)
+    reached, unflipped = np.zeros(sums.shape[1]), sums.sum(0)
+    block, few = (max(1, signs // clusters) for signs in (_CHUNK, _IN_CACHE))
+    for start in range(0, draws, block):
+        flipped = rng.integers(0, 2, (min(block, draws - start), clusters), dtype=np.int8)
+        for part in np.split(flipped, range(few, len(flipped), few)):
+            reached += (np.abs(unflipped - 2 * (part.astype(float) @ sums)) >= observed).sum(0)
     # The signs as they were observed count as one of the draws, so p is never 0 (Phipson and Smyth 2010).
     return (1 + reached) / (1 + draws)
 
@@ -391,10 +392,3 @@ def _sums(labels: Labels, values: Floats) -> Floats:
 
     sums: Floats = np.bincount(labels, values).astype(float)
     return sums
-
-
-def _chunks(draws: int, clusters: int) -> Iterator[int]:
-    """Yields the sizes of the blocks in which draws are made, so that memory stays bounded."""
-    block = max(1, _CHUNK // max(clusters, 1))
-    for start in range(0, draws, block):
-        yield min(block, draws - start)

@@ -5,11 +5,12 @@ One view (view.py) decides what is shown and how numbers are written; everything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from llmkit.extras import installed
-from llmkit.files import write_atomic
+from llmkit.files import atomic, write_atomic
 from llmkit.measure.results import Metrics
 from llmkit.report.terminal import summary
 from llmkit.runs.samples import Sample
@@ -27,16 +28,14 @@ def write(folder: Path, samples: Sequence[Sample], metrics: Metrics) -> list[Pat
     from llmkit.report.facts import facts
 
     shown = view.of_run(metrics, facts(folder), samples)
-    table = tabular.table(samples)
-    # Each is made when it is written: a run may have more answers than there is room for in several forms.
-    files: dict[str, Callable[[], bytes | Iterable[bytes]]] = {
-        "report.html": lambda: html.page(shown).encode("utf-8", "replace"),
-        "outcomes.csv": lambda: tabular.csv_lines(table),
-    }
+    written = [folder / "report.html", folder / "outcomes.csv"]
+    write_atomic(written[0], html.page(shown).encode("utf-8", "replace"))
     if installed("pyarrow"):
-        files["outcomes.parquet"] = lambda: tabular.parquet(table)
+        written.append(folder / "outcomes.parquet")
+    with ExitStack() as stack:
+        csv, *parquet = (stack.enter_context(atomic(path)) for path in written[1:])
+        tabular.write(tabular.Answers(samples), csv, *parquet)
     if metrics.gates:
-        files["junit.xml"] = lambda: junit.document(shown)
-    for name, content in files.items():
-        write_atomic(folder / name, content())
-    return [folder / name for name in files]
+        written.append(folder / "junit.xml")
+        write_atomic(written[-1], junit.document(shown))
+    return written

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import IntFlag
 from typing import Any, Literal
 
 from llmkit.conditions import Condition
-from llmkit.measure.cells import STAND, Cells, PairKey, pair_key
+from llmkit.measure.cells import STAND, Cells, PairKey, nearest, pair_key
 from llmkit.measure.compared import compared
 from llmkit.measure.stability import unlabelled
 from llmkit.rop.scoring import squash
@@ -202,7 +202,7 @@ def _most_telling(samples: Sequence[Sample], flags_of: FlagsOf) -> tuple[Sequenc
     if len(samples) <= MOST:
         return samples, ""
     asked = Counter(s.outcome.question_id for s in samples)
-    telling = {s.outcome.question_id for s in samples if flags_of(s)[0] & _TELLING}
+    telling = {s.outcome.question_id for s in samples if flags_of(s)[0] & int(_TELLING)}
     chosen: set[str] = set()
     room = MOST
     # A number for each question that depends on no other one.
@@ -230,21 +230,19 @@ FlagsOf = Callable[[Sample], tuple[int, Sequence[str]]]
 
 
 def _verdicts(samples: Sequence[Sample]) -> FlagsOf:
-    verdicts = {
-        (s.outcome.arm, s.outcome.condition, s.outcome.meta.get("holdout"), pair_key(s)): bool(s.outcome.correct)
-        for s in samples
-    }
+    verdicts: dict[tuple[str, str, str | None], dict[PairKey, bool]] = defaultdict(dict)
+    for s in samples:
+        o = s.outcome
+        verdicts[o.arm, o.condition, o.meta.get("holdout")][pair_key(s)] = bool(o.correct)
     return lambda sample: (_flags(sample, verdicts), ())
 
 
 def _changes(cells: Cells) -> FlagsOf:
     """Returns what finds the flags of answers to rows without labels, by the answers that they are compared with."""
-    known = {(cell.arm, cell.condition, pair_key(s)): s for cell, group in cells.samples.items() for s in group}
+    known = {(c.arm, c.condition): {pair_key(s): s for s in group} for c, group in cells.samples.items()}
 
     def beside(sample: Sample, arm: str, condition: str) -> Sample | None:
-        row, draw, seed = pair_key(sample)
-        keys = ((row, draw, seed), (row, draw, 0), (row, 0, seed), (row, 0, 0))
-        return next((known[found] for key in keys if (found := (arm, condition, key)) in known), None)
+        return nearest(known.get((arm, condition), {}), pair_key(sample))
 
     def flags_of(sample: Sample) -> tuple[int, Sequence[str]]:
         o, condition = sample.outcome, Condition.parse(sample.outcome.condition)
@@ -270,35 +268,35 @@ def _changes(cells: Cells) -> FlagsOf:
     return flags_of
 
 
-Verdicts = Mapping[tuple[str, str, str | None, PairKey], bool]  # arm, condition, kind held out, pair
+Verdicts = Mapping[tuple[str, str, str | None], Mapping[PairKey, bool]]
+"""By arm, condition and kind of noise held out, the verdicts by what makes a pair."""
 
 
 def _flags(sample: Sample, verdicts: Verdicts) -> int:
     o = sample.outcome
-    question, draw, seed = pair_key(sample)
 
-    def paired(arm: str, condition: str, out: str | None) -> bool | None:
-        """Returns the verdict that this answer is paired with; what was asked once is paired with every repeat."""
-        keys = ((question, draw, seed), (question, draw, 0), (question, 0, seed), (question, 0, 0))
-        return next((verdicts[key] for pair in keys if (key := (arm, condition, out, pair)) in verdicts), None)
-
-    condition = Condition.parse(o.condition)
-    on_clean = paired(o.arm, CLEAN, o.meta.get("holdout")) if condition.noisy else None
-    stand = paired(STAND, o.condition, None) if o.arm != STAND else None
+    condition, pair = Condition.parse(o.condition), pair_key(sample)
+    # What was asked once is paired with every repeat.
+    on_clean = nearest(verdicts.get((o.arm, CLEAN, o.meta.get("holdout")), {}), pair) if condition.noisy else None
+    stand = nearest(verdicts.get((STAND, o.condition, None), {}), pair) if o.arm != STAND else None
     corrected = o.corrected_text if condition.clean else None
-    flags = (
-        (Flag.RIGHT, o.correct),
-        (Flag.UNPARSED, o.parsed is None and o.error is None),
-        (Flag.CUT, o.cut),
-        (Flag.ERROR, o.error is not None),
-        (Flag.RIGHT_TO_WRONG, on_clean is True and not o.correct),
-        (Flag.WRONG_TO_RIGHT, on_clean is False and o.correct),
-        (Flag.OVER_CORRECTED, corrected is not None and squash(corrected) != squash(sample.question)),
-        (Flag.WON, stand is False and o.correct),
-        (Flag.LOST, stand is True and not o.correct),
-        (Flag.FALLBACK, o.fallback is not None),
-    )
-    return sum(flag for flag, applies in flags if applies)
+    # Plain sums: enum's own operators take longer than all the rest, and this is asked of every answer.
+    flags = int(Flag.RIGHT) if o.correct else 0
+    if o.error is not None:
+        flags += Flag.ERROR
+    elif o.parsed is None:
+        flags += Flag.UNPARSED
+    if o.cut:
+        flags += Flag.CUT
+    if on_clean is not None and on_clean != bool(o.correct):
+        flags += Flag.RIGHT_TO_WRONG if on_clean else Flag.WRONG_TO_RIGHT
+    if corrected is not None and squash(corrected) != squash(sample.question):
+        flags += Flag.OVER_CORRECTED
+    if stand is not None and stand != bool(o.correct):
+        flags += Flag.LOST if stand else Flag.WON
+    if o.fallback is not None:
+        flags += Flag.FALLBACK
+    return flags
 
 
 def _note(sample: Sample, kinds: Sequence[str]) -> str | None:

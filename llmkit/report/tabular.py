@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv as csv_
 import io
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from llmkit.measure import scored
 from llmkit.measure.changed import changed_by_noise
@@ -14,44 +15,80 @@ from llmkit.parsing import JsonObject
 from llmkit.runs.samples import Sample
 from llmkit.secrets import scrub
 
+if TYPE_CHECKING:
+    from pyarrow import Schema, Table
+    from pyarrow.parquet import ParquetWriter
+
 _FORMULA = re.compile(r"[=@＝＠＋－\t\n]|[+-](?![\d.,]*\d%?\Z)")  # a number with a sign stays one
 
 _SCORE = "score."  # before the name of a score, which names its column
 _BATCH = 10_000  # rows of one group of a Parquet file
 
+Column = Sequence[Any]
 
-def row(sample: Sample) -> JsonObject:
-    """Returns one answer, flat, without the lone surrogates that UTF-8 cannot hold."""
+_TYPES: dict[str, type] = {
+    "question_id": str,
+    "cluster_id": str,
+    "condition": str,
+    "prompt": str,
+    "arm": str,
+    "draw": int,
+    "search_seed": int,
+    "holdout": str,
+    "gold": str,
+    "parsed": str,
+    "correct": bool,
+    "cut": bool,
+    "fallback": str,
+    "error": str,
+    "calls": int,
+    "prompt_tokens": int,
+    "completion_tokens": int,
+    "cached_tokens": int,
+    "seconds": float,
+    "strength": float,
+    "changed": bool,
+    "rejected": str,
+    "question": str,
+    "text": str,
+    "corrected_text": str,
+    "reply": str,
+}
+"""The columns that every table has, in their order."""
 
+
+def _values(sample: Sample) -> tuple[Any, ...]:
+    """Returns one answer by columns, without the lone surrogates that UTF-8 cannot hold."""
     o = sample.outcome
-    return {
-        "question_id": o.question_id,
-        "cluster_id": o.cluster_id,
-        "condition": o.condition,
-        "prompt": o.prompt,
-        "arm": o.arm,
-        "draw": o.draw,
-        "search_seed": int(o.meta.get("search_seed") or 0),
-        "holdout": o.meta.get("holdout"),
-        "gold": o.gold,
-        "parsed": _plain(o.parsed),
-        "correct": o.correct,
-        "cut": o.cut,
-        "fallback": o.fallback,
-        "error": _plain(o.error and scrub(o.error)),
-        "calls": o.calls,
-        "prompt_tokens": o.usage.prompt,
-        "completion_tokens": o.usage.completion,
-        "cached_tokens": o.usage.cached,
-        "seconds": round(sample.seconds, 4),
-        "strength": sample.strength,
-        "changed": changed_by_noise(sample),
-        "rejected": _plain(sample.rejected),
-        "question": _plain(sample.question),
-        "text": _plain(sample.text),
-        "corrected_text": _plain(o.corrected_text),
-        "reply": _plain(sample.said("")),
-    }
+    usage, meta = o.usage, o.meta
+    return (
+        o.question_id,
+        o.cluster_id,
+        o.condition,
+        o.prompt,
+        o.arm,
+        o.draw,
+        int(meta.get("search_seed") or 0),
+        meta.get("holdout"),
+        o.gold,
+        _plain(o.parsed),
+        o.correct,
+        o.cut,
+        o.fallback,
+        _plain(o.error and scrub(o.error)),
+        o.calls,
+        usage.prompt,
+        usage.completion,
+        usage.cached,
+        round(sample.seconds, 4),
+        sample.strength,
+        changed_by_noise(sample),
+        _plain(sample.rejected),
+        _plain(sample.question),
+        _plain(sample.text),
+        _plain(o.corrected_text),
+        _plain(sample.said("")),
+    )
 
 
 def _plain(text: str | None) -> str | None:
@@ -62,8 +99,13 @@ class Answers(Sequence[JsonObject]):
     """All answers, by question, condition and arm; each row is made when it is asked for."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = sorted(samples, key=_order)
+        self._samples = list(samples)
+        # One key after the other: a million keys of all parts would take as much room as a tenth of the answers.
+        for key in _ORDER:
+            self._samples.sort(key=key)
         self._scores = scored.names(self._samples)
+        self.types = _TYPES | dict.fromkeys((f"{_SCORE}{name}" for name in self._scores), float)
+        """The type of each column. Scores come last, so that the places of the others do not depend on the run."""
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -76,74 +118,80 @@ class Answers(Sequence[JsonObject]):
         chosen = self._samples[place]
         return self._row(chosen) if isinstance(chosen, Sample) else [self._row(sample) for sample in chosen]
 
+    def blocks(self) -> Iterator[list[Column]]:
+        """Yields the columns of some thousand rows at a time."""
+        for start in range(0, len(self), _BATCH):
+            rows = map(self._cells, self._samples[start : start + _BATCH])
+            yield list(zip(*rows, strict=True))
+
     def _row(self, sample: Sample) -> JsonObject:
+        return dict(zip(self.types, self._cells(sample), strict=True))
+
+    def _cells(self, sample: Sample) -> tuple[Any, ...]:
         if not self._scores:
-            return row(sample)
-        # In a column each, behind the others, whose places do not depend on the run.
+            return _values(sample)
         known = {name: value for name, value in sample.outcome.scores.items() if name not in sample.unknown}
-        return row(sample) | {f"{_SCORE}{name}": known.get(name) for name in self._scores}
+        return *_values(sample), *map(known.get, self._scores)
 
 
-def _order(sample: Sample) -> tuple[str, ...]:
-    o = sample.outcome
-    seed = int(o.meta.get("search_seed") or 0)
-    return o.question_id, o.condition, o.arm, str(o.draw), str(seed), str(o.meta.get("holdout"))
+_ORDER: tuple[Callable[[Sample], str], ...] = (
+    lambda s: str(s.outcome.meta.get("holdout")),
+    lambda s: str(int(s.outcome.meta.get("search_seed") or 0)),
+    lambda s: str(s.outcome.draw),
+    lambda s: s.outcome.arm,
+    lambda s: s.outcome.condition,
+    lambda s: s.outcome.question_id,
+)
+"""What rows are sorted by, the last one first."""
 
 
-def table(samples: Sequence[Sample]) -> Answers:
-    """Returns all answers, by question, condition and arm."""
-    return Answers(samples)
+def write(answers: Answers, csv: BinaryIO, parquet: BinaryIO | None = None) -> None:
+    """Writes all answers as CSV with a header, and as Parquet as well if there is a file for it: in one pass, as a run
+    may have more answers than there is room for as rows.
+
+    In CSV what is missing is empty, and what a spreadsheet would run as a formula begins with '. In Parquet columns
+    have their types even where all their values are missing.
+    """
+    with ExitStack() as stack:
+        groups = stack.enter_context(_parquet(answers, parquet)) if parquet else None
+        csv.write(_lines([answers.types]))
+        for columns in answers.blocks():
+            csv.write(_lines(zip(*map(_inert, columns), strict=True)))
+            if groups:
+                groups.write_table(_group(columns, groups.schema))
 
 
-def csv(rows: Sequence[JsonObject]) -> bytes:
-    """Returns CSV with a header. What is missing is empty; what a spreadsheet would run as a formula begins with '."""
-    return b"".join(csv_lines(rows))
-
-
-def csv_lines(rows: Sequence[JsonObject]) -> Iterator[bytes]:
-    """Yields the lines of CSV in blocks, the header first."""
+def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Returns rows as lines of CSV."""
     out = io.StringIO(newline="")
-    writer = csv_.writer(out, lineterminator="\n")
-    names = list(rows[0]) if rows else []
-    writer.writerow(names)
-    for start in range(0, len(rows), _BATCH):
-        writer.writerows([inert(one[name]) for name in names] for one in rows[start : start + _BATCH])
-        yield out.getvalue().encode("utf-8")
-        out.seek(0)
-        out.truncate()
-    yield out.getvalue().encode("utf-8")
+    csv_.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode("utf-8")
+
+
+def _inert(column: Column) -> Column:
+    texts = any(issubclass(kind, str) for kind in set(map(type, column)))
+    return list(map(inert, column)) if texts else column
 
 
 def inert(cell: Any) -> Any:
     """Returns a cell that no spreadsheet runs as a formula: such a text begins with '."""
     if not isinstance(cell, str):
         return cell
-    text = (
-        cell.replace("\r\n", "\n").replace("\r", "\n") if "\r" in cell else cell
-    )  # the csv module does not quote a lone \r, which ends a row
+    # The csv module does not quote a lone \r, which ends a row.
+    text = cell.replace("\r\n", "\n").replace("\r", "\n") if "\r" in cell else cell
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def parquet(rows: Sequence[JsonObject]) -> bytes:
-    """Returns Parquet, with the types that the columns have even where all their values are missing."""
+def _parquet(answers: Answers, file: BinaryIO) -> ParquetWriter:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
-    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
-    types: dict[str, type] = {"draw": int, "search_seed": int, "correct": bool, "cut": bool, "changed": bool}
-    types |= {
-        "calls": int,
-        "prompt_tokens": int,
-        "completion_tokens": int,
-        "cached_tokens": int,
-        "seconds": float,
-        "strength": float,
-    }
-    names = list(rows[0]) if rows else list(types)
-    types |= {name: float for name in names if name.startswith(_SCORE)}
-    schema = pa.schema([(name, kinds.get(types.get(name, str), pa.string())) for name in names])
-    out = io.BytesIO()
-    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
-        for start in range(0, max(len(rows), 1), _BATCH):
-            writer.write_table(pa.Table.from_pylist(list(rows[start : start + _BATCH]), schema=schema))
-    return out.getvalue()
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    schema = pa.schema([(name, types[kind]) for name, kind in answers.types.items()])
+    return pq.ParquetWriter(file, schema, compression="zstd")
+
+
+def _group(columns: Iterable[Column], schema: Schema) -> Table:
+    import pyarrow as pa
+
+    return pa.Table.from_arrays(list(map(pa.array, columns, schema.types)), schema=schema)

@@ -172,7 +172,11 @@ def _row(role: str, canary: Canary, kept: bool) -> JsonObject:
 def _seen(folder: Path) -> dict[str, list[tuple[Canary, bool]]]:
     """Returns role -> its canaries in this generation, each with whether the user kept on in spite of it."""
     seen: dict[str, list[tuple[Canary, bool]]] = {}
-    for row in Run(folder).entries(names.CANARY):
+    # One pass over a journal that may be long: few of its lines are of these kinds.
+    for row in Run(folder).entries(names.CANARY, names.GENERATION, every=True):
+        if row["kind"] == names.GENERATION:
+            seen.clear()
+            continue
         canary = Canary(row["seen"], row["model"], row["fingerprint"])
         seen.setdefault(row["key"], []).append((canary, bool(row["kept"])))
     return seen

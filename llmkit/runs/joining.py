@@ -30,18 +30,18 @@ def join(shards: Sequence[Path], seals: Sequence[Seal], folder: RunFolder) -> No
         keys |= journal.outcomes.keys()
     there = _there(folder, keys)
     joined(shards, folder)
-    lines = (line for journal in journals for name, line in journal.kept() if there.get(name) != _digest(line))
+    lines = (line for journal in journals for line in journal.kept() if not there or _digest(line) not in there)
     for batch in _batches(lines):
         folder.append_lines(batch)
 
 
-def _there(folder: RunFolder, keys: set[bytes]) -> dict[bytes, bytes]:
+def _there(folder: RunFolder, keys: set[bytes]) -> set[bytes]:
     """Returns a digest of each line that the whole run has already, as from a merge that did not come to its end."""
     before = Counted(folder.path / names.JOURNAL, failed=False)
     if before.outcomes.keys() <= keys:
-        return {name: _digest(line) for name, line in before.kept()}
+        return set(map(_digest, before.kept()))
     folder.begin_generation()  # it answered other rows: what it has is kept, and counts no more
-    return {}
+    return set()
 
 
 def _digest(line: bytes) -> bytes:

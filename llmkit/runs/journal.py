@@ -6,12 +6,12 @@ A run may have more answers than there is room for as parsed lines, so what coun
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.parsing import parse_json
+from llmkit.parsing import parse_line
 from llmkit.runs import names
 
 Row = dict[str, Any]
@@ -22,6 +22,7 @@ _KIND = re.compile(rb'\s*\{\s*"kind"\s*:\s*"(\w+)"')
 _KEYED = re.compile(_KIND.pattern + rb'\s*,\s*"key"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _ERROR = re.compile(rb'"error"\s*:\s*[^\sn]')  # cannot be inside a text, because JSON escapes the quotes there
 _OWN = b'{"kind":"'
+_BUFFER = 1 << 18  # bytes read at once: a line has one or two thousand
 _OUTCOME, _VERDICT, _NOISE = names.OUTCOME.encode(), names.VERDICT.encode(), names.NOISE.encode()
 
 
@@ -79,18 +80,24 @@ class Counted:
         return bool(_ERROR.search(line)) and parsed(self.path, number, line).get("error") is not None
 
     def rows(self) -> Iterator[Row]:
-        """Yields the outcomes, one parsed line at a time, in the order of the file."""
-        wanted = set(self.outcomes.values())
-        for number, line in lines(self.path):
-            if number in wanted:
-                yield parsed(self.path, number, line) | self._verdicts.get(number, {})
+        """Returns the outcomes, one parsed line at a time, in the order of the file. Nothing of this object has to stay
+        in memory for that: a million keys would take a good part of the room for a million answers."""
+        return _scored(self.path, set(self.outcomes.values()), self._verdicts)
 
-    def kept(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yields the lines of outcomes and noise as they are, without verdicts, each behind its kind and key."""
+    def kept(self) -> Iterator[bytes]:
+        """Yields the lines of outcomes and noise as they are, without verdicts."""
         wanted = {*self.outcomes.values(), *self._noise}
         for number, line in lines(self.path):
             if number in wanted:
-                yield b" ".join(self._head(number, line)), line
+                yield line
+
+
+def _scored(path: Path, wanted: Collection[int], verdicts: Mapping[int, Row]) -> Iterator[Row]:
+    """Yields the parsed lines of some numbers, each with the verdict that it was last given."""
+    for number, line in lines(path):
+        if number in wanted:
+            row = parsed(path, number, line)
+            yield row | verdicts[number] if number in verdicts else row
 
 
 def kind_of(line: bytes) -> str:
@@ -99,15 +106,15 @@ def kind_of(line: bytes) -> str:
     return kind[1].decode() if kind else ""
 
 
-def lines(path: Path, kind: str = "") -> Iterator[tuple[int, bytes]]:
-    """Yields the whole lines of a journal with their numbers: those of one kind, or all."""
+def lines(path: Path, *kinds: str) -> Iterator[tuple[int, bytes]]:
+    """Yields the whole lines of a journal with their numbers: those of some kinds, or all."""
     if not path.is_file():
         return
-    head = b'{"kind":"%b"' % kind.encode()
-    with open(path, "rb") as file:
+    heads = tuple(b'{"kind":"%b"' % kind.encode() for kind in kinds)
+    with open(path, "rb", buffering=_BUFFER) as file:
         for number, line in enumerate(file, 1):
             # Most lines are as llmkit writes them, and of another kind.
-            if kind and not line.startswith(head) and (line.startswith(_OWN) or kind_of(line) != kind):
+            if kinds and not line.startswith(heads) and (line.startswith(_OWN) or kind_of(line) not in kinds):
                 continue
             if line.endswith(b"\n"):
                 yield number, line
@@ -116,7 +123,7 @@ def lines(path: Path, kind: str = "") -> Iterator[tuple[int, bytes]]:
 def parsed(path: Path, number: int, line: bytes) -> Row:
     """Returns a line that has the fields of its kind. DataError, with file and number, for any other."""
     try:
-        return _checked(parse_json(line.decode("utf-8", "surrogatepass")))
+        return _checked(parse_line(line))
     except ValueError as error:
         raise DataError(
             f"{path}:{number}: not a line of a journal: {error}", "delete that line; its question is asked again"
@@ -131,19 +138,27 @@ _FIELDS = {
     names.CANARY: ("key", "seen", "model", "fingerprint", "kept"),
     names.GENERATION: ("key", "place"),
 }
-_CALL_FIELDS = {"id": str, "purpose": str, "messages": list, "reply": dict | str, "cached": bool}
+_CALL_FIELDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+    ("id", str),
+    ("purpose", str),
+    ("messages", list),
+    ("reply", (dict, str)),
+    ("cached", bool),
+)
 
 
 def _checked(row: Any) -> Row:
     """Returns a line that has the fields of its kind; ValueError for any other."""
     if not isinstance(row, dict):
         raise ValueError("it is not an object with fields")
-    if missing := [name for name in _FIELDS.get(str(row.get("kind")), ()) if name not in row]:
-        raise ValueError(f"it has no `{missing[0]}`")
+    needed = _FIELDS.get(str(row.get("kind")), ())
+    if not row.keys() >= set(needed):
+        raise ValueError(f"it has no `{next(name for name in needed if name not in row)}`")
     calls = row.get("calls")
     for call in calls if isinstance(calls, list) else ():
         if not isinstance(call, dict):
             raise ValueError("a call in it is not an object with fields")
-        if wrong := [name for name in call if not isinstance(call[name], _CALL_FIELDS.get(name, object))]:
-            raise ValueError(f"a call in it has a `{wrong[0]}` of the wrong type")
+        for name, kind in _CALL_FIELDS:
+            if name in call and not isinstance(call[name], kind):
+                raise ValueError(f"a call in it has a `{name}` of the wrong type")
     return row

@@ -166,21 +166,24 @@ class Run:
             raise DataError(f"{path}: not an object with fields", _WRITTEN_AGAIN)
         return content
 
-    def entries(self, kind: str = "", *, every: bool = False) -> Iterator[Row]:
+    def entries(self, *kinds: str, every: bool = False) -> Iterator[Row]:
         """Yields the lines of the journal, oldest first. DataError names file and line of one that is damaged.
 
-        With `kind`, only the lines of that kind; without `every`, only those since the run last began anew. A last line
+        With `kinds`, only the lines of these; without `every`, only those since the run last began anew. A last line
         without its end was being written when the process died: it never happened.
         """
         path = self.folder / names.JOURNAL
         # Two passes: a mark may stand behind everything else, and the lines before it need not be parsed.
         marks = () if every else (number for number, _ in lines(path, names.GENERATION))
         begin = max(marks, default=0)
-        return (parsed(path, number, line) for number, line in lines(path, kind) if number > begin)
+        return (parsed(path, number, line) for number, line in lines(path, *kinds) if number > begin)
 
-    def outcomes(self) -> Iterator[Row]:
-        """Yields the outcomes, the last one of each key, as they were last scored. One is in memory at a time."""
-        return Counted(self.folder / names.JOURNAL).rows()
+    def outcomes(self, *, failed: bool = True) -> Iterator[Row]:
+        """Yields the outcomes, the last one of each key, as they were last scored. One is in memory at a time.
+
+        Where `failed` is false, answers that failed do not count, as in a run that goes on.
+        """
+        return Counted(self.folder / names.JOURNAL, failed=failed).rows()
 
     def samples(self) -> Iterator[Sample]:
         """Yields the outcomes with their texts and calls, as they were last scored. DataError where there are none."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, ClassVar
 
 from llmkit.types import Outcome, Usage
 
@@ -14,45 +15,57 @@ _SHARED = (
     "question_id", "cluster_id", "condition", "arm", "prompt", "gold", "parsed", "question", "question_kind",
     "rejected", "fallback", "error",
 )  # fmt: skip
-_REPLY = ("text", "usage", "finish_reason", "documents")
 _FIELDS = tuple(f.name for f in dataclasses.fields(Outcome) if f.name not in ("usage", "calls"))
+_of_all = itemgetter(*_FIELDS)
 
 
 class _LeanCall(Mapping[str, Any]):
     """A call without what was asked, in a sixth of the room of a dict."""
 
     __slots__ = ("_cached", "_documents", "_finish_reason", "_purpose", "_seconds", "_text", "_usage")
-    _NAMES = ("purpose", "cached", "seconds", "reply")
 
     def __init__(self, call: Mapping[str, Any]) -> None:
         self._purpose, self._cached, self._seconds = call.get("purpose"), call.get("cached"), call.get("seconds")
         reply = call["reply"]
         self._usage: tuple[Any, ...] | None = None
-        if not isinstance(reply, Mapping):  # in older journals it is the text alone
+        if isinstance(reply, str):  # in older journals it is the text alone
             self._text = reply
             return
         self._text, self._usage = reply.get("text"), tuple(reply.get("usage") or ())
         self._finish_reason = reply.get("finish_reason")
+        documents = reply.get("documents")
         # A document is retrieved for many rows: one copy of its id or text serves them all.
-        self._documents = tuple(sys.intern(str(document)) for document in reply.get("documents") or ())
+        self._documents = tuple(sys.intern(str(document)) for document in documents) if documents else ()
 
     def __getitem__(self, name: str) -> Any:
-        if name == "reply":
-            if self._usage is None:
-                return self._text
-            return dict(zip(_REPLY, (self._text, self._usage, self._finish_reason, self._documents), strict=True))
-        if name not in self._NAMES:
-            raise KeyError(name)
-        return getattr(self, f"_{name}")
+        return self._READ[name](self)
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self._NAMES else default
+        # The one of `Mapping` raises and catches a KeyError.
+        return self._READ[name](self) if name in self._READ else default
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._NAMES)
+        return iter(self._READ)
 
     def __len__(self) -> int:
-        return len(self._NAMES)
+        return len(self._READ)
+
+    def _reply(self) -> Any:
+        if self._usage is None:
+            return self._text
+        return {
+            "text": self._text,
+            "usage": self._usage,
+            "finish_reason": self._finish_reason,
+            "documents": self._documents,
+        }
+
+    _READ: ClassVar[dict[str, Callable[[_LeanCall], Any]]] = {
+        "purpose": attrgetter("_purpose"),
+        "cached": attrgetter("_cached"),
+        "seconds": attrgetter("_seconds"),
+        "reply": _reply,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +119,12 @@ class Sample:
         cls, row: Mapping[str, Any], usage: Usage, edits: tuple[Any, ...], kept: tuple[Mapping[str, Any], ...]
     ) -> Sample:
         calls = row.get("calls") or ()
-        outcome = Outcome(
-            **{name: row[name] for name in _FIELDS if name in row},
-            usage=usage,
-            calls=len(calls) if isinstance(calls, Sequence) else int(calls),
-        )
+        try:
+            fields = dict(zip(_FIELDS, _of_all(row), strict=True))
+        except KeyError:  # an older journal lacks some
+            fields = {name: row[name] for name in _FIELDS if name in row}
+        number = len(calls) if isinstance(calls, Sequence) else int(calls)
+        outcome = Outcome(**fields, usage=usage, calls=number)
         return cls(
             outcome,
             row.get("question") or "",
@@ -139,7 +153,7 @@ class Sample:
     @property
     def seconds(self) -> float:
         """The calls' shares of the engine's time. Waiting in a queue raises it: read sums."""
-        return sum(float(call.get("seconds") or 0) for call in self.calls)
+        return sum([float(call.get("seconds") or 0) for call in self.calls])
 
     @property
     def cached_calls(self) -> int:
@@ -149,13 +163,13 @@ class Sample:
     def said(self, purpose: str) -> str | None:
         """Returns the reply of the last call whose purpose contains `purpose`."""
         reply = self._reply(purpose)
-        return reply.get("text", "") if isinstance(reply, Mapping) else reply
+        return reply if reply is None or isinstance(reply, str) else reply.get("text", "")
 
     @property
     def documents(self) -> tuple[str, ...]:
         """The different documents that were retrieved for the last call that answers, best first."""
         reply = self._reply("answer")
-        retrieved = reply.get("documents") if isinstance(reply, Mapping) else None
+        retrieved = None if reply is None or isinstance(reply, str) else reply.get("documents")
         return tuple(dict.fromkeys(filter(None, retrieved or ())))
 
     def _reply(self, purpose: str) -> Mapping[str, Any] | str | None:
@@ -177,29 +191,28 @@ class Compact:
 
     def sample(self, row: dict[str, Any]) -> Sample:
         """Returns the sample of a line. Equal texts in the line become one object as well."""
+        one = self._kept.setdefault
         for name in _SHARED:
-            if isinstance(row.get(name), str):
-                row[name] = self._one(row[name])
+            value = row.get(name)
+            if isinstance(value, str):
+                row[name] = one(value, value)
         for name in ("meta", "scores"):
             row[name] = row.get(name) or self._nothing
         if row.get("text") == row.get("question"):
             row["text"] = row.get("question")
         calls = row.get("calls")
         for call in calls if isinstance(calls, list) else ():
-            reply = call["reply"]
-            call["purpose"] = self._one(call["purpose"])
+            reply, purpose = call["reply"], call["purpose"]
+            call["purpose"] = one(purpose, purpose)
             if isinstance(reply, dict):
-                reply["usage"] = self._one(tuple(reply.get("usage") or ()))
-                reply["finish_reason"] = self._one(reply.get("finish_reason"))
+                usage_counts, reason = tuple(reply.get("usage") or ()), reply.get("finish_reason")
+                reply["usage"], reply["finish_reason"] = one(usage_counts, usage_counts), one(reason, reason)
                 if reply.get("text") == row.get("said"):
                     reply["text"] = row.get("said")
         counts = tuple(_counts(row))
         if (usage := self._usages.get(counts)) is None:
             usage = self._usages[counts] = Usage.reported(*counts)
         return Sample._made(row, usage, (), tuple(map(_LeanCall, calls)) if isinstance(calls, list) else ())
-
-    def _one(self, value: Any) -> Any:
-        return self._kept.setdefault(value, value)
 
 
 def _counts(row: Mapping[str, Any]) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from helpers.fakes import FakeEngine
 from helpers.processes import started
 from helpers.scripted import OVERRIDES, scholar
 
-from llmkit import evaluate
+from llmkit import evaluate, runs
 from llmkit.errors import DataError, EngineError, Incomplete, RecipeError, UsageError
 from llmkit.evaluate import pools as conditions
 from llmkit.evaluate.estimate import estimate
@@ -23,6 +24,7 @@ from llmkit.measure.beside import beside
 from llmkit.measure.compare import compare
 from llmkit.recipe import load as load_recipe
 from llmkit.runs import Run, RunFolder
+from llmkit.runs.journal import parsed
 from llmkit.runs.samples import Sample
 from llmkit.tasks import SCORERS, leaks, worked_examples
 from llmkit.types import Question, Reply
@@ -100,6 +102,27 @@ def test_an_engine_that_dies_leaves_a_run_that_resumes_and_ends_the_same(run, af
     assert len(engine.asked) == total - after
     assert without_timing(resumed.metrics) == without_timing(whole.metrics)
     assert [s.outcome for s in resumed.samples] == [s.outcome for s in whole.samples]
+
+
+def test_a_run_that_goes_on_holds_one_line_of_its_journal_at_a_time(run, monkeypatch):
+    run()
+    held: list[weakref.ref] = []
+    at_once: list[int] = []
+
+    class Line(dict):
+        """A parsed line that can be watched."""
+
+    def watched(path, number, line):
+        at_once.append(sum(ref() is not None for ref in held))
+        row = Line(parsed(path, number, line))
+        held.append(weakref.ref(row))
+        return row
+
+    for module in (runs.run, runs.journal):
+        monkeypatch.setattr(module, "parsed", watched)
+    run(use_cache=False)
+    assert len(at_once) > 100
+    assert max(at_once) <= 2
 
 
 def test_the_order_of_replies_changes_nothing(run):

@@ -42,9 +42,10 @@ DATATROVE = """
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers import JsonlWriter
-from llmkit.integrations.datatrove import Perturb
+from llmkit.integrations.datatrove import Perturb, row_of
 if __name__ == "__main__":
-    steps = [JsonlReader("in", text_key="question"), Perturb("ec@0.2"), JsonlWriter("out", compression=None)]
+    steps = [JsonlReader("in", text_key="question"), Perturb("ec@0.2"),
+             JsonlWriter("out", compression=None, adapter=row_of)]
     LocalPipelineExecutor(pipeline=steps, tasks=2, workers=2, logging_dir="logs").run()
 """
 
@@ -74,7 +75,23 @@ def test_datatrove_gives_the_rows_of_the_plain_command(plain):
     rows = [json.loads(line) for path in Path("out").glob("*.jsonl") for line in path.read_text().splitlines()]
 
     assert {row["id"]: row["text"] for row in rows} == plain
-    assert {row["metadata"]["perturbation"]["operator"] for row in rows} == {"ec"}
+    assert {json.loads(row["metadata"]["perturbation"])["operator"] for row in rows} == {"ec"}
+
+
+def test_datatrove_writes_documents_with_and_without_edits_into_one_parquet_file(tmp_path):
+    pytest.importorskip("datatrove")
+    from datatrove.data import Document
+    from datatrove.pipeline.writers import ParquetWriter
+
+    from llmkit.integrations.datatrove import Perturb
+
+    documents = [Document(text=text, id=text) for text in ("7", QUESTION.format(1), "8", QUESTION.format(2))]
+    for _ in ParquetWriter(str(tmp_path), batch_size=1).run(Perturb("ec@0.2").run(documents)):
+        pass
+    rows = pq.read_table(tmp_path / "000_00000.parquet").to_pylist()
+
+    records = [json.loads(row["metadata"]["perturbation"]) for row in rows]
+    assert [bool(record["edits"]) for record in records] == [False, True, False, True]
 
 
 def test_a_missing_extra_is_named(monkeypatch):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 
 import pytest
 
 from llmkit import evaluate
 from llmkit.cli import app, common
+from llmkit.engines import ResponseCache
 from llmkit.errors import DataError, EngineError, Incomplete, UsageError
 from llmkit.evaluate.rescore import rescore
 from llmkit.labels import labelling
@@ -100,6 +102,21 @@ def test_a_reply_as_good_as_the_gold_answer_is_a_tie_and_a_worse_one_nothing(ask
         assert {(r["condition"], r["score.judge"]) for r in csv.DictReader(file)} == {("clean", "0.5"), ("ec", "0.0")}
     read = {(s.outcome.condition, s.outcome.scores["judge"]) for s in Run(result.folder).samples()}
     assert read == {("clean", 0.5), ("ec", 0.0)}
+
+
+def test_a_run_and_its_judge_share_a_cache_because_closing_a_second_one_would_drop_all_claims(asked, monkeypatch):
+    opened = []
+
+    class Watched(ResponseCache):
+        def __init__(self):
+            opened.append(self)
+            super().__init__()
+
+    for module in ("llmkit.evaluate.run", "llmkit.judging.judging"):
+        monkeypatch.setattr(sys.modules[module], "ResponseCache", Watched)
+    _, comparisons = asked()
+    assert len(comparisons) == 4 * ROWS
+    assert len(opened) == 1
 
 
 def test_a_reply_that_is_better_in_both_orders_is_worth_one(asked):

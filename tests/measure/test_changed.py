@@ -107,7 +107,7 @@ def test_junit_and_tables_of_answers_say_what_was_changed():
     assert shares["questions changed by hw"] == found.noise["hw"].share
     assert "warning: hw changed" in suite.findtext("system-err")
     rows = [Sample.from_row(r) for r in unchanged(synthetic.rows(questions=10, conditions=["hw"]), "hw", 0.5)]
-    told = [r["changed"] for r in tabular.table(rows) if r["arm"] == "stand"]
+    told = [r["changed"] for r in tabular.Answers(rows) if r["arm"] == "stand"]
     assert told.count(None) == 10
     assert told.count(False) >= 5
 

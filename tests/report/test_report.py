@@ -160,9 +160,10 @@ def test_csv_and_parquet_hold_every_outcome(run):
     from pyarrow import parquet
 
     samples, _ = run
-    rows = tabular.table(samples)
-    back = list(csv.DictReader(io.StringIO(tabular.csv(rows).decode())))
-    table = parquet.read_table(io.BytesIO(tabular.parquet(rows)))
+    lines, groups = io.BytesIO(), io.BytesIO()
+    tabular.write(tabular.Answers(samples), lines, groups)
+    back = list(csv.DictReader(io.StringIO(lines.getvalue().decode())))
+    table = parquet.read_table(groups)
     assert len(back) == table.num_rows == len(samples)
     assert list(back[0]) == table.column_names
     assert sum(row["correct"] == "True" for row in back) == sum(s.outcome.correct for s in samples)
@@ -177,8 +178,9 @@ def test_csv_and_parquet_hold_every_outcome(run):
 def test_a_spreadsheet_runs_no_cell_as_a_formula(cell, run):
     samples, _ = run
     outcome = replace(samples[0].outcome, gold="-4.5", parsed=cell)
-    rows = tabular.table([replace(samples[0], text=cell, outcome=outcome)])
-    back = next(csv.DictReader(io.StringIO(tabular.csv(rows).decode(), newline="")))
+    rows, lines = tabular.Answers([replace(samples[0], text=cell, outcome=outcome)]), io.BytesIO()
+    tabular.write(rows, lines)
+    back = next(csv.DictReader(io.StringIO(lines.getvalue().decode(), newline="")))
     assert back["text"] == back["parsed"] == "'" + cell.replace("\r", "\n")
     assert back["gold"] == "-4.5"
     assert rows[0]["text"] == cell
@@ -186,10 +188,21 @@ def test_a_spreadsheet_runs_no_cell_as_a_formula(cell, run):
 
 def test_texts_that_utf8_cannot_hold_do_not_stop_a_table(run):
     samples, _ = run
-    rows = tabular.table([replace(samples[0], text='line\n"quoted", \ud800 \x00')])
-    assert b"quoted" in tabular.csv(rows)
-    assert len(tabular.parquet(rows)) > 100
-    assert tabular.parquet([])
+    rows = tabular.Answers([replace(samples[0], text='line\n"quoted", \ud800 \x00')])
+    lines, groups = io.BytesIO(), io.BytesIO()
+    tabular.write(rows, lines, groups)
+    assert b"quoted" in lines.getvalue()
+    assert len(groups.getvalue()) > 100
+
+
+def test_a_table_without_rows_has_its_columns():
+    from pyarrow import parquet
+
+    lines, groups = io.BytesIO(), io.BytesIO()
+    tabular.write(tabular.Answers([]), lines, groups)
+    names = parquet.read_table(groups).column_names
+    assert lines.getvalue().decode() == ",".join(names) + "\n"
+    assert "corrected_text" in names
 
 
 def test_write_leaves_all_files_and_no_drafts(run, tmp_path):
