@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export VLLM_NO_USAGE_STATS := 1
 export TOKENIZERS_PARALLELISM := false
+# Images of Python set it, and then every process compiles all of llmkit once more.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo loop test quick docs attack peft-matrix kernels lint types format clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -10,10 +11,38 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+# On a busy machine an example takes seconds. By default that fails a test, after many more examples to find out why.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what is imported out of later searches for garbage: a training, a start of vLLM and others search each
+    time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the tests that share a fixture of their file on one worker, since each worker would make it anew.
+
+    The group of a test is told as xdist 3.8 tells it, at the end of its id: pytest 9.2 keeps ids in another attribute
+    than the one that xdist writes, and all groups would be ignored (pytest-xdist issue 1386).
+    """
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(found[-1].scope == "module" for found in fixtures) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        mark = item.get_closest_marker("xdist_group")
+        if mark and getattr(config.option, "loadgroup", False) and hasattr(item, "_id"):
+            item._id = item.parent.id.child(f"{item.name}@{mark.args[0]}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

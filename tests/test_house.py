@@ -105,8 +105,9 @@ def test_no_test_waits_without_a_limit():
         r"subprocess\.(?:run|Popen|call|check_call|check_output)\(|os\.(?:fork|system|popen)\(|preexec_fn|[\"']fork[\"']\)"
         r"|start_method=|\b(?:urlopen|create_connection)\((?!.*timeout).*|\b(?:thread|reader|worker|child)s?\.join\(\)"
     )
-    # killed_run.py forks in a process of its own, that has no other thread; replica.py's child ends by itself.
-    of_helpers = {"helpers/processes.py", "helpers/killed_run.py", "helpers/replica.py"}
+    # killed_run.py and forking.py fork in a process of their own, that has no other thread; replica.py's child ends by
+    # itself.
+    of_helpers = {f"helpers/{name}.py" for name in ("processes", "killed_run", "forking", "replica")}
     allowed = {*of_helpers, "test_processes.py", "test_house.py"}
     tests = benchmarks.ROOT / "tests"
     found = {str(path.relative_to(tests)): waits.findall(path.read_text("utf-8")) for path in tests.rglob("*.py")}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import doctest
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
+from helpers.forking import commands
 from helpers.processes import run
 
 from llmkit.engines import ENGINES
@@ -41,17 +41,17 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def installed(site: Path):
+    """Runs commands where the package is installed."""
+    with commands(["llmkit.finetune.trainer", "llmkit.evaluate"], [site]) as run:
+        yield run
+
+
 @pytest.fixture
-def llmkit(site: Path, tmp_path: Path):
+def llmkit(installed, tmp_path: Path):
     """llmkit(args) in an empty folder, where the package is installed."""
-    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LLMKIT_CACHE": str(tmp_path / "cache")}
-
-    def go(*args: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "llmkit", *args]
-        return run(command, cwd=tmp_path, env=environment, input=input)
-
-    return go
+    return partial(installed, cwd=tmp_path, cache=tmp_path / "cache")
 
 
 def sets(*settings: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -38,3 +39,9 @@ def test_a_function_that_does_not_end_is_killed():
     assert in_processes(time.sleep, (0,), (0,)) == [0, 0]
     with pytest.raises(TookTooLong, match=r"sleep is still running after 2 seconds in processes \[1\]"):
         in_processes(time.sleep, (0,), (600,), limit=2)
+
+
+@pytest.mark.xdist_group("groups")
+def test_under_xdist_the_group_of_a_test_ends_its_id(request):
+    """By which xdist distributes it; where it is missing, each worker starts the servers and trainings of all."""
+    assert request.node.nodeid.endswith("@groups") == ("PYTEST_XDIST_WORKER" in os.environ)

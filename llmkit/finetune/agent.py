@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sys
 
+from llmkit.extras import lasting
 from llmkit.signals import end_with_parent
 
 
 def main() -> None:
     end_with_parent()
-    from accelerate.commands.launch import main as launch
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    with lasting():
+        from accelerate.commands.launch import main as launch
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     try:
         launch()

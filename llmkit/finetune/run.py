@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from llmkit import __version__
 from llmkit.engines.adapter_config import CONFIG
 from llmkit.errors import EngineError, LlmkitError, UsageError
+from llmkit.extras import lasting
 from llmkit.files import write_atomic
 from llmkit.finetune.inputs import FILE, inputs, unchanged
 from llmkit.finetune.machines import Machines, Statement, decline, host, join
@@ -218,6 +220,9 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Pa
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run_path / "tensorboard")
+    if "trl" not in sys.modules:
+        with lasting():
+            import llmkit.finetune.trainer  # noqa: F401  and with it all that a training needs
     from llmkit.finetune.card import card
     from llmkit.finetune.setup import prepare
 

@@ -9,6 +9,7 @@ import sys
 from llmkit.engines.adapter_config import peft_type
 from llmkit.engines.vllm_engine import BUILT_IN, FALLBACK_ADAPTER, allowed_rank, no_slots
 from llmkit.errors import LlmkitError, UsageError
+from llmkit.extras import lasting
 from llmkit.logs import hush_triton
 from llmkit.serving.server import DRAIN_SECONDS, ServerPlan
 from llmkit.serving.touched import problem
@@ -57,10 +58,11 @@ def main() -> None:
 
 
 def _serve(server_plan: ServerPlan) -> None:
-    from transformers import AutoConfig
-    from vllm.platforms import current_platform
+    with lasting():
+        from transformers import AutoConfig
+        from vllm.platforms import current_platform
 
-    from llmkit.serving import vllm_internals
+        from llmkit.serving import vllm_internals
 
     is_cpu, no_slots_reason, max_rank = current_platform.is_cpu(), None, server_plan.max_rank
     if server_plan.adapters:

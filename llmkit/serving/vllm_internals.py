@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmkit.engines.adapter_config import peft_type
 from llmkit.engines.vllm_engine import FALLBACK_ADAPTER, allowed_rank
 from llmkit.errors import EngineError
+from llmkit.extras import lasting
 from llmkit.serving.touched import OLDEST_VLLM, problem
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _sizes(manager: Any) -> dict[str, tuple[int, int] | None]:
 def run_server() -> None:
     """Runs vLLM's OpenAI-compatible server with the options in sys.argv until it ends."""
     try:
-        from vllm.entrypoints.launchers.api_server.entry import main
+        with lasting():
+            from vllm.entrypoints.launchers.api_server.entry import main
     except ImportError as error:
         raise EngineError(f"vLLM's server was not found: {error}", f"install vLLM {OLDEST_VLLM}") from error
     main()

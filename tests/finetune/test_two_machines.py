@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import torch
 from helpers.network import free_port
 from helpers.processes import in_processes, started
-from helpers.training import losses, small
+from helpers.training import losses, make_tokens, small
 from safetensors.torch import load_file
 
 from llmkit.errors import UsageError
@@ -29,7 +28,6 @@ from llmkit.finetune import FinetuneResult, finetune
 from llmkit.finetune.inputs import inputs
 from llmkit.finetune.machines import Machines
 from llmkit.finetune.run import SECTIONS, checkpoint
-from llmkit.finetune.tokens import Tokens, cached
 from llmkit.recipe import digest, load, to_yaml
 from llmkit.runs import Run
 
@@ -212,21 +210,6 @@ def test_what_machine_0_cannot_do_is_told_to_the_other(make, tmp_path):
     checkpoints.mkdir(parents=True)
     errors = together(recipe, recipe, resume="never")
     assert [str(error) for error in errors] == [f"{checkpoints} holds an earlier training"] * 2
-
-
-def make_tokens(folder: str) -> None:
-    """In one of several processes: the tokens of a key that all ask for."""
-    os.environ["LLMKIT_CACHE"] = f"{folder}/cache"
-
-    def make() -> Tokens:
-        with open(f"{folder}/made.txt", "a") as file:
-            file.write("once\n")
-        time.sleep(2)
-        empty = np.zeros(0, np.int64)
-        return Tokens(np.arange(5, dtype=np.int32), np.array([0, 5]), np.array([2], np.int32), empty, empty, empty)
-
-    tokens, _ = cached("key", make)
-    assert tokens.row(0)["input_ids"] == [0, 1, 2, 3, 4]
 
 
 def test_processes_of_one_machine_make_the_tokens_once(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
 
 from rapidfuzz import process
@@ -33,12 +34,21 @@ def golds():
     return {q.text: q.gold for split in ("train", "dev", "test") for q in load(data, split, 7)}
 
 
+@cache
+def by_numbers():
+    """Clean texts by the numbers in them, which no noise changes."""
+    groups = defaultdict(list)
+    for text in golds():
+        groups[frozenset(numbers(text).items())].append(text)
+    return groups
+
+
 def scholar(request):
     """Answers a clean question rightly and a noisy one wrongly; restores any noisy question when asked to correct."""
     content = request.messages[0].content
     if request.purpose == "correct":
         noisy = content.rsplit("Text: ", 1)[1]
-        return process.extractOne(noisy, [text for text in golds() if numbers(text) == numbers(noisy)])[0]
+        return process.extractOne(noisy, by_numbers()[frozenset(numbers(noisy).items())])[0]
     if request.purpose == "propose":
         return f"Do it well, in way {request.replicate}."
     return f"The answer is {golds().get(content.rpartition('Question: ')[2], '-1')}"

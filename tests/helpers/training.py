@@ -1,8 +1,10 @@
-"""The common parts of tests of training: small settings, its journal, and a stop in the middle."""
+"""The common parts of tests of training: small settings, its journal, a stop in the middle, and tokens of a process."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,22 @@ def stop_at(monkeypatch: Any, step: int) -> Any:
 
     monkeypatch.setattr(Reporter, "on_step_end", on_step_end)
     return lambda: monkeypatch.setattr(Reporter, "on_step_end", original)
+
+
+def make_tokens(folder: str) -> None:
+    """In one of several processes: the tokens of a key that all ask for."""
+    import numpy as np
+
+    from llmkit.finetune.tokens import Tokens, cached
+
+    os.environ["LLMKIT_CACHE"] = f"{folder}/cache"
+
+    def make() -> Tokens:
+        with open(f"{folder}/made.txt", "a") as file:
+            file.write("once\n")
+        time.sleep(2)
+        empty = np.zeros(0, np.int64)
+        return Tokens(np.arange(5, dtype=np.int32), np.array([0, 5]), np.array([2], np.int32), empty, empty, empty)
+
+    tokens, _ = cached("key", make)
+    assert tokens.row(0)["input_ids"] == [0, 1, 2, 3, 4]

@@ -23,26 +23,30 @@ OPTIONS = ["--", "--dtype", "float32", "--enforce-eager", "--max-model-len", "51
 
 
 @contextmanager
-def serving(tiny_llama, *adapters, options=()):
+def serving(tiny_llama, *adapters, options=(), limit=540.0):
     """A running server's process and what it said when it was ready."""
     command = [sys.executable, "-m", "llmkit", "serve", "--model", tiny_llama, "--port", "0", "--json"]
     for adapter in adapters:
         command += ["--adapter", adapter]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with started([*command, *OPTIONS, *options], 540, **pipes) as process:
+    with started([*command, *OPTIONS, *options], limit, **pipes) as process:
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         yield process, json.loads(line)
 
 
 @pytest.fixture(scope="module")
-def ready(tiny_llama, tiny_adapters, tmp_path_factory):
+def shared(tiny_llama, tiny_adapters):
+    """The process of one server for several tests, and what it said. The last of them ends it."""
     adapters = [f"talk={tiny_adapters['talk-a']}", f"plain={tiny_adapters['plain']}"]
     options = ["--max-loras", "4", "--enable-prompt-tokens-details"]
-    with serving(tiny_llama, *adapters, options=options) as (process, ready):
-        yield ready
-        process.terminate()
-        process.communicate()
+    with serving(tiny_llama, *adapters, options=options, limit=3600.0) as (process, ready):  # of this whole file
+        yield process, ready
+
+
+@pytest.fixture(scope="module")
+def ready(shared):
+    return shared[1]
 
 
 @pytest.fixture(scope="module")
@@ -139,15 +143,13 @@ def test_an_adapter_that_does_not_fit_is_refused_and_the_server_goes_on(ready, c
     assert complete(client, "talk")
 
 
-def test_sigterm_lets_a_running_request_finish(tiny_llama, tiny_adapters):
-    from openai import OpenAI
-
-    with serving(tiny_llama, f"talk={tiny_adapters['talk-a']}") as (process, ready):
-        client = OpenAI(base_url=ready["url"], api_key="none", max_retries=0)
-        stream = long_stream(client, "talk", 300)
-        process.send_signal(signal.SIGTERM)
-        reasons = [chunk.choices[0].finish_reason for chunk in stream]
-        _, log = process.communicate()
+def test_sigterm_lets_a_running_request_finish(shared, client):
+    """The last test that asks the shared server."""
+    process, ready = shared
+    stream = long_stream(client, "talk", 300)
+    process.send_signal(signal.SIGTERM)
+    reasons = [chunk.choices[0].finish_reason for chunk in stream]
+    _, log = process.communicate()
     assert reasons[-1] == "length"
     assert process.returncode == 0, log
     with pytest.raises(ProcessLookupError):
