@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib.metadata
 import logging
 import os
@@ -18,7 +16,7 @@ from llmkit.engines.model_paths import locate, locate_adapter
 from llmkit.engines.quiet import quiet, verbose
 from llmkit.engines.sampling import request_seed
 from llmkit.errors import EngineError, LlmkitError, UsageError
-from llmkit.extras import installed, need
+from llmkit.extras import installed, lasting, need
 from llmkit.recipe.schema import EngineSection, ModelSection
 from llmkit.types import Reply, Request, Usage
 
@@ -182,7 +180,7 @@ class VllmEngine:
         section, trust = self._section, self._section.trust_remote_code
         self._renderer = Renderer.load(self._model, self._style, self._max_len, trust)
         _prepare_environment(self._device, section.batch_invariant)
-        with quiet(), _lasting():
+        with quiet(), lasting():
             from vllm import LLM
             from vllm.lora.request import LoRARequest
         options: dict[str, Any] = {"dtype": self.identity.dtype}
@@ -256,23 +254,6 @@ def allowed_rank(rank: int) -> int:
         if allowed >= rank:
             return allowed
     raise UsageError(f"vLLM takes adapters up to rank {RANKS[-1]}, not {rank}", "use the transformers engine")
-
-
-@contextlib.contextmanager
-def _lasting() -> Iterator[None]:
-    """Disables garbage collection inside the block and freezes the objects created there (`gc.freeze`).
-
-    Importing vLLM creates millions of objects that stay, and starting it has all of them searched seven times.
-    """
-    gc.collect()  # or the garbage of now would be frozen as well
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
 
 
 def _prepare_environment(device: str, batch_invariant: bool) -> None:
