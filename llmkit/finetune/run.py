@@ -220,7 +220,7 @@ def work(recipe: Recipe, run_path: Path, recipe_key: str, resumed_checkpoint: Pa
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # before TRL's first import, because llmkit sends no telemetry
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(run_path / "tensorboard")
-    if "trl" not in sys.modules:
+    if "trl" not in sys.modules:  # else there is nothing to import, and what a caller made must not be frozen
         with lasting():
             import llmkit.finetune.trainer  # noqa: F401  and with it all that a training needs
     from llmkit.finetune.card import card
